@@ -1,0 +1,88 @@
+"""One tree of errors: each knows its exit code and whether another try may help.
+
+A message names the thing, what was expected, what was found and what to do. It never holds a
+credential. Commands print it as one line and exit with ``exit_code``; library users catch
+``JobtoolError`` or one of its branches.
+
+Exit codes: 1 a job or a file is in error · 2 wrong usage or configuration · 4 the world is broken
+(no credentials, destination full or unreachable). 0 and 3 are outcomes, not errors.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class JobtoolError(Exception):
+    """The root of every error that jobtool raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+
+class UsageError(JobtoolError):
+    """The command line or a configuration file asks for something that makes no sense."""
+
+    exit_code = 2
+
+
+class JoblistError(UsageError):
+    """A folder is no joblist, or its joblist.toml can't be used."""
+
+
+class LayoutError(UsageError):
+    """A layout is malformed, or the source tree doesn't fit it."""
+
+
+class JobFileError(JobtoolError):
+    """A job file can't be read as one; the job is invalid and never claimed."""
+
+
+class FileError(JobtoolError):
+    """One file can't be transferred, and another try would end the same."""
+
+
+class SourceError(FileError):
+    """A source file or folder is missing or can't be read."""
+
+
+class NotFoundError(SourceError):
+    """There is nothing at a path."""
+
+
+class SourceChangedError(SourceError):
+    """A source file isn't the one that was listed: it was changed meanwhile."""
+
+    retryable = True
+
+
+class DigestMismatchError(FileError):
+    """The destination doesn't hold what was sent; what was written has been removed."""
+
+    retryable = True
+
+
+class StoreError(FileError):
+    """A store failed in a way that may pass: a reset connection, a 500, a stale handle."""
+
+    retryable = True
+
+
+class WorldError(JobtoolError):
+    """What is wrong is wrong with the world, not with the job: the job is handed back."""
+
+    exit_code = 4
+
+
+class CredentialsError(WorldError):
+    """There are no credentials, or the store doesn't accept them."""
+
+
+class StoreUnavailableError(WorldError):
+    """A store is missing, full or read-only."""
+
+
+class UnreachableError(StoreUnavailableError):
+    """A store doesn't answer, or only with server errors; it may come back."""
+
+    retryable = True

@@ -1,0 +1,66 @@
+"""Writing files so that a kill or a power cut leaves the old or the new one, never a torn one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Put ``data`` at ``path``, atomically and durably, whatever stood there.
+
+    Unique temporary name beside it, write, fsync, rename, fsync of the folder. The mode follows
+    the user's mask. Raises ``OSError``.
+    """
+    with staged(path, data) as temporary:
+        os.rename(temporary, path)
+    sync_folder(os.path.dirname(path))
+
+
+def create_file(path: str, data: bytes) -> bool:
+    """Put ``data`` at ``path`` unless something stands there; tell whether it was put.
+
+    Readers see nothing or all of it, and of several writers one wins. The folder isn't synced: one
+    ``sync_folder`` after many files does that. Raises ``OSError``.
+    """
+    with staged(path, data) as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a filesystem without hard links
+            if os.path.lexists(path):
+                return False
+            os.rename(temporary, path)
+    return True
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def staged(path: str, data: bytes) -> Iterator[str]:
+    """Write ``data`` durably under a hidden, unique name beside ``path`` and yield that name.
+
+    What still has the name at the end is removed.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)

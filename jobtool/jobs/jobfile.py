@@ -1,0 +1,199 @@
+"""The text of a job file: a pure codec.
+
+::
+
+    todo
+    source: /lustre/results/objects/J1/A1170383
+    destination: s3://bucket/source_8/J1/A1170383
+    field.batch: J1
+    ---
+    2026-11-20T14:31:00Z claimed worker=node017:4711 rank=3 attempt=1
+
+The first line is the status and nothing else. ``key: value`` lines follow up to ``---``, then the
+log. The reader forgives CRLF, a byte order mark, trailing blanks and blank lines, and takes the
+older form whose second line is a bare source path; it refuses a header without its ``---``, since a
+file cut short could otherwise send data to a path that is cut short too. The writer is strict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jobtool.errors import JobFileError
+from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name, unquote
+
+SEPARATOR = "---"
+FIELD_PREFIX = "field."
+
+_KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(?: (.*))?$", re.DOTALL)
+_BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One line of a job's log: when, an event word, and ``key=value`` pairs."""
+
+    time: datetime
+    event: str
+    values: Mapping[str, str]
+
+
+def decode_status(data: bytes) -> JobStatus | None:
+    """Return the status on the first line of ``data``, or None if it is none of the four words."""
+    line = data.removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0].rstrip()
+    try:
+        return JobStatus(line.decode("ascii"))
+    except ValueError:
+        return None
+
+
+def decode(data: bytes, *, stem: str) -> tuple[Job, bytes]:
+    """Read a job file; return the job and its log as it stands.
+
+    ``stem`` is the file's name without its suffix, from which the job has its name (but for a name
+    too long for that, which is a line of the header). Raises ``JobFileError`` with the line's
+    number, what was expected and what was found.
+    """
+    status = decode_status(data)
+    if status is None:
+        first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
+        words = ", ".join(JobStatus)
+        raise JobFileError(f"line 1: expected one of {words}; found {first!r}")
+    builder = _HeaderReader(stem)
+    end = data.find(b"\n") + 1 or len(data)
+    number = 1
+    while end < len(data):
+        start, number = end, number + 1
+        end = data.find(b"\n", start) + 1 or len(data)
+        line = data[start:end].decode("utf-8", "surrogateescape").rstrip("\r\n")
+        if line.rstrip() == SEPARATOR:
+            return builder.job(status), data[end:]
+        try:
+            builder.take(line, is_second=number == 2)
+        except JobFileError as error:
+            raise JobFileError(f"line {number}: {error}") from None
+    raise JobFileError(f"line {number}: expected a {SEPARATOR!r} line after the header; found none")
+
+
+def encode(job: Job, log: bytes = b"") -> bytes:
+    """Write a job file. ``decode`` gives back the same job and log."""
+    return (
+        "".join(f"{line}\n" for line in _header_lines(job)).encode("utf-8", "surrogateescape") + log
+    )
+
+
+def encode_record(record: LogRecord) -> bytes:
+    """Write one log line, with its newline."""
+    pairs = "".join(f" {key}={quote(value, word=True)}" for key, value in record.values.items())
+    stamp = record.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{stamp} {record.event}{pairs}\n".encode()
+
+
+def decode_log(log: bytes) -> Iterator[LogRecord]:
+    """Read the log lines that have our form; free text and torn lines are passed over."""
+    for raw in log.split(b"\n"):
+        stamp, _, rest = raw.decode("utf-8", "surrogateescape").strip().partition(" ")
+        event, _, rest = rest.partition(" ")
+        try:
+            time = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            yield LogRecord(time=time, event=event, values=dict(_pairs(rest)))
+        except (ValueError, JobFileError):
+            continue
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    while text := text.lstrip(" "):
+        key, equals, rest = text.partition("=")
+        if not equals or " " in key:
+            raise JobFileError(f"expected key=value; found {text!r}")
+        value, text = take_name(rest, stop=" ")
+        yield key, value
+
+
+def _header_lines(job: Job) -> Iterator[str]:
+    yield job.status.value
+    if is_cut(filename_of(job.name)):
+        yield f"name: {quote(job.name)}"
+    if job.source is not None:
+        yield f"source: {quote(job.source)}"
+    if job.destination is not None:
+        yield f"destination: {quote(job.destination)}"
+    if job.attempts:
+        yield f"attempts: {job.attempts}"
+    for key, value in job.fields.items():
+        yield f"{FIELD_PREFIX}{key}: {quote(value)}"
+    for key, value in job.extra:
+        yield f"{key}: {value}"
+    for pair in job.files:
+        yield f"file: {quote(pair.source)}{ARROW}{quote(pair.destination)}"
+    yield SEPARATOR
+
+
+class _HeaderReader:
+    def __init__(self, stem: str) -> None:
+        self._stem = stem
+        self._known: dict[str, str] = {}
+        self._fields: dict[str, str] = {}
+        self._files: list[FilePair] = []
+        self._extra: list[tuple[str, str]] = []
+
+    def take(self, line: str, *, is_second: bool) -> None:
+        if not line.strip():
+            return
+        if is_second and _BARE_SOURCE.match(line):
+            self._known["source"] = line.rstrip()
+            return
+        match = _KEY_LINE.match(line.rstrip())
+        if match is None:
+            raise JobFileError(f"expected 'key: value' or {SEPARATOR!r}; found {line[:80]!r}")
+        key, value = match.group(1), (match.group(2) or "").strip()
+        if key == "file":
+            self._files.append(_file_pair(value))
+        elif key in ("source", "destination", "attempts") or self._is_name(key, value):
+            self._once(self._known, key, value)
+        elif key.startswith(FIELD_PREFIX) and key != FIELD_PREFIX:
+            self._once(self._fields, key.removeprefix(FIELD_PREFIX), value)
+        else:
+            self._extra.append((key, value))
+
+    def _is_name(self, key: str, value: str) -> bool:
+        return key == "name" and filename_of(unquote(value)) == self._stem
+
+    def _once(self, values: dict[str, str], key: str, value: str) -> None:
+        if key in values:
+            raise JobFileError(f"expected one line {key!r}; found a second")
+        values[key] = unquote(value)
+
+    def job(self, status: JobStatus) -> Job:
+        known = self._known
+        for key in ("source", "destination"):
+            if known.get(key) == "":
+                raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")
+        if "source" not in known and not self._files:
+            raise JobFileError("expected a 'source:' line or 'file:' lines; found neither")
+        attempts = known.get("attempts", "0")
+        if not (attempts.isascii() and attempts.isdigit()):
+            raise JobFileError(f"expected a number after 'attempts:'; found {attempts!r}")
+        return Job(
+            name=known.get("name") or name_of(self._stem),
+            status=status,
+            source=known.get("source"),
+            destination=known.get("destination"),
+            files=tuple(self._files),
+            fields=self._fields,
+            attempts=int(attempts),
+            extra=tuple(self._extra),
+        )
+
+
+def _file_pair(value: str) -> FilePair:
+    source, rest = take_name(value, stop=ARROW)
+    destination = unquote(rest.removeprefix(ARROW).strip())
+    if not rest.startswith(ARROW) or not source or not destination:
+        raise JobFileError(f"expected 'file: SOURCE{ARROW}DESTINATION'; found {value!r}")
+    return FilePair(source=source, destination=destination)

@@ -1,0 +1,158 @@
+"""A joblist: the folder of job files that is the whole state of a transfer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jobtool.errors import JobFileError, JoblistError
+from jobtool.jobs import jobfile, settings
+from jobtool.jobs.durable import create_file, replace_file, sync_folder
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.jobfile import LogRecord
+from jobtool.jobs.settings import Settings
+from jobtool.names import filename_of, quote
+
+SUFFIX = ".txt"
+CLAIMS_FOLDER = ".claims"
+RECEIPTS_FOLDER = "receipts"
+
+#: No honest job file is larger; reading stops there.
+MAX_JOBFILE_BYTES = 256 * 1024 * 1024
+
+_STATUS_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedJob:
+    """What a scan tells of a job file: its stem and status, None for a first line that is none."""
+
+    stem: str
+    status: JobStatus | None
+
+
+class JobList:
+    """A joblist on disk. Paths are made once; each method says which files it touches."""
+
+    def __init__(self, path: str, configuration: Settings) -> None:
+        self.path = path
+        self.settings = configuration
+        self.claims_path = os.path.join(path, CLAIMS_FOLDER)
+        self.receipts_path = os.path.join(path, RECEIPTS_FOLDER)
+
+    @classmethod
+    def open(cls, path: str) -> JobList:
+        """Open an existing joblist; raises ``JoblistError`` where there is none."""
+        shown = quote(path)
+        if not os.path.isdir(path):
+            found = "a file" if os.path.exists(path) else "nothing"
+            raise JoblistError(
+                f"expected a joblist folder at {shown}; found {found}. "
+                "Make one with generate-joblist."
+            )
+        toml = os.path.join(path, settings.FILENAME)
+        try:
+            with open(toml, encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            raise JoblistError(
+                f"{shown} is no joblist: expected {settings.FILENAME} in it; found none. Make a "
+                "joblist with generate-joblist; given a folder of older job files as its output "
+                "path, it adds what is missing and leaves them as they are."
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise JoblistError(f"can't read {quote(toml)}: {reason_of(error)}") from None
+        return cls(os.path.realpath(path), settings.decode(text, path=toml))
+
+    @classmethod
+    def create(cls, path: str, configuration: Settings) -> JobList:
+        """Make a joblist folder, or turn an existing folder into one; raises ``JoblistError``."""
+        joblist = cls(os.path.realpath(path), configuration)
+        try:
+            for folder in (joblist.path, joblist.claims_path, joblist.receipts_path):
+                os.makedirs(folder, exist_ok=True)
+            toml = os.path.join(joblist.path, settings.FILENAME)
+            replace_file(toml, settings.encode(configuration).encode())
+        except OSError as error:
+            raise JoblistError(f"can't write to {quote(path)}: {reason_of(error)}") from None
+        return joblist
+
+    def path_of(self, stem: str) -> str:
+        """Return the path of a job file."""
+        return os.path.join(self.path, stem + SUFFIX)
+
+    def stems(self) -> list[str]:
+        """Return the stems of all job files, sorted. One reading of the folder."""
+        with os.scandir(self.path) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
+            ]
+        return sorted(name.removesuffix(SUFFIX) for name in names)
+
+    def scan(self) -> Iterator[ScannedJob]:
+        """Read the status of every job: one reading of the folder, one small read per file."""
+        for stem in self.stems():
+            try:
+                descriptor = os.open(self.path_of(stem), os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # removed by hand meanwhile
+            except OSError:
+                yield ScannedJob(stem, None)
+                continue
+            try:
+                yield ScannedJob(stem, jobfile.decode_status(os.read(descriptor, _STATUS_BYTES)))
+            except OSError:  # a folder with a name like a job file's
+                yield ScannedJob(stem, None)
+            finally:
+                os.close(descriptor)
+
+    def load(self, stem: str) -> tuple[Job, bytes]:
+        """Read a job file; return the job and its log.
+
+        Raises ``JobFileError`` (the job is invalid) or ``FileNotFoundError``.
+        """
+        path = self.path_of(stem)
+        try:
+            with open(path, "rb") as file:
+                data = file.read(MAX_JOBFILE_BYTES + 1)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise JobFileError(f"can't be read: {reason_of(error)}") from None
+        if len(data) > MAX_JOBFILE_BYTES:
+            raise JobFileError(f"expected at most {MAX_JOBFILE_BYTES} bytes; found more")
+        return jobfile.decode(data, stem=stem)
+
+    def add(self, job: Job, log: bytes = b"") -> bool:
+        """Write a new job file unless there is one of that name; tell whether it was written.
+
+        Call ``flush`` after the last.
+        """
+        return create_file(self.path_of(filename_of(job.name)), jobfile.encode(job, log))
+
+    def flush(self) -> None:
+        """Make the names of added job files durable."""
+        sync_folder(self.path)
+
+    def save(self, job: Job, log: bytes) -> None:
+        """Replace a job file, atomically and durably. Only the holder of the claim may."""
+        replace_file(self.path_of(filename_of(job.name)), jobfile.encode(job, log))
+
+    def append(self, job: Job, record: LogRecord) -> None:
+        """Append a log line to a job file. Only the holder of the claim may."""
+        flags = os.O_WRONLY | os.O_APPEND
+        descriptor = os.open(self.path_of(filename_of(job.name)), flags)
+        try:
+            os.write(descriptor, jobfile.encode_record(record))
+        finally:
+            os.close(descriptor)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why an operation failed, without the path that a message already names."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

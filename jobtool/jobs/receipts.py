@@ -1,0 +1,232 @@
+"""Receipts: the proof that a file arrived, one line each while a job is under way, then a table.
+
+The journal is a file of JSON lines, appended and flushed in batches: what a kill costs is the last
+batch, whose files are sent again. When a job is done its journal becomes a Parquet table.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobtool.jobs.durable import sync_folder
+from jobtool.names import quote, unquote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+JOURNAL_SUFFIX = ".jsonl"
+TABLE_SUFFIX = ".parquet"
+
+_ROWS_PER_GROUP = 65_536
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Proof of one file.
+
+    ``src_path`` and ``dst_path`` are absolute paths or URLs, written as in job files. ``size`` is
+    in bytes, ``mtime_ns`` the source's modification time in nanoseconds since 1970, both as listed
+    before the copy. The hash sums are MD5 in hex of the whole file, of what was read and of what
+    the destination was proven to hold; ``verified_by`` says how: ``etag-md5`` (the store's own
+    digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
+    object's, with the ``part_size`` in bytes that it depends on, where there is one.
+    """
+
+    src_path: str
+    dst_path: str
+    size: int
+    mtime_ns: int
+    hashsum_src: str
+    hashsum_dst: str
+    verified_by: str
+    verified_at: str
+    worker: str
+    attempt: int
+    etag: str | None = None
+    part_size: int | None = None
+
+
+class Journal:
+    """The receipts of a job under way. Threads may append; one thread flushes."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._pending: list[bytes] = []
+        self._descriptor: int | None = None
+        self._encoder = msgspec.json.Encoder()
+
+    def append(self, receipt: Receipt) -> None:
+        """Add a receipt; it is durable after the next ``flush``."""
+        line = self._encoder.encode(_quoted(receipt))
+        with self._lock:
+            self._pending.append(line)
+
+    def flush(self) -> None:
+        """Write and sync what was appended since the last flush; if anything."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+        if not pending:
+            return
+        if self._descriptor is None:
+            self._descriptor = self._open()
+        data = b"\n".join(pending) + b"\n"
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        descriptor = os.open(self.path, flags, 0o666)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")  # ends a line that a kill has torn
+        sync_folder(os.path.dirname(self.path))
+        return descriptor
+
+    def read(self) -> Iterator[Receipt]:
+        """Yield the receipts on disk, oldest first; torn or foreign lines are passed over."""
+        decoder = msgspec.json.Decoder(Receipt)
+        try:
+            file = open(self.path, "rb")  # noqa: SIM115 - closed by the with statement below
+        except FileNotFoundError:
+            return
+        with file:
+            for line in file:
+                try:
+                    yield _unquoted(decoder.decode(line))
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    continue
+
+    def remove(self) -> None:
+        """Remove the journal, whose receipts are in the table."""
+        self.close()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+
+def write_table(path: str, receipts: Iterable[Receipt]) -> int:
+    """Write receipts as a verification table, atomically and durably; return how many.
+
+    Columns: ``src_path, dst_path, size, mtime, hashsum_src, hashsum_dst, verified_by, verified_at,
+    worker, attempt, etag, part_size``; ``mtime`` and ``verified_at`` are timestamps in UTC.
+    """
+    import pyarrow.parquet as pq
+
+    schema = _schema()
+    temporary = f"{path}.{os.getpid()}.tmp"
+    count = 0
+    try:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for batch in _batches(receipts):
+                writer.write_table(_table(batch, schema))
+                count += len(batch)
+        descriptor = os.open(temporary, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(path))
+    return count
+
+
+def read_table(path: str) -> Iterator[Receipt]:
+    """Yield the receipts of a table that ``write_table`` wrote; none if it is missing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not os.path.exists(path):
+        return
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=8192):
+            columns = {name: batch.column(name) for name in batch.schema.names}
+            columns["mtime_ns"] = columns.pop("mtime").cast(pa.int64())
+            columns["verified_at"] = (
+                columns["verified_at"].cast(pa.timestamp("s")).cast(pa.string())
+            )
+            values = {name: column.to_pylist() for name, column in columns.items()}
+            for row in zip(*values.values(), strict=True):
+                known = dict(zip(values, row, strict=True))
+                known["verified_at"] = known["verified_at"].replace(" ", "T") + "Z"
+                yield _unquoted(msgspec.convert(known, Receipt))
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("src_path", pa.string()),
+            ("dst_path", pa.string()),
+            ("size", pa.int64()),
+            ("mtime", pa.timestamp("ns", tz="UTC")),
+            ("hashsum_src", pa.string()),
+            ("hashsum_dst", pa.string()),
+            ("verified_by", pa.string()),
+            ("verified_at", pa.timestamp("ms", tz="UTC")),
+            ("worker", pa.string()),
+            ("attempt", pa.int32()),
+            ("etag", pa.string()),
+            ("part_size", pa.int64()),
+        ]
+    )
+
+
+def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {name: [] for name in Receipt.__struct_fields__}
+    for receipt in receipts:
+        for name, value in zip(columns, msgspec.structs.astuple(_quoted(receipt)), strict=True):
+            columns[name].append(value)
+    arrays: dict[str, Any] = {
+        "mtime": pa.array(columns.pop("mtime_ns"), pa.int64()).cast(pa.timestamp("ns", tz="UTC")),
+        "verified_at": pa.array([stamp.removesuffix("Z") for stamp in columns.pop("verified_at")])
+        .cast(pa.timestamp("ms"))
+        .cast(pa.timestamp("ms", tz="UTC")),
+    }
+    arrays |= {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
+    return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _batches(receipts: Iterable[Receipt]) -> Iterator[list[Receipt]]:
+    batch: list[Receipt] = []
+    for receipt in receipts:
+        batch.append(receipt)
+        if len(batch) == _ROWS_PER_GROUP:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _quoted(receipt: Receipt) -> Receipt:
+    src_path, dst_path = quote(receipt.src_path), quote(receipt.dst_path)
+    if src_path is receipt.src_path and dst_path is receipt.dst_path:
+        return receipt
+    return msgspec.structs.replace(receipt, src_path=src_path, dst_path=dst_path)
+
+
+def _unquoted(receipt: Receipt) -> Receipt:
+    if not receipt.src_path.startswith('"') and not receipt.dst_path.startswith('"'):
+        return receipt
+    return msgspec.structs.replace(
+        receipt, src_path=unquote(receipt.src_path), dst_path=unquote(receipt.dst_path)
+    )

@@ -1,0 +1,101 @@
+"""``joblist.toml``: what was decided when the joblist was made, and what a worker needs to know."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import tomli_w
+
+from jobtool.errors import JoblistError
+from jobtool.names import quote, unquote
+
+FILENAME = "joblist.toml"
+FORMAT = 1
+
+_SECRET_WORDS = ("secret", "token", "password", "access_key")
+
+
+class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[transfer]`` table. Sizes in bytes; None means the default."""
+
+    threads: int | None = None
+    part_size_bytes: int | None = None
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of ``joblist.toml``.
+
+    ``layout`` is the layout's own table, so that a joblist doesn't depend on a file elsewhere;
+    ``values`` are what ``--set`` gave to its templates; ``s3`` is for the store of that name.
+    """
+
+    format: int = FORMAT
+    jobtool: str = ""
+    source: str | None = None
+    destination: str | None = None
+    layout: dict[str, Any] = {}
+    values: dict[str, str] = {}
+    s3: dict[str, Any] = {}
+    transfer: TransferSettings = TransferSettings()
+
+
+def decode(text: str, *, path: str) -> Settings:
+    """Read ``joblist.toml``; raises ``JoblistError`` that names ``path`` and the place in it."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise JoblistError(f"{quote(path)} is no valid TOML: {error}") from None
+    found = table.get("format")
+    if found != FORMAT:
+        raise JoblistError(
+            f"{quote(path)}: expected 'format = {FORMAT}'; found {found!r}. "
+            "Was it written by another version of jobtool?"
+        )
+    _refuse_secrets(table, path=path)
+    return from_table(table, path=path)
+
+
+def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
+    """Make settings from the tables of a TOML document; raises ``JoblistError``."""
+    try:
+        settings = msgspec.convert(dict(table), Settings)
+    except msgspec.ValidationError as error:
+        raise JoblistError(f"{quote(path)}: {error}") from None
+    return msgspec.structs.replace(
+        settings,
+        source=settings.source and unquote(settings.source),
+        destination=settings.destination and unquote(settings.destination),
+    )
+
+
+def encode(settings: Settings) -> str:
+    """Write ``joblist.toml``."""
+    table = msgspec.to_builtins(settings)
+    for key in ("source", "destination"):
+        if table[key] is not None:
+            table[key] = quote(table[key])
+    heading = "# What was decided when this joblist was made. Workers read it when they start.\n"
+    return heading + tomli_w.dumps(_without_none(table))
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    kept = {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
+    return {key: value for key, value in kept.items() if value != {}}
+
+
+def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _refuse_secrets(value, path=path)
+        elif any(word in key.lower() for word in _SECRET_WORDS):
+            raise JoblistError(
+                f"{quote(path)}: {key!r} looks like a secret, and a joblist is no place for one. "
+                'Put it into AWS\'s credentials file and name its profile: [s3] profile = "NAME"'
+            )

@@ -1,0 +1,130 @@
+r"""How names are written in text: job files, logs, receipts and messages.
+
+A file name is any string of bytes without NUL and slash, so a name may hold newlines, quotes or
+bytes that are no UTF-8. In memory such bytes are surrogates (PEP 383, as ``os.fsdecode`` makes
+them). In text a name stands as it is wherever that is unambiguous, else between double quotes with
+``\n \r \t \" \\``, ``\xNN`` for a byte that is no UTF-8 and ``\uNNNN`` for other characters that
+can't be seen. Both directions are exact: ``unquote(quote(name)) == name`` for every name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import unquote_to_bytes
+
+from jobtool.errors import JobFileError
+
+ARROW = " -> "
+
+# What may not stand in a plain name: control characters, line and paragraph separators, marks that
+# turn the writing direction, surrogates. \u0085 is a line break to some readers.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_NEEDS_QUOTES = re.compile(rf'^["\s]|\s$|->|[{_UNSEEN}]|^$')
+_ESCAPED = re.compile(rf'["\\{_UNSEEN}]')
+_ESCAPE = re.compile(r'\\(?:([nrt"\\])|x([0-9a-f]{2})|u([0-9a-f]{4}))')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_UNFIT_FOR_FILENAME = re.compile(rf'^[.\s~-]|\s$|[/%*?<>|:"\\`{_UNSEEN}]')
+_BY_LETTER = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+_BY_CHARACTER = {character: letter for letter, character in _BY_LETTER.items()}
+
+MAX_FILENAME_BYTES = 200  # leaves room for ".txt", ".parquet" and the like within 255
+
+
+def quote(name: str, *, word: bool = False) -> str:
+    """Write ``name`` as text on one line.
+
+    With ``word`` the text also holds no space and no ``=``, as a ``key=value`` pair needs it.
+    """
+    if not _NEEDS_QUOTES.search(name) and not (word and re.search(r"[\s=]", name)):
+        return name
+    return '"' + _ESCAPED.sub(_escape, name) + '"'
+
+
+def unquote(text: str) -> str:
+    """Read a name that ``quote`` wrote.
+
+    Raises ``JobFileError`` for an opening quote without its end or an unknown escape.
+    """
+    name, rest = take_name(text, stop=None)
+    if rest:
+        raise JobFileError(f"expected nothing after the closing quote, found {rest!r} in {text!r}")
+    return name
+
+
+def take_name(text: str, *, stop: str | None) -> tuple[str, str]:
+    """Read the name at the start of ``text``; return it and what follows it.
+
+    A plain name ends before ``stop``, or at the end of the text if ``stop`` is None or absent.
+    """
+    if not text.startswith('"'):
+        if stop is None:
+            return text, ""
+        name, separator, rest = text.partition(stop)
+        return name, separator + rest
+    match = _QUOTED.match(text)
+    if match is None:
+        raise JobFileError(f"expected a closing double quote in {text!r}")
+    return _unescape(match.group(1)), text[match.end() :]
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    if character in _BY_CHARACTER:
+        return "\\" + _BY_CHARACTER[character]
+    code = ord(character)
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def _unescape(text: str) -> str:
+    pieces: list[str] = []
+    end = 0
+    while (start := text.find("\\", end)) >= 0:
+        match = _ESCAPE.match(text, start)
+        if match is None:
+            raise JobFileError(
+                'expected one of \\n \\r \\t \\" \\\\ \\xNN \\uNNNN; '
+                f"found {text[start : start + 6]!r}"
+            )
+        letter, byte, code = match.groups()
+        if letter:
+            character = _BY_LETTER[letter]
+        elif byte:
+            value = int(byte, 16)
+            character = chr(0xDC00 + value) if value >= 0x80 else chr(value)
+        else:
+            character = chr(int(code, 16))
+        pieces += (text[end:start], character)
+        end = match.end()
+    pieces.append(text[end:])
+    return "".join(pieces)
+
+
+def filename_of(name: str) -> str:
+    """Return the stem of the files that belong to the job ``name``.
+
+    Percent-encodes what a file name can't hold or a shell would stumble over; reversible by
+    ``name_of``, except that a name of more than 200 bytes is cut and gets a hash (such a job keeps
+    its name in its file). Never starts with a dot.
+    """
+    stem = _UNFIT_FOR_FILENAME.sub(_percent_encode, name)
+    encoded = stem.encode()
+    if len(encoded) <= MAX_FILENAME_BYTES:
+        return stem
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return encoded[: MAX_FILENAME_BYTES - 18].decode("utf-8", "ignore").rstrip(" %") + "%~" + digest
+
+
+def name_of(filename: str) -> str:
+    """Return the job name that ``filename_of`` turned into ``filename`` (without its suffix)."""
+    return unquote_to_bytes(filename).decode("utf-8", "surrogateescape")
+
+
+def is_cut(filename: str) -> bool:
+    """Tell whether ``filename_of`` had to cut the name, so that ``name_of`` can't give it back."""
+    return re.search(r"%~[0-9a-f]{16}$", filename) is not None
+
+
+def _percent_encode(match: re.Match[str]) -> str:
+    data = match.group().encode("utf-8", "surrogateescape")
+    return "".join(f"%{byte:02X}" for byte in data)

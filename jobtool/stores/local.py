@@ -1,0 +1,336 @@
+"""Files of this machine: a path or ``file://``.
+
+Files are written under a temporary name beside the target, read back, given their time and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+
+from jobtool.errors import (
+    DigestMismatchError,
+    FileError,
+    JobtoolError,
+    NotFoundError,
+    SourceChangedError,
+    SourceError,
+    StoreError,
+    StoreUnavailableError,
+)
+from jobtool.names import quote
+from jobtool.stores.store import (
+    READ_BYTES,
+    Attributes,
+    Capabilities,
+    Child,
+    Content,
+    Entry,
+    Kind,
+    Part,
+    Proof,
+    Upload,
+    check_path,
+    require_same,
+)
+
+#: Temporary files are named by this, something random, and ".part".
+TEMPORARY_PREFIX = ".jobtool-"
+
+_WORLD = {
+    errno.EACCES: "check its owner and mode",
+    errno.EPERM: "check its owner, mode and attributes",
+    errno.EROFS: "mount it writable",
+    errno.ENOSPC: "free space on it",
+    errno.EDQUOT: "free space in the quota",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.ENOENT: "is its filesystem mounted?",
+    errno.ENODEV: "is its filesystem mounted?",
+    errno.ESTALE: "is its server up?",
+}
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_THIS_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.EFBIG)
+
+
+class LocalStore:
+    """A folder of this machine's filesystems."""
+
+    capabilities = Capabilities(
+        part_digests=False, attributes_first=False, cheap_reads=True, sees_folders=True
+    )
+
+    def __init__(self, root: str) -> None:
+        self.url = os.path.abspath(root)
+        self._inside = self.url.rstrip("/") + "/"
+        self._known_folders: set[str] = set()
+        self._devices: dict[int, str] = {}  # a folder we wrote to, for each filesystem
+
+    def url_of(self, path: str) -> str:
+        """Return the absolute path of ``path``."""
+        return self._inside + path if path else self.url
+
+    def kind(self, path: str) -> Kind:
+        """Tell what is at ``path``, following links."""
+        try:
+            mode = os.stat(self.url_of(path)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return "missing"
+        except OSError as error:
+            raise _source_error(error, self.url_of(path)) from None
+        return "folder" if stat.S_ISDIR(mode) else "file"
+
+    def children(self, path: str) -> Iterator[Child]:
+        """Yield what is directly inside ``path``."""
+        for entry in sorted(self._scan(self.url_of(path)), key=lambda entry: entry.name):
+            yield Child(entry.name, _is_folder(entry))
+
+    def list(self) -> Iterator[Entry]:
+        """Yield every file below the root, following links unless they loop."""
+        # Depth first with a stack of its own: a tree may be deeper than Python's calls may nest.
+        stack = [("", iter(self._sorted_scan("")))]
+        while stack:
+            prefix, entries = stack[-1]
+            entry = next(entries, None)
+            if entry is None:
+                stack.pop()
+            elif _is_folder(entry):
+                path = prefix + entry.name
+                if entry.is_symlink():
+                    self._refuse_loop(path)
+                stack.append((path + "/", iter(self._sorted_scan(path))))
+            else:
+                yield self.head(prefix + entry.name)
+
+    def _sorted_scan(self, path: str) -> Sequence[os.DirEntry[str]]:
+        # A folder sorts as if its name ended in a slash, so that whole paths come in order.
+        return sorted(self._scan(self.url_of(path)), key=_sort_key)
+
+    def _scan(self, folder: str) -> Sequence[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as entries:
+                return tuple(entries)
+        except OSError as error:
+            raise _source_error(error, folder) from None
+
+    def _refuse_loop(self, path: str) -> None:
+        here = _identity(self.url_of(path))
+        parts = path.split("/")[:-1]
+        above = ("/".join(parts[:depth]) for depth in range(len(parts) + 1))
+        if any(_identity(self.url_of(folder)) == here for folder in above):
+            shown = quote(self.url_of(path))
+            raise SourceError(f"{shown} is a link to a folder above itself: it loops")
+
+    def head(self, path: str) -> Entry:
+        """Return one file's entry, following links."""
+        full = self.url_of(path)
+        try:
+            found = os.stat(full)
+        except OSError as error:
+            if os.path.islink(full):
+                target = quote(os.readlink(full))
+                raise NotFoundError(f"{quote(full)} is a link to {target}: nothing there") from None
+            raise _source_error(error, full) from None
+        if not stat.S_ISREG(found.st_mode):
+            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, socket or pipe"
+            raise SourceError(f"expected a regular file at {quote(full)}; found {what}")
+        return Entry(path, found.st_size, found.st_mtime_ns)
+
+    def read(self, entry: Entry, offset: int, length: int) -> Content:
+        """Return bytes of a file."""
+        full = self.url_of(entry.path)
+        try:
+            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                data = _read_range(descriptor, offset, length)
+                found = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise _source_error(error, full) from None
+        if (found.st_size, found.st_mtime_ns) != (entry.size, entry.mtime_ns):
+            raise SourceChangedError(
+                f"{quote(full)} was changed while it was read: listed with {entry.size} bytes, "
+                f"now {found.st_size} bytes, or with another time"
+            )
+        if len(data) != length:
+            raise StoreError(f"{quote(full)}: expected {length} bytes; read {len(data)}")
+        return Content(data=data, attributes=Attributes(mtime_ns=entry.mtime_ns))
+
+    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        """Write a whole file; one descriptor for writing, reading back and setting the time."""
+        target = self.url_of(check_path(path))
+        temporary = self._temporary(target)
+        with self._writing(target, temporary=temporary):
+            self._make_folder(os.path.dirname(target))
+            descriptor = os.open(temporary, os.O_RDWR | _CREATE, 0o666)
+            try:
+                _write_range(descriptor, data, 0)
+                digest = hashlib.md5(_read_range(descriptor, 0, len(data)), usedforsecurity=False)
+                require_same(target, sent=attributes.md5, found=digest.hexdigest())
+                os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, target)
+        return Proof(md5=digest.hexdigest(), verified_by="read-back")
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a file in parts: an empty temporary file beside the target."""
+        target = self.url_of(check_path(path))
+        temporary = self._temporary(target)
+        with self._writing(target):
+            self._make_folder(os.path.dirname(target))
+            os.close(os.open(temporary, os.O_WRONLY | _CREATE, 0o666))
+        return Upload(path=path, token=temporary, attributes=attributes)
+
+    def put_part(
+        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
+    ) -> Part:
+        """Write one part at its offset in the temporary file."""
+        with self._writing(self.url_of(upload.path), temporary=upload.token):
+            descriptor = os.open(upload.token, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                _write_range(descriptor, data, offset)
+            finally:
+                os.close(descriptor)
+        return Part(number=number, size=len(data), md5=md5)
+
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
+        """Read the temporary file back and rename it to its target."""
+        target = self.url_of(upload.path)
+        with self._writing(target, temporary=upload.token):
+            found = _digest(upload.token)
+            require_same(target, sent=attributes.md5, found=found)
+            os.utime(upload.token, ns=(attributes.mtime_ns, attributes.mtime_ns))
+            os.rename(upload.token, target)
+        return Proof(md5=found, verified_by="read-back")
+
+    def abort(self, upload: Upload) -> None:
+        """Remove the temporary file."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(upload.token)
+
+    def digest(self, path: str) -> str:
+        """Read a file and return its MD5."""
+        full = self.url_of(path)
+        try:
+            return _digest(full)
+        except OSError as error:
+            raise _source_error(error, full) from None
+
+    def delete(self, path: str) -> None:
+        """Remove a file."""
+        full = self.url_of(check_path(path))
+        with self._writing(full), contextlib.suppress(FileNotFoundError):
+            os.unlink(full)
+
+    def sync(self) -> None:
+        """Bring the filesystems that were written to their media: one call for all files."""
+        devices, self._devices = self._devices, {}
+        for folder in devices.values():
+            with self._writing(folder):
+                descriptor = os.open(folder, os.O_RDONLY)
+                try:
+                    if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+                        number = ctypes.get_errno()
+                        raise OSError(number, os.strerror(number), folder)
+                finally:
+                    os.close(descriptor)
+
+    def _temporary(self, target: str) -> str:
+        name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.part"
+        return os.path.join(os.path.dirname(target), name)
+
+    def _make_folder(self, folder: str) -> None:
+        if folder not in self._known_folders:
+            os.makedirs(folder, exist_ok=True)
+            self._devices.setdefault(os.stat(folder).st_dev, folder)
+            if len(self._known_folders) > 100_000:
+                self._known_folders.clear()
+            self._known_folders.add(folder)
+
+    @contextlib.contextmanager
+    def _writing(self, target: str, *, temporary: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, DigestMismatchError) as error:
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+            if isinstance(error, OSError):
+                # Somebody may have removed a folder that we made.
+                self._known_folders.clear()
+                raise _destination_error(error, target) from None
+            raise
+
+
+def _write_range(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def _read_range(descriptor: int, offset: int, length: int) -> bytes:
+    data = os.pread(descriptor, length, offset)
+    while 0 < len(data) < length:
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while data := os.read(descriptor, READ_BYTES):
+            digest.update(data)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _sort_key(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name) + (b"/" if _is_folder(entry) else b"")
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    try:
+        found = os.stat(folder)
+    except OSError as error:
+        raise _source_error(error, folder) from None
+    return found.st_dev, found.st_ino
+
+
+def _source_error(error: OSError, path: str) -> JobtoolError:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NotFoundError(f"expected something at {quote(path)}; found nothing")
+    if error.errno in (errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR):
+        return StoreError(f"can't read {quote(path)}: {reason}")
+    return SourceError(f"can't read {quote(path)}: {reason}")
+
+
+def _destination_error(error: OSError, target: str) -> JobtoolError:
+    reason = error.strerror or str(error)
+    if error.errno in _THIS_FILE:
+        return FileError(f"can't write {quote(target)}: {reason}")
+    if error.errno in _WORLD:
+        where = quote(error.filename if isinstance(error.filename, str) else target)
+        return StoreUnavailableError(f"can't write to {where}: {reason} ({_WORLD[error.errno]})")
+    return StoreError(f"can't write {quote(target)}: {reason}")

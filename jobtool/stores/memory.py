@@ -1,0 +1,164 @@
+"""A store in memory, for tests and for trying things: ``memory://name``."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from jobtool.errors import NotFoundError, SourceChangedError, StoreError
+from jobtool.names import quote
+from jobtool.stores.store import (
+    Attributes,
+    Capabilities,
+    Child,
+    Content,
+    Entry,
+    Kind,
+    Part,
+    Proof,
+    Upload,
+    check_path,
+    composite_md5,
+    digest_by_reading,
+    require_same,
+)
+
+Files = dict[str, tuple[bytes, Attributes]]
+
+
+@dataclass(slots=True)
+class Memory:
+    """The contents of all stores of one ``memory://name``: files and unfinished uploads."""
+
+    files: Files = field(default_factory=dict)
+    uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class MemoryStore:
+    """A store whose files are in a ``Memory``, under a prefix."""
+
+    capabilities = Capabilities(
+        part_digests=True, attributes_first=False, cheap_reads=True, sees_folders=False
+    )
+
+    def __init__(self, memory: Memory, url: str, prefix: str = "") -> None:
+        self.memory = memory
+        self.url = url
+        self._prefix = prefix
+
+    def _key(self, path: str) -> str:
+        return f"{self._prefix}/{path}".strip("/")
+
+    def url_of(self, path: str) -> str:
+        """Return the URL of ``path``."""
+        return f"{self.url}/{path}" if path else self.url
+
+    def kind(self, path: str) -> Kind:
+        """Tell what is at ``path``."""
+        key = self._key(path)
+        with self.memory.lock:
+            if key in self.memory.files:
+                return "file"
+            inside = f"{key}/" if key else ""
+            found = any(other.startswith(inside) for other in self.memory.files)
+        return "folder" if found else "missing"
+
+    def children(self, path: str) -> Iterator[Child]:
+        """Yield what is directly inside ``path``."""
+        if self.kind(path) != "folder":
+            raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found none")
+        inside = f"{self._key(path)}/".lstrip("/")
+        with self.memory.lock:
+            rests = [key[len(inside) :] for key in self.memory.files if key.startswith(inside)]
+        found = {(rest.partition("/")[0], "/" in rest) for rest in rests}
+        yield from (Child(name, is_folder) for name, is_folder in sorted(found))
+
+    def list(self) -> Iterator[Entry]:
+        """Yield every file below the root."""
+        inside = f"{self._prefix}/" if self._prefix else ""
+        with self.memory.lock:
+            found = [
+                Entry(key[len(inside) :], len(data), attributes.mtime_ns)
+                for key, (data, attributes) in self.memory.files.items()
+                if key.startswith(inside)
+            ]
+        yield from sorted(found, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
+
+    def head(self, path: str) -> Entry:
+        """Return one file's entry."""
+        data, attributes = self._get(path)
+        return Entry(path, len(data), attributes.mtime_ns)
+
+    def read(self, entry: Entry, offset: int, length: int) -> Content:
+        """Return bytes of a file."""
+        data, attributes = self._get(entry.path)
+        if (len(data), attributes.mtime_ns) != (entry.size, entry.mtime_ns):
+            raise SourceChangedError(f"{quote(self.url_of(entry.path))} was changed meanwhile")
+        return Content(data=memoryview(data)[offset : offset + length], attributes=attributes)
+
+    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        """Write a whole file."""
+        key = self._key(check_path(path))
+        held = bytes(data)
+        found = hashlib.md5(held, usedforsecurity=False).hexdigest()
+        require_same(self.url_of(path), sent=attributes.md5, found=found)
+        with self.memory.lock:
+            self.memory.files[key] = (held, attributes)
+        return Proof(md5=found, verified_by="read-back", etag=found)
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a file in parts."""
+        token = secrets.token_hex(8)
+        with self.memory.lock:
+            self.memory.uploads[token] = {}
+        return Upload(path=check_path(path), token=token, attributes=attributes)
+
+    def put_part(
+        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
+    ) -> Part:
+        """Write one part."""
+        held = bytes(data)
+        found = hashlib.md5(held, usedforsecurity=False).hexdigest()
+        require_same(f"{self.url_of(upload.path)} part {number}", sent=md5, found=found)
+        with self.memory.lock:
+            if upload.token not in self.memory.uploads:
+                raise StoreError(f"there is no upload {upload.token} at {quote(self.url)}")
+            self.memory.uploads[upload.token][number] = held
+        return Part(number=number, size=len(held), md5=found, etag=found)
+
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
+        """Put the parts together."""
+        with self.memory.lock:
+            held = self.memory.uploads.pop(upload.token, None)
+        if held is None:
+            raise StoreError(f"there is no upload {upload.token} at {quote(self.url)}")
+        proof = self.put(upload.path, b"".join(held[part.number] for part in parts), attributes)
+        return Proof(md5=proof.md5, verified_by="multipart-etag", etag=composite_md5(parts))
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an upload."""
+        with self.memory.lock:
+            self.memory.uploads.pop(upload.token, None)
+
+    def digest(self, path: str) -> str:
+        """Return a file's MD5."""
+        return digest_by_reading(self, path)
+
+    def delete(self, path: str) -> None:
+        """Remove a file."""
+        with self.memory.lock:
+            self.memory.files.pop(self._key(check_path(path)), None)
+
+    def sync(self) -> None:
+        """Do nothing: memory is as durable as it gets."""
+
+    def _get(self, path: str) -> tuple[bytes, Attributes]:
+        with self.memory.lock:
+            found = self.memory.files.get(self._key(path))
+        if found is None:
+            raise NotFoundError(f"expected a file at {quote(self.url_of(path))}; found none")
+        return found

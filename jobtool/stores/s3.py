@@ -1,0 +1,538 @@
+"""S3 and what speaks its protocol.
+
+Two clients on purpose. boto3 is the control plane (listing, multipart) and sends parts; whole
+objects go through obstore, which needs a tenth of boto3's CPU for each. Both sign with the same
+credentials. obstore refuses or rewrites some keys that S3 allows; those go through boto3.
+
+A single PUT is proven by its ETag where that is the object's MD5, several parts by the MD5 that
+the store gave for each and for their composition; where ETags are no MD5 (SSE-KMS, SSE-C, other
+servers) the object is read back. Every object carries ``mtime`` (seconds, as rclone writes it) and
+``md5chksum`` (base64, likewise) in its metadata, so that ``rclone check`` can audit it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.exceptions
+import obstore
+import obstore.exceptions
+from botocore.config import Config
+
+from jobtool.errors import (
+    CredentialsError,
+    DigestMismatchError,
+    FileError,
+    JobtoolError,
+    NotFoundError,
+    SourceChangedError,
+    SourceError,
+    StoreError,
+    StoreUnavailableError,
+    UnreachableError,
+)
+from jobtool.names import quote
+from jobtool.stores.credentials import ChainProvider, CredentialHolder
+from jobtool.stores.s3config import S3Config
+from jobtool.stores.store import (
+    Attributes,
+    Capabilities,
+    Child,
+    Content,
+    Entry,
+    Kind,
+    Part,
+    Proof,
+    Upload,
+    check_path,
+    composite_md5,
+    digest_by_reading,
+    require_same,
+)
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store as ObstoreBucket
+
+T = TypeVar("T")
+
+_AWS_HOST = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws)$")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+# What obstore's paths don't take as it is: control characters, empty or dot segments, a slash at
+# either end.
+_NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
+_MTIME = re.compile(r"(-?)(\d{1,10})(?:\.(\d{1,9})\d*)?")
+_CODE = re.compile(r"<Code>([^<]*)</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+
+_DENIED = "check the credentials and what they are allowed to do"
+_CREDENTIAL_CODES = {
+    "AccessDenied": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "ExpiredToken": "log in again",
+    "ExpiredTokenException": "log in again",
+    "InvalidAccessKeyId": "check the credentials and the endpoint that they belong to",
+    "InvalidToken": "log in again",
+    "RequestExpired": "log in again, and check this machine's clock",
+    "RequestTimeTooSkewed": "check this machine's clock",
+    "SignatureDoesNotMatch": "check the secret key and the endpoint",
+    "TokenRefreshRequired": "log in again",
+    "401": _DENIED,
+    "403": _DENIED,
+}
+_SERVER_CODES = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "429")
+
+
+class S3Access:
+    """What all stores of one ``S3Config`` share: credentials, a boto3 client, obstore buckets."""
+
+    def __init__(self, config: S3Config, *, connections: int) -> None:
+        self.holder = CredentialHolder(ChainProvider(config.profile))
+        self._config = config
+        self._buckets: dict[str, ObstoreBucket] = {}
+        self._session = self.holder.botocore_session()
+        if config.profile:
+            self._session.set_config_variable("profile", config.profile)
+        scoped = _scoped_config(self._session)
+        self._ca_bundle = os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
+        plain = self._make_client(Config(signature_version="s3v4"))
+        self.is_aws = bool(_AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
+        self.addressing_style = (
+            config.addressing_style
+            or (scoped.get("s3") or {}).get("addressing_style")
+            or ("auto" if self.is_aws else "path")
+        )
+        self.client = self._make_client(
+            Config(
+                signature_version="s3v4",
+                s3={"addressing_style": self.addressing_style},
+                max_pool_connections=connections,
+                connect_timeout=10,
+                read_timeout=60,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                **self._checksum_settings(scoped),
+            )
+        )
+
+    def _make_client(self, config: Config) -> Any:
+        return boto3.Session(botocore_session=self._session).client(
+            "s3",
+            endpoint_url=self._config.endpoint_url,
+            region_name=self._config.region,
+            config=config,
+        )
+
+    def _checksum_settings(self, scoped: dict[str, Any]) -> dict[str, Any]:
+        names = ("request_checksum_calculation", "response_checksum_validation")
+        if self._config.checksums:
+            return dict.fromkeys(names, self._config.checksums)
+        told = any(f"AWS_{name.upper()}" in os.environ or name in scoped for name in names)
+        return {} if told or self.is_aws else dict.fromkeys(names, "when_required")
+
+    def bucket(self, name: str) -> ObstoreBucket:
+        """Return obstore's view of a bucket."""
+        if name not in self._buckets:
+            self._buckets[name] = self._open_bucket(name)
+        return self._buckets[name]
+
+    def _open_bucket(self, name: str) -> ObstoreBucket:
+        from obstore.store import S3Store as ObstoreBucket
+
+        endpoint = urlsplit(self.client.meta.endpoint_url)
+        virtual = self.addressing_style == "virtual" or (
+            self.addressing_style == "auto" and "." not in name
+        )
+        settings: dict[str, Any] = {
+            "region": self._region_of(name),
+            "virtual_hosted_style_request": virtual,
+        }
+        if not self.is_aws:
+            host = f"{name}.{endpoint.netloc}" if virtual else endpoint.netloc
+            settings["endpoint"] = f"{endpoint.scheme}://{host}{endpoint.path}"
+        options: dict[str, Any] = {
+            "allow_http": endpoint.scheme == "http",
+            "connect_timeout": timedelta(seconds=10),
+            "read_timeout": timedelta(seconds=60),
+            "timeout": timedelta(minutes=10),
+        }
+        if self._ca_bundle:
+            with open(self._ca_bundle, "rb") as file:
+                options["root_certificate"] = file.read()
+        return ObstoreBucket(
+            name,
+            client_options=options,  # type: ignore[arg-type]
+            # Retries on top are the transfer's; these bridge a dropped connection.
+            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
+            credential_provider=self.holder.for_obstore,  # type: ignore[arg-type]
+            **settings,
+        )
+
+    def _region_of(self, bucket: str) -> str:
+        # AWS answers requests at the wrong region with a redirect, which obstore doesn't follow.
+        # The answer names the region, even where it is a refusal.
+        default: str = self.client.meta.region_name or "us-east-1"
+        if not self.is_aws or self._config.region:
+            return default
+        try:
+            answer = self.client.head_bucket(Bucket=bucket)
+        except botocore.exceptions.ClientError as error:
+            answer = error.response
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return str(headers.get("x-amz-bucket-region", default))
+
+
+class S3Store:
+    """A bucket, or a prefix of one."""
+
+    capabilities = Capabilities(
+        part_digests=True, attributes_first=True, cheap_reads=False, sees_folders=False
+    )
+
+    def __init__(self, access: S3Access, bucket: str, prefix: str = "") -> None:
+        self._access = access
+        self._client = access.client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self.url = f"s3://{bucket}/{prefix}".rstrip("/")
+
+    def url_of(self, path: str) -> str:
+        """Return the URL of ``path``."""
+        return f"{self.url}/{path}" if path else self.url
+
+    def _key(self, path: str) -> str:
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise FileError(
+                f"{quote(self.url_of(path))}: S3 keys are UTF-8, and this name is not. "
+                "Rename the file."
+            ) from None
+        key = self._prefix + path
+        if len(key.encode()) > 1024:
+            raise FileError(f"{quote(self.url_of(path))}: S3 keys have at most 1024 bytes")
+        return key
+
+    def kind(self, path: str) -> Kind:
+        """Tell what is at ``path``."""
+        if path:
+            try:
+                self.head(path)
+            except NotFoundError:
+                pass
+            else:
+                return "file"
+        inside = f"{self._key(path)}/" if path else self._prefix
+        answer = self._call(
+            path,
+            lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=inside, MaxKeys=1),
+        )
+        return "folder" if answer.get("Contents") else "missing"
+
+    def children(self, path: str) -> Iterator[Child]:
+        """Yield what is directly inside ``path``."""
+        inside = f"{self._key(path)}/" if path else self._prefix
+        found: set[tuple[str, bool]] = set()
+        for page in self._pages(path, Prefix=inside, Delimiter="/"):
+            for item in page.get("CommonPrefixes", ()):
+                found.add((item["Prefix"][len(inside) : -1], True))
+            for item in page.get("Contents", ()):
+                found.add((item["Key"][len(inside) :], False))
+        found.discard(("", False))  # a marker that makes an empty folder visible
+        if not found:
+            raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found nothing")
+        yield from (Child(name, is_folder) for name, is_folder in sorted(found))
+
+    def list(self) -> Iterator[Entry]:
+        """Yield every object below the root, a thousand to a request."""
+        for page in self._pages("", Prefix=self._prefix):
+            for item in page.get("Contents", ()):
+                path = item["Key"][len(self._prefix) :]
+                if path.endswith("/") or not path:
+                    if item["Size"] == 0:
+                        continue  # a folder marker
+                    raise SourceError(
+                        f"{quote(self.url_of(path))}: expected no bytes under a name that ends "
+                        f"in a slash; found {item['Size']}"
+                    )
+                yield Entry(path, item["Size"], _in_whole_seconds(item["LastModified"]))
+
+    def _pages(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = iter(paginator.paginate(Bucket=self._bucket, **arguments))
+        while (page := self._call(path, lambda: next(pages, None))) is not None:
+            yield page
+
+    def head(self, path: str) -> Entry:
+        """Return one object's entry."""
+        key = self._key(path)
+        found = self._call(path, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+        return Entry(path, found["ContentLength"], _in_whole_seconds(found["LastModified"]))
+
+    def read(self, entry: Entry, offset: int, length: int) -> Content:
+        """Return bytes of an object by one ranged GET."""
+        key = self._key(entry.path)
+        if _NOT_FOR_OBSTORE.search(key) or length == 0:
+            data, size, modified, metadata = self._read_by_boto3(entry.path, key, offset, length)
+        else:
+            data, size, modified, metadata = self._call(
+                entry.path, lambda: self._read_by_obstore(key, offset, length)
+            )
+        if (size, _in_whole_seconds(modified)) != (entry.size, entry.mtime_ns):
+            raise SourceChangedError(
+                f"{quote(self.url_of(entry.path))} was changed meanwhile: listed with {entry.size} "
+                f"bytes, now {size} bytes, or with another time"
+            )
+        if len(data) != length:
+            raise StoreError(
+                f"{quote(self.url_of(entry.path))}: expected {length} bytes; received {len(data)}"
+            )
+        return Content(data=data, attributes=_attributes(metadata, entry.mtime_ns))
+
+    def _read_by_obstore(
+        self, key: str, offset: int, length: int
+    ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
+        bucket = self._access.bucket(self._bucket)
+        result = obstore.get(bucket, key, options={"range": (offset, offset + length)})
+        data = memoryview(result.bytes())
+        attributes = {name.lower(): value for name, value in result.attributes.items()}
+        return data, result.meta["size"], result.meta["last_modified"], attributes
+
+    def _read_by_boto3(
+        self, path: str, key: str, offset: int, length: int
+    ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
+        where = {"Bucket": self._bucket, "Key": key}
+        if length == 0:
+            found = self._call(path, lambda: self._client.head_object(**where))
+            return b"", found["ContentLength"], found["LastModified"], _metadata(found)
+        span = f"bytes={offset}-{offset + length - 1}"
+        found = self._call(path, lambda: self._client.get_object(**where, Range=span))
+        data = self._call(path, found["Body"].read)
+        size = int(found["ContentRange"].rpartition("/")[2])
+        return data, size, found["LastModified"], _metadata(found)
+
+    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        """Write a whole object by one PUT."""
+        key = self._key(check_path(path))
+        metadata = _to_metadata(attributes)
+        if _NOT_FOR_OBSTORE.search(key):
+            answer = self._call(
+                path,
+                lambda: self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=bytes(data),
+                    Metadata=metadata,
+                    ContentMD5=metadata["md5chksum"],
+                ),
+            )
+            etag = _etag(answer.get("ETag"))
+        else:
+            result = self._call(
+                path,
+                lambda: obstore.put(
+                    self._access.bucket(self._bucket),
+                    key,
+                    data,
+                    attributes=metadata,
+                    use_multipart=False,
+                ),
+            )
+            etag = _etag(result["e_tag"])
+        if etag is not None and etag == attributes.md5:
+            return Proof(md5=etag, verified_by="etag-md5", etag=etag)
+        return self._proof_by_reading(path, attributes, etag)
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a multipart upload; its metadata can't be changed any more."""
+        key = self._key(check_path(path))
+        answer = self._call(
+            path,
+            lambda: self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=key, Metadata=_to_metadata(attributes)
+            ),
+        )
+        return Upload(path=path, token=answer["UploadId"], attributes=attributes)
+
+    def put_part(
+        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
+    ) -> Part:
+        """Send one part with its ``Content-MD5``, which the server checks."""
+        answer = self._call(
+            upload.path,
+            lambda: self._client.upload_part(
+                **self._where(upload),
+                PartNumber=number,
+                Body=bytes(data),
+                ContentMD5=_base64(md5),
+            ),
+        )
+        return Part(number=number, size=len(data), md5=md5, etag=_etag(answer.get("ETag")))
+
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
+        """Complete a multipart upload."""
+        ordered = sorted(parts, key=lambda part: part.number)
+        answer = self._call(
+            upload.path,
+            lambda: self._client.complete_multipart_upload(
+                **self._where(upload),
+                MultipartUpload={
+                    "Parts": [
+                        {"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in ordered
+                    ]
+                },
+            ),
+        )
+        etag = _etag(answer.get("ETag"))
+        if etag == composite_md5(ordered) and attributes.md5 is not None:
+            return Proof(md5=attributes.md5, verified_by="multipart-etag", etag=etag)
+        return self._proof_by_reading(upload.path, attributes, etag)
+
+    def _where(self, upload: Upload) -> dict[str, str]:
+        return {
+            "Bucket": self._bucket,
+            "Key": self._key(upload.path),
+            "UploadId": upload.token,
+        }
+
+    def _proof_by_reading(self, path: str, attributes: Attributes, etag: str | None) -> Proof:
+        found = self.digest(path)
+        try:
+            require_same(self.url_of(path), sent=attributes.md5, found=found)
+        except DigestMismatchError:
+            self.delete(path)
+            raise
+        return Proof(md5=found, verified_by="read-back", etag=etag)
+
+    def abort(self, upload: Upload) -> None:
+        """Abort a multipart upload."""
+        try:
+            self._call(
+                upload.path,
+                lambda: self._client.abort_multipart_upload(**self._where(upload)),
+            )
+        except NotFoundError:
+            return
+
+    def digest(self, path: str) -> str:
+        """Read an object and return its MD5."""
+        return digest_by_reading(self, path)
+
+    def delete(self, path: str) -> None:
+        """Remove an object."""
+        key = self._key(check_path(path))
+        self._call(path, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+
+    def sync(self) -> None:
+        """Do nothing: what S3 has acknowledged is durable."""
+
+    def _call(self, path: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except JobtoolError:
+            raise
+        except (
+            botocore.exceptions.ClientError,
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.HTTPClientError,
+            obstore.exceptions.BaseError,
+            FileNotFoundError,
+            ValueError,
+        ) as error:
+            raise self._translate(error, path) from None
+
+    def _translate(self, error: Exception, path: str) -> JobtoolError:
+        if isinstance(error, botocore.exceptions.ParamValidationError):
+            return StoreUnavailableError(f"{quote(self.url)}: {_first_line(error)}")
+        code, status = _code_and_status(error)
+        shown = quote(self.url_of(path))
+        endpoint = self._client.meta.endpoint_url
+        if code == "NoSuchBucket" or (code == "404" and not path):
+            return StoreUnavailableError(
+                f"there is no bucket {quote(self._bucket)} at {endpoint}. "
+                "Create it, or correct the URL."
+            )
+        if code in _CREDENTIAL_CODES or status in ("401", "403"):
+            hint = _CREDENTIAL_CODES.get(code, _DENIED)
+            return CredentialsError(f"{endpoint} refuses {shown}: {code or status} ({hint})")
+        if code in ("NoSuchKey", "NoSuchUpload", "404") or status == "404":
+            return NotFoundError(f"expected something at {shown}; found nothing ({code or 404})")
+        if code == "BadDigest":
+            return DigestMismatchError(
+                f"{shown}: the server received other bytes than were sent (BadDigest)"
+            )
+        if code in _SERVER_CODES or status.startswith("5") or status == "429":
+            return UnreachableError(f"{endpoint} fails for {shown}: {code or status}")
+        if status:
+            return FileError(f"{endpoint} refuses {shown}: {code or status}: {_first_line(error)}")
+        if isinstance(error, ValueError):
+            return FileError(f"{shown}: {_first_line(error)}")
+        return UnreachableError(
+            f"can't reach {endpoint}: {_first_line(error)}. Is the endpoint right and up?"
+        )
+
+
+def _scoped_config(session: Any) -> dict[str, Any]:
+    try:
+        return dict(session.get_scoped_config())
+    except botocore.exceptions.ProfileNotFound as error:
+        raise CredentialsError(
+            f"{error} in AWS's configuration files. Correct [s3] profile in joblist.toml, "
+            "or AWS_PROFILE."
+        ) from None
+
+
+def _code_and_status(error: Exception) -> tuple[str, str]:
+    if isinstance(error, botocore.exceptions.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+        return str(error.response.get("Error", {}).get("Code", "")), str(status)
+    text = str(error)
+    code, status_match = _CODE.search(text), _STATUS.search(text)
+    return code.group(1) if code else "", status_match.group(1) if status_match else ""
+
+
+def _first_line(error: Exception) -> str:
+    line = str(error).partition("\n")[0].strip()
+    return line[:300] or type(error).__name__
+
+
+def _in_whole_seconds(time: datetime) -> int:
+    # Listings tell milliseconds, answers to GET and HEAD whole seconds; both must compare.
+    return int(time.timestamp()) * 1_000_000_000
+
+
+def _etag(value: str | None) -> str | None:
+    return value.strip('"').lower() if value else None
+
+
+def _base64(md5: str) -> str:
+    return base64.b64encode(bytes.fromhex(md5)).decode()
+
+
+def _to_metadata(attributes: Attributes) -> dict[str, str]:
+    seconds, rest = divmod(abs(attributes.mtime_ns), 1_000_000_000)
+    sign = "-" if attributes.mtime_ns < 0 else ""
+    metadata = {"mtime": f"{sign}{seconds}.{rest:09d}"}
+    if attributes.md5 is not None:
+        metadata["md5chksum"] = _base64(attributes.md5)
+    return metadata
+
+
+def _metadata(answer: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
+
+
+def _attributes(metadata: dict[str, str], mtime_ns: int) -> Attributes:
+    if match := _MTIME.fullmatch(metadata.get("mtime", "")):
+        sign, seconds, rest = match.groups(default="")
+        mtime_ns = int(f"{sign}{seconds}{rest.ljust(9, '0')}")
+    try:
+        md5: str | None = base64.b64decode(metadata.get("md5chksum", ""), validate=True).hex()
+    except ValueError:
+        md5 = None
+    return Attributes(mtime_ns=mtime_ns, md5=md5 if md5 and _MD5.fullmatch(md5) else None)

@@ -1,0 +1,216 @@
+"""The protocol of a store: where bytes live.
+
+A store is rooted at a URL. Its paths are relative to that, parts joined by ``/``, none of them
+empty, ``.`` or ``..``; bytes of a name that are no UTF-8 are surrogates. Methods may be called
+from many threads. They raise the errors of ``jobtool.errors``:
+
+- ``NotFoundError``: nothing there. ``SourceError``: there, but it can't be read.
+- ``StoreError``: a failure that may pass; the caller may try again.
+- ``FileError``: this one file can't be written here (its name, what stands in its place).
+- ``WorldError``: no file can be written or read: credentials, no space, no such bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from jobtool.errors import DigestMismatchError, FileError
+from jobtool.names import quote
+
+Kind = Literal["file", "folder", "missing"]
+
+#: How much is read at a time where a whole file is read for its digest.
+READ_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file as listed. Size in bytes, modification time in nanoseconds since 1970."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A name directly inside a folder."""
+
+    name: str
+    is_folder: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """What travels with a file's bytes. ``md5`` is the whole file's in hex, None if not known."""
+
+    mtime_ns: int
+    md5: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Bytes that were read, and the attributes that the store keeps for their file."""
+
+    data: bytes | memoryview
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """How the destination was proven to hold what was sent, and the digest it was found to have."""
+
+    md5: str
+    verified_by: Literal["etag-md5", "multipart-etag", "read-back"]
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A file that is being written in parts. ``token`` is the store's name for it."""
+
+    path: str
+    token: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part that the store has. ``number`` counts from 1; ``md5`` is hex; ``etag`` the store's."""
+
+    number: int
+    size: int
+    md5: str
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do beyond the protocol, and what it wants.
+
+    - ``part_digests``: it wants each part's MD5 (it checks parts, or proves the whole by them).
+    - ``attributes_first``: a file's attributes must be complete when its first part is sent.
+    - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
+    - ``sees_folders``: folders exist without files in them.
+    """
+
+    part_digests: bool
+    attributes_first: bool
+    cheap_reads: bool
+    sees_folders: bool
+
+
+class Store(Protocol):
+    """Where bytes live; see the module for paths, threads and errors."""
+
+    @property
+    def url(self) -> str:
+        """The root, without a slash at its end (but for ``/`` itself)."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do."""
+
+    def url_of(self, path: str) -> str:
+        """Return the absolute path or URL of ``path``; ``""`` is the root."""
+
+    def kind(self, path: str) -> Kind:
+        """Tell what is at ``path``; ``""`` is the root."""
+
+    def children(self, path: str) -> Iterator[Child]:
+        """Yield what is directly inside the folder ``path``, sorted by name; ``""`` is the root.
+
+        Links to folders count as folders. Raises ``NotFoundError`` or ``SourceError``.
+        """
+
+    def list(self) -> Iterator[Entry]:
+        """Yield every file below the root, by the bytes of its path, in ascending order.
+
+        Lazy: a million files take no more memory than one folder's names. Raises ``SourceError``
+        if a folder can't be listed; what was yielded before is then not all.
+        """
+
+    def head(self, path: str) -> Entry:
+        """Return one file's entry; raises ``NotFoundError``."""
+
+    def read(self, entry: Entry, offset: int, length: int) -> Content:
+        """Return ``length`` bytes of a file from ``offset``, both within its size.
+
+        Raises ``SourceChangedError`` if the file's size or time isn't the entry's any more.
+        """
+
+    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        """Write a whole file, prove it, publish it. ``attributes.md5`` is required.
+
+        Readers see the old file or the new one. Raises ``DigestMismatchError`` after removing what
+        was written if the store holds something else than ``data``.
+        """
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a file in parts. Nothing is visible at ``path`` before ``complete``."""
+
+    def put_part(
+        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
+    ) -> Part:
+        """Write one part; any order, any thread. Sending a part again replaces it.
+
+        Every part but the last is of one size, at least 5 MiB. ``md5`` is the part's, in hex, or
+        empty where ``part_digests`` isn't declared.
+        """
+
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
+        """Put the parts together, prove the whole, publish it. ``attributes.md5`` is required.
+
+        Raises ``DigestMismatchError`` as ``put`` does.
+        """
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an upload and what it holds; does nothing if there is no such upload."""
+
+    def digest(self, path: str) -> str:
+        """Read a file and return its MD5 in hex."""
+
+    def delete(self, path: str) -> None:
+        """Remove a file; does nothing if there is none."""
+
+    def sync(self) -> None:
+        """Make everything that was published durable."""
+
+
+def digest_by_reading(store: Store, path: str) -> str:
+    """Return the MD5 of a file by its store's own ``head`` and ``read``."""
+    entry = store.head(path)
+    digest = hashlib.md5(usedforsecurity=False)
+    for offset in range(0, entry.size, READ_BYTES):
+        length = min(READ_BYTES, entry.size - offset)
+        digest.update(store.read(entry, offset, length).data)
+    return digest.hexdigest()
+
+
+def composite_md5(parts: Sequence[Part]) -> str:
+    """Return the ETag that S3 gives to an object of these parts.
+
+    MD5 in hex of the parts' binary MD5s put together, a dash, the number of parts. Source: AWS,
+    "Checking object integrity", ETags of multipart uploads.
+    """
+    joined = b"".join(bytes.fromhex(part.md5) for part in parts)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
+
+
+def require_same(url: str, *, sent: str | None, found: str) -> None:
+    """Raise ``DigestMismatchError`` unless two MD5s are the same."""
+    if sent != found:
+        raise DigestMismatchError(
+            f"{quote(url)}: expected MD5 {sent}, as read from the source; the destination holds "
+            f"{found}. What was written has been removed."
+        )
+
+
+def check_path(path: str) -> str:
+    """Return ``path`` if it can't leave the store's root; raises ``FileError``."""
+    if not path or any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
+        raise FileError(f"{quote(path)}: expected a relative path without empty parts, '.' or '..'")
+    return path

@@ -1,0 +1,1 @@
+"""One job's bytes: what to copy, in which order, and the proof that it arrived."""

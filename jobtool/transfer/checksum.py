@@ -1,0 +1,34 @@
+"""Digests of files, and the sizes of their parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+MEBIBYTE = 1024 * 1024
+
+#: S3's limit; other stores have none, and 10,000 is enough for them too.
+MAX_PARTS = 10_000
+
+#: A file of this size and more goes in parts of this size, unless 10,000 such don't suffice.
+DEFAULT_PART_BYTES = 16 * MEBIBYTE
+
+#: S3's lower limit for all parts but the last.
+MIN_PART_BYTES = 5 * MEBIBYTE
+
+
+def part_size_for(size: int, wanted: int = DEFAULT_PART_BYTES) -> int:
+    """Return the part size in bytes for a file of ``size`` bytes, so that 10,000 parts suffice."""
+    needed = -(-size // MAX_PARTS)
+    return max(wanted, -(-needed // MEBIBYTE) * MEBIBYTE)
+
+
+def ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield ``(number, offset, length)`` of each part, numbered from 1; one of 0 bytes if empty."""
+    for index, offset in enumerate(range(0, max(size, 1), part_size)):
+        yield index + 1, offset, min(part_size, size - offset)
+
+
+def md5_of(data: bytes | memoryview) -> str:
+    """Return the MD5 of ``data`` in hex: S3's ETag, so a format's demand and no security."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,258 @@
+"""The plan of a job: every file of it, and in which order they go.
+
+A million files are listed in about 100 bytes each: names packed into one buffer, numbers into
+arrays. Files are numbered as listed, so that a receipt finds its file by binary search.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from jobtool.errors import FileError, NotFoundError
+from jobtool.jobs.job import Job
+from jobtool.jobs.receipts import Receipt
+from jobtool.names import quote
+from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of
+from jobtool.stores.store import Entry, Store, check_path
+
+#: Files that make a data set readable; they go last, so that no reader sees half of one.
+METADATA_NAMES = frozenset(
+    os.fsencode(name)
+    for name in (
+        "zarr.json",
+        ".zmetadata",
+        ".zattrs",
+        ".zgroup",
+        ".zarray",
+        "_metadata",
+        "_common_metadata",
+        "_SUCCESS",
+    )
+)
+
+_SEPARATOR = b"\0"  # the one byte that no name holds
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where files come from and where they go."""
+
+    source: Store
+    destination: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of a plan."""
+
+    lane: Lane
+    entry: Entry
+    destination_path: str
+
+    @property
+    def source_url(self) -> str:
+        """The absolute path or URL that the file comes from."""
+        return self.lane.source.url_of(self.entry.path)
+
+    @property
+    def destination_url(self) -> str:
+        """The absolute path or URL that the file goes to."""
+        return self.lane.destination.url_of(self.destination_path)
+
+
+class Plan:
+    """The files of a job, numbered from 0."""
+
+    def __init__(self) -> None:
+        self.lanes: list[Lane] = []
+        self.total_bytes = 0
+        self._names = bytearray()
+        self._ends = array("Q")
+        self._sizes = array("q")
+        self._mtimes = array("q")
+        self._lane_starts = array("Q")
+        self._sorted: list[array[int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def start_lane(self, lane: Lane) -> None:
+        """Say where the files added from now on belong."""
+        self.lanes.append(lane)
+        self._lane_starts.append(len(self))
+
+    def add(self, entry: Entry, destination_path: str | None = None) -> None:
+        """Add a file; ``destination_path`` only where it isn't the source's path."""
+        self._names += os.fsencode(entry.path)
+        if destination_path is not None and destination_path != entry.path:
+            self._names += _SEPARATOR + os.fsencode(destination_path)
+        self._ends.append(len(self._names))
+        self._sizes.append(entry.size)
+        self._mtimes.append(entry.mtime_ns)
+        self.total_bytes += entry.size
+
+    def size_of(self, number: int) -> int:
+        """Return a file's size in bytes."""
+        return self._sizes[number]
+
+    def item(self, number: int) -> Item:
+        """Return a file."""
+        path, _, destination_path = self._name(number).partition(_SEPARATOR)
+        entry = Entry(os.fsdecode(path), self._sizes[number], self._mtimes[number])
+        lane = self.lanes[self._lane_of(number)]
+        return Item(lane, entry, os.fsdecode(destination_path or path))
+
+    def find(self, receipt: Receipt) -> int | None:
+        """Return the number of the file that a receipt proves, None if the plan holds none.
+
+        The file must be the one of the receipt: same source, destination, size and time.
+        """
+        for index, lane in enumerate(self.lanes):
+            source = _inside(lane.source, receipt.src_path)
+            destination = _inside(lane.destination, receipt.dst_path)
+            if source is None or destination is None:
+                continue
+            name = os.fsencode(source)
+            if destination != source:
+                name += _SEPARATOR + os.fsencode(destination)
+            number = self._search(index, name)
+            if number is not None and (receipt.size, receipt.mtime_ns) == (
+                self._sizes[number],
+                self._mtimes[number],
+            ):
+                return number
+        return None
+
+    def phases(self, *, large_bytes: int) -> Iterator[array[int]]:
+        """Yield the numbers of the files that may go at the same time, phase after phase.
+
+        First all data, files of ``large_bytes`` and more ahead and the largest first; then the
+        metadata of data sets, the deepest first, so that the root's comes last of all.
+        """
+        large, small = array("Q"), array("Q")
+        by_depth: dict[int, array[int]] = {}
+        for number in range(len(self)):
+            path = self._name(number)
+            name = path.rpartition(_SEPARATOR)[2].rpartition(b"/")[2]
+            if name in METADATA_NAMES:
+                by_depth.setdefault(path.count(b"/"), array("Q")).append(number)
+            elif self._sizes[number] >= large_bytes:
+                large.append(number)
+            else:
+                small.append(number)
+        yield array("Q", sorted(large, key=self.size_of, reverse=True)) + small
+        for depth in sorted(by_depth, reverse=True):
+            yield by_depth[depth]
+
+    def _name(self, number: int) -> bytes:
+        start = self._ends[number - 1] if number else 0
+        return bytes(self._names[start : self._ends[number]])
+
+    def _lane_of(self, number: int) -> int:
+        index = len(self._lane_starts) - 1
+        while self._lane_starts[index] > number:
+            index -= 1
+        return index
+
+    def _search(self, lane: int, name: bytes) -> int | None:
+        numbers = self._order()[lane]
+        low, high = 0, len(numbers)
+        while low < high:
+            middle = (low + high) // 2
+            if self._name(numbers[middle]) < name:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(numbers) and self._name(numbers[low]) == name:
+            return numbers[low]
+        return None
+
+    def _order(self) -> list[array[int]]:
+        # Each lane's numbers by name. Stores list in that order; for those that don't, and for
+        # named files, this sorts.
+        if self._sorted is None:
+            bounds = [*self._lane_starts, len(self)]
+            self._sorted = [
+                array("Q", sorted(range(start, end), key=self._name))
+                for start, end in pairwise(bounds)
+            ]
+        return self._sorted
+
+
+def make_plan(job: Job, stores: StoreRegistry) -> Plan:
+    """List what a job copies; ``job.destination`` must be set unless all its files are absolute.
+
+    Raises ``SourceError`` if something is missing or can't be listed, ``FileError`` for a path that
+    would leave its root or a destination named twice, ``WorldError``.
+    """
+    return _plan_files(job, stores) if job.files else _plan_tree(job, stores)
+
+
+def _plan_tree(job: Job, stores: StoreRegistry) -> Plan:
+    if job.source is None or job.destination is None:
+        raise FileError(f"job {quote(job.name)}: expected a source and a destination")
+    plan = Plan()
+    source = stores.open(job.source, "source")
+    kind = source.kind("")
+    if kind == "file" or (kind == "missing" and _is_one_file(job.source, stores)):
+        source_folder, source_name = parent_of(job.source)
+        destination_folder, destination_name = parent_of(job.destination)
+        source = stores.open(source_folder, "source")
+        destination = stores.open(destination_folder, "destination")
+        plan.start_lane(Lane(source, destination))
+        plan.add(source.head(source_name), destination_name)
+        return plan
+    if kind == "missing":
+        raise NotFoundError(
+            f"expected a folder or file at {quote(job.source)}; found nothing. "
+            "Was the source moved or removed?"
+        )
+    plan.start_lane(Lane(source, stores.open(job.destination, "destination")))
+    for entry in source.list():
+        plan.add(entry)
+    return plan
+
+
+def _is_one_file(url: str, stores: StoreRegistry) -> bool:
+    folder, name = parent_of(url)
+    is_bucket = folder.endswith((":/", "//"))
+    return not is_bucket and stores.open(folder, "source").kind(name) == "file"
+
+
+def _plan_files(job: Job, stores: StoreRegistry) -> Plan:
+    plan = Plan()
+    pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    taken: set[tuple[str, str]] = set()
+    for pair in job.files:
+        source_root, source = _resolve(pair.source, job.source)
+        destination_root, destination = _resolve(pair.destination, job.destination)
+        if (destination_root, destination) in taken:
+            raise FileError(f"{quote(pair.destination)} is the destination of two files of the job")
+        taken.add((destination_root, destination))
+        pairs.setdefault((source_root, destination_root), []).append((source, destination))
+    for (source_root, destination_root), names in pairs.items():
+        lane = Lane(
+            stores.open(source_root, "source"), stores.open(destination_root, "destination")
+        )
+        plan.start_lane(lane)
+        for source, destination in names:
+            plan.add(lane.source.head(source), destination)
+    return plan
+
+
+def _resolve(path: str, root: str | None) -> tuple[str, str]:
+    if path.startswith("/") or "://" in path:
+        anchor, inside = anchor_of(path)
+        return anchor, check_path(inside)
+    if root is None:
+        raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
+    return root.rstrip("/") or "/", check_path(path)
+
+
+def _inside(store: Store, url: str) -> str | None:
+    root = store.url_of("x")[:-1]
+    return url[len(root) :] if url.startswith(root) else None

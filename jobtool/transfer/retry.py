@@ -1,0 +1,62 @@
+"""Another try for what may pass: exponential backoff with jitter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from jobtool.errors import JobtoolError
+
+T = TypeVar("T")
+
+DEFAULT_TRIES = 4
+_FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 20.0
+
+
+class Retry:
+    """Calls things again while their error is retryable, at most ``tries`` times in all.
+
+    ``sleep`` takes seconds; the default wakes up when ``stop`` is set, and then no further try is
+    made. ``on_retry`` is told each error that is tried again.
+    """
+
+    def __init__(
+        self,
+        *,
+        tries: int = DEFAULT_TRIES,
+        stop: threading.Event | None = None,
+        sleep: Callable[[float], None] | None = None,
+        on_retry: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        stop = stop or threading.Event()
+
+        def before_sleep(state: tenacity.RetryCallState) -> None:
+            if on_retry is not None and state.outcome is not None:
+                error = state.outcome.exception()
+                if error is not None:
+                    on_retry(error)
+
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_retryable),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(tries), tenacity.stop_when_event_set(stop)
+            ),
+            wait=tenacity.wait_exponential_jitter(
+                initial=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
+            ),
+            sleep=sleep or tenacity.sleep_using_event(stop),
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns; raises its last error."""
+        return self._retrying(function)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, JobtoolError) and error.retryable

@@ -1,0 +1,1 @@
+"""Claim, transfer, record, until the time is up."""
