@@ -62,6 +62,16 @@ class Job:
     attempts: int = 0
     extra: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def origin(self) -> str:
+        """Where its bytes are, in a word: the source, or the first file's."""
+        return self.source or self.files[0].source
+
+    @property
+    def target(self) -> str:
+        """Where its bytes go, in a word: the first file's destination, or the tree's."""
+        return self.files[0].destination if self.files else self.destination or ""
+
     def to(self, status: JobStatus) -> Job:
         """Return the job with another status.
 

@@ -137,14 +137,13 @@ class JobList:
         """Make the names of added job files durable."""
         sync_folder(self.path)
 
-    def save(self, job: Job, log: bytes) -> None:
+    def save(self, stem: str, job: Job, log: bytes) -> None:
         """Replace a job file, atomically and durably. Only the holder of the claim may."""
-        replace_file(self.path_of(filename_of(job.name)), jobfile.encode(job, log))
+        replace_file(self.path_of(stem), jobfile.encode(job, log))
 
-    def append(self, job: Job, record: LogRecord) -> None:
+    def append(self, stem: str, record: LogRecord) -> None:
         """Append a log line to a job file. Only the holder of the claim may."""
-        flags = os.O_WRONLY | os.O_APPEND
-        descriptor = os.open(self.path_of(filename_of(job.name)), flags)
+        descriptor = os.open(self.path_of(stem), os.O_WRONLY | os.O_APPEND)
         try:
             os.write(descriptor, jobfile.encode_record(record))
         finally:

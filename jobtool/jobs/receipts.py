@@ -120,8 +120,8 @@ class Journal:
 def write_table(path: str, receipts: Iterable[Receipt]) -> int:
     """Write receipts as a verification table, atomically and durably; return how many.
 
-    Columns: ``src_path, dst_path, size, mtime, hashsum_src, hashsum_dst, verified_by, verified_at,
-    worker, attempt, etag, part_size``; ``mtime`` and ``verified_at`` are timestamps in UTC.
+    Columns: the fields of ``Receipt`` and ``mtime``; that and ``verified_at`` are timestamps in
+    UTC, to the microsecond and millisecond.
     """
     import pyarrow.parquet as pq
 
@@ -157,7 +157,7 @@ def read_table(path: str) -> Iterator[Receipt]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=8192):
             columns = {name: batch.column(name) for name in batch.schema.names}
-            columns["mtime_ns"] = columns.pop("mtime").cast(pa.int64())
+            del columns["mtime"]
             columns["verified_at"] = (
                 columns["verified_at"].cast(pa.timestamp("s")).cast(pa.string())
             )
@@ -176,7 +176,8 @@ def _schema() -> pa.Schema:
             ("src_path", pa.string()),
             ("dst_path", pa.string()),
             ("size", pa.int64()),
-            ("mtime", pa.timestamp("ns", tz="UTC")),
+            ("mtime", pa.timestamp("us", tz="UTC")),
+            ("mtime_ns", pa.int64()),
             ("hashsum_src", pa.string()),
             ("hashsum_dst", pa.string()),
             ("verified_by", pa.string()),
@@ -197,7 +198,9 @@ def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
         for name, value in zip(columns, msgspec.structs.astuple(_quoted(receipt)), strict=True):
             columns[name].append(value)
     arrays: dict[str, Any] = {
-        "mtime": pa.array(columns.pop("mtime_ns"), pa.int64()).cast(pa.timestamp("ns", tz="UTC")),
+        "mtime": pa.array([ns // 1000 for ns in columns["mtime_ns"]]).cast(
+            pa.timestamp("us", tz="UTC")
+        ),
         "verified_at": pa.array([stamp.removesuffix("Z") for stamp in columns.pop("verified_at")])
         .cast(pa.timestamp("ms"))
         .cast(pa.timestamp("ms", tz="UTC")),

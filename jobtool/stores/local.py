@@ -89,7 +89,7 @@ class LocalStore:
     def children(self, path: str) -> Iterator[Child]:
         """Yield what is directly inside ``path``."""
         for entry in sorted(self._scan(self.url_of(path)), key=lambda entry: entry.name):
-            yield Child(entry.name, _is_folder(entry))
+            yield Child(entry.name, _is_folder(entry), entry.is_symlink())
 
     def list(self) -> Iterator[Entry]:
         """Yield every file below the root, following links unless they loop."""

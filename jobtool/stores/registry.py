@@ -56,12 +56,14 @@ class StoreRegistry:
             return MemoryStore(memory, url.rstrip("/"), prefix.strip("/"))
         return LocalStore(rest)
 
-    def refresh_credentials(self) -> list[CredentialHolder]:
-        """Fetch the credentials of every S3 client anew; return their holders."""
-        holders = [access.holder for access in self._s3.values()]
-        for holder in holders:
+    def credential_holders(self) -> list[CredentialHolder]:
+        """Return the holders of the credentials of every S3 client so far."""
+        return [access.holder for access in self._s3.values()]
+
+    def refresh_credentials(self) -> None:
+        """Fetch all credentials anew, as before each job."""
+        for holder in self.credential_holders():
             holder.refresh()
-        return holders
 
     def _s3_access(self, role: Role) -> S3Access:
         from jobtool.stores.s3 import S3Access

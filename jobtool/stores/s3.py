@@ -96,10 +96,12 @@ class S3Access:
         self.holder = CredentialHolder(ChainProvider(config.profile))
         self._config = config
         self._buckets: dict[str, ObstoreBucket] = {}
-        self._session = self.holder.botocore_session()
+        session = self.holder.botocore_session()
         if config.profile:
-            self._session.set_config_variable("profile", config.profile)
-        scoped = _scoped_config(self._session)
+            session.set_config_variable("profile", config.profile)
+        # One for both clients: each boto3 session adds its methods to the botocore session's.
+        self._session = boto3.Session(botocore_session=session)
+        scoped = _scoped_config(session)
         self._ca_bundle = os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
         plain = self._make_client(Config(signature_version="s3v4"))
         self.is_aws = bool(_AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
@@ -121,7 +123,7 @@ class S3Access:
         )
 
     def _make_client(self, config: Config) -> Any:
-        return boto3.Session(botocore_session=self._session).client(
+        return self._session.client(
             "s3",
             endpoint_url=self._config.endpoint_url,
             region_name=self._config.region,

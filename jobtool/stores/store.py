@@ -37,10 +37,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A name directly inside a folder."""
+    """A name directly inside a folder; a link to a folder is a folder and a link."""
 
     name: str
     is_folder: bool
+    is_link: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,10 +107,7 @@ class Plan:
         return Item(lane, entry, os.fsdecode(destination_path or path))
 
     def find(self, receipt: Receipt) -> int | None:
-        """Return the number of the file that a receipt proves, None if the plan holds none.
-
-        The file must be the one of the receipt: same source, destination, size and time.
-        """
+        """Return the number of the file that a receipt is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
             source = _inside(lane.source, receipt.src_path)
             destination = _inside(lane.destination, receipt.dst_path)
@@ -120,12 +117,13 @@ class Plan:
             if destination != source:
                 name += _SEPARATOR + os.fsencode(destination)
             number = self._search(index, name)
-            if number is not None and (receipt.size, receipt.mtime_ns) == (
-                self._sizes[number],
-                self._mtimes[number],
-            ):
+            if number is not None:
                 return number
         return None
+
+    def proves(self, receipt: Receipt, number: int) -> bool:
+        """Tell whether a receipt is about the file as it is now: same size and time."""
+        return (receipt.size, receipt.mtime_ns) == (self._sizes[number], self._mtimes[number])
 
     def phases(self, *, large_bytes: int) -> Iterator[array[int]]:
         """Yield the numbers of the files that may go at the same time, phase after phase.

@@ -79,8 +79,9 @@ class JobTransfer:
         """Count the files that these receipts prove as done."""
         for receipt in receipts:
             number = self._plan.find(receipt)
-            if number is not None and not self._done[number]:
-                self._count(number)
+            if number is None or self._done[number] or not self._plan.proves(receipt, number):
+                continue
+            self._count(number)
 
     @property
     def progress(self) -> Progress:

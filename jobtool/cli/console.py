@@ -1,0 +1,75 @@
+"""Printing: the one place that does. People's lines or JSON lines, by the same events."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from jobtool.events import Event, Level
+
+INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
+
+
+class Console:
+    """Prints events and notes on standard output.
+
+    With ``as_json`` every event is a JSON line and notes are left out. ``prefix`` goes before each
+    line for people, to tell workers apart. Threads may print at once.
+    """
+
+    def __init__(self, *, verbosity: int = 1, as_json: bool = False, prefix: str = "") -> None:
+        self.as_json = as_json
+        self.verbosity = verbosity
+        self.quiet_kinds: frozenset[str] = frozenset()
+        self.write: Callable[[str], None] | None = None  # a display that lines go above
+        self._prefix = prefix
+        self._lock = threading.Lock()
+        for stream in (sys.stdout, sys.stderr):
+            _accept_any_name(stream)
+
+    def emit(self, event: Event) -> None:
+        """Print an event, if the verbosity asks for it."""
+        if self.as_json:
+            self.print_json(event.json())
+        elif event.level <= self.verbosity and event.kind not in self.quiet_kinds:
+            self._print(f"{event.symbol} {event.text()}")
+
+    def note(self, text: str, symbol: str = INFO) -> None:
+        """Print a sentence for people, unless ``--verbosity 0`` or ``--json``."""
+        if not self.as_json and self.verbosity >= Level.NORMAL:
+            self._print(f"{symbol} {text}")
+
+    def result(self, text: str) -> None:
+        """Print what was asked for, whatever the verbosity."""
+        self._print(text)
+
+    def print_json(self, values: dict[str, Any]) -> None:
+        """Print one JSON line."""
+        self._print(json.dumps(values, ensure_ascii=False, default=str), prefixed=False)
+
+    def _print(self, text: str, *, prefixed: bool = True) -> None:
+        if self._prefix and prefixed:
+            text = "\n".join(self._prefix + line for line in text.split("\n"))
+        with self._lock:
+            if self.write is not None:
+                self.write(text)
+                return
+            # One write, so that lines of several processes don't mix.
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+
+def print_error(text: str) -> None:
+    """Print an error as one line on standard error."""
+    _accept_any_name(sys.stderr)
+    sys.stderr.write(f"{FAILED} {text}\n")
+
+
+def _accept_any_name(stream: TextIO) -> None:
+    # Names may hold bytes that are no UTF-8, and a terminal may not be UTF-8 at all.
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")

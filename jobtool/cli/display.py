@@ -1,0 +1,71 @@
+"""The progress display of a worker on a terminal: job, files, bytes, rate, time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
+
+from jobtool.names import quote
+from jobtool.worker.events import JobProgress
+
+
+class ProgressDisplay:
+    """Draws one line for the job under way; other lines scroll above it."""
+
+    def __init__(self) -> None:
+        self._console = RichConsole(highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[files]}", markup=False),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=5,
+        )
+        self._task: TaskID | None = None
+        self._job: str | None = None
+
+    def __enter__(self) -> ProgressDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def write(self, text: str) -> None:
+        """Print lines above the display."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def show(self, progress: JobProgress) -> None:
+        """Draw how far a job is."""
+        if self._job != progress.job or self._task is None:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._job = progress.job
+            self._task = self._progress.add_task(quote(progress.job), files="", total=None)
+        self._progress.update(
+            self._task,
+            # A job of empty files has no bytes to count.
+            total=progress.bytes_total or progress.files_total,
+            completed=progress.bytes_done if progress.bytes_total else progress.files_done,
+            files=f"{progress.files_done}/{progress.files_total} files",
+        )

@@ -1,0 +1,124 @@
+"""``generate-joblist``: a results folder becomes a joblist."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from jobtool.cli.console import DONE, WARNING, Console
+from jobtool.cli.options import (
+    absolute_url,
+    command,
+    dry_run_option,
+    existing_path,
+    output_options,
+)
+from jobtool.errors import UsageError
+from jobtool.names import quote
+
+
+@command(
+    name="generate-joblist",
+    example="generate-joblist -i results -o source08 -d s3://bucket/prefix",
+)
+@click.option(
+    "-i",
+    "--input-path",
+    required=True,
+    metavar="DIR",
+    help="The results: a folder or URL; for the layout 'manifest' a CSV or Parquet file.",
+)
+@click.option(
+    "-o",
+    "--output-path",
+    required=True,
+    metavar="JOBLIST",
+    help="The folder for the job files. Existing job files are left as they are.",
+)
+@click.option(
+    "-d",
+    "--destination",
+    metavar="URL",
+    help="Where the data goes: a path or s3://bucket/prefix. Needed once; kept in joblist.toml.",
+)
+@click.option(
+    "-l",
+    "--layout",
+    metavar="NAME|FILE.toml",
+    help="plates, partitions, tree, manifest, auto (look and pick; the default), or a file.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A value for the layout's templates, or s3.KEY for the joblist's [s3] table. Repeatable.",
+)
+@dry_run_option
+@output_options
+def cli(
+    *,
+    input_path: str,
+    output_path: str,
+    destination: str | None,
+    layout: str | None,
+    assignments: tuple[str, ...],
+    dry_run: bool,
+    verbosity: int,
+    as_json: bool,
+) -> int:
+    """Turn a results folder into a joblist: one small text file per plate or partition.
+
+    Running it again adds what is new and never touches an existing job file.
+    """
+    from jobtool.layouts.generate import Request, generate
+
+    console = Console(verbosity=verbosity, as_json=as_json)
+    source = existing_path(input_path)
+    console.note(f"Valid input path: {quote(source)}")
+    joblist_path = os.path.realpath(output_path)
+    if not os.path.exists(joblist_path):
+        console.note(f"The output path '{quote(joblist_path)}' does not exist.", WARNING)
+        if not dry_run:
+            console.note(f"Creating output path: {quote(joblist_path)}")
+    console.note(f"Valid output path: {quote(joblist_path)}")
+    console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
+    console.note(f"Verbosity level: {verbosity}")
+    values, s3 = _assignments(assignments)
+    request = Request(
+        source=source,
+        joblist_path=joblist_path,
+        destination=None if destination is None else absolute_url(destination),
+        layout=layout,
+        values=values,
+        s3=s3,
+        dry_run=dry_run,
+    )
+    generated = generate(request, console.emit)
+    console.note("Processing complete.", DONE)
+    return generated.exit_code
+
+
+def _assignments(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Any]]:
+    values: dict[str, str] = {}
+    s3: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {text}: expected KEY=VALUE")
+        if key.startswith("s3."):
+            *tables, name = key.split(".")[1:]
+            table = s3
+            for part in tables:
+                table = table.setdefault(part, {})
+            table[name] = value
+        else:
+            values[key] = value
+    return values, s3
+
+
+def main() -> None:
+    """Run the command."""
+    cli()

@@ -1,0 +1,46 @@
+"""``jobtool``: every command under one name. A command's module is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from jobtool import __version__
+
+#: The commands by name, and the modules whose ``cli`` they are.
+COMMANDS = {
+    "generate": "jobtool.cli.generate",
+    "transfer": "jobtool.cli.transfer",
+    "summarise": "jobtool.cli.summarise",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(COMMANDS[name]).cli
+        return command
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  jobtool generate -i results -o joblist -d s3://bucket/prefix\n"
+    "  mpirun -n 4 jobtool transfer -i joblist\n  jobtool summarise -i joblist",
+)
+@click.version_option(__version__, prog_name="jobtool")
+def cli() -> None:
+    """Move large data sets off a cluster, and be certain that all of it arrived.
+
+    A folder of small text files, the joblist, is the whole state of a transfer.
+    """
+
+
+def main() -> None:
+    """Run the command."""
+    cli()

@@ -1,0 +1,128 @@
+"""What all commands share: their options, how paths are read, how errors end."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from jobtool import __version__
+from jobtool.cli.console import print_error
+from jobtool.errors import JobtoolError, UsageError
+from jobtool.names import quote
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  nothing left to do and nothing in error
+  1  some job is in error or invalid
+  2  wrong usage or configuration
+  3  stopped early, work is left: run it again
+  4  the world is broken (no credentials, destination full or unreachable);
+     jobs were handed back, not failed"""
+
+
+def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], click.Command]:
+    """Make a click command of a function that returns an exit code.
+
+    Long options take dashes and underscores alike; the help ends with an example and the exit
+    codes; errors of ours become one line.
+    """
+
+    def decorate(function: Callable[..., int]) -> click.Command:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> NoReturn:
+            try:
+                code = function(**arguments)
+            except JobtoolError as error:
+                print_error(str(error))
+                code = error.exit_code
+            except BrokenPipeError:
+                # The reader of our output has left, as `| head` does.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                code = 1
+            sys.exit(code)
+
+        decorator: Callable[[Callable[..., Any]], click.Command] = click.command(
+            context_settings={
+                "token_normalize_func": _dashes_for_underscores,
+                "help_option_names": ["-h", "--help"],
+                "max_content_width": 100,
+            },
+            epilog=f"\b\nExample:\n  {example}\n\n{_EXIT_CODES}",
+            **settings,
+        )
+        return decorator(run)
+
+    return decorate
+
+
+def joblist_option(function: Command) -> Command:
+    """Add ``-i/--input-path`` for a joblist."""
+    option: Callable[[Command], Command] = click.option(
+        "-i",
+        "--input-path",
+        "joblist_path",
+        required=True,
+        metavar="JOBLIST",
+        help="The joblist: a folder that generate-joblist made.",
+    )
+    return option(function)
+
+
+def output_options(function: Command) -> Command:
+    """Add ``--json``, ``-v/--verbosity`` and ``--version``."""
+    for option in (
+        click.version_option(__version__, "--version", prog_name="jobtool"),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON lines."),
+        click.option(
+            "-v",
+            "--verbosity",
+            type=click.IntRange(0, 3),
+            default=1,
+            show_default=True,
+            help="0: errors and results; 1: what happens; 2: each job; 3: each file.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def dry_run_option(function: Command) -> Command:
+    """Add ``--dry-run``."""
+    option: Callable[[Command], Command] = click.option(
+        "--dry-run", is_flag=True, help="Say what would be done, and touch nothing."
+    )
+    return option(function)
+
+
+def absolute_url(text: str) -> str:
+    """Return a path as an absolute one without links, a URL as it is, without slashes at the end.
+
+    Raises ``UsageError`` for an empty one.
+    """
+    if not text.strip():
+        raise UsageError("expected a path or URL; found an empty one")
+    if "://" in text and not text.startswith("/"):
+        return text.rstrip("/")
+    return os.path.realpath(os.path.expanduser(text))
+
+
+def existing_path(text: str) -> str:
+    """Return an input path as ``absolute_url`` does; raises ``UsageError`` if it isn't there."""
+    url = absolute_url(text)
+    if "://" not in url and not os.path.exists(url):
+        raise UsageError(
+            f"expected something at the input path {quote(url)}; found nothing. "
+            "Correct --input-path."
+        )
+    return url
+
+
+def _dashes_for_underscores(token: str) -> str:
+    return token.replace("_", "-")

@@ -1,0 +1,50 @@
+"""A job in the hands of the worker that holds its claim: the only writer of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.jobfile import LogRecord, encode_record
+from jobtool.jobs.joblist import JobList
+
+
+class HeldJob:
+    """Changes a job's status and appends to its log, durably; ``now`` gives the time of a line.
+
+    Methods raise ``OSError`` if the joblist can't be written.
+    """
+
+    def __init__(self, joblist: JobList, stem: str, job: Job, now: Callable[[], datetime]) -> None:
+        self.stem = stem
+        self.job = job
+        self._joblist = joblist
+        self._now = now
+
+    def begin(self, *, worker: str, rank: int) -> None:
+        """Make the job ``ongoing`` and count the attempt."""
+        self.job = replace(self.job, attempts=self.job.attempts + 1)
+        self.change(
+            JobStatus.ONGOING, "claimed", worker=worker, rank=rank, attempt=self.job.attempts
+        )
+
+    def change(self, status: JobStatus, event: str, **values: object) -> None:
+        """Change the status and log why, in one atomic step."""
+        _, log = self._joblist.load(self.stem)
+        if log and not log.endswith(b"\n"):
+            log += b"\n"
+        self.job = self.job.to(status)
+        self._joblist.save(self.stem, self.job, log + encode_record(self._record(event, values)))
+
+    def log(self, event: str, **values: object) -> None:
+        """Append a line to the log."""
+        self._joblist.append(self.stem, self._record(event, values))
+
+    def _record(self, event: str, values: Mapping[str, object]) -> LogRecord:
+        texts = {
+            key: f"{value:.1f}" if isinstance(value, float) else str(value)
+            for key, value in values.items()
+        }
+        return LogRecord(time=self._now(), event=event, values=texts)

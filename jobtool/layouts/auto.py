@@ -1,0 +1,53 @@
+"""The layout ``auto``: look at the source and pick."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobtool.errors import JobtoolError
+from jobtool.layouts.layout import MANIFEST, load_layout
+from jobtool.layouts.pattern import Pattern
+from jobtool.stores.store import Child, Kind, Store
+
+#: How many folders are looked into before a tree is taken for just a tree.
+_MAX_FOLDERS = 2000
+
+
+def pick_layout(store: Store) -> tuple[str, str]:
+    """Return the name of the layout that fits a source, and the reason in words.
+
+    Raises ``SourceError`` if the source can't be looked into.
+    """
+    if store.kind("") == "file":
+        return MANIFEST, "the input path is a file"
+    if store.kind("") == "folder":
+        if any(child.name.startswith("server_name=") for child in store.children("")):
+            return "partitions", "it holds folders server_name=…"
+        pattern = Pattern(load_layout("plates")[1].pattern)
+        try:
+            if any(pattern.find(_Glance(store), on_unreadable=lambda error: None)):
+                return "plates", f"it holds folders {pattern.text}"
+        except _EnoughError:
+            pass
+    return "tree", "one job for each of its entries"
+
+
+class _EnoughError(JobtoolError):
+    pass
+
+
+class _Glance:
+    """A store's folders, of which only so many may be looked into."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._left = _MAX_FOLDERS
+
+    def children(self, path: str) -> Iterator[Child]:
+        self._left -= 1
+        if self._left < 0:
+            raise _EnoughError
+        return self._store.children(path)
+
+    def kind(self, path: str) -> Kind:
+        return self._store.kind(path)

@@ -1,0 +1,35 @@
+"""The destination of a job whose file doesn't name one: the older form of job file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobtool.errors import JobFileError, LayoutError
+from jobtool.jobs.job import Job
+from jobtool.jobs.settings import FILENAME, Settings
+from jobtool.layouts.layout import layout_of_table
+from jobtool.layouts.pattern import Pattern
+from jobtool.layouts.template import Template
+from jobtool.names import quote
+
+
+def with_destination(job: Job, settings: Settings) -> Job:
+    """Return the job with the destination that joblist.toml's layout gives to its source.
+
+    A job that says where its bytes go is returned as it is. Raises ``JobFileError`` if the layout
+    doesn't fit the source.
+    """
+    if job.destination is not None or job.files or job.source is None:
+        return job
+    problem = f"it names no destination, and {FILENAME} gives none"
+    if settings.destination is None or "pattern" not in settings.layout:
+        raise JobFileError(f"{problem}: expected a destination and a [layout] there")
+    try:
+        layout = layout_of_table(settings.layout, shown=FILENAME)
+        fields = Pattern(layout.pattern).match_end(job.source)
+        if fields is None or layout.destination is None:
+            raise JobFileError(f"{problem}: {quote(job.source)} doesn't match {layout.pattern}")
+        values = {**settings.values, **fields, "destination": settings.destination.rstrip("/")}
+        return replace(job, destination=Template(layout.destination).fill(values), fields=fields)
+    except LayoutError as error:
+        raise JobFileError(f"{problem}: {error}") from None

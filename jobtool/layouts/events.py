@@ -1,0 +1,154 @@
+"""What generating a joblist tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayoutChosen(Event):
+    """``auto`` has looked and picked."""
+
+    kind: ClassVar[str] = "layout"
+    level: ClassVar[Level] = Level.DETAIL
+    layout: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Layout: {self.layout} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldCounted(Event):
+    """How many values a field of the layout has below the values of the fields before it."""
+
+    kind: ClassVar[str] = "found"
+    field: str
+    within: Mapping[str, str]
+    values: tuple[str, ...]
+    is_last: bool
+
+    def text(self) -> str:
+        """Return the sentence, for the outermost of several fields with its values."""
+        noun = f"{self.field}(es)" if self.field.endswith(("ch", "s", "x")) else f"{self.field}(s)"
+        outer = list(self.within.items())
+        first = [f" for {field} {_shown(value)}" for field, value in outer[:1]]
+        rest = [f" in {field} {_shown(value)}" for field, value in outer[1:]]
+        sentence = f"Found {len(self.values)} {noun}" + "".join(first + rest)
+        if outer or self.is_last:
+            return sentence + "."
+        return "\n".join([f"{sentence}:", *(f"  - {quote(value)}" for value in self.values)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incomplete(Event):
+    """Folders that match but lack what the layout requires: they are no jobs yet."""
+
+    kind: ClassVar[str] = "incomplete"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    missing: str
+    paths: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the sentence with every folder."""
+        head = f"Skipped {len(self.paths)} without {quote(self.missing)}, not finished yet:"
+        return "\n".join([head, *(f"  - {quote(path)}" for path in self.paths)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable(Event):
+    """A folder that could not be looked into: jobs inside it are missing from the joblist."""
+
+    kind: ClassVar[str] = "unreadable"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{self.reason}; whatever it holds is not in the joblist"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlanned(Event):
+    """A job that was written, or would be."""
+
+    kind: ClassVar[str] = "job"
+    level: ClassVar[Level] = Level.DETAIL
+    job: str
+    source: str
+    destination: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Job {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobBroken(Event):
+    """A job that can't be transferred as it is; it was written with status ``error``."""
+
+    kind: ClassVar[str] = "invalid"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Invalid job {quote(self.job)}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creating(Event):
+    """Job files are about to be written."""
+
+    kind: ClassVar[str] = "creating"
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return "Creating joblist in output directory."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generated(Event):
+    """The end: how many jobs were written, were there before, are invalid, are not finished."""
+
+    kind: ClassVar[str] = "generated"
+    created: int
+    existing: int
+    invalid: int
+    incomplete: int
+    unreadable: int
+    dry_run: bool
+
+    def text(self) -> str:
+        """Return the sentence."""
+        verb = "Would create" if self.dry_run else "Created"
+        notes = [
+            f"{count} {what}"
+            for count, what in (
+                (self.existing, "left as they were"),
+                (self.invalid, "invalid"),
+                (self.incomplete, "not finished"),
+            )
+            if count
+        ]
+        return f"{verb} {self.created} job(s){'; ' if notes else ''}{', '.join(notes)}."
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if something needs a person's attention."""
+        return 1 if self.invalid or self.unreadable else 0
+
+
+def _shown(value: str) -> str:
+    shown = quote(value)
+    return shown if shown.startswith('"') else f"'{shown}'"

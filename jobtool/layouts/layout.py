@@ -1,0 +1,117 @@
+"""Layouts: how a source tree becomes jobs. A layout is data, from a preset or a TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from typing import Any
+
+import msgspec
+
+from jobtool.errors import LayoutError
+from jobtool.layouts.pattern import Pattern
+from jobtool.layouts.template import Template
+from jobtool.names import quote
+
+#: Layouts that are data; ``manifest`` reads a table instead, ``auto`` looks and picks.
+PRESETS = ("plates", "partitions", "tree")
+MANIFEST = "manifest"
+AUTO = "auto"
+
+_BUILT_IN_FIELDS = frozenset({"destination", "uuid"})
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a ``[layout]`` table says.
+
+    ``pattern`` finds the folders (with ``files_match`` files too) that are jobs; each must hold
+    what ``require`` names, else it isn't finished and is left out. ``name`` and ``destination`` are
+    templates. With ``files`` a job copies just these files of its folder, each to what its template
+    says; those in ``optional`` may be missing. ``values`` are defaults for ``--set``.
+    """
+
+    pattern: str
+    name: str
+    destination: str | None = None
+    require: list[str] = []
+    files: dict[str, str] = {}
+    optional: list[str] = []
+    files_match: bool = False
+    values: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Raise ``LayoutError`` unless all its parts fit together."""
+        fields = set(Pattern(self.pattern).fields)
+        for template in self.templates():
+            unknown = template.fields - fields - _BUILT_IN_FIELDS
+            if unknown and template.text in (self.name, *self.require):
+                raise LayoutError(
+                    f"template {template.text!r}: {{{min(unknown)}}} is no field of the pattern, "
+                    f"which has {', '.join(sorted(fields)) or 'none'}"
+                )
+        if (self.destination is None) == (not self.files):
+            raise LayoutError(
+                "a layout needs either 'destination', for whole trees, or [layout.files]"
+            )
+        for name in self.optional:
+            if name not in self.files:
+                raise LayoutError(f"optional file {name!r} isn't one of [layout.files]")
+
+    def templates(self) -> Iterator[Template]:
+        """Yield every template in it."""
+        yield Template(self.name)
+        if self.destination is not None:
+            yield Template(self.destination)
+        for text in (*self.require, *self.files.values()):
+            yield Template(text)
+
+    def table(self) -> dict[str, Any]:
+        """Return the table for joblist.toml."""
+        table: dict[str, Any] = msgspec.to_builtins(self)
+        return {key: value for key, value in table.items() if value not in (None, [], {}, False)}
+
+
+def load_layout(name: str) -> tuple[str, Layout]:
+    """Return a preset or the layout of a TOML file, with its short name.
+
+    Raises ``LayoutError`` that names the layout and what is wrong with it.
+    """
+    if name in PRESETS:
+        text = (resources.files("jobtool.layouts") / "presets" / f"{name}.toml").read_text("utf-8")
+        return name, read_layout(text, shown=name)
+    if not name.endswith(".toml"):
+        known = ", ".join((AUTO, *PRESETS, MANIFEST))
+        raise LayoutError(
+            f"there is no layout {quote(name)}: expected one of {known}, or a file's name that "
+            "ends in .toml"
+        )
+    try:
+        with open(name, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise LayoutError(f"can't read the layout {quote(name)}: {reason}") from None
+    return os.path.basename(name), read_layout(text, shown=name)
+
+
+def read_layout(text: str, *, shown: str) -> Layout:
+    """Return the layout of a TOML document; ``shown`` is its name in errors (``LayoutError``)."""
+    try:
+        table = tomllib.loads(text).get("layout")
+    except tomllib.TOMLDecodeError as error:
+        raise LayoutError(f"layout {quote(shown)} is no valid TOML: {error}") from None
+    if not isinstance(table, dict):
+        raise LayoutError(f"layout {quote(shown)}: expected a table [layout]; found none")
+    return layout_of_table(table, shown=shown)
+
+
+def layout_of_table(table: Mapping[str, Any], *, shown: str) -> Layout:
+    """Return the layout of a ``[layout]`` table; raises ``LayoutError``."""
+    try:
+        layout = msgspec.convert(dict(table), Layout)
+        layout.check()
+    except (msgspec.ValidationError, LayoutError) as error:
+        raise LayoutError(f"layout {quote(shown)}: {error}") from None
+    return layout

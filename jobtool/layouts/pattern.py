@@ -1,0 +1,198 @@
+"""Patterns: which folders of a source tree are jobs, found segment by segment.
+
+A pattern is a path whose segments may hold ``{field}`` (one or more characters, remembered), ``*``
+(any characters) or be ``**`` (any number of folders). A field that comes twice must have the same
+value. What a whole pattern matches is never looked into, and neither is a ``.zarr``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobtool.errors import LayoutError, SourceError
+from jobtool.stores.store import Child, Kind
+
+_TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*)|([{}])")
+_ANY_DEPTH = "**"
+_OPAQUE_SUFFIX = ".zarr"
+
+
+class Folders(Protocol):
+    """What finding needs of a store."""
+
+    def children(self, path: str) -> Iterator[Child]:
+        """Yield what is directly inside a folder."""
+
+    def kind(self, path: str) -> Kind:
+        """Tell what is at a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Where a pattern matches: the path below the root, and the fields' values."""
+
+    path: str
+    fields: Mapping[str, str]
+
+
+class Pattern:
+    """A compiled pattern; raises ``LayoutError`` for text that is none."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        segments = text.strip("/").split("/")
+        if not all(segments) or any(segment in (".", "..") for segment in segments):
+            raise LayoutError(
+                f"pattern {text!r}: expected segments between slashes; found an empty one, '.' "
+                "or '..'"
+            )
+        if segments[-1] == _ANY_DEPTH:
+            raise LayoutError(f"pattern {text!r}: expected a name at its end; found '**'")
+        self._segments = tuple(_Segment(segment, text) for segment in segments)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of its fields, in the order in which they first come."""
+        names = (name for segment in self._segments for name in segment.fields)
+        return tuple(dict.fromkeys(names))
+
+    def find(
+        self,
+        store: Folders,
+        *,
+        files: bool = False,
+        on_unreadable: Callable[[SourceError], None] | None = None,
+    ) -> Iterator[Match]:
+        """Yield what matches below a store's root, in the order of its paths.
+
+        With ``files`` files match too, else folders only. A folder that can't be listed is told to
+        ``on_unreadable`` and left out; without that its ``SourceError`` is raised.
+        """
+        stack: list[tuple[str, tuple[_State, ...]]] = [("", self._closure((_State(0, {}),)))]
+        while stack:
+            path, states = stack.pop()
+            if states and states[0].position == len(self._segments):
+                yield Match(path, states[0].fields)
+                continue
+            below: list[tuple[str, tuple[_State, ...]]] = []
+            try:
+                for child in self._children(store, path, states):
+                    reached = self._advance(states, child, files=files)
+                    if reached:
+                        below.append((f"{path}/{child.name}".lstrip("/"), reached))
+            except SourceError as error:
+                if on_unreadable is None or path == "":
+                    raise
+                on_unreadable(error)
+                continue
+            stack += reversed(below)
+
+    def match_end(self, path: str) -> Mapping[str, str] | None:
+        """Return the fields if the end of ``path`` matches the whole pattern, else None."""
+        parts = [part for part in path.split("/") if part]
+        length = sum(segment.text != _ANY_DEPTH for segment in self._segments)
+        if len(parts) < length or sum(s.text == _ANY_DEPTH for s in self._segments[1:]):
+            return None
+        segments = [segment for segment in self._segments if segment.text != _ANY_DEPTH]
+        fields: Mapping[str, str] | None = {}
+        for segment, part in zip(segments, parts[-length:], strict=True):
+            if fields is not None:
+                fields = segment.match(part, fields)
+        return fields
+
+    def _children(self, store: Folders, path: str, states: Sequence[_State]) -> Iterator[Child]:
+        segments = [self._segments[state.position] for state in states]
+        if any(segment.text == _ANY_DEPTH or not segment.is_literal for segment in segments):
+            yield from store.children(path)
+            return
+        for name in sorted({segment.text for segment in segments}):
+            kind = store.kind(f"{path}/{name}".lstrip("/"))
+            if kind != "missing":
+                yield Child(name, kind == "folder")
+
+    def _advance(
+        self, states: Sequence[_State], child: Child, *, files: bool
+    ) -> tuple[_State, ...]:
+        reached: list[_State] = []
+        end = len(self._segments)
+        for state in states:
+            segment = self._segments[state.position]
+            if segment.text == _ANY_DEPTH:
+                if child.is_folder and not child.is_link and not _is_opaque(child.name):
+                    reached.append(state)
+                continue
+            fields = segment.match(child.name, state.fields)
+            is_end = state.position + 1 == end
+            if fields is not None and (child.is_folder or (files and is_end)):
+                reached.append(_State(state.position + 1, fields))
+        return self._closure(reached)
+
+    def _closure(self, states: Sequence[_State]) -> tuple[_State, ...]:
+        # "**" also stands for no folder at all. What is furthest comes first, so that a whole
+        # match is seen at once.
+        reached = list(states)
+        for state in reached:
+            at_end = state.position == len(self._segments)
+            if not at_end and self._segments[state.position].text == _ANY_DEPTH:
+                reached.append(_State(state.position + 1, state.fields))
+        return tuple(sorted(reached, key=lambda state: -state.position))
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    position: int
+    fields: Mapping[str, str]
+
+
+class _Segment:
+    def __init__(self, text: str, pattern: str) -> None:
+        self.text = text
+        self.fields: list[str] = []
+        pieces: list[str] = []
+        end = 0
+        follows_wildcard = False
+        for token in _TOKEN.finditer(text):
+            if text == _ANY_DEPTH:
+                break
+            field, star, brace = token.groups()
+            literal = text[end : token.start()]
+            if brace:
+                raise LayoutError(f"pattern {pattern!r}: expected {{field}}; found {brace!r}")
+            if follows_wildcard and not literal:
+                raise LayoutError(
+                    f"pattern {pattern!r}: expected text between two wildcards of {text!r}; "
+                    "found none, so that they could be told apart in many ways"
+                )
+            follows_wildcard = True
+            pieces.append(re.escape(literal))
+            if star:
+                pieces.append(".*?")
+            elif field in self.fields:
+                pieces.append(f"(?P={field})")
+            else:
+                self.fields.append(field)
+                pieces.append(f"(?P<{field}>.+?)")
+            end = token.end()
+        pieces.append(re.escape(text[end:]))
+        if len(pieces) > 9:
+            raise LayoutError(f"pattern {pattern!r}: expected at most 8 wildcards in {text!r}")
+        self.is_literal = len(pieces) == 1
+        self._regex = re.compile("".join(pieces), re.DOTALL)
+
+    def match(self, name: str, fields: Mapping[str, str]) -> Mapping[str, str] | None:
+        if self.is_literal:
+            return fields if name == self.text else None
+        match = self._regex.fullmatch(name)
+        if match is None:
+            return None
+        found = match.groupdict()
+        if any(fields.get(key, value) != value for key, value in found.items()):
+            return None
+        return {**fields, **found}
+
+
+def _is_opaque(name: str) -> bool:
+    return name.endswith(_OPAQUE_SUFFIX)

@@ -1,0 +1,128 @@
+"""The summary: what a joblist says of itself, read from its job files and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from jobtool.errors import JobFileError
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.jobfile import LogRecord, decode_log
+from jobtool.jobs.joblist import JobList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLine:
+    """One job: ``status`` is None if its file is invalid. Sizes in bytes, None where unknown.
+
+    ``note`` is why it is in error or invalid, or who is working on it.
+    """
+
+    job: str
+    status: JobStatus | None
+    files_done: int | None = None
+    files_total: int | None = None
+    bytes_done: int | None = None
+    bytes_total: int | None = None
+    attempts: int = 0
+    note: str = ""
+
+    def json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "job": self.job,
+            "status": self.status.value if self.status else "invalid",
+            "files_done": self.files_done,
+            "files_total": self.files_total,
+            "bytes_done": self.bytes_done,
+            "bytes_total": self.bytes_total,
+            "attempts": self.attempts,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All jobs of a joblist, sorted by name."""
+
+    path: str
+    jobs: tuple[JobLine, ...]
+
+    def count(self, status: JobStatus | None) -> int:
+        """Return how many jobs have a status; None counts the invalid ones."""
+        return Counter(job.status for job in self.jobs)[status]
+
+    @property
+    def needing_attention(self) -> tuple[JobLine, ...]:
+        """The jobs in error and the invalid ones."""
+        return tuple(job for job in self.jobs if job.status in (JobStatus.ERROR, None))
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a job is in error or invalid, else 0."""
+        return 1 if self.needing_attention else 0
+
+    def json(self) -> dict[str, Any]:
+        """Return plain values; fields are only ever added."""
+        return {
+            "joblist": self.path,
+            "total": len(self.jobs),
+            **{status.value: self.count(status) for status in JobStatus},
+            "invalid": self.count(None),
+            "bytes_done": sum(job.bytes_done or 0 for job in self.jobs),
+            "files_done": sum(job.files_done or 0 for job in self.jobs),
+            "jobs": [job.json() for job in self.jobs],
+        }
+
+
+def summarise(joblist: JobList) -> Summary:
+    """Read every job file once and add up what they say. Writes nothing."""
+    lines = (_line(joblist, stem) for stem in joblist.stems())
+    return Summary(path=joblist.path, jobs=tuple(line for line in lines if line is not None))
+
+
+def _line(joblist: JobList, stem: str) -> JobLine | None:
+    try:
+        job, log = joblist.load(stem)
+    except FileNotFoundError:
+        return None  # removed between listing and reading
+    except JobFileError as error:
+        return JobLine(job=stem, status=None, note=str(error))
+    last: dict[str, LogRecord] = {record.event: record for record in decode_log(log)}
+    files_done, files_total = _counts(job.status, last, "files")
+    bytes_done, bytes_total = _counts(job.status, last, "bytes")
+    return JobLine(
+        job=job.name,
+        status=job.status,
+        files_done=files_done,
+        files_total=files_total,
+        bytes_done=bytes_done,
+        bytes_total=bytes_total,
+        attempts=job.attempts,
+        note=_note(job.status, last),
+    )
+
+
+def _counts(
+    status: JobStatus, last: dict[str, LogRecord], key: str
+) -> tuple[int | None, int | None]:
+    if status is JobStatus.SUCCESS and "success" in last:
+        done = total = last["success"].values.get(key, "")
+    elif "progress" in last:
+        done, _, total = last["progress"].values.get(key, "").partition("/")
+    else:
+        return None, None
+    return int(done) if done.isdigit() else None, int(total) if total.isdigit() else None
+
+
+def _note(status: JobStatus, last: dict[str, LogRecord]) -> str:
+    if status is JobStatus.ERROR:
+        if "error" not in last:
+            return "no reason in its log"
+        return last["error"].values.get("reason", "no reason in its log")
+    if status is JobStatus.ONGOING and "claimed" in last:
+        return last["claimed"].values.get("worker", "")
+    if status is JobStatus.TODO and "handed-back" in last:
+        return last["handed-back"].values.get("reason", "")
+    return ""

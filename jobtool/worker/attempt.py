@@ -1,0 +1,219 @@
+"""One attempt at one job, by the worker that holds its claim."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from itertools import chain
+
+from jobtool.errors import JobtoolError, WorldError
+from jobtool.events import Emit
+from jobtool.jobs.held import HeldJob
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.receipts import (
+    JOURNAL_SUFFIX,
+    TABLE_SUFFIX,
+    Journal,
+    Receipt,
+    read_table,
+    write_table,
+)
+from jobtool.stores.registry import StoreRegistry
+from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.plan import Item, Plan, make_plan
+from jobtool.transfer.retry import Retry
+from jobtool.transfer.run import JobTransfer, Progress
+from jobtool.worker.events import (
+    FileTransferred,
+    JobFailed,
+    JobHandedBack,
+    JobListed,
+    JobProgress,
+    JobSucceeded,
+    TriedAgain,
+)
+from jobtool.worker.options import WorkerOptions
+
+#: How often the job file gets a progress line.
+PROGRESS_SECONDS = 30.0
+
+#: How many failed files the job's log names one by one.
+_LOGGED_FAILURES = 20
+
+
+class Outcome(Enum):
+    """How an attempt ended."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    HANDED_BACK = "handed-back"
+
+
+class Attempt:
+    """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status."""
+
+    def __init__(
+        self,
+        held: HeldJob,
+        receipts_path: str,
+        worker: str,
+        options: WorkerOptions,
+        emit: Emit,
+    ) -> None:
+        self._held = held
+        self._name = held.job.name
+        self._worker = worker
+        self._options = options
+        self._emit = emit
+        receipts = os.path.join(receipts_path, held.stem)
+        self._table_path = receipts + TABLE_SUFFIX
+        self._journal = Journal(receipts + JOURNAL_SUFFIX)
+
+    def run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
+        """Transfer the job and write down how it ended.
+
+        Raises ``WorldError`` after handing the job back: no other job would fare better.
+        """
+        started = self._options.monotonic()
+        try:
+            plan, transfer = self._transfer(stores, copier)
+            if transfer.is_complete:
+                self._write_table(plan)
+        except WorldError as error:
+            self._hand_back(str(error))
+            raise
+        except JobtoolError as error:
+            return self._fail(str(error), {})
+        except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
+            return self._fail(f"unexpected {type(error).__name__}: {error}", {})
+        if transfer.failures:
+            reasons = {failure.path: str(failure.error) for failure in transfer.failures}
+            return self._fail(next(iter(reasons.values())), reasons)
+        if not transfer.is_complete:
+            return self._hand_back("asked to stop")
+        return self._succeed(plan, seconds=self._options.monotonic() - started)
+
+    def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
+        options = self._options
+        retry = Retry(stop=options.stop, sleep=options.sleep, on_retry=self._tell_retry)
+        stores.refresh_credentials()
+        plan = retry.call(lambda: make_plan(self._held.job, stores))
+        for holder in stores.credential_holders():
+            expires_at = holder.current().expires_at
+            expires = "never" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
+            self._held.log("credentials", provider=holder.provider.name, expires=expires)
+        transfer = JobTransfer(
+            plan,
+            self._journal,
+            copier,
+            threads=options.threads,
+            worker=self._worker,
+            attempt=self._held.job.attempts,
+            stop=options.stop,
+            retry=retry,
+            on_file=self._tell_file,
+        )
+        transfer.take_receipts(self._receipts())
+        before = transfer.progress
+        self._emit(
+            JobListed(
+                job=self._name,
+                files=before.files_total,
+                bytes=before.bytes_total,
+                files_done=before.files_done,
+                bytes_done=before.bytes_done,
+            )
+        )
+        try:
+            transfer.run(self._reporter(before))
+        finally:
+            self._journal.close()
+        return plan, transfer
+
+    def _reporter(self, before: Progress) -> Callable[[Progress], None]:
+        monotonic = self._options.monotonic
+        started = last = monotonic()
+
+        def on_tick(progress: Progress) -> None:
+            nonlocal last
+            now = monotonic()
+            sent = progress.bytes_done - before.bytes_done
+            told = JobProgress(
+                job=self._name,
+                files_done=progress.files_done,
+                files_total=progress.files_total,
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+                rate_mb_s=sent / 1e6 / max(now - started, 1e-3),
+            )
+            self._options.watch(told)
+            if now - last >= PROGRESS_SECONDS:
+                last = now
+                self._emit(told)
+                self._held.log(
+                    "progress",
+                    files=f"{told.files_done}/{told.files_total}",
+                    bytes=f"{told.bytes_done}/{told.bytes_total}",
+                    rate_mb_s=told.rate_mb_s,
+                )
+
+        return on_tick
+
+    def _receipts(self) -> Iterator[Receipt]:
+        return chain(read_table(self._table_path), self._journal.read())
+
+    def _write_table(self, plan: Plan) -> None:
+        os.makedirs(os.path.dirname(self._table_path), exist_ok=True)
+        write_table(self._table_path, _in_force(plan, self._receipts))
+
+    def _succeed(self, plan: Plan, *, seconds: float) -> Outcome:
+        files, size = len(plan), plan.total_bytes
+        self._held.change(JobStatus.SUCCESS, "success", files=files, bytes=size, seconds=seconds)
+        self._journal.remove()
+        self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
+        return Outcome.SUCCESS
+
+    def _fail(self, reason: str, failures: Mapping[str, str]) -> Outcome:
+        for path, why in list(failures.items())[:_LOGGED_FAILURES]:
+            self._held.log("failed", path=path, reason=why)
+        self._held.change(JobStatus.ERROR, "error", failed_files=len(failures), reason=reason)
+        self._emit(JobFailed(job=self._name, reason=reason, failed_files=len(failures)))
+        return Outcome.ERROR
+
+    def _hand_back(self, reason: str) -> Outcome:
+        self._held.change(JobStatus.TODO, "handed-back", reason=reason)
+        self._emit(JobHandedBack(job=self._name, reason=reason))
+        return Outcome.HANDED_BACK
+
+    def _tell_retry(self, error: BaseException) -> None:
+        self._emit(TriedAgain(job=self._name, reason=str(error)))
+
+    def _tell_file(self, item: Item, copied: Copied) -> None:
+        self._emit(
+            FileTransferred(
+                job=self._name,
+                source=item.source_url,
+                destination=item.destination_url,
+                size=item.entry.size,
+                md5=copied.md5,
+                verified_by=copied.proof.verified_by,
+            )
+        )
+
+
+def _in_force(plan: Plan, receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
+    """Yield the last receipt that proves each file of the plan, and those about other files.
+
+    Reads the receipts twice rather than keep a million of them.
+    """
+    last = array("q", [-1]) * len(plan)
+    for index, receipt in enumerate(receipts()):
+        number = plan.find(receipt)
+        if number is not None and plan.proves(receipt, number):
+            last[number] = index
+    for index, receipt in enumerate(receipts()):
+        number = plan.find(receipt)
+        if number is None or last[number] == index:
+            yield receipt

@@ -1,0 +1,246 @@
+"""What a worker tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsFound(Event):
+    """The joblist was listed."""
+
+    kind: ClassVar[str] = "jobs-found"
+    count: int
+    path: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Found {self.count} job file(s) in '{quote(self.path)}'."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanning(Event):
+    """The worker looks for a job that it could take."""
+
+    kind: ClassVar[str] = "scanning"
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return "Scanning for 'todo' status..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobClaimed(Event):
+    """The worker has taken a job."""
+
+    kind: ClassVar[str] = "claimed"
+    job: str
+    stem: str
+    status: str
+    attempt: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Found '{self.status}' job: {quote(self.stem)}.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(Event):
+    """The job's files are about to be listed and copied."""
+
+    kind: ClassVar[str] = "started"
+    job: str
+    source: str
+    destination: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        if self.destination.startswith("s3://"):
+            return f"Uploading files from '{quote(self.source)}' to S3..."
+        return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobListed(Event):
+    """The files of a job were listed: how many there are, and how many have receipts."""
+
+    kind: ClassVar[str] = "listed"
+    level: ClassVar[Level] = Level.DETAIL
+    job: str
+    files: int
+    bytes: int
+    files_done: int
+    bytes_done: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        done = f", {self.files_done} with receipts already" if self.files_done else ""
+        return f"{quote(self.job)}: {self.files} files, {self.bytes} bytes{done}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress(Event):
+    """How far the job is; ``seconds`` since it was listed."""
+
+    kind: ClassVar[str] = "progress"
+    job: str
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    rate_mb_s: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{quote(self.job)}: {self.files_done}/{self.files_total} files, "
+            f"{self.bytes_done}/{self.bytes_total} bytes, {self.rate_mb_s:.1f} MB/s"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTransferred(Event):
+    """A file has arrived."""
+
+    kind: ClassVar[str] = "file"
+    level: ClassVar[Level] = Level.FILE
+    symbol: ClassVar[str] = "  "
+    job: str
+    source: str
+    destination: str
+    size: int
+    md5: str
+    verified_by: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.source)} -> {quote(self.destination)} {self.md5} {self.verified_by}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedAgain(Event):
+    """A file failed in a way that may pass."""
+
+    kind: ClassVar[str] = "retry"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: trying again: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSucceeded(Event):
+    """Every file of the job is proven."""
+
+    kind: ClassVar[str] = "success"
+    symbol: ClassVar[str] = "✅"
+    job: str
+    files: int
+    bytes: int
+    seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: {self.files} files, {self.bytes} bytes, all verified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed(Event):
+    """The job ended in error; the log in its file has all reasons."""
+
+    kind: ClassVar[str] = "error"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    job: str
+    reason: str
+    failed_files: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        more = f" (and {self.failed_files - 1} more files)" if self.failed_files > 1 else ""
+        return f"{quote(self.job)}: {self.reason}{more}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInvalid(Event):
+    """A job file that can't be read as one; it is left as it is."""
+
+    kind: ClassVar[str] = "invalid"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    stem: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Invalid job file {quote(self.stem)}.txt: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHandedBack(Event):
+    """The job is ``todo`` again; what has arrived has its receipts."""
+
+    kind: ClassVar[str] = "handed-back"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: handed back: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WouldTransfer(Event):
+    """What a dry run would do."""
+
+    kind: ClassVar[str] = "would-transfer"
+    job: str
+    source: str
+    destination: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"Would transfer {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFinished(Event):
+    """The end of this worker: what it did, and what the joblist holds now."""
+
+    kind: ClassVar[str] = "finished"
+    symbol: ClassVar[str] = "✅"
+    succeeded: int
+    failed: int
+    handed_back: int
+    left_todo: int
+    left_ongoing: int
+    in_error: int
+    invalid: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        left = [
+            f"{count} {what}"
+            for count, what in (
+                (self.left_todo, "todo"),
+                (self.left_ongoing, "ongoing"),
+                (self.in_error, "in error"),
+                (self.invalid, "invalid"),
+            )
+            if count
+        ]
+        return (
+            f"This worker finished {self.succeeded} job(s), {self.failed} in error. "
+            f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
+        )

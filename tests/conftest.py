@@ -1,0 +1,58 @@
+"""What all tests share: real S3 servers, and an environment without the developer's AWS."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.servers import S3Server, moto_server, rclone_server
+
+pytest.register_assert_rewrite("jobtool.testing.store_suite")
+
+settings.register_profile(
+    "jobtool",
+    deadline=None,  # a slow machine is no failure
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("jobtool")
+
+
+@pytest.fixture(autouse=True)
+def no_aws_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
+    """Tests see no AWS configuration but their own, and no instance's role."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    nowhere = str(tmp_path_factory.getbasetemp() / "no-such-aws-file")
+    monkeypatch.setenv("AWS_CONFIG_FILE", nowhere)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", nowhere)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="session")
+def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """``rclone serve s3``: an independent server that checks signatures and MD5s."""
+    with rclone_server(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_s3() -> Iterator[S3Server]:
+    """moto's server: it knows more of S3, and lets everybody in."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder whose name needs care."""
+    path = tmp_path / 'a "weird" folder -> #1?\n%2F ✓'
+    path.mkdir()
+    return path

@@ -1,0 +1,83 @@
+"""The bytes of each store by other means than the store."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from jobtool.stores.memory import Memory
+from jobtool.stores.store import Attributes
+
+
+class LocalRaw:
+    """By the operating system's calls on bytes."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.fsencode(root)
+
+    def _full(self, path: str) -> bytes:
+        return os.path.join(self.root, os.fsencode(path))
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        full = self._full(path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "wb") as file:
+            file.write(data)
+        if mtime_ns is not None:
+            os.utime(full, ns=(mtime_ns, mtime_ns))
+
+    def read(self, path: str) -> bytes:
+        with open(self._full(path), "rb") as file:
+            return file.read()
+
+    def paths(self) -> set[str]:
+        return {
+            os.fsdecode(os.path.relpath(os.path.join(folder, name), self.root))
+            for folder, _, names in os.walk(self.root)
+            for name in names
+        }
+
+
+class MemoryRaw:
+    """By the dictionary that holds the files."""
+
+    def __init__(self, memory: Memory, prefix: str) -> None:
+        self.memory = memory
+        self.prefix = prefix
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        self.memory.files[self.prefix + path] = (data, Attributes(mtime_ns=mtime_ns or 0))
+
+    def read(self, path: str) -> bytes:
+        return self.memory.files[self.prefix + path][0]
+
+    def paths(self) -> set[str]:
+        return {key.removeprefix(self.prefix) for key in self.memory.files}
+
+
+class S3Raw:
+    """By a plain boto3 client."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
+        self.client = client
+        self.bucket = bucket
+        self.prefix = prefix
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        metadata = {} if mtime_ns is None else {"mtime": f"{mtime_ns / 1e9:.6f}"}
+        key = self.prefix + path
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=metadata)
+
+    def read(self, path: str) -> bytes:
+        found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + path)
+        data: bytes = found["Body"].read()
+        return data
+
+    def head(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=self.prefix + path)
+        return found
+
+    def paths(self) -> set[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        found = {item["Key"] for page in pages for item in page.get("Contents", ())}
+        return {key.removeprefix(self.prefix) for key in found}
