@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobtool.errors import JobtoolError
 from jobtool.jobs.durable import sync_folder
 from jobtool.names import quote, unquote
 
@@ -148,24 +149,26 @@ def write_table(path: str, receipts: Iterable[Receipt]) -> int:
 
 
 def read_table(path: str) -> Iterator[Receipt]:
-    """Yield the receipts of a table that ``write_table`` wrote; none if it is missing."""
+    """Yield the receipts of a table that ``write_table`` wrote; none if it is missing.
+
+    Raises ``JobtoolError`` for a file that is no such table.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not os.path.exists(path):
         return
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=8192):
-            columns = {name: batch.column(name) for name in batch.schema.names}
-            del columns["mtime"]
-            columns["verified_at"] = (
-                columns["verified_at"].cast(pa.timestamp("s")).cast(pa.string())
-            )
-            values = {name: column.to_pylist() for name, column in columns.items()}
-            for row in zip(*values.values(), strict=True):
-                known = dict(zip(values, row, strict=True))
-                known["verified_at"] = known["verified_at"].replace(" ", "T") + "Z"
-                yield _unquoted(msgspec.convert(known, Receipt))
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=8192, columns=[*Receipt.__struct_fields__]):
+                for row in batch.to_pylist():
+                    row["verified_at"] = row["verified_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
+                    yield _unquoted(msgspec.convert(row, Receipt))
+    except (pa.ArrowException, KeyError, OSError, msgspec.ValidationError) as error:
+        raise JobtoolError(
+            f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have the "
+            "job's files sent again."
+        ) from None
 
 
 def _schema() -> pa.Schema:
@@ -181,7 +184,7 @@ def _schema() -> pa.Schema:
             ("hashsum_src", pa.string()),
             ("hashsum_dst", pa.string()),
             ("verified_by", pa.string()),
-            ("verified_at", pa.timestamp("ms", tz="UTC")),
+            ("verified_at", pa.timestamp("s", tz="UTC")),
             ("worker", pa.string()),
             ("attempt", pa.int32()),
             ("etag", pa.string()),
@@ -197,13 +200,10 @@ def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
     for receipt in receipts:
         for name, value in zip(columns, msgspec.structs.astuple(_quoted(receipt)), strict=True):
             columns[name].append(value)
+    microseconds = pa.array([mtime_ns // 1000 for mtime_ns in columns["mtime_ns"]], pa.int64())
     arrays: dict[str, Any] = {
-        "mtime": pa.array([ns // 1000 for ns in columns["mtime_ns"]]).cast(
-            pa.timestamp("us", tz="UTC")
-        ),
-        "verified_at": pa.array([stamp.removesuffix("Z") for stamp in columns.pop("verified_at")])
-        .cast(pa.timestamp("ms"))
-        .cast(pa.timestamp("ms", tz="UTC")),
+        "mtime": microseconds.cast(schema.field("mtime").type),
+        "verified_at": pa.array(columns.pop("verified_at")).cast(schema.field("verified_at").type),
     }
     arrays |= {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
     return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
