@@ -166,8 +166,8 @@ def read_table(path: str) -> Iterator[Receipt]:
                     yield _unquoted(msgspec.convert(row, Receipt))
     except (pa.ArrowException, KeyError, OSError, msgspec.ValidationError) as error:
         raise JobtoolError(
-            f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have the "
-            "job's files sent again."
+            f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
+            "the job's files sent again."
         ) from None
 
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from zlib import crc32
 
 T = TypeVar("T")
 
@@ -23,6 +22,7 @@ _MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 #: Tasks that know nothing of each other, by scheduler: Slurm, PBS, LSF, SGE.
 _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE_TASK_ID")
 
+_GOLDEN_RATIO = 0.618034
 _POLL_SECONDS = 0.05
 
 
@@ -43,12 +43,14 @@ class Environment:
         return f"{self.host}:{self.pid}"
 
     def start_of(self, count: int) -> int:
-        """Return at which of ``count`` jobs this worker begins, so that workers spread."""
+        """Return at which of ``count`` jobs this worker begins.
+
+        Ranks are spread evenly, array tasks, whose number isn't known, by the golden ratio.
+        """
         if not count:
             return 0
-        if self.size > 1:
-            return (self.rank * count // self.size + self.array_index) % count
-        return crc32(self.worker.encode()) % count
+        spread = self.rank / self.size + self.array_index * _GOLDEN_RATIO
+        return int(spread % 1 * count)
 
     def share(self, make: Callable[[], T]) -> T:
         """Return what ``make`` returns, called once for all ranks; only before the work begins."""
