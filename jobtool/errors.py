@@ -5,7 +5,7 @@ credential. Commands print it as one line and exit with ``exit_code``; library u
 ``JobtoolError`` or one of its branches.
 
 Exit codes: 1 a job or a file is in error · 2 wrong usage or configuration · 4 the world is broken
-(no credentials, destination full or unreachable). 0 and 3 are outcomes, not errors.
+(no credentials, destination full or unreachable). 0 and 3 (stopped early, work left) are outcomes.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ class StoreError(FileError):
     """A store failed in a way that may pass: a reset connection, a 500, a stale handle."""
 
     retryable = True
+
+
+class StoppedError(JobtoolError):
+    """The work was asked to stop; what is under way is left for the next worker."""
+
+    exit_code = 3
 
 
 class WorldError(JobtoolError):

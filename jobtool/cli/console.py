@@ -48,7 +48,9 @@ class Console:
 
     def print_json(self, values: dict[str, Any]) -> None:
         """Print one JSON line."""
-        self._print(json.dumps(values, ensure_ascii=False, default=str), prefixed=False)
+        # Elsewhere than on UTF-8 the stream's own escapes would be no JSON.
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        self._print(json.dumps(values, ensure_ascii=not is_utf8, default=str), prefixed=False)
 
     def _print(self, text: str, *, prefixed: bool = True) -> None:
         if self._prefix and prefixed:

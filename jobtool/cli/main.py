@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from jobtool import __version__
+from jobtool.cli.options import OneLineErrors
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
@@ -16,7 +17,7 @@ COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(OneLineErrors, click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
 

@@ -27,6 +27,23 @@ Exit codes:
      jobs were handed back, not failed"""
 
 
+class OneLineErrors(click.Command):
+    """A click command whose wrong usage is one line, as every other error."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line and exit."""
+        try:
+            return super().main(*args, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            print_error(f"{error.format_message()} Try --help.")
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(130)
+
+
 def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], click.Command]:
     """Make a click command of a function that returns an exit code.
 
@@ -49,6 +66,7 @@ def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], 
             sys.exit(code)
 
         decorator: Callable[[Callable[..., Any]], click.Command] = click.command(
+            cls=OneLineErrors,
             context_settings={
                 "token_normalize_func": _dashes_for_underscores,
                 "help_option_names": ["-h", "--help"],

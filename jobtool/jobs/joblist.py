@@ -69,11 +69,12 @@ class JobList:
     def create(cls, path: str, configuration: Settings) -> JobList:
         """Make a joblist folder, or turn an existing folder into one; raises ``JoblistError``."""
         joblist = cls(os.path.realpath(path), configuration)
+        toml = os.path.join(joblist.path, settings.FILENAME)
+        text = settings.encode(configuration, path=toml)
         try:
             for folder in (joblist.path, joblist.claims_path, joblist.receipts_path):
                 os.makedirs(folder, exist_ok=True)
-            toml = os.path.join(joblist.path, settings.FILENAME)
-            replace_file(toml, settings.encode(configuration).encode())
+            replace_file(toml, text.encode())
         except OSError as error:
             raise JoblistError(f"can't write to {quote(path)}: {reason_of(error)}") from None
         return joblist

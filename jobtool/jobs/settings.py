@@ -71,9 +71,10 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
     )
 
 
-def encode(settings: Settings) -> str:
-    """Write ``joblist.toml``."""
+def encode(settings: Settings, *, path: str = FILENAME) -> str:
+    """Write ``joblist.toml``; raises ``JoblistError`` rather than write a secret to ``path``."""
     table = msgspec.to_builtins(settings)
+    _refuse_secrets(table, path=path)
     for key in ("source", "destination"):
         if table[key] is not None:
             table[key] = quote(table[key])
@@ -92,6 +93,8 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
     for key, value in table.items():
+        if key == "layout":
+            continue  # its keys are ours and names of files
         if isinstance(value, dict):
             _refuse_secrets(value, path=path)
         elif any(word in key.lower() for word in _SECRET_WORDS):

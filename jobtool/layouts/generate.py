@@ -241,7 +241,8 @@ class _Generation:
             stem = filename_of(name)
             if stem not in taken:
                 return replace(draft, job=replace(job, name=name))
-            if (taken[stem] or _source_in(joblist, stem)) == job.source:
+            other = taken[stem] or _source_in(joblist, stem)
+            if other is None or other == job.source:  # None: it can't be read, and stays as it is
                 return None
         raise LayoutError(f"there are two jobs {quote(job.name)}~{digest} of other sources")
 

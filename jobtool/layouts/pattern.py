@@ -2,7 +2,8 @@
 
 A pattern is a path whose segments may hold ``{field}`` (one or more characters, remembered), ``*``
 (any characters) or be ``**`` (any number of folders). A field that comes twice must have the same
-value. What a whole pattern matches is never looked into, and neither is a ``.zarr``.
+value. What a whole pattern matches is never looked into, and neither is a ``.zarr`` that the
+pattern doesn't name as one.
 """
 
 from __future__ import annotations
@@ -126,7 +127,10 @@ class Pattern:
                 continue
             fields = segment.match(child.name, state.fields)
             is_end = state.position + 1 == end
-            if fields is not None and (child.is_folder or (files and is_end)):
+            is_closed = _is_opaque(child.name) and not (is_end or _is_opaque(segment.text))
+            if fields is None or is_closed:
+                continue
+            if child.is_folder or (files and is_end):
                 reached.append(_State(state.position + 1, fields))
         return self._closure(reached)
 

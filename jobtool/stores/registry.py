@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote as percent_decode
 
 from jobtool.errors import UsageError
@@ -30,11 +30,12 @@ class StoreRegistry:
     """Opens stores, and keeps what they share: S3 clients, credentials, memory.
 
     ``s3`` is the table of that name in joblist.toml. ``connections`` is how many requests may be
-    under way at once.
+    under way at once. Raises ``UsageError`` for a table that makes no sense.
     """
 
     def __init__(self, s3: Mapping[str, Any] | None = None, *, connections: int = 16) -> None:
-        self._s3_table = dict(s3 or {})
+        table = dict(s3 or {})
+        self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
         self._connections = connections
         self._memories: dict[str, Memory] = {}
         self._s3: dict[S3Config, S3Access] = {}
@@ -68,7 +69,7 @@ class StoreRegistry:
     def _s3_access(self, role: Role) -> S3Access:
         from jobtool.stores.s3 import S3Access
 
-        config = read_s3_table(self._s3_table, role)
+        config = self._s3_configs[role]
         if config not in self._s3:
             self._s3[config] = S3Access(config, connections=self._connections)
         return self._s3[config]

@@ -6,11 +6,12 @@ import contextlib
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 
-from jobtool.errors import DigestMismatchError, JobtoolError
+from jobtool.errors import DigestMismatchError, JobtoolError, StoppedError
 from jobtool.names import quote
 from jobtool.stores.store import Attributes, Part, Proof, Store, Upload
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
@@ -80,14 +81,18 @@ class Copier:
         """Wait for the threads that send parts, and end them."""
         self._parts.shutdown()
 
-    def copy(self, item: Item) -> Copied:
+    def copy(self, item: Item, *, stop: threading.Event, on_bytes: Callable[[int], None]) -> Copied:
         """Copy one file; one try.
 
-        Raises the errors of stores. Nothing of a failed try is visible at the destination.
+        ``on_bytes`` is told the bytes that have arrived, from any thread, as they do. Raises the
+        errors of stores, and ``StoppedError`` between two parts once ``stop`` is set. Nothing of a
+        failed try is visible at the destination.
         """
         if item.entry.size < self.part_bytes:
-            return self._copy_whole(item)
-        return self._copy_in_parts(item)
+            copied = self._copy_whole(item)
+            on_bytes(item.entry.size)
+            return copied
+        return self._copy_in_parts(item, stop, on_bytes)
 
     def _copy_whole(self, item: Item) -> Copied:
         with self._budget.holding(item.entry.size):
@@ -98,12 +103,14 @@ class Copier:
             proof = item.lane.destination.put(item.destination_path, content.data, attributes)
         return Copied(md5=md5, proof=proof, part_size=None)
 
-    def _copy_in_parts(self, item: Item) -> Copied:
+    def _copy_in_parts(
+        self, item: Item, stop: threading.Event, on_bytes: Callable[[int], None]
+    ) -> Copied:
         part_size = part_size_for(item.entry.size, self.part_bytes)
         source, destination = item.lane.source, item.lane.destination
         known = None
         if destination.capabilities.attributes_first and source.capabilities.cheap_reads:
-            known = self._hash(item, part_size)
+            known = self._hash(item, part_size, stop)
         whole = hashlib.md5(usedforsecurity=False)
         pending: deque[tuple[Future[Part], int]] = deque()
         parts: list[Part] = []
@@ -111,6 +118,7 @@ class Copier:
         attributes = Attributes(mtime_ns=item.entry.mtime_ns)
         try:
             for number, offset, length in ranges(item.entry.size, part_size):
+                _require_going(stop, item)
                 self._budget.take(length)
                 try:
                     content = source.read(item.entry, offset, length)
@@ -124,9 +132,8 @@ class Copier:
                         md5 = md5_of(content.data) if destination.capabilities.part_digests else ""
                     else:
                         md5 = known.parts[number - 1]
-                    future = self._parts.submit(
-                        self._put_part, destination, upload, number, offset, content.data, md5
-                    )
+                    send = partial(destination.put_part, upload, number, offset, content.data, md5)
+                    future = self._parts.submit(self._send, send, length, on_bytes)
                 except BaseException:
                     self._budget.give(length)
                     raise
@@ -145,19 +152,13 @@ class Copier:
             raise
         return Copied(md5=md5, proof=proof, part_size=part_size)
 
-    def _put_part(
-        self,
-        destination: Store,
-        upload: Upload,
-        number: int,
-        offset: int,
-        data: bytes | memoryview,
-        md5: str,
-    ) -> Part:
+    def _send(self, send: Callable[[], Part], length: int, on_bytes: Callable[[int], None]) -> Part:
         try:
-            return destination.put_part(upload, number, offset, data, md5)
+            part = send()
         finally:
-            self._budget.give(len(data))
+            self._budget.give(length)
+        on_bytes(length)
+        return part
 
     def _give_up(
         self,
@@ -174,10 +175,11 @@ class Copier:
             with contextlib.suppress(JobtoolError):
                 destination.abort(upload)
 
-    def _hash(self, item: Item, part_size: int) -> _Digests:
+    def _hash(self, item: Item, part_size: int, stop: threading.Event) -> _Digests:
         whole = hashlib.md5(usedforsecurity=False)
         parts = []
         for _, offset, length in ranges(item.entry.size, part_size):
+            _require_going(stop, item)
             with self._budget.holding(length):
                 data = item.lane.source.read(item.entry, offset, length).data
                 whole.update(data)
@@ -189,6 +191,11 @@ class Copier:
 class _Digests:
     whole: str
     parts: tuple[str, ...]
+
+
+def _require_going(stop: threading.Event, item: Item) -> None:
+    if stop.is_set():
+        raise StoppedError(f"stopped in the middle of {quote(item.source_url)}")
 
 
 def _require_recorded(item: Item, *, recorded: str | None, found: str) -> None:

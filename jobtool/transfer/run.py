@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jobtool.errors import JobtoolError, WorldError
+from jobtool.errors import JobtoolError, StoppedError, WorldError
 from jobtool.jobs.receipts import Journal, Receipt
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.plan import Item, Plan
@@ -74,6 +74,7 @@ class JobTransfer:
         self._done = bytearray(len(plan))
         self._files_done = 0
         self._bytes_done = 0
+        self._bytes_under_way = 0
 
     def take_receipts(self, receipts: Iterator[Receipt]) -> None:
         """Count the files that these receipts prove as done."""
@@ -90,7 +91,7 @@ class JobTransfer:
             return Progress(
                 files_done=self._files_done,
                 files_total=len(self._plan),
-                bytes_done=self._bytes_done,
+                bytes_done=self._bytes_done + self._bytes_under_way,
                 bytes_total=self._plan.total_bytes,
             )
 
@@ -143,9 +144,13 @@ class JobTransfer:
                 return
             try:
                 self._transfer(number)
+            except StoppedError:
+                return
             except WorldError as error:
                 self._fatal = error
             except JobtoolError as error:
+                if error.retryable and self._stop.is_set():
+                    return  # it was not given its other tries
                 path = self._plan.item(number).source_url
                 self.failures.append(Failure(path=path, error=error))
             except BaseException as error:  # raised again in the main thread
@@ -153,7 +158,7 @@ class JobTransfer:
 
     def _transfer(self, number: int) -> None:
         item = self._plan.item(number)
-        copied = self._retry.call(lambda: self._copier.copy(item))
+        copied = self._retry.call(lambda: self._copy(item))
         self._journal.append(
             Receipt(
                 src_path=item.source_url,
@@ -173,6 +178,21 @@ class JobTransfer:
         self._count(number)
         if self._on_file is not None:
             self._on_file(item, copied)
+
+    def _copy(self, item: Item) -> Copied:
+        arrived = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal arrived
+            with self._lock:
+                arrived += count
+                self._bytes_under_way += count
+
+        try:
+            return self._copier.copy(item, stop=self._stop, on_bytes=on_bytes)
+        finally:
+            with self._lock:
+                self._bytes_under_way -= arrived
 
     def _count(self, number: int) -> None:
         with self._lock:

@@ -28,13 +28,18 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A worker's place. ``communicator`` is MPI's, None where there is no MPI."""
+    """A worker's place.
+
+    ``is_mpi`` says whether mpirun has started it, ``communicator`` is MPI's, None where there is no
+    MPI or nobody to talk to.
+    """
 
     rank: int = 0
     size: int = 1
     host: str = "localhost"
     pid: int = 0
     array_index: int = 0
+    is_mpi: bool = False
     communicator: Any = None
 
     @property
@@ -97,11 +102,13 @@ def detect(environ: Mapping[str, str]) -> Environment:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError):  # no mpi4py, or no MPI library that it could load
-        return Environment(rank=_first_number(environ, _MPI_RANKS) or 0, size=size, **place)
+        rank = _first_number(environ, _MPI_RANKS) or 0
+        return Environment(rank=rank, size=size, is_mpi=True, **place)
     communicator = MPI.COMM_WORLD
     return Environment(
         rank=communicator.Get_rank(),
         size=communicator.Get_size(),
+        is_mpi=True,
         communicator=communicator if communicator.Get_size() > 1 else None,
         **place,
     )

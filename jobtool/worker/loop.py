@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from jobtool.errors import JobFileError, JoblistError, WorldError
@@ -144,9 +145,12 @@ class Worker:
         except FileNotFoundError:
             return None  # removed by hand
         except JobFileError as error:
-            self._invalid[stem] = str(error)
-            self._emit(JobInvalid(stem=stem, reason=str(error)))
+            self._leave_invalid(stem, str(error))
             return None
+
+    def _leave_invalid(self, stem: str, reason: str) -> None:
+        self._invalid[stem] = reason
+        self._emit(JobInvalid(stem=stem, reason=reason))
 
     def _work_on(self, job: Job, stem: str, copier: Copier) -> None:
         held = HeldJob(self._joblist, stem, job, self._options.now)
@@ -172,6 +176,14 @@ class Worker:
         except WorldError:
             self._tally.handed_back += 1
             raise
+        except (JobFileError, FileNotFoundError) as error:
+            # Somebody has edited or removed the job file meanwhile: the others are still good.
+            if os.path.exists(self._joblist.path_of(stem)) and isinstance(error, OSError):
+                raise
+            gone = "it was removed while the job was under way"
+            self._leave_invalid(stem, gone if isinstance(error, OSError) else str(error))
+            self._tally.failed += 1
+            return
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
         elif outcome is Outcome.ERROR:
@@ -180,7 +192,7 @@ class Worker:
             self._tally.handed_back += 1
 
     def _finish(self) -> int:
-        if self._environment.rank != 0:
+        if self._environment.rank != 0 and self._environment.is_mpi:
             return 0  # rank 0 tells the truth for all; two codes would make mpirun choose
         counts = dict.fromkeys([*JobStatus, None], 0)
         for found in self._joblist.scan():
@@ -196,6 +208,7 @@ class Worker:
                 invalid=counts[None],
             )
         )
-        if counts[JobStatus.TODO]:
+        # What others are working on is theirs, unless we left before looking for orphans.
+        if counts[JobStatus.TODO] or (self._is_ended and counts[JobStatus.ONGOING]):
             return 3
         return 1 if counts[JobStatus.ERROR] or counts[None] else 0
