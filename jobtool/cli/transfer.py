@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from jobtool.cli.options import (
 from jobtool.names import quote
 
 if TYPE_CHECKING:
+    from jobtool.jobs.settings import TransferSettings
+    from jobtool.stores.local import LinkPolicy
+    from jobtool.transfer.run import IfExists
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
 
@@ -40,6 +43,18 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @click.option(
     "--max-jobs", type=click.IntRange(min=1), metavar="N", help="Leave after this many jobs."
 )
+@click.option(
+    "--if-exists",
+    type=click.Choice(["verify", "overwrite", "error"]),
+    help="A file at the destination that has no receipt: compare and keep it if it is the same "
+    "(verify, the default), send it again, or take it for an error.",
+)
+@click.option(
+    "--links",
+    type=click.Choice(["follow", "skip", "error", "keep"]),
+    help="Symbolic links in a local source: follow them inside the job's tree (the default; others "
+    "are errors), skip them, take any for an error, or keep them as links.",
+)
 @dry_run_option
 @output_options
 def cli(
@@ -47,6 +62,8 @@ def cli(
     joblist_path: str,
     threads: int | None,
     max_jobs: int | None,
+    if_exists: IfExists | None,
+    links: LinkPolicy | None,
     dry_run: bool,
     verbosity: int,
     as_json: bool,
@@ -60,7 +77,7 @@ def cli(
     from jobtool.jobs.joblist import JobList
     from jobtool.worker.environment import detect
     from jobtool.worker.loop import Worker
-    from jobtool.worker.options import DEFAULT_THREADS, WorkerOptions
+    from jobtool.worker.options import WorkerOptions
 
     path = existing_path(joblist_path)
     environment = detect(os.environ)
@@ -70,13 +87,11 @@ def cli(
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
         console.note(f"Verbosity level: {verbosity}")
-    settings = joblist.settings.transfer
     stop = threading.Event()
     options = WorkerOptions(
-        threads=threads or settings.threads or DEFAULT_THREADS,
-        part_bytes=settings.part_size_bytes,
         max_jobs=max_jobs,
         stop=stop,
+        **_settled(joblist.settings.transfer, threads=threads, if_exists=if_exists, links=links),
     )
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
@@ -84,6 +99,19 @@ def cli(
     display = _display(console, options) if is_alone else contextlib.nullcontext(options)
     with _stopping(stop), display as options:
         return Worker(joblist, environment, options, console.emit).run()
+
+
+def _settled(settings: TransferSettings, **given: Any) -> dict[str, Any]:
+    """Return what was decided: options as given, else the joblist's, else left to the defaults."""
+    from jobtool.transfer.run import Policies
+
+    names = settings.__struct_fields__
+    settled = {name: given.get(name) or getattr(settings, name) for name in names}
+    settled = {name: value for name, value in settled.items() if value is not None}
+    policies = {name: settled.pop(name) for name in ("if_exists", "links") if name in settled}
+    if "part_size_bytes" in settled:
+        settled["part_bytes"] = settled.pop("part_size_bytes")
+    return {**settled, "policies": Policies(**policies)}
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.jobfile import LogRecord, encode_record
+from jobtool.jobs.jobfile import LogRecord, decode_log, encode_record
 from jobtool.jobs.joblist import JobList
 
 
@@ -37,6 +37,29 @@ class HeldJob:
             log += b"\n"
         self.job = self.job.to(status)
         self._joblist.save(self.stem, self.job, log + encode_record(self._record(event, values)))
+
+    def fail(
+        self, reason: str, *, failed_files: int, may_pass: bool, max_attempts: int
+    ) -> JobStatus:
+        """Count a failure; return the status that the job has then.
+
+        ``todo`` if the failure may pass and there are attempts left, else ``error``, and with
+        ``requires_intervention`` if it was tried as often as it may be.
+        """
+        self.job = replace(self.job, failures=self.job.failures + 1)
+        status = JobStatus.ERROR
+        if may_pass and self.job.failures < max_attempts:
+            status = JobStatus.TODO
+        elif may_pass:
+            self.job = replace(self.job, requires_intervention=True)
+        self.change(status, "error", failed_files=failed_files, reason=reason)
+        return status
+
+    def first_claimed(self) -> datetime:
+        """Return when the job was first claimed, as its log tells; now if it doesn't."""
+        _, log = self._joblist.load(self.stem)
+        claims = (record.time for record in decode_log(log) if record.event == "claimed")
+        return next(claims, self._now())
 
     def log(self, event: str, **values: object) -> None:
         """Append a line to the log."""

@@ -50,6 +50,8 @@ class Job:
     ``source`` and ``destination`` are absolute paths or URLs. A job without ``files`` copies the
     tree (or the one file) at ``source`` to ``destination``. A job read from the older form of job
     file has no destination of its own. ``fields`` are what the layout found in the path;
+    ``attempts`` counts claims, ``failures`` those that ended in an error, and
+    ``requires_intervention`` says that they were as many as may be;
     ``extra`` are header lines that this version doesn't know, kept as they are.
     """
 
@@ -60,6 +62,8 @@ class Job:
     files: tuple[FilePair, ...] = ()
     fields: Mapping[str, str] = field(default_factory=dict)
     attempts: int = 0
+    failures: int = 0
+    requires_intervention: bool = False
     extra: tuple[tuple[str, str], ...] = ()
 
     @property

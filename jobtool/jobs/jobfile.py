@@ -29,6 +29,7 @@ from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name,
 SEPARATOR = "---"
 FIELD_PREFIX = "field."
 
+_KNOWN_KEYS = ("source", "destination", "attempts", "failures", "requires_intervention")
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(?: (.*))?$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -125,6 +126,10 @@ def _header_lines(job: Job) -> Iterator[str]:
         yield f"destination: {quote(job.destination)}"
     if job.attempts:
         yield f"attempts: {job.attempts}"
+    if job.failures:
+        yield f"failures: {job.failures}"
+    if job.requires_intervention:
+        yield "requires_intervention: true"
     for key, value in job.fields.items():
         yield f"{FIELD_PREFIX}{key}: {quote(value)}"
     for key, value in job.extra:
@@ -154,7 +159,7 @@ class _HeaderReader:
         key, value = match.group(1), (match.group(2) or "").strip()
         if key == "file":
             self._files.append(_file_pair(value))
-        elif key in ("source", "destination", "attempts") or self._is_name(key, value):
+        elif key in _KNOWN_KEYS or self._is_name(key, value):
             self._once(self._known, key, value)
         elif key.startswith(FIELD_PREFIX) and key != FIELD_PREFIX:
             self._once(self._fields, key.removeprefix(FIELD_PREFIX), value)
@@ -176,9 +181,6 @@ class _HeaderReader:
                 raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")
         if "source" not in known and not self._files:
             raise JobFileError("expected a 'source:' line or 'file:' lines; found neither")
-        attempts = known.get("attempts", "0")
-        if not (attempts.isascii() and attempts.isdigit()):
-            raise JobFileError(f"expected a number after 'attempts:'; found {attempts!r}")
         return Job(
             name=known.get("name") or name_of(self._stem),
             status=status,
@@ -186,9 +188,17 @@ class _HeaderReader:
             destination=known.get("destination"),
             files=tuple(self._files),
             fields=self._fields,
-            attempts=int(attempts),
+            attempts=self._number("attempts"),
+            failures=self._number("failures"),
+            requires_intervention=known.get("requires_intervention") == "true",
             extra=tuple(self._extra),
         )
+
+    def _number(self, key: str) -> int:
+        text = self._known.get(key, "0")
+        if not (text.isascii() and text.isdigit()):
+            raise JobFileError(f"expected a number after '{key}:'; found {text!r}")
+        return int(text)
 
 
 def _file_pair(value: str) -> FilePair:

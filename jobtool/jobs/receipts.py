@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 JOURNAL_SUFFIX = ".jsonl"
 TABLE_SUFFIX = ".parquet"
 
+R = TypeVar("R", bound="Record")
+
 _ROWS_PER_GROUP = 65_536
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
     """Proof of one file.
 
     ``src_path`` and ``dst_path`` are absolute paths or URLs, written as in job files. ``size`` is
@@ -51,34 +53,66 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     part_size: int | None = None
 
 
+class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):
+    """A file in parts was begun.
+
+    ``token`` is the store's name for the upload, ``size`` and ``mtime_ns`` the source's, ``md5``
+    the whole file's where it had to be known first.
+    """
+
+    src_path: str
+    dst_path: str
+    size: int
+    mtime_ns: int
+    part_size: int
+    token: str
+    md5: str | None = None
+
+
+class PartRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="part"):
+    """A part of an upload was sent: its number from 1, size in bytes, MD5 in hex, ETag."""
+
+    token: str
+    number: int
+    offset: int
+    size: int
+    md5: str
+    etag: str | None = None
+
+
+Record = Receipt | UploadRecord | PartRecord
+
+
 class Journal:
-    """The receipts of a job under way. Threads may append; one thread flushes."""
+    """The records of a job under way. Threads may append and flush."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._pending: list[bytes] = []
         self._descriptor: int | None = None
         self._encoder = msgspec.json.Encoder()
 
-    def append(self, receipt: Receipt) -> None:
-        """Add a receipt; it is durable after the next ``flush``."""
-        line = self._encoder.encode(_quoted(receipt))
+    def append(self, record: Record) -> None:
+        """Add a record; it is durable after the next ``flush``."""
+        line = self._encoder.encode(_quoted(record))
         with self._lock:
             self._pending.append(line)
 
     def flush(self) -> None:
         """Write and sync what was appended since the last flush; if anything."""
-        with self._lock:
-            pending, self._pending = self._pending, []
-        if not pending:
-            return
-        if self._descriptor is None:
-            self._descriptor = self._open()
-        data = b"\n".join(pending) + b"\n"
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-        os.fsync(self._descriptor)
+        with self._writing:
+            with self._lock:
+                pending, self._pending = self._pending, []
+            if not pending:
+                return
+            if self._descriptor is None:
+                self._descriptor = self._open()
+            data = b"\n".join(pending) + b"\n"
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Flush and close."""
@@ -97,9 +131,9 @@ class Journal:
         sync_folder(os.path.dirname(self.path))
         return descriptor
 
-    def read(self) -> Iterator[Receipt]:
-        """Yield the receipts on disk, oldest first; torn or foreign lines are passed over."""
-        decoder = msgspec.json.Decoder(Receipt)
+    def read(self) -> Iterator[Record]:
+        """Yield the records on disk, oldest first; torn or foreign lines are passed over."""
+        decoder = msgspec.json.Decoder(Record)
         try:
             file = open(self.path, "rb")  # noqa: SIM115 - closed by the with statement below
         except FileNotFoundError:
@@ -163,7 +197,7 @@ def read_table(path: str) -> Iterator[Receipt]:
             for batch in file.iter_batches(batch_size=8192, columns=[*Receipt.__struct_fields__]):
                 for row in batch.to_pylist():
                     row["verified_at"] = row["verified_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
-                    yield _unquoted(msgspec.convert(row, Receipt))
+                    yield _unquoted(Receipt(**row))
     except (pa.ArrowException, KeyError, OSError, msgspec.ValidationError) as error:
         raise JobtoolError(
             f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
@@ -220,16 +254,27 @@ def _batches(receipts: Iterable[Receipt]) -> Iterator[list[Receipt]]:
         yield batch
 
 
-def _quoted(receipt: Receipt) -> Receipt:
-    src_path, dst_path = quote(receipt.src_path), quote(receipt.dst_path)
-    if src_path is receipt.src_path and dst_path is receipt.dst_path:
-        return receipt
-    return msgspec.structs.replace(receipt, src_path=src_path, dst_path=dst_path)
+def _quoted(record: R) -> R:
+    if isinstance(record, PartRecord):
+        return _replaced(record, token=quote(record.token))
+    changed = _replaced(record, src_path=quote(record.src_path), dst_path=quote(record.dst_path))
+    if isinstance(changed, UploadRecord):
+        return _replaced(changed, token=quote(changed.token))
+    return changed
 
 
-def _unquoted(receipt: Receipt) -> Receipt:
-    if not receipt.src_path.startswith('"') and not receipt.dst_path.startswith('"'):
-        return receipt
-    return msgspec.structs.replace(
-        receipt, src_path=unquote(receipt.src_path), dst_path=unquote(receipt.dst_path)
+def _unquoted(record: R) -> R:
+    if isinstance(record, PartRecord):
+        return _replaced(record, token=unquote(record.token))
+    changed = _replaced(
+        record, src_path=unquote(record.src_path), dst_path=unquote(record.dst_path)
     )
+    if isinstance(changed, UploadRecord):
+        return _replaced(changed, token=unquote(changed.token))
+    return changed
+
+
+def _replaced(record: R, **texts: str) -> R:
+    if all(getattr(record, name) == text for name, text in texts.items()):
+        return record  # nearly always; a new one costs more than the comparison
+    return msgspec.structs.replace(record, **texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli_w
@@ -19,10 +19,18 @@ _SECRET_WORDS = ("secret", "token", "password", "access_key")
 
 
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ``[transfer]`` table. Sizes in bytes; None means the default."""
+    """The ``[transfer]`` table; None means the default.
 
-    threads: int | None = None
-    part_size_bytes: int | None = None
+    ``part_size_bytes`` is also the size from which files go in parts. ``if_exists`` and ``links``
+    are what the options of those names say.
+    """
+
+    threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    part_size_bytes: Annotated[int, msgspec.Meta(ge=5 * 1024 * 1024)] | None = None
+    max_attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    patience_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    if_exists: Literal["verify", "overwrite", "error"] | None = None
+    links: Literal["follow", "skip", "error", "keep"] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

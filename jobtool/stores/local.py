@@ -10,9 +10,11 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from jobtool.errors import (
     DigestMismatchError,
@@ -35,13 +37,18 @@ from jobtool.stores.store import (
     Kind,
     Part,
     Proof,
+    Special,
+    SpecialKind,
     Upload,
     check_path,
     require_same,
 )
 
-#: Temporary files are named by this, something random, and ".part".
+LinkPolicy = Literal["follow", "skip", "error", "keep"]
+
+#: Temporary files are named by this, a tag of their owner, something random, and ".part".
 TEMPORARY_PREFIX = ".jobtool-"
+_TEMPORARY_NAME = re.compile(r"\.jobtool-([0-9a-f]{12})-[0-9a-f]{16}\.part")
 
 _WORLD = {
     errno.EACCES: "check its owner and mode",
@@ -59,14 +66,30 @@ _CREATE = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _THIS_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.EFBIG)
 
 
+def owner_tag(owner: str) -> str:
+    """Return what stands for an owner in the names of temporary files."""
+    return hashlib.sha256(owner.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
 class LocalStore:
-    """A folder of this machine's filesystems."""
+    """A folder of this machine's filesystems.
+
+    ``owner`` marks temporary files, so that only their owner removes them. ``links`` says what
+    listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
+    leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
+    """
 
     capabilities = Capabilities(
-        part_digests=False, attributes_first=False, cheap_reads=True, sees_folders=True
+        part_digests=True,
+        attributes_first=False,
+        cheap_reads=True,
+        leaves_temporaries=True,
+        specials=frozenset({"empty-folder", "link"}),
     )
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, *, owner: str = "", links: LinkPolicy = "follow") -> None:
+        self._temporary_prefix = f"{TEMPORARY_PREFIX}{owner_tag(owner)}-"
+        self._links = links
         self.url = os.path.abspath(root)
         self._inside = self.url.rstrip("/") + "/"
         self._known_folders: set[str] = set()
@@ -91,8 +114,8 @@ class LocalStore:
         for entry in sorted(self._scan(self.url_of(path)), key=lambda entry: entry.name):
             yield Child(entry.name, _is_folder(entry), entry.is_symlink())
 
-    def list(self) -> Iterator[Entry]:
-        """Yield every file below the root, following links unless they loop."""
+    def list(self) -> Iterator[Entry | Special]:
+        """Yield everything below the root; links by policy."""
         # Depth first with a stack of its own: a tree may be deeper than Python's calls may nest.
         stack = [("", iter(self._sorted_scan("")))]
         while stack:
@@ -100,13 +123,21 @@ class LocalStore:
             entry = next(entries, None)
             if entry is None:
                 stack.pop()
-            elif _is_folder(entry):
-                path = prefix + entry.name
-                if entry.is_symlink():
-                    self._refuse_loop(path)
-                stack.append((path + "/", iter(self._sorted_scan(path))))
+                continue
+            path = prefix + entry.name
+            if entry.is_symlink():
+                special = self._judge_link(path, is_folder=_is_folder(entry))
+                if special is not None:
+                    yield special
+                    continue
+            if _is_folder(entry):
+                below = self._sorted_scan(path)
+                if below:
+                    stack.append((path + "/", iter(below)))
+                else:
+                    yield Special(path, "empty-folder")
             else:
-                yield self.head(prefix + entry.name)
+                yield self._entry_or_special(path)
 
     def _sorted_scan(self, path: str) -> Sequence[os.DirEntry[str]]:
         # A folder sorts as if its name ended in a slash, so that whole paths come in order.
@@ -118,6 +149,36 @@ class LocalStore:
                 return tuple(entries)
         except OSError as error:
             raise _source_error(error, folder) from None
+
+    def _judge_link(self, path: str, *, is_folder: bool) -> Special | None:
+        """Return what a link is listed as, None to follow it; raises ``SourceError``."""
+        full = self.url_of(path)
+        target = os.readlink(full)
+        if self._links in ("skip", "keep"):
+            return Special(path, "link", target)
+        shown = f"{quote(full)} is a link to {quote(target)}"
+        hint = "Remove it, or use --links skip or --links keep."
+        if self._links == "error":
+            raise SourceError(f"{shown}, and --links error was asked for. {hint}")
+        try:
+            real = os.path.realpath(full, strict=True)
+        except OSError as error:
+            raise SourceError(f"{shown}: {error.strerror}. {hint}") from None
+        if not (real + "/").startswith(os.path.realpath(self.url).rstrip("/") + "/"):
+            raise SourceError(f"{shown}, which is outside {quote(self.url)}. {hint}")
+        if is_folder:
+            self._refuse_loop(path)
+        return None
+
+    def _entry_or_special(self, path: str) -> Entry | Special:
+        full = self.url_of(path)
+        try:
+            found = os.stat(full)
+        except OSError as error:
+            raise _source_error(error, full) from None
+        if stat.S_ISREG(found.st_mode):
+            return Entry(path, found.st_size, found.st_mtime_ns)
+        return Special(path, _special_kind(found.st_mode))
 
     def _refuse_loop(self, path: str) -> None:
         here = _identity(self.url_of(path))
@@ -161,7 +222,8 @@ class LocalStore:
             )
         if len(data) != length:
             raise StoreError(f"{quote(full)}: expected {length} bytes; read {len(data)}")
-        return Content(data=data, attributes=Attributes(mtime_ns=entry.mtime_ns))
+        mode = stat.S_IMODE(found.st_mode)
+        return Content(data=data, attributes=Attributes(mtime_ns=entry.mtime_ns, mode=mode))
 
     def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole file; one descriptor for writing, reading back and setting the time."""
@@ -174,7 +236,7 @@ class LocalStore:
                 _write_range(descriptor, data, 0)
                 digest = hashlib.md5(_read_range(descriptor, 0, len(data)), usedforsecurity=False)
                 require_same(target, sent=attributes.md5, found=digest.hexdigest())
-                os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
+                _set_attributes(descriptor, attributes)
             finally:
                 os.close(descriptor)
             os.rename(temporary, target)
@@ -193,13 +255,13 @@ class LocalStore:
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
         """Write one part at its offset in the temporary file."""
-        with self._writing(self.url_of(upload.path), temporary=upload.token):
+        with self._writing(self.url_of(upload.path)):
             descriptor = os.open(upload.token, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 _write_range(descriptor, data, offset)
             finally:
                 os.close(descriptor)
-        return Part(number=number, size=len(data), md5=md5)
+        return Part(number=number, offset=offset, size=len(data), md5=md5)
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Read the temporary file back and rename it to its target."""
@@ -207,14 +269,72 @@ class LocalStore:
         with self._writing(target, temporary=upload.token):
             found = _digest(upload.token)
             require_same(target, sent=attributes.md5, found=found)
-            os.utime(upload.token, ns=(attributes.mtime_ns, attributes.mtime_ns))
+            _set_attributes(upload.token, attributes)
             os.rename(upload.token, target)
         return Proof(md5=found, verified_by="read-back")
 
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return the parts that the temporary file holds, by reading them again."""
+        self._require_temporary(upload)
+        try:
+            descriptor = os.open(upload.token, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise _source_error(error, upload.token) from None
+        try:
+            return [part for part in parts if _range_md5(descriptor, part) == part.md5]
+        finally:
+            os.close(descriptor)
+
     def abort(self, upload: Upload) -> None:
         """Remove the temporary file."""
-        with contextlib.suppress(FileNotFoundError):
+        self._require_temporary(upload)
+        with self._writing(upload.token), contextlib.suppress(FileNotFoundError):
             os.unlink(upload.token)
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return the owner's temporary files in the folder of ``path``, whatever their target."""
+        folder = os.path.dirname(self.url_of(check_path(path)))
+        try:
+            entries = [entry for entry in self._scan(folder) if self._is_ours(entry.name)]
+        except NotFoundError:
+            return ()
+        return [
+            Upload(path=path, token=entry.path, attributes=Attributes(mtime_ns=0))
+            for entry in entries
+        ]
+
+    def _is_ours(self, name: str) -> bool:
+        match = _TEMPORARY_NAME.fullmatch(name)
+        return match is not None and name.startswith(self._temporary_prefix)
+
+    def _require_temporary(self, upload: Upload) -> None:
+        # A journal is a file that somebody may have edited: only what can be ours is touched.
+        folder, name = os.path.split(upload.token)
+        if folder != os.path.dirname(self.url_of(upload.path)) or not self._is_ours(name):
+            raise NotFoundError(f"{quote(upload.token)} is no unfinished upload of this job")
+
+    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+        """Prove a file by reading it."""
+        try:
+            if self.digest(path) != md5:
+                return None
+        except NotFoundError:
+            return None
+        return Proof(md5=md5, verified_by="read-back")
+
+    def make_special(self, special: Special) -> None:
+        """Make an empty folder or a link."""
+        full = self.url_of(check_path(special.path))
+        with self._writing(full):
+            if special.what == "empty-folder":
+                self._make_folder(full)
+            elif special.what == "link" and special.target is not None:
+                self._make_folder(os.path.dirname(full))
+                if os.path.islink(full) and os.readlink(full) == special.target:
+                    return
+                os.symlink(special.target, full)
+            else:
+                raise FileError(f"{quote(full)}: can't make a {special.what}")
 
     def digest(self, path: str) -> str:
         """Read a file and return its MD5."""
@@ -244,7 +364,7 @@ class LocalStore:
                     os.close(descriptor)
 
     def _temporary(self, target: str) -> str:
-        name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}.part"
+        name = f"{self._temporary_prefix}{secrets.token_hex(8)}.part"
         return os.path.join(os.path.dirname(target), name)
 
     def _make_folder(self, folder: str) -> None:
@@ -307,6 +427,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _sort_key(entry: os.DirEntry[str]) -> bytes:
     return os.fsencode(entry.name) + (b"/" if _is_folder(entry) else b"")
+
+
+def _special_kind(mode: int) -> SpecialKind:
+    if stat.S_ISFIFO(mode):
+        return "pipe"
+    return "socket" if stat.S_ISSOCK(mode) else "device"
+
+
+def _set_attributes(file: int | str, attributes: Attributes) -> None:
+    if attributes.mode is not None:
+        os.chmod(file, attributes.mode & 0o777)
+    os.utime(file, ns=(attributes.mtime_ns, attributes.mtime_ns))
+
+
+def _range_md5(descriptor: int, part: Part) -> str:
+    data = _read_range(descriptor, part.offset, part.size)
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _identity(folder: str) -> tuple[int, int]:

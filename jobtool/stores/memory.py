@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from jobtool.errors import NotFoundError, SourceChangedError, StoreError
+from jobtool.errors import FileError, NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
 from jobtool.stores.store import (
     Attributes,
@@ -19,6 +19,7 @@ from jobtool.stores.store import (
     Kind,
     Part,
     Proof,
+    Special,
     Upload,
     check_path,
     composite_md5,
@@ -34,7 +35,7 @@ class Memory:
     """The contents of all stores of one ``memory://name``: files and unfinished uploads."""
 
     files: Files = field(default_factory=dict)
-    uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    uploads: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -42,7 +43,11 @@ class MemoryStore:
     """A store whose files are in a ``Memory``, under a prefix."""
 
     capabilities = Capabilities(
-        part_digests=True, attributes_first=False, cheap_reads=True, sees_folders=False
+        part_digests=True,
+        attributes_first=False,
+        cheap_reads=True,
+        leaves_temporaries=False,
+        specials=frozenset(),
     )
 
     def __init__(self, memory: Memory, url: str, prefix: str = "") -> None:
@@ -114,8 +119,8 @@ class MemoryStore:
         """Start a file in parts."""
         token = secrets.token_hex(8)
         with self.memory.lock:
-            self.memory.uploads[token] = {}
-        return Upload(path=check_path(path), token=token, attributes=attributes)
+            self.memory.uploads[token] = (self._key(check_path(path)), {})
+        return Upload(path=path, token=token, attributes=attributes)
 
     def put_part(
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
@@ -127,8 +132,8 @@ class MemoryStore:
         with self.memory.lock:
             if upload.token not in self.memory.uploads:
                 raise StoreError(f"there is no upload {upload.token} at {quote(self.url)}")
-            self.memory.uploads[upload.token][number] = held
-        return Part(number=number, size=len(held), md5=found, etag=found)
+            self.memory.uploads[upload.token][1][number] = held
+        return Part(number=number, offset=offset, size=len(held), md5=found, etag=found)
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Put the parts together."""
@@ -136,13 +141,40 @@ class MemoryStore:
             held = self.memory.uploads.pop(upload.token, None)
         if held is None:
             raise StoreError(f"there is no upload {upload.token} at {quote(self.url)}")
-        proof = self.put(upload.path, b"".join(held[part.number] for part in parts), attributes)
+        pieces = (held[1][part.number] for part in parts)
+        proof = self.put(upload.path, b"".join(pieces), attributes)
         return Proof(md5=proof.md5, verified_by="multipart-etag", etag=composite_md5(parts))
+
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return the parts that are held as they were sent."""
+        with self.memory.lock:
+            if upload.token not in self.memory.uploads:
+                raise NotFoundError(f"there is no upload {upload.token} at {quote(self.url)}")
+            held = self.memory.uploads[upload.token][1]
+            return [part for part in parts if _md5(held.get(part.number)) == part.md5]
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload."""
         with self.memory.lock:
             self.memory.uploads.pop(upload.token, None)
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return the unfinished uploads of ``path``."""
+        key = self._key(path)
+        with self.memory.lock:
+            tokens = [token for token, (of, _) in self.memory.uploads.items() if of == key]
+        unknown = Attributes(mtime_ns=0)
+        return [Upload(path=path, token=token, attributes=unknown) for token in tokens]
+
+    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+        """Prove that a file has this MD5."""
+        if self.kind(path) != "file" or self.digest(path) != md5:
+            return None
+        return Proof(md5=md5, verified_by="read-back", etag=md5)
+
+    def make_special(self, special: Special) -> None:
+        """Refuse: there is nothing but files here."""
+        raise FileError(f"{quote(self.url_of(special.path))}: can't make {special.what} in memory")
 
     def digest(self, path: str) -> str:
         """Return a file's MD5."""
@@ -162,3 +194,7 @@ class MemoryStore:
         if found is None:
             raise NotFoundError(f"expected a file at {quote(self.url_of(path))}; found none")
         return found
+
+
+def _md5(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()

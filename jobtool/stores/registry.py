@@ -10,7 +10,7 @@ from urllib.parse import unquote as percent_decode
 from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.stores.credentials import CredentialHolder
-from jobtool.stores.local import LocalStore
+from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.s3config import read_s3_table
 from jobtool.stores.store import Store
@@ -30,20 +30,29 @@ class StoreRegistry:
     """Opens stores, and keeps what they share: S3 clients, credentials, memory.
 
     ``s3`` is the table of that name in joblist.toml. ``connections`` is how many requests may be
-    under way at once. Raises ``UsageError`` for a table that makes no sense.
+    under way at once; ``links`` is what listing a local source does with symbolic links. Raises
+    ``UsageError`` for a table that makes no sense.
     """
 
-    def __init__(self, s3: Mapping[str, Any] | None = None, *, connections: int = 16) -> None:
+    def __init__(
+        self,
+        s3: Mapping[str, Any] | None = None,
+        *,
+        connections: int = 16,
+        links: LinkPolicy = "follow",
+    ) -> None:
+        self._links = links
         table = dict(s3 or {})
         self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
         self._connections = connections
         self._memories: dict[str, Memory] = {}
         self._s3: dict[S3Config, S3Access] = {}
 
-    def open(self, url: str, role: Role) -> Store:
+    def open(self, url: str, role: Role, *, owner: str = "") -> Store:
         """Return the store rooted at ``url``; nothing is contacted yet.
 
-        Raises ``UsageError`` for a URL that is none of ours, and ``CredentialsError``.
+        ``owner`` marks what is written, but not finished, as somebody's. Raises ``UsageError`` for
+        a URL that is none of ours, and ``CredentialsError``.
         """
         scheme, rest = split_url(url)
         if scheme == "s3":
@@ -55,7 +64,8 @@ class StoreRegistry:
             name, _, prefix = rest.partition("/")
             memory = self._memories.setdefault(name, Memory())
             return MemoryStore(memory, url.rstrip("/"), prefix.strip("/"))
-        return LocalStore(rest)
+        links = self._links if role == "source" else "keep"
+        return LocalStore(rest, owner=owner, links=links)
 
     def credential_holders(self) -> list[CredentialHolder]:
         """Return the holders of the credentials of every S3 client so far."""

@@ -50,6 +50,7 @@ from jobtool.stores.store import (
     Kind,
     Part,
     Proof,
+    Special,
     Upload,
     check_path,
     composite_md5,
@@ -67,6 +68,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 # What obstore's paths don't take as it is: control characters, empty or dot segments, a slash at
 # either end.
 _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
+_CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 _MTIME = re.compile(r"(-?)(\d{1,10})(?:\.(\d{1,9})\d*)?")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -194,7 +196,11 @@ class S3Store:
     """A bucket, or a prefix of one."""
 
     capabilities = Capabilities(
-        part_digests=True, attributes_first=True, cheap_reads=False, sees_folders=False
+        part_digests=True,
+        attributes_first=True,
+        cheap_reads=False,
+        leaves_temporaries=False,
+        specials=frozenset(),
     )
 
     def __init__(self, access: S3Access, bucket: str, prefix: str = "") -> None:
@@ -251,14 +257,16 @@ class S3Store:
             raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found nothing")
         yield from (Child(name, is_folder) for name, is_folder in sorted(found))
 
-    def list(self) -> Iterator[Entry]:
+    def list(self) -> Iterator[Entry | Special]:
         """Yield every object below the root, a thousand to a request."""
         for page in self._pages("", Prefix=self._prefix):
             for item in page.get("Contents", ()):
                 path = item["Key"][len(self._prefix) :]
                 if path.endswith("/") or not path:
-                    if item["Size"] == 0:
-                        continue  # a folder marker
+                    if item["Size"] == 0:  # the marker of a folder, mostly an empty one
+                        if path:
+                            yield Special(path.rstrip("/"), "empty-folder")
+                        continue
                     raise SourceError(
                         f"{quote(self.url_of(path))}: expected no bytes under a name that ends "
                         f"in a slash; found {item['Size']}"
@@ -386,35 +394,87 @@ class S3Store:
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
         """Send one part with its ``Content-MD5``, which the server checks."""
-        answer = self._call(
-            upload.path,
-            lambda: self._client.upload_part(
-                **self._where(upload),
-                PartNumber=number,
-                Body=bytes(data),
-                ContentMD5=_base64(md5),
-            ),
-        )
-        return Part(number=number, size=len(data), md5=md5, etag=_etag(answer.get("ETag")))
+        try:
+            answer = self._call(
+                upload.path,
+                lambda: self._client.upload_part(
+                    **self._where(upload),
+                    PartNumber=number,
+                    Body=bytes(data),
+                    ContentMD5=_base64(md5),
+                ),
+            )
+        except NotFoundError as error:
+            raise StoreError(f"the upload was dropped at the server: {error}") from None
+        etag = _etag(answer.get("ETag"))
+        return Part(number=number, offset=offset, size=len(data), md5=md5, etag=etag)
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Complete a multipart upload."""
+        assert attributes.md5 is not None, "complete() needs the MD5 of the whole"
         ordered = sorted(parts, key=lambda part: part.number)
-        answer = self._call(
-            upload.path,
-            lambda: self._client.complete_multipart_upload(
-                **self._where(upload),
-                MultipartUpload={
-                    "Parts": [
-                        {"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in ordered
-                    ]
-                },
-            ),
-        )
+        named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in ordered]
+        composite = composite_md5(ordered)
+        try:
+            answer = self._call(
+                upload.path,
+                lambda: self._client.complete_multipart_upload(
+                    **self._where(upload), MultipartUpload={"Parts": named}
+                ),
+            )
+        except NotFoundError:
+            # An earlier completion may have succeeded without its answer reaching us.
+            proof = self.prove(upload.path, attributes.md5, composite)
+            if proof is None:
+                raise
+            return proof
         etag = _etag(answer.get("ETag"))
-        if etag == composite_md5(ordered) and attributes.md5 is not None:
+        if etag == composite:
             return Proof(md5=attributes.md5, verified_by="multipart-etag", etag=etag)
         return self._proof_by_reading(upload.path, attributes, etag)
+
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return the parts that ``ListParts`` tells with the ETags that we were given."""
+        held: dict[int, tuple[int, str | None]] = {}
+        pages = iter(self._client.get_paginator("list_parts").paginate(**self._where(upload)))
+        while (page := self._call(upload.path, lambda: next(pages, None))) is not None:
+            for part in page.get("Parts", ()):
+                held[part["PartNumber"]] = (part["Size"], _etag(part["ETag"]))
+        return [part for part in parts if held.get(part.number) == (part.size, part.etag)]
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return the unfinished multipart uploads of this very key."""
+        key = self._key(path)
+        paginator = self._client.get_paginator("list_multipart_uploads")
+        pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=key))
+        found: list[Upload] = []
+        while (page := self._call(path, lambda: next(pages, None))) is not None:
+            for item in page.get("Uploads", ()):
+                begun_ns = _in_whole_seconds(item["Initiated"])
+                if item["Key"] == key and begun_ns >= since_ns - _CLOCK_SKEW_NS:
+                    attributes = Attributes(mtime_ns=begun_ns)
+                    found.append(Upload(path=path, token=item["UploadId"], attributes=attributes))
+        return found
+
+    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+        """Prove an object by its ETag, or by reading it where that is no MD5 of ours."""
+        key = self._key(path)
+        try:
+            head = self._call(path, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
+            etag = _etag(head.get("ETag"))
+            if etag == md5:
+                return Proof(md5=md5, verified_by="etag-md5", etag=etag)
+            if etag == composite:
+                return Proof(md5=md5, verified_by="multipart-etag", etag=etag)
+            if self.digest(path) != md5:
+                return None
+        except NotFoundError:
+            return None
+        return Proof(md5=md5, verified_by="read-back", etag=etag)
+
+    def make_special(self, special: Special) -> None:
+        """Refuse: there is nothing but objects here."""
+        raise FileError(f"{quote(self.url_of(special.path))}: S3 has no {special.what}")
 
     def _where(self, upload: Upload) -> dict[str, str]:
         return {

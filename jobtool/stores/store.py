@@ -21,6 +21,7 @@ from jobtool.errors import DigestMismatchError, FileError
 from jobtool.names import quote
 
 Kind = Literal["file", "folder", "missing"]
+SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
 
 #: How much is read at a time where a whole file is read for its digest.
 READ_BYTES = 8 * 1024 * 1024
@@ -36,6 +37,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Special:
+    """Something listed that has no bytes to copy; ``target`` is a link's, as it is written."""
+
+    path: str
+    what: SpecialKind
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Child:
     """A name directly inside a folder; a link to a folder is a folder and a link."""
 
@@ -46,10 +56,14 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What travels with a file's bytes. ``md5`` is the whole file's in hex, None if not known."""
+    """What travels with a file's bytes.
+
+    ``md5`` is the whole file's in hex, None if not known; ``mode`` are a local file's permissions.
+    """
 
     mtime_ns: int
     md5: str | None = None
+    mode: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +94,10 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part that the store has. ``number`` counts from 1; ``md5`` is hex; ``etag`` the store's."""
+    """A part that was sent. ``number`` counts from 1; ``md5`` is hex; ``etag`` the store's."""
 
     number: int
+    offset: int
     size: int
     md5: str
     etag: str | None = None
@@ -95,13 +110,15 @@ class Capabilities:
     - ``part_digests``: it wants each part's MD5 (it checks parts, or proves the whole by them).
     - ``attributes_first``: a file's attributes must be complete when its first part is sent.
     - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
-    - ``sees_folders``: folders exist without files in them.
+    - ``leaves_temporaries``: a kill while a file is written whole leaves something behind too.
+    - ``specials``: what it can hold besides files, by ``make_special``.
     """
 
     part_digests: bool
     attributes_first: bool
     cheap_reads: bool
-    sees_folders: bool
+    leaves_temporaries: bool
+    specials: frozenset[SpecialKind]
 
 
 class Store(Protocol):
@@ -127,8 +144,8 @@ class Store(Protocol):
         Links to folders count as folders. Raises ``NotFoundError`` or ``SourceError``.
         """
 
-    def list(self) -> Iterator[Entry]:
-        """Yield every file below the root, by the bytes of its path, in ascending order.
+    def list(self) -> Iterator[Entry | Special]:
+        """Yield everything below the root, by the bytes of its path, in ascending order.
 
         Lazy: a million files take no more memory than one folder's names. Raises ``SourceError``
         if a folder can't be listed; what was yielded before is then not all.
@@ -168,8 +185,30 @@ class Store(Protocol):
         Raises ``DigestMismatchError`` as ``put`` does.
         """
 
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return those of ``parts``, sent before, that the store still holds as they were sent.
+
+        Raises ``NotFoundError`` if there is no such upload any more.
+        """
+
     def abort(self, upload: Upload) -> None:
         """Drop an upload and what it holds; does nothing if there is no such upload."""
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return unfinished uploads of ``path``, begun since a time in nanoseconds since 1970.
+
+        A store that marks uploads with their owner returns its owner's instead, of any time; one
+        that can't tell targets apart returns those in the folder of ``path``.
+        """
+
+    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+        """Prove that a file has this MD5, as cheaply as the store can; None if it hasn't.
+
+        ``composite`` is the ETag that S3 would have given to the file in parts of today's size.
+        """
+
+    def make_special(self, special: Special) -> None:
+        """Make an empty folder or a link, if ``capabilities`` name it; leave one that is there."""
 
     def digest(self, path: str) -> str:
         """Read a file and return its MD5 in hex."""

@@ -6,27 +6,49 @@ import contextlib
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Protocol
 
-from jobtool.errors import DigestMismatchError, JobtoolError, StoppedError
+from jobtool.errors import DigestMismatchError, NotFoundError, StoppedError
 from jobtool.names import quote
-from jobtool.stores.store import Attributes, Part, Proof, Store, Upload
+from jobtool.stores.store import Attributes, Part, Proof, Upload, composite_md5
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
 from jobtool.transfer.plan import Item
+from jobtool.transfer.resume import Unfinished
 
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """A file that arrived: the MD5 of what was read, the proof, the part size if it had parts."""
+    """A file that arrived: the MD5 of what was read, the proof, the part size if it had parts.
+
+    ``was_there`` tells that nothing was sent: the destination held it already.
+    """
 
     md5: str
     proof: Proof
     part_size: int | None
+    was_there: bool = False
+
+
+class FileLog(Protocol):
+    """Where a copy in parts writes what it has done, and reads what was done before."""
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """The upload that may be taken up."""
+
+    def begun(self, upload: Upload, part_size: int) -> None:
+        """Note an upload."""
+
+    def sent(self, part: Part) -> None:
+        """Note a part; called from any thread."""
+
+    def dropped(self) -> None:
+        """Forget the upload: it can't be taken up."""
 
 
 class ByteBudget:
@@ -81,18 +103,44 @@ class Copier:
         """Wait for the threads that send parts, and end them."""
         self._parts.shutdown()
 
-    def copy(self, item: Item, *, stop: threading.Event, on_bytes: Callable[[int], None]) -> Copied:
+    def copy(
+        self, item: Item, log: FileLog, *, stop: threading.Event, on_bytes: Callable[[int], None]
+    ) -> Copied:
         """Copy one file; one try.
 
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do. Raises the
         errors of stores, and ``StoppedError`` between two parts once ``stop`` is set. Nothing of a
-        failed try is visible at the destination.
+        failed try is visible at the destination; what it sent of a file in parts is in ``log``.
         """
         if item.entry.size < self.part_bytes:
             copied = self._copy_whole(item)
             on_bytes(item.entry.size)
             return copied
-        return self._copy_in_parts(item, stop, on_bytes)
+        return _PartsCopy(self._budget, self._parts, item, log, stop, on_bytes).run(
+            self._part_size(item, log)
+        )
+
+    def adopt(self, item: Item, log: FileLog, *, stop: threading.Event) -> Copied | None:
+        """Return the proof that the destination holds this very file already, None if not."""
+        part_size = self._part_size(item, log)
+        digests = _hash(item, part_size, self._budget, stop)
+        proof = item.lane.destination.prove(
+            item.destination_path, digests.whole, digests.composite(part_size, item.entry.size)
+        )
+        if proof is None:
+            return None
+        has_parts = item.entry.size >= self.part_bytes
+        return Copied(
+            md5=digests.whole,
+            proof=proof,
+            part_size=part_size if has_parts else None,
+            was_there=True,
+        )
+
+    def _part_size(self, item: Item, log: FileLog) -> int:
+        if log.unfinished is not None:
+            return log.unfinished.part_size
+        return part_size_for(item.entry.size, self.part_bytes)
 
     def _copy_whole(self, item: Item) -> Copied:
         with self._budget.holding(item.entry.size):
@@ -103,94 +151,168 @@ class Copier:
             proof = item.lane.destination.put(item.destination_path, content.data, attributes)
         return Copied(md5=md5, proof=proof, part_size=None)
 
-    def _copy_in_parts(
-        self, item: Item, stop: threading.Event, on_bytes: Callable[[int], None]
-    ) -> Copied:
-        part_size = part_size_for(item.entry.size, self.part_bytes)
-        source, destination = item.lane.source, item.lane.destination
+
+class _PartsCopy:
+    """One try at one file in parts, which takes up what earlier tries have sent."""
+
+    def __init__(
+        self,
+        budget: ByteBudget,
+        pool: ThreadPoolExecutor,
+        item: Item,
+        log: FileLog,
+        stop: threading.Event,
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        self._budget = budget
+        self._pool = pool
+        self._item = item
+        self._log = log
+        self._stop = stop
+        self._on_bytes = on_bytes
+        self._source, self._destination = item.lane.source, item.lane.destination
+        self._upload: Upload | None = None
+        self._parts: list[Part] = []
+        self._pending: deque[tuple[Future[Part], int]] = deque()
+
+    def run(self, part_size: int) -> Copied:
         known = None
-        if destination.capabilities.attributes_first and source.capabilities.cheap_reads:
-            known = self._hash(item, part_size, stop)
-        whole = hashlib.md5(usedforsecurity=False)
-        pending: deque[tuple[Future[Part], int]] = deque()
-        parts: list[Part] = []
-        upload: Upload | None = None
-        attributes = Attributes(mtime_ns=item.entry.mtime_ns)
+        if (
+            self._destination.capabilities.attributes_first
+            and self._source.capabilities.cheap_reads
+        ):
+            known = _hash(self._item, part_size, self._budget, self._stop)
+        held = self._take_up(known)
         try:
-            for number, offset, length in ranges(item.entry.size, part_size):
-                _require_going(stop, item)
-                self._budget.take(length)
-                try:
-                    content = source.read(item.entry, offset, length)
-                    if upload is None:
-                        attributes = content.attributes
-                        if known is not None:
-                            attributes = replace(attributes, md5=known.whole)
-                        upload = destination.begin(item.destination_path, attributes)
-                    if known is None:
-                        whole.update(content.data)
-                        md5 = md5_of(content.data) if destination.capabilities.part_digests else ""
-                    else:
-                        md5 = known.parts[number - 1]
-                    send = partial(destination.put_part, upload, number, offset, content.data, md5)
-                    future = self._parts.submit(self._send, send, length, on_bytes)
-                except BaseException:
-                    self._budget.give(length)
-                    raise
-                pending.append((future, length))
-                while pending and pending[0][0].done():
-                    parts.append(pending.popleft()[0].result())
-            while pending:
-                parts.append(pending.popleft()[0].result())
-            assert upload is not None, "a file in parts has at least one"
-            md5 = whole.hexdigest() if known is None else known.whole
-            _require_recorded(item, recorded=attributes.md5, found=md5)
-            attributes = replace(attributes, md5=md5)
-            proof = destination.complete(upload, parts, attributes)
-        except BaseException:
-            self._give_up(destination, upload, pending)
+            md5, attributes = self._send_parts(part_size, known, held)
+        finally:
+            self._wait_for_pending()
+        _require_recorded(self._item, recorded=attributes.md5, found=md5)
+        assert self._upload is not None, "a file in parts has at least one"
+        try:
+            proof = self._destination.complete(
+                self._upload, self._parts, replace(attributes, md5=md5)
+            )
+        except (DigestMismatchError, NotFoundError):
+            self._log.dropped()
             raise
         return Copied(md5=md5, proof=proof, part_size=part_size)
 
-    def _send(self, send: Callable[[], Part], length: int, on_bytes: Callable[[int], None]) -> Part:
+    def _take_up(self, known: _Digests | None) -> dict[int, Part]:
+        """Return the parts that need not be sent, and make their upload this one."""
+        unfinished = self._log.unfinished
+        if unfinished is None:
+            return {}
+        upload = unfinished.upload(self._item)
+        if known is not None and unfinished.md5 != known.whole:
+            self._destination.abort(upload)  # its attributes name a digest that isn't the file's
+            self._log.dropped()
+            return {}
         try:
-            part = send()
+            held = self._destination.held_parts(upload, [*unfinished.parts.values()])
+        except NotFoundError:
+            self._log.dropped()
+            return {}
+        self._upload = upload
+        return {part.number: part for part in held}
+
+    def _send_parts(
+        self, part_size: int, known: _Digests | None, held: dict[int, Part]
+    ) -> tuple[str, Attributes]:
+        item = self._item
+        whole = hashlib.md5(usedforsecurity=False)
+        attributes = Attributes(mtime_ns=item.entry.mtime_ns)
+        for number, offset, length in ranges(item.entry.size, part_size):
+            _require_going(self._stop, item)
+            part = held.get(number)
+            if known is not None and part is not None and part.md5 == known.parts[number - 1]:
+                self._keep(part)
+                continue
+            self._budget.take(length)
+            try:
+                content = self._source.read(item.entry, offset, length)
+                if not offset or known is not None:
+                    attributes = content.attributes
+                if self._upload is None:
+                    self._begin(attributes, known, part_size)
+                md5 = None
+                if known is not None:
+                    md5 = known.parts[number - 1]
+                else:
+                    whole.update(content.data)
+                if part is not None and part.md5 == md5_of(content.data):
+                    self._budget.give(length)
+                    self._keep(part)
+                    continue
+                future = self._pool.submit(self._send, number, offset, content.data, md5)
+            except BaseException:
+                self._budget.give(length)
+                raise
+            self._pending.append((future, length))
+            while self._pending and self._pending[0][0].done():
+                self._parts.append(self._pending.popleft()[0].result())
+        while self._pending:
+            future, _ = self._pending[0]
+            self._parts.append(future.result())
+            self._pending.popleft()
+        return whole.hexdigest() if known is None else known.whole, attributes
+
+    def _begin(self, attributes: Attributes, known: _Digests | None, part_size: int) -> None:
+        if known is not None:
+            attributes = replace(attributes, md5=known.whole)
+        self._upload = self._destination.begin(self._item.destination_path, attributes)
+        self._log.begun(self._upload, part_size)
+
+    def _keep(self, part: Part) -> None:
+        self._parts.append(part)
+        self._on_bytes(part.size)
+
+    def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str | None) -> Part:
+        assert self._upload is not None
+        try:
+            # Hashed here rather than by the reader: the threads share the work.
+            part = self._destination.put_part(
+                self._upload, number, offset, data, md5 or md5_of(data)
+            )
         finally:
-            self._budget.give(length)
-        on_bytes(length)
+            self._budget.give(len(data))
+        self._log.sent(part)
+        self._on_bytes(part.size)
         return part
 
-    def _give_up(
-        self,
-        destination: Store,
-        upload: Upload | None,
-        pending: Iterable[tuple[Future[Part], int]],
-    ) -> None:
-        for future, length in pending:
+    def _wait_for_pending(self) -> None:
+        for future, length in self._pending:
             if future.cancel():
                 self._budget.give(length)
-        wait([future for future, _ in pending])
-        if upload is not None:
-            # What failed is told by the error under way, not by a failure to tidy up after it.
-            with contextlib.suppress(JobtoolError):
-                destination.abort(upload)
-
-    def _hash(self, item: Item, part_size: int, stop: threading.Event) -> _Digests:
-        whole = hashlib.md5(usedforsecurity=False)
-        parts = []
-        for _, offset, length in ranges(item.entry.size, part_size):
-            _require_going(stop, item)
-            with self._budget.holding(length):
-                data = item.lane.source.read(item.entry, offset, length).data
-                whole.update(data)
-                parts.append(md5_of(data))
-        return _Digests(whole.hexdigest(), tuple(parts))
+        wait([future for future, _ in self._pending])
 
 
 @dataclass(frozen=True, slots=True)
 class _Digests:
     whole: str
     parts: tuple[str, ...]
+
+    def composite(self, part_size: int, size: int) -> str:
+        return composite_md5(
+            [
+                Part(number=number, offset=offset, size=length, md5=md5)
+                for (number, offset, length), md5 in zip(
+                    ranges(size, part_size), self.parts, strict=True
+                )
+            ]
+        )
+
+
+def _hash(item: Item, part_size: int, budget: ByteBudget, stop: threading.Event) -> _Digests:
+    whole = hashlib.md5(usedforsecurity=False)
+    parts = []
+    for _, offset, length in ranges(item.entry.size, part_size):
+        _require_going(stop, item)
+        with budget.holding(length):
+            data = item.lane.source.read(item.entry, offset, length).data
+            whole.update(data)
+            parts.append(md5_of(data))
+    return _Digests(whole.hexdigest(), tuple(parts))
 
 
 def _require_going(stop: threading.Event, item: Item) -> None:

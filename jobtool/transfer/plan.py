@@ -14,10 +14,10 @@ from itertools import pairwise
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
-from jobtool.jobs.receipts import Receipt
+from jobtool.jobs.receipts import Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of
-from jobtool.stores.store import Entry, Store, check_path
+from jobtool.stores.store import Entry, Special, Store, check_path
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
 METADATA_NAMES = frozenset(
@@ -76,6 +76,8 @@ class Plan:
         self._mtimes = array("q")
         self._lane_starts = array("Q")
         self._sorted: list[array[int]] | None = None
+        self.is_tree = False  # one lane, each file under the same path on both sides
+        self.specials: list[tuple[Lane, Special]] = []
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -84,6 +86,16 @@ class Plan:
         """Say where the files added from now on belong."""
         self.lanes.append(lane)
         self._lane_starts.append(len(self))
+
+    def add_special(self, special: Special) -> None:
+        """Add something of the current lane that has no bytes."""
+        self.specials.append((self.lanes[-1], special))
+
+    def update(self, number: int, entry: Entry) -> None:
+        """Say that a file has another size and time than it was listed with."""
+        self.total_bytes += entry.size - self._sizes[number]
+        self._sizes[number] = entry.size
+        self._mtimes[number] = entry.mtime_ns
 
     def add(self, entry: Entry, destination_path: str | None = None) -> None:
         """Add a file; ``destination_path`` only where it isn't the source's path."""
@@ -106,8 +118,8 @@ class Plan:
         lane = self.lanes[self._lane_of(number)]
         return Item(lane, entry, os.fsdecode(destination_path or path))
 
-    def find(self, receipt: Receipt) -> int | None:
-        """Return the number of the file that a receipt is about, None if the plan holds none."""
+    def find(self, receipt: Receipt | UploadRecord) -> int | None:
+        """Return the number of the file that a record is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
             source = _inside(lane.source, receipt.src_path)
             destination = _inside(lane.destination, receipt.dst_path)
@@ -121,8 +133,12 @@ class Plan:
                 return number
         return None
 
-    def proves(self, receipt: Receipt, number: int) -> bool:
-        """Tell whether a receipt is about the file as it is now: same size and time."""
+    def find_path(self, lane: int, path: str) -> int | None:
+        """Return the number of the file of a tree's lane that is to be at ``path``."""
+        return self._search(lane, os.fsencode(path))
+
+    def proves(self, receipt: Receipt | UploadRecord, number: int) -> bool:
+        """Tell whether a record is about the file as it is now: same size and time."""
         return (receipt.size, receipt.mtime_ns) == (self._sizes[number], self._mtimes[number])
 
     def phases(self, *, large_bytes: int) -> Iterator[array[int]]:
@@ -181,16 +197,18 @@ class Plan:
         return self._sorted
 
 
-def make_plan(job: Job, stores: StoreRegistry) -> Plan:
-    """List what a job copies; ``job.destination`` must be set unless all its files are absolute.
+def make_plan(job: Job, stores: StoreRegistry, *, owner: str = "") -> Plan:
+    """List what a job copies, on behalf of ``owner``.
+
+    ``job.destination`` must be set unless all its files are absolute.
 
     Raises ``SourceError`` if something is missing or can't be listed, ``FileError`` for a path that
     would leave its root or a destination named twice, ``WorldError``.
     """
-    return _plan_files(job, stores) if job.files else _plan_tree(job, stores)
+    return _plan_files(job, stores, owner) if job.files else _plan_tree(job, stores, owner)
 
 
-def _plan_tree(job: Job, stores: StoreRegistry) -> Plan:
+def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
     if job.source is None or job.destination is None:
         raise FileError(f"job {quote(job.name)}: expected a source and a destination")
     plan = Plan()
@@ -200,7 +218,7 @@ def _plan_tree(job: Job, stores: StoreRegistry) -> Plan:
         source_folder, source_name = parent_of(job.source)
         destination_folder, destination_name = parent_of(job.destination)
         source = stores.open(source_folder, "source")
-        destination = stores.open(destination_folder, "destination")
+        destination = stores.open(destination_folder, "destination", owner=owner)
         plan.start_lane(Lane(source, destination))
         plan.add(source.head(source_name), destination_name)
         return plan
@@ -209,9 +227,14 @@ def _plan_tree(job: Job, stores: StoreRegistry) -> Plan:
             f"expected a folder or file at {quote(job.source)}; found nothing. "
             "Was the source moved or removed?"
         )
-    plan.start_lane(Lane(source, stores.open(job.destination, "destination")))
+    destination = stores.open(job.destination, "destination", owner=owner)
+    plan.start_lane(Lane(source, destination))
+    plan.is_tree = True
     for entry in source.list():
-        plan.add(entry)
+        if isinstance(entry, Special):
+            plan.add_special(entry)
+        else:
+            plan.add(entry)
     return plan
 
 
@@ -221,7 +244,7 @@ def _is_one_file(url: str, stores: StoreRegistry) -> bool:
     return not is_bucket and stores.open(folder, "source").kind(name) == "file"
 
 
-def _plan_files(job: Job, stores: StoreRegistry) -> Plan:
+def _plan_files(job: Job, stores: StoreRegistry, owner: str) -> Plan:
     plan = Plan()
     pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
     taken: set[tuple[str, str]] = set()
@@ -234,7 +257,8 @@ def _plan_files(job: Job, stores: StoreRegistry) -> Plan:
         pairs.setdefault((source_root, destination_root), []).append((source, destination))
     for (source_root, destination_root), names in pairs.items():
         lane = Lane(
-            stores.open(source_root, "source"), stores.open(destination_root, "destination")
+            stores.open(source_root, "source"),
+            stores.open(destination_root, "destination", owner=owner),
         )
         plan.start_lane(lane)
         for source, destination in names:

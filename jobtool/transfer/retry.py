@@ -8,11 +8,12 @@ from typing import TypeVar
 
 import tenacity
 
-from jobtool.errors import JobtoolError
+from jobtool.errors import JobtoolError, UnreachableError
 
 T = TypeVar("T")
 
 DEFAULT_TRIES = 4
+DEFAULT_PATIENCE_SECONDS = 120.0
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 20.0
 
@@ -20,6 +21,7 @@ _LONGEST_WAIT_SECONDS = 20.0
 class Retry:
     """Calls things again while their error is retryable, at most ``tries`` times in all.
 
+    A store that doesn't answer, or only with server errors, is asked for ``patience_seconds``.
     ``sleep`` takes seconds; the default wakes up when ``stop`` is set, and then no further try is
     made. ``on_retry`` is told each error that is tried again.
     """
@@ -28,6 +30,7 @@ class Retry:
         self,
         *,
         tries: int = DEFAULT_TRIES,
+        patience_seconds: float = DEFAULT_PATIENCE_SECONDS,
         stop: threading.Event | None = None,
         sleep: Callable[[float], None] | None = None,
         on_retry: Callable[[BaseException], None] | None = None,
@@ -43,7 +46,7 @@ class Retry:
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
             stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(tries), tenacity.stop_when_event_set(stop)
+                _Enough(tries, patience_seconds), tenacity.stop_when_event_set(stop)
             ),
             wait=tenacity.wait_exponential_jitter(
                 initial=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
@@ -56,6 +59,18 @@ class Retry:
     def call(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns; raises its last error."""
         return self._retrying(function)
+
+
+class _Enough(tenacity.stop.stop_base):
+    def __init__(self, tries: int, patience_seconds: float) -> None:
+        self._tries = tries
+        self._patience_seconds = patience_seconds
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        error = retry_state.outcome.exception() if retry_state.outcome is not None else None
+        if isinstance(error, UnreachableError):
+            return (retry_state.seconds_since_start or 0) >= self._patience_seconds
+        return retry_state.attempt_number >= self._tries
 
 
 def _is_retryable(error: BaseException) -> bool:

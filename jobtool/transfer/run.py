@@ -7,12 +7,25 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
-from jobtool.errors import JobtoolError, StoppedError, WorldError
-from jobtool.jobs.receipts import Journal, Receipt
+from jobtool.errors import (
+    FileError,
+    JobtoolError,
+    SourceChangedError,
+    StoppedError,
+    WorldError,
+)
+from jobtool.jobs.receipts import Journal, PartRecord, Receipt, UploadRecord
+from jobtool.names import quote
+from jobtool.stores.local import LinkPolicy
+from jobtool.stores.store import Part, Special, Upload
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.plan import Item, Plan
+from jobtool.transfer.resume import Existing, Resumption, Unfinished
 from jobtool.transfer.retry import Retry
+
+IfExists = Literal["verify", "overwrite", "error"]
 
 #: A job with more files in error than this isn't worth going on with.
 MAX_FAILURES = 100
@@ -38,12 +51,24 @@ class Failure:
     error: JobtoolError
 
 
-class JobTransfer:
-    """Transfers what a plan holds and the journal doesn't yet prove.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What to do where it is a matter of taste.
 
-    ``stop`` ends it early: files under way are finished, no other is begun. ``on_file`` is called
-    from the threads with each file that has arrived, ``on_retry`` with each error that is tried
-    again.
+    ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
+    is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
+    did with symbolic links.
+    """
+
+    if_exists: IfExists = "verify"
+    links: LinkPolicy = "follow"
+
+
+class JobTransfer:
+    """Transfers what a plan holds and isn't proven yet.
+
+    ``stop`` ends it early: files under way are finished, files in parts left after the parts under
+    way, no other is begun. ``on_file`` is called from the threads with each file that has arrived.
     """
 
     def __init__(
@@ -52,37 +77,36 @@ class JobTransfer:
         journal: Journal,
         copier: Copier,
         *,
+        existing: Existing,
+        resumption: Resumption,
         threads: int,
         worker: str,
         attempt: int,
         stop: threading.Event,
         retry: Retry,
+        policies: Policies | None = None,
         on_file: Callable[[Item, Copied], None] | None = None,
     ) -> None:
         self.failures: list[Failure] = []
+        self.skipped: list[tuple[str, str]] = []
         self._plan = plan
         self._journal = journal
         self._copier = copier
+        self._existing = existing
+        self._unfinished = resumption.unfinished
+        self._done = resumption.done
         self._threads = threads
         self._worker = worker
         self._attempt = attempt
         self._stop = stop
         self._retry = retry
+        self._policies = policies or Policies()
         self._on_file = on_file
         self._lock = threading.Lock()
         self._fatal: BaseException | None = None
-        self._done = bytearray(len(plan))
-        self._files_done = 0
-        self._bytes_done = 0
+        self._files_done = sum(self._done)
+        self._bytes_done = sum(plan.size_of(number) for number in _set_numbers(self._done))
         self._bytes_under_way = 0
-
-    def take_receipts(self, receipts: Iterator[Receipt]) -> None:
-        """Count the files that these receipts prove as done."""
-        for receipt in receipts:
-            number = self._plan.find(receipt)
-            if number is None or self._done[number] or not self._plan.proves(receipt, number):
-                continue
-            self._count(number)
 
     @property
     def progress(self) -> Progress:
@@ -97,8 +121,8 @@ class JobTransfer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every file of the plan is proven."""
-        return self._files_done == len(self._plan)
+        """Whether every file of the plan is proven, and all else that was listed is dealt with."""
+        return self._files_done == len(self._plan) and not self.failures
 
     def run(self, on_tick: Callable[[Progress], None]) -> None:
         """Transfer; ``on_tick`` is called in this thread several times a second.
@@ -114,6 +138,7 @@ class JobTransfer:
                     raise self._fatal
                 if self.failures or self._stop.is_set():
                     return  # metadata makes readers believe in what it describes
+            self._make_specials()
             if self.is_complete:
                 for lane in self._plan.lanes:
                     lane.destination.sync()
@@ -157,29 +182,24 @@ class JobTransfer:
                 self._fatal = error
 
     def _transfer(self, number: int) -> None:
-        item = self._plan.item(number)
-        copied = self._retry.call(lambda: self._copy(item))
-        self._journal.append(
-            Receipt(
-                src_path=item.source_url,
-                dst_path=item.destination_url,
-                size=item.entry.size,
-                mtime_ns=item.entry.mtime_ns,
-                hashsum_src=copied.md5,
-                hashsum_dst=copied.proof.md5,
-                verified_by=copied.proof.verified_by,
-                verified_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                worker=self._worker,
-                attempt=self._attempt,
-                etag=copied.proof.etag,
-                part_size=copied.part_size,
-            )
-        )
-        self._count(number)
+        def one_try() -> tuple[Item, Copied]:
+            item = self._plan.item(number)
+            try:
+                return item, self._copy(number, item)
+            except SourceChangedError:
+                self._list_again(number, item)
+                raise
+
+        item, copied = self._retry.call(one_try)
+        self._journal.append(self._receipt(item, copied))
+        with self._lock:
+            self._done[number] = 1
+            self._files_done += 1
+            self._bytes_done += item.entry.size
         if self._on_file is not None:
             self._on_file(item, copied)
 
-    def _copy(self, item: Item) -> Copied:
+    def _copy(self, number: int, item: Item) -> Copied:
         arrived = 0
 
         def on_bytes(count: int) -> None:
@@ -188,14 +208,131 @@ class JobTransfer:
                 arrived += count
                 self._bytes_under_way += count
 
+        log = _FileLog(self._journal, self._unfinished, number, item)
         try:
-            return self._copier.copy(item, stop=self._stop, on_bytes=on_bytes)
+            if self._existing.has(number):
+                adopted = self._adopt(number, item, log)
+                if adopted is not None:
+                    return adopted
+            return self._copier.copy(item, log, stop=self._stop, on_bytes=on_bytes)
         finally:
             with self._lock:
                 self._bytes_under_way -= arrived
 
-    def _count(self, number: int) -> None:
+    def _adopt(self, number: int, item: Item, log: _FileLog) -> Copied | None:
+        policy = self._policies.if_exists
+        if policy == "error" and log.unfinished is None and self._attempt == 1:
+            raise FileError(
+                f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error "
+                "was asked for. Remove it, or use --if-exists verify or overwrite."
+            )
+        if policy == "overwrite" or not self._existing.may_be(number, item.entry.size):
+            return None
+        adopted = self._copier.adopt(item, log, stop=self._stop)
+        if adopted is not None and log.unfinished is not None:
+            item.lane.destination.abort(log.unfinished.upload(item))
+            log.dropped()
+        return adopted
+
+    def _list_again(self, number: int, item: Item) -> None:
+        """Take a changed file as it is now, and forget what was sent of it."""
+        entry = item.lane.source.head(item.entry.path)
         with self._lock:
-            self._done[number] = 1
-            self._files_done += 1
-            self._bytes_done += self._plan.size_of(number)
+            self._plan.update(number, entry)
+            unfinished = self._unfinished.pop(number, None)
+        if unfinished is not None:
+            item.lane.destination.abort(unfinished.upload(item))
+
+    def _receipt(self, item: Item, copied: Copied) -> Receipt:
+        return Receipt(
+            src_path=item.source_url,
+            dst_path=item.destination_url,
+            size=item.entry.size,
+            mtime_ns=item.entry.mtime_ns,
+            hashsum_src=copied.md5,
+            hashsum_dst=copied.proof.md5,
+            verified_by=copied.proof.verified_by,
+            verified_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            worker=self._worker,
+            attempt=self._attempt,
+            etag=copied.proof.etag,
+            part_size=copied.part_size,
+        )
+
+    def _make_specials(self) -> None:
+        for lane, special in self._plan.specials:
+            path = lane.source.url_of(special.path)
+            can = special.what in lane.destination.capabilities.specials
+            try:
+                if special.what == "link" and self._policies.links == "keep":
+                    if not can:
+                        raise FileError(
+                            f"{quote(path)} is a link, and {quote(lane.destination.url)} can't "
+                            "hold one. Use --links follow or --links skip."
+                        )
+                    lane.destination.make_special(special)
+                elif special.what == "empty-folder":
+                    if can:
+                        lane.destination.make_special(special)
+                else:
+                    self.skipped.append((path, _described(special)))
+            except FileError as error:
+                self.failures.append(Failure(path=path, error=error))
+
+
+class _FileLog:
+    """The uploads of one file, in the journal and in memory."""
+
+    def __init__(
+        self, journal: Journal, unfinished: dict[int, Unfinished], number: int, item: Item
+    ) -> None:
+        self._journal = journal
+        self._all = unfinished
+        self._number = number
+        self._item = item
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        return self._all.get(self._number)
+
+    def begun(self, upload: Upload, part_size: int) -> None:
+        md5 = upload.attributes.md5
+        self._all[self._number] = Unfinished(upload.token, part_size, md5)
+        self._journal.append(
+            UploadRecord(
+                src_path=self._item.source_url,
+                dst_path=self._item.destination_url,
+                size=self._item.entry.size,
+                mtime_ns=self._item.entry.mtime_ns,
+                part_size=part_size,
+                token=upload.token,
+                md5=md5,
+            )
+        )
+
+    def sent(self, part: Part) -> None:
+        unfinished = self._all[self._number]
+        unfinished.parts[part.number] = part
+        self._journal.append(
+            PartRecord(
+                token=unfinished.token,
+                number=part.number,
+                offset=part.offset,
+                size=part.size,
+                md5=part.md5,
+                etag=part.etag,
+            )
+        )
+
+    def dropped(self) -> None:
+        self._all.pop(self._number, None)
+
+
+def _set_numbers(flags: bytearray) -> Iterator[int]:
+    return (number for number, flag in enumerate(flags) if flag)
+
+
+def _described(special: Special) -> str:
+    if special.what == "link":
+        return f"a link to {quote(special.target or '')}, and --links skip was asked for"
+    return f"a {special.what}, which holds no data"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from itertools import chain
 
-from jobtool.errors import JobtoolError, WorldError
+from jobtool.errors import JobtoolError, UnreachableError, WorldError
 from jobtool.events import Emit
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
@@ -17,14 +17,16 @@ from jobtool.jobs.receipts import (
     TABLE_SUFFIX,
     Journal,
     Receipt,
+    Record,
     read_table,
     write_table,
 )
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.plan import Item, Plan, make_plan
+from jobtool.transfer.resume import Existing, Resumption, remove_leftovers, resume
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import JobTransfer, Progress
+from jobtool.transfer.run import Failure, JobTransfer, Progress
 from jobtool.worker.events import (
     FileTransferred,
     JobFailed,
@@ -33,14 +35,15 @@ from jobtool.worker.events import (
     JobProgress,
     JobSucceeded,
     TriedAgain,
+    Waiting,
 )
 from jobtool.worker.options import WorkerOptions
 
 #: How often the job file gets a progress line.
 PROGRESS_SECONDS = 30.0
 
-#: How many failed files the job's log names one by one.
-_LOGGED_FAILURES = 20
+#: How many failed or skipped files the job's log names one by one.
+_LOGGED_FILES = 20
 
 
 class Outcome(Enum):
@@ -59,11 +62,14 @@ class Attempt:
         held: HeldJob,
         receipts_path: str,
         worker: str,
+        owner: str,
         options: WorkerOptions,
         emit: Emit,
     ) -> None:
         self._held = held
         self._name = held.job.name
+        self._owner = owner
+        self._told_waiting = float("-inf")
         self._worker = worker
         self._options = options
         self._emit = emit
@@ -85,29 +91,46 @@ class Attempt:
             self._hand_back(str(error))
             raise
         except JobtoolError as error:
-            return self._fail(str(error), {})
+            if error.retryable and self._options.stop.is_set():
+                return self._hand_back("asked to stop")  # it was not given its other tries
+            return self._fail([Failure(path="", error=error)])
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
-            return self._fail(f"unexpected {type(error).__name__}: {error}", {})
+            unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
+            return self._fail([Failure(path="", error=unexpected)])
+        for path, reason in transfer.skipped[:_LOGGED_FILES]:
+            self._held.log("skipped", path=path, reason=reason)
         if transfer.failures:
-            reasons = {failure.path: str(failure.error) for failure in transfer.failures}
-            return self._fail(next(iter(reasons.values())), reasons)
+            return self._fail(transfer.failures)
         if not transfer.is_complete:
             return self._hand_back("asked to stop")
-        return self._succeed(plan, seconds=self._options.monotonic() - started)
+        seconds = self._options.monotonic() - started
+        return self._succeed(plan, skipped=len(transfer.skipped), seconds=seconds)
 
     def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
         options = self._options
-        retry = Retry(stop=options.stop, sleep=options.sleep, on_retry=self._tell_retry)
+        retry = Retry(
+            patience_seconds=options.patience_seconds,
+            stop=options.stop,
+            sleep=options.sleep,
+            on_retry=self._tell_retry,
+        )
         stores.refresh_credentials()
-        plan = retry.call(lambda: make_plan(self._held.job, stores))
+        plan = retry.call(lambda: make_plan(self._held.job, stores, owner=self._owner))
         for holder in stores.credential_holders():
             expires_at = holder.current().expires_at
             expires = "never" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
             self._held.log("credentials", provider=holder.provider.name, expires=expires)
+        existing = retry.call(lambda: Existing(plan))
+        resumption = resume(plan, self._records(), existing)
+        if self._held.job.attempts > 1:
+            self._remove_leftovers(plan, resumption, copier.part_bytes)
         transfer = JobTransfer(
             plan,
             self._journal,
             copier,
+            existing=existing,
+            resumption=resumption,
+            policies=options.policies,
             threads=options.threads,
             worker=self._worker,
             attempt=self._held.job.attempts,
@@ -115,7 +138,6 @@ class Attempt:
             retry=retry,
             on_file=self._tell_file,
         )
-        transfer.take_receipts(self._receipts())
         before = transfer.progress
         self._emit(
             JobListed(
@@ -161,26 +183,56 @@ class Attempt:
 
         return on_tick
 
-    def _receipts(self) -> Iterator[Receipt]:
+    def _records(self) -> Iterator[Record]:
         return chain(read_table(self._table_path), self._journal.read())
+
+    def _receipts(self) -> Iterator[Receipt]:
+        return (record for record in self._records() if isinstance(record, Receipt))
+
+    def _remove_leftovers(self, plan: Plan, resumption: Resumption, large_bytes: int) -> None:
+        removed = remove_leftovers(
+            plan,
+            resumption,
+            since_ns=int(self._held.first_claimed().timestamp()) * 1_000_000_000,
+            large_bytes=large_bytes,
+            is_stopping=self._options.stop.is_set,
+        )
+        if removed:
+            self._held.log("removed-leftovers", count=removed)
 
     def _write_table(self, plan: Plan) -> None:
         os.makedirs(os.path.dirname(self._table_path), exist_ok=True)
         write_table(self._table_path, _in_force(plan, self._receipts))
 
-    def _succeed(self, plan: Plan, *, seconds: float) -> Outcome:
+    def _succeed(self, plan: Plan, *, skipped: int, seconds: float) -> Outcome:
         files, size = len(plan), plan.total_bytes
-        self._held.change(JobStatus.SUCCESS, "success", files=files, bytes=size, seconds=seconds)
+        values = {"files": files, "bytes": size, "seconds": seconds}
+        if skipped:
+            values["skipped"] = skipped
+        self._held.change(JobStatus.SUCCESS, "success", **values)
         self._journal.remove()
         self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
         return Outcome.SUCCESS
 
-    def _fail(self, reason: str, failures: Mapping[str, str]) -> Outcome:
-        for path, why in list(failures.items())[:_LOGGED_FAILURES]:
-            self._held.log("failed", path=path, reason=why)
-        self._held.change(JobStatus.ERROR, "error", failed_files=len(failures), reason=reason)
-        self._emit(JobFailed(job=self._name, reason=reason, failed_files=len(failures)))
-        return Outcome.ERROR
+    def _fail(self, failures: Sequence[Failure]) -> Outcome:
+        for failure in failures[:_LOGGED_FILES]:
+            if failure.path:
+                self._held.log("failed", path=failure.path, reason=str(failure.error))
+        reason = str(failures[0].error)
+        count = sum(bool(failure.path) for failure in failures)
+        may_pass = all(failure.error.retryable for failure in failures)
+        status = self._held.fail(
+            reason, failed_files=count, may_pass=may_pass, max_attempts=self._options.max_attempts
+        )
+        self._emit(
+            JobFailed(
+                job=self._name,
+                reason=reason,
+                failed_files=count,
+                will_be_tried_again=status is JobStatus.TODO,
+            )
+        )
+        return Outcome.ERROR if status is JobStatus.ERROR else Outcome.HANDED_BACK
 
     def _hand_back(self, reason: str) -> Outcome:
         self._held.change(JobStatus.TODO, "handed-back", reason=reason)
@@ -189,6 +241,11 @@ class Attempt:
 
     def _tell_retry(self, error: BaseException) -> None:
         self._emit(TriedAgain(job=self._name, reason=str(error)))
+        now = self._options.monotonic()
+        if isinstance(error, UnreachableError) and now - self._told_waiting >= PROGRESS_SECONDS:
+            self._told_waiting = now
+            self._emit(Waiting(job=self._name, reason=str(error)))
+            self._held.log("waiting", reason=str(error))
 
     def _tell_file(self, item: Item, copied: Copied) -> None:
         self._emit(

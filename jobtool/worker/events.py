@@ -137,6 +137,20 @@ class TriedAgain(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Event):
+    """A store doesn't answer; the worker waits for it to come back."""
+
+    kind: ClassVar[str] = "waiting"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: waiting: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSucceeded(Event):
     """Every file of the job is proven."""
 
@@ -162,11 +176,13 @@ class JobFailed(Event):
     job: str
     reason: str
     failed_files: int
+    will_be_tried_again: bool
 
     def text(self) -> str:
         """Return the sentence."""
         more = f" (and {self.failed_files - 1} more files)" if self.failed_files > 1 else ""
-        return f"{quote(self.job)}: {self.reason}{more}"
+        again = "; it will be tried again" if self.will_be_tried_again else ""
+        return f"{quote(self.job)}: {self.reason}{more}{again}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,11 @@ class Worker:
         self._environment = environment
         self._options = options
         self._emit = emit
-        self._stores = StoreRegistry(joblist.settings.s3, connections=2 * options.threads)
+        self._stores = StoreRegistry(
+            joblist.settings.s3,
+            connections=2 * options.threads,
+            links=options.policies.links,
+        )
         self._invalid: dict[str, str] = {}
         self._tally = _Tally()
 
@@ -168,6 +172,7 @@ class Worker:
             held,
             self._joblist.receipts_path,
             self._environment.worker,
+            f"{self._joblist.path}\0{stem}",
             self._options,
             self._emit,
         )
