@@ -32,9 +32,11 @@ class Console:
 
     def emit(self, event: Event) -> None:
         """Print an event, if the verbosity asks for it."""
+        if event.level > self.verbosity or event.kind in self.quiet_kinds:
+            return
         if self.as_json:
             self.print_json(event.json())
-        elif event.level <= self.verbosity and event.kind not in self.quiet_kinds:
+        else:
             self._print(f"{event.symbol} {event.text()}")
 
     def note(self, text: str, symbol: str = INFO) -> None:

@@ -14,6 +14,10 @@ COMMANDS = {
     "generate": "jobtool.cli.generate",
     "transfer": "jobtool.cli.transfer",
     "summarise": "jobtool.cli.summarise",
+    "verify": "jobtool.cli.verify",
+    "retry": "jobtool.cli.retry",
+    "receipts": "jobtool.cli.receipts",
+    "clean": "jobtool.cli.clean",
 }
 
 

@@ -93,6 +93,20 @@ def joblist_option(function: Command) -> Command:
     return option(function)
 
 
+def joblist_argument(function: Command) -> Command:
+    """Add the joblist as the only argument."""
+    argument: Callable[[Command], Command] = click.argument("joblist_path", metavar="JOBLIST")
+    return argument(function)
+
+
+def job_option(function: Command) -> Command:
+    """Add ``--job NAME``, repeatable."""
+    option: Callable[[Command], Command] = click.option(
+        "--job", "jobs", multiple=True, metavar="NAME", help="Only this job. Repeatable."
+    )
+    return option(function)
+
+
 def output_options(function: Command) -> Command:
     """Add ``--json``, ``-v/--verbosity`` and ``--version``."""
     for option in (

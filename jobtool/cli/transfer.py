@@ -26,7 +26,7 @@ from jobtool.names import quote
 if TYPE_CHECKING:
     from jobtool.jobs.settings import TransferSettings
     from jobtool.stores.local import LinkPolicy
-    from jobtool.transfer.run import IfExists
+    from jobtool.transfer.run import IfExists, Verify
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
 
@@ -50,6 +50,12 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
     "(verify, the default), send it again, or take it for an error.",
 )
 @click.option(
+    "--verify",
+    type=click.Choice(["digest", "read-back"]),
+    help="How a written file is proven: by the store's digest or from memory (the default), or by "
+    "reading it again from its medium.",
+)
+@click.option(
     "--links",
     type=click.Choice(["follow", "skip", "error", "keep"]),
     help="Symbolic links in a local source: follow them inside the job's tree (the default; others "
@@ -64,6 +70,7 @@ def cli(
     max_jobs: int | None,
     if_exists: IfExists | None,
     links: LinkPolicy | None,
+    verify: Verify | None,
     dry_run: bool,
     verbosity: int,
     as_json: bool,
@@ -91,7 +98,13 @@ def cli(
     options = WorkerOptions(
         max_jobs=max_jobs,
         stop=stop,
-        **_settled(joblist.settings.transfer, threads=threads, if_exists=if_exists, links=links),
+        **_settled(
+            joblist.settings.transfer,
+            threads=threads,
+            if_exists=if_exists,
+            links=links,
+            verify=verify,
+        ),
     )
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
@@ -108,7 +121,9 @@ def _settled(settings: TransferSettings, **given: Any) -> dict[str, Any]:
     names = settings.__struct_fields__
     settled = {name: given.get(name) or getattr(settings, name) for name in names}
     settled = {name: value for name, value in settled.items() if value is not None}
-    policies = {name: settled.pop(name) for name in ("if_exists", "links") if name in settled}
+    policies = {
+        name: settled.pop(name) for name in ("if_exists", "links", "verify") if name in settled
+    }
     if "part_size_bytes" in settled:
         settled["part_bytes"] = settled.pop("part_size_bytes")
     return {**settled, "policies": Policies(**policies)}

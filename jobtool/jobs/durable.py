@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
 def replace_file(path: str, data: bytes) -> None:
@@ -46,6 +49,12 @@ def sync_folder(path: str) -> None:
         os.close(descriptor)
 
 
+def target_of(name: str) -> str | None:
+    """Return the name that a temporary file was to get, None if it is no temporary file."""
+    match = _TEMPORARY.fullmatch(name)
+    return match.group(1) if match else None
+
+
 @contextlib.contextmanager
 def staged(path: str, data: bytes) -> Iterator[str]:
     """Write ``data`` durably under a hidden, unique name beside ``path`` and yield that name.
@@ -53,7 +62,7 @@ def staged(path: str, data: bytes) -> Iterator[str]:
     What still has the name at the end is removed.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:200]}.{secrets.token_hex(6)}.tmp")
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:

@@ -38,10 +38,8 @@ class HeldJob:
         self.job = self.job.to(status)
         self._joblist.save(self.stem, self.job, log + encode_record(self._record(event, values)))
 
-    def fail(
-        self, reason: str, *, failed_files: int, may_pass: bool, max_attempts: int
-    ) -> JobStatus:
-        """Count a failure; return the status that the job has then.
+    def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
+        """Count a failure, logged with ``values``; return the status that the job has then.
 
         ``todo`` if the failure may pass and there are attempts left, else ``error``, and with
         ``requires_intervention`` if it was tried as often as it may be.
@@ -52,8 +50,13 @@ class HeldJob:
             status = JobStatus.TODO
         elif may_pass:
             self.job = replace(self.job, requires_intervention=True)
-        self.change(status, "error", failed_files=failed_files, reason=reason)
+        self.change(status, "error", **values)
         return status
+
+    def put_back(self, event: str) -> None:
+        """Make the job ``todo``, its failures forgotten."""
+        self.job = replace(self.job, failures=0, requires_intervention=False)
+        self.change(JobStatus.TODO, event)
 
     def first_claimed(self) -> datetime:
         """Return when the job was first claimed, as its log tells; now if it doesn't."""

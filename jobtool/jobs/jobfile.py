@@ -30,7 +30,7 @@ SEPARATOR = "---"
 FIELD_PREFIX = "field."
 
 _KNOWN_KEYS = ("source", "destination", "attempts", "failures", "requires_intervention")
-_KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(?: (.*))?$", re.DOTALL)
+_KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -156,7 +156,7 @@ class _HeaderReader:
         match = _KEY_LINE.match(line.rstrip())
         if match is None:
             raise JobFileError(f"expected 'key: value' or {SEPARATOR!r}; found {line[:80]!r}")
-        key, value = match.group(1), (match.group(2) or "").strip()
+        key, value = match.group(1), match.group(2).strip()
         if key == "file":
             self._files.append(_file_pair(value))
         elif key in _KNOWN_KEYS or self._is_name(key, value):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobtool.errors import JobFileError, JoblistError
 from jobtool.jobs import jobfile, settings
-from jobtool.jobs.durable import create_file, replace_file, sync_folder
+from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord
+from jobtool.jobs.receipts import JOURNAL_SUFFIX, TABLE_SUFFIX, Journal
 from jobtool.jobs.settings import Settings
 from jobtool.names import filename_of, quote
 
 SUFFIX = ".txt"
 CLAIMS_FOLDER = ".claims"
 RECEIPTS_FOLDER = "receipts"
+JOURNALS_FOLDER = "journals"
 
 #: No honest job file is larger; reading stops there.
 MAX_JOBFILE_BYTES = 256 * 1024 * 1024
@@ -38,8 +41,10 @@ class JobList:
     def __init__(self, path: str, configuration: Settings) -> None:
         self.path = path
         self.settings = configuration
+        self._temporaries: dict[str, list[str]] = {}
         self.claims_path = os.path.join(path, CLAIMS_FOLDER)
-        self.receipts_path = os.path.join(path, RECEIPTS_FOLDER)
+        self._receipts_path = os.path.join(path, RECEIPTS_FOLDER)
+        self._journals_path = os.path.join(path, JOURNALS_FOLDER)
 
     @classmethod
     def open(cls, path: str) -> JobList:
@@ -72,7 +77,12 @@ class JobList:
         toml = os.path.join(joblist.path, settings.FILENAME)
         text = settings.encode(configuration, path=toml)
         try:
-            for folder in (joblist.path, joblist.claims_path, joblist.receipts_path):
+            for folder in (
+                joblist.path,
+                joblist.claims_path,
+                joblist._receipts_path,
+                joblist._journals_path,
+            ):
                 os.makedirs(folder, exist_ok=True)
             replace_file(toml, text.encode())
         except OSError as error:
@@ -83,15 +93,34 @@ class JobList:
         """Return the path of a job file."""
         return os.path.join(self.path, stem + SUFFIX)
 
+    def table_path_of(self, stem: str) -> str:
+        """Return the path of the verification table of a job that is done."""
+        return os.path.join(self._receipts_path, stem + TABLE_SUFFIX)
+
+    def journal_of(self, stem: str) -> Journal:
+        """Return the journal of a job under way."""
+        return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX))
+
     def stems(self) -> list[str]:
         """Return the stems of all job files, sorted. One reading of the folder."""
         with os.scandir(self.path) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
-            ]
-        return sorted(name.removesuffix(SUFFIX) for name in names)
+            names = [entry.name for entry in entries]
+        self._temporaries = {}
+        for name in names:
+            stem = temporary_of(name)
+            if stem is not None:
+                self._temporaries.setdefault(stem, []).append(name)
+        jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
+        return sorted(name.removesuffix(SUFFIX) for name in jobs)
+
+    def remove_temporaries(self, stem: str) -> None:
+        """Remove what a kill in the middle of a change of this job file left, as last listed.
+
+        Only the holder of the claim may.
+        """
+        for name in self._temporaries.pop(stem, ()):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.path, name))
 
     def scan(self) -> Iterator[ScannedJob]:
         """Read the status of every job: one reading of the folder, one small read per file."""
@@ -149,6 +178,12 @@ class JobList:
             os.write(descriptor, jobfile.encode_record(record))
         finally:
             os.close(descriptor)
+
+
+def temporary_of(name: str) -> str | None:
+    """Return the stem of the job that a temporary file in the joblist belongs to."""
+    target = target_of(name)
+    return target.removesuffix(SUFFIX) if target and target.endswith(SUFFIX) else None
 
 
 def reason_of(error: Exception) -> str:

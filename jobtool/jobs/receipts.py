@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -100,13 +100,18 @@ class Journal:
         with self._lock:
             self._pending.append(line)
 
-    def flush(self) -> None:
-        """Write and sync what was appended since the last flush; if anything."""
+    def flush(self, before: Callable[[], None] | None = None) -> None:
+        """Write and sync what was appended since the last flush, if anything.
+
+        ``before`` is called first, if there is anything: it makes durable what the records tell of.
+        """
         with self._writing:
             with self._lock:
                 pending, self._pending = self._pending, []
             if not pending:
                 return
+            if before is not None:
+                before()
             if self._descriptor is None:
                 self._descriptor = self._open()
             data = b"\n".join(pending) + b"\n"
@@ -156,15 +161,28 @@ def write_table(path: str, receipts: Iterable[Receipt]) -> int:
     """Write receipts as a verification table, atomically and durably; return how many.
 
     Columns: the fields of ``Receipt`` and ``mtime``; that and ``verified_at`` are timestamps in
-    UTC, to the microsecond and millisecond.
+    UTC, to the microsecond and second.
     """
     import pyarrow.parquet as pq
 
+    return _write(
+        path, receipts, lambda file: pq.ParquetWriter(file, _schema(), compression="zstd")
+    )
+
+
+def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
+    """Write receipts as CSV with the columns of ``write_table``, atomically and durably."""
+    import pyarrow.csv
+
+    return _write(path, receipts, lambda file: pyarrow.csv.CSVWriter(file, _schema()))
+
+
+def _write(path: str, receipts: Iterable[Receipt], open_writer: Callable[[str], Any]) -> int:
     schema = _schema()
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.tmp"  # there is one writer, the holder of the job's claim
     count = 0
     try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        with open_writer(temporary) as writer:
             for batch in _batches(receipts):
                 writer.write_table(_table(batch, schema))
                 count += len(batch)

@@ -21,8 +21,8 @@ _SECRET_WORDS = ("secret", "token", "password", "access_key")
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[transfer]`` table; None means the default.
 
-    ``part_size_bytes`` is also the size from which files go in parts. ``if_exists`` and ``links``
-    are what the options of those names say.
+    ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links`` and
+    ``verify`` are what the options of those names say.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -30,6 +30,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
     patience_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     if_exists: Literal["verify", "overwrite", "error"] | None = None
+    verify: Literal["digest", "read-back"] | None = None
     links: Literal["follow", "skip", "error", "keep"] | None = None
 
 

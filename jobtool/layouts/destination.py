@@ -17,8 +17,11 @@ def with_destination(job: Job, settings: Settings) -> Job:
     """Return the job with the destination that joblist.toml's layout gives to its source.
 
     A job that says where its bytes go is returned as it is. Raises ``JobFileError`` if the layout
-    doesn't fit the source.
+    doesn't fit the source, and for a path that depends on the folder a worker was started in.
     """
+    for key, path in (("source", job.source), ("destination", job.destination)):
+        if path is not None and not path.startswith("/") and "://" not in path:
+            raise JobFileError(f"{key}: expected an absolute path or URL; found {quote(path)}")
     if job.destination is not None or job.files or job.source is None:
         return job
     problem = f"it names no destination, and {FILENAME} gives none"

@@ -109,10 +109,12 @@ def _counts(
 ) -> tuple[int | None, int | None]:
     if status is JobStatus.SUCCESS and "success" in last:
         done = total = last["success"].values.get(key, "")
-    elif "progress" in last:
-        done, _, total = last["progress"].values.get(key, "").partition("/")
     else:
-        return None, None
+        told = [last[event] for event in ("progress", "handed-back", "error") if event in last]
+        if not told:
+            return None, None
+        latest = max(told, key=lambda record: record.time)
+        done, _, total = latest.values.get(key, "").partition("/")
     return int(done) if done.isdigit() else None, int(total) if total.isdigit() else None
 
 

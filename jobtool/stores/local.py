@@ -77,6 +77,8 @@ class LocalStore:
     ``owner`` marks temporary files, so that only their owner removes them. ``links`` says what
     listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
     leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
+    With ``read_back`` what was written is read from its medium to be proven, else from memory if it
+    is still there.
     """
 
     capabilities = Capabilities(
@@ -87,7 +89,15 @@ class LocalStore:
         specials=frozenset({"empty-folder", "link"}),
     )
 
-    def __init__(self, root: str, *, owner: str = "", links: LinkPolicy = "follow") -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        owner: str = "",
+        links: LinkPolicy = "follow",
+        read_back: bool = False,
+    ) -> None:
+        self._read_back = read_back
         self._temporary_prefix = f"{TEMPORARY_PREFIX}{owner_tag(owner)}-"
         self._links = links
         self.url = os.path.abspath(root)
@@ -234,6 +244,8 @@ class LocalStore:
             descriptor = os.open(temporary, os.O_RDWR | _CREATE, 0o666)
             try:
                 _write_range(descriptor, data, 0)
+                if self._read_back:
+                    _forget_cached(descriptor)
                 digest = hashlib.md5(_read_range(descriptor, 0, len(data)), usedforsecurity=False)
                 require_same(target, sent=attributes.md5, found=digest.hexdigest())
                 _set_attributes(descriptor, attributes)
@@ -267,7 +279,7 @@ class LocalStore:
         """Read the temporary file back and rename it to its target."""
         target = self.url_of(upload.path)
         with self._writing(target, temporary=upload.token):
-            found = _digest(upload.token)
+            found = _digest(upload.token, from_medium=self._read_back)
             require_same(target, sent=attributes.md5, found=found)
             _set_attributes(upload.token, attributes)
             os.rename(upload.token, target)
@@ -313,6 +325,10 @@ class LocalStore:
         if folder != os.path.dirname(self.url_of(upload.path)) or not self._is_ours(name):
             raise NotFoundError(f"{quote(upload.token)} is no unfinished upload of this job")
 
+    def is_leftover(self, path: str) -> bool:
+        """Tell by its name whether a file is a temporary one of this owner."""
+        return self._is_ours(os.path.basename(path))
+
     def prove(self, path: str, md5: str, composite: str) -> Proof | None:
         """Prove a file by reading it."""
         try:
@@ -340,7 +356,7 @@ class LocalStore:
         """Read a file and return its MD5."""
         full = self.url_of(path)
         try:
-            return _digest(full)
+            return _digest(full, from_medium=True)
         except OSError as error:
             raise _source_error(error, full) from None
 
@@ -352,8 +368,7 @@ class LocalStore:
 
     def sync(self) -> None:
         """Bring the filesystems that were written to their media: one call for all files."""
-        devices, self._devices = self._devices, {}
-        for folder in devices.values():
+        for folder in tuple(self._devices.values()):
             with self._writing(folder):
                 descriptor = os.open(folder, os.O_RDONLY)
                 try:
@@ -407,15 +422,24 @@ def _read_range(descriptor: int, offset: int, length: int) -> bytes:
     return data
 
 
-def _digest(path: str) -> str:
+def _digest(path: str, *, from_medium: bool = False) -> str:
     digest = hashlib.md5(usedforsecurity=False)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        if from_medium:
+            _forget_cached(descriptor)
         while data := os.read(descriptor, READ_BYTES):
             digest.update(data)
     finally:
         os.close(descriptor)
     return digest.hexdigest()
+
+
+def _forget_cached(descriptor: int) -> None:
+    """Make the next reads come from the medium: write back what is dirty, then drop the pages."""
+    with contextlib.suppress(OSError):  # a file on a read-only filesystem has nothing dirty
+        os.fdatasync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -30,8 +30,9 @@ class StoreRegistry:
     """Opens stores, and keeps what they share: S3 clients, credentials, memory.
 
     ``s3`` is the table of that name in joblist.toml. ``connections`` is how many requests may be
-    under way at once; ``links`` is what listing a local source does with symbolic links. Raises
-    ``UsageError`` for a table that makes no sense.
+    under way at once; ``links`` is what listing a local source does with symbolic links; with
+    ``read_back`` what was written is proven by reading it. Raises ``UsageError`` for a table that
+    makes no sense.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class StoreRegistry:
         *,
         connections: int = 16,
         links: LinkPolicy = "follow",
+        read_back: bool = False,
     ) -> None:
+        self._read_back = read_back
         self._links = links
         table = dict(s3 or {})
         self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
@@ -59,13 +62,15 @@ class StoreRegistry:
             from jobtool.stores.s3 import S3Store
 
             bucket, _, prefix = rest.partition("/")
-            return S3Store(self._s3_access(role), bucket, prefix.strip("/"))
+            return S3Store(
+                self._s3_access(role), bucket, prefix.strip("/"), read_back=self._read_back
+            )
         if scheme == "memory":
             name, _, prefix = rest.partition("/")
             memory = self._memories.setdefault(name, Memory())
             return MemoryStore(memory, url.rstrip("/"), prefix.strip("/"))
         links = self._links if role == "source" else "keep"
-        return LocalStore(rest, owner=owner, links=links)
+        return LocalStore(rest, owner=owner, links=links, read_back=self._read_back)
 
     def credential_holders(self) -> list[CredentialHolder]:
         """Return the holders of the credentials of every S3 client so far."""

@@ -193,7 +193,7 @@ class S3Access:
 
 
 class S3Store:
-    """A bucket, or a prefix of one."""
+    """A bucket, or a prefix of one; with ``read_back`` ETags are no proof."""
 
     capabilities = Capabilities(
         part_digests=True,
@@ -203,7 +203,10 @@ class S3Store:
         specials=frozenset(),
     )
 
-    def __init__(self, access: S3Access, bucket: str, prefix: str = "") -> None:
+    def __init__(
+        self, access: S3Access, bucket: str, prefix: str = "", *, read_back: bool = False
+    ) -> None:
+        self._read_back = read_back
         self._access = access
         self._client = access.client
         self._bucket = bucket
@@ -271,7 +274,8 @@ class S3Store:
                         f"{quote(self.url_of(path))}: expected no bytes under a name that ends "
                         f"in a slash; found {item['Size']}"
                     )
-                yield Entry(path, item["Size"], _in_whole_seconds(item["LastModified"]))
+                modified_ns = _in_whole_seconds(item["LastModified"])
+                yield Entry(path, item["Size"], modified_ns, _etag(item.get("ETag")))
 
     def _pages(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         paginator = self._client.get_paginator("list_objects_v2")
@@ -375,7 +379,7 @@ class S3Store:
                 ),
             )
             etag = _etag(result["e_tag"])
-        if etag is not None and etag == attributes.md5:
+        if etag is not None and etag == attributes.md5 and not self._read_back:
             return Proof(md5=etag, verified_by="etag-md5", etag=etag)
         return self._proof_by_reading(path, attributes, etag)
 
@@ -429,7 +433,7 @@ class S3Store:
                 raise
             return proof
         etag = _etag(answer.get("ETag"))
-        if etag == composite:
+        if etag == composite and not self._read_back:
             return Proof(md5=attributes.md5, verified_by="multipart-etag", etag=etag)
         return self._proof_by_reading(upload.path, attributes, etag)
 
@@ -455,6 +459,10 @@ class S3Store:
                     attributes = Attributes(mtime_ns=begun_ns)
                     found.append(Upload(path=path, token=item["UploadId"], attributes=attributes))
         return found
+
+    def is_leftover(self, path: str) -> bool:
+        """Tell that nothing is: uploads aren't listed."""
+        return False
 
     def prove(self, path: str, md5: str, composite: str) -> Proof | None:
         """Prove an object by its ETag, or by reading it where that is no MD5 of ours."""

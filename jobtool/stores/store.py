@@ -34,6 +34,7 @@ class Entry:
     path: str
     size: int
     mtime_ns: int
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,9 @@ class Store(Protocol):
         that can't tell targets apart returns those in the folder of ``path``.
         """
 
+    def is_leftover(self, path: str) -> bool:
+        """Tell whether a listed file is this owner's unfinished write."""
+
     def prove(self, path: str, md5: str, composite: str) -> Proof | None:
         """Prove that a file has this MD5, as cheaply as the store can; None if it hasn't.
 
@@ -211,7 +215,7 @@ class Store(Protocol):
         """Make an empty folder or a link, if ``capabilities`` name it; leave one that is there."""
 
     def digest(self, path: str) -> str:
-        """Read a file and return its MD5 in hex."""
+        """Read a file and return its MD5 in hex; from its medium, where memory holds a copy."""
 
     def delete(self, path: str) -> None:
         """Remove a file; does nothing if there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,11 +27,15 @@ from jobtool.transfer.resume import Existing, Resumption, Unfinished
 from jobtool.transfer.retry import Retry
 
 IfExists = Literal["verify", "overwrite", "error"]
+Verify = Literal["digest", "read-back"]
 
 #: A job with more files in error than this isn't worth going on with.
 MAX_FAILURES = 100
 
 _TICK_SECONDS = 0.1
+
+#: How long a receipt may be in memory only; what a kill may cost.
+_FLUSH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +62,13 @@ class Policies:
 
     ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
     is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
-    did with symbolic links.
+    did with symbolic links. ``verify``: how what was written is proven, by what the store says of
+    it where that is a proof (``digest``), or by reading it again from its medium (``read-back``).
     """
 
     if_exists: IfExists = "verify"
     links: LinkPolicy = "follow"
+    verify: Verify = "digest"
 
 
 class JobTransfer:
@@ -139,12 +146,15 @@ class JobTransfer:
                 if self.failures or self._stop.is_set():
                     return  # metadata makes readers believe in what it describes
             self._make_specials()
-            if self.is_complete:
-                for lane in self._plan.lanes:
-                    lane.destination.sync()
+            self._sync()
         finally:
-            self._journal.flush()
+            self._journal.flush(self._sync)
             on_tick(self.progress)
+
+    def _sync(self) -> None:
+        """Bring to its medium what has been written; a receipt must not outlive its file."""
+        for lane in self._plan.lanes:
+            lane.destination.sync()
 
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
         numbers = (number for number in phase if not self._done[number])
@@ -155,11 +165,14 @@ class JobTransfer:
         ]
         for thread in threads:
             thread.start()
+        last_flush = time.monotonic()
         for thread in threads:
             while thread.is_alive():
                 thread.join(_TICK_SECONDS)
-                self._journal.flush()
                 on_tick(self.progress)
+                if time.monotonic() - last_flush >= _FLUSH_SECONDS:
+                    self._journal.flush(self._sync)
+                    last_flush = time.monotonic()
 
     def _work(self, numbers: Iterator[int]) -> None:
         while not self._stop.is_set() and self._fatal is None:
@@ -208,7 +221,7 @@ class JobTransfer:
                 arrived += count
                 self._bytes_under_way += count
 
-        log = _FileLog(self._journal, self._unfinished, number, item)
+        log = _FileLog(self._journal, self._sync, self._unfinished, number, item)
         try:
             if self._existing.has(number):
                 adopted = self._adopt(number, item, log)
@@ -284,9 +297,15 @@ class _FileLog:
     """The uploads of one file, in the journal and in memory."""
 
     def __init__(
-        self, journal: Journal, unfinished: dict[int, Unfinished], number: int, item: Item
+        self,
+        journal: Journal,
+        sync: Callable[[], None],
+        unfinished: dict[int, Unfinished],
+        number: int,
+        item: Item,
     ) -> None:
         self._journal = journal
+        self._sync = sync
         self._all = unfinished
         self._number = number
         self._item = item
@@ -309,6 +328,9 @@ class _FileLog:
                 md5=md5,
             )
         )
+        if not self._item.lane.destination.capabilities.leaves_temporaries:
+            # At once: an upload that no record names can't be told from somebody else's.
+            self._journal.flush(self._sync)
 
     def sent(self, part: Part) -> None:
         unfinished = self._all[self._number]

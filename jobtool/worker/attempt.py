@@ -13,8 +13,6 @@ from jobtool.events import Emit
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.receipts import (
-    JOURNAL_SUFFIX,
-    TABLE_SUFFIX,
     Journal,
     Receipt,
     Record,
@@ -60,7 +58,8 @@ class Attempt:
     def __init__(
         self,
         held: HeldJob,
-        receipts_path: str,
+        journal: Journal,
+        table_path: str,
         worker: str,
         owner: str,
         options: WorkerOptions,
@@ -69,13 +68,13 @@ class Attempt:
         self._held = held
         self._name = held.job.name
         self._owner = owner
+        self._counts: dict[str, object] = {}
         self._told_waiting = float("-inf")
         self._worker = worker
         self._options = options
         self._emit = emit
-        receipts = os.path.join(receipts_path, held.stem)
-        self._table_path = receipts + TABLE_SUFFIX
-        self._journal = Journal(receipts + JOURNAL_SUFFIX)
+        self._journal = journal
+        self._table_path = table_path
 
     def run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
         """Transfer the job and write down how it ended.
@@ -170,16 +169,15 @@ class Attempt:
                 bytes_total=progress.bytes_total,
                 rate_mb_s=sent / 1e6 / max(now - started, 1e-3),
             )
+            self._counts = {
+                "files": f"{told.files_done}/{told.files_total}",
+                "bytes": f"{told.bytes_done}/{told.bytes_total}",
+            }
             self._options.watch(told)
             if now - last >= PROGRESS_SECONDS:
                 last = now
                 self._emit(told)
-                self._held.log(
-                    "progress",
-                    files=f"{told.files_done}/{told.files_total}",
-                    bytes=f"{told.bytes_done}/{told.bytes_total}",
-                    rate_mb_s=told.rate_mb_s,
-                )
+                self._held.log("progress", **self._counts, rate_mb_s=told.rate_mb_s)
 
         return on_tick
 
@@ -222,7 +220,9 @@ class Attempt:
         count = sum(bool(failure.path) for failure in failures)
         may_pass = all(failure.error.retryable for failure in failures)
         status = self._held.fail(
-            reason, failed_files=count, may_pass=may_pass, max_attempts=self._options.max_attempts
+            {**self._counts, "failed_files": count, "reason": reason},
+            may_pass=may_pass,
+            max_attempts=self._options.max_attempts,
         )
         self._emit(
             JobFailed(
@@ -235,7 +235,7 @@ class Attempt:
         return Outcome.ERROR if status is JobStatus.ERROR else Outcome.HANDED_BACK
 
     def _hand_back(self, reason: str) -> Outcome:
-        self._held.change(JobStatus.TODO, "handed-back", reason=reason)
+        self._held.change(JobStatus.TODO, "handed-back", **self._counts, reason=reason)
         self._emit(JobHandedBack(job=self._name, reason=reason))
         return Outcome.HANDED_BACK
 

@@ -65,6 +65,7 @@ class Worker:
             joblist.settings.s3,
             connections=2 * options.threads,
             links=options.policies.links,
+            read_back=options.policies.verify == "read-back",
         )
         self._invalid: dict[str, str] = {}
         self._tally = _Tally()
@@ -137,6 +138,7 @@ class Worker:
         if claim is None:
             return
         with claim:
+            self._joblist.remove_temporaries(stem)
             job = self._load(stem)
             # Another worker may have taken and finished it since the scan.
             if job is not None and job.status in _CLAIMABLE:
@@ -170,9 +172,10 @@ class Worker:
         self._emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
         attempt = Attempt(
             held,
-            self._joblist.receipts_path,
+            self._joblist.journal_of(stem),
+            self._joblist.table_path_of(stem),
             self._environment.worker,
-            f"{self._joblist.path}\0{stem}",
+            owner_of(self._joblist, stem),
             self._options,
             self._emit,
         )
@@ -217,3 +220,8 @@ class Worker:
         if counts[JobStatus.TODO] or (self._is_ended and counts[JobStatus.ONGOING]):
             return 3
         return 1 if counts[JobStatus.ERROR] or counts[None] else 0
+
+
+def owner_of(joblist: JobList, stem: str) -> str:
+    """Return what marks the unfinished writes of a job as its own."""
+    return f"{joblist.path}\0{stem}"

@@ -1,0 +1,102 @@
+"""Cleaning up: unfinished uploads and temporary files of a joblist, and nothing that isn't ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.audit.retry import LeftAlone
+from jobtool.errors import JobFileError, NotFoundError
+from jobtool.events import Event
+from jobtool.jobs.claim import Claim
+from jobtool.jobs.job import Job
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.receipts import Receipt, UploadRecord
+from jobtool.names import quote
+from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.store import Attributes, Special, Upload
+from jobtool.worker.loop import owner_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover(Event):
+    """Something unfinished that a worker of this joblist left behind."""
+
+    kind: ClassVar[str] = "leftover"
+    job: str
+    what: str
+    path: str
+    removed: bool
+
+    def text(self) -> str:
+        """Return the sentence."""
+        verb = "Removed" if self.removed else "Would remove"
+        return f"{verb} {self.what} of {quote(self.job)}: {quote(self.path)}"
+
+
+def clean(
+    joblist: JobList, stores: StoreRegistry, *, remove: bool
+) -> Iterator[Leftover | LeftAlone]:
+    """Yield what was left behind, removing it if ``remove``. Jobs that a worker holds are left.
+
+    Uploads count as ours if a journal of this joblist names them, temporary files if their name
+    bears the job's tag. Raises ``WorldError``.
+    """
+    for stem in joblist.stems():
+        try:
+            job, _ = joblist.load(stem)
+        except (JobFileError, FileNotFoundError):
+            continue
+        claim = Claim.take(joblist, stem)
+        if claim is None:
+            yield LeftAlone(job=job.name, reason="a worker is on it")
+            continue
+        with claim:
+            if remove:
+                joblist.remove_temporaries(stem)
+            yield from _uploads(joblist, stem, job, stores, remove=remove)
+            yield from _temporaries(joblist, stem, job, stores, remove=remove)
+
+
+def _uploads(
+    joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
+) -> Iterator[Leftover]:
+    begun: dict[str, str] = {}
+    for record in joblist.journal_of(stem).read():
+        if isinstance(record, UploadRecord):
+            begun[record.token] = record.dst_path
+        elif isinstance(record, Receipt):
+            begun = {token: path for token, path in begun.items() if path != record.dst_path}
+    for token, url in begun.items():
+        folder, name = parent_of(url)
+        store = stores.open(folder, "destination", owner=owner_of(joblist, stem))
+        upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
+        try:
+            store.held_parts(upload, ())
+        except NotFoundError:
+            continue
+        if remove:
+            with contextlib.suppress(NotFoundError):
+                store.abort(upload)
+        yield Leftover(job=job.name, what="an unfinished upload", path=url, removed=remove)
+
+
+def _temporaries(
+    joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
+) -> Iterator[Leftover]:
+    if job.destination is not None and not job.files:
+        roots = {job.destination}
+    else:
+        roots = {parent_of(pair.destination)[0] for pair in job.files if "/" in pair.destination}
+    for root in sorted(roots):
+        store = stores.open(root, "destination", owner=owner_of(joblist, stem))
+        if not store.capabilities.leaves_temporaries or store.kind("") != "folder":
+            continue
+        for entry in store.list():
+            if not isinstance(entry, Special) and store.is_leftover(entry.path):
+                if remove:
+                    store.delete(entry.path)
+                path = store.url_of(entry.path)
+                yield Leftover(job=job.name, what="a temporary file", path=path, removed=remove)

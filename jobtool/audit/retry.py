@@ -1,0 +1,101 @@
+"""Putting jobs back to ``todo``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from jobtool.errors import JobFileError
+from jobtool.events import Event
+from jobtool.jobs.claim import Claim
+from jobtool.jobs.held import HeldJob
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.jobfile import decode_log
+from jobtool.jobs.joblist import JobList
+from jobtool.names import quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which jobs: by name, by a text in the reason of their error, else all in error."""
+
+    names: frozenset[str] = frozenset()
+    match: str | None = None
+
+    def takes(self, job: Job, log: bytes) -> bool:
+        """Tell whether a job is meant; one that is ``todo`` never is."""
+        if job.status is JobStatus.TODO:
+            return False
+        if self.names:
+            return job.name in self.names
+        return job.status is JobStatus.ERROR and (
+            self.match is None or self.match in last_reason(log)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBack(Event):
+    """A job is ``todo`` again."""
+
+    kind: ClassVar[str] = "put-back"
+    job: str
+    was: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: {self.was} -> todo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone(Event):
+    """A job that was meant but can't be put back."""
+
+    kind: ClassVar[str] = "left-alone"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: left as it is: {self.reason}"
+
+
+def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | LeftAlone]:
+    """Put the selected jobs back to ``todo``, their failures forgotten, and yield each.
+
+    Receipts stay, so that nothing proven is sent again. A job that a worker holds is left alone.
+    """
+    for stem in joblist.stems():
+        try:
+            job, log = joblist.load(stem)
+        except (JobFileError, FileNotFoundError):
+            continue
+        if selection.takes(job, log):
+            yield put_back(joblist, stem, event="retry")
+
+
+def put_back(
+    joblist: JobList, stem: str, *, event: str, then: Callable[[], None] | None = None
+) -> PutBack | LeftAlone:
+    """Put one job back to ``todo`` under its claim; ``then`` is called while it is held."""
+    claim = Claim.take(joblist, stem)
+    if claim is None:
+        return LeftAlone(job=stem, reason="a worker is on it")
+    with claim:
+        job, _ = joblist.load(stem)
+        held = HeldJob(joblist, stem, job, lambda: datetime.now(UTC))
+        if then is not None:
+            then()
+        if job.status is not JobStatus.TODO:
+            held.put_back(event)
+        return PutBack(job=job.name, was=job.status.value)
+
+
+def last_reason(log: bytes) -> str:
+    """Return the reason of the last error in a log."""
+    reasons = [
+        record.values.get("reason", "") for record in decode_log(log) if record.event == "error"
+    ]
+    return reasons[-1] if reasons else ""

@@ -1,0 +1,326 @@
+"""The audit: whether the destination holds what the receipts say.
+
+Without ``deep``, receipts are compared with the destination's listing: presence, size, ETag. With
+it every file is read again. The source isn't needed.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import ClassVar, Literal
+
+from jobtool.audit.retry import put_back
+from jobtool.errors import JobFileError, NotFoundError, UsageError
+from jobtool.events import Emit, Event, Level
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.receipts import Receipt, read_table, write_table
+from jobtool.names import quote
+from jobtool.report.merged import receipts_of
+from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.store import Special, Store
+
+Kind = Literal["missing", "changed", "extra"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Event):
+    """Something that is off at the destination."""
+
+    kind: ClassVar[str] = "finding"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    job: str
+    what: Kind
+    path: str
+    detail: str = ""
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{self.what}: {quote(self.path)}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Event):
+    """The end: how many files were looked at and what was found."""
+
+    kind: ClassVar[str] = "verified"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "💡"
+    files: int
+    bytes: int
+    missing: int
+    changed: int
+    extra: int
+    unfinished_jobs: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        left = f"; {self.unfinished_jobs} job(s) aren't finished" if self.unfinished_jobs else ""
+        return (
+            f"Verified {self.files} file(s), {self.bytes} bytes: {self.missing} missing, "
+            f"{self.changed} changed, {self.extra} extra{left}."
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything is off, 3 if there are jobs that aren't finished, else 0."""
+        if self.missing or self.changed or self.extra:
+            return 1
+        return 3 if self.unfinished_jobs else 0
+
+
+@dataclass(slots=True)
+class _Tally:
+    files: int = 0
+    bytes: int = 0
+    missing: int = 0
+    changed: int = 0
+    extra: int = 0
+    unfinished_jobs: int = 0
+
+    def event(self) -> Verified:
+        return Verified(
+            files=self.files,
+            bytes=self.bytes,
+            missing=self.missing,
+            changed=self.changed,
+            extra=self.extra,
+            unfinished_jobs=self.unfinished_jobs,
+        )
+
+
+class Audit:
+    """Compares receipts with destinations and tells what is off.
+
+    ``stores`` opens the destinations, ``threads`` read at a time if ``deep``. ``watch`` is called
+    with the number of files read so far.
+    """
+
+    def __init__(
+        self,
+        stores: StoreRegistry,
+        emit: Emit,
+        *,
+        deep: bool,
+        threads: int = 16,
+        watch: Callable[[int], None] | None = None,
+    ) -> None:
+        self._stores = stores
+        self._emit = emit
+        self._deep = deep
+        self._threads = threads
+        self._watch = watch
+        self._tally = _Tally()
+
+    def joblist(
+        self, joblist: JobList, *, names: frozenset[str] = frozenset(), repair: bool = False
+    ) -> Verified:
+        """Audit the finished jobs of a joblist; with ``repair`` put those that are off to ``todo``.
+
+        Their receipts of missing and changed files are dropped, so that just these are sent again.
+        Raises ``WorldError``, and ``UsageError`` if a named job isn't there.
+        """
+        left = set(names)
+        for stem in joblist.stems():
+            try:
+                job, _ = joblist.load(stem)
+            except (JobFileError, FileNotFoundError):
+                self._tally.unfinished_jobs += not names
+                continue
+            if names and job.name not in names:
+                continue
+            left.discard(job.name)
+            if job.status is not JobStatus.SUCCESS:
+                self._tally.unfinished_jobs += 1
+                continue
+            off = self._job(job, partial(receipts_of, joblist, stem))
+            if repair and off:
+                self._emit(_repair(joblist, stem, off))
+        if left:
+            raise UsageError(f"there is no job {quote(min(left))} in {quote(joblist.path)}")
+        return self._end()
+
+    def table(self, path: str) -> Verified:
+        """Audit a merged verification table; what is extra can't be told from that."""
+        if not os.path.exists(path):
+            raise UsageError(f"expected a verification table at {quote(path)}; found nothing")
+        self._files("", _by_folder(read_table(path)))
+        return self._end()
+
+    def _end(self) -> Verified:
+        verified = self._tally.event()
+        self._emit(verified)
+        return verified
+
+    def _job(self, job: Job, receipts: Callable[[], Iterator[Receipt]]) -> set[str]:
+        root = job.destination if not job.files else None
+        if root is not None:
+            store = self._stores.open(root, "destination")
+            if store.kind("") != "file":
+                return self._tree(job, store, receipts)
+        return self._files(job.name, _by_folder(receipts()))
+
+    def _tree(self, job: Job, store: Store, receipts: Callable[[], Iterator[Receipt]]) -> set[str]:
+        """Compare a whole tree by one listing; also tells what is extra."""
+        inside = store.url_of("x")[:-1]
+        numbers: dict[bytes, int] = {}
+        sizes, etags = array("q"), array("Q")
+        for receipt in receipts():
+            number = numbers.setdefault(_digest(receipt.dst_path), len(sizes))
+            if number == len(sizes):
+                sizes.append(receipt.size)
+                etags.append(_short(receipt.etag))
+            else:  # of two receipts for a file the later is in force
+                sizes[number], etags[number] = receipt.size, _short(receipt.etag)
+        seen = bytearray(len(sizes))
+        off: set[str] = set()
+        if store.kind("") == "folder":
+            for entry in store.list():
+                if isinstance(entry, Special):
+                    continue
+                url = inside + entry.path
+                known = numbers.get(_digest(url))
+                if known is None:
+                    self._tell(job.name, "extra", url)
+                    continue
+                seen[known] = 1
+                if entry.size != sizes[known]:
+                    off.add(url)
+                    self._tell(job.name, "changed", url, f"{sizes[known]} -> {entry.size} bytes")
+                elif (
+                    not _may_be_same(entry.etag, etags[known])
+                    # Some servers list another ETag for an object in parts than they first gave.
+                    and not self._same_by_reading(store, entry.path, url, receipts)
+                ):
+                    off.add(url)
+                    self._tell(job.name, "changed", url, "another ETag")
+        for receipt in receipts():
+            number = numbers[_digest(receipt.dst_path)]
+            if not seen[number]:
+                seen[number] = 1
+                off.add(receipt.dst_path)
+                self._tell(job.name, "missing", receipt.dst_path)
+        self._tally.files += len(sizes)
+        self._tally.bytes += sum(sizes)
+        if self._deep:
+            rest = (receipt for receipt in _last(receipts) if receipt.dst_path not in off)
+            off |= self._read(job.name, ((store, r.dst_path[len(inside) :], r) for r in rest))
+        return off
+
+    def _same_by_reading(
+        self, store: Store, path: str, url: str, receipts: Callable[[], Iterator[Receipt]]
+    ) -> bool:
+        expected = [receipt.hashsum_dst for receipt in receipts() if receipt.dst_path == url]
+        return store.digest(path) == expected[-1]
+
+    def _files(self, job: str, receipts: Iterable[tuple[str, str, Receipt]]) -> set[str]:
+        """Compare named files one by one."""
+        off: set[str] = set()
+        stores: dict[str, Store] = {}
+
+        def good() -> Iterator[tuple[Store, str, Receipt]]:
+            for folder, name, receipt in receipts:
+                if folder not in stores:
+                    if len(stores) > 1000:
+                        stores.clear()
+                    stores[folder] = self._stores.open(folder, "destination")
+                store = stores[folder]
+                self._tally.files += 1
+                self._tally.bytes += receipt.size
+                try:
+                    size = store.head(name).size
+                except NotFoundError:
+                    off.add(receipt.dst_path)
+                    self._tell(job, "missing", receipt.dst_path)
+                    continue
+                if size != receipt.size:
+                    off.add(receipt.dst_path)
+                    self._tell(job, "changed", receipt.dst_path, f"{receipt.size} -> {size} bytes")
+                    continue
+                yield store, name, receipt
+
+        if self._deep:
+            return self._read(job, good()) | off
+        for _ in good():
+            pass
+        return off
+
+    def _read(self, job: str, files: Iterator[tuple[Store, str, Receipt]]) -> set[str]:
+        off: set[str] = set()
+        done = 0
+        with ThreadPoolExecutor(self._threads) as pool:
+            pending: deque[tuple[Future[str], Receipt]] = deque()
+
+            def take() -> None:
+                nonlocal done
+                future, receipt = pending.popleft()
+                done += 1
+                if self._watch is not None:
+                    self._watch(done)
+                try:
+                    found = future.result()
+                except NotFoundError:
+                    self._tell(job, "missing", receipt.dst_path)
+                    off.add(receipt.dst_path)
+                    return
+                if found != receipt.hashsum_dst:
+                    detail = f"MD5 {receipt.hashsum_dst} -> {found}"
+                    self._tell(job, "changed", receipt.dst_path, detail)
+                    off.add(receipt.dst_path)
+
+            for store, path, receipt in files:
+                pending.append((pool.submit(store.digest, path), receipt))
+                if len(pending) > 4 * self._threads:
+                    take()
+            while pending:
+                take()
+        return off
+
+    def _tell(self, job: str, what: Kind, path: str, detail: str = "") -> None:
+        setattr(self._tally, what, getattr(self._tally, what) + 1)
+        self._emit(Finding(job=job, what=what, path=path, detail=detail))
+
+
+def _repair(joblist: JobList, stem: str, off: set[str]) -> Event:
+    def drop_receipts() -> None:
+        kept = (receipt for receipt in receipts_of(joblist, stem) if receipt.dst_path not in off)
+        write_table(joblist.table_path_of(stem), kept)
+        joblist.journal_of(stem).remove()  # its receipts are in the table now
+
+    return put_back(joblist, stem, event="repair", then=drop_receipts)
+
+
+def _by_folder(receipts: Iterable[Receipt]) -> Iterator[tuple[str, str, Receipt]]:
+    for receipt in receipts:
+        folder, name = parent_of(receipt.dst_path)
+        yield folder, name, receipt
+
+
+def _last(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
+    """Yield the last receipt of each file."""
+    last: dict[bytes, int] = {}
+    for index, receipt in enumerate(receipts()):
+        last[_digest(receipt.dst_path)] = index
+    for index, receipt in enumerate(receipts()):
+        if last[_digest(receipt.dst_path)] == index:
+            yield receipt
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+def _may_be_same(etag: str | None, short: int) -> bool:
+    return not etag or not short or _short(etag) == short
+
+
+def _short(etag: str | None) -> int:
+    return int.from_bytes(blake2b((etag or "").encode(), digest_size=8).digest()) if etag else 0

@@ -1,0 +1,38 @@
+"""``jobtool receipts``: one verification table of all jobs."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from jobtool.cli.console import DONE, Console
+from jobtool.cli.options import command, existing_path, joblist_argument, output_options
+from jobtool.names import quote
+
+
+@command(name="jobtool receipts", example="jobtool receipts source08 -o source08.parquet")
+@joblist_argument
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="The table to write; ends in .parquet or .csv.",
+)
+@output_options
+def cli(*, joblist_path: str, output: str, verbosity: int, as_json: bool) -> int:
+    """Merge the receipts of all jobs into one table, for the archive.
+
+    `jobtool verify` can check a destination against it years later.
+    """
+    from jobtool.jobs.joblist import JobList
+    from jobtool.report.merged import merge_receipts
+
+    console = Console(verbosity=verbosity, as_json=as_json)
+    joblist = JobList.open(existing_path(joblist_path))
+    count = merge_receipts(joblist, os.path.abspath(output))
+    if as_json:
+        console.print_json({"event": "receipts", "files": count, "output": output})
+    console.note(f"Wrote {count} receipt(s) to {quote(output)}.", DONE)
+    return 0

@@ -1,0 +1,78 @@
+"""``jobtool verify``: whether the destination still holds what was sent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+import click
+
+from jobtool.cli.console import Console
+from jobtool.cli.options import command, existing_path, job_option, output_options
+from jobtool.errors import UsageError
+
+
+@command(name="jobtool verify", example="jobtool verify source08 --deep --repair")
+@click.argument("path", metavar="JOBLIST|TABLE.parquet")
+@job_option
+@click.option("--deep", is_flag=True, help="Read every file again and compare its MD5.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Put jobs that are off to todo, so that a worker sends what is missing or changed.",
+)
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="Reads at a time."
+)
+@output_options
+def cli(
+    *,
+    path: str,
+    jobs: tuple[str, ...],
+    deep: bool,
+    repair: bool,
+    threads: int,
+    verbosity: int,
+    as_json: bool,
+) -> int:
+    """Compare the destination with the receipts: what is missing, changed or extra.
+
+    Without --deep by the destination's listing: presence, size, ETag. With a table that `jobtool
+    receipts` wrote neither the joblist nor the source is needed. The exit code is 1 if anything is
+    off, 3 if all is well but some jobs aren't finished.
+    """
+    from jobtool.audit.verify import Audit
+    from jobtool.jobs.joblist import JobList
+    from jobtool.stores.registry import StoreRegistry
+
+    console = Console(verbosity=verbosity, as_json=as_json)
+    place = existing_path(path)
+    if os.path.isfile(place):
+        if jobs or repair:
+            raise UsageError("--job and --repair need a joblist; found a table")
+        with _watching(console) as watch:
+            audit = Audit(StoreRegistry(), console.emit, deep=deep, threads=threads, watch=watch)
+            return audit.table(place).exit_code
+    joblist = JobList.open(place)
+    stores = StoreRegistry(joblist.settings.s3, connections=2 * threads)
+    with _watching(console) as watch:
+        audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
+        return audit.joblist(joblist, names=frozenset(jobs), repair=repair).exit_code
+
+
+@contextlib.contextmanager
+def _watching(console: Console) -> Iterator[Callable[[int], None] | None]:
+    """Show how many files were read, where a person looks."""
+    if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
+        yield None
+        return
+    from jobtool.cli.display import CountDisplay
+
+    with CountDisplay("files read") as display:
+        console.write = display.write
+        try:
+            yield display.show
+        finally:
+            console.write = None

@@ -1,0 +1,40 @@
+"""One verification table of a whole joblist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from jobtool.errors import UsageError
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.receipts import (
+    Receipt,
+    read_table,
+    write_csv,
+    write_table,
+)
+from jobtool.names import quote
+
+
+def receipts_of(joblist: JobList, stem: str) -> Iterator[Receipt]:
+    """Yield the receipts of a job: those of its table, then those of its journal."""
+    yield from read_table(joblist.table_path_of(stem))
+    for record in joblist.journal_of(stem).read():
+        if isinstance(record, Receipt):
+            yield record
+
+
+def merge_receipts(joblist: JobList, output: str) -> int:
+    """Write all receipts of a joblist to a ``.parquet`` or ``.csv`` file; return how many.
+
+    Raises ``UsageError`` for another ending.
+    """
+    writers = {".parquet": write_table, ".csv": write_csv}
+    ending = os.path.splitext(output)[1]
+    if ending not in writers:
+        raise UsageError(f"expected an output that ends in .parquet or .csv; found {quote(output)}")
+    receipts = (receipt for stem in joblist.stems() for receipt in receipts_of(joblist, stem))
+    try:
+        return writers[ending](output, receipts)
+    except OSError as error:
+        raise UsageError(f"can't write {quote(output)}: {error.strerror}") from None
