@@ -25,7 +25,7 @@ TABLE_SUFFIX = ".parquet"
 
 R = TypeVar("R", bound="Record")
 
-_ROWS_PER_GROUP = 65_536
+_ROWS_PER_GROUP = 8192
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
@@ -93,6 +93,11 @@ class Journal:
         self._pending: list[bytes] = []
         self._descriptor: int | None = None
         self._encoder = msgspec.json.Encoder()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything in it on disk."""
+        return os.path.exists(self.path)
 
     def append(self, record: Record) -> None:
         """Add a record; it is durable after the next ``flush``."""
@@ -206,6 +211,7 @@ def read_table(path: str) -> Iterator[Receipt]:
     Raises ``JobtoolError`` for a file that is no such table.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     if not os.path.exists(path):
@@ -213,9 +219,12 @@ def read_table(path: str) -> Iterator[Receipt]:
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=8192, columns=[*Receipt.__struct_fields__]):
-                for row in batch.to_pylist():
-                    row["verified_at"] = row["verified_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
-                    yield _unquoted(Receipt(**row))
+                columns = {name: batch.column(name) for name in batch.schema.names}
+                stamps = columns["verified_at"].cast(pa.timestamp("s", tz="UTC"))
+                columns["verified_at"] = pc.strftime(stamps, format="%Y-%m-%dT%H:%M:%SZ")
+                values = (column.to_pylist() for column in columns.values())
+                for row in zip(*values, strict=True):
+                    yield _unquoted(Receipt(**dict(zip(columns, row, strict=True))))
     except (pa.ArrowException, KeyError, OSError, msgspec.ValidationError) as error:
         raise JobtoolError(
             f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
@@ -282,6 +291,8 @@ def _quoted(record: R) -> R:
 
 
 def _unquoted(record: R) -> R:
+    if isinstance(record, Receipt) and '"' not in (record.src_path[:1], record.dst_path[:1]):
+        return record
     if isinstance(record, PartRecord):
         return _replaced(record, token=unquote(record.token))
     changed = _replaced(

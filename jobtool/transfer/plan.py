@@ -34,6 +34,7 @@ METADATA_NAMES = frozenset(
     )
 )
 
+_NEARBY = 64
 _SEPARATOR = b"\0"  # the one byte that no name holds
 
 
@@ -76,6 +77,7 @@ class Plan:
         self._mtimes = array("q")
         self._lane_starts = array("Q")
         self._sorted: list[array[int]] | None = None
+        self._last_found = -1
         self.is_tree = False  # one lane, each file under the same path on both sides
         self.specials: list[tuple[Lane, Special]] = []
 
@@ -174,7 +176,15 @@ class Plan:
 
     def _search(self, lane: int, name: bytes) -> int | None:
         numbers = self._order()[lane]
-        low, high = 0, len(numbers)
+        # Whoever asks mostly goes through the files in order: look behind the last find first.
+        low, high = self._last_found + 1, len(numbers)
+        if low < high and self._name(numbers[low]) == name:
+            self._last_found = low
+            return numbers[low]
+        near = range(max(low - _NEARBY, 0), min(low + _NEARBY, high))
+        low = 0
+        if near and self._name(numbers[near[0]]) <= name <= self._name(numbers[near[-1]]):
+            low, high = near[0], near[-1] + 1
         while low < high:
             middle = (low + high) // 2
             if self._name(numbers[middle]) < name:
@@ -182,6 +192,7 @@ class Plan:
             else:
                 high = middle
         if low < len(numbers) and self._name(numbers[low]) == name:
+            self._last_found = low
             return numbers[low]
         return None
 

@@ -84,7 +84,7 @@ class Attempt:
         started = self._options.monotonic()
         try:
             plan, transfer = self._transfer(stores, copier)
-            if transfer.is_complete:
+            if transfer.is_complete and self._journal.exists:
                 self._write_table(plan)
         except WorldError as error:
             self._hand_back(str(error))
