@@ -126,7 +126,8 @@ class JobList:
         """Read the status of every job: one reading of the folder, one small read per file."""
         for stem in self.stems():
             try:
-                descriptor = os.open(self.path_of(stem), os.O_RDONLY)
+                # Not to wait for a writer where somebody has put a named pipe.
+                descriptor = os.open(self.path_of(stem), os.O_RDONLY | os.O_NONBLOCK)
             except FileNotFoundError:
                 continue  # removed by hand meanwhile
             except OSError:
@@ -146,7 +147,7 @@ class JobList:
         """
         path = self.path_of(stem)
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=_open_without_waiting) as file:
                 data = file.read(MAX_JOBFILE_BYTES + 1)
         except FileNotFoundError:
             raise
@@ -178,6 +179,10 @@ class JobList:
             os.write(descriptor, jobfile.encode_record(record))
         finally:
             os.close(descriptor)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for its writer
 
 
 def temporary_of(name: str) -> str | None:

@@ -240,8 +240,7 @@ class LocalStore:
         target = self.url_of(check_path(path))
         temporary = self._temporary(target)
         with self._writing(target, temporary=temporary):
-            self._make_folder(os.path.dirname(target))
-            descriptor = os.open(temporary, os.O_RDWR | _CREATE, 0o666)
+            descriptor = self._create(temporary)
             try:
                 _write_range(descriptor, data, 0)
                 if self._read_back:
@@ -259,8 +258,7 @@ class LocalStore:
         target = self.url_of(check_path(path))
         temporary = self._temporary(target)
         with self._writing(target):
-            self._make_folder(os.path.dirname(target))
-            os.close(os.open(temporary, os.O_WRONLY | _CREATE, 0o666))
+            os.close(self._create(temporary))
         return Upload(path=path, token=temporary, attributes=attributes)
 
     def put_part(
@@ -381,6 +379,16 @@ class LocalStore:
     def _temporary(self, target: str) -> str:
         name = f"{self._temporary_prefix}{secrets.token_hex(8)}.part"
         return os.path.join(os.path.dirname(target), name)
+
+    def _create(self, path: str) -> int:
+        folder = os.path.dirname(path)
+        self._make_folder(folder)
+        try:
+            return os.open(path, os.O_RDWR | _CREATE, 0o666)
+        except FileNotFoundError:  # somebody has removed the folder that we made
+            self._known_folders.discard(folder)
+            self._make_folder(folder)
+            return os.open(path, os.O_RDWR | _CREATE, 0o666)
 
     def _make_folder(self, folder: str) -> None:
         if folder not in self._known_folders:
