@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobtool.errors import JobtoolError
+from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.durable import sync_folder
 from jobtool.names import quote, unquote
 
@@ -108,7 +108,7 @@ class Journal:
             for line in file:
                 try:
                     yield _unquoted(decoder.decode(line))
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError):
                     continue
 
     def remove(self) -> None:
@@ -130,15 +130,13 @@ def write_table(path: str, receipts: Iterable[Receipt]) -> int:
     temporary = f"{path}.{os.getpid()}.tmp"
     count = 0
     try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for batch in _batches(receipts):
-                writer.write_table(_table(batch, schema))
-                count += len(batch)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with open(temporary, "wb") as file:  # pyarrow itself can't open a name that is no UTF-8
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                for batch in _batches(receipts):
+                    writer.write_table(_table(batch, schema))
+                    count += len(batch)
+            file.flush()
+            os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -159,12 +157,18 @@ def read_table(path: str) -> Iterator[Receipt]:
     if not os.path.exists(path):
         return
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=8192, columns=[*Receipt.__struct_fields__]):
+        with open(path, "rb") as file, pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=8192, columns=[*Receipt.__struct_fields__]):
                 for row in batch.to_pylist():
                     row["verified_at"] = row["verified_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
                     yield _unquoted(msgspec.convert(row, Receipt))
-    except (pa.ArrowException, KeyError, OSError, msgspec.ValidationError) as error:
+    except (
+        pa.ArrowException,
+        KeyError,
+        OSError,
+        msgspec.ValidationError,
+        JobFileError,
+    ) as error:
         raise JobtoolError(
             f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
             "the job's files sent again."

@@ -42,8 +42,8 @@ class Fault:
 
     ``path`` limits it to calls for that path; ``times`` is how often it strikes (None: always);
     ``skip`` how many calls it lets pass before. With ``late`` the method does its work first, as
-    when an answer is lost on its way back. A fault of ``list`` or ``children`` strikes when they
-    are called; one that is ``late`` after their last item.
+    when an answer is lost on its way back. A fault of ``list`` or ``children`` strikes before
+    their first item; one that is ``late`` after the last.
     """
 
     method: str
@@ -56,8 +56,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corruption:
-    """One flipped byte in data on its way: of ``put`` or ``put_part`` to the store, of ``read``
-    from it. Limits as those of ``Fault``; calls without data aren't struck.
+    """One flipped byte in data on its way.
+
+    To the store by ``put`` and ``put_part``, from it by ``read``. Limits as those of ``Fault``;
+    calls without data aren't struck.
     """
 
     method: Literal["put", "put_part", "read"]

@@ -144,7 +144,23 @@ class StoreSuite:
 
     def test_list_is_recursive_in_byte_order_with_sizes(self, store: Store, raw: RawAccess) -> None:
         """``a-b`` < ``a.b`` < ``a/b`` < ``a0``, whatever is a folder."""
-        paths = "a-b a.b a/b a/c/d a/c.d a/c0 a0 A a~ b/é b/z b/zz/1 b/zz/2 ü 🧬".split()
+        paths = [
+            "a-b",
+            "a.b",
+            "a/b",
+            "a/c/d",
+            "a/c.d",
+            "a/c0",
+            "a0",
+            "A",
+            "a~",
+            "b/é",
+            "b/z",
+            "b/zz/1",
+            "b/zz/2",
+            "ü",
+            "🧬",
+        ]
         for number, path in enumerate(reversed(paths)):
             raw.write(path, b"x" * number)
         found = list(store.list())
@@ -233,7 +249,7 @@ class StoreSuite:
         self, store: Store, raw: RawAccess, offset: int, length: int
     ) -> None:
         """Exactly the bytes asked for."""
-        data = random.Random(1).randbytes(1000)
+        data = _bytes(1000)
         raw.write("file", data)
         content = store.read(store.head("file"), offset, length)
         assert bytes(content.data) == data[offset : offset + length]
@@ -271,7 +287,7 @@ class StoreSuite:
         self, store: Store, raw: RawAccess, size: int
     ) -> None:
         """With its folders, and with nothing beside it."""
-        data = random.Random(size).randbytes(size)
+        data = _bytes(size)
         proof = _put(store, "new/folder/file", data)
         assert raw.paths() == {"new/folder/file"}
         assert raw.read("new/folder/file") == data
@@ -489,8 +505,12 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
+def _bytes(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
 def _pieces(*sizes: int) -> list[bytes]:
-    return [random.Random(number).randbytes(size) for number, size in enumerate(sizes)]
+    return [_bytes(size, seed) for seed, size in enumerate(sizes)]
 
 
 def _put(store: Store, path: str, data: bytes, mtime_ns: int = _MTIME_NS) -> Proof:
