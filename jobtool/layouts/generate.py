@@ -108,6 +108,8 @@ class _Generation:
         created = existing = invalid = 0
         joblist: JobList | None = None
         taken = _taken_stems(self._request.joblist_path)
+        if self._layout is None:
+            existing = len(taken)  # a manifest's drafts are only those of its new rows
         open_list = JobList(os.path.realpath(self._request.joblist_path), self._settings)
         for nameless in drafts:
             draft = self._named(nameless, open_list, taken)

@@ -85,6 +85,8 @@ class Attempt:
             self._hand_back(str(error))
             raise
         except JobtoolError as error:
+            if error.retryable and self._options.stop.is_set():
+                return self._hand_back("asked to stop")  # it was not given its other tries
             return self._fail(str(error), {})
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
             return self._fail(f"unexpected {type(error).__name__}: {error}", {})
