@@ -117,7 +117,8 @@ def filename_of(name: str) -> str:
 
 def name_of(filename: str) -> str:
     """Return the job name that ``filename_of`` turned into ``filename`` (without its suffix)."""
-    return unquote_to_bytes(filename).decode("utf-8", "surrogateescape")
+    data = filename.encode("utf-8", "surrogateescape")
+    return unquote_to_bytes(data).decode("utf-8", "surrogateescape")
 
 
 def is_cut(filename: str) -> bool:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ SECRET_KEY = "secret-key-of-tests"
 REGION = "us-east-1"
 
 _START_SECONDS = 30
-_LIFETIME_SECONDS = 1800  # a server that outlives its test run ends itself after this
+_LIFETIME_SECONDS = 900  # a server that outlives its test run ends itself after this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class S3Server:
     """A server that is up. ``folder`` holds its buckets, where it keeps them on disk."""
 
@@ -44,6 +45,7 @@ class S3Server:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
+    @cached_property
     def client(self) -> Any:
         """A plain boto3 client, which shares nothing with the code under test."""
         return boto3.client(
@@ -62,7 +64,7 @@ class S3Server:
     def new_bucket(self) -> str:
         """Make an empty bucket of a new name."""
         name = f"bucket-{secrets.token_hex(6)}"
-        self.client().create_bucket(Bucket=name)
+        self.client.create_bucket(Bucket=name)
         return name
 
     def rclone(self, *arguments: str) -> str:
@@ -98,7 +100,7 @@ def rclone_server(folder: Path) -> Iterator[S3Server]:
         rclone_binary(),
         *("--config", "/dev/null", "serve", "s3", "--addr", "127.0.0.1:0"),
         *("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
-        *("--dir-cache-time", "0", "--poll-interval", "0"),
+        "--disable-multipart-streaming",  # with it a part can't be sent again
         str(data),
     ]
     with (

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 
-from jobtool.errors import JobtoolError
+from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.durable import sync_folder
 from jobtool.names import quote, unquote
 
@@ -152,7 +152,7 @@ class Journal:
             for line in file:
                 try:
                     yield _unquoted(decoder.decode(line))
-                except (msgspec.DecodeError, UnicodeDecodeError):
+                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError):
                     continue
 
     def remove(self) -> None:
@@ -182,20 +182,18 @@ def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
     return _write(path, receipts, lambda file: pyarrow.csv.CSVWriter(file, _schema()))
 
 
-def _write(path: str, receipts: Iterable[Receipt], open_writer: Callable[[str], Any]) -> int:
+def _write(path: str, receipts: Iterable[Receipt], open_writer: Callable[[BinaryIO], Any]) -> int:
     schema = _schema()
     temporary = f"{path}.tmp"  # there is one writer, the holder of the job's claim
     count = 0
     try:
-        with open_writer(temporary) as writer:
-            for batch in _batches(receipts):
-                writer.write_table(_table(batch, schema))
-                count += len(batch)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with open(temporary, "wb") as file:  # pyarrow itself can't open a name that is no UTF-8
+            with open_writer(file) as writer:
+                for batch in _batches(receipts):
+                    writer.write_table(_table(batch, schema))
+                    count += len(batch)
+            file.flush()
+            os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -217,19 +215,32 @@ def read_table(path: str) -> Iterator[Receipt]:
     if not os.path.exists(path):
         return
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=8192, columns=[*Receipt.__struct_fields__]):
-                columns = {name: batch.column(name) for name in batch.schema.names}
+        with open(path, "rb") as file, pq.ParquetFile(file) as table:
+            names = [*Receipt.__struct_fields__]
+            for batch in table.iter_batches(batch_size=8192, columns=names):
+                columns = {name: batch.column(name) for name in names}
+                _require_receipts(columns)
                 stamps = columns["verified_at"].cast(pa.timestamp("s", tz="UTC"))
                 columns["verified_at"] = pc.strftime(stamps, format="%Y-%m-%dT%H:%M:%SZ")
                 values = (column.to_pylist() for column in columns.values())
                 for row in zip(*values, strict=True):
-                    yield _unquoted(Receipt(**dict(zip(columns, row, strict=True))))
-    except (pa.ArrowException, KeyError, OSError, msgspec.ValidationError) as error:
+                    yield _unquoted(Receipt(**dict(zip(names, row, strict=True))))
+    except (pa.ArrowException, KeyError, ValueError, OSError, JobFileError) as error:
         raise JobtoolError(
             f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
             "the job's files sent again."
         ) from None
+
+
+def _require_receipts(columns: dict[str, Any]) -> None:
+    schema = _schema()
+    for name, column in columns.items():
+        expected = schema.field(name).type
+        is_stamp = name == "verified_at"  # Parquet has no whole seconds
+        if column.type != expected and not is_stamp:
+            raise ValueError(f"column {name!r}: expected {expected}; found {column.type}")
+        if column.null_count and name not in ("etag", "part_size"):
+            raise ValueError(f"column {name!r} lacks values")
 
 
 def _schema() -> pa.Schema:

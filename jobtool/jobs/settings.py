@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import tomli_w
 
-from jobtool.errors import JoblistError
+from jobtool.errors import JobFileError, JoblistError
 from jobtool.names import quote, unquote
 
 FILENAME = "joblist.toml"
@@ -73,11 +73,14 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
         settings = msgspec.convert(dict(table), Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(f"{quote(path)}: {error}") from None
-    return msgspec.structs.replace(
-        settings,
-        source=settings.source and unquote(settings.source),
-        destination=settings.destination and unquote(settings.destination),
-    )
+    try:
+        return msgspec.structs.replace(
+            settings,
+            source=settings.source and unquote(settings.source),
+            destination=settings.destination and unquote(settings.destination),
+        )
+    except JobFileError as error:
+        raise JoblistError(f"{quote(path)}: {error}") from None
 
 
 def encode(settings: Settings, *, path: str = FILENAME) -> str:

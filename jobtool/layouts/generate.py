@@ -89,7 +89,8 @@ class _Generation:
             split_url(self._destination)
         self._layout_name, self._layout = self._choose_layout(before)
         if self._layout is not None:
-            self._values = {**self._layout.values, **self._values}
+            values = {**self._layout.values, **self._values}
+            self._values = _with_absolute_folders(self._layout, values)
         self._settings = Settings(
             jobtool=__version__,
             source=request.source,
@@ -108,6 +109,8 @@ class _Generation:
         created = existing = invalid = 0
         joblist: JobList | None = None
         taken = _taken_stems(self._request.joblist_path)
+        if self._layout is None:
+            existing = len(taken)  # a manifest's drafts are only those of its new rows
         open_list = JobList(os.path.realpath(self._request.joblist_path), self._settings)
         for nameless in drafts:
             draft = self._named(nameless, open_list, taken)
@@ -384,6 +387,14 @@ def _require_distinct(layout: Layout, pattern: Pattern, matches: Iterable[Match]
                     f"{name} {quote(other)} and {name} {quote(value)} would both become "
                     f"{safe(value)!r} at the destination. Generate a joblist for each."
                 )
+
+
+def _with_absolute_folders(layout: Layout, values: Mapping[str, str]) -> dict[str, str]:
+    """Make the values that destinations begin with independent of the current folder."""
+    starts = {template.leading_field for template in layout.templates()}
+    return {
+        key: _absolute(value) if key in starts and value else value for key, value in values.items()
+    }
 
 
 def _absolute(path: str, root: str | None = None) -> str:

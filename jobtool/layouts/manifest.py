@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from jobtool.errors import FileError, JobFileError, LayoutError
+from jobtool.errors import FileError, JobFileError, LayoutError, UsageError
 from jobtool.jobs.job import FilePair, Job
 from jobtool.names import quote, unquote
 from jobtool.stores.registry import anchor_of, split_url
@@ -58,7 +58,7 @@ class Manifest:
         for row, (source, destination) in enumerate(self._rows(), start=1):
             try:
                 pair = self._pair(source, destination)
-            except (FileError, JobFileError) as error:
+            except (FileError, JobFileError, UsageError) as error:
                 raise LayoutError(f"{quote(self._path)}, row {row}: {error}") from None
             digest = _digest(pair.destination)
             if digest in seen:
@@ -95,21 +95,23 @@ class Manifest:
         import pyarrow.parquet
 
         try:
-            if self._path.endswith(".parquet"):
-                with pyarrow.parquet.ParquetFile(self._path) as file:
-                    self._require_columns(file.schema_arrow.names)
-                    for batch in file.iter_batches(columns=list(_COLUMNS)):
-                        yield from zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True)
-                return
-            types = dict.fromkeys(_COLUMNS, pa.string())
-            options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-            parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-            reader = pyarrow.csv.open_csv(
-                self._path, convert_options=options, parse_options=parsing
-            )
-            self._require_columns(reader.schema.names)
-            for batch in reader:
-                yield from zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True)
+            with open(self._path, "rb") as file:  # pyarrow opens only names that are UTF-8
+                if self._path.endswith(".parquet"):
+                    table = pyarrow.parquet.ParquetFile(file)
+                    self._require_columns(table.schema_arrow.names)
+                    batches = table.iter_batches(columns=list(_COLUMNS))
+                else:
+                    types = dict.fromkeys(_COLUMNS, pa.string())
+                    options = pyarrow.csv.ConvertOptions(
+                        column_types=types, strings_can_be_null=False
+                    )
+                    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+                    batches = pyarrow.csv.open_csv(
+                        file, convert_options=options, parse_options=parsing
+                    )
+                    self._require_columns(batches.schema.names)
+                for batch in batches:
+                    yield from zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True)
         except (pa.ArrowInvalid, OSError) as error:
             line = str(error).partition("\n")[0]
             raise LayoutError(

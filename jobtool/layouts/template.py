@@ -39,6 +39,14 @@ class Template:
         return frozenset(field for _, field, _ in self._pieces if field is not None)
 
     @property
+    def leading_field(self) -> str | None:
+        """The field that the text begins with, if it does."""
+        if not self._pieces:
+            return None
+        literal, field, _ = self._pieces[0]
+        return None if literal else field
+
+    @property
     def safe_fields(self) -> frozenset[str]:
         """The names of the fields that go through ``safe``."""
         return frozenset(field for _, field, option in self._pieces if field and option)

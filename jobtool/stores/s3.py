@@ -102,9 +102,9 @@ class S3Access:
         session = self.holder.botocore_session()
         if config.profile:
             session.set_config_variable("profile", config.profile)
+        scoped = _scoped_config(session)
         # One for both clients: each boto3 session adds its methods to the botocore session's.
         self._session = boto3.Session(botocore_session=session)
-        scoped = _scoped_config(session)
         self._ca_bundle = os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
         plain = self._make_client(Config(signature_version="s3v4"))
         self.is_aws = bool(_AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
@@ -299,7 +299,8 @@ class S3Store:
             data, size, modified, metadata = self._call(
                 entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
             )
-        if (size, _in_whole_seconds(modified)) != (entry.size, entry.mtime_ns):
+        is_same = size == entry.size and _in_whole_seconds(modified) == entry.mtime_ns
+        if not is_same and not (size == entry.size and self._still_lists(entry, key)):
             raise SourceChangedError(
                 f"{quote(self.url_of(entry.path))} was changed meanwhile: listed with {entry.size} "
                 f"bytes, now {size} bytes, or with another time"
@@ -309,6 +310,18 @@ class S3Store:
                 f"{quote(self.url_of(entry.path))}: expected {length} bytes; received {len(data)}"
             )
         return Content(data=data, attributes=_attributes(metadata, entry.mtime_ns))
+
+    def _still_lists(self, entry: Entry, key: str) -> bool:
+        # rclone's server lists the time in an object's metadata, and answers with that of the PUT.
+        answer = self._call(
+            entry.path,
+            lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1),
+        )
+        found = (
+            (item["Key"], item["Size"], _in_whole_seconds(item["LastModified"]))
+            for item in answer.get("Contents", ())
+        )
+        return (key, entry.size, entry.mtime_ns) in found
 
     def _read_by_obstore(
         self, entry: Entry, key: str, offset: int, length: int
@@ -538,6 +551,11 @@ class S3Store:
             raise self._translate(error, path) from None
 
     def _translate(self, error: Exception, path: str) -> JobtoolError:
+        if isinstance(error, obstore.exceptions.UnauthenticatedError):
+            try:  # obstore turns what its provider raises into its own
+                self._access.holder.current()
+            except CredentialsError as ours:
+                return ours
         if isinstance(error, botocore.exceptions.ParamValidationError):
             return StoreUnavailableError(f"{quote(self.url)}: {_first_line(error)}")
         code, status = _code_and_status(error)

@@ -31,6 +31,7 @@ from jobtool.stores.store import (
     Kind,
     Part,
     Proof,
+    Special,
     Store,
     Upload,
 )
@@ -42,8 +43,8 @@ class Fault:
 
     ``path`` limits it to calls for that path; ``times`` is how often it strikes (None: always);
     ``skip`` how many calls it lets pass before. With ``late`` the method does its work first, as
-    when an answer is lost on its way back. A fault of ``list`` or ``children`` strikes when they
-    are called; one that is ``late`` after their last item.
+    when an answer is lost on its way back. A fault of ``list`` or ``children`` strikes before
+    their first item; one that is ``late`` after the last.
     """
 
     method: str
@@ -56,8 +57,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corruption:
-    """One flipped byte in data on its way: of ``put`` or ``put_part`` to the store, of ``read``
-    from it. Limits as those of ``Fault``; calls without data aren't struck.
+    """One flipped byte in data on its way.
+
+    To the store by ``put`` and ``put_part``, from it by ``read``. Limits as those of ``Fault``;
+    calls without data aren't struck.
     """
 
     method: Literal["put", "put_part", "read"]
@@ -113,8 +116,8 @@ class FaultyStore:
         yield from self.inner.children(path)
         _raise(late)
 
-    def list(self) -> Iterator[Entry]:
-        """Yield every file below the root."""
+    def list(self) -> Iterator[Entry | Special]:
+        """Yield everything below the root."""
         late = self._strike("list", "")
         yield from self.inner.list()
         _raise(late)
@@ -166,6 +169,37 @@ class FaultyStore:
         proof = self.inner.complete(upload, parts, attributes)
         _raise(late)
         return proof
+
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return the parts that are still held."""
+        late = self._strike("held_parts", upload.path)
+        held = self.inner.held_parts(upload, parts)
+        _raise(late)
+        return held
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return unfinished uploads."""
+        late = self._strike("leftovers", path)
+        found = self.inner.leftovers(path, since_ns)
+        _raise(late)
+        return found
+
+    def is_leftover(self, path: str) -> bool:
+        """Tell whether a listed file is an unfinished write."""
+        return self.inner.is_leftover(path)
+
+    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+        """Prove that a file has this MD5."""
+        late = self._strike("prove", path)
+        proof = self.inner.prove(path, md5, composite)
+        _raise(late)
+        return proof
+
+    def make_special(self, special: Special) -> None:
+        """Make an empty folder or a link."""
+        late = self._strike("make_special", special.path)
+        self.inner.make_special(special)
+        _raise(late)
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload."""

@@ -29,6 +29,7 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import ClassVar, Protocol
 
 import pytest
@@ -144,10 +145,26 @@ class StoreSuite:
 
     def test_list_is_recursive_in_byte_order_with_sizes(self, store: Store, raw: RawAccess) -> None:
         """``a-b`` < ``a.b`` < ``a/b`` < ``a0``, whatever is a folder."""
-        paths = "a-b a.b a/b a/c/d a/c.d a/c0 a0 A a~ b/é b/z b/zz/1 b/zz/2 ü 🧬".split()
+        paths = [
+            "a-b",
+            "a.b",
+            "a/b",
+            "a/c/d",
+            "a/c.d",
+            "a/c0",
+            "a0",
+            "A",
+            "a~",
+            "b/é",
+            "b/z",
+            "b/zz/1",
+            "b/zz/2",
+            "ü",
+            "🧬",
+        ]
         for number, path in enumerate(reversed(paths)):
             raw.write(path, b"x" * number)
-        found = list(store.list())
+        found = _files(store)
         assert [entry.path for entry in found] == sorted(paths, key=os.fsencode)
         assert {entry.path: entry.size for entry in found} == {
             path: number for number, path in enumerate(reversed(paths))
@@ -157,9 +174,9 @@ class StoreSuite:
         """Size and time of a listed entry are those that ``read`` and ``head`` compare with."""
         for path in ("a", "b/c"):
             raw.write(path, path.encode())
-        for entry in store.list():
+        for entry in _files(store):
             assert bytes(store.read(entry, 0, entry.size).data) == entry.path.encode()
-            assert store.head(entry.path) == entry
+            assert store.head(entry.path) == replace(entry, etag=None)
 
     def test_more_files_than_a_page_of_a_listing_are_all_listed(
         self, store: Store, raw: RawAccess
@@ -233,7 +250,7 @@ class StoreSuite:
         self, store: Store, raw: RawAccess, offset: int, length: int
     ) -> None:
         """Exactly the bytes asked for."""
-        data = random.Random(1).randbytes(1000)
+        data = _bytes(1000)
         raw.write("file", data)
         content = store.read(store.head("file"), offset, length)
         assert bytes(content.data) == data[offset : offset + length]
@@ -271,7 +288,7 @@ class StoreSuite:
         self, store: Store, raw: RawAccess, size: int
     ) -> None:
         """With its folders, and with nothing beside it."""
-        data = random.Random(size).randbytes(size)
+        data = _bytes(size)
         proof = _put(store, "new/folder/file", data)
         assert raw.paths() == {"new/folder/file"}
         assert raw.read("new/folder/file") == data
@@ -489,8 +506,12 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
+def _bytes(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
 def _pieces(*sizes: int) -> list[bytes]:
-    return [random.Random(number).randbytes(size) for number, size in enumerate(sizes)]
+    return [_bytes(size, seed) for seed, size in enumerate(sizes)]
 
 
 def _put(store: Store, path: str, data: bytes, mtime_ns: int = _MTIME_NS) -> Proof:
@@ -521,3 +542,7 @@ def _put_in_parts(
     upload, parts = _send(store, path, pieces, mtime_ns=mtime_ns)
     attributes = Attributes(mtime_ns=mtime_ns, md5=_md5(b"".join(pieces)))
     return store.complete(upload, parts, attributes)
+
+
+def _files(store: Store) -> list[Entry]:
+    return [entry for entry in store.list() if isinstance(entry, Entry)]

@@ -48,9 +48,10 @@ class Retry:
             stop=tenacity.stop_any(
                 _Enough(tries, patience_seconds), tenacity.stop_when_event_set(stop)
             ),
-            wait=tenacity.wait_exponential_jitter(
-                initial=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
-            ),
+            wait=tenacity.wait_exponential(
+                multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
+            )
+            + tenacity.wait_random(0, 1),
             sleep=sleep or tenacity.sleep_using_event(stop),
             before_sleep=before_sleep,
             reraise=True,

@@ -68,6 +68,7 @@ class Worker:
             read_back=options.policies.verify == "read-back",
         )
         self._invalid: dict[str, str] = {}
+        self._others: set[str] = set()  # jobs that others held when we last tried them
         self._tally = _Tally()
 
     def run(self) -> int:
@@ -117,6 +118,7 @@ class Worker:
     def _take_any(self, scanned: list[ScannedJob], copier: Copier) -> int:
         """Take every job that can be had, orphans only if no other could; return how many."""
         before = self._tally.taken
+        self._others.clear()
         for status in (JobStatus.TODO, JobStatus.ONGOING, None):
             stems = [found.stem for found in scanned if found.status is status]
             start = self._environment.start_of(len(stems))
@@ -136,6 +138,7 @@ class Worker:
     def _take(self, stem: str, copier: Copier) -> None:
         claim = Claim.take(self._joblist, stem)
         if claim is None:
+            self._others.add(stem)
             return
         with claim:
             self._joblist.remove_temporaries(stem)
@@ -204,7 +207,10 @@ class Worker:
             return 0  # rank 0 tells the truth for all; two codes would make mpirun choose
         counts = dict.fromkeys([*JobStatus, None], 0)
         for found in self._joblist.scan():
-            counts[None if found.stem in self._invalid else found.status] += 1
+            status = None if found.stem in self._invalid else found.status
+            if status is JobStatus.TODO and found.stem in self._others:
+                status = JobStatus.ONGOING  # claimed, and about to say so
+            counts[status] += 1
         self._emit(
             WorkerFinished(
                 succeeded=self._tally.succeeded,

@@ -31,6 +31,8 @@ def test_a_completed_or_aborted_upload_leaves_nothing_in_memory():
     memory = Memory()
     store = MemoryStore(memory, "memory://x")
     suite.test_parts_in_any_order_make_the_file(store, MemoryRaw(memory, ""))
-    suite.test_abort_leaves_nothing(MemoryStore(other := Memory(), "memory://x"), MemoryRaw(other, ""))
+    suite.test_abort_leaves_nothing(
+        MemoryStore(other := Memory(), "memory://x"), MemoryRaw(other, "")
+    )
     assert memory.uploads == {}
     assert other.uploads == {}

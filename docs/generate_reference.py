@@ -1,0 +1,117 @@
+"""Write docs/reference/commands.md from the commands themselves.
+
+With ``--check`` nothing is written; the exit code is 1 if the page differs from the code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from jobtool.cli.main import COMMANDS
+
+PAGE = Path(__file__).parent / "reference" / "commands.md"
+
+INTRODUCTION = """\
+<!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
+
+# Commands
+
+Every command is a program of its own and a subcommand of `jobtool`. Long options may be written
+with dashes or underscores: `--input-path` and `--input_path` are the same.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    commands = {name: import_module(module).cli for name, module in COMMANDS.items()}
+    codes = {name: exit_codes(command) for name, command in commands.items()}
+    common = next(iter(codes.values()))
+    lines = [INTRODUCTION]
+    for name, command in commands.items():
+        lines += section(name, command)
+        if codes[name] == common:
+            lines += ["The exit codes are those [below](#exit-codes).", ""]
+        else:
+            lines += ["### Its exit codes", "", *code_table(codes[name]), ""]
+    lines += ["## Exit codes", "", *code_table(common)]
+    return "\n".join(lines) + "\n"
+
+
+def section(name: str, command: click.Command) -> Iterator[str]:
+    """Yield the lines about one command, but for its exit codes."""
+    context = click.Context(command, **command.context_settings)
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield from (f"## {command.name}", "")
+    yield from ("```text", f"{command.name} {usage}", f"jobtool {name} {usage}", "```", "")
+    yield from (inspect.cleandoc(command.help or ""), "")
+    yield from ("| option | meaning |", "| --- | --- |")
+    for parameter in command.get_params(context):
+        if isinstance(parameter, click.Option):
+            yield option_row(parameter)
+    yield ""
+    if example := paragraph(command, "Example:"):
+        yield from ("Example:", "", "```text", inspect.cleandoc(example), "```", "")
+
+
+def option_row(option: click.Option) -> str:
+    """Return an option's row of the table."""
+    spelling = ", ".join(option.opts)
+    kind = option.type
+    if not option.is_flag and not option.count:
+        spelling += " " + (option.metavar or "N")
+    notes = ["required"] if option.required else []
+    if isinstance(kind, click.IntRange):
+        most = "" if kind.max is None else f" to {kind.max}"
+        notes.append(f"{kind.min}{most}" if most else f"{kind.min} or more")
+    if option.show_default and option.default is not None:
+        notes.append(f"default {option.default}")
+    meaning = " ".join((option.help or "").split())
+    if notes:
+        meaning += f" ({', '.join(notes)})"
+    return f"| `{spelling}` | {meaning} |"
+
+
+def paragraph(command: click.Command, heading: str) -> str:
+    """Return the part of a command's epilog under a heading, without it."""
+    epilog = inspect.cleandoc((command.epilog or "").replace("\b", ""))
+    found = re.search(rf"^{heading}\n((?:[ ]+.*\n?)+)", epilog, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def exit_codes(command: click.Command) -> list[tuple[str, str]]:
+    """Return a command's exit codes with their meanings."""
+    text = re.sub(r"\n +(?=[^ \d])", " ", paragraph(command, "Exit codes:"))
+    return re.findall(r"^ +(\d+) +(.+)$", text, re.MULTILINE)
+
+
+def code_table(codes: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a table of exit codes."""
+    yield from ("| code | meaning |", "| --- | --- |")
+    for code, meaning in codes:
+        yield f"| {code} | {meaning} |"
+
+
+def main() -> int:
+    """Write the page, or with --check compare it; return the exit code."""
+    if sys.argv[1:] not in ([], ["--check"]):
+        sys.stderr.write("usage: generate_reference.py [--check]\n")
+        return 2
+    text = page()
+    if not sys.argv[1:]:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(text, encoding="utf-8")
+    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+        sys.stderr.write(f"{PAGE} differs from the code: run python docs/generate_reference.py\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""What programs and other people's terminals get to read."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Done, run
+from tests.trees import make_plate, statuses, write
+
+WEIRD = "pläte -> #1\n🧬"
+NOT_UTF_8 = os.fsdecode(b"caf\xe9")
+
+
+def workflow(tmp_path: Path, *options: object, **env: str) -> list[Done]:
+    """Run the three commands; the plates have names that are hard to print."""
+    make_plate(tmp_path / "in", WEIRD)
+    make_plate(tmp_path / "in", NOT_UTF_8)
+    make_plate(tmp_path / "in", "unfinished", complete=False)
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out")
+    joblist = ("-i", tmp_path / "list")
+    generated = run("generate-joblist", *paths, *options, env=env)
+    write(tmp_path / "list" / "odd.txt", b"nonsense")
+    worker = run("transfer-worker", *joblist, *options, env=env)
+    return [generated, worker, run("summarise-jobs", *joblist, "-v", 2, *options, env=env)]
+
+
+ENCODINGS = [
+    {"LC_ALL": "C.UTF-8"},
+    {"LC_ALL": "C", "LANG": "C"},
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "latin-1"},
+]
+
+
+@pytest.mark.parametrize("env", ENCODINGS, ids=str)
+def test_output_is_json_lines_in_every_encoding(tmp_path: Path, env: dict[str, str]) -> None:
+    generated, worker, summary = workflow(tmp_path, "--json", **env)
+    assert [generated.exit_code, worker.exit_code, summary.exit_code] == [0, 1, 1]
+    assert generated.stderr + worker.stderr + summary.stderr == ""
+    told = [[json.loads(line) for line in done.lines] for done in (generated, worker, summary)]
+    assert told[0][-1] == {
+        "event": "generated",
+        "created": 2,
+        "existing": 0,
+        "invalid": 0,
+        "incomplete": 1,
+        "unreadable": 0,
+        "dry_run": False,
+    }
+    names = {f"source_8__J1__{plate}" for plate in (WEIRD, NOT_UTF_8)}
+    assert {one["job"] for one in told[1] if one["event"] == "success"} == names
+    assert told[1][-1]["event"] == "finished"
+    assert {one["job"]: one["status"] for one in told[2][0]["jobs"]} == {
+        **dict.fromkeys(names, "success"),
+        "odd": "invalid",
+    }
+
+
+@pytest.mark.parametrize("env", ENCODINGS, ids=str)
+def test_lines_for_people_are_printed_in_every_encoding(
+    tmp_path: Path, env: dict[str, str]
+) -> None:
+    done = workflow(tmp_path, **env)
+    assert [one.exit_code for one in done] == [0, 1, 1]
+    assert "".join(one.stderr for one in done) == ""
+    assert "Created 2 job(s)" in done[0].stdout
+    assert "finished 2 job(s)" in done[1].stdout
+    assert "Success jobs: 2" in done[2].stdout
+    assert sorted(statuses(tmp_path / "list").values()) == ["nonsense", "success", "success"]
+
+
+def test_an_error_is_one_line_in_every_encoding(tmp_path: Path) -> None:
+    for env in ENCODINGS:
+        done = run("summarise-jobs", "-i", tmp_path / f"{WEIRD}{NOT_UTF_8}", env=env)
+        assert done.exit_code == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert "Traceback" not in done.stderr
+
+
+def test_quiet_says_only_what_matters(tmp_path: Path) -> None:
+    generated, worker, summary = workflow(tmp_path, "--verbosity", 0)
+    assert [line.split()[0] for line in generated.lines] == ["❗", "-"]
+    assert [line.split()[0] for line in worker.lines] == ["❌"]
+    assert summary.lines[0] == "💡 Total jobs: 3"
+
+
+def test_files_are_told_one_by_one_when_asked_for(tmp_path: Path) -> None:
+    _, worker, _ = workflow(tmp_path, "--verbosity", 3)
+    moved = [line for line in worker.lines if line.endswith("read-back")]
+    assert len(moved) == 8
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(tmp_path: Path) -> None:
+    make_plate(tmp_path / "in", "A1")
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out")
+    run("generate-joblist", *paths)
+    from tests.commands import start
+
+    process = start("summarise-jobs", "-i", tmp_path / "list")
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=60)
+    assert "Traceback" not in stderr

@@ -1,0 +1,112 @@
+"""The commands as people run them: console scripts in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stdout.splitlines()
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of this process without the scheduler's and MPI's, and ``extra``."""
+    hidden = ("OMPI_", "PMI", "PMIX", "PRTE_", "SLURM_", "PBS_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    return {**kept, **(extra or {})}
+
+
+def start(
+    *command: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.Popen[str]:
+    """Start a console script of this environment."""
+    name, *arguments = map(str, command)
+    return subprocess.Popen(
+        [str(BIN / name), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="surrogateescape",
+        env=environment(env),
+        cwd=cwd,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Done:
+    """Wait for a command; a hanging one is killed and fails the test."""
+    try:
+        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return Done(process.returncode, stdout, stderr)
+
+
+def run(*command: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
+    """Run a console script of this environment to its end."""
+    return finish(start(*command, env=env, cwd=cwd))
+
+
+def run_ok(*command: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
+    """Run a console script that must end well and say nothing on standard error."""
+    done = run(*command, env=env, cwd=cwd)
+    assert (done.exit_code, done.stderr) == (0, ""), done
+    return done
+
+
+def assert_one_line_error(done: Done, exit_code: int, *expected: str) -> None:
+    """One clear line on standard error that names the thing, and the documented exit code."""
+    assert done.exit_code == exit_code, done
+    assert len(done.stderr.splitlines()) == 1, done
+    assert done.stderr.startswith("❌ "), done
+    for text in expected:
+        assert text in done.stderr, done
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def run_without_superpowers(*command: object, env: Mapping[str, str] | None = None) -> Done:
+    """Run a console script for which modes of files count, even as root."""
+    if os.geteuid() != 0:
+        return run(*command, env=env)
+    if shutil.which("setpriv") is None:
+        pytest.skip("as root this needs setpriv, of util-linux")
+    name, *arguments = map(str, command)
+    capabilities = "-dac_override,-dac_read_search"
+    done = subprocess.run(
+        ["setpriv", f"--bounding-set={capabilities}", str(BIN / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        env=environment(env),
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def unused_port() -> int:
+    """A port of this machine where nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

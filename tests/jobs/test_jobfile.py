@@ -1,0 +1,180 @@
+"""The text of a job file: exact in both directions, forgiving in one."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobtool.errors import JobFileError
+from jobtool.jobs import jobfile
+from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.names import filename_of
+from tests.strategies import jobs, records
+
+WHOLE = b"""\
+todo
+source: /lustre/results/objects/J1/A1170383
+destination: s3://cellpainting-gallery/cpg0016/source_8/J1/A1170383
+field.batch: J1
+note: checked by hand
+file: successes.parquet -> s3://images/server=a_80/data.parquet
+file: "odd -> name" -> "b\\nc"
+---
+2026-11-20T14:31:00Z claimed worker=node017:4711 rank=3 attempt=1
+"""
+
+
+def decode(data: bytes, stem: str = "job") -> Job:
+    return jobfile.decode(data, stem=stem)[0]
+
+
+def endings(job: Job) -> tuple:
+    return job.source, job.destination, job.files
+
+
+@given(jobs, st.lists(records, max_size=3))
+def test_every_job_and_log_survives_the_round_trip(job, log_records):
+    log = b"".join(map(jobfile.encode_record, log_records))
+    data = jobfile.encode(job, log)
+    assert jobfile.decode(data, stem=filename_of(job.name)) == (job, log)
+    assert list(jobfile.decode_log(log)) == log_records
+
+
+@given(jobs)
+def test_the_first_line_is_the_status_and_nothing_else(job):
+    data = jobfile.encode(job)
+    assert data.split(b"\n")[0].decode() == job.status
+    assert jobfile.decode_status(data[:64]) is job.status
+
+
+@settings(max_examples=40)
+@given(jobs)
+def test_a_file_cut_short_never_leads_elsewhere(job):
+    data = jobfile.encode(job)
+    for end in range(len(data)):
+        try:
+            found = decode(data[:end], filename_of(job.name))
+        except JobFileError:
+            continue
+        assert endings(found) == endings(job)
+
+
+def test_a_file_cut_short_anywhere_before_the_end_of_its_header_is_refused():
+    header_end = WHOLE.index(b"---") + 3
+    for end in range(header_end):
+        with pytest.raises(JobFileError):
+            decode(WHOLE[:end])
+    for end in range(header_end, len(WHOLE) + 1):
+        assert endings(decode(WHOLE[:end])) == endings(decode(WHOLE))
+
+
+@given(st.binary(max_size=60), st.integers(0, len(WHOLE)))
+def test_any_bytes_are_a_job_or_an_error_of_job_files(noise, place):
+    for data in (noise, b"todo\n" + noise, WHOLE[:place] + noise + WHOLE[place:]):
+        with contextlib.suppress(JobFileError):
+            assert decode(data).status in JobStatus
+
+
+def test_every_part_of_the_header_is_read():
+    job, log = jobfile.decode(WHOLE, stem="source_8%2FJ1")
+    assert job == Job(
+        name="source_8/J1",
+        status=JobStatus.TODO,
+        source="/lustre/results/objects/J1/A1170383",
+        destination="s3://cellpainting-gallery/cpg0016/source_8/J1/A1170383",
+        files=(
+            FilePair(
+                source="successes.parquet", destination="s3://images/server=a_80/data.parquet"
+            ),
+            FilePair(source="odd -> name", destination="b\nc"),
+        ),
+        fields={"batch": "J1"},
+        extra=(("note", "checked by hand"),),
+    )
+    assert log.startswith(b"2026-11-20T14:31:00Z claimed")
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        WHOLE.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + WHOLE,
+        WHOLE.replace(b"\n", b"  \t\n"),
+        WHOLE.replace(b"\n", b"\n\n").replace(b"todo\n\n", b"todo\n"),
+        WHOLE.replace(b"field.batch: J1", b"field.batch:    J1"),
+    ],
+    ids=["CRLF", "byte order mark", "trailing blanks", "blank lines", "more blanks"],
+)
+def test_what_editors_do_to_a_file_is_forgiven(edited):
+    assert decode(edited) == decode(WHOLE)
+
+
+def test_the_older_form_is_read_with_its_free_log():
+    data = (
+        b"ongoing\n/lustre/old results/J1\n---\n"
+        b"[20240808-101500] 10000/45000 files uploaded.\n"
+        b"2024-08-08T10:20:00Z progress files=10000/45000\n"
+        b"torn li"
+    )
+    job, log = jobfile.decode(data, stem="J1")
+    assert (job.status, job.source, job.destination) == ("ongoing", "/lustre/old results/J1", None)
+    assert [record.values for record in jobfile.decode_log(log)] == [{"files": "10000/45000"}]
+    written = jobfile.encode(job.to(JobStatus.TODO), log)
+    assert jobfile.decode(written, stem="J1") == (replace(job, status=JobStatus.TODO), log)
+
+
+def test_a_bare_url_is_a_source_on_the_second_line_only():
+    assert decode(b"todo\ns3://bucket/a\n---\n").source == "s3://bucket/a"
+    with pytest.raises(JobFileError, match="line 3"):
+        decode(b"todo\nnote: x\n/a\n---\n")
+
+
+def test_header_lines_of_a_later_version_are_kept():
+    data = b"todo\nsource: /a\nstep: pack\nx-y.z: 1 -> 2\n---\n"
+    assert jobfile.encode(decode(data)).splitlines()[2:4] == [b"step: pack", b"x-y.z: 1 -> 2"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "line 1: expected one of todo, ongoing, error, success; found ''"),
+        (b"Todo\nsource: /a\n---\n", "line 1: .* found 'Todo'"),
+        (b"todo now\nsource: /a\n---\n", "line 1"),
+        (b"todo\nsource: /a\n", "'---'"),
+        (b"todo\n---\n", "expected a 'source:' line"),
+        (b"todo\nsource:\n---\n", "after 'source:'"),
+        (b"todo\nsource: /a\ndestination:\n---\n", "after 'destination:'"),
+        (b"todo\nsource: /a\nsource: /b\n---\n", "line 3: .* second"),
+        (b"todo\nsource: /a\ndestination: /b\ndestination: /c\n---\n", "line 4: .* second"),
+        (b"todo\nsource: /a\nattempts: many\n---\n", "attempts"),
+        (b"todo\nsource: /a\nfile: b\n---\n", "line 3: expected 'file: SOURCE -> DEST"),
+        (b"todo\nsource: /a\nfile: b -> \n---\n", "line 3"),
+        (b'todo\nsource: "/a\n---\n', "line 2: .* closing double quote"),
+        (b"todo\nsource: /a\nno colon\n---\n", "line 3: expected 'key: value'"),
+    ],
+)
+def test_what_is_no_job_file_is_refused_with_the_place_and_the_reason(data, message):
+    with pytest.raises(JobFileError, match=message):
+        decode(data)
+
+
+def test_a_name_too_long_for_a_file_name_is_kept_in_the_header():
+    job = Job(name="x" * 400, source="/a")
+    assert decode(jobfile.encode(job), filename_of(job.name)).name == job.name
+
+
+def test_a_name_line_of_another_job_is_no_name():
+    assert decode(b"todo\nsource: /a\nname: other\n---\n", "mine").name == "mine"
+
+
+def test_log_times_are_written_in_utc():
+    moment = datetime.fromisoformat("2026-11-20T15:31:00+01:00")
+    record = jobfile.LogRecord(time=moment, event="claimed", values={"a": "b c"})
+    assert jobfile.encode_record(record) == b'2026-11-20T14:31:00Z claimed a="b c"\n'
+    (found,) = jobfile.decode_log(jobfile.encode_record(record))
+    assert found.time == datetime(2026, 11, 20, 14, 31, tzinfo=UTC)

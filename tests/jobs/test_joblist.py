@@ -1,0 +1,193 @@
+"""A joblist on disk: made once, scanned cheaply, changed atomically, edited by hand."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from jobtool.errors import JobFileError, JoblistError
+from jobtool.jobs.durable import create_file, replace_file
+from jobtool.jobs.job import TRANSITIONS, Job, JobStatus
+from jobtool.jobs.jobfile import LogRecord, decode_log
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.settings import Settings
+from jobtool.names import filename_of
+
+NAMES = ["plain", "a/b", "sp ace", "é🧬", "\udcff", "new\nline", ".hidden", "x" * 400, "%2F"]
+
+
+@pytest.fixture
+def joblist(folder):
+    return JobList.create(str(folder / "list"), Settings(source="/a", destination="s3://b/c"))
+
+
+def job_named(name, **values):
+    return Job(name=name, source="/a/" + name, destination="s3://b/" + name, **values)
+
+
+def test_a_joblist_opens_with_the_settings_it_was_made_with(joblist):
+    assert JobList.open(joblist.path).settings == joblist.settings
+    assert joblist.settings.destination == "s3://b/c"
+
+
+def test_a_folder_that_is_used_becomes_a_joblist_and_keeps_what_it_holds(folder):
+    (folder / "older.txt").write_text("todo\n/a\n---\n")
+    joblist = JobList.create(str(folder), Settings())
+    assert joblist.stems() == ["older"]
+
+
+@pytest.mark.parametrize("what", ["nothing", "a file", "no joblist", "no valid TOML"])
+def test_what_is_no_joblist_is_told_apart(folder, what):
+    path = folder / "x"
+    if what == "a file":
+        path.write_text("")
+    elif what != "nothing":
+        path.mkdir()
+        if what == "no valid TOML":
+            (path / "joblist.toml").write_text("format = ")
+    with pytest.raises(JoblistError, match=what):
+        JobList.open(str(path))
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_job_of_any_name_is_kept_in_its_own_file(joblist, name):
+    job = job_named(name, attempts=2)
+    assert joblist.add(job, b"2026-11-20T14:31:00Z generated\n")
+    joblist.flush()
+    assert joblist.stems() == [filename_of(name)]
+    assert joblist.load(filename_of(name)) == (job, b"2026-11-20T14:31:00Z generated\n")
+    assert [(found.stem, found.status) for found in joblist.scan()] == [(filename_of(name), "todo")]
+
+
+def test_a_job_that_is_there_is_never_overwritten_by_adding(joblist):
+    joblist.add(job_named("a"))
+    joblist.save("a", job_named("a", status=JobStatus.SUCCESS), b"")
+    assert not joblist.add(job_named("a"))
+    assert joblist.load("a")[0].status == "success"
+
+
+def test_a_saved_job_keeps_its_log_and_grows_by_appending(joblist):
+    joblist.add(job_named("a"))
+    stem = filename_of("a")
+    time = datetime(2026, 11, 20, 14, 31, tzinfo=UTC)
+    records = [LogRecord(time=time, event="claimed", values={"n": f"{n}"}) for n in range(3)]
+    for record in records:
+        joblist.append(stem, record)
+    job, log = joblist.load(stem)
+    joblist.save(stem, job.to(JobStatus.ONGOING), log)
+    assert list(decode_log(joblist.load(stem)[1])) == records
+    assert joblist.load(stem)[0].status == "ongoing"
+
+
+def test_a_scan_names_what_is_invalid_and_passes_over_what_is_no_job_file(joblist):
+    for name, text in (
+        ("good", b"todo\n"),
+        ("windows", b"\xef\xbb\xbferror  \r\nsource: /a"),
+        ("no newline", b"success"),
+        ("empty", b""),
+        ("typo", b"tood\n"),
+        ("long", b"success" + b"x" * 1000),
+        ("binary", bytes(range(256))),
+    ):
+        with open(os.path.join(joblist.path, f"{name}.txt"), "wb") as file:
+            file.write(text)
+    os.mkdir(os.path.join(joblist.path, "folder.txt"))
+    os.symlink("nowhere", os.path.join(joblist.path, "dangling.txt"))
+    for other in (".hidden.txt", "notes.md", "a.txt~"):
+        with open(os.path.join(joblist.path, other), "wb") as file:
+            file.write(b"todo\n")
+    assert {job.stem: job.status for job in joblist.scan()} == {
+        "good": "todo",
+        "windows": "error",
+        "no newline": "success",
+        "empty": None,
+        "typo": None,
+        "long": None,
+        "binary": None,
+        "folder": None,
+    }
+    for stem in ("typo", "folder", "empty"):
+        with pytest.raises(JobFileError):
+            joblist.load(stem)
+    with pytest.raises(FileNotFoundError):
+        joblist.load("missing")
+
+
+def test_saving_a_job_leaves_no_other_file(joblist):
+    joblist.add(job_named("a"))
+    for _ in range(3):
+        joblist.save("a", job_named("a"), b"log\n")
+    assert sorted(os.listdir(joblist.path)) == [".claims", "a.txt", "joblist.toml", "receipts"]
+
+
+@pytest.mark.parametrize("before", JobStatus)
+@pytest.mark.parametrize("after", JobStatus)
+def test_only_some_changes_of_status_are_allowed(before, after):
+    job = job_named("a", status=before)
+    if after in TRANSITIONS[before]:
+        assert job.to(after).status is after
+    else:
+        with pytest.raises(Exception, match=f"{before} can't become {after}"):
+            job.to(after)
+
+
+def test_a_job_can_only_succeed_or_fail_while_it_is_ongoing():
+    for end in (JobStatus.SUCCESS, JobStatus.ERROR):
+        allowed = {status for status in JobStatus if end in TRANSITIONS[status]}
+        assert allowed == {JobStatus.ONGOING}
+
+
+def test_of_many_who_create_a_file_one_wins_and_readers_see_all_of_it_or_nothing(folder):
+    path = str(folder / "file")
+    contents = [bytes([number]) * 100_000 for number in range(8)]
+    winners, seen = [], []
+    ready = threading.Barrier(len(contents) + 1)
+
+    def create(data):
+        ready.wait()
+        if create_file(path, data):
+            winners.append(data)
+
+    threads = [threading.Thread(target=create, args=(data,)) for data in contents]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    while any(thread.is_alive() for thread in threads):
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                seen.append(file.read())
+    assert len(winners) == 1
+    assert set(seen) <= set(winners)
+    with open(path, "rb") as file:
+        assert file.read() == winners[0]
+    assert os.listdir(folder) == ["file"]
+
+
+def test_readers_of_a_file_that_is_replaced_see_the_old_or_the_new(folder):
+    path = str(folder / "file")
+    contents = [bytes([number]) * 50_000 for number in range(30)]
+    replace_file(path, contents[0])
+
+    def replace():
+        for data in contents:
+            replace_file(path, data)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    while writer.is_alive():
+        with open(path, "rb") as file:
+            assert file.read() in contents
+    writer.join()
+    assert os.listdir(folder) == ["file"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder):
+    (folder / "folder").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        replace_file(str(folder / "folder"), b"data")
+    assert os.listdir(folder) == ["folder"]
+    assert not create_file(str(folder / "folder"), b"data")
+    assert os.listdir(folder) == ["folder"]

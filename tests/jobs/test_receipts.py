@@ -1,0 +1,192 @@
+"""Receipts survive: in the journal up to the last flush, in the table with every field."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobtool.errors import JobtoolError
+from jobtool.jobs.receipts import Journal, Receipt, read_table, write_table
+from tests.strategies import some_name
+
+receipts = st.builds(
+    Receipt,
+    src_path=some_name,
+    dst_path=some_name,
+    size=st.integers(0, 2**60),
+    mtime_ns=st.integers(-(2**62), 2**62),  # 1823 to 2116
+    hashsum_src=st.sampled_from(["d41d8cd98f00b204e9800998ecf8427e"]),
+    hashsum_dst=st.sampled_from(["d41d8cd98f00b204e9800998ecf8427e"]),
+    verified_by=st.sampled_from(["etag-md5", "multipart-etag", "read-back"]),
+    verified_at=st.datetimes().map(lambda time: time.strftime("2026-%m-%dT%H:%M:%SZ")),
+    worker=st.just("node017:4711"),
+    attempt=st.integers(1, 1000),
+    etag=st.none() | st.just("abc-3"),
+    part_size=st.none() | st.integers(1, 2**40),
+)
+EXAMPLE = Receipt(
+    src_path="/a/odd \udcff\n\u2028",
+    dst_path="s3://bucket/a",
+    size=5,
+    mtime_ns=-1_500_000_001,
+    hashsum_src="x",
+    hashsum_dst="x",
+    verified_by="read-back",
+    verified_at="2026-11-20T14:31:00Z",
+    worker="w",
+    attempt=1,
+)
+SIMPLE = msgspec.structs.replace(EXAMPLE, src_path="/a")
+
+
+@pytest.fixture
+def journal(folder):
+    made = Journal(str(folder / "receipts" / "job.jsonl"))
+    yield made
+    made.close()
+
+
+@given(several=st.lists(receipts, max_size=5))
+def test_receipts_survive_the_journal(several, tmp_path_factory):
+    made = Journal(str(tmp_path_factory.mktemp("journal") / "a" / "job.jsonl"))
+    for receipt in several:
+        made.append(receipt)
+    made.close()
+    assert list(made.read()) == several
+
+
+@given(several=st.lists(receipts, max_size=5))
+def test_receipts_survive_the_table(several, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("table") / "job.parquet")
+    assert write_table(path, iter(several)) == len(several)
+    assert list(read_table(path)) == several
+    assert os.listdir(os.path.dirname(path)) == ["job.parquet"]
+
+
+def test_a_missing_journal_and_a_missing_table_hold_nothing(folder):
+    assert list(Journal(str(folder / "none.jsonl")).read()) == []
+    assert list(read_table(str(folder / "none.parquet"))) == []
+
+
+def test_what_was_not_flushed_is_not_on_disk_and_a_flush_of_nothing_makes_no_file(journal):
+    journal.flush()
+    assert not os.path.exists(journal.path)
+    journal.append(EXAMPLE)
+    assert list(journal.read()) == []
+    journal.flush()
+    assert list(journal.read()) == [EXAMPLE]
+
+
+def test_a_journal_torn_anywhere_keeps_what_was_whole_and_takes_more(journal):
+    for _ in range(3):
+        journal.append(EXAMPLE)
+    journal.close()
+    with open(journal.path, "rb") as file:
+        data = file.read()
+    line_length = len(data) // 3
+    for end in range(len(data)):
+        with open(journal.path, "wb") as file:
+            file.write(data[:end])
+        # A line without its newline is whole if it can be read.
+        assert len(list(journal.read())) in (end // line_length, (end + 1) // line_length)
+        if end % 97 == 0:
+            before = len(list(journal.read()))
+            another = Journal(journal.path)
+            another.append(EXAMPLE)
+            another.close()
+            assert list(another.read()) == [EXAMPLE] * (before + 1)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        b"not json\n",
+        b"{}\n",
+        b"[1]\n",
+        b"\xff\xfe\n",
+        b"\n",
+        b"\0" * 50 + b"\n",
+        msgspec.json.encode({**msgspec.to_builtins(SIMPLE), "src_path": '"unfinished'}) + b"\n",
+    ],
+)
+def test_foreign_lines_are_passed_over(journal, foreign):
+    journal.append(EXAMPLE)
+    journal.close()
+    with open(journal.path, "r+b") as file:
+        data = file.read()
+        file.seek(0)
+        file.write(foreign + data + foreign + data)
+    assert list(journal.read()) == [EXAMPLE] * 2
+
+
+def test_fields_of_a_later_version_are_ignored(journal):
+    journal.append(EXAMPLE)
+    journal.close()
+    with open(journal.path, "r+b") as file:
+        data = file.read().replace(b"{", b'{"new_field": {"a": 1}, ', 1)
+        file.seek(0)
+        file.write(data)
+    assert list(journal.read()) == [EXAMPLE]
+
+
+def test_threads_may_append_while_another_flushes(journal):
+    def append():
+        for _ in range(200):
+            journal.append(EXAMPLE)
+
+    threads = [threading.Thread(target=append) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        journal.flush()
+    journal.close()
+    assert list(journal.read()) == [EXAMPLE] * 800
+
+
+def test_a_removed_journal_may_be_removed_again(journal):
+    journal.append(EXAMPLE)
+    journal.remove()
+    journal.remove()
+    assert not os.path.exists(journal.path)
+
+
+def test_the_table_has_timestamps_in_utc_for_other_programs(folder):
+    path = str(folder / "job.parquet")
+    write_table(path, [EXAMPLE])
+    table = pq.read_table(path)
+    assert table.schema.field("mtime").type.tz == "UTC"
+    assert table.schema.field("verified_at").type.tz == "UTC"
+    (row,) = table.to_pylist()
+    assert row["verified_at"].isoformat() == "2026-11-20T14:31:00+00:00"
+    assert row["mtime"].isoformat().startswith("1969-12-31T23:59:58.49999")
+    assert row["src_path"] == '"/a/odd \\xff\\n\\u2028"'
+
+
+def test_a_table_replaces_the_older_one_wholly_or_not_at_all(folder):
+    path = str(folder / "job.parquet")
+    write_table(path, [EXAMPLE])
+
+    def interrupted():
+        yield EXAMPLE
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_table(path, interrupted())
+    assert list(read_table(path)) == [EXAMPLE]
+    assert os.listdir(folder) == ["job.parquet"]
+    assert write_table(path, []) == 0
+    assert list(read_table(path)) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"no table", b"PAR1" * 10])
+def test_what_is_no_table_is_named(folder, data):
+    path = folder / "job.parquet"
+    path.write_bytes(data)
+    with pytest.raises(JobtoolError, match=r"job\.parquet"):
+        list(read_table(str(path)))

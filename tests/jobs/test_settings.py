@@ -1,0 +1,75 @@
+"""joblist.toml: written so that it reads back, refused where it makes no sense."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobtool.errors import JoblistError
+from jobtool.jobs.settings import Settings, TransferSettings, decode, encode
+from tests.strategies import some_name
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+settings = st.builds(
+    Settings,
+    jobtool=text,
+    source=st.none() | some_name,
+    destination=st.none() | some_name,
+    layout=st.dictionaries(text, text | st.lists(text) | st.booleans(), max_size=3),
+    values=st.dictionaries(st.sampled_from(["destination", "image_folder"]), text),
+    s3=st.dictionaries(st.sampled_from(["endpoint_url", "region", "profile"]), text),
+    transfer=st.builds(
+        TransferSettings,
+        threads=st.none() | st.integers(1, 64),
+        part_size_bytes=st.none() | st.integers(1, 2**40),
+    ),
+)
+
+
+@given(settings)
+def test_settings_survive_the_round_trip(found):
+    assert decode(encode(found), path="joblist.toml") == found
+
+
+@given(settings)
+def test_what_is_written_is_toml_with_its_format(found):
+    table = tomllib.loads(encode(found))
+    assert table["format"] == 1
+    assert ("source" in table) == (found.source is not None)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("format = ", "no valid TOML"),
+        ("", "expected 'format = 1'; found None"),
+        ("format = 2", "found 2"),
+        ('format = 1\nsource = ["a"]', "source"),
+        ("format = 1\n[transfer]\nthreads = 'many'", "threads"),
+        ("format = 1\n[transfer]\nthreds = 4", "threds"),
+        ("format = 1\nvalues = 3", "values"),
+        ("format = 1\nsource = '\"/a'", "closing double quote"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_with_the_file_and_the_place(document, message):
+    with pytest.raises(JoblistError, match=message) as caught:
+        decode(document, path="/lists/a b/joblist.toml")
+    assert "/lists/a b/joblist.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "key", ["secret", "aws_secret_access_key", "session_token", "PASSWORD", "access_key_id"]
+)
+@pytest.mark.parametrize("table", ["s3", "s3.destination"])
+def test_a_secret_is_refused_and_not_repeated(table, key):
+    with pytest.raises(JoblistError, match=key) as caught:
+        decode(f'format = 1\n[{table}]\n{key} = "hunter2"', path="joblist.toml")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_is_never_written():
+    with pytest.raises(JoblistError, match="secret_key"):
+        encode(Settings(s3={"secret_key": "hunter2"}))

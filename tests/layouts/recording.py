@@ -1,0 +1,23 @@
+"""A store that remembers which of its folders were listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobtool.stores.local import LocalStore
+from jobtool.stores.store import Child, Kind
+
+
+class RecordingStore:
+    """Wraps a local folder; ``listed`` holds the folders that were looked into, in order."""
+
+    def __init__(self, root: object) -> None:
+        self._store = LocalStore(str(root))
+        self.listed: list[str] = []
+
+    def children(self, path: str) -> Iterator[Child]:
+        self.listed.append(path)
+        return self._store.children(path)
+
+    def kind(self, path: str) -> Kind:
+        return self._store.kind(path)

@@ -1,0 +1,110 @@
+"""From a URL to a store, and the [s3] table."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobtool.errors import UsageError
+from jobtool.stores.local import LocalStore
+from jobtool.stores.memory import MemoryStore
+from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
+from jobtool.stores.s3 import S3Store
+from jobtool.stores.s3config import S3Config, read_s3_table
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/data/a b", ("file", "/data/a b")),
+        ("relative", ("file", "relative")),
+        ("/data/s3://x", ("file", "/data/s3://x")),
+        ("file:///data/a%20b%FF", ("file", "/data/a b\udcff")),
+        ("FILE:///data", ("file", "/data")),
+        ("s3://bucket/a?b#c%20d\nnew", ("s3", "bucket/a?b#c%20d\nnew")),
+        ("s3://bucket", ("s3", "bucket")),
+        ("s3://my.bucket-1/", ("s3", "my.bucket-1/")),
+        ("memory://name/x", ("memory", "name/x")),
+    ],
+)
+def test_a_url_is_split_into_scheme_and_rest(url, expected):
+    assert split_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://host/x", "gs://bucket", "s3://", "s3:///key", "memory://", "file://host/x"]
+)
+def test_a_url_that_is_none_of_ours_is_refused_and_named(url):
+    with pytest.raises(UsageError, match=url):
+        split_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "anchor", "parent"),
+    [
+        ("/data/a/b", ("/", "data/a/b"), ("/data/a", "b")),
+        ("/b", ("/", "b"), ("/", "b")),
+        ("file:///data/b", ("/", "data/b"), ("file:///data", "b")),
+        ("s3://bucket/a/b", ("s3://bucket", "a/b"), ("s3://bucket/a", "b")),
+        ("memory://name/b/", ("memory://name", "b/"), ("memory://name", "b")),
+    ],
+)
+def test_a_url_is_split_at_its_anchor_and_at_its_last_name(url, anchor, parent):
+    assert anchor_of(url) == anchor
+    assert parent_of(url) == parent
+
+
+def test_the_scheme_chooses_the_store(monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    registry = StoreRegistry()
+    for url, kind, shown in (
+        (f"{tmp_path}/x/", LocalStore, f"{tmp_path}/x"),
+        (f"file://{tmp_path}/x%20y", LocalStore, f"{tmp_path}/x y"),
+        ("memory://name/p/", MemoryStore, "memory://name/p"),
+        ("s3://bucket/p/q/", S3Store, "s3://bucket/p/q"),
+        ("s3://bucket", S3Store, "s3://bucket"),
+    ):
+        store = registry.open(url, "source")
+        assert isinstance(store, kind)
+        assert store.url == shown
+
+
+def test_stores_of_one_registry_share_their_memory():
+    registry = StoreRegistry()
+    first = registry.open("memory://name/a", "source")
+    assert registry.open("memory://name", "destination").memory is first.memory
+    assert registry.open("memory://other", "source").memory is not first.memory
+    assert StoreRegistry().open("memory://name", "source").memory is not first.memory
+
+
+TABLE = {
+    "endpoint_url": "https://minio.example:9000",
+    "region": "eu-west-1",
+    "source": {"profile": "read"},
+    "destination": {"profile": "upload", "endpoint_url": "https://other.example"},
+}
+
+
+def test_a_role_has_its_own_s3_table_over_the_common_one():
+    assert read_s3_table(TABLE, "source") == S3Config(
+        endpoint_url="https://minio.example:9000", region="eu-west-1", profile="read"
+    )
+    assert read_s3_table(TABLE, "destination") == S3Config(
+        endpoint_url="https://other.example", region="eu-west-1", profile="upload"
+    )
+    assert read_s3_table({}, "source") == S3Config()
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"endpoint": "x"}, "endpoint"),
+        ({"source": {"profil": "x"}}, "profil"),
+        ({"addressing_style": "sideways"}, "sideways"),
+        ({"region": 1}, "region"),
+        ({"destination": "x"}, "object"),
+    ],
+)
+@pytest.mark.parametrize("role", ["source", "destination"])
+def test_an_s3_table_that_makes_no_sense_is_refused_whatever_the_role(table, named, role):
+    with pytest.raises(UsageError, match=rf"\[s3\].*{named}"):
+        read_s3_table(table, role)

@@ -1,0 +1,62 @@
+"""What hypothesis makes up: names, jobs, log records."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from hypothesis import strategies as st
+
+from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.jobs.jobfile import LogRecord
+
+#: Bits of names that a codec of names could stumble over.
+_AWKWARD = st.sampled_from(
+    [
+        *('"', "\\", " -> ", "->", " ", "\n", "\r", "\t", "\x01", "\x85", "\u2028", "\u202e"),
+        *("---", ": ", "#", "%", "%2F", "~", "\\x41", "\\n", "=", "\udcff", "s3://", "todo"),
+        *("🧬", "e\u0301"),
+    ]
+)
+
+#: Every string of bytes that a filesystem allows in a path.
+raw_bytes = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"\n"))
+
+#: Paths and names as ``os.fsdecode`` gives them: anything but NUL.
+names = raw_bytes.map(os.fsdecode) | st.lists(
+    _AWKWARD | st.characters(exclude_categories=["Cs"]), max_size=12
+).map("".join).map(lambda text: os.fsdecode(os.fsencode(text.replace("\0", ""))))
+some_name = names.filter(bool)
+
+_keys = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
+_known = {"source", "destination", "attempts", "file", "name"}
+_plain_values = st.text("abc XYZ/:>\"'#=-é", max_size=15).map(str.strip)
+
+jobs = st.builds(
+    Job,
+    name=some_name,
+    status=st.sampled_from(JobStatus),
+    source=some_name,
+    destination=st.none() | some_name,
+    files=st.lists(st.builds(FilePair, source=some_name, destination=some_name), max_size=4).map(
+        tuple
+    ),
+    fields=st.dictionaries(_keys, names, max_size=4),
+    attempts=st.integers(0, 10**6),
+    extra=st.lists(
+        st.tuples(
+            _keys.filter(lambda key: key not in _known and not key.startswith("field.")),
+            _plain_values,
+        ),
+        max_size=4,
+    ).map(tuple),
+)
+
+records = st.builds(
+    LogRecord,
+    time=st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(
+        lambda time: time.replace(microsecond=0, tzinfo=UTC)
+    ),
+    event=st.from_regex(r"[a-z][a-z_-]{0,15}", fullmatch=True),
+    values=st.dictionaries(st.from_regex(r"[a-z][a-z_]{0,10}", fullmatch=True), names, max_size=4),
+)

@@ -1,0 +1,88 @@
+"""A worker's rank and place, from MPI, the scheduler or nobody."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobtool.worker.environment import Environment, detect
+from tests.commands import environment, run
+from tests.trees import make_items, statuses
+
+
+def detected_elsewhere(cwd: Path, **variables: str) -> dict[str, object]:
+    """What a fresh process with these variables finds, and whether it has imported mpi4py."""
+    code = (
+        "import json, os, sys\n"
+        "from jobtool.worker.environment import detect\n"
+        "found = detect(os.environ)\n"
+        "print(json.dumps([found.rank, found.size, found.array_index, 'mpi4py' in sys.modules]))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(variables), cwd=cwd
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(("rank", "size", "array_index", "mpi"), json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank", "size", "array_index"),
+    [
+        ({}, 0, 1, 0),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}, 3, 8, 0),
+        ({"SLURM_NTASKS": "8"}, 0, 1, 0),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_ARRAY_TASK_ID": "17"}, 0, 1, 17),
+        ({"PBS_ARRAY_INDEX": "5"}, 0, 1, 5),
+        ({"LSB_JOBINDEX": "6"}, 0, 1, 6),
+        ({"SGE_TASK_ID": "undefined"}, 0, 1, 0),
+    ],
+    ids=str,
+)
+def test_without_mpi_the_schedulers_variables_count_and_mpi_is_not_imported(
+    tmp_path: Path, variables: dict[str, str], rank: int, size: int, array_index: int
+) -> None:
+    found = detected_elsewhere(tmp_path, **variables)
+    assert found == {"rank": rank, "size": size, "array_index": array_index, "mpi": False}
+
+
+@pytest.mark.parametrize("prefix", ["OMPI_COMM_WORLD_", "PMI_", "MV2_COMM_WORLD_"])
+def test_under_mpirun_without_mpi4py_the_launchers_variables_count(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)  # importing it raises ImportError
+    found = detect({f"{prefix}SIZE": "4", f"{prefix}RANK": "2"})
+    assert (found.rank, found.size, found.communicator) == (2, 4, None)
+
+
+def test_a_worker_is_named_by_host_and_process() -> None:
+    assert Environment(host="node017", pid=4711).worker == "node017:4711"
+
+
+def test_ranks_start_at_places_of_their_own() -> None:
+    starts = [Environment(rank=rank, size=4).start_of(100) for rank in range(4)]
+    assert starts == [0, 25, 50, 75]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+@pytest.mark.parametrize("rank", [0, 3, 99])
+def test_every_start_is_a_place_in_the_list(count: int, rank: int) -> None:
+    for place in (
+        Environment(rank=rank, size=100, array_index=1000),
+        Environment(host=f"node{rank}", pid=rank),
+    ):
+        assert 0 <= place.start_of(count) < max(count, 1)
+
+
+def test_a_task_of_srun_that_is_not_the_first_tells_its_own_exit_code(tmp_path: Path) -> None:
+    items = make_items(tmp_path / "in", 2)
+    (items / "item000" / "link").symlink_to("nowhere")
+    paths = ("-i", items, "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
+    run("generate-joblist", *paths)
+    task = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
+    assert run("transfer-worker", "-i", tmp_path / "list", env=task).exit_code == 1
+    assert statuses(tmp_path / "list") == {"item000": "error", "item001": "success"}

