@@ -78,7 +78,7 @@ class LocalStore:
     listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
     leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
     With ``read_back`` what was written is read from its medium to be proven, else from memory if it
-    is still there.
+    is still there. With ``create_only`` a file that exists is never replaced (``FileError``).
     """
 
     capabilities = Capabilities(
@@ -96,8 +96,10 @@ class LocalStore:
         owner: str = "",
         links: LinkPolicy = "follow",
         read_back: bool = False,
+        create_only: bool = False,
     ) -> None:
         self._read_back = read_back
+        self._create_only = create_only
         self._temporary_prefix = f"{TEMPORARY_PREFIX}{owner_tag(owner)}-"
         self._links = links
         self.url = os.path.abspath(root)
@@ -250,7 +252,7 @@ class LocalStore:
                 _set_attributes(descriptor, attributes)
             finally:
                 os.close(descriptor)
-            os.rename(temporary, target)
+            self._publish(temporary, target)
         return Proof(md5=digest.hexdigest(), verified_by="read-back")
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
@@ -280,8 +282,19 @@ class LocalStore:
             found = _digest(upload.token, from_medium=self._read_back)
             require_same(target, sent=attributes.md5, found=found)
             _set_attributes(upload.token, attributes)
-            os.rename(upload.token, target)
+            self._publish(upload.token, target)
         return Proof(md5=found, verified_by="read-back")
+
+    def _publish(self, temporary: str, target: str) -> None:
+        if not self._create_only:
+            os.rename(temporary, target)
+            return
+        try:
+            os.link(temporary, target)  # unlike a rename it never replaces
+        except FileExistsError:
+            raise FileError(f"{quote(target)} exists already, and is not to be replaced") from None
+        finally:
+            os.unlink(temporary)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that the temporary file holds, by reading them again."""

@@ -193,7 +193,11 @@ class S3Access:
 
 
 class S3Store:
-    """A bucket, or a prefix of one; with ``read_back`` ETags are no proof."""
+    """A bucket, or a prefix of one; with ``read_back`` ETags are no proof.
+
+    With ``create_only`` an object that exists is never replaced (``FileError``), where the server
+    knows conditional writes.
+    """
 
     capabilities = Capabilities(
         part_digests=True,
@@ -204,9 +208,16 @@ class S3Store:
     )
 
     def __init__(
-        self, access: S3Access, bucket: str, prefix: str = "", *, read_back: bool = False
+        self,
+        access: S3Access,
+        bucket: str,
+        prefix: str = "",
+        *,
+        read_back: bool = False,
+        create_only: bool = False,
     ) -> None:
         self._read_back = read_back
+        self._create_only = create_only
         self._access = access
         self._client = access.client
         self._bucket = bucket
@@ -377,6 +388,7 @@ class S3Store:
                     Body=bytes(data),
                     Metadata=metadata,
                     ContentMD5=metadata["md5chksum"],
+                    **self._condition,
                 ),
             )
             etag = _etag(answer.get("ETag"))
@@ -389,6 +401,7 @@ class S3Store:
                     data,
                     attributes=metadata,
                     use_multipart=False,
+                    mode="create" if self._create_only else "overwrite",
                 ),
             )
             etag = _etag(result["e_tag"])
@@ -436,7 +449,7 @@ class S3Store:
             answer = self._call(
                 upload.path,
                 lambda: self._client.complete_multipart_upload(
-                    **self._where(upload), MultipartUpload={"Parts": named}
+                    **self._where(upload), MultipartUpload={"Parts": named}, **self._condition
                 ),
             )
         except NotFoundError:
@@ -496,6 +509,10 @@ class S3Store:
     def make_special(self, special: Special) -> None:
         """Refuse: there is nothing but objects here."""
         raise FileError(f"{quote(self.url_of(special.path))}: S3 has no {special.what}")
+
+    @property
+    def _condition(self) -> dict[str, str]:
+        return {"IfNoneMatch": "*"} if self._create_only else {}
 
     def _where(self, upload: Upload) -> dict[str, str]:
         return {
@@ -571,6 +588,8 @@ class S3Store:
             return CredentialsError(f"{endpoint} refuses {shown}: {code or status} ({hint})")
         if code in ("NoSuchKey", "NoSuchUpload", "404") or status == "404":
             return NotFoundError(f"expected something at {shown}; found nothing ({code or 404})")
+        if code == "PreconditionFailed" or isinstance(error, obstore.exceptions.AlreadyExistsError):
+            return FileError(f"{shown} exists already, and is not to be replaced")
         if code == "BadDigest":
             return DigestMismatchError(
                 f"{shown}: the server received other bytes than were sent (BadDigest)"

@@ -66,6 +66,7 @@ class Worker:
             connections=2 * options.threads,
             links=options.policies.links,
             read_back=options.policies.verify == "read-back",
+            create_only=options.policies.if_exists == "error",
         )
         self._invalid: dict[str, str] = {}
         self._others: set[str] = set()  # jobs that others held when we last tried them
