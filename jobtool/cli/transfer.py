@@ -106,6 +106,8 @@ def cli(
             verify=verify,
         ),
     )
+    if dry_run and environment.rank:
+        return 0  # rank 0 tells it for all
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
     is_alone = environment.size == 1  # mpirun gives its ranks a terminal, all the same one

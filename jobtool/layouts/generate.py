@@ -7,8 +7,7 @@ and only what is new is added.
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -16,30 +15,26 @@ from hashlib import sha256
 from msgspec import structs
 
 from jobtool import __version__
-from jobtool.errors import JobFileError, JoblistError, LayoutError, SourceError, UsageError
+from jobtool.errors import JobFileError, JoblistError, LayoutError, UsageError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.layouts.auto import pick_layout
+from jobtool.layouts.drafts import Draft, Drafter, with_absolute_folders
 from jobtool.layouts.events import (
     Creating,
-    FieldCounted,
     Generated,
     Incomplete,
     JobBroken,
     JobPlanned,
     LayoutChosen,
-    Unreadable,
 )
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
 from jobtool.layouts.manifest import Manifest
-from jobtool.layouts.pattern import Match, Pattern
-from jobtool.layouts.template import Template, safe
 from jobtool.names import filename_of, quote
 from jobtool.stores.registry import StoreRegistry, split_url
-from jobtool.stores.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +51,6 @@ class Request:
     values: Mapping[str, str] = field(default_factory=dict)
     s3: Mapping[str, object] = field(default_factory=dict)
     dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A job about to be written, and why it can't be transferred as it is, if so."""
-
-    job: Job
-    problem: str | None = None
 
 
 def generate(request: Request, emit: Emit = ignore) -> Generated:
@@ -90,7 +77,9 @@ class _Generation:
         self._layout_name, self._layout = self._choose_layout(before)
         if self._layout is not None:
             values = {**self._layout.values, **self._values}
-            self._values = _with_absolute_folders(self._layout, values)
+            if self._destination is None:
+                values = with_absolute_folders(self._layout, values)
+            self._values = values
         self._settings = Settings(
             jobtool=__version__,
             source=request.source,
@@ -101,11 +90,16 @@ class _Generation:
             transfer=before.transfer,
         )
         _require_same(before, self._settings, request)
-        self._incomplete: dict[str, list[str]] = {}
-        self._unreadable = 0
 
     def run(self) -> Generated:
-        drafts = self._manifest_drafts() if self._layout is None else self._layout_drafts()
+        incomplete: Mapping[str, Sequence[str]] = {}
+        unreadable = 0
+        if self._layout is None:
+            drafts = self._manifest_drafts()
+        else:
+            drafter = self._drafter(self._layout)
+            drafts = drafter.drafts()
+            incomplete, unreadable = drafter.incomplete, drafter.unreadable
         created = existing = invalid = 0
         joblist: JobList | None = None
         taken = _taken_stems(self._request.joblist_path)
@@ -128,17 +122,17 @@ class _Generation:
             joblist = self._create()
         if joblist is not None:
             joblist.flush()
-        for missing, paths in self._incomplete.items():
+        for missing, paths in incomplete.items():
             self._emit(Incomplete(missing=missing, paths=tuple(paths)))
-        incomplete = sum(map(len, self._incomplete.values()))
-        if not (created or existing or incomplete):
+        count_incomplete = sum(map(len, incomplete.values()))
+        if not (created or existing or count_incomplete):
             raise LayoutError(self._nothing_found())
         generated = Generated(
             created=created,
             existing=existing,
             invalid=invalid,
-            incomplete=incomplete,
-            unreadable=self._unreadable,
+            incomplete=count_incomplete,
+            unreadable=unreadable,
             dry_run=self._request.dry_run,
         )
         self._emit(generated)
@@ -156,67 +150,17 @@ class _Generation:
         assert wanted is not None
         return (MANIFEST, None) if wanted == MANIFEST else load_layout(wanted)
 
-    def _layout_drafts(self) -> Iterable[_Draft]:
-        assert self._layout is not None
-        layout, request = self._layout, self._request
-        self._require_folder()
-        self._require_values(layout)
-        store = self._stores.open(request.source, "source")
-        pattern = Pattern(layout.pattern)
-        found = pattern.find(store, files=layout.files_match, on_unreadable=self._skip_unreadable)
-        matches = [match for match in found if not self._is_ours(store.url_of(match.path))]
-        complete = [match for match in matches if self._is_complete(match, store)]
-        self._tell_counts(pattern, complete)
-        _require_distinct(layout, pattern, complete)
-        # All of them before the first is written: a collision must leave no half of a joblist.
-        return list(self._drafts_of(layout, store, complete))
-
-    def _drafts_of(
-        self, layout: Layout, store: Store, matches: Iterable[Match]
-    ) -> Iterator[_Draft]:
-        destinations: dict[str, str] = {}
-        for match in matches:
-            draft = self._draft(layout, store, match)
-            job = draft.job
-            if job.destination is not None and not job.files:
-                other = destinations.setdefault(job.destination, job.source or "")
-                if other != job.source:
-                    raise LayoutError(
-                        f"{quote(other)} and {quote(job.source or '')} would both be copied to "
-                        f"{quote(job.destination)}. Use a layout whose destination tells them "
-                        "apart, or generate a joblist for each."
-                    )
-            yield draft
-
-    def _draft(self, layout: Layout, store: Store, match: Match) -> _Draft:
-        values = {**self._values, **match.fields}
-        if self._destination is not None:
-            values["destination"] = self._destination.rstrip("/")
-        job = Job(
-            name=Template(layout.name).fill(values),
-            source=store.url_of(match.path),
-            fields=match.fields,
+    def _drafter(self, layout: Layout) -> Drafter:
+        return Drafter(
+            layout,
+            self._stores.open(self._request.source, "source"),
+            values=self._values,
+            destination=self._destination,
+            joblist_path=self._request.joblist_path,
+            emit=self._emit,
         )
-        if layout.destination is not None:
-            filled = Template(layout.destination).fill(values)
-            return _Draft(replace(job, destination=_absolute(filled)))
-        values["uuid"] = str(uuid.uuid4())
-        present = {child.name for child in store.children(match.path)}
-        pairs = [
-            FilePair(
-                source=name, destination=_absolute(Template(text).fill(values), self._destination)
-            )
-            for name, text in layout.files.items()
-            if name in present or name not in layout.optional
-        ]
-        job = replace(job, files=tuple(pairs), destination=self._destination)
-        for pair in pairs:
-            if pair.source not in present:
-                where = quote(store.url_of(match.path))
-                return _Draft(job, f"expected {quote(pair.source)} in {where}; found none")
-        return _Draft(job)
 
-    def _manifest_drafts(self) -> Iterable[_Draft]:
+    def _manifest_drafts(self) -> Iterable[Draft]:
         if not os.path.isfile(self._request.source):
             raise UsageError(
                 f"expected a CSV or Parquet file at {quote(self._request.source)}, for the layout "
@@ -230,11 +174,11 @@ class _Generation:
 
         for _ in jobs():  # the first reading finds a row that is wrong before a job is written
             pass
-        return map(_Draft, jobs())
+        return map(Draft, jobs())
 
     def _named(
-        self, draft: _Draft, joblist: JobList, taken: Mapping[str, str | None]
-    ) -> _Draft | None:
+        self, draft: Draft, joblist: JobList, taken: Mapping[str, str | None]
+    ) -> Draft | None:
         """Return the draft under a free name, or None if its job file exists."""
         job = draft.job
         if self._layout is None:
@@ -258,7 +202,7 @@ class _Generation:
             return JobList(os.path.realpath(self._request.joblist_path), existing)
         return JobList.create(self._request.joblist_path, self._settings)
 
-    def _write(self, draft: _Draft, joblist: JobList | None) -> None:
+    def _write(self, draft: Draft, joblist: JobList | None) -> None:
         job, log = draft.job, b""
         if draft.problem is not None:
             self._emit(JobBroken(job=job.name, reason=draft.problem))
@@ -271,66 +215,6 @@ class _Generation:
             self._emit(JobPlanned(job=job.name, source=job.origin, destination=job.target))
         if joblist is not None:
             joblist.add(job, log)
-
-    def _is_complete(self, match: Match, store: Store) -> bool:
-        assert self._layout is not None
-        for text in self._layout.require:
-            name = Template(text).fill({**self._values, **match.fields})
-            if store.kind(f"{match.path}/{name}") == "missing":
-                self._incomplete.setdefault(text, []).append(store.url_of(match.path))
-                return False
-        return True
-
-    def _is_ours(self, url: str) -> bool:
-        joblist = os.path.realpath(self._request.joblist_path)
-        return joblist == url or joblist.startswith(url + "/")
-
-    def _skip_unreadable(self, error: SourceError) -> None:
-        self._unreadable += 1
-        self._emit(Unreadable(reason=str(error)))
-
-    def _require_folder(self) -> None:
-        source = self._request.source
-        kind = self._stores.open(source, "source").kind("")
-        if kind != "folder":
-            raise UsageError(
-                f"expected a folder at {quote(source)}; found "
-                f"{'a file' if kind == 'file' else 'nothing'}. Correct --input-path."
-            )
-
-    def _require_values(self, layout: Layout) -> None:
-        fields = set(Pattern(layout.pattern).fields)
-        known = {**dict.fromkeys(fields, "x"), **self._values, "uuid": "x"}
-        if self._destination is not None:
-            known["destination"] = self._destination
-        for template in layout.templates():
-            template.fill(known)
-        destination = self._destination
-        if destination is None or "://" in destination or "://" in self._request.source:
-            return
-        if (destination + "/").startswith(self._request.source.rstrip("/") + "/"):
-            raise UsageError(
-                f"the destination {quote(destination)} lies inside the input path "
-                f"{quote(self._request.source)}: a copy would copy itself. Choose another."
-            )
-
-    def _tell_counts(self, pattern: Pattern, matches: Iterable[Match]) -> None:
-        tree: dict[str, dict[str, object]] = {}
-        for match in matches:
-            level: dict[str, object] = tree  # type: ignore[assignment]
-            for name in pattern.fields:
-                level = level.setdefault(match.fields[name], {})  # type: ignore[assignment]
-        self._tell_level(pattern.fields, {}, tree)
-
-    def _tell_level(
-        self, fields: tuple[str, ...], within: Mapping[str, str], level: Mapping[str, object]
-    ) -> None:
-        if not fields or not level:
-            return
-        name, *rest = fields
-        self._emit(FieldCounted(field=name, within=within, values=tuple(level), is_last=not rest))
-        for value, below in level.items():
-            self._tell_level(tuple(rest), {**within, name: value}, below)  # type: ignore[arg-type]
 
     def _nothing_found(self) -> str:
         if self._layout is None:
@@ -374,35 +258,6 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
             )
 
 
-def _require_distinct(layout: Layout, pattern: Pattern, matches: Iterable[Match]) -> None:
-    """Refuse two values of a field that ``{field:safe}`` would make one."""
-    fields = {name for template in layout.templates() for name in template.safe_fields}
-    raw: dict[tuple[str, str], str] = {}
-    for match in matches:
-        for name in sorted(fields & set(pattern.fields)):
-            value = match.fields[name]
-            other = raw.setdefault((name, safe(value)), value)
-            if other != value:
-                raise LayoutError(
-                    f"{name} {quote(other)} and {name} {quote(value)} would both become "
-                    f"{safe(value)!r} at the destination. Generate a joblist for each."
-                )
-
-
-def _with_absolute_folders(layout: Layout, values: Mapping[str, str]) -> dict[str, str]:
-    """Make the values that destinations begin with independent of the current folder."""
-    starts = {template.leading_field for template in layout.templates()}
-    return {
-        key: _absolute(value) if key in starts and value else value for key, value in values.items()
-    }
-
-
-def _absolute(path: str, root: str | None = None) -> str:
-    if "://" in path or path.startswith("/") or root is not None:
-        return path
-    return os.path.abspath(path)
-
-
 def _taken_stems(path: str) -> dict[str, str | None]:
     if not os.path.isdir(path):
         return {}
@@ -422,6 +277,11 @@ def _destinations_in(joblist: JobList) -> Iterator[str]:
     for stem in joblist.stems():
         try:
             job, _ = joblist.load(stem)
-        except (JobFileError, FileNotFoundError):
+        except FileNotFoundError:
             continue
+        except JobFileError as error:
+            raise LayoutError(
+                f"job file {quote(stem)}.txt is invalid, so which rows it has can't be told: "
+                f"{error}. Mend or remove it first."
+            ) from None
         yield from (pair.destination for pair in job.files)

@@ -1,0 +1,209 @@
+"""Drafts: what a layout finds in a source tree, as jobs that aren't written yet."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from jobtool.errors import LayoutError, SourceError, UsageError
+from jobtool.events import Emit
+from jobtool.jobs.job import FilePair, Job
+from jobtool.layouts.events import FieldCounted, Unreadable
+from jobtool.layouts.layout import Layout
+from jobtool.layouts.pattern import Match, Pattern
+from jobtool.layouts.template import Template, safe
+from jobtool.names import quote
+from jobtool.stores.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job about to be written, and why it can't be transferred as it is, if so."""
+
+    job: Job
+    problem: str | None = None
+
+
+class Drafter:
+    """Applies a layout to a source.
+
+    ``values`` fill its templates, ``destination`` is the joblist's; ``joblist_path`` is left out
+    where it lies in the source. After ``drafts``, ``incomplete`` names the folders that lack what
+    the layout requires, by what that is, and ``unreadable`` counts those that can't be looked into.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        source: Store,
+        *,
+        values: Mapping[str, str],
+        destination: str | None,
+        joblist_path: str,
+        emit: Emit,
+    ) -> None:
+        self.incomplete: dict[str, list[str]] = {}
+        self.unreadable = 0
+        self._layout = layout
+        self._pattern = Pattern(layout.pattern)
+        self._source = source
+        self._values = dict(values)
+        self._destination = destination
+        if destination is not None:
+            self._values["destination"] = destination.rstrip("/")
+        self._joblist_path = os.path.realpath(joblist_path)
+        self._emit = emit
+
+    def drafts(self) -> list[Draft]:
+        """Return a draft for each job, in the order of their folders.
+
+        All of them before the first is written: a collision must leave no half of a joblist.
+        Raises ``UsageError``, ``LayoutError``, ``SourceError``, ``WorldError``.
+        """
+        self._require_folder()
+        self._require_values()
+        found = self._pattern.find(
+            self._source, files=self._layout.files_match, on_unreadable=self._skip_unreadable
+        )
+        theirs = [match for match in found if not self._is_ours(match)]
+        matches = [match for match in theirs if self._is_complete(match)]
+        self._tell_counts(matches)
+        self._require_distinct(matches)
+        drafts = [self._draft(match) for match in matches]
+        self._require_apart(draft.job for draft in drafts)
+        return drafts
+
+    def _draft(self, match: Match) -> Draft:
+        values = {**self._values, **match.fields}
+        job = Job(
+            name=Template(self._layout.name).fill(values),
+            source=self._source.url_of(match.path),
+            fields=match.fields,
+        )
+        if self._layout.destination is not None:
+            filled = Template(self._layout.destination).fill(values)
+            return Draft(replace(job, destination=_absolute(filled)))
+        values["uuid"] = str(uuid.uuid4())
+        present = {child.name for child in self._source.children(match.path)}
+        pairs = [
+            FilePair(
+                source=name, destination=_absolute(Template(text).fill(values), self._destination)
+            )
+            for name, text in self._layout.files.items()
+            if name in present or name not in self._layout.optional
+        ]
+        job = replace(job, files=tuple(pairs), destination=self._destination)
+        for pair in pairs:
+            if pair.source not in present:
+                where = quote(job.origin)
+                return Draft(job, f"expected {quote(pair.source)} in {where}; found none")
+        return Draft(job)
+
+    def _is_complete(self, match: Match) -> bool:
+        for text in self._layout.require:
+            name = Template(text).fill({**self._values, **match.fields})
+            if self._source.kind(f"{match.path}/{name}") == "missing":
+                self.incomplete.setdefault(text, []).append(self._source.url_of(match.path))
+                return False
+        return True
+
+    def _is_ours(self, match: Match) -> bool:
+        url = self._source.url_of(match.path)
+        return self._joblist_path == url or self._joblist_path.startswith(url + "/")
+
+    def _skip_unreadable(self, error: SourceError) -> None:
+        self.unreadable += 1
+        self._emit(Unreadable(reason=str(error)))
+
+    def _require_folder(self) -> None:
+        kind = self._source.kind("")
+        if kind != "folder":
+            raise UsageError(
+                f"expected a folder at {quote(self._source.url)}; found "
+                f"{'a file' if kind == 'file' else 'nothing'}. Correct --input-path."
+            )
+
+    def _require_values(self) -> None:
+        known = {**dict.fromkeys(self._pattern.fields, "x"), **self._values, "uuid": "x"}
+        for template in self._layout.templates():
+            template.fill(known)
+
+    def _require_distinct(self, matches: Iterable[Match]) -> None:
+        """Refuse two values of a field that ``{field:safe}`` would make one."""
+        fields = {name for template in self._layout.templates() for name in template.safe_fields}
+        raw: dict[tuple[str, str], str] = {}
+        for match in matches:
+            for name in sorted(fields & set(self._pattern.fields)):
+                value = match.fields[name]
+                other = raw.setdefault((name, safe(value)), value)
+                if other != value:
+                    raise LayoutError(
+                        f"{name} {quote(other)} and {name} {quote(value)} would both become "
+                        f"{safe(value)!r} at the destination. Generate a joblist for each."
+                    )
+
+    def _require_apart(self, jobs: Iterable[Job]) -> None:
+        """Refuse two trees for one destination, and a destination inside the source."""
+        inside = self._source.url.rstrip("/") + "/"
+        sources: dict[str, str] = {}
+        for job in jobs:
+            for target in _targets(job):
+                if (target + "/").startswith(inside):
+                    raise UsageError(
+                        f"the destination {quote(target)} lies inside the input path "
+                        f"{quote(self._source.url)}: a copy would copy itself. Choose another."
+                    )
+            if job.destination is None or job.files:
+                continue
+            other = sources.setdefault(job.destination, job.origin)
+            if other != job.origin:
+                raise LayoutError(
+                    f"{quote(other)} and {quote(job.origin)} would both be copied to "
+                    f"{quote(job.destination)}. Use a layout whose destination tells them apart, "
+                    "or generate a joblist for each."
+                )
+
+    def _tell_counts(self, matches: Iterable[Match]) -> None:
+        tree: _Level = {}
+        for match in matches:
+            level = tree
+            for name in self._pattern.fields:
+                level = level.setdefault(match.fields[name], {})
+        self._tell_level(self._pattern.fields, {}, tree)
+
+    def _tell_level(
+        self, fields: tuple[str, ...], within: Mapping[str, str], level: _Level
+    ) -> None:
+        if not fields or not level:
+            return
+        name, *rest = fields
+        self._emit(FieldCounted(field=name, within=within, values=tuple(level), is_last=not rest))
+        for value, below in level.items():
+            self._tell_level(tuple(rest), {**within, name: value}, below)
+
+
+_Level: TypeAlias = "dict[str, _Level]"
+
+
+def _targets(job: Job) -> Iterator[str]:
+    for pair in job.files:
+        yield pair.destination
+    if not job.files and job.destination is not None:
+        yield job.destination
+
+
+def with_absolute_folders(layout: Layout, values: Mapping[str, str]) -> dict[str, str]:
+    """Make the values that destinations begin with independent of the current folder."""
+    starts = {template.leading_field for template in layout.templates()}
+    return {
+        key: _absolute(value) if key in starts and value else value for key, value in values.items()
+    }
+
+
+def _absolute(path: str, root: str | None = None) -> str:
+    if "://" in path or path.startswith("/") or root is not None:
+        return path
+    return os.path.abspath(path)
