@@ -29,7 +29,9 @@ names = raw_bytes.map(os.fsdecode) | st.lists(
 some_name = names.filter(bool)
 
 _keys = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
-_known = {"source", "destination", "attempts", "file", "name"}
+_known = {
+    *("source", "destination", "attempts", "failures", "requires_intervention", "file", "name")
+}
 _plain_values = st.text("abc XYZ/:>\"'#=-é", max_size=15).map(str.strip)
 
 jobs = st.builds(
@@ -43,6 +45,8 @@ jobs = st.builds(
     ),
     fields=st.dictionaries(_keys, names, max_size=4),
     attempts=st.integers(0, 10**6),
+    failures=st.integers(0, 10**6),
+    requires_intervention=st.booleans(),
     extra=st.lists(
         st.tuples(
             _keys.filter(lambda key: key not in _known and not key.startswith("field.")),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import Receipt, read_table
 
 OBJECTS = "aggregated/broad/cellpainting-gallery/cpg0016-jump/{}/workspace/segmentation/{}/objects"
@@ -102,5 +101,5 @@ def events(jobfile: Path, word: str) -> list[str]:
 
 def receipts(joblist: Path) -> list[Receipt]:
     """The receipts of all finished jobs."""
-    tables = sorted(Path(JobList.open(str(joblist)).receipts_path).glob("*.parquet"))
+    tables = sorted((joblist / "receipts").glob("*.parquet"))
     return [receipt for table in tables for receipt in read_table(str(table))]

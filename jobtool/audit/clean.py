@@ -14,6 +14,7 @@ from jobtool.jobs.claim import Claim
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import Receipt, UploadRecord
+from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Special, Upload
@@ -46,7 +47,7 @@ def clean(
     """
     for stem in joblist.stems():
         try:
-            job, _ = joblist.load(stem)
+            job = with_destination(joblist.load(stem)[0], joblist.settings)
         except (JobFileError, FileNotFoundError):
             continue
         claim = Claim.take(joblist, stem)
@@ -72,6 +73,8 @@ def _uploads(
     for token, url in begun.items():
         folder, name = parent_of(url)
         store = stores.open(folder, "destination", owner=owner_of(joblist, stem))
+        if store.capabilities.leaves_temporaries:
+            continue  # found by its name
         upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
         try:
             store.held_parts(upload, ())
@@ -86,17 +89,34 @@ def _uploads(
 def _temporaries(
     joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
 ) -> Iterator[Leftover]:
-    if job.destination is not None and not job.files:
-        roots = {job.destination}
-    else:
-        roots = {parent_of(pair.destination)[0] for pair in job.files if "/" in pair.destination}
-    for root in sorted(roots):
-        store = stores.open(root, "destination", owner=owner_of(joblist, stem))
-        if not store.capabilities.leaves_temporaries or store.kind("") != "folder":
-            continue
+    owner = owner_of(joblist, stem)
+    for folder, name in _targets(job).items():
+        store = stores.open(folder, "destination", owner=owner)
+        for upload in store.leftovers(name, 0) if store.capabilities.leaves_temporaries else ():
+            if remove:
+                store.abort(upload)
+            yield _temporary(job, upload.token, remove=remove)
+    if job.files or job.destination is None:
+        return
+    store = stores.open(job.destination, "destination", owner=owner)
+    if store.capabilities.leaves_temporaries and store.kind("") == "folder":
         for entry in store.list():
             if not isinstance(entry, Special) and store.is_leftover(entry.path):
                 if remove:
                     store.delete(entry.path)
-                path = store.url_of(entry.path)
-                yield Leftover(job=job.name, what="a temporary file", path=path, removed=remove)
+                yield _temporary(job, store.url_of(entry.path), remove=remove)
+
+
+def _targets(job: Job) -> dict[str, str]:
+    """Return each folder that gets single files of the job, with the name of one of them."""
+    if not job.files:
+        return {} if job.destination is None else dict([parent_of(job.destination)])
+    root = "" if job.destination is None else job.destination.rstrip("/") + "/"
+    paths = (pair.destination for pair in job.files)
+    return dict(
+        parent_of(path if path.startswith("/") or "://" in path else root + path) for path in paths
+    )
+
+
+def _temporary(job: Job, path: str, *, remove: bool) -> Leftover:
+    return Leftover(job=job.name, what="a temporary file", path=path, removed=remove)

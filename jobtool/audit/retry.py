@@ -73,16 +73,21 @@ def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | Lef
         except (JobFileError, FileNotFoundError):
             continue
         if selection.takes(job, log):
-            yield put_back(joblist, stem, event="retry")
+            yield put_back(joblist, stem, job.name, event="retry")
 
 
 def put_back(
-    joblist: JobList, stem: str, *, event: str, then: Callable[[], None] | None = None
+    joblist: JobList,
+    stem: str,
+    name: str,
+    *,
+    event: str,
+    then: Callable[[], None] | None = None,
 ) -> PutBack | LeftAlone:
     """Put one job back to ``todo`` under its claim; ``then`` is called while it is held."""
     claim = Claim.take(joblist, stem)
     if claim is None:
-        return LeftAlone(job=stem, reason="a worker is on it")
+        return LeftAlone(job=name, reason="a worker is on it")
     with claim:
         job, _ = joblist.load(stem)
         held = HeldJob(joblist, stem, job, lambda: datetime.now(UTC))

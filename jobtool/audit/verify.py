@@ -23,7 +23,7 @@ from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import Receipt, read_table, write_table
 from jobtool.names import quote
-from jobtool.report.merged import receipts_of
+from jobtool.report.merged import digest_of, last_of_each, receipts_of
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Special, Store
 
@@ -143,7 +143,7 @@ class Audit:
                 continue
             off = self._job(job, partial(receipts_of, joblist, stem))
             if repair and off:
-                self._emit(_repair(joblist, stem, off))
+                self._emit(_repair(joblist, stem, job.name, off))
         if left:
             raise UsageError(f"there is no job {quote(min(left))} in {quote(joblist.path)}")
         return self._end()
@@ -162,11 +162,10 @@ class Audit:
 
     def _job(self, job: Job, receipts: Callable[[], Iterator[Receipt]]) -> set[str]:
         root = job.destination if not job.files else None
-        if root is not None:
-            store = self._stores.open(root, "destination")
-            if store.kind("") != "file":
-                return self._tree(job, store, receipts)
-        return self._files(job.name, _by_folder(receipts()))
+        first = next(receipts(), None)
+        if root is not None and (first is None or first.dst_path != root):
+            return self._tree(job, self._stores.open(root, "destination"), receipts)
+        return self._files(job.name, _by_folder(last_of_each(receipts)))
 
     def _tree(self, job: Job, store: Store, receipts: Callable[[], Iterator[Receipt]]) -> set[str]:
         """Compare a whole tree by one listing; also tells what is extra."""
@@ -174,7 +173,7 @@ class Audit:
         numbers: dict[bytes, int] = {}
         sizes, etags = array("q"), array("Q")
         for receipt in receipts():
-            number = numbers.setdefault(_digest(receipt.dst_path), len(sizes))
+            number = numbers.setdefault(digest_of(receipt.dst_path), len(sizes))
             if number == len(sizes):
                 sizes.append(receipt.size)
                 etags.append(_short(receipt.etag))
@@ -187,7 +186,7 @@ class Audit:
                 if isinstance(entry, Special):
                     continue
                 url = inside + entry.path
-                known = numbers.get(_digest(url))
+                known = numbers.get(digest_of(url))
                 if known is None:
                     self._tell(job.name, "extra", url)
                     continue
@@ -203,7 +202,7 @@ class Audit:
                     off.add(url)
                     self._tell(job.name, "changed", url, "another ETag")
         for receipt in receipts():
-            number = numbers[_digest(receipt.dst_path)]
+            number = numbers[digest_of(receipt.dst_path)]
             if not seen[number]:
                 seen[number] = 1
                 off.add(receipt.dst_path)
@@ -211,7 +210,7 @@ class Audit:
         self._tally.files += len(sizes)
         self._tally.bytes += sum(sizes)
         if self._deep:
-            rest = (receipt for receipt in _last(receipts) if receipt.dst_path not in off)
+            rest = (receipt for receipt in last_of_each(receipts) if receipt.dst_path not in off)
             off |= self._read(job.name, ((store, r.dst_path[len(inside) :], r) for r in rest))
         return off
 
@@ -289,33 +288,19 @@ class Audit:
         self._emit(Finding(job=job, what=what, path=path, detail=detail))
 
 
-def _repair(joblist: JobList, stem: str, off: set[str]) -> Event:
+def _repair(joblist: JobList, stem: str, name: str, off: set[str]) -> Event:
     def drop_receipts() -> None:
         kept = (receipt for receipt in receipts_of(joblist, stem) if receipt.dst_path not in off)
         write_table(joblist.table_path_of(stem), kept)
         joblist.journal_of(stem).remove()  # its receipts are in the table now
 
-    return put_back(joblist, stem, event="repair", then=drop_receipts)
+    return put_back(joblist, stem, name, event="repair", then=drop_receipts)
 
 
 def _by_folder(receipts: Iterable[Receipt]) -> Iterator[tuple[str, str, Receipt]]:
     for receipt in receipts:
         folder, name = parent_of(receipt.dst_path)
         yield folder, name, receipt
-
-
-def _last(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
-    """Yield the last receipt of each file."""
-    last: dict[bytes, int] = {}
-    for index, receipt in enumerate(receipts()):
-        last[_digest(receipt.dst_path)] = index
-    for index, receipt in enumerate(receipts()):
-        if last[_digest(receipt.dst_path)] == index:
-            yield receipt
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def _may_be_same(etag: str | None, short: int) -> bool:

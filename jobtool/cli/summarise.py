@@ -65,7 +65,8 @@ def _print_jobs(jobs: tuple[JobLine, ...]) -> None:
         table.add_column(heading, no_wrap=heading in ("status", "files"), overflow="fold")
     for job in jobs:
         files = "" if job.files_total is None else f"{job.files_done}/{job.files_total}"
-        row = (quote(job.job), job.status or "invalid", files, job.note)
+        note = f"requires intervention: {job.note}" if job.requires_intervention else job.note
+        row = (quote(job.job), job.status or "invalid", files, note)
         table.add_row(*(Text(cell) for cell in row))
     console = RichConsole(highlight=False)
     if not console.is_terminal:

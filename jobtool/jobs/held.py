@@ -24,7 +24,12 @@ class HeldJob:
         self._now = now
 
     def begin(self, *, worker: str, rank: int) -> None:
-        """Make the job ``ongoing`` and count the attempt."""
+        """Make the job ``ongoing`` and count the attempt.
+
+        A job that required intervention and is worked on has had it: its failures are forgotten.
+        """
+        if self.job.requires_intervention:
+            self.job = replace(self.job, failures=0, requires_intervention=False)
         self.job = replace(self.job, attempts=self.job.attempts + 1)
         self.change(
             JobStatus.ONGOING, "claimed", worker=worker, rank=rank, attempt=self.job.attempts

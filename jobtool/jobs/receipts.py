@@ -184,7 +184,9 @@ def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
 
 def _write(path: str, receipts: Iterable[Receipt], open_writer: Callable[[BinaryIO], Any]) -> int:
     schema = _schema()
-    temporary = f"{path}.tmp"  # there is one writer, the holder of the job's claim
+    # There is one writer, the holder of the job's claim. Hidden, so that readers of the folder of
+    # tables pass over what a kill leaves.
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
     count = 0
     try:
         with open(temporary, "wb") as file:  # pyarrow itself can't open a name that is no UTF-8

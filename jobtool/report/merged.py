@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from hashlib import blake2b
 
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
@@ -24,6 +26,21 @@ def receipts_of(joblist: JobList, stem: str) -> Iterator[Receipt]:
             yield record
 
 
+def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
+    """Yield the last receipt of each file, the one in force; reads the receipts twice."""
+    last: dict[bytes, int] = {}
+    for index, receipt in enumerate(receipts()):
+        last[digest_of(receipt.dst_path)] = index
+    for index, receipt in enumerate(receipts()):
+        if last[digest_of(receipt.dst_path)] == index:
+            yield receipt
+
+
+def digest_of(path: str) -> bytes:
+    """Return what stands for a path where a million of them are remembered."""
+    return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
 def merge_receipts(joblist: JobList, output: str) -> int:
     """Write all receipts of a joblist to a ``.parquet`` or ``.csv`` file; return how many.
 
@@ -33,7 +50,11 @@ def merge_receipts(joblist: JobList, output: str) -> int:
     ending = os.path.splitext(output)[1]
     if ending not in writers:
         raise UsageError(f"expected an output that ends in .parquet or .csv; found {quote(output)}")
-    receipts = (receipt for stem in joblist.stems() for receipt in receipts_of(joblist, stem))
+    receipts = (
+        receipt
+        for stem in joblist.stems()
+        for receipt in last_of_each(partial(receipts_of, joblist, stem))
+    )
     try:
         return writers[ending](output, receipts)
     except OSError as error:

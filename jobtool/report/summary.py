@@ -27,6 +27,7 @@ class JobLine:
     bytes_total: int | None = None
     attempts: int = 0
     note: str = ""
+    requires_intervention: bool = False
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -39,6 +40,7 @@ class JobLine:
             "bytes_total": self.bytes_total,
             "attempts": self.attempts,
             "note": self.note,
+            "requires_intervention": self.requires_intervention,
         }
 
 
@@ -101,6 +103,7 @@ def _line(joblist: JobList, stem: str) -> JobLine | None:
         bytes_total=bytes_total,
         attempts=job.attempts,
         note=_note(job.status, last),
+        requires_intervention=job.requires_intervention,
     )
 
 

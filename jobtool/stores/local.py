@@ -267,6 +267,7 @@ class LocalStore:
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
         """Write one part at its offset in the temporary file."""
+        self._require_temporary(upload)
         with self._writing(self.url_of(upload.path)):
             descriptor = os.open(upload.token, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -277,6 +278,7 @@ class LocalStore:
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Read the temporary file back and rename it to its target."""
+        self._require_temporary(upload)
         target = self.url_of(upload.path)
         with self._writing(target, temporary=upload.token):
             found = _digest(upload.token, from_medium=self._read_back)
@@ -301,16 +303,17 @@ class LocalStore:
         self._require_temporary(upload)
         try:
             descriptor = os.open(upload.token, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return [part for part in parts if _range_md5(descriptor, part) == part.md5]
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _source_error(error, upload.token) from None
-        try:
-            return [part for part in parts if _range_md5(descriptor, part) == part.md5]
-        finally:
-            os.close(descriptor)
 
     def abort(self, upload: Upload) -> None:
-        """Remove the temporary file."""
-        self._require_temporary(upload)
+        """Remove the temporary file; a token that names none of ours is left alone."""
+        if not self._is_temporary_of(upload):
+            return
         with self._writing(upload.token), contextlib.suppress(FileNotFoundError):
             os.unlink(upload.token)
 
@@ -330,10 +333,13 @@ class LocalStore:
         match = _TEMPORARY_NAME.fullmatch(name)
         return match is not None and name.startswith(self._temporary_prefix)
 
-    def _require_temporary(self, upload: Upload) -> None:
+    def _is_temporary_of(self, upload: Upload) -> bool:
         # A journal is a file that somebody may have edited: only what can be ours is touched.
         folder, name = os.path.split(upload.token)
-        if folder != os.path.dirname(self.url_of(upload.path)) or not self._is_ours(name):
+        return folder == os.path.dirname(self.url_of(upload.path)) and self._is_ours(name)
+
+    def _require_temporary(self, upload: Upload) -> None:
+        if not self._is_temporary_of(upload):
             raise NotFoundError(f"{quote(upload.token)} is no unfinished upload of this job")
 
     def is_leftover(self, path: str) -> bool:
@@ -357,8 +363,12 @@ class LocalStore:
                 self._make_folder(full)
             elif special.what == "link" and special.target is not None:
                 self._make_folder(os.path.dirname(full))
-                if os.path.islink(full) and os.readlink(full) == special.target:
-                    return
+                if os.path.islink(full):
+                    if os.readlink(full) == special.target:
+                        return
+                    os.unlink(full)
+                elif os.path.lexists(full):
+                    raise FileError(f"can't make a link at {quote(full)}: something stands there")
                 os.symlink(special.target, full)
             else:
                 raise FileError(f"{quote(full)}: can't make a {special.what}")

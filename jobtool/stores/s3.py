@@ -119,7 +119,7 @@ class S3Access:
                 s3={"addressing_style": self.addressing_style},
                 max_pool_connections=connections,
                 connect_timeout=10,
-                read_timeout=60,
+                read_timeout=config.timeout_seconds,
                 retries={"mode": "standard", "total_max_attempts": 3},
                 **self._checksum_settings(scoped),
             )
@@ -163,7 +163,7 @@ class S3Access:
         options: dict[str, Any] = {
             "allow_http": endpoint.scheme == "http",
             "connect_timeout": timedelta(seconds=10),
-            "read_timeout": timedelta(seconds=60),
+            "read_timeout": timedelta(seconds=self._config.timeout_seconds),
             "timeout": timedelta(minutes=10),
         }
         if self._ca_bundle:
@@ -452,11 +452,11 @@ class S3Store:
                     **self._where(upload), MultipartUpload={"Parts": named}, **self._condition
                 ),
             )
-        except NotFoundError:
+        except NotFoundError as error:
             # An earlier completion may have succeeded without its answer reaching us.
             proof = self.prove(upload.path, attributes.md5, composite)
             if proof is None:
-                raise
+                raise StoreError(f"the upload was dropped at the server: {error}") from None
             return proof
         etag = _etag(answer.get("ETag"))
         if etag == composite and not self._read_back:
@@ -478,12 +478,16 @@ class S3Store:
         paginator = self._client.get_paginator("list_multipart_uploads")
         pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=key))
         found: list[Upload] = []
-        while (page := self._call(path, lambda: next(pages, None))) is not None:
-            for item in page.get("Uploads", ()):
-                begun_ns = _in_whole_seconds(item["Initiated"])
-                if item["Key"] == key and begun_ns >= since_ns - _CLOCK_SKEW_NS:
-                    attributes = Attributes(mtime_ns=begun_ns)
-                    found.append(Upload(path=path, token=item["UploadId"], attributes=attributes))
+        try:
+            while (page := self._call(path, lambda: next(pages, None))) is not None:
+                for item in page.get("Uploads", ()):
+                    begun_ns = _in_whole_seconds(item["Initiated"])
+                    if item["Key"] == key and begun_ns >= since_ns - _CLOCK_SKEW_NS:
+                        attributes = Attributes(mtime_ns=begun_ns)
+                        token = item["UploadId"]
+                        found.append(Upload(path=path, token=token, attributes=attributes))
+        except NotFoundError:  # what rclone's server says of a bucket without any upload
+            return []
         return found
 
     def is_leftover(self, path: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from jobtool.errors import UsageError
+
+DEFAULT_TIMEOUT_SECONDS = 60.0
 
 
 class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -15,7 +17,8 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     ``checksums`` says whether requests carry AWS's newer checksums, which many other servers
     refuse. By default AWS gets them and others don't; likewise other endpoints are addressed by
-    path (``http://host/bucket/key``) by default.
+    path (``http://host/bucket/key``) by default. ``timeout_seconds`` is how long a request waits
+    for bytes of its answer; when nothing comes it is tried again.
     """
 
     endpoint_url: str | None = None
@@ -23,6 +26,7 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     profile: str | None = None
     addressing_style: Literal["path", "virtual", "auto"] | None = None
     checksums: Literal["when_required", "when_supported"] | None = None
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = DEFAULT_TIMEOUT_SECONDS
 
 
 def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:

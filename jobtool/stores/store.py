@@ -183,7 +183,8 @@ class Store(Protocol):
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Put the parts together, prove the whole, publish it. ``attributes.md5`` is required.
 
-        Raises ``DigestMismatchError`` as ``put`` does.
+        ``parts`` are all of them, in the order of their numbers. Raises ``DigestMismatchError`` as
+        ``put`` does.
         """
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:

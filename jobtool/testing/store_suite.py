@@ -30,7 +30,7 @@ import random
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 import pytest
 
@@ -41,7 +41,18 @@ from jobtool.errors import (
     SourceChangedError,
     SourceError,
 )
-from jobtool.stores.store import Attributes, Child, Entry, Part, Proof, Store, Upload
+from jobtool.stores.store import (
+    Attributes,
+    Child,
+    Entry,
+    Part,
+    Proof,
+    Special,
+    SpecialKind,
+    Store,
+    Upload,
+    composite_md5,
+)
 
 MEBIBYTE = 1024 * 1024
 
@@ -116,16 +127,28 @@ class RawAccess(Protocol):
         """Return the path of every file there, temporary ones included."""
 
 
+class RawSpecials(RawAccess, Protocol):
+    """Raw access that can also make what has no bytes."""
+
+    def make_special(self, special: Special) -> None:
+        """Put it there, with its folders."""
+
+
 class StoreSuite:
     """What a store must do; subclass it and give the fixtures ``store`` and ``raw``.
 
     ``refused_names`` are those of ``ODD_NAMES`` that the store refuses with ``FileError``;
     ``unsupported_names`` those that a server under test can't hold although the store would send
-    them. Both say why.
+    them. Both say why. ``raw_specials`` are the kinds that ``raw`` can make (see ``RawSpecials``);
+    a store that lists links must keep them. ``keeps_mode`` says that permissions travel,
+    ``recognises_completed`` that a second ``complete`` of the same upload finds the first.
     """
 
     refused_names: ClassVar[Mapping[str, str]] = {}
     unsupported_names: ClassVar[Mapping[str, str]] = {}
+    raw_specials: ClassVar[frozenset[SpecialKind]] = frozenset()
+    keeps_mode: ClassVar[bool] = False
+    recognises_completed: ClassVar[bool] = False
 
     @pytest.fixture
     def store(self) -> Store:
@@ -136,6 +159,11 @@ class StoreSuite:
     def raw(self) -> RawAccess:
         """Return another way to the bytes of ``store``."""
         raise NotImplementedError("a subclass of StoreSuite gives the fixture 'raw'")
+
+    @pytest.fixture
+    def strangers_store(self) -> Store | None:
+        """Return another owner's store of the same place; None if the store knows no owners."""
+        return None
 
     # Listing
 
@@ -329,6 +357,7 @@ class StoreSuite:
             lambda: _put(store, path, b"data"),
             lambda: store.begin(path, Attributes(mtime_ns=0, md5=_md5(b"data"))),
             lambda: store.delete(path),
+            lambda: store.make_special(Special(path, "empty-folder")),
         ):
             with pytest.raises(FileError):
                 attempt()
@@ -343,6 +372,18 @@ class StoreSuite:
             content = store.read(store.head(path), 0, 4)
             assert abs(content.attributes.mtime_ns - mtime_ns) < 1000
             assert content.attributes.md5 in (None, _md5(b"data"))
+
+    @pytest.mark.parametrize("mode", [0o400, 0o640, 0o755])
+    def test_the_mode_is_kept(self, store: Store, mode: int) -> None:
+        """Whole and in parts, where the store keeps it at all."""
+        if not self.keeps_mode:
+            pytest.skip("this store keeps no mode")
+        attributes = Attributes(mtime_ns=_MTIME_NS, md5=_md5(b"data"), mode=mode)
+        store.put("whole", b"data", attributes)
+        upload, parts = _send(store, "parts", [b"data"])
+        store.complete(upload, parts, attributes)
+        for path in ("whole", "parts"):
+            assert store.read(store.head(path), 0, 4).attributes.mode == mode
 
     def test_a_modification_time_set_by_others_is_read(self, store: Store, raw: RawAccess) -> None:
         """What other programs wrote travels on."""
@@ -477,6 +518,196 @@ class StoreSuite:
             store.complete(upload, parts, Attributes(mtime_ns=_MTIME_NS, md5=_md5(data)))
             assert raw.read("file") == data
 
+    # Taking up what was begun
+
+    def test_held_parts_are_those_that_were_sent(self, store: Store) -> None:
+        """All of them, or those asked for; by the token alone."""
+        upload, parts = _send(store, "folder/file", _pieces(_PART_BYTES, _PART_BYTES, 123))
+        as_read = Upload(
+            path="folder/file", token=upload.token, attributes=Attributes(mtime_ns=_MTIME_NS)
+        )
+        assert list(store.held_parts(as_read, parts)) == parts
+        assert list(store.held_parts(as_read, parts[1:2])) == parts[1:2]
+        assert list(store.held_parts(as_read, ())) == []
+
+    def test_a_part_that_was_never_sent_is_not_held(self, store: Store) -> None:
+        """Whatever a record says."""
+        first, second = _pieces(_PART_BYTES, 123)
+        attributes = Attributes(mtime_ns=_MTIME_NS, md5=_md5(first + second))
+        upload = store.begin("file", attributes)
+        sent = store.put_part(upload, 2, _PART_BYTES, second, _md5(second))
+        etag = sent.etag and _md5(first)
+        never = Part(number=1, offset=0, size=len(first), md5=_md5(first), etag=etag)
+        assert list(store.held_parts(upload, [never, sent])) == [sent]
+
+    def test_a_part_sent_again_with_other_bytes_is_not_held_as_before(self, store: Store) -> None:
+        """But as it was sent last."""
+        pieces = _pieces(_PART_BYTES, 456)
+        upload, (first, last) = _send(store, "file", pieces)
+        other = pieces[0][::-1]
+        again = store.put_part(upload, 1, 0, other, _md5(other))
+        assert list(store.held_parts(upload, [first, last])) == [last]
+        assert list(store.held_parts(upload, [again, last])) == [again, last]
+
+    def test_uploads_that_ended_hold_nothing(self, store: Store) -> None:
+        """They are not found, whether aborted or completed."""
+        aborted, parts = _send(store, "file", [b"data"])
+        store.abort(aborted)
+        with pytest.raises(NotFoundError):
+            store.held_parts(aborted, parts)
+        completed, parts = _send(store, "file", [b"data"])
+        store.complete(completed, parts, completed.attributes)
+        with pytest.raises(NotFoundError):
+            store.held_parts(completed, parts)
+
+    def test_an_upload_is_taken_up_and_completed_by_its_token(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """As another process does it that has only read of it."""
+        pieces = _pieces(_PART_BYTES, 456)
+        whole = b"".join(pieces)
+        attributes = Attributes(mtime_ns=_MTIME_NS, md5=_md5(whole))
+        begun = store.begin("file", attributes)
+        first = store.put_part(begun, 1, 0, pieces[0], _md5(pieces[0]))
+        upload = Upload(path="file", token=begun.token, attributes=attributes)
+        (held,) = store.held_parts(upload, [first])
+        last = store.put_part(upload, 2, _PART_BYTES, pieces[1], _md5(pieces[1]))
+        assert store.complete(upload, [held, last], attributes).md5 == attributes.md5
+        assert raw.paths() == {"file"}
+        assert raw.read("file") == whole
+
+    def test_a_second_complete_of_the_same_upload_finds_the_first(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """As after an answer that was lost, where the store can tell."""
+        if not self.recognises_completed:
+            pytest.skip("this store can't tell")
+        pieces = _pieces(_PART_BYTES, 456)
+        upload, parts = _send(store, "file", pieces)
+        first = store.complete(upload, parts, upload.attributes)
+        assert store.complete(upload, parts, upload.attributes).md5 == first.md5
+        raw.write("file", b"of somebody else")
+        with pytest.raises(FileError):
+            store.complete(upload, parts, upload.attributes)
+        assert raw.read("file") == b"of somebody else"
+
+    def test_uploads_are_leftovers_until_they_end(self, store: Store, raw: RawAccess) -> None:
+        """Those that were completed or aborted are none, nor are files written whole."""
+        _put(store, "folder/whole", b"data")
+        assert _tokens(store, "folder/file") == set()
+        completed, parts = _send(store, "folder/file", [b"data"])
+        aborted, _ = _send(store, "folder/file", [b"data"])
+        left, _ = _send(store, "folder/file", [b"data"])
+        elsewhere, _ = _send(store, "elsewhere/file", [b"data"])
+        assert _tokens(store, "folder/file") == {completed.token, aborted.token, left.token}
+        store.complete(completed, parts, completed.attributes)
+        store.abort(aborted)
+        assert _tokens(store, "folder/file") == {left.token}
+        assert _tokens(store, "elsewhere/file") == {elsewhere.token}
+        for upload in store.leftovers("folder/file", 0):
+            store.abort(upload)
+        store.abort(elsewhere)
+        assert _tokens(store, "folder/file") == set()
+        assert raw.paths() == {"folder/whole", "folder/file"}
+
+    def test_a_folder_that_is_not_there_holds_no_leftovers(self, store: Store) -> None:
+        """And is no error."""
+        assert list(store.leftovers("not/there", 0)) == []
+
+    def test_listed_files_that_are_unfinished_are_told(self, store: Store, raw: RawAccess) -> None:
+        """So that nobody takes them for data."""
+        _put(store, "folder/whole", b"data")
+        _send(store, "folder/parts", [b"data"])
+        raw.write("folder/.jobtool", b"data")
+        finished = [entry.path for entry in _files(store) if not store.is_leftover(entry.path)]
+        assert finished == ["folder/.jobtool", "folder/whole"]
+
+    def test_what_another_owner_has_begun_is_left_alone(
+        self, store: Store, strangers_store: Store | None, raw: RawAccess
+    ) -> None:
+        """Where the store marks uploads with their owner."""
+        if strangers_store is None:
+            pytest.skip("this store knows no owners")
+        theirs, parts = _send(strangers_store, "folder/file", [b"data"])
+        ours, _ = _send(store, "folder/file", [b"data"])
+        assert _tokens(store, "folder/file") == {ours.token}
+        assert _tokens(strangers_store, "folder/file") == {theirs.token}
+        listed = {entry.path for entry in _files(store)}
+        told = {path for path in listed if store.is_leftover(path)}
+        assert not any(strangers_store.is_leftover(path) for path in told)
+        store.abort(ours)
+        store.abort(theirs)  # as a record that somebody has edited may ask for
+        with pytest.raises(NotFoundError):
+            store.held_parts(theirs, parts)
+        strangers_store.complete(theirs, parts, theirs.attributes)
+        assert raw.read("folder/file") == b"data"
+
+    # Proving what is there
+
+    def test_a_file_is_proven_by_the_md5_of_what_it_holds(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """Whole, in parts, in parts of another size, and written by others."""
+        pieces = _pieces(_PART_BYTES, 456)
+        whole = b"".join(pieces)
+        _put(store, "whole", whole)
+        upload, parts = _send(store, "parts", pieces)
+        store.complete(upload, parts, upload.attributes)
+        raw.write("others", whole)
+        for path in ("whole", "parts", "others"):
+            for composite in (composite_md5(parts), f"{_md5(b'other')}-3"):
+                proof = store.prove(path, _md5(whole), composite)
+                assert proof is not None, (path, composite)
+                assert proof.md5 == _md5(whole)
+
+    def test_a_file_that_holds_something_else_is_not_proven(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """Nor one that isn't there; and it's left as it is."""
+        _put(store, "whole", b"data")
+        _put_in_parts(store, "parts", [b"data"])
+        raw.write("empty", b"")
+        other = Part(number=1, offset=0, size=5, md5=_md5(b"other"))
+        for path in ("whole", "parts", "empty", "missing", "missing/deeper"):
+            assert store.prove(path, _md5(b"other"), composite_md5([other])) is None
+        assert raw.paths() == {"whole", "parts", "empty"}
+        assert raw.read("parts") == b"data"
+
+    # What has no bytes
+
+    @pytest.mark.parametrize(
+        "special",
+        [Special("folder/empty", "empty-folder"), Special("folder/link", "link", "../no where")],
+        ids=["empty folder", "link"],
+    )
+    def test_what_has_no_bytes_is_listed_as_what_it_is(
+        self, store: Store, raw: RawAccess, special: Special
+    ) -> None:
+        """Beside the files."""
+        if special.what not in self.raw_specials:
+            pytest.skip(f"raw access can't make {special.what} here")
+        raw.write("folder/a", b"1")
+        raw.write("folder/z", b"1")
+        cast(RawSpecials, raw).make_special(special)
+        found = list(store.list())
+        assert [entry for entry in found if isinstance(entry, Special)] == [special]
+        assert [found.path for found in found] == ["folder/a", special.path, "folder/z"]
+
+    @pytest.mark.parametrize("what", ["empty-folder", "link", "pipe", "socket", "device"])
+    def test_what_capabilities_name_is_made_and_all_else_is_refused(
+        self, store: Store, raw: RawAccess, what: SpecialKind
+    ) -> None:
+        """Made twice it's there once; what stood there already stays."""
+        special = Special("new/folder/x", what, "../a" if what == "link" else None)
+        if what not in store.capabilities.specials:
+            with pytest.raises(FileError):
+                store.make_special(special)
+            assert list(store.list()) == []
+            return
+        for _ in range(2):
+            store.make_special(special)
+            assert list(store.list()) == [special]
+
     # Removing, making durable
 
     def test_delete_removes_one_file_and_forgives_none(self, store: Store, raw: RawAccess) -> None:
@@ -542,6 +773,10 @@ def _put_in_parts(
     upload, parts = _send(store, path, pieces, mtime_ns=mtime_ns)
     attributes = Attributes(mtime_ns=mtime_ns, md5=_md5(b"".join(pieces)))
     return store.complete(upload, parts, attributes)
+
+
+def _tokens(store: Store, path: str) -> set[str]:
+    return {upload.token for upload in store.leftovers(path, 0)}
 
 
 def _files(store: Store) -> list[Entry]:

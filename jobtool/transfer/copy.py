@@ -189,10 +189,10 @@ class _PartsCopy:
             self._wait_for_pending()
         _require_recorded(self._item, recorded=attributes.md5, found=md5)
         assert self._upload is not None, "a file in parts has at least one"
+        # Those that need not be sent have overtaken those under way.
+        parts = sorted(self._parts, key=lambda part: part.number)
         try:
-            proof = self._destination.complete(
-                self._upload, self._parts, replace(attributes, md5=md5)
-            )
+            proof = self._destination.complete(self._upload, parts, replace(attributes, md5=md5))
         except (DigestMismatchError, NotFoundError):
             self._log.dropped()
             raise

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from jobtool.errors import CredentialsError, NotFoundError
+from jobtool.errors import CredentialsError, FileError, NotFoundError
 from jobtool.jobs.receipts import PartRecord, Receipt, Record, UploadRecord
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.plan import Item, Plan
@@ -149,7 +149,13 @@ def remove_leftovers(
         if key in looked:
             continue
         looked.add(key)
-        for upload in destination.leftovers(item.destination_path, since_ns):
+        try:
+            leftovers = destination.leftovers(item.destination_path, since_ns)
+        except (CredentialsError, FileError) as error:
+            if error.retryable:
+                raise
+            continue  # who may only write, or at a server that can't tell, leaves them
+        for upload in leftovers:
             if upload.token not in known:
                 destination.abort(upload)
                 removed += 1

@@ -143,7 +143,7 @@ class JobTransfer:
                 self._run_phase(phase, on_tick)
                 if self._fatal is not None:
                     raise self._fatal
-                if self.failures or self._stop.is_set():
+                if self.failures or (self._stop.is_set() and self._files_done < len(self._plan)):
                     return  # metadata makes readers believe in what it describes
             self._make_specials()
             self._sync()

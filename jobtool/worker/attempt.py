@@ -122,7 +122,7 @@ class Attempt:
         existing = retry.call(lambda: Existing(plan))
         resumption = resume(plan, self._records(), existing)
         if self._held.job.attempts > 1:
-            self._remove_leftovers(plan, resumption, copier.part_bytes)
+            retry.call(lambda: self._remove_leftovers(plan, resumption, copier.part_bytes))
         transfer = JobTransfer(
             plan,
             self._journal,
@@ -207,8 +207,8 @@ class Attempt:
         values = {"files": files, "bytes": size, "seconds": seconds}
         if skipped:
             values["skipped"] = skipped
+        self._journal.remove()  # the table has its receipts; nobody would look after it later
         self._held.change(JobStatus.SUCCESS, "success", **values)
-        self._journal.remove()
         self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
         return Outcome.SUCCESS
 

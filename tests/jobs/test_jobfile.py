@@ -152,6 +152,8 @@ def test_header_lines_of_a_later_version_are_kept():
         (b"todo\nsource: /a\nsource: /b\n---\n", "line 3: .* second"),
         (b"todo\nsource: /a\ndestination: /b\ndestination: /c\n---\n", "line 4: .* second"),
         (b"todo\nsource: /a\nattempts: many\n---\n", "attempts"),
+        (b"todo\nsource: /a\nfailures: -1\n---\n", "failures"),
+        (b"todo\nsource: /a\nfailures: 1\nfailures: 2\n---\n", "line 4: .* second"),
         (b"todo\nsource: /a\nfile: b\n---\n", "line 3: expected 'file: SOURCE -> DEST"),
         (b"todo\nsource: /a\nfile: b -> \n---\n", "line 3"),
         (b'todo\nsource: "/a\n---\n', "line 2: .* closing double quote"),

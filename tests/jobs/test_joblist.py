@@ -120,7 +120,13 @@ def test_saving_a_job_leaves_no_other_file(joblist):
     joblist.add(job_named("a"))
     for _ in range(3):
         joblist.save("a", job_named("a"), b"log\n")
-    assert sorted(os.listdir(joblist.path)) == [".claims", "a.txt", "joblist.toml", "receipts"]
+    assert sorted(os.listdir(joblist.path)) == [
+        ".claims",
+        "a.txt",
+        "joblist.toml",
+        "journals",
+        "receipts",
+    ]
 
 
 @pytest.mark.parametrize("before", JobStatus)

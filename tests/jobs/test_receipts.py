@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import JobtoolError
-from jobtool.jobs.receipts import Journal, Receipt, read_table, write_table
+from jobtool.jobs.receipts import (
+    Journal,
+    PartRecord,
+    Receipt,
+    UploadRecord,
+    read_table,
+    write_table,
+)
 from tests.strategies import some_name
 
 receipts = st.builds(
@@ -30,6 +37,25 @@ receipts = st.builds(
     etag=st.none() | st.just("abc-3"),
     part_size=st.none() | st.integers(1, 2**40),
 )
+uploads = st.builds(
+    UploadRecord,
+    src_path=some_name,
+    dst_path=some_name,
+    size=st.integers(0, 2**60),
+    mtime_ns=st.integers(-(2**62), 2**62),
+    part_size=st.integers(1, 2**40),
+    token=some_name,
+    md5=st.none() | st.just("d41d8cd98f00b204e9800998ecf8427e"),
+)
+parts = st.builds(
+    PartRecord,
+    token=some_name,
+    number=st.integers(1, 10_000),
+    offset=st.integers(0, 2**60),
+    size=st.integers(0, 2**40),
+    md5=st.just("d41d8cd98f00b204e9800998ecf8427e"),
+    etag=st.none() | st.just("abc"),
+)
 EXAMPLE = Receipt(
     src_path="/a/odd \udcff\n\u2028",
     dst_path="s3://bucket/a",
@@ -43,17 +69,27 @@ EXAMPLE = Receipt(
     attempt=1,
 )
 SIMPLE = msgspec.structs.replace(EXAMPLE, src_path="/a")
+UPLOAD = UploadRecord(
+    src_path="/a/odd \udcff\n\u2028",
+    dst_path="/b",
+    size=5,
+    mtime_ns=-1,
+    part_size=3,
+    token='/b/"odd\udcff"\n.part',
+)
+PART = PartRecord(token=UPLOAD.token, number=2, offset=3, size=2, md5="x", etag="y")
+EVERY_KIND = [EXAMPLE, UPLOAD, PART]
 
 
 @pytest.fixture
 def journal(folder):
-    made = Journal(str(folder / "receipts" / "job.jsonl"))
+    made = Journal(str(folder / "journals" / "job.jsonl"))
     yield made
     made.close()
 
 
-@given(several=st.lists(receipts, max_size=5))
-def test_receipts_survive_the_journal(several, tmp_path_factory):
+@given(several=st.lists(receipts | uploads | parts, max_size=5))
+def test_records_of_every_kind_survive_the_journal_in_their_order(several, tmp_path_factory):
     made = Journal(str(tmp_path_factory.mktemp("journal") / "a" / "job.jsonl"))
     for receipt in several:
         made.append(receipt)
@@ -83,9 +119,10 @@ def test_what_was_not_flushed_is_not_on_disk_and_a_flush_of_nothing_makes_no_fil
     assert list(journal.read()) == [EXAMPLE]
 
 
-def test_a_journal_torn_anywhere_keeps_what_was_whole_and_takes_more(journal):
+@pytest.mark.parametrize("record", EVERY_KIND, ids=["file", "upload", "part"])
+def test_a_journal_torn_anywhere_keeps_what_was_whole_and_takes_more(journal, record):
     for _ in range(3):
-        journal.append(EXAMPLE)
+        journal.append(record)
     journal.close()
     with open(journal.path, "rb") as file:
         data = file.read()
@@ -98,9 +135,9 @@ def test_a_journal_torn_anywhere_keeps_what_was_whole_and_takes_more(journal):
         if end % 97 == 0:
             before = len(list(journal.read()))
             another = Journal(journal.path)
-            another.append(EXAMPLE)
+            another.append(record)
             another.close()
-            assert list(another.read()) == [EXAMPLE] * (before + 1)
+            assert list(another.read()) == [record] * (before + 1)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +160,61 @@ def test_foreign_lines_are_passed_over(journal, foreign):
         file.seek(0)
         file.write(foreign + data + foreign + data)
     assert list(journal.read()) == [EXAMPLE] * 2
+
+
+def test_a_line_torn_in_the_middle_of_a_journal_costs_that_record_only(journal):
+    for record in EVERY_KIND * 2:
+        journal.append(record)
+    journal.close()
+    with open(journal.path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
+    for torn, line in enumerate(lines):
+        for end in range(1, len(line) - 1, 7):
+            with open(journal.path, "wb") as file:
+                file.writelines([*lines[:torn], line[:end] + b"\n", *lines[torn + 1 :]])
+            rest = [record for number, record in enumerate(EVERY_KIND * 2) if number != torn]
+            assert list(journal.read()) == rest
+
+
+def test_two_records_run_together_by_a_tear_are_passed_over_and_never_mixed(journal):
+    for record in EVERY_KIND:
+        journal.append(record)
+    journal.close()
+    with open(journal.path, "rb") as file:
+        receipt, upload, part = file.read().splitlines(keepends=True)
+    with open(journal.path, "wb") as file:
+        file.write(receipt + upload[:20] + part + part)
+    assert list(journal.read()) == [EXAMPLE, PART]
+
+
+def test_kinds_of_record_of_a_later_version_are_passed_over(journal):
+    for record in EVERY_KIND:
+        journal.append(record)
+    journal.close()
+    with open(journal.path, "rb") as file:
+        data = file.read()
+    with open(journal.path, "ab") as file:
+        file.write(data.replace(b'"type":"', b'"type":"new ') + data)
+    assert list(journal.read()) == EVERY_KIND * 2
+
+
+def test_what_records_tell_of_is_made_durable_before_they_are_written(journal):
+    on_disk = []
+    journal.flush(lambda: on_disk.append("nothing to write"))
+    journal.append(EXAMPLE)
+    journal.flush(lambda: on_disk.append(list(journal.read())))
+    assert on_disk == [[]]
+    assert list(journal.read()) == [EXAMPLE]
+
+
+def test_a_receipt_is_not_written_if_its_file_cannot_be_made_durable(journal):
+    def fail():
+        raise OSError("can't sync")
+
+    journal.append(EXAMPLE)
+    with pytest.raises(OSError, match="can't sync"):
+        journal.flush(fail)
+    assert list(journal.read()) == []
 
 
 def test_fields_of_a_later_version_are_ignored(journal):

@@ -24,7 +24,12 @@ settings = st.builds(
     transfer=st.builds(
         TransferSettings,
         threads=st.none() | st.integers(1, 64),
-        part_size_bytes=st.none() | st.integers(1, 2**40),
+        part_size_bytes=st.none() | st.integers(5 * 2**20, 2**40),
+        max_attempts=st.none() | st.integers(1, 100),
+        patience_seconds=st.none() | st.floats(0, 1e6),
+        if_exists=st.none() | st.sampled_from(["verify", "overwrite", "error"]),
+        verify=st.none() | st.sampled_from(["digest", "read-back"]),
+        links=st.none() | st.sampled_from(["follow", "skip", "error", "keep"]),
     ),
 )
 
@@ -50,6 +55,13 @@ def test_what_is_written_is_toml_with_its_format(found):
         ('format = 1\nsource = ["a"]', "source"),
         ("format = 1\n[transfer]\nthreads = 'many'", "threads"),
         ("format = 1\n[transfer]\nthreds = 4", "threds"),
+        ("format = 1\n[transfer]\nthreads = 0", "threads"),
+        ("format = 1\n[transfer]\npart_size_bytes = 5_242_879", "part_size_bytes"),
+        ("format = 1\n[transfer]\nmax_attempts = 0", "max_attempts"),
+        ("format = 1\n[transfer]\npatience_seconds = -1", "patience_seconds"),
+        ("format = 1\n[transfer]\nif_exists = 'skip'", "if_exists"),
+        ("format = 1\n[transfer]\nverify = 'no'", "verify"),
+        ("format = 1\n[transfer]\nlinks = 'copy'", "links"),
         ("format = 1\nvalues = 3", "values"),
         ("format = 1\nsource = '\"/a'", "closing double quote"),
     ],

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from jobtool.stores.memory import Memory
-from jobtool.stores.store import Attributes
+from jobtool.stores.store import Attributes, Special
 
 
 class LocalRaw:
@@ -29,6 +29,16 @@ class LocalRaw:
     def read(self, path: str) -> bytes:
         with open(self._full(path), "rb") as file:
             return file.read()
+
+    def make_special(self, special: Special) -> None:
+        full = self._full(special.path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        if special.what == "empty-folder":
+            os.mkdir(full)
+        elif special.what == "link" and special.target is not None:
+            os.symlink(os.fsencode(special.target), full)
+        else:
+            raise NotImplementedError(special.what)
 
     def paths(self) -> set[str]:
         return {
@@ -72,6 +82,11 @@ class S3Raw:
         found = self.client.get_object(Bucket=self.bucket, Key=self.prefix + path)
         data: bytes = found["Body"].read()
         return data
+
+    def make_special(self, special: Special) -> None:
+        if special.what != "empty-folder":
+            raise NotImplementedError(special.what)
+        self.write(special.path + "/", b"")  # the marker that consoles make
 
     def head(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=self.prefix + path)

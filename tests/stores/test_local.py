@@ -5,13 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import stat
 import subprocess
+from typing import ClassVar
 
 import pytest
 
-from jobtool.errors import FileError, NotFoundError, SourceError, StoreUnavailableError
-from jobtool.stores.local import LocalStore
-from jobtool.stores.store import Attributes, Child
+from jobtool.errors import (
+    DigestMismatchError,
+    FileError,
+    JobtoolError,
+    NotFoundError,
+    SourceError,
+    StoreUnavailableError,
+)
+from jobtool.stores.local import LocalStore, owner_tag
+from jobtool.stores.store import Attributes, Child, Entry, Part, Special, Upload
 from jobtool.testing.store_suite import StoreSuite
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.stores.raw import LocalRaw
@@ -20,9 +29,16 @@ DEPTH = 1500
 
 
 class TestLocalStore(StoreSuite):
+    raw_specials: ClassVar = frozenset({"empty-folder", "link"})
+    keeps_mode: ClassVar = True
+
     @pytest.fixture
     def store(self, folder):
-        return LocalStore(str(folder))
+        return LocalStore(str(folder), owner="we", links="keep")
+
+    @pytest.fixture
+    def strangers_store(self, folder):
+        return LocalStore(str(folder), owner="they", links="keep")
 
     @pytest.fixture
     def raw(self, folder):
@@ -136,27 +152,190 @@ def test_a_link_to_itself_is_an_error(store, folder):
 
 def test_a_dangling_link_is_an_error_that_tells_where_it_leads(store, folder):
     (folder / "link").symlink_to("nowhere")
-    with pytest.raises(NotFoundError, match=r"link.* is a link to nowhere"):
+    with pytest.raises(SourceError, match=r"link.* is a link to nowhere.*--links"):
         list(store.list())
     with pytest.raises(NotFoundError):
         store.head("link")
     assert store.kind("link") == "missing"
 
 
-def test_pipes_and_sockets_are_errors_and_not_waited_for(store, folder, tmp_path):
-    os.mkfifo(folder / "pipe")
-    with pytest.raises(SourceError, match="pipe"):
-        list(store.list())
-    (folder / "pipe").unlink()
+@pytest.mark.parametrize(
+    "target", ["../elsewhere/file", "../elsewhere", "{}/elsewhere/file", "inner/../../elsewhere"]
+)
+def test_a_link_that_leads_out_of_the_tree_is_an_error_that_tells_where(folder, target):
+    (folder / "tree" / "inner").mkdir(parents=True)
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "file").write_bytes(b"secret")
+    (folder / "tree" / "link").symlink_to(target.format(folder))
+    with pytest.raises(SourceError, match=r"elsewhere.*outside.*--links skip"):
+        list(LocalStore(str(folder / "tree")).list())
+
+
+def test_a_link_is_inside_even_where_the_root_is_reached_by_another_link(folder):
+    (folder / "tree").mkdir()
+    (folder / "tree" / "file").write_bytes(b"1")
+    (folder / "tree" / "link").symlink_to(folder / "tree" / "file")
+    (folder / "alias").symlink_to("tree")
+    found = LocalStore(str(folder / "alias")).list()
+    assert [entry.path for entry in found] == ["file", "link"]
+
+
+LINKS = {"inside": "file", "folder": "inner", "dangling": "nowhere", "out": "..", "self": "self"}
+
+
+@pytest.fixture
+def tree_of_links(folder, raw):
+    """A tree with a file, and beside it a link of every kind."""
+    raw.write("file", b"data")
+    raw.write("inner/file", b"data")
+    for name, target in LINKS.items():
+        (folder / name).symlink_to(target)
+    return str(folder)
+
+
+@pytest.mark.parametrize("policy", ["skip", "keep"])
+def test_links_that_are_not_followed_are_listed_as_they_are_written(tree_of_links, policy):
+    found = list(LocalStore(tree_of_links, links=policy).list())
+    assert [entry.path for entry in found if isinstance(entry, Entry)] == ["file", "inner/file"]
+    links = {entry.path: entry for entry in found if isinstance(entry, Special)}
+    assert links == {name: Special(name, "link", target) for name, target in LINKS.items()}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_any_link_is_an_error_where_that_was_asked_for(folder, raw, name):
+    raw.write("file", b"data")
+    raw.write("inner/file", b"data")
+    (folder / name).symlink_to(LINKS[name])
+    with pytest.raises(SourceError, match=rf"{name}\"? is a link to .*--links error"):
+        list(LocalStore(str(folder), links="error").list())
+
+
+def test_a_link_replaces_another_link_and_never_a_file(folder, raw):
+    raw.write("file", b"data")
+    store = LocalStore(str(folder), links="keep")
+    (folder / "link").symlink_to("file")
+    with pytest.raises(FileError, match="something stands there"):
+        store.make_special(Special("file", "link", "elsewhere"))
+    store.make_special(Special("link", "link", "elsewhere"))
+    assert raw.read("file") == b"data"
+    assert os.readlink(folder / "link") == "elsewhere"
+
+
+def bind_socket(folder, name):
     with socket.socket(socket.AF_UNIX) as listening:
         here = os.getcwd()
         os.chdir(folder)  # the path of a socket is short
         try:
-            listening.bind("socket")
+            listening.bind(name)
         finally:
             os.chdir(here)
-    with pytest.raises(SourceError, match="socket"):
-        store.head("socket")
+
+
+def test_pipes_and_sockets_are_listed_as_such_and_never_waited_for(store, raw, folder):
+    raw.write("file", b"1")
+    os.mkfifo(folder / "pipe")
+    bind_socket(folder, "socket")
+    (folder / "to the pipe").symlink_to("pipe")
+    assert list(store.list()) == [
+        Entry("file", 1, (folder / "file").stat().st_mtime_ns),
+        Special("pipe", "pipe"),
+        Special("socket", "socket"),
+        Special("to the pipe", "pipe"),
+    ]
+    for path in ("pipe", "socket"):
+        with pytest.raises(SourceError, match=f"{path}.*device, socket or pipe"):
+            store.head(path)
+
+
+def test_devices_are_listed_as_such(store, folder):
+    try:
+        os.mknod(folder / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    except OSError:
+        pytest.skip("needs the right to make devices")
+    assert list(store.list()) == [Special("device", "device")]
+
+
+def test_empty_folders_are_listed_and_others_are_not(store, raw, folder):
+    raw.write("full/file", b"1")
+    (folder / "full" / "empty").mkdir()
+    (folder / "nested" / "empty").mkdir(parents=True)
+    assert [entry for entry in store.list() if isinstance(entry, Special)] == [
+        Special("full/empty", "empty-folder"),
+        Special("nested/empty", "empty-folder"),
+    ]
+
+
+def test_the_mode_of_a_file_is_set_and_bits_that_give_rights_to_programs_are_not(store, folder):
+    attributes = Attributes(mtime_ns=0, md5=md5_of(b"data"), mode=0o4751)
+    store.put("file", b"data", attributes)
+    assert stat.S_IMODE((folder / "file").stat().st_mode) == 0o751
+
+
+def test_what_was_written_is_proven_from_its_medium_too(folder):
+    store = LocalStore(str(folder), read_back=True)
+    assert put(store, "whole").verified_by == "read-back"
+    upload = store.begin("parts", Attributes(mtime_ns=0))
+    part = store.put_part(upload, 1, 0, b"data", md5_of(b"data"))
+    store.complete(upload, [part], Attributes(mtime_ns=0, md5=md5_of(b"data")))
+    assert LocalRaw(str(folder)).paths() == {"whole", "parts"}
+    with pytest.raises(DigestMismatchError):
+        store.put("wrong", b"data", Attributes(mtime_ns=0, md5=md5_of(b"other")))
+    assert LocalRaw(str(folder)).paths() == {"whole", "parts"}
+
+
+FOREIGN_NAMES = [
+    "precious",
+    "../precious",
+    f"sub/.jobtool-{owner_tag('we')}-0123456789abcdef.part",  # of another folder
+    f".jobtool-{owner_tag('they')}-0123456789abcdef.part",
+    f".jobtool-{owner_tag('we')}-0123456789abcdef.part.txt",
+    f".jobtool-{owner_tag('we')}-0123456789abcdeX.part",
+]
+
+
+@pytest.mark.parametrize("name", FOREIGN_NAMES)
+def test_a_token_that_names_what_is_not_ours_is_never_touched(folder, name):
+    (folder / "tree" / "sub").mkdir(parents=True)
+    victim = folder / "tree" / name
+    victim.write_bytes(b"precious")
+    store = LocalStore(str(folder / "tree"), owner="we")
+    attributes = Attributes(mtime_ns=0, md5=md5_of(b"precious"))
+    for token in (str(victim), os.path.normpath(victim)):
+        upload = Upload(path="file", token=token, attributes=attributes)
+        part = Part(number=1, offset=0, size=8, md5=md5_of(b"precious"))
+        with pytest.raises(NotFoundError):
+            store.held_parts(upload, [part])
+        with pytest.raises(NotFoundError):
+            store.put_part(upload, 1, 0, b"spoilt", md5_of(b"spoilt"))
+        with pytest.raises(NotFoundError):
+            store.complete(upload, [part], attributes)
+        with pytest.raises(NotFoundError):
+            store.complete(upload, [part], Attributes(mtime_ns=0, md5=md5_of(b"other")))
+        store.abort(upload)
+        assert victim.read_bytes() == b"precious"
+    assert not (folder / "tree" / "file").exists()
+
+
+def test_a_temporary_file_replaced_by_a_link_is_not_written_or_read_through(folder, raw):
+    store = LocalStore(str(folder), owner="we")
+    upload = store.begin("file", Attributes(mtime_ns=0))
+    raw.write("precious", b"precious")
+    os.unlink(upload.token)
+    os.symlink("precious", upload.token)
+    with pytest.raises(JobtoolError):
+        store.put_part(upload, 1, 0, b"spoilt", md5_of(b"spoilt"))
+    with pytest.raises(JobtoolError):
+        store.held_parts(upload, [Part(number=1, offset=0, size=8, md5=md5_of(b"precious"))])
+    store.abort(upload)
+    assert raw.read("precious") == b"precious"
+    assert raw.paths() == {"precious"}
+
+
+def test_owners_are_told_apart_whatever_their_names():
+    owners = ["", "a", "b", "/lists/a\0job", "/lists/a\0job2", "\udcff"]
+    tags = {owner_tag(owner) for owner in owners}
+    assert len(tags) == len(owners)
+    assert all(len(tag) == 12 for tag in tags)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import time
 
 import pytest
 
@@ -13,6 +14,7 @@ from jobtool.errors import (
     FileError,
     NotFoundError,
     SourceError,
+    StoreError,
     StoreUnavailableError,
     UnreachableError,
 )
@@ -20,7 +22,7 @@ from jobtool.stores.credentials import Credentials
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.s3 import S3Access
 from jobtool.stores.s3config import S3Config
-from jobtool.stores.store import Attributes, composite_md5
+from jobtool.stores.store import Attributes, Entry, Special, composite_md5
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.raw import S3Raw
@@ -134,6 +136,40 @@ def test_names_that_s3_cannot_hold_fail_that_file_only(store, raw):
     assert raw.paths() == set()
 
 
+def test_an_upload_dropped_at_the_server_may_be_begun_again(store, raw):
+    attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(PIECES[2]))
+    upload = store.begin("file", attributes)
+    part = store.put_part(upload, 1, 0, PIECES[2], md5_of(PIECES[2]))
+    raw.client.abort_multipart_upload(Bucket=raw.bucket, Key="file", UploadId=upload.token)
+    for attempt in (
+        lambda: store.put_part(upload, 1, 0, PIECES[2], md5_of(PIECES[2])),
+        lambda: store.complete(upload, [part], attributes),
+    ):
+        with pytest.raises(StoreError, match="dropped at the server") as caught:
+            attempt()
+        assert caught.value.retryable
+    assert raw.paths() == set()
+
+
+def test_uploads_begun_long_before_the_job_or_of_a_longer_key_are_nobodys_leftovers(store, raw):
+    longer = store.begin("file.bak", Attributes(mtime_ns=0))
+    ours = store.begin("file", Attributes(mtime_ns=0))
+    now_ns = time.time_ns()
+    assert [found.token for found in store.leftovers("file", now_ns)] == [ours.token]
+    assert list(store.leftovers("file", now_ns + 3600 * 10**9)) == []
+    assert [found.token for found in store.leftovers("file.bak", 0)] == [longer.token]
+
+
+@pytest.mark.parametrize("server_name", ["rclone_s3", "moto_s3"])
+def test_with_read_back_an_etag_is_no_proof(request, use, server_name):
+    server = request.getfixturevalue(server_name)
+    use(server)
+    name = server.new_bucket()
+    store = StoreRegistry(read_back=True).open(f"s3://{name}", "destination")
+    assert put(store).verified_by == "read-back"
+    assert put_in_parts(store, "parts")[0].verified_by == "read-back"
+
+
 # What other tools see
 
 
@@ -196,8 +232,13 @@ def test_keys_of_other_tools_are_listed_and_read(moto_s3, use):
         raw.write(key, b"" if key == "a/" else b"data")
     store = StoreRegistry().open(f"s3://{name}", "source")
     found = list(store.list())
-    assert [entry.path for entry in found] == ["/d", "a//c", "a/b"]
-    assert {bytes(store.read(entry, 0, 4).data) for entry in found} == {b"data"}
+    # The marker of a folder has no bytes to copy, but tells of the folder.
+    assert [entry.path for entry in found] == ["/d", "a", "a//c", "a/b"]
+    assert [entry for entry in found if isinstance(entry, Special)] == [
+        Special("a", "empty-folder")
+    ]
+    files = [entry for entry in found if isinstance(entry, Entry)]
+    assert {bytes(store.read(entry, 0, 4).data) for entry in files} == {b"data"}
     raw.write("e/", b"data")
     with pytest.raises(SourceError, match="ends in a slash"):
         list(store.list())

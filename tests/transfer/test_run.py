@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import random
 import threading
 
 import pytest
 
-from jobtool.errors import StoreError, StoreUnavailableError
-from jobtool.jobs.receipts import Journal
+from jobtool.errors import FileError, StoreError, StoreUnavailableError
+from jobtool.jobs.receipts import Journal, Receipt, UploadRecord
+from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.stores.store import Special
 from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.resume import Existing, resume
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import MAX_FAILURES, JobTransfer
+from jobtool.transfer.run import MAX_FAILURES, JobTransfer, Policies
 from tests.stores.raw import MemoryRaw
 
 TREE = {f"c/{number}": f"{number}".encode() for number in range(40)}
@@ -31,7 +36,7 @@ class Bench:
             MemoryRaw(self.source.memory, "").write(path, data, mtime_ns=1)
         self.inner = MemoryStore(Memory(), "memory://b")
         self.stop = threading.Event()
-        self.journal_path = str(folder / "receipts" / "job.jsonl")
+        self.journal_path = str(folder / "journals" / "job.jsonl")
         self.threads = threads
         self.retried = []
         self.on_retry = self.retried.append
@@ -44,31 +49,41 @@ class Bench:
 
     @property
     def receipts(self):
-        return list(Journal(self.journal_path).read())
+        return self.records(Receipt)
 
-    def run(self, faults=(), on_file=None):
+    def records(self, kind):
+        return [record for record in Journal(self.journal_path).read() if isinstance(record, kind)]
+
+    def run(self, faults=(), on_file=None, *, policies=None, attempt=3):
         """Transfer as an attempt of a worker does; return what ran, and its destination."""
         self.destination = destination = FaultyStore(self.inner, faults)
         plan = Plan()
         plan.start_lane(Lane(self.source, destination))
+        plan.is_tree = True
         for entry in self.source.list():
-            plan.add(entry)
+            if isinstance(entry, Special):
+                plan.add_special(entry)
+            else:
+                plan.add(entry)
+        existing = Existing(plan)
         copier = Copier(threads=self.threads, part_bytes=MEBIBYTE)
         journal = Journal(self.journal_path)
         transfer = JobTransfer(
             plan,
             journal,
             copier,
+            existing=existing,
+            resumption=resume(plan, journal.read(), existing),
+            policies=policies,
             threads=self.threads,
             worker="node:1",
-            attempt=3,
+            attempt=attempt,
             stop=self.stop,
             retry=Retry(
                 tries=3, stop=self.stop, sleep=lambda seconds: None, on_retry=self.on_retry
             ),
             on_file=on_file or (lambda item, copied: self.arrived.append(item.entry.path)),
         )
-        transfer.take_receipts(journal.read())
         try:
             transfer.run(self.progress.append)
         finally:
@@ -87,7 +102,7 @@ def test_every_file_arrives_and_has_a_receipt(bench):
     assert bench.published == TREE
     assert transfer.is_complete
     assert transfer.failures == []
-    assert destination.calls["sync"] == 1
+    assert destination.calls["sync"] >= 1
     receipts = {receipt.src_path: receipt for receipt in bench.receipts}
     assert len(bench.receipts) == len(TREE)
     for path, data in TREE.items():
@@ -99,6 +114,25 @@ def test_every_file_arrives_and_has_a_receipt(bench):
         parts = path == "large"
         assert receipt.verified_by == ("multipart-etag" if parts else "read-back")
         assert receipt.part_size == (MEBIBYTE if parts else None)
+
+
+class ChecksAtEachSync(MemoryStore):
+    """Whatever the journal tells of has been synced before."""
+
+    def sync(self):
+        assert self.receipts_on_disk() <= self.synced
+        self.synced = set(self.memory.files)
+
+
+def test_no_receipt_is_on_disk_before_its_file_was_synced(bench):
+    bench.inner = checking = ChecksAtEachSync(Memory(), "memory://b")
+    checking.synced = set()
+    checking.receipts_on_disk = lambda: {
+        receipt.dst_path.removeprefix("memory://b/") for receipt in bench.receipts
+    }
+    transfer, _ = bench.run()
+    assert transfer.is_complete
+    assert checking.receipts_on_disk() == checking.synced == set(TREE)
 
 
 def test_metadata_is_published_last_and_the_root_after_all(bench):
@@ -151,7 +185,6 @@ def test_a_file_that_fails_keeps_metadata_from_being_published(bench):
     assert [failure.path for failure in transfer.failures] == ["memory://a/c/7"]
     assert not transfer.is_complete
     assert set(bench.published) == set(TREE) - {"c/7", *METADATA}
-    assert destination.calls["sync"] == 0
     assert {receipt.dst_path for receipt in bench.receipts} == {
         f"memory://b/{path}" for path in bench.published
     }
@@ -205,7 +238,168 @@ def test_stop_finishes_what_is_under_way_and_begins_no_other(tmp_path):
     assert {receipt.dst_path for receipt in bench.receipts} == {
         f"memory://b/{path}" for path in bench.published
     }
+    begun = {record.token for record in bench.records(UploadRecord)}
+    assert set(bench.inner.memory.uploads) <= begun
+
+
+def test_a_large_file_that_was_stopped_in_the_middle_is_taken_up_by_the_next_attempt(tmp_path):
+    data = random.Random(0).randbytes(8 * MEBIBYTE)
+    bench = Bench(tmp_path, {"large": data}, threads=1)
+    stop_after_one_part = StopsAfterOnePart(bench.inner.memory, "memory://b")
+    stop_after_one_part.stop, sound = bench.stop, bench.inner
+    bench.inner = stop_after_one_part
+    transfer, first = bench.run()
+    assert not transfer.is_complete
+    assert transfer.failures == []
+    assert transfer.progress.bytes_done == 0
+    assert MEBIBYTE <= first.bytes_written < len(data)
+    assert bench.published == {}
+    bench.stop.clear()
+    bench.inner = sound
+    transfer, second = bench.run()
+    assert transfer.is_complete
+    assert first.bytes_written + second.bytes_written == len(data)
+    assert second.calls["begin"] == 0
+    assert bench.published == {"large": data}
+    assert len(bench.receipts) == 1
+
+
+class StopsAfterOnePart(MemoryStore):
+    stop: threading.Event
+
+    def put_part(self, upload, number, offset, data, md5):
+        part = super().put_part(upload, number, offset, data, md5)
+        self.stop.set()
+        return part
+
+
+class ChangesOnce(MemoryStore):
+    """Somebody writes its file anew after the first part of it was read."""
+
+    changed: bytes | None
+
+    def read(self, entry, offset, length):
+        content = super().read(entry, offset, length)
+        if self.changed is not None:
+            MemoryRaw(self.memory, "").write(entry.path, self.changed, mtime_ns=2)
+            self.changed = None
+        return content
+
+
+def test_a_file_that_changes_while_it_is_copied_is_sent_as_it_is_then(tmp_path):
+    before, after = b"a" * 3 * MEBIBYTE, b"b" * (3 * MEBIBYTE + 1)
+    bench = Bench(tmp_path, {"large": before})
+    bench.source = ChangesOnce(bench.source.memory, "memory://a")
+    bench.source.changed = after
+    transfer, _ = bench.run()
+    assert transfer.is_complete
+    assert bench.published == {"large": after}
     assert bench.inner.memory.uploads == {}
+    (receipt,) = bench.receipts
+    assert (receipt.size, receipt.mtime_ns) == (len(after), 2)
+    assert receipt.hashsum_src == md5_of(after)
+    assert transfer.progress.bytes_done == transfer.progress.bytes_total == len(after)
+
+
+@pytest.mark.parametrize("lost", ["removed", "cut short"])
+def test_a_file_with_a_receipt_that_the_destination_has_lost_is_sent_again(bench, lost):
+    bench.run()
+    if lost == "removed":
+        bench.inner.delete("c/7")
+    else:
+        MemoryRaw(bench.inner.memory, "").write("c/7", b"")
+    transfer, destination = bench.run()
+    assert transfer.is_complete
+    assert bench.published == TREE
+    assert destination.calls["put"] == 1
+
+
+@pytest.mark.parametrize(
+    ("if_exists", "puts"),
+    [("verify", len(TREE) - 1 - 2), ("overwrite", len(TREE) - 1)],
+)
+def test_what_is_there_without_a_receipt_is_compared_or_overwritten_as_told(bench, if_exists, puts):
+    raw = MemoryRaw(bench.inner.memory, "")
+    for path in ("c/1", "c/2", "large"):
+        raw.write(path, TREE[path])
+    raw.write("c/3", b"4")  # of the same size, and other
+    raw.write("c/4", b"of another size")
+    transfer, destination = bench.run(policies=Policies(if_exists=if_exists))
+    assert transfer.is_complete
+    assert bench.published == TREE
+    assert destination.calls["put"] == puts
+    assert destination.calls["put_part"] == (0 if if_exists == "verify" else 3)
+    assert len(bench.receipts) == len(TREE)
+
+
+def test_what_is_there_without_a_receipt_is_an_error_if_told_and_is_left_as_it_is(bench):
+    MemoryRaw(bench.inner.memory, "").write("c/1", b"precious")
+    policies = Policies(if_exists="error")
+    transfer, _ = bench.run(policies=policies, attempt=1)
+    assert [failure.path for failure in transfer.failures] == ["memory://a/c/1"]
+    assert bench.published["c/1"] == b"precious"
+    assert not set(METADATA) & set(bench.published)
+
+
+def test_what_an_earlier_attempt_left_without_a_receipt_is_no_error(bench):
+    MemoryRaw(bench.inner.memory, "").write("c/1", TREE["c/1"])
+    transfer, _ = bench.run(policies=Policies(if_exists="error"), attempt=2)
+    assert transfer.is_complete
+
+
+def bench_with_specials(tmp_path, links, destination="local"):
+    bench = Bench(tmp_path, {})
+    (tmp_path / "from" / "empty" / "folder").mkdir(parents=True)
+    (tmp_path / "from" / "file").write_bytes(b"data")
+    (tmp_path / "from" / "link").symlink_to("file")
+    bench.source = LocalStore(str(tmp_path / "from"), links=links)
+    if destination == "local":
+        bench.inner = LocalStore(str(tmp_path / "to"), links="keep")
+    return bench
+
+
+def test_empty_folders_and_kept_links_arrive_where_they_can_be(tmp_path):
+    bench = bench_with_specials(tmp_path, "keep")
+    os.mkfifo(tmp_path / "from" / "pipe")
+    transfer, _ = bench.run(policies=Policies(links="keep"))
+    assert transfer.is_complete
+    assert [path for path, _ in transfer.skipped] == [str(tmp_path / "from" / "pipe")]
+    assert list((tmp_path / "to" / "empty" / "folder").iterdir()) == []
+    assert os.readlink(tmp_path / "to" / "link") == "file"
+    assert sorted(os.listdir(tmp_path / "to")) == ["empty", "file", "link"]
+
+
+def test_a_kept_link_that_the_destination_cannot_hold_is_a_failure(tmp_path):
+    bench = bench_with_specials(tmp_path, "keep", "memory")
+    transfer, _ = bench.run(policies=Policies(links="keep"))
+    assert [failure.path for failure in transfer.failures] == [str(tmp_path / "from" / "link")]
+    assert isinstance(transfer.failures[0].error, FileError)
+    assert not transfer.is_complete
+    assert bench.published == {"file": b"data"}
+
+
+def test_skipped_links_are_told_and_are_no_failure(tmp_path):
+    bench = bench_with_specials(tmp_path, "skip", "memory")
+    transfer, _ = bench.run(policies=Policies(links="skip"))
+    assert transfer.is_complete
+    ((path, reason),) = transfer.skipped
+    assert path == str(tmp_path / "from" / "link")
+    assert "a link to file" in reason
+    assert bench.published == {"file": b"data"}
+
+
+def test_a_stop_that_comes_with_the_last_file_does_not_lose_empty_folders(tmp_path):
+    bench = bench_with_specials(tmp_path, "follow")
+
+    def stop_at_the_last(item, copied):
+        bench.arrived.append(item.entry.path)
+        if len(bench.arrived) == 2:
+            bench.stop.set()
+
+    transfer, _ = bench.run(on_file=stop_at_the_last)
+    assert sorted(bench.arrived) == ["file", "link"]
+    assert transfer.is_complete
+    assert (tmp_path / "to" / "empty" / "folder").is_dir()
 
 
 def test_a_file_that_was_not_given_all_its_tries_is_no_failure_when_stopped(tmp_path):
