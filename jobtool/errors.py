@@ -56,6 +56,12 @@ class SourceChangedError(SourceError):
     retryable = True
 
 
+class SourceDigestError(SourceError):
+    """What was read has another digest than the source's own metadata says."""
+
+    retryable = True
+
+
 class DigestMismatchError(FileError):
     """The destination doesn't hold what was sent; what was written has been removed."""
 
@@ -86,6 +92,10 @@ class CredentialsError(WorldError):
 
 class StoreUnavailableError(WorldError):
     """A store is missing, full or read-only."""
+
+
+class JoblistUnavailableError(WorldError):
+    """The joblist can't be written: its filesystem is full, read-only or gone."""
 
 
 class UnreachableError(StoreUnavailableError):

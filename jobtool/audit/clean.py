@@ -13,12 +13,11 @@ from jobtool.events import Event
 from jobtool.jobs.claim import Claim
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import Receipt, UploadRecord
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Special, Upload
-from jobtool.worker.loop import owner_of
+from jobtool.transfer.resume import open_uploads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +63,10 @@ def clean(
 def _uploads(
     joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
 ) -> Iterator[Leftover]:
-    begun: dict[str, str] = {}
-    for record in joblist.journal_of(stem).read():
-        if isinstance(record, UploadRecord):
-            begun[record.token] = record.dst_path
-        elif isinstance(record, Receipt):
-            begun = {token: path for token, path in begun.items() if path != record.dst_path}
+    begun = open_uploads(joblist.journal_of(stem).read())
     for token, url in begun.items():
         folder, name = parent_of(url)
-        store = stores.open(folder, "destination", owner=owner_of(joblist, stem))
+        store = stores.open(folder, "destination", owner=joblist.owner_of(stem))
         if store.capabilities.leaves_temporaries:
             continue  # found by its name
         upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
@@ -89,7 +83,7 @@ def _uploads(
 def _temporaries(
     joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
 ) -> Iterator[Leftover]:
-    owner = owner_of(joblist, stem)
+    owner = joblist.owner_of(stem)
     for folder, name in _targets(job).items():
         store = stores.open(folder, "destination", owner=owner)
         for upload in store.leftovers(name, 0) if store.capabilities.leaves_temporaries else ():

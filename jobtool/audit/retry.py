@@ -91,10 +91,10 @@ def put_back(
     with claim:
         job, _ = joblist.load(stem)
         held = HeldJob(joblist, stem, job, lambda: datetime.now(UTC))
-        if then is not None:
-            then()
         if job.status is not JobStatus.TODO:
             held.put_back(event)
+        if then is not None:
+            then()
         return PutBack(job=job.name, was=job.status.value)
 
 

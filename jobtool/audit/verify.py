@@ -7,6 +7,7 @@ it every file is read again. The source isn't needed.
 from __future__ import annotations
 
 import os
+import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,17 +18,19 @@ from hashlib import blake2b
 from typing import ClassVar, Literal
 
 from jobtool.audit.retry import put_back
-from jobtool.errors import JobFileError, NotFoundError, UsageError
+from jobtool.errors import FileError, JobFileError, NotFoundError, UsageError
 from jobtool.events import Emit, Event, Level
 from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import Receipt, read_table, write_table
+from jobtool.jobs.receipts import IntentRecord, Receipt, read_table, write_table
 from jobtool.names import quote
 from jobtool.report.merged import digest_of, last_of_each, receipts_of
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Special, Store
+from jobtool.transfer.resume import is_below
 
-Kind = Literal["missing", "changed", "extra"]
+Kind = Literal["missing", "changed", "extra", "unreadable", "unproven"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +62,27 @@ class Verified(Event):
     missing: int
     changed: int
     extra: int
+    unreadable: int
+    unproven: int
     unfinished_jobs: int
 
     def text(self) -> str:
         """Return the sentence."""
+        more = "".join(
+            f", {count} {what}"
+            for count, what in ((self.unreadable, "unreadable"), (self.unproven, "unproven"))
+            if count
+        )
         left = f"; {self.unfinished_jobs} job(s) aren't finished" if self.unfinished_jobs else ""
         return (
             f"Verified {self.files} file(s), {self.bytes} bytes: {self.missing} missing, "
-            f"{self.changed} changed, {self.extra} extra{left}."
+            f"{self.changed} changed, {self.extra} extra{more}{left}."
         )
 
     @property
     def exit_code(self) -> int:
         """1 if anything is off, 3 if there are jobs that aren't finished, else 0."""
-        if self.missing or self.changed or self.extra:
+        if self.missing or self.changed or self.extra or self.unreadable or self.unproven:
             return 1
         return 3 if self.unfinished_jobs else 0
 
@@ -84,6 +94,8 @@ class _Tally:
     missing: int = 0
     changed: int = 0
     extra: int = 0
+    unreadable: int = 0
+    unproven: int = 0
     unfinished_jobs: int = 0
 
     def event(self) -> Verified:
@@ -93,6 +105,8 @@ class _Tally:
             missing=self.missing,
             changed=self.changed,
             extra=self.extra,
+            unreadable=self.unreadable,
+            unproven=self.unproven,
             unfinished_jobs=self.unfinished_jobs,
         )
 
@@ -131,7 +145,7 @@ class Audit:
         left = set(names)
         for stem in joblist.stems():
             try:
-                job, _ = joblist.load(stem)
+                job, log = joblist.load(stem)
             except (JobFileError, FileNotFoundError):
                 self._tally.unfinished_jobs += not names
                 continue
@@ -141,8 +155,13 @@ class Audit:
             if job.status is not JobStatus.SUCCESS:
                 self._tally.unfinished_jobs += 1
                 continue
+            before = self._tally.files
             off = self._job(job, partial(receipts_of, joblist, stem))
-            if repair and off:
+            unproven = _transferred_files(job, log) - (self._tally.files - before)
+            if unproven > 0:
+                detail = f"{unproven} file(s) were transferred and have no receipt"
+                self._tell(job.name, "unproven", job.target, detail)
+            if repair and (off or unproven > 0):
                 self._emit(_repair(joblist, stem, job.name, off))
         if left:
             raise UsageError(f"there is no job {quote(min(left))} in {quote(joblist.path)}")
@@ -170,9 +189,14 @@ class Audit:
     def _tree(self, job: Job, store: Store, receipts: Callable[[], Iterator[Receipt]]) -> set[str]:
         """Compare a whole tree by one listing; also tells what is extra."""
         inside = store.url_of("x")[:-1]
+
+        def inner() -> Iterator[Receipt]:
+            # A destination changed by hand leaves receipts of the one before.
+            return (receipt for receipt in receipts() if receipt.dst_path.startswith(inside))
+
         numbers: dict[bytes, int] = {}
         sizes, etags = array("q"), array("Q")
-        for receipt in receipts():
+        for receipt in inner():
             number = numbers.setdefault(digest_of(receipt.dst_path), len(sizes))
             if number == len(sizes):
                 sizes.append(receipt.size)
@@ -181,9 +205,13 @@ class Audit:
                 sizes[number], etags[number] = receipt.size, _short(receipt.etag)
         seen = bytearray(len(sizes))
         off: set[str] = set()
+        doubtful: set[str] = set()
+        links: set[str] = set()
         if store.kind("") == "folder":
             for entry in store.list():
                 if isinstance(entry, Special):
+                    if entry.what == "link":
+                        links.add(entry.path)
                     continue
                 url = inside + entry.path
                 known = numbers.get(digest_of(url))
@@ -194,31 +222,30 @@ class Audit:
                 if entry.size != sizes[known]:
                     off.add(url)
                     self._tell(job.name, "changed", url, f"{sizes[known]} -> {entry.size} bytes")
-                elif (
-                    not _may_be_same(entry.etag, etags[known])
-                    # Some servers list another ETag for an object in parts than they first gave.
-                    and not self._same_by_reading(store, entry.path, url, receipts)
-                ):
-                    off.add(url)
-                    self._tell(job.name, "changed", url, "another ETag")
-        for receipt in receipts():
+                elif not _may_be_same(entry.etag, etags[known]):
+                    doubtful.add(url)
+        for receipt in inner():
             number = numbers[digest_of(receipt.dst_path)]
-            if not seen[number]:
-                seen[number] = 1
+            if seen[number]:
+                continue
+            seen[number] = 1
+            path = receipt.dst_path[len(inside) :]
+            # A folder that is a link to elsewhere isn't listed.
+            if not (is_below(path, links) and store.kind(path) == "file"):
                 off.add(receipt.dst_path)
                 self._tell(job.name, "missing", receipt.dst_path)
         self._tally.files += len(sizes)
         self._tally.bytes += sum(sizes)
-        if self._deep:
-            rest = (receipt for receipt in last_of_each(receipts) if receipt.dst_path not in off)
+        # Some servers list another ETag for an object in parts than they gave at first, so one that
+        # differs is a reason to read, not yet a finding.
+        if self._deep or doubtful:
+            rest = (
+                receipt
+                for receipt in last_of_each(inner)
+                if receipt.dst_path not in off and (self._deep or receipt.dst_path in doubtful)
+            )
             off |= self._read(job.name, ((store, r.dst_path[len(inside) :], r) for r in rest))
         return off
-
-    def _same_by_reading(
-        self, store: Store, path: str, url: str, receipts: Callable[[], Iterator[Receipt]]
-    ) -> bool:
-        expected = [receipt.hashsum_dst for receipt in receipts() if receipt.dst_path == url]
-        return store.digest(path) == expected[-1]
 
     def _files(self, job: str, receipts: Iterable[tuple[str, str, Receipt]]) -> set[str]:
         """Compare named files one by one."""
@@ -236,9 +263,9 @@ class Audit:
                 self._tally.bytes += receipt.size
                 try:
                     size = store.head(name).size
-                except NotFoundError:
+                except FileError as error:
                     off.add(receipt.dst_path)
-                    self._tell(job, "missing", receipt.dst_path)
+                    self._tell_failure(job, receipt.dst_path, error)
                     continue
                 if size != receipt.size:
                     off.add(receipt.dst_path)
@@ -266,8 +293,8 @@ class Audit:
                     self._watch(done)
                 try:
                     found = future.result()
-                except NotFoundError:
-                    self._tell(job, "missing", receipt.dst_path)
+                except FileError as error:
+                    self._tell_failure(job, receipt.dst_path, error)
                     off.add(receipt.dst_path)
                     return
                 if found != receipt.hashsum_dst:
@@ -283,6 +310,12 @@ class Audit:
                 take()
         return off
 
+    def _tell_failure(self, job: str, path: str, error: FileError) -> None:
+        if isinstance(error, NotFoundError):
+            self._tell(job, "missing", path)
+        else:
+            self._tell(job, "unreadable", path, str(error))
+
     def _tell(self, job: str, what: Kind, path: str, detail: str = "") -> None:
         setattr(self._tally, what, getattr(self._tally, what) + 1)
         self._emit(Finding(job=job, what=what, path=path, detail=detail))
@@ -290,11 +323,28 @@ class Audit:
 
 def _repair(joblist: JobList, stem: str, name: str, off: set[str]) -> Event:
     def drop_receipts() -> None:
+        journal = joblist.journal_of(stem)
+        dropped = [receipt for receipt in receipts_of(joblist, stem) if receipt.dst_path in off]
         kept = (receipt for receipt in receipts_of(joblist, stem) if receipt.dst_path not in off)
         write_table(joblist.table_path_of(stem), kept)
-        joblist.journal_of(stem).remove()  # its receipts are in the table now
+        journal.remove()  # its receipts are in the table now
+        for receipt in dropped:
+            # What stands at the destination is still ours, and may be replaced.
+            journal.append(
+                IntentRecord(
+                    src_path=receipt.src_path, dst_path=receipt.dst_path, at_ns=time.time_ns()
+                )
+            )
+        journal.close()
 
     return put_back(joblist, stem, name, event="repair", then=drop_receipts)
+
+
+def _transferred_files(job: Job, log: bytes) -> int:
+    """Return how many files must have receipts, as the job file tells."""
+    told = [record for record in decode_log(log) if record.event == "success"]
+    files = told[-1].values.get("files", "") if told else ""
+    return max(len(job.files), int(files) if files.isdigit() else 0)
 
 
 def _by_folder(receipts: Iterable[Receipt]) -> Iterator[tuple[str, str, Receipt]]:

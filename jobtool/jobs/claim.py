@@ -12,7 +12,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from jobtool.errors import JoblistError
+from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.names import quote
 
@@ -27,7 +27,7 @@ class Claim:
     def take(cls, joblist: JobList, stem: str) -> Claim | None:
         """Claim a job; None if another worker holds it. Never waits.
 
-        Raises ``JoblistError`` if the joblist's folder can't be written.
+        Raises ``JoblistUnavailableError`` if the joblist's folder can't be written.
         """
         lock = FileLock(os.path.join(joblist.claims_path, stem + ".lock"), timeout=0)
         try:
@@ -38,7 +38,7 @@ class Claim:
             os.makedirs(joblist.claims_path, exist_ok=True)
             return cls.take(joblist, stem)
         except OSError as error:
-            raise JoblistError(
+            raise JoblistUnavailableError(
                 f"can't lock jobs in {quote(joblist.claims_path)}: {reason_of(error)}"
             ) from None
         return cls(lock)

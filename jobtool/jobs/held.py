@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.jobfile import LogRecord, decode_log, encode_record
-from jobtool.jobs.joblist import JobList
+from jobtool.jobs.jobfile import LogRecord, encode_record
+from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.names import quote
 
 
 class HeldJob:
     """Changes a job's status and appends to its log, durably; ``now`` gives the time of a line.
 
-    Methods raise ``OSError`` if the joblist can't be written.
+    Methods raise ``JoblistUnavailableError`` if the joblist can't be written, and
+    ``FileNotFoundError`` if somebody has removed the job file.
     """
 
     def __init__(self, joblist: JobList, stem: str, job: Job, now: Callable[[], datetime]) -> None:
@@ -41,7 +45,9 @@ class HeldJob:
         if log and not log.endswith(b"\n"):
             log += b"\n"
         self.job = self.job.to(status)
-        self._joblist.save(self.stem, self.job, log + encode_record(self._record(event, values)))
+        record = encode_record(self._record(event, values))
+        with self._writing():
+            self._joblist.save(self.stem, self.job, log + record)
 
     def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
         """Count a failure, logged with ``values``; return the status that the job has then.
@@ -63,15 +69,20 @@ class HeldJob:
         self.job = replace(self.job, failures=0, requires_intervention=False)
         self.change(JobStatus.TODO, event)
 
-    def first_claimed(self) -> datetime:
-        """Return when the job was first claimed, as its log tells; now if it doesn't."""
-        _, log = self._joblist.load(self.stem)
-        claims = (record.time for record in decode_log(log) if record.event == "claimed")
-        return next(claims, self._now())
-
     def log(self, event: str, **values: object) -> None:
         """Append a line to the log."""
-        self._joblist.append(self.stem, self._record(event, values))
+        with self._writing():
+            self._joblist.append(self.stem, self._record(event, values))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise  # somebody has removed the job
+        except OSError as error:
+            path = quote(self._joblist.path_of(self.stem))
+            raise JoblistUnavailableError(f"can't write {path}: {reason_of(error)}") from None
 
     def _record(self, event: str, values: Mapping[str, object]) -> LogRecord:
         texts = {

@@ -25,6 +25,7 @@ JOURNALS_FOLDER = "journals"
 MAX_JOBFILE_BYTES = 256 * 1024 * 1024
 
 _STATUS_BYTES = 64
+_MAX_STEM_BYTES = 230
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,10 @@ class JobList:
         """Return the journal of a job under way."""
         return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX))
 
+    def owner_of(self, stem: str) -> str:
+        """Return what marks the unfinished writes of a job as its own, wherever the folder lies."""
+        return f"{self.settings.id or self.path}\0{stem}"
+
     def stems(self) -> list[str]:
         """Return the stems of all job files, sorted. One reading of the folder."""
         with os.scandir(self.path) as entries:
@@ -126,11 +131,12 @@ class JobList:
         """Read the status of every job: one reading of the folder, one small read per file."""
         for stem in self.stems():
             try:
+                _require_short(stem)
                 # Not to wait for a writer where somebody has put a named pipe.
                 descriptor = os.open(self.path_of(stem), os.O_RDONLY | os.O_NONBLOCK)
             except FileNotFoundError:
                 continue  # removed by hand meanwhile
-            except OSError:
+            except (OSError, JobFileError):
                 yield ScannedJob(stem, None)
                 continue
             try:
@@ -146,6 +152,7 @@ class JobList:
         Raises ``JobFileError`` (the job is invalid) or ``FileNotFoundError``.
         """
         path = self.path_of(stem)
+        _require_short(stem)
         try:
             with open(path, "rb", opener=_open_without_waiting) as file:
                 data = file.read(MAX_JOBFILE_BYTES + 1)
@@ -179,6 +186,12 @@ class JobList:
             os.write(descriptor, jobfile.encode_record(record))
         finally:
             os.close(descriptor)
+
+
+def _require_short(stem: str) -> None:
+    # Longer names leave no room for those of temporary files and locks; ours never are.
+    if len(os.fsencode(stem)) > _MAX_STEM_BYTES:
+        raise JobFileError(f"expected a file name of at most {_MAX_STEM_BYTES + 4} bytes")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import msgspec
 
-from jobtool.errors import JobFileError, JobtoolError
+from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError
 from jobtool.jobs.durable import sync_folder
 from jobtool.names import quote, unquote
 
@@ -53,6 +53,17 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     part_size: int | None = None
 
 
+class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent"):
+    """A destination is about to be written by us, at a time in nanoseconds since 1970.
+
+    What is found there unfinished from then on, without an upload's record, is ours.
+    """
+
+    src_path: str
+    dst_path: str
+    at_ns: int
+
+
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):
     """A file in parts was begun.
 
@@ -80,7 +91,7 @@ class PartRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     etag: str | None = None
 
 
-Record = Receipt | UploadRecord | PartRecord
+Record = Receipt | IntentRecord | UploadRecord | PartRecord
 
 
 class Journal:
@@ -109,24 +120,44 @@ class Journal:
         """Write and sync what was appended since the last flush, if anything.
 
         ``before`` is called first, if there is anything: it makes durable what the records tell of.
+        If that or writing fails, nothing is forgotten. Raises ``JoblistUnavailableError``, and what
+        ``before`` raises.
         """
         with self._writing:
             with self._lock:
                 pending, self._pending = self._pending, []
             if not pending:
                 return
-            if before is not None:
-                before()
+            try:
+                if before is not None:
+                    before()
+                self._write(b"\n".join(pending) + b"\n")
+            except BaseException:
+                with self._lock:
+                    self._pending = pending + self._pending  # for the next flush
+                raise
+
+    def _write(self, data: bytes) -> None:
+        try:
             if self._descriptor is None:
                 self._descriptor = self._open()
-            data = b"\n".join(pending) + b"\n"
             while data:
                 data = data[os.write(self._descriptor, data) :]
             os.fsync(self._descriptor)
+        except OSError as error:
+            self._close_descriptor()  # opening it again ends a torn line
+            raise JoblistUnavailableError(
+                f"can't write {quote(self.path)}: {error.strerror or error}"
+            ) from None
 
     def close(self) -> None:
         """Flush and close."""
-        self.flush()
+        try:
+            self.flush()
+        finally:
+            self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -18,6 +18,12 @@ FORMAT = 1
 _SECRET_WORDS = ("secret", "token", "password", "access_key")
 
 
+_MEBIBYTE = 1024 * 1024
+
+#: What S3 allows for a part.
+_PART_SIZES = msgspec.Meta(ge=5 * _MEBIBYTE, le=5 * 1024 * _MEBIBYTE)
+
+
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[transfer]`` table; None means the default.
 
@@ -26,7 +32,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
-    part_size_bytes: Annotated[int, msgspec.Meta(ge=5 * 1024 * 1024)] | None = None
+    part_size_bytes: Annotated[int, _PART_SIZES] | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
     patience_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     if_exists: Literal["verify", "overwrite", "error"] | None = None
@@ -37,12 +43,14 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of ``joblist.toml``.
 
-    ``layout`` is the layout's own table, so that a joblist doesn't depend on a file elsewhere;
-    ``values`` are what ``--set`` gave to its templates; ``s3`` is for the store of that name.
+    ``id`` marks what this joblist's workers leave unfinished. ``layout`` is the layout's own table,
+    so that a joblist doesn't depend on a file elsewhere; ``values`` are what ``--set`` gave to its
+    templates; ``s3`` is for the store of that name.
     """
 
     format: int = FORMAT
     jobtool: str = ""
+    id: str = ""
     source: str | None = None
     destination: str | None = None
     layout: dict[str, Any] = {}

@@ -7,6 +7,7 @@ and only what is new is added.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -82,6 +83,7 @@ class _Generation:
             self._values = values
         self._settings = Settings(
             jobtool=__version__,
+            id=before.id or uuid.uuid4().hex,
             source=request.source,
             destination=self._destination,
             layout={"preset": self._layout_name} if self._layout is None else self._layout.table(),

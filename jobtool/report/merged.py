@@ -32,7 +32,7 @@ def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]
     for index, receipt in enumerate(receipts()):
         last[digest_of(receipt.dst_path)] = index
     for index, receipt in enumerate(receipts()):
-        if last[digest_of(receipt.dst_path)] == index:
+        if last.get(digest_of(receipt.dst_path)) == index:
             yield receipt
 
 

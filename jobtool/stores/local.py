@@ -44,6 +44,10 @@ from jobtool.stores.store import (
     require_same,
 )
 
+# Marks of names in a listing: neither byte can be in a name.
+_FOLDER, _LINK = b"/", b"\0"
+_MARKS = _FOLDER + _LINK
+
 LinkPolicy = Literal["follow", "skip", "error", "keep"]
 
 #: Temporary files are named by this, a tag of their owner, something random, and ".part".
@@ -78,11 +82,10 @@ class LocalStore:
     listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
     leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
     With ``read_back`` what was written is read from its medium to be proven, else from memory if it
-    is still there. With ``create_only`` a file that exists is never replaced (``FileError``).
+    is still there.
     """
 
     capabilities = Capabilities(
-        part_digests=True,
         attributes_first=False,
         cheap_reads=True,
         leaves_temporaries=True,
@@ -96,10 +99,8 @@ class LocalStore:
         owner: str = "",
         links: LinkPolicy = "follow",
         read_back: bool = False,
-        create_only: bool = False,
     ) -> None:
         self._read_back = read_back
-        self._create_only = create_only
         self._temporary_prefix = f"{TEMPORARY_PREFIX}{owner_tag(owner)}-"
         self._links = links
         self.url = os.path.abspath(root)
@@ -129,21 +130,22 @@ class LocalStore:
     def list(self) -> Iterator[Entry | Special]:
         """Yield everything below the root; links by policy."""
         # Depth first with a stack of its own: a tree may be deeper than Python's calls may nest.
-        stack = [("", iter(self._sorted_scan("")))]
+        stack = [("", iter(self._marked_names("")))]
         while stack:
-            prefix, entries = stack[-1]
-            entry = next(entries, None)
-            if entry is None:
+            prefix, names = stack[-1]
+            marked = next(names, None)
+            if marked is None:
                 stack.pop()
                 continue
-            path = prefix + entry.name
-            if entry.is_symlink():
-                special = self._judge_link(path, is_folder=_is_folder(entry))
+            path = prefix + os.fsdecode(marked.rstrip(_MARKS))
+            is_folder = _FOLDER in marked
+            if marked.endswith(_LINK):
+                special = self._judge_link(path, is_folder=is_folder)
                 if special is not None:
                     yield special
                     continue
-            if _is_folder(entry):
-                below = self._sorted_scan(path)
+            if is_folder:
+                below = self._marked_names(path)
                 if below:
                     stack.append((path + "/", iter(below)))
                 else:
@@ -151,9 +153,23 @@ class LocalStore:
             else:
                 yield self._entry_or_special(path)
 
-    def _sorted_scan(self, path: str) -> Sequence[os.DirEntry[str]]:
-        # A folder sorts as if its name ended in a slash, so that whole paths come in order.
-        return sorted(self._scan(self.url_of(path)), key=_sort_key)
+    def _marked_names(self, path: str) -> Sequence[bytes]:
+        """Return the names in a folder in order, folders and links marked at their ends.
+
+        A folder sorts as if its name ended in a slash, so that whole paths come in order. A million
+        names take a fifth of what as many directory entries would.
+        """
+        folder = self.url_of(path)
+        try:
+            with os.scandir(os.fsencode(folder)) as entries:
+                return sorted(
+                    entry.name
+                    + (_FOLDER if _is_folder(entry) else b"")
+                    + (_LINK if entry.is_symlink() else b"")
+                    for entry in entries
+                )
+        except OSError as error:
+            raise _source_error(error, folder) from None
 
     def _scan(self, folder: str) -> Sequence[os.DirEntry[str]]:
         try:
@@ -213,6 +229,8 @@ class LocalStore:
         if not stat.S_ISREG(found.st_mode):
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, socket or pipe"
             raise SourceError(f"expected a regular file at {quote(full)}; found {what}")
+        if self._links in ("follow", "error") and os.path.islink(full):
+            self._judge_link(path, is_folder=False)
         return Entry(path, found.st_size, found.st_mtime_ns)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
@@ -252,7 +270,7 @@ class LocalStore:
                 _set_attributes(descriptor, attributes)
             finally:
                 os.close(descriptor)
-            self._publish(temporary, target)
+            self._publish(temporary, target, attributes)
         return Proof(md5=digest.hexdigest(), verified_by="read-back")
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
@@ -271,6 +289,7 @@ class LocalStore:
         with self._writing(self.url_of(upload.path)):
             descriptor = os.open(upload.token, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
+                self._devices.setdefault(os.fstat(descriptor).st_dev, os.path.dirname(upload.token))
                 _write_range(descriptor, data, offset)
             finally:
                 os.close(descriptor)
@@ -280,15 +299,15 @@ class LocalStore:
         """Read the temporary file back and rename it to its target."""
         self._require_temporary(upload)
         target = self.url_of(upload.path)
-        with self._writing(target, temporary=upload.token):
+        with self._writing(target, temporary=upload.token, keep_on_failure=True):
             found = _digest(upload.token, from_medium=self._read_back)
             require_same(target, sent=attributes.md5, found=found)
             _set_attributes(upload.token, attributes)
-            self._publish(upload.token, target)
+            self._publish(upload.token, target, attributes)
         return Proof(md5=found, verified_by="read-back")
 
-    def _publish(self, temporary: str, target: str) -> None:
-        if not self._create_only:
+    def _publish(self, temporary: str, target: str, attributes: Attributes) -> None:
+        if attributes.may_replace:
             os.rename(temporary, target)
             return
         try:
@@ -391,7 +410,7 @@ class LocalStore:
         """Bring the filesystems that were written to their media: one call for all files."""
         for folder in tuple(self._devices.values()):
             with self._writing(folder):
-                descriptor = os.open(folder, os.O_RDONLY)
+                descriptor = os.open(_existing(folder), os.O_RDONLY)
                 try:
                     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
                         number = ctypes.get_errno()
@@ -422,18 +441,38 @@ class LocalStore:
             self._known_folders.add(folder)
 
     @contextlib.contextmanager
-    def _writing(self, target: str, *, temporary: str | None = None) -> Iterator[None]:
+    def _writing(
+        self, target: str, *, temporary: str | None = None, keep_on_failure: bool = False
+    ) -> Iterator[None]:
+        """Turn what the system says into our errors, and remove a temporary file that is no good.
+
+        With ``keep_on_failure`` it is removed only if it holds the wrong bytes.
+        """
         try:
             yield
         except (OSError, DigestMismatchError) as error:
-            if temporary is not None:
+            is_wrong = isinstance(error, DigestMismatchError)
+            if temporary is not None and (is_wrong or not keep_on_failure):
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)
             if isinstance(error, OSError):
                 # Somebody may have removed a folder that we made.
                 self._known_folders.clear()
-                raise _destination_error(error, target) from None
+                raise self._destination_error(error, target) from None
             raise
+
+    def _destination_error(self, error: OSError, target: str) -> JobtoolError:
+        reason = error.strerror or str(error)
+        is_in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR) and os.path.isdir(self.url)
+        hint = _WORLD.get(error.errno or 0)
+        if is_in_the_way:
+            return FileError(f"can't write {quote(target)}: {reason} ({hint})")
+        if error.errno in _THIS_FILE:
+            return FileError(f"can't write {quote(target)}: {reason}")
+        if hint is not None:
+            where = quote(error.filename if isinstance(error.filename, str) else target)
+            return StoreUnavailableError(f"can't write to {where}: {reason} ({hint})")
+        return StoreError(f"can't write {quote(target)}: {reason}")
 
 
 def _write_range(descriptor: int, data: bytes | memoryview, offset: int) -> None:
@@ -473,15 +512,11 @@ def _forget_cached(descriptor: int) -> None:
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str] | os.DirEntry[bytes]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def _sort_key(entry: os.DirEntry[str]) -> bytes:
-    return os.fsencode(entry.name) + (b"/" if _is_folder(entry) else b"")
 
 
 def _special_kind(mode: int) -> SpecialKind:
@@ -518,11 +553,7 @@ def _source_error(error: OSError, path: str) -> JobtoolError:
     return SourceError(f"can't read {quote(path)}: {reason}")
 
 
-def _destination_error(error: OSError, target: str) -> JobtoolError:
-    reason = error.strerror or str(error)
-    if error.errno in _THIS_FILE:
-        return FileError(f"can't write {quote(target)}: {reason}")
-    if error.errno in _WORLD:
-        where = quote(error.filename if isinstance(error.filename, str) else target)
-        return StoreUnavailableError(f"can't write to {where}: {reason} ({_WORLD[error.errno]})")
-    return StoreError(f"can't write {quote(target)}: {reason}")
+def _existing(folder: str) -> str:
+    while folder != "/" and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder

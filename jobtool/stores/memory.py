@@ -43,7 +43,6 @@ class MemoryStore:
     """A store whose files are in a ``Memory``, under a prefix."""
 
     capabilities = Capabilities(
-        part_digests=True,
         attributes_first=False,
         cheap_reads=True,
         leaves_temporaries=False,

@@ -31,9 +31,8 @@ class StoreRegistry:
 
     ``s3`` is the table of that name in joblist.toml. ``connections`` is how many requests may be
     under way at once; ``links`` is what listing a local source does with symbolic links; with
-    ``read_back`` what was written is proven by reading it, with ``create_only`` nothing that exists
-    is replaced. Raises ``UsageError`` for a table that
-    makes no sense.
+    ``read_back`` what was written is proven by reading it. Raises ``UsageError`` for a table
+    that makes no sense.
     """
 
     def __init__(
@@ -43,9 +42,8 @@ class StoreRegistry:
         connections: int = 16,
         links: LinkPolicy = "follow",
         read_back: bool = False,
-        create_only: bool = False,
     ) -> None:
-        self._writing: dict[str, bool] = {"read_back": read_back, "create_only": create_only}
+        self._read_back = read_back
         self._links = links
         table = dict(s3 or {})
         self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
@@ -64,13 +62,15 @@ class StoreRegistry:
             from jobtool.stores.s3 import S3Store
 
             bucket, _, prefix = rest.partition("/")
-            return S3Store(self._s3_access(role), bucket, prefix.strip("/"), **self._writing)
+            return S3Store(
+                self._s3_access(role), bucket, prefix.strip("/"), read_back=self._read_back
+            )
         if scheme == "memory":
             name, _, prefix = rest.partition("/")
             memory = self._memories.setdefault(name, Memory())
             return MemoryStore(memory, url.rstrip("/"), prefix.strip("/"))
         links = self._links if role == "source" else "keep"
-        return LocalStore(rest, owner=owner, links=links, **self._writing)
+        return LocalStore(rest, owner=owner, links=links, read_back=self._read_back)
 
     def credential_holders(self) -> list[CredentialHolder]:
         """Return the holders of the credentials of every S3 client so far."""

@@ -193,14 +193,9 @@ class S3Access:
 
 
 class S3Store:
-    """A bucket, or a prefix of one; with ``read_back`` ETags are no proof.
-
-    With ``create_only`` an object that exists is never replaced (``FileError``), where the server
-    knows conditional writes.
-    """
+    """A bucket, or a prefix of one; with ``read_back`` ETags are no proof."""
 
     capabilities = Capabilities(
-        part_digests=True,
         attributes_first=True,
         cheap_reads=False,
         leaves_temporaries=False,
@@ -214,10 +209,8 @@ class S3Store:
         prefix: str = "",
         *,
         read_back: bool = False,
-        create_only: bool = False,
     ) -> None:
         self._read_back = read_back
-        self._create_only = create_only
         self._access = access
         self._client = access.client
         self._bucket = bucket
@@ -388,7 +381,7 @@ class S3Store:
                     Body=bytes(data),
                     Metadata=metadata,
                     ContentMD5=metadata["md5chksum"],
-                    **self._condition,
+                    **_condition(attributes),
                 ),
             )
             etag = _etag(answer.get("ETag"))
@@ -401,12 +394,12 @@ class S3Store:
                     data,
                     attributes=metadata,
                     use_multipart=False,
-                    mode="create" if self._create_only else "overwrite",
+                    mode="overwrite" if attributes.may_replace else "create",
                 ),
             )
             etag = _etag(result["e_tag"])
-        if etag is not None and etag == attributes.md5 and not self._read_back:
-            return Proof(md5=etag, verified_by="etag-md5", etag=etag)
+        if _is_md5(etag, attributes.md5) and attributes.md5 and not self._read_back:
+            return Proof(md5=attributes.md5, verified_by="etag-md5", etag=etag)
         return self._proof_by_reading(path, attributes, etag)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
@@ -449,7 +442,9 @@ class S3Store:
             answer = self._call(
                 upload.path,
                 lambda: self._client.complete_multipart_upload(
-                    **self._where(upload), MultipartUpload={"Parts": named}, **self._condition
+                    **self._where(upload),
+                    MultipartUpload={"Parts": named},
+                    **_condition(attributes),
                 ),
             )
         except NotFoundError as error:
@@ -459,7 +454,7 @@ class S3Store:
                 raise StoreError(f"the upload was dropped at the server: {error}") from None
             return proof
         etag = _etag(answer.get("ETag"))
-        if etag == composite and not self._read_back:
+        if _is_md5(etag, composite) and not self._read_back:
             return Proof(md5=attributes.md5, verified_by="multipart-etag", etag=etag)
         return self._proof_by_reading(upload.path, attributes, etag)
 
@@ -473,7 +468,7 @@ class S3Store:
         return [part for part in parts if held.get(part.number) == (part.size, part.etag)]
 
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
-        """Return the unfinished multipart uploads of this very key."""
+        """Return the multipart uploads of this very key, begun since then by the server's clock."""
         key = self._key(path)
         paginator = self._client.get_paginator("list_multipart_uploads")
         pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=key))
@@ -500,9 +495,9 @@ class S3Store:
         try:
             head = self._call(path, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
             etag = _etag(head.get("ETag"))
-            if etag == md5:
+            if _is_md5(etag, md5) and not self._read_back:
                 return Proof(md5=md5, verified_by="etag-md5", etag=etag)
-            if etag == composite:
+            if _is_md5(etag, composite) and not self._read_back:
                 return Proof(md5=md5, verified_by="multipart-etag", etag=etag)
             if self.digest(path) != md5:
                 return None
@@ -513,10 +508,6 @@ class S3Store:
     def make_special(self, special: Special) -> None:
         """Refuse: there is nothing but objects here."""
         raise FileError(f"{quote(self.url_of(special.path))}: S3 has no {special.what}")
-
-    @property
-    def _condition(self) -> dict[str, str]:
-        return {"IfNoneMatch": "*"} if self._create_only else {}
 
     def _where(self, upload: Upload) -> dict[str, str]:
         return {
@@ -587,6 +578,8 @@ class S3Store:
                 f"there is no bucket {quote(self._bucket)} at {endpoint}. "
                 "Create it, or correct the URL."
             )
+        if code == "InvalidObjectState":
+            return SourceError(f"{shown} is archived: restore it first ({code})")
         if code in _CREDENTIAL_CODES or status in ("401", "403"):
             hint = _CREDENTIAL_CODES.get(code, _DENIED)
             return CredentialsError(f"{endpoint} refuses {shown}: {code or status} ({hint})")
@@ -639,8 +632,16 @@ def _in_whole_seconds(time: datetime) -> int:
     return int(time.timestamp()) * 1_000_000_000
 
 
+def _condition(attributes: Attributes) -> dict[str, str]:
+    return {} if attributes.may_replace else {"IfNoneMatch": "*"}
+
+
+def _is_md5(etag: str | None, md5: str | None) -> bool:
+    return etag is not None and etag.lower() == md5
+
+
 def _etag(value: str | None) -> str | None:
-    return value.strip('"').lower() if value else None
+    return value.strip('"') if value else None  # as it came: some servers' are no hexadecimal
 
 
 def _base64(md5: str) -> str:

@@ -43,6 +43,12 @@ def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:
     """
     sides = {side: table.get(side, {}) for side in ("source", "destination")}
     common = {key: value for key, value in table.items() if key not in sides}
+    for values in (table, *(side for side in sides.values() if isinstance(side, Mapping))):
+        if "@" in str(values.get("endpoint_url", "")):
+            raise UsageError(
+                "joblist.toml, table [s3]: endpoint_url holds a user or a password, and a joblist "
+                'is no place for one. Use AWS\'s credentials file and profile = "NAME".'
+            )
     try:
         for side, values in sides.items():
             msgspec.convert(values, S3Config)

@@ -60,11 +60,14 @@ class Attributes:
     """What travels with a file's bytes.
 
     ``md5`` is the whole file's in hex, None if not known; ``mode`` are a local file's permissions.
+    With ``may_replace`` False a file that exists is never replaced (``FileError``), where the store
+    knows how to do that.
     """
 
     mtime_ns: int
     md5: str | None = None
     mode: int | None = None
+    may_replace: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +111,12 @@ class Part:
 class Capabilities:
     """What a store can do beyond the protocol, and what it wants.
 
-    - ``part_digests``: it wants each part's MD5 (it checks parts, or proves the whole by them).
     - ``attributes_first``: a file's attributes must be complete when its first part is sent.
     - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
     - ``leaves_temporaries``: a kill while a file is written whole leaves something behind too.
     - ``specials``: what it can hold besides files, by ``make_special``.
     """
 
-    part_digests: bool
     attributes_first: bool
     cheap_reads: bool
     leaves_temporaries: bool
@@ -148,6 +149,8 @@ class Store(Protocol):
     def list(self) -> Iterator[Entry | Special]:
         """Yield everything below the root, by the bytes of its path, in ascending order.
 
+        (What is listed of a folder, such as that it is empty, as if its name ended in a slash.)
+
         Lazy: a million files take no more memory than one folder's names. Raises ``SourceError``
         if a folder can't be listed; what was yielded before is then not all.
         """
@@ -176,8 +179,7 @@ class Store(Protocol):
     ) -> Part:
         """Write one part; any order, any thread. Sending a part again replaces it.
 
-        Every part but the last is of one size, at least 5 MiB. ``md5`` is the part's, in hex, or
-        empty where ``part_digests`` isn't declared.
+        Every part but the last is of one size, at least 5 MiB. ``md5`` is the part's, in hex.
         """
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from jobtool.errors import DigestMismatchError, NotFoundError, StoppedError
+from jobtool.errors import DigestMismatchError, NotFoundError, SourceDigestError, StoppedError
 from jobtool.names import quote
 from jobtool.stores.store import Attributes, Part, Proof, Upload, composite_md5
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
@@ -41,6 +41,9 @@ class FileLog(Protocol):
     def unfinished(self) -> Unfinished | None:
         """The upload that may be taken up."""
 
+    def beginning(self) -> None:
+        """Note that an upload is about to be begun."""
+
     def begun(self, upload: Upload, part_size: int) -> None:
         """Note an upload."""
 
@@ -58,6 +61,7 @@ class ByteBudget:
         self._limit = limit_bytes
         self._used = 0
         self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
 
     @contextlib.contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -70,9 +74,20 @@ class ByteBudget:
 
     def take(self, size: int) -> None:
         """Take ``size`` bytes, waiting for room; more than the limit only when nobody has any."""
+        ticket = object()
+
+        def is_my_turn() -> bool:
+            fits = self._used == 0 or self._used + size <= self._limit
+            return fits and self._waiting[0] is ticket
+
         with self._changed:
-            self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._limit)
-            self._used += size
+            self._waiting.append(ticket)  # in order, so that the large aren't overtaken for ever
+            try:
+                self._changed.wait_for(is_my_turn)
+                self._used += size
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
 
     def give(self, size: int) -> None:
         """Give back what was taken."""
@@ -104,21 +119,32 @@ class Copier:
         self._parts.shutdown()
 
     def copy(
-        self, item: Item, log: FileLog, *, stop: threading.Event, on_bytes: Callable[[int], None]
+        self,
+        item: Item,
+        log: FileLog,
+        *,
+        stop: threading.Event,
+        on_bytes: Callable[[int], None],
+        may_replace: bool = True,
     ) -> Copied:
         """Copy one file; one try.
+
+        With ``may_replace`` False a file at the destination is never replaced, where the store
+        knows how to do that.
 
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do. Raises the
         errors of stores, and ``StoppedError`` between two parts once ``stop`` is set. Nothing of a
         failed try is visible at the destination; what it sent of a file in parts is in ``log``.
         """
         if item.entry.size < self.part_bytes:
-            copied = self._copy_whole(item)
+            if log.unfinished is not None:  # it had parts once
+                item.lane.destination.abort(log.unfinished.upload(item))
+                log.dropped()
+            copied = self._copy_whole(item, may_replace)
             on_bytes(item.entry.size)
             return copied
-        return _PartsCopy(self._budget, self._parts, item, log, stop, on_bytes).run(
-            self._part_size(item, log)
-        )
+        parts = _PartsCopy(self._budget, self._parts, item, log, stop, on_bytes, may_replace)
+        return parts.run(self._part_size(item, log))
 
     def adopt(self, item: Item, log: FileLog, *, stop: threading.Event) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
@@ -142,12 +168,12 @@ class Copier:
             return log.unfinished.part_size
         return part_size_for(item.entry.size, self.part_bytes)
 
-    def _copy_whole(self, item: Item) -> Copied:
+    def _copy_whole(self, item: Item, may_replace: bool) -> Copied:
         with self._budget.holding(item.entry.size):
             content = item.lane.source.read(item.entry, 0, item.entry.size)
             md5 = md5_of(content.data)
             _require_recorded(item, recorded=content.attributes.md5, found=md5)
-            attributes = replace(content.attributes, md5=md5)
+            attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
             proof = item.lane.destination.put(item.destination_path, content.data, attributes)
         return Copied(md5=md5, proof=proof, part_size=None)
 
@@ -163,7 +189,9 @@ class _PartsCopy:
         log: FileLog,
         stop: threading.Event,
         on_bytes: Callable[[int], None],
+        may_replace: bool,
     ) -> None:
+        self._may_replace = may_replace
         self._budget = budget
         self._pool = pool
         self._item = item
@@ -192,7 +220,8 @@ class _PartsCopy:
         # Those that need not be sent have overtaken those under way.
         parts = sorted(self._parts, key=lambda part: part.number)
         try:
-            proof = self._destination.complete(self._upload, parts, replace(attributes, md5=md5))
+            attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
+            proof = self._destination.complete(self._upload, parts, attributes)
         except (DigestMismatchError, NotFoundError):
             self._log.dropped()
             raise
@@ -260,6 +289,7 @@ class _PartsCopy:
     def _begin(self, attributes: Attributes, known: _Digests | None, part_size: int) -> None:
         if known is not None:
             attributes = replace(attributes, md5=known.whole)
+        self._log.beginning()
         self._upload = self._destination.begin(self._item.destination_path, attributes)
         self._log.begun(self._upload, part_size)
 
@@ -322,6 +352,6 @@ def _require_going(stop: threading.Event, item: Item) -> None:
 
 def _require_recorded(item: Item, *, recorded: str | None, found: str) -> None:
     if recorded is not None and recorded != found:
-        raise DigestMismatchError(
+        raise SourceDigestError(
             f"{quote(item.source_url)}: its metadata says MD5 {recorded}; what was read has {found}"
         )

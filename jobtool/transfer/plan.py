@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
-from jobtool.jobs.receipts import Receipt, UploadRecord
+from jobtool.jobs.receipts import IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of
 from jobtool.stores.store import Entry, Special, Store, check_path
@@ -120,7 +120,7 @@ class Plan:
         lane = self.lanes[self._lane_of(number)]
         return Item(lane, entry, os.fsdecode(destination_path or path))
 
-    def find(self, receipt: Receipt | UploadRecord) -> int | None:
+    def find(self, receipt: Receipt | IntentRecord | UploadRecord) -> int | None:
         """Return the number of the file that a record is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
             source = _inside(lane.source, receipt.src_path)

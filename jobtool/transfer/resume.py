@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from jobtool.errors import CredentialsError, FileError, NotFoundError
-from jobtool.jobs.receipts import PartRecord, Receipt, Record, UploadRecord
+from jobtool.jobs.receipts import IntentRecord, PartRecord, Receipt, Record, UploadRecord
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.plan import Item, Plan
 
@@ -55,17 +56,36 @@ class Existing:
                 item = plan.item(number)
                 try:
                     found = item.lane.destination.head(item.destination_path)
-                except NotFoundError:
-                    continue
+                except FileError as error:
+                    if error.retryable:
+                        raise
+                    continue  # missing, or a name that can't be there: writing will tell
                 self._sizes[number] = found.size
             return
         destination = plan.lanes[0].destination
         if destination.kind("") != "folder":
             return
+        links: set[str] = set()
         for entry in destination.list():
-            known = None if isinstance(entry, Special) else plan.find_path(0, entry.path)
-            if known is not None and not isinstance(entry, Special):
+            if isinstance(entry, Special):
+                if entry.what == "link":
+                    links.add(entry.path)
+                continue
+            known = plan.find_path(0, entry.path)
+            if known is not None:
                 self._sizes[known] = entry.size
+        if links:
+            self._look_behind(plan, links)
+
+    def _look_behind(self, plan: Plan, links: set[str]) -> None:
+        # A folder that is a link to elsewhere isn't listed, but holds what was written through it.
+        for number in range(len(plan)):
+            if self._sizes[number] != _MISSING:
+                continue
+            item = plan.item(number)
+            if is_below(item.destination_path, links):
+                with contextlib.suppress(NotFoundError):
+                    self._sizes[number] = item.lane.destination.head(item.destination_path).size
 
     def has(self, number: int) -> bool:
         """Tell whether there is a file in the place of one of the plan."""
@@ -78,10 +98,23 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """Where a job stands: which files are proven, and which in parts were begun."""
+    """Where a job stands.
+
+    ``done`` flags the files that are proven, ``ours`` those whose destination some record names;
+    ``unfinished`` are the files in parts that were begun, ``intended`` those about to be begun, and
+    when (nanoseconds since 1970), of whose upload no record tells.
+    """
 
     done: bytearray
+    ours: bytearray
     unfinished: dict[int, Unfinished]
+    intended: dict[int, int]
+
+
+def is_below(path: str, folders: Container[str]) -> bool:
+    """Tell whether one of the folders is above ``path``."""
+    parts = path.split("/")
+    return any("/".join(parts[:depth]) in folders for depth in range(1, len(parts)))
 
 
 def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumption:
@@ -92,45 +125,52 @@ def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumpt
     - Of a file's uploads the last counts, if its source is the same and no receipt followed.
     - A part counts for the upload it names.
     """
-    done = bytearray(len(plan))
-    unfinished: dict[int, Unfinished] = {}
+    count = len(plan)
+    state = Resumption(bytearray(count), bytearray(count), {}, {})
     by_token: dict[str, Unfinished] = {}
     for record in records:
         if isinstance(record, PartRecord):
-            upload = by_token.get(record.token)
-            if upload is not None:
-                upload.parts[record.number] = Part(
-                    number=record.number,
-                    offset=record.offset,
-                    size=record.size,
-                    md5=record.md5,
-                    etag=record.etag,
-                )
+            if record.token in by_token:
+                by_token[record.token].parts[record.number] = _part(record)
             continue
         number = plan.find(record)
-        if number is None or not plan.proves(record, number):
+        if number is None:
+            continue
+        state.ours[number] = 1
+        if isinstance(record, IntentRecord):
+            state.intended[number] = record.at_ns
+            continue
+        state.intended.pop(number, None)
+        if not plan.proves(record, number):
             continue
         if isinstance(record, Receipt):
-            unfinished.pop(number, None)
-            done[number] = existing.may_be(number, record.size)
-        elif isinstance(record, UploadRecord):
+            state.unfinished.pop(number, None)
+            state.done[number] = existing.may_be(number, record.size)
+        else:
             upload = Unfinished(record.token, record.part_size, record.md5)
-            unfinished[number] = by_token[record.token] = upload
-    return Resumption(done, unfinished)
+            state.unfinished[number] = by_token[record.token] = upload
+    return state
 
 
-def remove_leftovers(
-    plan: Plan,
-    resumption: Resumption,
-    *,
-    since_ns: int,
-    large_bytes: int,
-    is_stopping: Callable[[], bool],
-) -> int:
+def open_uploads(records: Iterable[Record]) -> dict[str, str]:
+    """Return the uploads that were begun and that no receipt followed: token to destination."""
+    begun: dict[str, str] = {}
+    tokens: dict[str, list[str]] = {}
+    for record in records:
+        if isinstance(record, UploadRecord):
+            begun[record.token] = record.dst_path
+            tokens.setdefault(record.dst_path, []).append(record.token)
+        elif isinstance(record, Receipt):
+            for token in tokens.pop(record.dst_path, ())[-1:]:
+                begun.pop(token, None)
+    return begun
+
+
+def remove_leftovers(plan: Plan, resumption: Resumption, *, is_stopping: Callable[[], bool]) -> int:
     """Remove what killed attempts at this job left unfinished and no record names; return how many.
 
-    Looks only where a file isn't proven yet; ``since_ns`` is when the job was first claimed, in
-    nanoseconds since 1970: what is older isn't ours.
+    Looks only where a file isn't proven yet, and at a store that can't tell whose an upload is only
+    where one was intended, for what was begun since then.
     """
     known = {upload.token for upload in resumption.unfinished.values()}
     looked: set[tuple[int, str]] = set()
@@ -140,16 +180,15 @@ def remove_leftovers(
             continue
         item = plan.item(number)
         destination = item.lane.destination
-        place = item.destination_path
         if destination.capabilities.leaves_temporaries:
-            place = os.path.dirname(place)
-        elif item.entry.size < large_bytes:
+            place = (id(destination), os.path.dirname(item.destination_path))
+            if place in looked:
+                continue
+            looked.add(place)
+        elif number not in resumption.intended:
             continue
-        key = (id(destination), place)
-        if key in looked:
-            continue
-        looked.add(key)
         try:
+            since_ns = resumption.intended.get(number, 0)
             leftovers = destination.leftovers(item.destination_path, since_ns)
         except (CredentialsError, FileError) as error:
             if error.retryable:
@@ -160,3 +199,13 @@ def remove_leftovers(
                 destination.abort(upload)
                 removed += 1
     return removed
+
+
+def _part(record: PartRecord) -> Part:
+    return Part(
+        number=record.number,
+        offset=record.offset,
+        size=record.size,
+        md5=record.md5,
+        etag=record.etag,
+    )

@@ -17,7 +17,7 @@ from jobtool.errors import (
     StoppedError,
     WorldError,
 )
-from jobtool.jobs.receipts import Journal, PartRecord, Receipt, UploadRecord
+from jobtool.jobs.receipts import IntentRecord, Journal, PartRecord, Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.store import Part, Special, Upload
@@ -100,6 +100,8 @@ class JobTransfer:
         self._journal = journal
         self._copier = copier
         self._existing = existing
+        self._ours = resumption.ours
+        self._tried: set[int] = set()
         self._unfinished = resumption.unfinished
         self._done = resumption.done
         self._threads = threads
@@ -166,13 +168,20 @@ class JobTransfer:
         for thread in threads:
             thread.start()
         last_flush = time.monotonic()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_TICK_SECONDS)
-                on_tick(self.progress)
-                if time.monotonic() - last_flush >= _FLUSH_SECONDS:
-                    self._journal.flush(self._sync)
-                    last_flush = time.monotonic()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_TICK_SECONDS)
+                    on_tick(self.progress)
+                    if time.monotonic() - last_flush >= _FLUSH_SECONDS:
+                        self._journal.flush(self._sync)
+                        last_flush = time.monotonic()
+        except BaseException as error:
+            # No thread may go on once the caller gives up the claim.
+            self._fatal = error
+            for thread in threads:
+                thread.join()
+            raise
 
     def _work(self, numbers: Iterator[int]) -> None:
         while not self._stop.is_set() and self._fatal is None:
@@ -223,23 +232,30 @@ class JobTransfer:
 
         log = _FileLog(self._journal, self._sync, self._unfinished, number, item)
         try:
-            if self._existing.has(number):
+            if self._existing.has(number) or number in self._tried:
                 adopted = self._adopt(number, item, log)
                 if adopted is not None:
                     return adopted
-            return self._copier.copy(item, log, stop=self._stop, on_bytes=on_bytes)
+            may_replace = self._policies.if_exists != "error" or bool(self._ours[number])
+            if not may_replace:
+                self._tried.add(number)  # a lost answer may have left our own file there
+            return self._copier.copy(
+                item, log, stop=self._stop, on_bytes=on_bytes, may_replace=may_replace
+            )
         finally:
             with self._lock:
                 self._bytes_under_way -= arrived
 
     def _adopt(self, number: int, item: Item, log: _FileLog) -> Copied | None:
         policy = self._policies.if_exists
-        if policy == "error" and log.unfinished is None and self._attempt == 1:
+        is_foreign = not self._ours[number] and number not in self._tried and self._attempt == 1
+        if policy == "error" and is_foreign:
             raise FileError(
                 f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error "
                 "was asked for. Remove it, or use --if-exists verify or overwrite."
             )
-        if policy == "overwrite" or not self._existing.may_be(number, item.entry.size):
+        may_be_same = number in self._tried or self._existing.may_be(number, item.entry.size)
+        if policy == "overwrite" or not may_be_same:
             return None
         adopted = self._copier.adopt(item, log, stop=self._stop)
         if adopted is not None and log.unfinished is not None:
@@ -314,6 +330,19 @@ class _FileLog:
     def unfinished(self) -> Unfinished | None:
         return self._all.get(self._number)
 
+    def beginning(self) -> None:
+        if self._item.lane.destination.capabilities.leaves_temporaries:
+            return  # which bear their owner's mark
+        # On disk before the upload: one that no record names can't be told from somebody else's.
+        self._journal.append(
+            IntentRecord(
+                src_path=self._item.source_url,
+                dst_path=self._item.destination_url,
+                at_ns=time.time_ns(),
+            )
+        )
+        self._journal.flush(self._sync)
+
     def begun(self, upload: Upload, part_size: int) -> None:
         md5 = upload.attributes.md5
         self._all[self._number] = Unfinished(upload.token, part_size, md5)
@@ -329,7 +358,7 @@ class _FileLog:
             )
         )
         if not self._item.lane.destination.capabilities.leaves_temporaries:
-            # At once: an upload that no record names can't be told from somebody else's.
+            # At once: with only an intent, somebody else's upload of this key would pass for ours.
             self._journal.flush(self._sync)
 
     def sent(self, part: Part) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from itertools import chain
 
-from jobtool.errors import JobtoolError, UnreachableError, WorldError
+from jobtool.errors import JobtoolError, StoreError, UnreachableError, WorldError
 from jobtool.events import Emit
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
@@ -19,10 +19,11 @@ from jobtool.jobs.receipts import (
     read_table,
     write_table,
 )
-from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.plan import Item, Plan, make_plan
-from jobtool.transfer.resume import Existing, Resumption, remove_leftovers, resume
+from jobtool.transfer.resume import Existing, Resumption, open_uploads, remove_leftovers, resume
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import Failure, JobTransfer, Progress
 from jobtool.worker.events import (
@@ -69,6 +70,7 @@ class Attempt:
         self._name = held.job.name
         self._owner = owner
         self._counts: dict[str, object] = {}
+        self._was_done = False
         self._told_waiting = float("-inf")
         self._worker = worker
         self._options = options
@@ -84,9 +86,12 @@ class Attempt:
         started = self._options.monotonic()
         try:
             plan, transfer = self._transfer(stores, copier)
-            if transfer.is_complete and self._journal.exists:
+            if transfer.is_complete and (self._journal.exists or not self._was_done):
                 self._write_table(plan)
+                self._abort_unfinished(stores)
         except WorldError as error:
+            if error.retryable and self._options.stop.is_set():
+                return self._hand_back("asked to stop")
             self._hand_back(str(error))
             raise
         except JobtoolError as error:
@@ -122,7 +127,7 @@ class Attempt:
         existing = retry.call(lambda: Existing(plan))
         resumption = resume(plan, self._records(), existing)
         if self._held.job.attempts > 1:
-            retry.call(lambda: self._remove_leftovers(plan, resumption, copier.part_bytes))
+            retry.call(lambda: self._remove_leftovers(plan, resumption))
         transfer = JobTransfer(
             plan,
             self._journal,
@@ -138,6 +143,7 @@ class Attempt:
             on_file=self._tell_file,
         )
         before = transfer.progress
+        self._was_done = transfer.is_complete
         self._emit(
             JobListed(
                 job=self._name,
@@ -187,20 +193,27 @@ class Attempt:
     def _receipts(self) -> Iterator[Receipt]:
         return (record for record in self._records() if isinstance(record, Receipt))
 
-    def _remove_leftovers(self, plan: Plan, resumption: Resumption, large_bytes: int) -> None:
-        removed = remove_leftovers(
-            plan,
-            resumption,
-            since_ns=int(self._held.first_claimed().timestamp()) * 1_000_000_000,
-            large_bytes=large_bytes,
-            is_stopping=self._options.stop.is_set,
-        )
+    def _remove_leftovers(self, plan: Plan, resumption: Resumption) -> None:
+        removed = remove_leftovers(plan, resumption, is_stopping=self._options.stop.is_set)
         if removed:
             self._held.log("removed-leftovers", count=removed)
 
     def _write_table(self, plan: Plan) -> None:
         os.makedirs(os.path.dirname(self._table_path), exist_ok=True)
-        write_table(self._table_path, _in_force(plan, self._receipts))
+        receipts = _InForce(plan, self._receipts)
+        write_table(self._table_path, receipts)
+        if receipts.proven != len(plan):
+            raise StoreError(
+                f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "
+                "compared again"
+            )
+
+    def _abort_unfinished(self, stores: StoreRegistry) -> None:
+        """Drop uploads of files that went another way since, or are no longer in the source."""
+        for token, url in open_uploads(self._journal.read()).items():
+            folder, name = parent_of(url)
+            store = stores.open(folder, "destination", owner=self._owner)
+            store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))
 
     def _succeed(self, plan: Plan, *, skipped: int, seconds: float) -> Outcome:
         files, size = len(plan), plan.total_bytes
@@ -260,17 +273,28 @@ class Attempt:
         )
 
 
-def _in_force(plan: Plan, receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
-    """Yield the last receipt that proves each file of the plan, and those about other files.
+class _InForce:
+    """The last receipt that proves each file of the plan, and those about other files.
 
-    Reads the receipts twice rather than keep a million of them.
+    Reads the receipts twice rather than keep a million of them. ``proven`` counts the files of the
+    plan, once it was iterated.
     """
-    last = array("q", [-1]) * len(plan)
-    for index, receipt in enumerate(receipts()):
-        number = plan.find(receipt)
-        if number is not None and plan.proves(receipt, number):
-            last[number] = index
-    for index, receipt in enumerate(receipts()):
-        number = plan.find(receipt)
-        if number is None or last[number] == index:
-            yield receipt
+
+    def __init__(self, plan: Plan, receipts: Callable[[], Iterator[Receipt]]) -> None:
+        self._plan = plan
+        self._receipts = receipts
+        self.proven = 0
+
+    def __iter__(self) -> Iterator[Receipt]:
+        last = array("q", [-1]) * len(self._plan)
+        for index, receipt in enumerate(self._receipts()):
+            number = self._plan.find(receipt)
+            if number is not None and self._plan.proves(receipt, number):
+                last[number] = index
+        for index, receipt in enumerate(self._receipts()):
+            number = self._plan.find(receipt)
+            if number is not None and last[number] == index:
+                self.proven += 1
+                yield receipt
+            elif number is None:
+                yield receipt

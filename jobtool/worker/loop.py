@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from jobtool.errors import JobFileError, JoblistError, WorldError
+from jobtool.errors import JobFileError, JoblistUnavailableError, WorldError
 from jobtool.events import Emit, ignore
 from jobtool.jobs.claim import Claim
 from jobtool.jobs.held import HeldJob
@@ -66,7 +66,6 @@ class Worker:
             connections=2 * options.threads,
             links=options.policies.links,
             read_back=options.policies.verify == "read-back",
-            create_only=options.policies.if_exists == "error",
         )
         self._invalid: dict[str, str] = {}
         self._others: set[str] = set()  # jobs that others held when we last tried them
@@ -75,8 +74,7 @@ class Worker:
     def run(self) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
 
-        Raises ``WorldError`` after handing the job back, ``JoblistError`` if the joblist can't be
-        written.
+        Raises ``WorldError`` after handing the job back, and if the joblist can't be written.
         """
         copier = Copier(
             threads=self._options.threads,
@@ -90,8 +88,8 @@ class Worker:
             while self._take_any(scanned, copier) and not self._is_ended:
                 scanned = list(self._joblist.scan())
         except OSError as error:
-            raise JoblistError(
-                f"can't write to {quote(self._joblist.path)}: {reason_of(error)}"
+            raise JoblistUnavailableError(
+                f"can't use the joblist {quote(self._joblist.path)}: {reason_of(error)}"
             ) from None
         finally:
             copier.close()
@@ -179,7 +177,7 @@ class Worker:
             self._joblist.journal_of(stem),
             self._joblist.table_path_of(stem),
             self._environment.worker,
-            owner_of(self._joblist, stem),
+            self._joblist.owner_of(stem),
             self._options,
             self._emit,
         )
@@ -227,8 +225,3 @@ class Worker:
         if counts[JobStatus.TODO] or (self._is_ended and counts[JobStatus.ONGOING]):
             return 3
         return 1 if counts[JobStatus.ERROR] or counts[None] else 0
-
-
-def owner_of(joblist: JobList, stem: str) -> str:
-    """Return what marks the unfinished writes of a job as its own."""
-    return f"{joblist.path}\0{stem}"

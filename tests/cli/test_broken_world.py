@@ -118,6 +118,8 @@ def test_an_endpoint_that_is_down_hands_the_job_back(
 ) -> None:
     joblist = generated(tmp_path, plates, "s3://bucket/x")
     endpoint = f"http://127.0.0.1:{unused_port()}"
+    with open(joblist / "joblist.toml", "a") as file:
+        file.write("[transfer]\npatience_seconds = 1\n")
     done = worker(joblist, {**rclone_s3.environment, "AWS_ENDPOINT_URL": endpoint})
     assert_handed_back(done, joblist, "can't reach", endpoint)
 
@@ -193,7 +195,7 @@ def test_a_joblist_that_is_not_writable_is_named(tmp_path: Path, plates: Path) -
     done = run_without_superpowers("transfer-worker", "-i", joblist)
     for folder in (joblist, joblist / ".claims"):
         folder.chmod(0o755)
-    assert_one_line_error(done, 2, str(joblist), "Permission denied")
+    assert_one_line_error(done, 4, str(joblist), "Permission denied")
     assert statuses(joblist) == TODO
 
 

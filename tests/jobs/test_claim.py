@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from jobtool.errors import JoblistError
+from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs.claim import Claim
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings
@@ -127,5 +127,5 @@ def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist):
     os.rmdir(joblist.claims_path)
     with open(joblist.claims_path, "w"):
         pass
-    with pytest.raises(JoblistError, match="can't lock jobs"):
+    with pytest.raises(JoblistUnavailableError, match="can't lock jobs"):
         Claim.take(joblist, "a")

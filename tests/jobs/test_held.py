@@ -133,15 +133,6 @@ def test_a_log_line_torn_by_a_kill_is_kept_and_not_grown_into(joblist, clock):
     assert log_of(joblist)[-1].event == "success"
 
 
-def test_the_first_claim_is_the_oldest_of_the_log_and_now_where_there_is_none(joblist, clock):
-    held = HeldJob(joblist, "a", saved(joblist), clock)
-    assert held.first_claimed() == START
-    clock.looks = 10
-    hold(joblist, clock).change(JobStatus.TODO, "handed-back")
-    held = hold(joblist, clock)
-    assert held.first_claimed() == START + timedelta(minutes=10)
-
-
 def test_a_job_set_to_todo_by_hand_after_intervention_has_all_its_tries_again(joblist, clock):
     job = Job(name="a", source="/a", destination="/b", failures=3, requires_intervention=True)
     joblist.save("a", job, b"")

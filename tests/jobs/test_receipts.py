@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import datetime
 
 import msgspec
 import pyarrow.parquet as pq
@@ -31,7 +32,9 @@ receipts = st.builds(
     hashsum_src=st.sampled_from(["d41d8cd98f00b204e9800998ecf8427e"]),
     hashsum_dst=st.sampled_from(["d41d8cd98f00b204e9800998ecf8427e"]),
     verified_by=st.sampled_from(["etag-md5", "multipart-etag", "read-back"]),
-    verified_at=st.datetimes().map(lambda time: time.strftime("2026-%m-%dT%H:%M:%SZ")),
+    verified_at=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(
+        lambda time: time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    ),
     worker=st.just("node017:4711"),
     attempt=st.integers(1, 1000),
     etag=st.none() | st.just("abc-3"),

@@ -24,7 +24,7 @@ settings = st.builds(
     transfer=st.builds(
         TransferSettings,
         threads=st.none() | st.integers(1, 64),
-        part_size_bytes=st.none() | st.integers(5 * 2**20, 2**40),
+        part_size_bytes=st.none() | st.integers(5 * 2**20, 5 * 2**30),
         max_attempts=st.none() | st.integers(1, 100),
         patience_seconds=st.none() | st.floats(0, 1e6),
         if_exists=st.none() | st.sampled_from(["verify", "overwrite", "error"]),

@@ -125,6 +125,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "bytes_total": 5000,
         "attempts": 2,
         "note": "",
+        "requires_intervention": False,
     }
     assert jobs["spoilt"]["status"] == "invalid"
 

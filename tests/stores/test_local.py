@@ -110,7 +110,7 @@ def test_a_folder_in_place_of_a_file_fails_that_file_only(store, raw):
 
 def test_a_file_in_place_of_a_folder_is_named_and_kept(store, raw):
     raw.write("folder", b"1")
-    with pytest.raises(StoreUnavailableError, match="a file stands where a folder is needed"):
+    with pytest.raises(FileError, match="a file stands where a folder is needed"):
         put(store, "folder/deeper/file")
     assert raw.paths() == {"folder"}
     assert raw.read("folder") == b"1"

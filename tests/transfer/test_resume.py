@@ -278,13 +278,11 @@ def test_an_upload_is_shown_to_the_store_with_the_md5_it_was_begun_with():
 
 
 def nothing_done(plan):
-    return Resumption(bytearray(len(plan)), {})
+    return Resumption(bytearray(len(plan)), bytearray(len(plan)), {}, {})
 
 
-def remove(plan, resumption, large_bytes=1, is_stopping=lambda: False):
-    return remove_leftovers(
-        plan, resumption, since_ns=0, large_bytes=large_bytes, is_stopping=is_stopping
-    )
+def remove(plan, resumption, is_stopping=lambda: False):
+    return remove_leftovers(plan, resumption, is_stopping=is_stopping)
 
 
 @pytest.fixture
@@ -310,7 +308,7 @@ def test_only_our_temporary_files_that_no_record_names_are_removed(local):
     begin(theirs, "b/c")
     before = raw.paths()
     known = {number_of(plan, "b/c"): Unfinished(kept.token, PART_SIZE)}
-    assert remove(plan, replace(nothing_done(plan), unfinished=known), large_bytes=1000) == 3
+    assert remove(plan, replace(nothing_done(plan), unfinished=known)) == 3
     gone = before - raw.paths()
     assert len(gone) == 3
     assert all(ours.is_leftover(path) for path in gone)
@@ -326,7 +324,7 @@ def test_folders_where_all_files_are_proven_are_not_looked_at(local):
     before = raw.paths()
     done = bytearray(len(plan))
     done[number_of(plan, "b/c")] = 1
-    assert remove(plan, Resumption(done, {})) == 0
+    assert remove(plan, replace(nothing_done(plan), done=done)) == 0
     assert raw.paths() == before
 
 
@@ -338,20 +336,20 @@ def test_a_stop_ends_the_removing(local):
     assert raw.paths() == before
 
 
-def test_where_whole_files_leave_nothing_only_large_ones_are_asked_for():
+def test_where_uploads_bear_no_mark_only_intended_ones_are_asked_for():
     inner = MemoryStore(Memory(), "memory://to")
     store = FaultyStore(inner)
     plan = make_plan(store)
     begin(inner, "a")
-    begin(inner, "not in the plan")
-    assert remove(plan, nothing_done(plan), large_bytes=SIZE + 1) == 0
+    begin(inner, "b/c")
+    assert remove(plan, nothing_done(plan)) == 0
     assert store.calls["leftovers"] == 0
-    assert remove(plan, nothing_done(plan), large_bytes=SIZE) == 1
-    assert store.calls["leftovers"] == len(PATHS)
-    assert [path for path, _ in inner.memory.uploads.values()] == ["not in the plan"]
+    assert remove(plan, replace(nothing_done(plan), intended={number_of(plan, "a"): 0})) == 1
+    assert store.calls["leftovers"] == 1
+    assert [path for path, _ in inner.memory.uploads.values()] == ["b/c"]
 
 
-def test_uploads_begun_before_the_job_are_left_at_the_server(rclone_s3, monkeypatch):
+def test_uploads_begun_before_ours_was_intended_are_left_at_the_server(rclone_s3, monkeypatch):
     from jobtool.stores.registry import StoreRegistry
 
     for name, value in rclone_s3.environment.items():
@@ -361,16 +359,7 @@ def test_uploads_begun_before_the_job_are_left_at_the_server(rclone_s3, monkeypa
     plan = make_plan(store, paths=("a",))
     begun = store.begin("a", Attributes(mtime_ns=0))
     tomorrow_ns = int(store.leftovers("a", 0)[0].attributes.mtime_ns + 86400e9)
-    assert (
-        remove_leftovers(
-            plan,
-            nothing_done(plan),
-            since_ns=tomorrow_ns,
-            large_bytes=1,
-            is_stopping=lambda: False,
-        )
-        == 0
-    )
+    assert remove(plan, replace(nothing_done(plan), intended={0: tomorrow_ns})) == 0
     assert [found.token for found in store.leftovers("a", 0)] == [begun.token]
-    assert remove(plan, nothing_done(plan)) == 1
+    assert remove(plan, replace(nothing_done(plan), intended={0: 0})) == 1
     assert list(store.leftovers("a", 0)) == []
