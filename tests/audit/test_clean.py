@@ -1,0 +1,145 @@
+"""`jobtool clean`: what killed workers left unfinished, and nothing that isn't theirs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from jobtool.jobs.joblist import JobList
+from jobtool.stores.local import LocalStore
+from tests.audit.conftest import Place, make_joblist, transfer, words
+from tests.commands import finish, run_ok, start
+from tests.gate import gate_before
+from tests.trees import contents, status_of, write
+
+PART = 5 * 1024 * 1024
+
+
+def make_big_joblist(folder: Path, url: str, size: int, *, name: str = "item/big") -> Path:
+    """A joblist of one file, in parts of 5 MiB."""
+    write(folder / "in" / name, b"")
+    with (folder / "in" / name).open("r+b") as file:
+        file.truncate(size)
+    paths = ("-i", folder / "in", "-o", folder / "list", "-d", url, "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    with (folder / "list" / "joblist.toml").open("a") as file:
+        file.write(f"\n[transfer]\npart_size_bytes = {PART}\n")
+    return folder / "list"
+
+
+def leftovers(joblist: Path, place: Place, *options: str) -> list[tuple[str, str, bool]]:
+    done = run_ok("jobtool", "clean", joblist, "--json", *options, env=place.env)
+    events = [json.loads(line) for line in done.lines]
+    assert all((event["event"], event["job"]) == ("leftover", "item") for event in events)
+    return [(event["what"], event["path"], event["removed"]) for event in events]
+
+
+def uploads(place: Place) -> set[tuple[str, str]]:
+    """The unfinished uploads of a bucket, by another client."""
+    answer = place.raw.client.list_multipart_uploads(Bucket=place.raw.bucket)
+    return {(found["Key"], found["UploadId"]) for found in answer.get("Uploads", ())}
+
+
+def temporaries(folder: Path) -> set[Path]:
+    return set(folder.rglob(".jobtool-*"))
+
+
+def test_uploads_of_a_killed_worker_are_listed_then_aborted_and_foreign_ones_stay(
+    tmp_path: Path, s3: Place, rclone_s3
+) -> None:
+    joblist = make_big_joblist(tmp_path, s3.url, 3 * PART + 1)
+    begin = s3.raw.client.create_multipart_upload
+    key = f"{s3.raw.prefix}item/big"
+    foreign = {
+        (name, begin(Bucket=s3.raw.bucket, Key=name)["UploadId"]) for name in (key, key + "ger")
+    }
+    with gate_before(rclone_s3.endpoint_url, allowed=2) as gate:
+        env = {**s3.env, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start("transfer-worker", "-i", joblist, "--threads", 1, env=env)
+        gate.wait_until_held()
+        held = run_ok("jobtool", "clean", joblist, "--yes", env=s3.env)
+        assert words(held)[0] == "item: left as it is: a worker is on it"
+        assert len(uploads(s3)) == 3
+        process.kill()
+        finish(process)
+    before = uploads(s3)
+    assert len(before - foreign) == 1
+
+    found = ("an unfinished upload", f"{s3.url}/item/big")
+    assert leftovers(joblist, s3) == [(*found, False)]
+    assert uploads(s3) == before, "listing removes nothing"
+    assert leftovers(joblist, s3, "--yes") == [(*found, True)]
+    assert uploads(s3) == foreign
+    assert leftovers(joblist, s3, "--yes") == []
+
+    assert status_of(joblist / "item.txt") == "ongoing"
+    assert transfer(joblist, s3) == [f"{s3.url}/item/big"]
+    assert s3.contents() == contents(tmp_path / "in")
+    assert leftovers(joblist, s3) == []
+
+
+def kill_in_the_middle(joblist: Path, out: Path) -> Path:
+    """Kill a worker that is writing a large file; return what it left."""
+    process = start("transfer-worker", "-i", joblist, "--threads", 1)
+    deadline = time.monotonic() + 60
+    while not temporaries(out):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+    process.kill()
+    finish(process)
+    (left,) = temporaries(out)
+    return left
+
+
+@pytest.mark.parametrize("name", ["item/big", "item"], ids=["tree", "one-file"])
+def test_temporary_files_of_a_killed_worker_are_listed_then_removed_and_others_stay(
+    tmp_path: Path, local: Place, name: str
+) -> None:
+    out = Path(local.url)
+    joblist = make_big_joblist(tmp_path, local.url, 100 * PART, name=name)
+    left = kill_in_the_middle(joblist, out)
+    assert left.parent == (out / name).parent
+    # What has such a name, but was made for another job, another joblist or by another program.
+    owners = ["", f"{joblist}\0another", f"{joblist}2\0item"]
+    foreign = {
+        Path(LocalStore(str(left.parent), owner=owner)._temporary(str(out / name)))
+        for owner in owners
+    }
+    foreign |= {left.with_name(left.name + ".bak"), left.with_name(".jobtool-notes.part")}
+    foreign |= {out / "mine.part", out / "item.part"}
+    for path in foreign:
+        write(path)
+    kept = contents(out) | {}
+    kept.pop(str(left.relative_to(out)))
+
+    found = ("a temporary file", str(left))
+    assert leftovers(joblist, local) == [(*found, False)]
+    assert left.exists(), "listing removes nothing"
+    assert leftovers(joblist, local, "--yes") == [(*found, True)]
+    assert not left.exists()
+    assert contents(out) == kept
+    assert leftovers(joblist, local, "--yes") == []
+
+
+def test_relative_names_of_a_job_are_below_its_destination(tmp_path: Path, local: Place) -> None:
+    joblist = make_joblist(tmp_path, local, count=1)
+    jobfile = joblist / "item000.txt"
+    text = jobfile.read_text().replace("---\n", "file: 0.bin -> sub/0\nfile: 1.bin -> 1\n---\n")
+    jobfile.write_text(text)
+    owner = JobList.open(str(joblist)).owner_of("item000")
+    folders = [Path(local.url, "item000"), Path(local.url, "item000", "sub")]
+    for folder in folders:
+        write(Path(LocalStore(str(folder), owner=owner)._temporary(str(folder / "x"))))
+    done = run_ok("jobtool", "clean", joblist, "--yes")
+    assert words(done)[-1] == "Removed 2 leftover(s)."
+    assert temporaries(Path(local.url)) == set()
+
+
+def test_a_joblist_without_leftovers_has_none(joblist: Path, place: Place) -> None:
+    before = place.contents()
+    assert words(run_ok("jobtool", "clean", joblist, env=place.env)) == ["Found 0 leftover(s)."]
+    run_ok("jobtool", "clean", joblist, "--yes", env=place.env)
+    assert place.contents() == before

@@ -1,0 +1,109 @@
+"""`jobtool verify --repair`: what is off is sent again by the next worker, and only that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobtool.jobs.claim import Claim
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.receipts import Receipt
+from tests.audit.conftest import Place, make_joblist, transfer, verify
+from tests.commands import run, run_ok
+from tests.trees import contents, events, receipts, status_of, statuses, write
+
+
+def by_destination(joblist: Path) -> dict[str, Receipt]:
+    found = receipts(joblist)
+    assert len({receipt.dst_path for receipt in found}) == len(found)
+    return {receipt.dst_path: receipt for receipt in found}
+
+
+def test_one_flipped_byte_is_found_and_only_its_file_is_sent_again(
+    tmp_path: Path, joblist: Path, place: Place
+) -> None:
+    before = by_destination(joblist)
+    place.flip_a_bit("item001/1.bin")
+    spoilt = f"{place.url}/item001/1.bin"
+
+    code, told = verify(joblist, place, "--deep", "--repair")
+    assert code == 1
+    assert told[0] == ("changed", spoilt)
+    assert told[1] == {"event": "put-back", "job": "item001", "was": "success"}
+    assert statuses(joblist) == {"item000": "success", "item001": "todo", "item002": "success"}
+    assert len(events(joblist / "item001.txt", "repair")) == 1
+    assert verify(joblist, place, "--deep")[0] == 3, "found once, it is a job to do"
+
+    assert transfer(joblist, place) == [spoilt]
+    after = by_destination(joblist)
+    assert after[spoilt].attempt == 2
+    assert {path: after[path] for path in after if path != spoilt} == {
+        path: before[path] for path in before if path != spoilt
+    }, "the others' receipts are those of old"
+    assert place.contents() == contents(tmp_path / "in")
+    assert verify(joblist, place, "--deep")[0] == 0
+
+
+def test_whatever_is_missing_or_changed_comes_back_and_what_is_extra_stays(
+    tmp_path: Path, joblist: Path, place: Place
+) -> None:
+    place.delete("item000/0.bin")
+    place.delete("item002/1.bin")
+    place.raw.write("item002/2.bin", b"of another size")
+    place.raw.write("item001/extra", b"nobody sent this")
+    assert verify(joblist, place, "--repair")[0] == 1
+    assert statuses(joblist) == {"item000": "todo", "item001": "success", "item002": "todo"}
+    names = ("item000/0.bin", "item002/1.bin", "item002/2.bin")
+    assert sorted(transfer(joblist, place)) == [f"{place.url}/{name}" for name in names]
+    assert place.contents() == {**contents(tmp_path / "in"), "item001/extra": b"nobody sent this"}
+    code, told = verify(joblist, place, "--deep", "--repair")
+    assert (code, told[0]) == (1, ("extra", f"{place.url}/item001/extra"))
+    assert set(statuses(joblist).values()) == {"success"}, "there is nothing to send"
+
+
+def test_only_the_named_job_is_repaired(joblist: Path, place: Place) -> None:
+    place.delete("item000/0.bin")
+    place.delete("item001/0.bin")
+    verify(joblist, place, "--repair", "--job", "item001")
+    assert statuses(joblist) == {"item000": "success", "item001": "todo", "item002": "success"}
+    assert transfer(joblist, place) == [f"{place.url}/item001/0.bin"]
+
+
+def test_named_files_are_repaired_one_by_one(tmp_path: Path, place: Place) -> None:
+    for name in "abc":
+        write(tmp_path / "in" / name, name.encode())
+    rows = "".join(f"in/{name},{name}\n" for name in "abc")
+    write(tmp_path / "files.csv", f"src_path,dst_path\n{rows}".encode())
+    paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", place.url)
+    run_ok("generate-joblist", *paths)
+    transfer(tmp_path / "list", place)
+    place.flip_a_bit("b")
+    place.delete("c")
+    assert verify(tmp_path / "list", place, "--deep", "--repair")[0] == 1
+    sent = transfer(tmp_path / "list", place)
+    assert sorted(sent) == [f"{place.url}/b", f"{place.url}/c"]
+    assert place.contents() == contents(tmp_path / "in")
+
+
+def test_what_has_left_the_source_meanwhile_can_not_come_back(tmp_path: Path, local: Place) -> None:
+    joblist = make_joblist(tmp_path, local, count=1)
+    transfer(joblist, local)
+    local.delete("item000/0.bin")
+    (tmp_path / "in" / "item000" / "0.bin").unlink()
+    verify(joblist, local, "--repair")
+    assert transfer(joblist, local) == []
+    assert verify(joblist, local)[0] == 0, "what is no longer at the source is no longer missing"
+
+
+def test_a_job_that_somebody_holds_is_left_alone(tmp_path: Path, local: Place) -> None:
+    joblist = make_joblist(tmp_path, local, count=1)
+    transfer(joblist, local)
+    before = receipts(joblist)
+    local.delete("item000/0.bin")
+    claim = Claim.take(JobList.open(str(joblist)), "item000")
+    assert claim is not None
+    with claim:
+        done = run("jobtool", "verify", joblist, "--repair")
+    assert done.exit_code == 1
+    assert "❗ item000: left as it is: a worker is on it" in done.lines
+    assert status_of(joblist / "item000.txt") == "success"
+    assert receipts(joblist) == before

@@ -1,0 +1,23 @@
+"""The pages that lead through a transfer do what they say, in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.blocks import run_blocks
+
+
+@pytest.mark.parametrize(
+    ("page", "blocks"),
+    [
+        ("docs/tutorial.md", 20),
+        ("docs/how-to/retry.md", 8),
+        ("docs/how-to/is-everything-there.md", 8),
+    ],
+)
+def test_every_block_runs_and_shows_what_stands_below_it(
+    tmp_path: Path, page: str, blocks: int
+) -> None:
+    assert run_blocks(page, tmp_path) >= blocks
