@@ -23,8 +23,8 @@ INTRODUCTION = """\
 
 # Commands
 
-Every command is a program of its own and a subcommand of `jobtool`. Long options may be written
-with dashes or underscores: `--input-path` and `--input_path` are the same.
+The first three are programs of their own, and every command is a subcommand of `jobtool`. Long
+options may be written with dashes or underscores: `--input-path` and `--input_path` are the same.
 """
 
 
@@ -49,7 +49,8 @@ def section(name: str, command: click.Command) -> Iterator[str]:
     context = click.Context(command, **command.context_settings)
     usage = " ".join(command.collect_usage_pieces(context))
     yield from (f"## {command.name}", "")
-    yield from ("```text", f"{command.name} {usage}", f"jobtool {name} {usage}", "```", "")
+    lines = dict.fromkeys((f"{command.name} {usage}", f"jobtool {name} {usage}"))
+    yield from ("```text", *lines, "```", "")
     yield from (inspect.cleandoc(command.help or ""), "")
     yield from ("| option | meaning |", "| --- | --- |")
     for parameter in command.get_params(context):
@@ -65,7 +66,8 @@ def option_row(option: click.Option) -> str:
     spelling = ", ".join(option.opts)
     kind = option.type
     if not option.is_flag and not option.count:
-        spelling += " " + (option.metavar or "N")
+        choices = kind.choices if isinstance(kind, click.Choice) else ("N",)
+        spelling += " " + (option.metavar or "|".join(choices))
     notes = ["required"] if option.required else []
     if isinstance(kind, click.IntRange):
         most = "" if kind.max is None else f" to {kind.max}"
