@@ -11,7 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from jobtool.errors import DigestMismatchError, NotFoundError, SourceDigestError, StoppedError
+from jobtool.errors import (
+    CredentialsError,
+    DigestMismatchError,
+    NotFoundError,
+    SourceDigestError,
+    StoppedError,
+)
 from jobtool.names import quote
 from jobtool.stores.store import Attributes, Part, Proof, Upload, composite_md5
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
@@ -239,7 +245,7 @@ class _PartsCopy:
             return {}
         try:
             held = self._destination.held_parts(upload, [*unfinished.parts.values()])
-        except NotFoundError:
+        except (NotFoundError, CredentialsError):  # gone, or not ours to look at: begin afresh
             self._log.dropped()
             return {}
         self._upload = upload

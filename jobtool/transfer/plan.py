@@ -246,6 +246,16 @@ def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
             plan.add_special(entry)
         else:
             plan.add(entry)
+    if not len(plan) and not plan.specials and "://" not in job.destination:
+        return _plan_empty_folder(source, job.destination, stores, owner)
+    return plan
+
+
+def _plan_empty_folder(source: Store, destination: str, stores: StoreRegistry, owner: str) -> Plan:
+    folder, name = parent_of(destination)
+    plan = Plan()
+    plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
+    plan.add_special(Special(name, "empty-folder"))
     return plan
 
 

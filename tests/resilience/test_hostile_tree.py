@@ -207,6 +207,7 @@ def test_modes_times_empty_folders_and_each_name_of_a_hard_link_arrive(tmp_path:
     os.link(item / "tool", item / "the same tool")
     for folder in ("empty", "nested/empty/folders", "with\nnewline"):
         (item / folder).mkdir(parents=True)
+    (tmp_path / "in" / "an item of its own").mkdir()
     joblist = generate(tmp_path, tmp_path / "out")
     assert transfer(joblist).exit_code == 0
     assert everything(tmp_path / "out") == everything(tmp_path / "in")
