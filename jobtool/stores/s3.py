@@ -113,16 +113,19 @@ class S3Access:
             or (scoped.get("s3") or {}).get("addressing_style")
             or ("auto" if self.is_aws else "path")
         )
-        self.client = self._make_client(
-            Config(
-                signature_version="s3v4",
-                s3={"addressing_style": self.addressing_style},
-                max_pool_connections=connections,
-                connect_timeout=10,
-                read_timeout=config.timeout_seconds,
-                retries={"mode": "standard", "total_max_attempts": 3},
-                **self._checksum_settings(scoped),
-            )
+        settings = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": self.addressing_style},
+            max_pool_connections=connections,
+            connect_timeout=10,
+            read_timeout=config.timeout_seconds,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            **self._checksum_settings(scoped),
+        )
+        self.client = self._make_client(settings)
+        #: For what must not be asked twice behind our back: each answer lost would leave an upload.
+        self.client_asking_once = self._make_client(
+            settings.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
         )
 
     def _make_client(self, config: Config) -> Any:
@@ -407,7 +410,7 @@ class S3Store:
         key = self._key(check_path(path))
         answer = self._call(
             path,
-            lambda: self._client.create_multipart_upload(
+            lambda: self._access.client_asking_once.create_multipart_upload(
                 Bucket=self._bucket, Key=key, Metadata=_to_metadata(attributes)
             ),
         )

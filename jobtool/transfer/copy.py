@@ -14,6 +14,7 @@ from typing import Protocol
 from jobtool.errors import (
     CredentialsError,
     DigestMismatchError,
+    FileError,
     NotFoundError,
     SourceDigestError,
     StoppedError,
@@ -47,8 +48,12 @@ class FileLog(Protocol):
     def unfinished(self) -> Unfinished | None:
         """The upload that may be taken up."""
 
-    def beginning(self) -> None:
-        """Note that an upload is about to be begun."""
+    def beginning(self) -> int | None:
+        """Note that an upload is about to be begun.
+
+        Returns when (nanoseconds since 1970) one was about to be that no answer told of, None if
+        there was none.
+        """
 
     def begun(self, upload: Upload, part_size: int) -> None:
         """Note an upload."""
@@ -295,9 +300,22 @@ class _PartsCopy:
     def _begin(self, attributes: Attributes, known: _Digests | None, part_size: int) -> None:
         if known is not None:
             attributes = replace(attributes, md5=known.whole)
-        self._log.beginning()
+        since_ns = self._log.beginning()
+        if since_ns is not None:
+            self._drop_lost(since_ns)
         self._upload = self._destination.begin(self._item.destination_path, attributes)
         self._log.begun(self._upload, part_size)
+
+    def _drop_lost(self, since_ns: int) -> None:
+        """Drop an upload that was begun without its answer reaching us."""
+        path = self._item.destination_path
+        try:
+            for upload in self._destination.leftovers(path, since_ns):
+                self._destination.abort(upload)
+        except (CredentialsError, FileError) as error:
+            if error.retryable:
+                raise
+            # Who may only write, or at a server that can't tell, leaves it.
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)

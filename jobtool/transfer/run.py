@@ -103,6 +103,7 @@ class JobTransfer:
         self._ours = resumption.ours
         self._tried: set[int] = set()
         self._unfinished = resumption.unfinished
+        self._intended = resumption.intended
         self._done = resumption.done
         self._threads = threads
         self._worker = worker
@@ -230,7 +231,7 @@ class JobTransfer:
                 arrived += count
                 self._bytes_under_way += count
 
-        log = _FileLog(self._journal, self._sync, self._unfinished, number, item)
+        log = _FileLog(self._journal, self._sync, self._unfinished, self._intended, number, item)
         try:
             if self._existing.has(number) or number in self._tried:
                 adopted = self._adopt(number, item, log)
@@ -317,12 +318,14 @@ class _FileLog:
         journal: Journal,
         sync: Callable[[], None],
         unfinished: dict[int, Unfinished],
+        intended: dict[int, int],
         number: int,
         item: Item,
     ) -> None:
         self._journal = journal
         self._sync = sync
         self._all = unfinished
+        self._intended = intended
         self._number = number
         self._item = item
 
@@ -330,22 +333,27 @@ class _FileLog:
     def unfinished(self) -> Unfinished | None:
         return self._all.get(self._number)
 
-    def beginning(self) -> None:
+    def beginning(self) -> int | None:
         if self._item.lane.destination.capabilities.leaves_temporaries:
-            return  # which bear their owner's mark
+            return None  # they bear their owner's mark
+        now_ns = time.time_ns()
         # On disk before the upload: one that no record names can't be told from somebody else's.
         self._journal.append(
             IntentRecord(
                 src_path=self._item.source_url,
                 dst_path=self._item.destination_url,
-                at_ns=time.time_ns(),
+                at_ns=now_ns,
             )
         )
         self._journal.flush(self._sync)
+        earlier_ns = self._intended.get(self._number)
+        self._intended.setdefault(self._number, now_ns)
+        return earlier_ns
 
     def begun(self, upload: Upload, part_size: int) -> None:
         md5 = upload.attributes.md5
         self._all[self._number] = Unfinished(upload.token, part_size, md5)
+        self._intended.pop(self._number, None)
         self._journal.append(
             UploadRecord(
                 src_path=self._item.source_url,
