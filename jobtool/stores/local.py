@@ -365,13 +365,18 @@ class LocalStore:
         """Tell by its name whether a file is a temporary one of this owner."""
         return self._is_ours(os.path.basename(path))
 
-    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
         """Prove a file by reading it."""
         try:
             if self.digest(path) != md5:
                 return None
         except NotFoundError:
             return None
+        if attributes is not None:
+            with contextlib.suppress(OSError):  # somebody else's file keeps its own
+                _set_attributes(self.url_of(path), attributes)
         return Proof(md5=md5, verified_by="read-back")
 
     def make_special(self, special: Special) -> None:

@@ -169,7 +169,9 @@ class MemoryStore:
         """Tell that nothing is: uploads aren't listed."""
         return False
 
-    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
         """Prove that a file has this MD5."""
         if self.kind(path) != "file" or self.digest(path) != md5:
             return None

@@ -492,7 +492,9 @@ class S3Store:
         """Tell that nothing is: uploads aren't listed."""
         return False
 
-    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
         """Prove an object by its ETag, or by reading it where that is no MD5 of ours."""
         key = self._key(path)
         try:

@@ -208,10 +208,13 @@ class Store(Protocol):
     def is_leftover(self, path: str) -> bool:
         """Tell whether a listed file is this owner's unfinished write."""
 
-    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
         """Prove that a file has this MD5, as cheaply as the store can; None if it hasn't.
 
-        ``composite`` is the ETag that S3 would have given to the file in parts of today's size.
+        ``composite`` is the ETag that S3 would have given to the file in parts of today's size. A
+        store that can change the attributes of a file gives it ``attributes`` once it is proven.
         """
 
     def make_special(self, special: Special) -> None:

@@ -188,10 +188,12 @@ class FaultyStore:
         """Tell whether a listed file is an unfinished write."""
         return self.inner.is_leftover(path)
 
-    def prove(self, path: str, md5: str, composite: str) -> Proof | None:
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
         """Prove that a file has this MD5."""
         late = self._strike("prove", path)
-        proof = self.inner.prove(path, md5, composite)
+        proof = self.inner.prove(path, md5, composite, attributes)
         _raise(late)
         return proof
 

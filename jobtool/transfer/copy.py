@@ -161,8 +161,9 @@ class Copier:
         """Return the proof that the destination holds this very file already, None if not."""
         part_size = self._part_size(item, log)
         digests = _hash(item, part_size, self._budget, stop)
+        composite = digests.composite(part_size, item.entry.size)
         proof = item.lane.destination.prove(
-            item.destination_path, digests.whole, digests.composite(part_size, item.entry.size)
+            item.destination_path, digests.whole, composite, digests.attributes
         )
         if proof is None:
             return None
@@ -345,6 +346,7 @@ class _PartsCopy:
 class _Digests:
     whole: str
     parts: tuple[str, ...]
+    attributes: Attributes
 
     def composite(self, part_size: int, size: int) -> str:
         return composite_md5(
@@ -363,10 +365,12 @@ def _hash(item: Item, part_size: int, budget: ByteBudget, stop: threading.Event)
     for _, offset, length in ranges(item.entry.size, part_size):
         _require_going(stop, item)
         with budget.holding(length):
-            data = item.lane.source.read(item.entry, offset, length).data
-            whole.update(data)
-            parts.append(md5_of(data))
-    return _Digests(whole.hexdigest(), tuple(parts))
+            content = item.lane.source.read(item.entry, offset, length)
+            if not offset:
+                attributes = content.attributes
+            whole.update(content.data)
+            parts.append(md5_of(content.data))
+    return _Digests(whole.hexdigest(), tuple(parts), attributes)
 
 
 def _require_going(stop: threading.Event, item: Item) -> None:

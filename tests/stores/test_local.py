@@ -410,3 +410,15 @@ def test_a_missing_root_is_made_by_the_first_put(folder):
     assert store.kind("") == "missing"
     put(store, "file")
     assert list(store.children("")) == [Child("file", False)]
+
+
+def test_a_file_that_is_proven_gets_its_time_and_mode_and_one_that_is_not_keeps_its_own(
+    store, raw, folder
+):
+    raw.write("file", b"data", mtime_ns=1)
+    wanted = Attributes(mtime_ns=1_700_000_000_123_456_789, mode=0o640)
+    assert store.prove("file", "0" * 32, "", wanted) is None
+    assert (folder / "file").stat().st_mtime_ns == 1
+    assert store.prove("file", md5_of(b"data"), "", wanted) is not None
+    found = (folder / "file").stat()
+    assert (found.st_mtime_ns, found.st_mode & 0o777) == (wanted.mtime_ns, 0o640)
