@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -78,9 +79,12 @@ def contest(data: str, rounds: int, environment: Mapping[str, str]) -> None:
             "cp -r": lambda: run(everything, "cp", "-r", data, "copy-cp"),
         },
         "to S3": {
-            "jobtool": lambda: jobtool(data, "s3://bench/jobtool", everything),
+            # A new prefix each time: the server remembers what it listed.
+            "jobtool": lambda: jobtool(data, f"s3://bench/{secrets.token_hex(4)}", everything),
             "rclone copy": lambda: run(
-                everything, "rclone", "copy", "--transfers", "16", data, "S:bench/rclone"
+                everything,
+                *("rclone", "copy", "--transfers", "16", data),
+                f"S:bench/{secrets.token_hex(4)}",
             ),
         },
     }
@@ -90,8 +94,6 @@ def contest(data: str, rounds: int, environment: Mapping[str, str]) -> None:
             for name, program in programs.items():
                 for path in ("copy-jobtool", "copy-rclone", "copy-cp", "joblist"):
                     shutil.rmtree(path, ignore_errors=True)
-                for path in ("jobtool", "rclone"):
-                    shutil.rmtree(Path("server", "bench", path), ignore_errors=True)
                 started = time.monotonic()
                 program()
                 best[name] = min(best[name], time.monotonic() - started)
