@@ -25,7 +25,7 @@ from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import IntentRecord, Receipt, read_table, write_table
 from jobtool.names import quote
-from jobtool.report.merged import digest_of, last_of_each, receipts_of
+from jobtool.report.merged import digest_of, last_of_each
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Special, Store
 from jobtool.transfer.resume import is_below
@@ -156,7 +156,7 @@ class Audit:
                 self._tally.unfinished_jobs += 1
                 continue
             before = self._tally.files
-            off = self._job(job, partial(receipts_of, joblist, stem))
+            off = self._job(job, partial(joblist.receipts_of, stem))
             unproven = _transferred_files(job, log) - (self._tally.files - before)
             if unproven > 0:
                 detail = f"{unproven} file(s) were transferred and have no receipt"
@@ -324,8 +324,8 @@ class Audit:
 def _repair(joblist: JobList, stem: str, name: str, off: set[str]) -> Event:
     def drop_receipts() -> None:
         journal = joblist.journal_of(stem)
-        dropped = [receipt for receipt in receipts_of(joblist, stem) if receipt.dst_path in off]
-        kept = (receipt for receipt in receipts_of(joblist, stem) if receipt.dst_path not in off)
+        dropped = [receipt for receipt in joblist.receipts_of(stem) if receipt.dst_path in off]
+        kept = (receipt for receipt in joblist.receipts_of(stem) if receipt.dst_path not in off)
         write_table(joblist.table_path_of(stem), kept)
         journal.remove()  # its receipts are in the table now
         for receipt in dropped:

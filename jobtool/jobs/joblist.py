@@ -12,7 +12,14 @@ from jobtool.jobs import jobfile, settings
 from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord
-from jobtool.jobs.receipts import JOURNAL_SUFFIX, TABLE_SUFFIX, Journal
+from jobtool.jobs.receipts import (
+    JOURNAL_SUFFIX,
+    TABLE_SUFFIX,
+    Journal,
+    Receipt,
+    Record,
+    read_table,
+)
 from jobtool.jobs.settings import Settings
 from jobtool.names import filename_of, quote
 
@@ -101,6 +108,15 @@ class JobList:
     def journal_of(self, stem: str) -> Journal:
         """Return the journal of a job under way."""
         return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX))
+
+    def records_of(self, stem: str) -> Iterator[Record]:
+        """Yield what is recorded of a job, oldest first: its table, then its journal."""
+        yield from read_table(self.table_path_of(stem))
+        yield from self.journal_of(stem).read()
+
+    def receipts_of(self, stem: str) -> Iterator[Receipt]:
+        """Yield the receipts among a job's records, oldest first."""
+        return (record for record in self.records_of(stem) if isinstance(record, Receipt))
 
     def owner_of(self, stem: str) -> str:
         """Return what marks the unfinished writes of a job as its own, wherever the folder lies."""

@@ -9,21 +9,8 @@ from hashlib import blake2b
 
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import (
-    Receipt,
-    read_table,
-    write_csv,
-    write_table,
-)
+from jobtool.jobs.receipts import Receipt, write_csv, write_table
 from jobtool.names import quote
-
-
-def receipts_of(joblist: JobList, stem: str) -> Iterator[Receipt]:
-    """Yield the receipts of a job: those of its table, then those of its journal."""
-    yield from read_table(joblist.table_path_of(stem))
-    for record in joblist.journal_of(stem).read():
-        if isinstance(record, Receipt):
-            yield record
 
 
 def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
@@ -53,7 +40,7 @@ def merge_receipts(joblist: JobList, output: str) -> int:
     receipts = (
         receipt
         for stem in joblist.stems()
-        for receipt in last_of_each(partial(receipts_of, joblist, stem))
+        for receipt in last_of_each(partial(joblist.receipts_of, stem))
     )
     try:
         return writers[ending](output, receipts)

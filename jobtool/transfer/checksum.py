@@ -13,9 +13,6 @@ MAX_PARTS = 10_000
 #: A file of this size and more goes in parts of this size, unless 10,000 such don't suffice.
 DEFAULT_PART_BYTES = 16 * MEBIBYTE
 
-#: S3's lower limit for all parts but the last.
-MIN_PART_BYTES = 5 * MEBIBYTE
-
 
 def part_size_for(size: int, wanted: int = DEFAULT_PART_BYTES) -> int:
     """Return the part size in bytes for a file of ``size`` bytes, so that 10,000 parts suffice."""

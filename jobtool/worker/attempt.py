@@ -6,17 +6,15 @@ import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from itertools import chain
+from functools import partial
 
 from jobtool.errors import JobtoolError, StoreError, UnreachableError, WorldError
 from jobtool.events import Emit
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import (
-    Journal,
     Receipt,
-    Record,
-    read_table,
     write_table,
 )
 from jobtool.stores.registry import StoreRegistry, parent_of
@@ -59,24 +57,22 @@ class Attempt:
     def __init__(
         self,
         held: HeldJob,
-        journal: Journal,
-        table_path: str,
+        joblist: JobList,
         worker: str,
-        owner: str,
         options: WorkerOptions,
         emit: Emit,
     ) -> None:
         self._held = held
         self._name = held.job.name
-        self._owner = owner
+        self._joblist = joblist
+        self._journal = joblist.journal_of(held.stem)
+        self._owner = joblist.owner_of(held.stem)
         self._counts: dict[str, object] = {}
         self._was_done = False
         self._told_waiting = float("-inf")
         self._worker = worker
         self._options = options
         self._emit = emit
-        self._journal = journal
-        self._table_path = table_path
 
     def run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
         """Transfer the job and write down how it ended.
@@ -125,7 +121,7 @@ class Attempt:
             expires = "never" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
             self._held.log("credentials", provider=holder.provider.name, expires=expires)
         existing = retry.call(lambda: Existing(plan))
-        resumption = resume(plan, self._records(), existing)
+        resumption = resume(plan, self._joblist.records_of(self._held.stem), existing)
         if self._held.job.attempts > 1:
             retry.call(lambda: self._remove_leftovers(plan, resumption))
         transfer = JobTransfer(
@@ -187,21 +183,17 @@ class Attempt:
 
         return on_tick
 
-    def _records(self) -> Iterator[Record]:
-        return chain(read_table(self._table_path), self._journal.read())
-
-    def _receipts(self) -> Iterator[Receipt]:
-        return (record for record in self._records() if isinstance(record, Receipt))
-
     def _remove_leftovers(self, plan: Plan, resumption: Resumption) -> None:
         removed = remove_leftovers(plan, resumption, is_stopping=self._options.stop.is_set)
         if removed:
             self._held.log("removed-leftovers", count=removed)
 
     def _write_table(self, plan: Plan) -> None:
-        os.makedirs(os.path.dirname(self._table_path), exist_ok=True)
-        receipts = _InForce(plan, self._receipts)
-        write_table(self._table_path, receipts)
+        stem = self._held.stem
+        table_path = self._joblist.table_path_of(stem)
+        os.makedirs(os.path.dirname(table_path), exist_ok=True)
+        receipts = _InForce(plan, partial(self._joblist.receipts_of, stem))
+        write_table(table_path, receipts)
         if receipts.proven != len(plan):
             raise StoreError(
                 f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "

@@ -174,10 +174,8 @@ class Worker:
         self._emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
         attempt = Attempt(
             held,
-            self._joblist.journal_of(stem),
-            self._joblist.table_path_of(stem),
+            self._joblist,
             self._environment.worker,
-            self._joblist.owner_of(stem),
             self._options,
             self._emit,
         )
