@@ -81,6 +81,10 @@ class Claims:
         """Return the claims on a joblist's jobs, of the kind that its workers use."""
         return cls(joblist.claims_path, terms_of(joblist))
 
+    def within(self, folder: str) -> Claims:
+        """Return the same for another folder."""
+        return Claims(folder, self._terms, self.watch)
+
     def take(
         self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
     ) -> Claim | None:

@@ -16,7 +16,6 @@ from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.names import quote
 
-
 #: How much of a claim's token the log shows; enough to tell any two apart.
 _TOKEN_DIGITS = 12
 

@@ -13,11 +13,13 @@ from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord
 from jobtool.jobs.receipts import (
+    BLOCKS_SUFFIX,
     JOURNAL_SUFFIX,
     TABLE_SUFFIX,
     Journal,
     Receipt,
     Record,
+    read_journals,
     read_table,
 )
 from jobtool.jobs.settings import Settings
@@ -109,10 +111,19 @@ class JobList:
         """Return the journal of a job under way; see ``Journal`` for ``require_held``."""
         return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX), require_held)
 
+    def blocks_path_of(self, stem: str) -> str:
+        """Return the folder of what a job's holder lends to others; see ``jobs.blocks``."""
+        return os.path.join(self._journals_path, stem + BLOCKS_SUFFIX)
+
     def records_of(self, stem: str) -> Iterator[Record]:
-        """Yield what is recorded of a job, oldest first: its table, then its journal."""
+        """Yield what is recorded of a job: its table, its journal, those of its blocks."""
         yield from read_table(self.table_path_of(stem))
+        yield from self.records_under_way(stem)
+
+    def records_under_way(self, stem: str) -> Iterator[Record]:
+        """Yield what is recorded of a job since it was done last."""
         yield from self.journal_of(stem).read()
+        yield from read_journals(self.blocks_path_of(stem))
 
     def receipts_of(self, stem: str) -> Iterator[Receipt]:
         """Yield the receipts among a job's records, oldest first."""

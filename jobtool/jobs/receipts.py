@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 JOURNAL_SUFFIX = ".jsonl"
+BLOCKS_SUFFIX = ".blocks"
 TABLE_SUFFIX = ".parquet"
 
 R = TypeVar("R", bound="Record")
@@ -204,6 +205,17 @@ class Journal:
         self.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
+
+
+def read_journals(folder: str) -> Iterator[Record]:
+    """Yield the records of all journals in a folder, by name; none if there is no such folder."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(JOURNAL_SUFFIX):
+            yield from Journal(os.path.join(folder, name)).read()
 
 
 def write_table(path: str, receipts: Iterable[Receipt]) -> int:

@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from jobtool.errors import (
     CredentialsError,
@@ -19,12 +20,14 @@ from jobtool.errors import (
     SourceDigestError,
     StoppedError,
 )
+from jobtool.jobs.receipts import Journal, PartRecord, UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload, composite_md5
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
+from jobtool.transfer.lending import BLOCK_BYTES, WORTH_BYTES, Lending
 from jobtool.transfer.plan import Item
-from jobtool.transfer.resume import Unfinished
+from jobtool.transfer.resume import Unfinished, part_of, part_record
 
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
 
@@ -138,11 +141,12 @@ class Copier:
         stop: Stop,
         on_bytes: Callable[[int], None],
         may_replace: bool = True,
+        lending: Lending | None = None,
     ) -> Copied:
         """Copy one file; one try.
 
         With ``may_replace`` False a file at the destination is never replaced, where the store
-        knows how to do that.
+        knows how to do that. With ``lending`` others may be given some of its parts.
 
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do. Raises the
         errors of stores, and ``StoppedError`` between two parts once ``stop`` is set. Nothing of a
@@ -155,8 +159,55 @@ class Copier:
             copied = self._copy_whole(item, may_replace)
             on_bytes(item.entry.size)
             return copied
-        parts = _PartsCopy(self._budget, self._parts, item, log, stop, on_bytes, may_replace)
+        parts = _PartsCopy(
+            self._budget, self._parts, item, log, stop, on_bytes, may_replace, lending
+        )
         return parts.run(self._part_size(item, log))
+
+    def send_parts(
+        self,
+        item: Item,
+        upload: UploadRecord,
+        numbers: Container[int],
+        *,
+        journal: Journal,
+        stop: Stop,
+        on_bytes: Callable[[int], None],
+    ) -> None:
+        """Send some parts of somebody else's upload, each recorded in ``journal``.
+
+        Raises the errors of stores, and ``StoppedError`` between two parts.
+        """
+        attributes = Attributes(mtime_ns=upload.mtime_ns, md5=upload.md5)
+        begun = Upload(path=item.destination_path, token=upload.token, attributes=attributes)
+        pending: deque[Future[None]] = deque()
+
+        def send(number: int, offset: int, data: bytes | memoryview) -> None:
+            try:
+                part = item.lane.destination.put_part(begun, number, offset, data, md5_of(data))
+            finally:
+                self._budget.give(len(data))
+            journal.append(part_record(upload.token, part))
+            on_bytes(part.size)
+
+        try:
+            for number, offset, length in ranges(item.entry.size, upload.part_size):
+                if number not in numbers:
+                    continue
+                _require_going(stop, item)
+                self._budget.take(length)
+                try:
+                    content = item.lane.source.read(item.entry, offset, length)
+                    pending.append(self._parts.submit(send, number, offset, content.data))
+                except BaseException:
+                    self._budget.give(length)
+                    raise
+                while pending and pending[0].done():
+                    pending.popleft().result()
+            while pending:
+                pending.popleft().result()
+        finally:
+            wait(pending)
 
     def adopt(self, item: Item, log: FileLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
@@ -203,7 +254,9 @@ class _PartsCopy:
         stop: Stop,
         on_bytes: Callable[[int], None],
         may_replace: bool,
+        lending: Lending | None,
     ) -> None:
+        self._lending = lending
         self._may_replace = may_replace
         self._budget = budget
         self._pool = pool
@@ -262,42 +315,68 @@ class _PartsCopy:
         self, part_size: int, known: _Digests | None, held: dict[int, Part]
     ) -> tuple[str, Attributes]:
         item = self._item
-        whole = hashlib.md5(usedforsecurity=False)
-        attributes = Attributes(mtime_ns=item.entry.mtime_ns)
-        for number, offset, length in ranges(item.entry.size, part_size):
-            _require_going(self._stop, item)
-            part = held.get(number)
-            if known is not None and part is not None and part.md5 == known.parts[number - 1]:
-                self._keep(part)
-                continue
-            self._budget.take(length)
-            try:
-                content = self._source.read(item.entry, offset, length)
-                if not offset or known is not None:
-                    attributes = content.attributes
-                if self._upload is None:
-                    self._begin(attributes, known, part_size)
-                md5 = None
-                if known is not None:
-                    md5 = known.parts[number - 1]
-                else:
-                    whole.update(content.data)
-                if part is not None and part.md5 == md5_of(content.data):
-                    self._budget.give(length)
-                    self._keep(part)
-                    continue
-                future = self._pool.submit(self._send, number, offset, content.data, md5)
-            except BaseException:
-                self._budget.give(length)
-                raise
-            self._pending.append((future, length))
-            while self._pending and self._pending[0][0].done():
-                self._parts.append(self._pending.popleft()[0].result())
+        self._whole = hashlib.md5(usedforsecurity=False)
+        self._attributes = Attributes(mtime_ns=item.entry.mtime_ns)
+        with self._lent_parts(part_size) as lent:
+            # In the order of the file, since the whole is hashed on the way; lent from the end.
+            todo = deque(ranges(item.entry.size, part_size))
+            while todo:
+                self._send_part(*todo.popleft(), part_size, known, held)
+                lent.lend(todo, self._upload)
+            for parts, ranges_ in lent.returned(self._stop):
+                held |= parts
+                for one in ranges_:
+                    self._send_part(*one, part_size, known, held)
         while self._pending:
             future, _ = self._pending[0]
             self._parts.append(future.result())
             self._pending.popleft()
-        return whole.hexdigest() if known is None else known.whole, attributes
+        whole = self._whole.hexdigest() if known is None else known.whole
+        return whole, self._attributes
+
+    def _send_part(
+        self,
+        number: int,
+        offset: int,
+        length: int,
+        part_size: int,
+        known: _Digests | None,
+        held: dict[int, Part],
+    ) -> None:
+        """Send one part, unless it is held; begin the upload with the first that isn't."""
+        _require_going(self._stop, self._item)
+        part = held.get(number)
+        if known is not None and part is not None and part.md5 == known.parts[number - 1]:
+            self._keep(part)
+            return
+        self._budget.take(length)
+        try:
+            content = self._source.read(self._item.entry, offset, length)
+            if not offset or known is not None:
+                self._attributes = content.attributes
+            if self._upload is None:
+                self._begin(content.attributes, known, part_size)
+            md5 = None
+            if known is not None:
+                md5 = known.parts[number - 1]
+            else:
+                self._whole.update(content.data)
+            if part is not None and part.md5 == md5_of(content.data):
+                self._budget.give(length)
+                self._keep(part)
+                return
+            future = self._pool.submit(self._send, number, offset, content.data, md5)
+        except BaseException:
+            self._budget.give(length)
+            raise
+        self._pending.append((future, length))
+        while self._pending and self._pending[0][0].done():
+            self._parts.append(self._pending.popleft()[0].result())
+
+    def _lent_parts(self, part_size: int) -> _LentParts:
+        # Who reads from afar would have to read the lent parts as well, to hash the whole.
+        lending = self._lending if self._source.capabilities.cheap_reads else None
+        return _LentParts(lending, self._item, part_size)
 
     def _begin(self, attributes: Attributes, known: _Digests | None, part_size: int) -> None:
         if known is not None:
@@ -341,6 +420,71 @@ class _PartsCopy:
             if future.cancel():
                 self._budget.give(length)
         wait([future for future, _ in self._pending])
+
+
+class _LentParts:
+    """The parts of one upload that are lent, block by block from the end of the file."""
+
+    def __init__(self, lending: Lending | None, item: Item, part_size: int) -> None:
+        self._lending = lending
+        self._item = item
+        self._part_size = part_size
+        self._blocks: list[tuple[int, list[tuple[int, int, int]]]] = []
+        self._token = ""
+
+    def __enter__(self) -> Self:
+        if self._lending is not None:
+            self._lending.count_lenders(1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._lending is not None:
+            self._lending.count_lenders(-1)
+
+    def lend(self, todo: deque[tuple[int, int, int]], upload: Upload | None) -> None:
+        """Lend some of the parts that would be sent last, and remove them from ``todo``."""
+        if self._lending is None or upload is None:
+            return
+        while len(todo) * self._part_size >= WORTH_BYTES:
+            most = max(1, BLOCK_BYTES // self._part_size)
+            count = min(self._lending.portion(len(todo)), most)
+            if not count:
+                return
+            parts = [todo.pop() for _ in range(count)][::-1]
+            self._token = upload.token
+            record = UploadRecord(
+                src_path=self._item.source_url,
+                dst_path=self._item.destination_url,
+                size=self._item.entry.size,
+                mtime_ns=self._item.entry.mtime_ns,
+                part_size=self._part_size,
+                token=upload.token,
+                md5=upload.attributes.md5,
+            )
+            block = self._lending.lend_parts(record, parts[0][0], parts[-1][0])
+            self._blocks.append((block, parts))
+
+    def returned(self, stop: Stop) -> Iterator[tuple[dict[int, Part], list[tuple[int, int, int]]]]:
+        """Yield each block once it is over, in the order of the file: the parts sent, and all.
+
+        Ends early if asked to stop.
+        """
+        assert self._lending is not None or not self._blocks
+        while self._blocks and self._lending is not None:
+            block, parts = self._blocks.pop()
+            if not self._lending.wait_for(block, stop):
+                raise StoppedError(f"stopped in the middle of {quote(self._item.source_url)}")
+            sent = {
+                record.number: part_of(record)
+                for record in self._lending.records(block)
+                if isinstance(record, PartRecord) and record.token == self._token
+            }
+            yield sent, parts
 
 
 @dataclass(frozen=True, slots=True)

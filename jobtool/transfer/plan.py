@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -249,6 +249,68 @@ def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
     if not len(plan) and not plan.specials and "://" not in job.destination:
         return _plan_empty_folder(source, job.destination, stores, owner)
     return plan
+
+
+def plan_of_files(
+    job: Job, entries: Iterable[tuple[str, str, int, int]], stores: StoreRegistry, owner: str
+) -> Plan:
+    """Make a plan of some files of a job without looking at them, in the order given.
+
+    Each is its source, its destination (absolute paths or URLs), its size in bytes and its
+    modification time in nanoseconds since 1970. Raises ``FileError`` for one that lies elsewhere.
+    """
+    plan = Plan()
+    lanes: dict[tuple[str, str], Lane] = {}
+    last: Lane | None = None
+    for source_url, destination_url, size, mtime_ns in entries:
+        roots, source, destination = _roots_of(job, source_url, destination_url)
+        if roots not in lanes:
+            lanes[roots] = Lane(
+                stores.open(roots[0], "source"),
+                stores.open(roots[1], "destination", owner=owner),
+            )
+        if lanes[roots] is not last:
+            last = lanes[roots]
+            plan.start_lane(last)
+        plan.add(Entry(source, size, mtime_ns), destination)
+    return plan
+
+
+def _roots_of(job: Job, source_url: str, destination_url: str) -> tuple[tuple[str, str], str, str]:
+    """Return the roots of the stores that two files are in, and their paths below those.
+
+    Raises ``FileError`` for files that aren't the job's.
+    """
+    if not job.files and job.source is not None and job.destination is not None:
+        source = _below(job.source, source_url)
+        destination = _below(job.destination, destination_url)
+        if source and destination:
+            return (job.source, job.destination), check_path(source), check_path(destination)
+    if (source_url, destination_url) not in _named_files(job):
+        raise FileError(
+            f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
+        )
+    source_folder, source_name = parent_of(source_url)
+    destination_folder, destination_name = parent_of(destination_url)
+    return (source_folder, destination_folder), source_name, destination_name
+
+
+def _named_files(job: Job) -> set[tuple[str, str]]:
+    if not job.files:
+        return {(job.source or "", job.destination or "")}
+
+    def url(path: str, root: str | None) -> str:
+        anchor, inside = _resolve(path, root)
+        return f"{anchor.rstrip('/')}/{inside}"
+
+    return {
+        (url(pair.source, job.source), url(pair.destination, job.destination)) for pair in job.files
+    }
+
+
+def _below(folder: str, url: str) -> str | None:
+    root = folder.rstrip("/") + "/"
+    return url.removeprefix(root) if url.startswith(root) else None
 
 
 def _plan_empty_folder(source: Store, destination: str, stores: StoreRegistry, owner: str) -> Plan:

@@ -35,15 +35,20 @@ class Unfinished:
 
 
 class Existing:
-    """What the destination of a plan holds already: the size of each file of the plan.
+    """What the destination of a plan holds already: the size of each file of the plan, or -1.
+
+    ``sizes`` are those where somebody has looked before.
 
     ``is_known`` is False where the credentials don't allow to look; then nothing is said to exist,
     and nothing to be missing.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, sizes: Iterable[int] | None = None) -> None:
         self._sizes = array("q", [_MISSING]) * len(plan)
         self.is_known = True
+        if sizes is not None:
+            self._sizes = array("q", sizes)
+            return
         try:
             self._look(plan)
         except CredentialsError:  # whoever may only write will find out when writing
@@ -87,6 +92,10 @@ class Existing:
                 with contextlib.suppress(NotFoundError):
                     self._sizes[number] = item.lane.destination.head(item.destination_path).size
 
+    def size_of(self, number: int) -> int:
+        """Return the size of what is in the place of a file of the plan, -1 for nothing."""
+        return self._sizes[number]
+
     def has(self, number: int) -> bool:
         """Tell whether there is a file in the place of one of the plan."""
         return self._sizes[number] != _MISSING
@@ -127,11 +136,22 @@ def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumpt
     """
     count = len(plan)
     state = Resumption(bytearray(count), bytearray(count), {}, {})
-    by_token: dict[str, Unfinished] = {}
+    fold(state, plan, records, existing)
+    return state
+
+
+def fold(
+    state: Resumption, plan: Plan, records: Iterable[Record], existing: Existing | None = None
+) -> None:
+    """Fold more records into where a job stands; see ``resume``.
+
+    Without ``existing`` the records are of this very attempt: what they prove is there.
+    """
+    by_token = {upload.token: upload for upload in list(state.unfinished.values())}
     for record in records:
         if isinstance(record, PartRecord):
             if record.token in by_token:
-                by_token[record.token].parts[record.number] = _part(record)
+                by_token[record.token].parts[record.number] = part_of(record)
             continue
         number = plan.find(record)
         if number is None:
@@ -145,11 +165,10 @@ def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumpt
             continue
         if isinstance(record, Receipt):
             state.unfinished.pop(number, None)
-            state.done[number] = existing.may_be(number, record.size)
+            state.done[number] = existing is None or existing.may_be(number, record.size)
         else:
             upload = Unfinished(record.token, record.part_size, record.md5)
             state.unfinished[number] = by_token[record.token] = upload
-    return state
 
 
 def open_uploads(records: Iterable[Record]) -> dict[str, str]:
@@ -201,11 +220,24 @@ def remove_leftovers(plan: Plan, resumption: Resumption, *, is_stopping: Callabl
     return removed
 
 
-def _part(record: PartRecord) -> Part:
+def part_of(record: PartRecord) -> Part:
+    """Return the part that a record is about."""
     return Part(
         number=record.number,
         offset=record.offset,
         size=record.size,
         md5=record.md5,
         etag=record.etag,
+    )
+
+
+def part_record(token: str, part: Part) -> PartRecord:
+    """Return the record of a part that was sent for an upload."""
+    return PartRecord(
+        token=token,
+        number=part.number,
+        offset=part.offset,
+        size=part.size,
+        md5=part.md5,
+        etag=part.etag,
     )

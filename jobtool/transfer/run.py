@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,14 +18,22 @@ from jobtool.errors import (
     StoppedError,
     WorldError,
 )
-from jobtool.jobs.receipts import IntentRecord, Journal, PartRecord, Receipt, UploadRecord
+from jobtool.jobs.blocks import BlockFile
+from jobtool.jobs.receipts import IntentRecord, Journal, Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.store import Part, Special, Upload
 from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.lending import (
+    BLOCK_BYTES,
+    BLOCK_FILES,
+    WORTH_BYTES,
+    WORTH_FILES,
+    Lending,
+)
 from jobtool.transfer.plan import Item, Plan
-from jobtool.transfer.resume import Existing, Resumption, Unfinished
+from jobtool.transfer.resume import Existing, Resumption, Unfinished, fold, part_record
 from jobtool.transfer.retry import Retry
 
 IfExists = Literal["verify", "overwrite", "error"]
@@ -77,7 +85,8 @@ class JobTransfer:
     """Transfers what a plan holds and isn't proven yet.
 
     ``stop`` ends it early: files under way are finished, files in parts left after the parts under
-    way, no other is begun. ``on_file`` is called from the threads with each file that has arrived.
+    way, no other is begun. ``lending`` gives work to others. ``on_file`` is called from the threads
+    with each file that has arrived.
     """
 
     def __init__(
@@ -93,6 +102,7 @@ class JobTransfer:
         attempt: int,
         stop: Stop,
         retry: Retry,
+        lending: Lending | None = None,
         policies: Policies | None = None,
         on_file: Callable[[Item, Copied], None] | None = None,
     ) -> None:
@@ -112,6 +122,9 @@ class JobTransfer:
         self._attempt = attempt
         self._stop = stop
         self._retry = retry
+        self._lending = lending
+        self._lent: dict[int, list[int]] = {}  # the files of each block of files that is out
+        self._resumption = resumption
         self._policies = policies or Policies()
         self._on_file = on_file
         self._lock = threading.Lock()
@@ -162,10 +175,19 @@ class JobTransfer:
             lane.destination.sync()
 
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
-        numbers = (number for number in phase if not self._done[number])
-        count = min(self._threads, len(phase))
+        queue = _Queue(number for number in phase if not self._done[number])
+        self._run_threads(queue, on_tick)
+        while self._lent and not self._stop.is_set() and self._fatal is None:
+            if self._is_any_back(queue, take_back=True):
+                self._run_threads(queue, on_tick)
+            else:
+                self._stop.wait(_TICK_SECONDS)
+                on_tick(self.progress)
+
+    def _run_threads(self, queue: _Queue, on_tick: Callable[[Progress], None]) -> None:
+        count = min(self._threads, len(queue))
         threads = [
-            threading.Thread(target=self._work, args=(numbers,), name=f"copy-{index}")
+            threading.Thread(target=self._work, args=(queue,), name=f"copy-{index}")
             for index in range(count)
         ]
         for thread in threads:
@@ -176,6 +198,7 @@ class JobTransfer:
                 while thread.is_alive():
                     thread.join(_TICK_SECONDS)
                     on_tick(self.progress)
+                    self._lend(queue)
                     if time.monotonic() - last_flush >= _FLUSH_SECONDS:
                         self._journal.flush(self._sync)
                         last_flush = time.monotonic()
@@ -186,10 +209,68 @@ class JobTransfer:
                 thread.join()
             raise
 
-    def _work(self, numbers: Iterator[int]) -> None:
-        while not self._stop.is_set() and self._fatal is None:
+    def _lend(self, queue: _Queue) -> None:
+        """Lend the files that would be done last, if anybody wants them."""
+        if self._lending is None:
+            return
+        self._is_any_back(queue, take_back=False)
+        while numbers := self._portion_of(queue):
+            block = self._lending.lend_files([self._block_file(number) for number in numbers])
+            self._lent[block] = numbers
+        self._lending.close_if_done(may_lend=self._is_worth_lending(queue))
+
+    def _portion_of(self, queue: _Queue) -> list[int]:
+        assert self._lending is not None
+        if not self._is_worth_lending(queue):
+            return []
+        most = min(self._lending.portion(len(queue)), BLOCK_FILES)
+        numbers: list[int] = []
+        size = 0
+        while len(numbers) < most and size < BLOCK_BYTES:
+            number = queue.take_last()
+            if number is None:
+                break
+            if number in self._unfinished or number in self._intended:
+                queue.put_back([number])  # begun by us: it stays with us
+                break
+            numbers.append(number)
+            size += self._plan.size_of(number)
+        return numbers
+
+    def _is_worth_lending(self, queue: _Queue) -> bool:
+        numbers = queue.some_last(WORTH_FILES)
+        size = sum(self._plan.size_of(number) for number in numbers)
+        return len(numbers) >= WORTH_FILES or size >= WORTH_BYTES
+
+    def _block_file(self, number: int) -> BlockFile:
+        item = self._plan.item(number)
+        return BlockFile(
+            src_path=item.source_url,
+            dst_path=item.destination_url,
+            size=item.entry.size,
+            mtime_ns=item.entry.mtime_ns,
+            existing_size=self._existing.size_of(number),
+            ours=bool(self._ours[number]),
+        )
+
+    def _is_any_back(self, queue: _Queue, *, take_back: bool) -> bool:
+        """Take note of blocks that are over; what wasn't done of them is to be done here."""
+        assert self._lending is not None
+        back = [block for block in self._lent if self._lending.is_back(block, take_back=take_back)]
+        for block in back:
+            numbers = self._lent.pop(block)
             with self._lock:
-                number = next(numbers, None)
+                # The parts of large files that a helper has begun may be taken up, too.
+                fold(self._resumption, self._plan, self._lending.records(block))
+                done = [number for number in numbers if self._done[number]]
+                self._files_done += len(done)
+                self._bytes_done += sum(self._plan.size_of(number) for number in done)
+            queue.put_back([number for number in numbers if not self._done[number]])
+        return bool(back)
+
+    def _work(self, queue: _Queue) -> None:
+        while not self._stop.is_set() and self._fatal is None:
+            number = queue.take()
             if number is None or len(self.failures) > MAX_FAILURES:
                 return
             try:
@@ -243,7 +324,12 @@ class JobTransfer:
             if not may_replace:
                 self._tried.add(number)  # a lost answer may have left our own file there
             return self._copier.copy(
-                item, log, stop=self._stop, on_bytes=on_bytes, may_replace=may_replace
+                item,
+                log,
+                stop=self._stop,
+                on_bytes=on_bytes,
+                may_replace=may_replace,
+                lending=self._lending,
             )
         finally:
             with self._lock:
@@ -312,6 +398,41 @@ class JobTransfer:
                 self.failures.append(Failure(path=path, error=error))
 
 
+class _Queue:
+    """Files to be done, by number: taken from the front, lent from the back. Threads may use it."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = array("Q", numbers)
+        self._front = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._numbers) - self._front
+
+    def take(self) -> int | None:
+        """Return the next; None if there is none."""
+        with self._lock:
+            if self._front == len(self._numbers):
+                return None
+            self._front += 1
+            return self._numbers[self._front - 1]
+
+    def take_last(self) -> int | None:
+        """Return the one that would come last; None if there is none."""
+        with self._lock:
+            return self._numbers.pop() if self._front < len(self._numbers) else None
+
+    def some_last(self, count: int) -> array[int]:
+        """Return the ``count`` that would come last, or all; they stay."""
+        with self._lock:
+            return self._numbers[max(self._front, len(self._numbers) - count) :]
+
+    def put_back(self, numbers: Iterable[int]) -> None:
+        """Add some at the end."""
+        with self._lock:
+            self._numbers.extend(numbers)
+
+
 class _FileLog:
     """The uploads of one file, in the journal and in memory."""
 
@@ -374,16 +495,7 @@ class _FileLog:
     def sent(self, part: Part) -> None:
         unfinished = self._all[self._number]
         unfinished.parts[part.number] = part
-        self._journal.append(
-            PartRecord(
-                token=unfinished.token,
-                number=part.number,
-                offset=part.offset,
-                size=part.size,
-                md5=part.md5,
-                etag=part.etag,
-            )
-        )
+        self._journal.append(part_record(unfinished.token, part))
 
     def dropped(self) -> None:
         self._all.pop(self._number, None)

@@ -10,6 +10,8 @@ from functools import partial
 
 from jobtool.errors import ClaimLostError, JobtoolError, StoreError, UnreachableError, WorldError
 from jobtool.events import Emit
+from jobtool.jobs.blocks import Blocks
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
@@ -21,6 +23,7 @@ from jobtool.stop import ASKED, Stop
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.lending import Lending, settle
 from jobtool.transfer.plan import Item, Plan, make_plan
 from jobtool.transfer.resume import Existing, Resumption, open_uploads, remove_leftovers, resume
 from jobtool.transfer.retry import Retry
@@ -70,7 +73,10 @@ class Attempt:
         stop: Stop,
         emit: Emit,
         watch: Callable[[JobProgress], None],
+        claims: Claims,
     ) -> None:
+        self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
+        self._helpers: set[str] = set()
         self._held = held
         self._stop = stop
         self._watch = watch
@@ -102,7 +108,8 @@ class Attempt:
         started = self._options.monotonic()
         try:
             plan, transfer = self._transfer(stores, copier)
-            if transfer.is_complete and (self._journal.exists or not self._was_done):
+            is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
+            if transfer.is_complete and not is_recorded:
                 self._write_table(plan)
                 self._abort_unfinished(stores)
         except ClaimLostError:
@@ -142,6 +149,7 @@ class Attempt:
             expires_at = holder.current().expires_at
             expires = "never" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
             self._held.log("credentials", provider=holder.provider.name, expires=expires)
+        settle(self._blocks, self._stop)
         existing = retry.call(lambda: Existing(plan))
         resumption = resume(plan, self._joblist.records_of(self._held.stem), existing)
         if self._held.job.attempts > 1:
@@ -153,6 +161,7 @@ class Attempt:
             existing=existing,
             resumption=resumption,
             policies=options.policies,
+            lending=self._lending() if options.share else None,
             threads=options.threads,
             worker=self._worker,
             attempt=self._held.job.attempts,
@@ -176,6 +185,20 @@ class Attempt:
         finally:
             self._journal.close()
         return plan, transfer
+
+    def _lending(self) -> Lending:
+        return Lending(
+            self._blocks,
+            attempt=self._held.job.attempts,
+            if_exists=self._options.policies.if_exists,
+            verify=self._options.policies.verify,
+            on_return=self._note_helper,
+        )
+
+    def _note_helper(self, worker: str) -> None:
+        if worker not in self._helpers:
+            self._helpers.add(worker)
+            self._held.log("helped", worker=worker)
 
     def _reporter(self, before: Progress) -> Callable[[Progress], None]:
         monotonic = self._options.monotonic
@@ -226,7 +249,7 @@ class Attempt:
 
     def _abort_unfinished(self, stores: StoreRegistry) -> None:
         """Drop uploads of files that went another way since, or are no longer in the source."""
-        for token, url in open_uploads(self._journal.read()).items():
+        for token, url in open_uploads(self._joblist.records_under_way(self._held.stem)).items():
             folder, name = parent_of(url)
             store = stores.open(folder, "destination", owner=self._owner)
             store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))
@@ -236,7 +259,9 @@ class Attempt:
         values = {"files": files, "bytes": size, "seconds": seconds}
         if skipped:
             values["skipped"] = skipped
+        self._held.claim.require_held()
         self._journal.remove()  # the table has its receipts; nobody would look after it later
+        self._blocks.remove()
         self._held.change(JobStatus.SUCCESS, "success", **values)
         self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
         return Outcome.SUCCESS

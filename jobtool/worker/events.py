@@ -265,6 +265,21 @@ class JobLost(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Helped(Event):
+    """A block of a job that another worker holds is done."""
+
+    kind: ClassVar[str] = "helped"
+    level: ClassVar[Level] = Level.DETAIL
+    stem: str
+    block: int
+    bytes: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Helped with {quote(self.stem)}.txt: block {self.block}, {self.bytes} bytes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoTimeLeft(Event):
     """The jobs so far took longer than the time that is left, so no other is begun."""
 
@@ -325,6 +340,7 @@ class WorkerFinished(Event):
     in_error: int
     invalid: int
     workers: int = 1
+    died: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
@@ -339,6 +355,8 @@ class WorkerFinished(Event):
             if count
         ]
         who = "This worker" if self.workers == 1 else f"These {self.workers} workers"
+        if self.died:
+            who += f" ({self.died} of them died)"
         return (
             f"{who} finished {self.succeeded} job(s), {self.failed} in error. "
             f"The joblist has {', '.join(left) if left else 'nothing left to do'}."

@@ -36,6 +36,7 @@ from jobtool.worker.events import (
     WorkerStopped,
     WouldTransfer,
 )
+from jobtool.worker.helper import Helper
 from jobtool.worker.options import WorkerOptions
 from jobtool.worker.progress import Reporter
 
@@ -145,16 +146,27 @@ class Worker:
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
         )
+        helper = Helper(
+            self._joblist,
+            claims,
+            self._stores,
+            self._options,
+            self._emit,
+            name=self._name,
+            worker=self._environment.worker,
+        )
         try:
             while not self._is_ended:
                 before = self._tally.taken
                 self._take_todo(stems, claims, copier)
                 if self._tally.taken == before:
                     self._take_orphans(claims, copier)
-                if self._tally.taken == before and not self._stay(claims):
+                is_idle = self._tally.taken == before and not self._is_ended
+                if is_idle and not self._help(helper, copier) and not self._stay(claims, helper):
                     break
                 stems = self._joblist.stems()
         finally:
+            helper.withdraw()
             copier.close()
 
     def _look(self) -> list[str]:
@@ -207,10 +219,22 @@ class Worker:
             if not self._take(stem, claims, copier):
                 self._ongoing.append(stem)
 
-    def _stay(self, claims: Claims) -> bool:
+    def _help(self, helper: Helper, copier: Copier) -> bool:
+        """Do a block of a job that another holds, if one can be had."""
+        if not self._options.share:
+            return False
+        helper.offer(self._in_order(self._ongoing))
+        if not helper.help(copier):
+            return False
+        self._reporter.count_help(helper.files_sent, helper.bytes_sent)
+        return True
+
+    def _stay(self, claims: Claims, helper: Helper) -> bool:
         """Wait a moment if there may be something to do later; tell whether to look again."""
         had_others, self._has_others = self._has_others, self._must_wait_for_others()
-        is_awaited = self._ongoing and (self._options.wait or claims.watch.is_undecided)
+        is_awaited = self._ongoing and (
+            self._options.wait or helper.is_hopeful or claims.watch.is_undecided
+        )
         if not is_awaited and not had_others and not self._has_others:
             return False
         self._reporter.tick()
@@ -246,7 +270,7 @@ class Worker:
                 # Another worker may have taken and finished it meanwhile.
                 if held.job.status in _CLAIMABLE:
                     held.job = with_destination(held.job, self._joblist.settings)
-                    self._work_on(held, copier, stop)
+                    self._work_on(held, claims, copier, stop)
                 else:
                     self._finished[stem] = held.job.status
             except JobFileError as error:
@@ -279,7 +303,7 @@ class Worker:
         self._invalid[stem] = reason
         self._emit(JobInvalid(stem=stem, reason=reason))
 
-    def _work_on(self, held: HeldJob, copier: Copier, stop: Stop) -> None:
+    def _work_on(self, held: HeldJob, claims: Claims, copier: Copier, stop: Stop) -> None:
         job, stem = held.job, held.stem
         started = self._options.monotonic()
         try:
@@ -296,6 +320,7 @@ class Worker:
                 stop,
                 self._emit,
                 self._reporter.watch,
+                claims,
             )
             outcome = attempt.run(self._stores, copier)
         except WorldError:
@@ -332,6 +357,7 @@ class Worker:
         while self._crew.has_others():
             self._reporter.tick()
             time.sleep(_LOOK_SECONDS)
+        self._crew.tell(self._tally, now=True)
         tallies = [self._tally] if self._crew.is_alone else self._crew.tallies()
         code = self._summarise(tallies)
         self._crew.dismiss()
@@ -359,6 +385,7 @@ class Worker:
                 in_error=counts[JobStatus.ERROR],
                 invalid=counts[None],
                 workers=len(tallies),
+                died=sum(not tally.is_over for tally in tallies if tally.name != self._name),
             )
         )
         # What others are working on is theirs, unless we left before looking for orphans.

@@ -1,0 +1,268 @@
+"""Blocks: pieces of a job's work that its holder lends to workers that have nothing else to do.
+
+They lie in a folder beside the job's journal::
+
+    source_8__J1__A1170383.blocks/
+    ├── node3-812-9f3c1a.helper   a worker offers its help
+    ├── 000001.block              what is to be done
+    ├── 000001.jsonl              the records of whoever did it
+    ├── 000001.done               it is over; who did it, or nobody
+    └── closed                    there is nothing more to lend
+
+A block is claimed like a job. Its files or parts are done by whoever holds that claim and by nobody
+else; what is missing when it is over is the holder's business again. So a helper can neither
+finish nor fail a job, and one that dies costs its last block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from jobtool.errors import JobFileError, JoblistUnavailableError
+from jobtool.jobs.claim import Claim, Claims
+from jobtool.jobs.durable import replace_file
+from jobtool.jobs.receipts import JOURNAL_SUFFIX, Journal, Record, UploadRecord
+from jobtool.names import quote, unquote
+
+#: How long a holder's listing of the folder serves, in seconds: without helpers, and with.
+LOOK_SECONDS = 2.0
+LOOK_SECONDS_WITH_HELPERS = 0.5
+
+_CLOSED = "closed"
+_HELPER_SUFFIX = ".helper"
+_BLOCK_NAME = re.compile(r"(\d{6})\.(block|done)")
+
+
+class BlockFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of a block, by absolute paths or URLs, as its holder has listed it.
+
+    ``existing_size`` is what the destination held of that name, -1 for nothing; ``ours`` tells
+    whether some record of the job names it.
+    """
+
+    src_path: str
+    dst_path: str
+    size: int
+    mtime_ns: int
+    existing_size: int = -1
+    ours: bool = False
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whole ``files``, or the parts of one ``upload`` from ``first_part`` to ``last_part``.
+
+    ``attempt`` is the holder's; ``if_exists`` and ``verify`` are its policies.
+    """
+
+    attempt: int
+    if_exists: str
+    verify: str
+    files: tuple[BlockFile, ...] = ()
+    upload: UploadRecord | None = None
+    first_part: int = 0
+    last_part: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """A block in the hands of a helper."""
+
+    number: int
+    block: Block
+    claim: Claim
+    journal: Journal
+
+
+class Blocks:
+    """The blocks of one job. ``path`` is their folder, which exists only while there are any."""
+
+    def __init__(
+        self, path: str, claims: Claims, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._path = path
+        self._claims = claims.within(path)
+        self._monotonic = monotonic
+        self._names: frozenset[str] = frozenset()
+        self._looked_at = float("-inf")
+        self._last = 0
+        self._refused: set[int] = set()
+
+    # What the holder of the job does.
+
+    @property
+    def helpers(self) -> int:
+        """How many workers offer their help, by a look that may be a moment old."""
+        return sum(name.endswith(_HELPER_SUFFIX) for name in self._look())
+
+    @property
+    def exist(self) -> bool:
+        """Whether an attempt has lent anything, or a worker offers to help."""
+        return os.path.isdir(self._path)
+
+    def publish(self, block: Block) -> int:
+        """Offer a block; return its number."""
+        if not self._last:
+            self._last = max(self._numbers("block"), default=0)
+        self._last += 1
+        with self._writing():
+            replace_file(self._file(self._last, "block"), msgspec.json.encode(_quoted(block)))
+        return self._last
+
+    def is_done(self, number: int) -> bool:
+        """Tell whether a block is over, by a look that may be a moment old."""
+        return f"{number:06d}.done" in self._look()
+
+    def take_back(self, number: int) -> bool:
+        """End a block that nobody works on; False if somebody does, or may."""
+        claim = self._claims.take(f"{number:06d}")
+        if claim is None:
+            return False
+        with claim:
+            self._mark_done(number, "")
+        return True
+
+    def open_numbers(self) -> list[int]:
+        """Return the blocks that aren't over, by a fresh look."""
+        self._looked_at = float("-inf")
+        return sorted(set(self._numbers("block")) - set(self._numbers("done")))
+
+    def worker_of(self, number: int) -> str:
+        """Return who has done a block that is over; empty if nobody has."""
+        with contextlib.suppress(OSError), open(self._file(number, "done"), "rb") as file:
+            return os.fsdecode(file.read())
+        return ""
+
+    def records(self, number: int) -> Iterator[Record]:
+        """Yield what was recorded of a block, oldest first."""
+        return Journal(self._file(number, JOURNAL_SUFFIX[1:])).read()
+
+    def close(self) -> None:
+        """Tell helpers that nothing more will be lent."""
+        if _CLOSED not in self._look():
+            with self._writing(), open(os.path.join(self._path, _CLOSED), "wb"):
+                pass
+
+    def reopen(self) -> None:
+        """Take that back, for another attempt."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._path, _CLOSED))
+
+    def remove(self) -> None:
+        """Remove all of it; the job is over."""
+        if self.exist:
+            shutil.rmtree(self._path, ignore_errors=True)
+
+    # What a helper does.
+
+    def offer(self, name: str) -> None:
+        """Offer help."""
+        os.makedirs(self._path, exist_ok=True)
+        with open(os.path.join(self._path, name + _HELPER_SUFFIX), "wb"):
+            pass
+
+    def withdraw(self, name: str) -> None:
+        """Take the offer back, and leave no empty folder."""
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._path, name + _HELPER_SUFFIX))
+            os.rmdir(self._path)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will be lent, or the job is over."""
+        return _CLOSED in self._look() or not self._names
+
+    def take(self, accepts: Callable[[Block], bool], on_loss: Callable[[], None]) -> Taken | None:
+        """Take a block that nobody works on and ``accepts`` likes; None if there is none."""
+        self._looked_at = float("-inf")
+        names = self._look()
+        for number in self._numbers("block"):
+            if number in self._refused or f"{number:06d}.done" in names:
+                continue
+            claim = self._claims.take(f"{number:06d}", on_loss=on_loss)
+            if claim is None:
+                continue
+            block = self._read(number)
+            if block is None or os.path.exists(self._file(number, "done")) or not accepts(block):
+                self._refused.add(number)
+                claim.release()
+                continue
+            journal = Journal(self._file(number, JOURNAL_SUFFIX[1:]), claim.require_held)
+            return Taken(number=number, block=block, claim=claim, journal=journal)
+        return None
+
+    def finish(self, taken: Taken, worker: str) -> None:
+        """End a block whose records are in its journal."""
+        taken.claim.require_held()
+        self._mark_done(taken.number, worker)
+
+    def _mark_done(self, number: int, worker: str) -> None:
+        with self._writing():
+            replace_file(self._file(number, "done"), os.fsencode(worker))
+        self._looked_at = float("-inf")
+
+    def _read(self, number: int) -> Block | None:
+        try:
+            with open(self._file(number, "block"), "rb") as file:
+                return _unquoted(msgspec.json.decode(file.read(), type=Block))
+        except (OSError, msgspec.DecodeError, JobFileError):
+            return None  # taken away meanwhile, or not ours
+
+    def _look(self) -> frozenset[str]:
+        now = self._monotonic()
+        if now - self._looked_at >= (LOOK_SECONDS_WITH_HELPERS if self._names else LOOK_SECONDS):
+            self._looked_at = now
+            try:
+                self._names = frozenset(os.listdir(self._path))
+            except OSError:
+                self._names = frozenset()
+        return self._names
+
+    def _numbers(self, kind: str) -> list[int]:
+        found = (_BLOCK_NAME.fullmatch(name) for name in self._look())
+        return sorted(int(match[1]) for match in found if match and match[2] == kind)
+
+    def _file(self, number: int, suffix: str) -> str:
+        return os.path.join(self._path, f"{number:06d}.{suffix}")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            os.makedirs(self._path, exist_ok=True)
+            yield
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write in {quote(self._path)}: {error.strerror or error}"
+            ) from None
+
+
+def _quoted(block: Block) -> Block:
+    return _each_path(block, quote)
+
+
+def _unquoted(block: Block) -> Block:
+    return _each_path(block, unquote)
+
+
+def _each_path(block: Block, change: Callable[[str], str]) -> Block:
+    replace = msgspec.structs.replace
+    files = tuple(
+        replace(file, src_path=change(file.src_path), dst_path=change(file.dst_path))
+        for file in block.files
+    )
+    upload = block.upload
+    if upload is not None:
+        upload = replace(
+            upload,
+            src_path=change(upload.src_path),
+            dst_path=change(upload.dst_path),
+            token=change(upload.token),
+        )
+    return replace(block, files=files, upload=upload)

@@ -1,0 +1,190 @@
+"""Helping: a worker that has nothing to claim does blocks of jobs that others hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from jobtool.errors import ClaimLostError, JobFileError, JobtoolError, WorldError
+from jobtool.events import Emit
+from jobtool.jobs.blocks import Block, Blocks, Taken
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.receipts import PartRecord
+from jobtool.layouts.destination import with_destination
+from jobtool.stop import Stop
+from jobtool.stores.registry import StoreRegistry
+from jobtool.transfer.copy import Copier
+from jobtool.transfer.plan import plan_of_files
+from jobtool.transfer.resume import Existing, Resumption, fold
+from jobtool.transfer.retry import Retry
+from jobtool.transfer.run import JobTransfer, Progress
+from jobtool.worker.events import Helped
+from jobtool.worker.options import WorkerOptions
+
+#: How many jobs a worker offers to help with at a time.
+_MOST_JOBS = 4
+
+#: A holder that hasn't lent anything for so long, nor said that it won't, isn't waited for.
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class _Offer:
+    blocks: Blocks
+    since: float
+
+
+class Helper:
+    """Offers help with jobs that others hold, and does what they lend."""
+
+    def __init__(
+        self,
+        joblist: JobList,
+        claims: Claims,
+        stores: StoreRegistry,
+        options: WorkerOptions,
+        emit: Emit,
+        *,
+        name: str,
+        worker: str,
+    ) -> None:
+        self.files_sent = 0
+        self.bytes_sent = 0
+        self._joblist = joblist
+        self._claims = claims
+        self._stores = stores
+        self._options = options
+        self._emit = emit
+        self._name = name
+        self._worker = worker
+        self._offers: dict[str, _Offer] = {}
+        self._declined: set[str] = set()
+
+    def offer(self, stems: list[str]) -> None:
+        """Offer help with some of these jobs, and with no others."""
+        for stem in self._offers.keys() - set(stems):
+            self._offers.pop(stem).blocks.withdraw(self._name)
+        for stem in stems:
+            if len(self._offers) >= _MOST_JOBS:
+                return
+            if stem not in self._offers and stem not in self._declined:
+                blocks = Blocks(self._joblist.blocks_path_of(stem), self._claims)
+                blocks.offer(self._name)
+                self._offers[stem] = _Offer(blocks, self._options.monotonic())
+
+    def withdraw(self) -> None:
+        """Take all offers back."""
+        self.offer([])
+
+    @property
+    def is_hopeful(self) -> bool:
+        """Whether some holder may still lend something."""
+        now = self._options.monotonic()
+        for stem, offer in [*self._offers.items()]:
+            if offer.blocks.is_closed or now - offer.since >= PATIENCE_SECONDS:
+                self._offers.pop(stem).blocks.withdraw(self._name)
+                self._declined.add(stem)
+        return bool(self._offers)
+
+    def help(self, copier: Copier) -> bool:
+        """Do one block, if one can be had; tell whether there was one.
+
+        Raises ``WorldError``; the block is then left for others.
+        """
+        for stem, offer in self._offers.items():
+            stop = Stop(parent=self._options.stop)
+            taken = offer.blocks.take(self._accepts, partial(stop.set, "the block was lost"))
+            if taken is not None:
+                self._do(stem, offer.blocks, taken, copier, stop)
+                offer.since = self._options.monotonic()
+                return True
+        return False
+
+    def _accepts(self, block: Block) -> bool:
+        policies = self._options.policies
+        return (block.if_exists, block.verify) == (policies.if_exists, policies.verify)
+
+    def _do(self, stem: str, blocks: Blocks, taken: Taken, copier: Copier, stop: Stop) -> None:
+        before = self.bytes_sent
+        with taken.claim:
+            try:
+                try:
+                    if taken.block.upload is not None:
+                        self._send_parts(stem, taken, copier, stop)
+                    else:
+                        self._send_files(stem, taken, copier, stop)
+                except WorldError:
+                    raise
+                except ClaimLostError:
+                    taken.journal.discard()
+                    return
+                except (JobtoolError, FileNotFoundError):
+                    pass  # what wasn't done is the holder's, and so is the reason
+                taken.journal.close()
+                if stop.is_set():
+                    return
+                blocks.finish(taken, self._worker)
+            except ClaimLostError:
+                taken.journal.discard()
+                return
+        self._emit(Helped(stem=stem, block=taken.number, bytes=self.bytes_sent - before))
+
+    def _send_files(self, stem: str, taken: Taken, copier: Copier, stop: Stop) -> None:
+        files = taken.block.files
+        job = with_destination(self._joblist.load(stem)[0], self._joblist.settings)
+        plan = plan_of_files(
+            job,
+            ((file.src_path, file.dst_path, file.size, file.mtime_ns) for file in files),
+            self._stores,
+            self._joblist.owner_of(stem),
+        )
+        existing = Existing(plan, (file.existing_size for file in files))
+        state = Resumption(bytearray(len(files)), bytearray(file.ours for file in files), {}, {})
+        fold(state, plan, taken.journal.read())  # of a helper that died over this block
+        transfer = JobTransfer(
+            plan,
+            taken.journal,
+            copier,
+            existing=existing,
+            resumption=state,
+            policies=self._options.policies,
+            threads=self._options.threads,
+            worker=self._worker,
+            attempt=taken.block.attempt,
+            stop=stop,
+            retry=self._retry(stop),
+        )
+        before = transfer.progress
+        transfer.run(_ignore)
+        after = transfer.progress
+        self.files_sent += after.files_done - before.files_done
+        self.bytes_sent += after.bytes_done - before.bytes_done
+
+    def _send_parts(self, stem: str, taken: Taken, copier: Copier, stop: Stop) -> None:
+        block, upload = taken.block, taken.block.upload
+        if upload is None:
+            raise JobFileError("expected an upload in a block of parts; found none")
+        job = with_destination(self._joblist.load(stem)[0], self._joblist.settings)
+        file = (upload.src_path, upload.dst_path, upload.size, upload.mtime_ns)
+        plan = plan_of_files(job, [file], self._stores, self._joblist.owner_of(stem))
+        item = plan.item(0)
+        sent = {record.number for record in taken.journal.read() if isinstance(record, PartRecord)}
+        numbers = set(range(block.first_part, block.last_part + 1)) - sent
+        try:
+            copier.send_parts(
+                item, upload, numbers, journal=taken.journal, stop=stop, on_bytes=self._count
+            )
+        finally:
+            taken.journal.flush(item.lane.destination.sync)
+
+    def _count(self, size: int) -> None:
+        self.bytes_sent += size
+
+    def _retry(self, stop: Stop) -> Retry:
+        options = self._options
+        return Retry(patience_seconds=options.patience_seconds, stop=stop, sleep=options.sleep)
+
+
+def _ignore(progress: Progress) -> None:
+    pass
