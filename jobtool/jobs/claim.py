@@ -117,7 +117,7 @@ class Claims:
                 on_loss=on_loss,
             )
             return None if lease is None else Claim(lease)
-        lock = FileLock(base + LOCK_SUFFIX, timeout=0, thread_local=False)
+        lock = FileLock(base + LOCK_SUFFIX, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
         except Timeout:

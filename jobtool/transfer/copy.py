@@ -9,8 +9,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from jobtool.errors import (
     CredentialsError,
@@ -28,6 +27,9 @@ from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for,
 from jobtool.transfer.lending import BLOCK_BYTES, WORTH_BYTES, Lending
 from jobtool.transfer.plan import Item
 from jobtool.transfer.resume import Unfinished, part_of, part_record
+
+#: How many parts of a file are read before a thread is free to send them.
+_READ_AHEAD_PARTS = 2
 
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
 
@@ -126,6 +128,7 @@ class Copier:
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
     ) -> None:
         self.part_bytes = part_bytes
+        self._threads = threads
         self._budget = ByteBudget(max(buffer_bytes, 2 * part_bytes))
         self._parts = ThreadPoolExecutor(threads, thread_name_prefix="part")
 
@@ -159,8 +162,9 @@ class Copier:
             copied = self._copy_whole(item, may_replace)
             on_bytes(item.entry.size)
             return copied
+        ahead = self._threads + _READ_AHEAD_PARTS
         parts = _PartsCopy(
-            self._budget, self._parts, item, log, stop, on_bytes, may_replace, lending
+            self._budget, self._parts, ahead, item, log, stop, on_bytes, may_replace, lending
         )
         return parts.run(self._part_size(item, log))
 
@@ -249,6 +253,7 @@ class _PartsCopy:
         self,
         budget: ByteBudget,
         pool: ThreadPoolExecutor,
+        ahead: int,
         item: Item,
         log: FileLog,
         stop: Stop,
@@ -260,6 +265,7 @@ class _PartsCopy:
         self._may_replace = may_replace
         self._budget = budget
         self._pool = pool
+        self._ahead = ahead
         self._item = item
         self._log = log
         self._stop = stop
@@ -270,6 +276,13 @@ class _PartsCopy:
         self._pending: deque[tuple[Future[Part], int]] = deque()
 
     def run(self, part_size: int) -> Copied:
+        # Who reads from afar would have to read the lent parts as well, to hash the whole.
+        if self._lending is None or not self._source.capabilities.cheap_reads:
+            return self._run(part_size, None)
+        with self._lending.may_lend():
+            return self._run(part_size, self._lending)
+
+    def _run(self, part_size: int, lending: Lending | None) -> Copied:
         known = None
         if (
             self._destination.capabilities.attributes_first
@@ -278,7 +291,8 @@ class _PartsCopy:
             known = _hash(self._item, part_size, self._budget, self._stop)
         held = self._take_up(known)
         try:
-            md5, attributes = self._send_parts(part_size, known, held)
+            lent = _LentParts(lending, self._item, part_size)
+            md5, attributes = self._send_parts(part_size, known, held, lent)
         finally:
             self._wait_for_pending()
         _require_recorded(self._item, recorded=attributes.md5, found=md5)
@@ -312,21 +326,19 @@ class _PartsCopy:
         return {part.number: part for part in held}
 
     def _send_parts(
-        self, part_size: int, known: _Digests | None, held: dict[int, Part]
+        self, part_size: int, known: _Digests | None, held: dict[int, Part], lent: _LentParts
     ) -> tuple[str, Attributes]:
         item = self._item
         self._whole = hashlib.md5(usedforsecurity=False)
         self._attributes = Attributes(mtime_ns=item.entry.mtime_ns)
-        with self._lent_parts(part_size) as lent:
-            # In the order of the file, since the whole is hashed on the way; lent from the end.
-            todo = deque(ranges(item.entry.size, part_size))
-            while todo:
-                self._send_part(*todo.popleft(), part_size, known, held)
-                lent.lend(todo, self._upload)
-            for parts, ranges_ in lent.returned(self._stop):
-                held |= parts
-                for one in ranges_:
-                    self._send_part(*one, part_size, known, held)
+        # In the order of the file, since the whole is hashed on the way; lent from the end.
+        todo = deque(ranges(item.entry.size, part_size))
+        while todo:
+            self._send_part(*todo.popleft(), part_size, known, held)
+            lent.lend(todo, self._upload)
+        for sent, block in lent.returned(self._stop):
+            for one in block:
+                self._send_part(*one, part_size, known, held | sent)
         while self._pending:
             future, _ = self._pending[0]
             self._parts.append(future.result())
@@ -370,13 +382,9 @@ class _PartsCopy:
             self._budget.give(length)
             raise
         self._pending.append((future, length))
-        while self._pending and self._pending[0][0].done():
+        # No further ahead than keeps the threads busy: the rest may be lent.
+        while self._pending and (self._pending[0][0].done() or len(self._pending) > self._ahead):
             self._parts.append(self._pending.popleft()[0].result())
-
-    def _lent_parts(self, part_size: int) -> _LentParts:
-        # Who reads from afar would have to read the lent parts as well, to hash the whole.
-        lending = self._lending if self._source.capabilities.cheap_reads else None
-        return _LentParts(lending, self._item, part_size)
 
     def _begin(self, attributes: Attributes, known: _Digests | None, part_size: int) -> None:
         if known is not None:
@@ -431,20 +439,6 @@ class _LentParts:
         self._part_size = part_size
         self._blocks: list[tuple[int, list[tuple[int, int, int]]]] = []
         self._token = ""
-
-    def __enter__(self) -> Self:
-        if self._lending is not None:
-            self._lending.count_lenders(1)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._lending is not None:
-            self._lending.count_lenders(-1)
 
     def lend(self, todo: deque[tuple[int, int, int]], upload: Upload | None) -> None:
         """Lend some of the parts that would be sent last, and remove them from ``todo``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -93,10 +94,16 @@ class Lending:
         """Yield what was recorded of a block."""
         return self._blocks.records(number)
 
-    def count_lenders(self, change: int) -> None:
-        """Note that a thread has begun or ended a file whose parts it may lend."""
+    @contextlib.contextmanager
+    def may_lend(self) -> Iterator[None]:
+        """For the length of the block there may be parts to lend: helpers aren't sent away."""
         with self._lock:
-            self._lenders += change
+            self._lenders += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._lenders -= 1
 
     def close_if_done(self, *, may_lend: bool) -> None:
         """Send helpers away once nothing is out and nothing will be."""

@@ -17,7 +17,7 @@ from jobtool.names import filename_of
 
 #: Set by mpirun or srun for the processes of an MPI job: Open MPI, PMI and PMIx (MPICH, Slurm).
 _MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-_MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
+_MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
 
 #: Tasks that know nothing of each other, by scheduler: Slurm, PBS, LSF, SGE.
 _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE_TASK_ID")
@@ -84,6 +84,8 @@ def detect(environ: Mapping[str, str]) -> Environment:
         "array_index": _first_number(environ, _ARRAY_INDEXES) or 0,
     }
     size = _first_number(environ, _MPI_SIZES)
+    if size is None and "PMIX_RANK" in environ:  # srun --mpi=pmix names no size of its own
+        size = _first_number(environ, ("SLURM_STEP_NUM_TASKS",))
     if size is None:
         return _in_a_step(environ, place)
     try:

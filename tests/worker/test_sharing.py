@@ -1,0 +1,232 @@
+"""Workers that have nothing to claim help the holder of a large job: its files, its parts.
+
+The destination is slow by so much for each upload, so that a worker alone takes its time; who did
+what is read from receipts and from what workers tell, not from a clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobtool.jobs.blocks import Block, BlockFile, Blocks
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.joblist import JobList
+from tests.commands import BIN, finish, run_ok, start
+from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
+from tests.trees import contents, events, make_items, receipts, status_of, write
+
+PART_BYTES = 5 * 1024 * 1024
+FILES = 600
+
+
+def slow(seconds: float) -> Fault:
+    """Every upload takes so long."""
+
+    def happen(request: Request, forward: Forward) -> Answer:
+        time.sleep(seconds)
+        return forward(request)
+
+    return Fault(lambda request: request.is_put or request.is_part, happen, times=10**9)
+
+
+@pytest.fixture
+def bucket(rclone_s3) -> str:
+    return rclone_s3.new_bucket()
+
+
+@pytest.fixture
+def slow_s3(rclone_s3) -> Iterator[Proxy]:
+    with proxy_before(rclone_s3.endpoint_url, slow(0.03)) as proxy:
+        yield proxy
+
+
+def env_of(rclone_s3, proxy: Proxy) -> dict[str, str]:
+    return {**rclone_s3.environment, "AWS_ENDPOINT_URL": proxy.endpoint_url}
+
+
+def make_joblist(tmp_path: Path, bucket: str, *, lease_seconds: float | None = None) -> Path:
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", f"s3://{bucket}", "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    toml = tmp_path / "list" / "joblist.toml"
+    settings = f"part_size_bytes = {PART_BYTES}\n"
+    heading = ""
+    if lease_seconds is not None:
+        heading = f'claims = "lease"\nlease_seconds = {lease_seconds}\n'
+    toml.write_text(heading + toml.read_text() + f"\n[transfer]\n{settings}")
+    return tmp_path / "list"
+
+
+def start_worker(joblist: Path, env: dict[str, str], *options: object) -> subprocess.Popen[str]:
+    return start("transfer-worker", "-i", joblist, "--threads", 1, *options, env=env)
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+def jobfile(joblist: Path) -> Path:
+    (path,) = joblist.glob("*.txt")
+    return path
+
+
+def assert_all_arrived(tmp_path: Path, joblist: Path, bucket: str, rclone_s3) -> None:
+    assert status_of(jobfile(joblist)) == "success"
+    assert contents(rclone_s3.folder / bucket) == contents(tmp_path / "in")
+    found = receipts(joblist)
+    proven = Counter(receipt.dst_path for receipt in found)
+    assert set(proven) == {f"s3://{bucket}/{path}" for path in contents(tmp_path / "in")}
+    assert set(proven.values()) == {1}
+    assert os.listdir(joblist / "journals") == []
+
+
+@pytest.mark.parametrize("lease_seconds", [None, 3.0], ids=["lock", "lease"])
+def test_a_worker_without_a_job_does_files_of_anothers(
+    tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy, lease_seconds: float | None
+) -> None:
+    make_items(tmp_path / "in", 1, files=FILES)
+    joblist = make_joblist(tmp_path, bucket, lease_seconds=lease_seconds)
+    env = env_of(rclone_s3, slow_s3)
+    holder = start_worker(joblist, env)
+    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    helper = start_worker(joblist, env, "-v", 2)
+    held, helped = finish(holder), finish(helper)
+    assert (held.exit_code, helped.exit_code) == (0, 0), (held, helped)
+    assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
+    shares = Counter(receipt.worker for receipt in receipts(joblist))
+    assert len(shares) == 2
+    assert min(shares.values()) > FILES / 10
+    assert {receipt.attempt for receipt in receipts(joblist)} == {1}
+    (line,) = events(jobfile(joblist), "helped")
+    worker = line.split(" worker=")[1].split(" ")[0]
+    assert shares[worker] == min(shares.values()) or worker in shares
+    assert "Helped with item000.txt: block 1" in helped.stdout
+
+
+def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy) -> None:
+    make_items(tmp_path / "in", 1, files=200)
+    joblist = make_joblist(tmp_path, bucket)
+    env = env_of(rclone_s3, slow_s3)
+    holder = start_worker(joblist, env, "--no-share")
+    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    other = start_worker(joblist, env, "--no-share")
+    assert finish(other).exit_code == 0
+    assert not list((joblist / "journals").glob("*.blocks"))
+    assert finish(holder).exit_code == 0
+    assert len({receipt.worker for receipt in receipts(joblist)}) == 1
+
+
+def test_four_ranks_share_the_parts_of_one_large_file(
+    tmp_path: Path, rclone_s3, bucket: str
+) -> None:
+    parts = 60
+    write(tmp_path / "in" / "plate" / "image.tif", os.urandom(parts * PART_BYTES))
+    joblist = make_joblist(tmp_path, bucket)
+    with proxy_before(rclone_s3.endpoint_url, slow(0.25)) as proxy:
+        env = {
+            **env_of(rclone_s3, proxy),
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        }
+        command = ("mpirun", "--oversubscribe", "-n", 4, BIN / "transfer-worker", "-i", joblist)
+        done = finish(start(*command, "--threads", 1, "-v", 2, "--json", env=env))
+    assert done.exit_code == 0, done
+    assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
+    told = [json.loads(line) for line in done.lines]
+    blocks = [line["bytes"] for line in told if line["event"] == "helped"]
+    assert sum(blocks) > 0.5 * parts * PART_BYTES  # three of four workers
+    assert len(events(jobfile(joblist), "helped")) == 3
+    assert proxy.uploaded < 1.1 * parts * PART_BYTES  # next to nothing was sent twice
+
+
+@pytest.mark.parametrize("lease_seconds", [None, 2.0], ids=["lock", "lease"])
+def test_a_helper_that_dies_costs_nothing_but_its_last_files(
+    tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy, lease_seconds: float | None
+) -> None:
+    make_items(tmp_path / "in", 1, files=FILES)
+    joblist = make_joblist(tmp_path, bucket, lease_seconds=lease_seconds)
+    env = env_of(rclone_s3, slow_s3)
+    holder = start_worker(joblist, env)
+    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    helper = start_worker(joblist, env)
+    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    helper.kill()
+    helper.wait()
+    held = finish(holder)
+    assert held.exit_code == 0, held
+    assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
+    assert len({receipt.worker for receipt in receipts(joblist)}) == 2
+
+
+def test_what_helpers_have_done_for_a_holder_that_died_is_not_done_again(
+    tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
+) -> None:
+    make_items(tmp_path / "in", 1, files=FILES)
+    joblist = make_joblist(tmp_path, bucket)
+    env = env_of(rclone_s3, slow_s3)
+    holder = start_worker(joblist, env)
+    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    helper = start_worker(joblist, env)
+    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    holder.kill()
+    holder.wait()
+    helped = finish(helper)  # it takes the job once its block is done
+    assert helped.exit_code == 0, helped
+    assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
+    attempts = Counter(receipt.attempt for receipt in receipts(joblist))
+    assert set(attempts) == {1, 2}
+    # The holder's last batch of receipts may have been in its memory only.
+    size = sum(len(data) for data in contents(tmp_path / "in").values())
+    assert slow_s3.uploaded < 1.3 * size
+
+
+def test_a_helper_that_is_told_to_stop_leaves_its_block_to_the_holder(
+    tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
+) -> None:
+    make_items(tmp_path / "in", 1, files=FILES)
+    joblist = make_joblist(tmp_path, bucket)
+    env = env_of(rclone_s3, slow_s3)
+    holder = start_worker(joblist, env)
+    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    helper = start_worker(joblist, env)
+    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    helper.send_signal(signal.SIGTERM)
+    assert finish(helper).exit_code == 3
+    assert finish(holder).exit_code == 0
+    assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
+
+
+def test_a_block_that_names_files_that_are_not_the_jobs_is_not_done(
+    tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
+) -> None:
+    make_items(tmp_path / "in", 1, files=200)
+    secret = write(tmp_path / "secret")
+    path = make_joblist(tmp_path, bucket)
+    joblist = JobList.open(str(path))
+    claims = Claims.of(joblist)
+    claim = claims.take("item000")  # a holder that lends what isn't its own
+    run = jobfile(path)
+    run.write_text(run.read_text().replace("todo", "ongoing", 1))
+    blocks = Blocks(joblist.blocks_path_of("item000"), claims)
+    for destination in (f"s3://{bucket}/elsewhere", f"s3://{bucket}/item000/../x"):
+        file = BlockFile(
+            src_path=str(secret), dst_path=destination, size=4, mtime_ns=os.stat(secret).st_mtime_ns
+        )
+        blocks.publish(Block(attempt=1, if_exists="verify", verify="digest", files=(file,)))
+    helper = start_worker(path, env_of(rclone_s3, slow_s3))
+    wait_for(lambda: len([*(path / "journals").glob("*.blocks/*.done")]) == 2)
+    helper.terminate()
+    finish(helper)
+    claim.release()
+    assert contents(rclone_s3.folder / bucket) == {}
