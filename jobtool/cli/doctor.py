@@ -131,7 +131,10 @@ def _print(findings: Iterable[Finding]) -> None:
     ):
         heading = Text.assemble("\n", (about, "bold"), f" {quote(where)}" if where else "")
         console.print(heading, soft_wrap=True)
-        console.print(_table(group))
+        with console.capture() as capture:
+            console.print(_table(group))
+        for line in capture.get().splitlines():
+            console.out(line.rstrip(), highlight=False)
     console.print()
 
 

@@ -42,8 +42,9 @@ _ACTIONS = (
 class DestinationProbe:
     """Tries one destination. ``is_strict`` says that workers rely on create-only writes.
 
-    Use it in a ``with`` statement: leaving that removes what the checks have made, however they
-    ended.
+    Use it in a ``with`` statement: entering that looks which folders aren't there yet, leaving it
+    removes what the checks have made, however they ended. Where several nodes probe one
+    destination, the first to enter should be the last to leave.
     """
 
     url: str
@@ -52,6 +53,7 @@ class DestinationProbe:
     is_strict: bool = False
     _store: Store | None = None
     _made_folders: list[str] = field(default_factory=list)
+    _is_empty: bool = False
 
     @property
     def subject(self) -> Subject:
@@ -62,7 +64,14 @@ class DestinationProbe:
     def _is_local(self) -> bool:
         return "://" not in self.url or self.url.lower().startswith("file:///")
 
+    @property
+    def _probe_url(self) -> str:
+        return f"{self.url.rstrip('/')}/.jobtool-doctor-{self.token}"
+
     def __enter__(self) -> DestinationProbe:
+        if self._is_local:
+            with contextlib.suppress(JobtoolError):  # a URL that is none, which a check tells
+                self._made_folders = _missing_folders(split_url(self._probe_url)[1])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,10 +101,8 @@ class DestinationProbe:
 
     def _opened(self) -> Store:
         if self._store is None:
-            url = f"{self.url.rstrip('/')}/.jobtool-doctor-{self.token}"
-            if self._is_local:
-                self._made_folders = _missing_folders(split_url(url)[1])
-            self._store = self.stores.open(url, "destination", owner=f"doctor {self.token}")
+            owner = f"doctor {self.token}"
+            self._store = self.stores.open(self._probe_url, "destination", owner=owner)
         return self._store
 
     def _space(self) -> Finding:
@@ -148,7 +155,10 @@ class DestinationProbe:
 
     def _create_only(self, store: Store) -> Iterator[Finding]:
         check = _name_of(self._create_only)
-        advice = "Don't rely on --if-exists error here."
+        advice = (
+            "Don't rely on --if-exists error here: what somebody else writes at the same time may "
+            "be replaced."
+        )
         judge = self.subject.failed if self.is_strict else self.subject.warned
         other = _SMALL.upper()
         try:
@@ -226,22 +236,32 @@ class DestinationProbe:
                 f"Remove {quote(store.url)} by hand.",
             )
         else:
+            self._is_empty = True
             yield self.subject.passed("delete", "all that was tried is gone, no upload is left")
 
     def _remove(self) -> None:
         """Remove whatever there may be; what can't be removed was told by a check."""
-        store = self._store
-        if store is None:
-            return
-        for name in (_WHOLE, _ONCE, _PARTS, _ABORTED):
-            with contextlib.suppress(JobtoolError):
-                for upload in store.leftovers(name, 0):
-                    store.abort(upload)
-            with contextlib.suppress(JobtoolError):
-                store.delete(name)
+        if self._store is not None and not self._is_empty:
+            with contextlib.suppress(UnreachableError):  # each try would take as long
+                for name in (_WHOLE, _ONCE, _PARTS, _ABORTED):
+                    _remove_file(self._store, name)
         for folder in reversed(self._made_folders):
             with contextlib.suppress(OSError):  # somebody else may have begun to use it
                 os.rmdir(folder)
+
+
+def _remove_file(store: Store, name: str) -> None:
+    def drop_uploads() -> None:
+        for upload in store.leftovers(name, 0):
+            store.abort(upload)
+
+    for remove in (drop_uploads, lambda: store.delete(name)):
+        try:
+            remove()
+        except UnreachableError:
+            raise
+        except JobtoolError:
+            continue
 
 
 def _name_of(check: object) -> str:

@@ -17,7 +17,7 @@ from jobtool.jobs.durable import replace_file
 from jobtool.jobs.joblist import reason_of
 
 #: How long another rank may take to see what rank 0 has written.
-_SEEN_SECONDS = 30.0
+_SEEN_SECONDS = 10.0
 _LATE_SECONDS = 2.0
 _POLL_SECONDS = 0.01
 
@@ -112,20 +112,29 @@ def _see_each_other(nodes: Subject, ranks: Ranks, folder: str, views: list[View]
         replace_file(made, _NEW)
         replace_file(changed, _NEW)
     ranks.tell(None)
-    sight = _Sight(_seconds_until(made), _seconds_until(changed)) if ranks.rank else _Sight(0, 0)
+    created = _seconds_until(made) if ranks.rank else 0.0
+    replaced = None if created is None else _seconds_until(changed) if ranks.rank else 0.0
+    sight = _Sight(created, replaced)
     sights = ranks.gather(sight, timeout_seconds=4 * _SEEN_SECONDS)
     if ranks.rank:
         return None
     check = "seen by other ranks"
     blind = [view.name for view, sight in zip(views, sights, strict=True) if sight.created is None]
     stale = [view.name for view, sight in zip(views, sights, strict=True) if sight.replaced is None]
-    if blind or stale:
-        what = "a file" if blind else "a change"
+    if blind:
         return nodes.failed(
             check,
-            f"{what} that {views[0].name} made isn't seen by {named(blind or stale)} "
-            f"within {_SEEN_SECONDS:.0f} s",
+            f"a file that {views[0].name} made isn't seen by {named(blind)} within "
+            f"{_SEEN_SECONDS:.0f} s",
             "Is it the same folder, on a filesystem that all nodes mount? Give all ranks that one.",
+        )
+    if stale:
+        return nodes.failed(
+            check,
+            f"a file that {views[0].name} replaced is the old one to {named(stale)} even after "
+            f"{_SEEN_SECONDS:.0f} s",
+            "A worker could take a job that is done. Mount the folder so that opening a file looks "
+            "at the server (for NFS: without nocto), or use workers of one node only.",
         )
     slowest = max(max(sight.created or 0.0, sight.replaced or 0.0) for sight in sights)
     if slowest > _LATE_SECONDS:

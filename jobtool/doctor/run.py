@@ -216,14 +216,22 @@ class _Examination:
 
     def _places(self, orders: _Orders) -> None:
         ranks, places = self._ranks, orders.places
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as first:
+            probes: list[DestinationProbe] = []
+            if ranks.rank == 0:
+                probes = [first.enter_context(probe) for probe in self._probes(orders)]
+            ranks.tell(None)  # only now do others make folders: rank 0 knows which weren't there
             mine: list[Finding] = []
-            if ranks.rank in orders.deputies | {0}:
-                mine += (source_finding(url, self._stores) for url in places.sources)
-                mine += self._destinations(orders, stack)
+            with contextlib.ExitStack() as then:
+                if ranks.rank in orders.deputies:
+                    probes = [then.enter_context(probe) for probe in self._probes(orders)]
+                if ranks.rank in orders.deputies | {0}:
+                    mine += (source_finding(url, self._stores) for url in places.sources)
+                for probe in probes:
+                    mine += probe.briefly() if ranks.rank else probe.thoroughly()
             told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
-            self.findings += self._merged("reach from other nodes", told)
-            ranks.tell(None, timeout_seconds=_STORES_SECONDS)
+        self.findings += self._merged("reach from other nodes", told)
+        ranks.tell(None, timeout_seconds=_STORES_SECONDS)
         if ranks.rank == 0 and not places.destinations:
             self.findings.append(
                 Subject("destination").warned(
@@ -233,14 +241,11 @@ class _Examination:
                 )
             )
 
-    def _destinations(self, orders: _Orders, stack: contextlib.ExitStack) -> Iterator[Finding]:
+    def _probes(self, orders: _Orders) -> Iterator[DestinationProbe]:
         is_strict = self._joblist.settings.transfer.if_exists == "error"
+        token = f"{orders.token}-{self._ranks.rank}"
         for url in orders.places.destinations:
-            probe = DestinationProbe(
-                url, self._stores, f"{orders.token}-{self._ranks.rank}", is_strict=is_strict
-            )
-            stack.enter_context(probe)
-            yield from probe.briefly() if self._ranks.rank else probe.thoroughly()
+            yield DestinationProbe(url, self._stores, token, is_strict=is_strict)
 
     def _merged(self, check: str, told: list[list[Finding]]) -> Iterator[Finding]:
         """Yield rank 0's findings; of other nodes what isn't a pass, and how many are well."""
