@@ -42,6 +42,8 @@ _ACTIONS = (
 class DestinationProbe:
     """Tries one destination. ``is_strict`` says that workers rely on create-only writes.
 
+    ``made_folders`` are local folders that aren't there before, the uppermost first.
+
     Use it in a ``with`` statement: entering that looks which folders aren't there yet, leaving it
     removes what the checks have made, however they ended. Where several nodes probe one
     destination, the first to enter should be the last to leave.
@@ -51,8 +53,8 @@ class DestinationProbe:
     stores: StoreRegistry
     token: str
     is_strict: bool = False
+    made_folders: list[str] = field(default_factory=list)
     _store: Store | None = None
-    _made_folders: list[str] = field(default_factory=list)
     _is_empty: bool = False
 
     @property
@@ -71,10 +73,17 @@ class DestinationProbe:
     def __enter__(self) -> DestinationProbe:
         if self._is_local:
             with contextlib.suppress(JobtoolError):  # a URL that is none, which a check tells
-                self._made_folders = _missing_folders(split_url(self._probe_url)[1])
+                self.made_folders = _missing_folders(split_url(self._probe_url)[1])
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def remove_for_another(self, made_folders: list[str]) -> None:
+        """Remove what a probe of this name has made that was killed."""
+        self.made_folders = made_folders
+        with contextlib.suppress(JobtoolError):
+            self._opened()
         self._remove()
 
     def briefly(self) -> Iterator[Finding]:
@@ -117,8 +126,8 @@ class DestinationProbe:
         proof = store.put(_WHOLE, _SMALL, _attributes(_SMALL))
         seconds, after = time.monotonic() - start, time.time()
         how = f"a file was written and proven in {in_seconds(seconds)}"
-        if len(self._made_folders) > 1:
-            how += f"; {quote(self._made_folders[0])} doesn't exist yet and could be made"
+        if len(self.made_folders) > 1:
+            how += f"; {quote(self.made_folders[0])} doesn't exist yet and could be made"
         yield self.subject.passed("reach and write", how)
         entry = store.head(_WHOLE)
         try:
@@ -245,7 +254,7 @@ class DestinationProbe:
             with contextlib.suppress(UnreachableError):  # each try would take as long
                 for name in (_WHOLE, _ONCE, _PARTS, _ABORTED):
                     _remove_file(self._store, name)
-        for folder in reversed(self._made_folders):
+        for folder in reversed(self.made_folders):
             with contextlib.suppress(OSError):  # somebody else may have begun to use it
                 os.rmdir(folder)
 

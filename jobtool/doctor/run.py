@@ -18,6 +18,7 @@ from jobtool.doctor.folder import (
     probe_path,
     remove_probe,
 )
+from jobtool.doctor.janitor import Janitor
 from jobtool.doctor.nodes import Between, look_between
 from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
@@ -146,18 +147,22 @@ class _Examination:
         self._views = [call.view for call in calls]
         self._subject = Subject("joblist", joblist.path)
         self._stores = stores
+        self._janitor = Janitor()
 
     def run(self) -> None:
         """Examine everything."""
         orders = self._ranks.tell(self._orders() if self._ranks.rank == 0 else None)
         assert orders is not None
-        try:
-            self._folder(orders)
-        except RanksLostError:
-            if self._ranks.rank:  # rank 0 may be dead, and the folder was its
-                remove_probe(probe_path(self._joblist.claims_path, orders.token))
-            raise
-        self._places(orders)
+        with contextlib.ExitStack() as stack:
+            if self._ranks.rank in orders.deputies | {0}:
+                stack.enter_context(self._janitor)
+            try:
+                self._folder(orders)
+            except RanksLostError:
+                if self._ranks.rank:  # rank 0 may be dead, and the folder was its
+                    remove_probe(probe_path(self._joblist.claims_path, orders.token))
+                raise
+            self._places(orders)
 
     def _orders(self) -> _Orders:
         first_of_host: dict[str, int] = {}
@@ -171,6 +176,7 @@ class _Examination:
         with contextlib.ExitStack() as stack:
             folder = probe_path(claims_path, orders.token)
             if self._ranks.rank == 0:
+                self._janitor.expect_folder(folder)
                 try:
                     stack.enter_context(probe_folder(claims_path, orders.token))
                     self.findings += folder_findings(self._subject, folder)
@@ -219,12 +225,12 @@ class _Examination:
         with contextlib.ExitStack() as first:
             probes: list[DestinationProbe] = []
             if ranks.rank == 0:
-                probes = [first.enter_context(probe) for probe in self._probes(orders)]
+                probes = [self._entered(probe, first) for probe in self._probes(orders)]
             ranks.tell(None)  # only now do others make folders: rank 0 knows which weren't there
             mine: list[Finding] = []
             with contextlib.ExitStack() as then:
                 if ranks.rank in orders.deputies:
-                    probes = [then.enter_context(probe) for probe in self._probes(orders)]
+                    probes = [self._entered(probe, then) for probe in self._probes(orders)]
                 if ranks.rank in orders.deputies | {0}:
                     mine += (source_finding(url, self._stores) for url in places.sources)
                 for probe in probes:
@@ -246,6 +252,13 @@ class _Examination:
         token = f"{orders.token}-{self._ranks.rank}"
         for url in orders.places.destinations:
             yield DestinationProbe(url, self._stores, token, is_strict=is_strict)
+
+    def _entered(self, probe: DestinationProbe, stack: contextlib.ExitStack) -> DestinationProbe:
+        stack.enter_context(probe)
+        self._janitor.expect_destination(
+            probe.url, probe.token, probe.made_folders, self._joblist.settings.s3
+        )
+        return probe
 
     def _merged(self, check: str, told: list[list[Finding]]) -> Iterator[Finding]:
         """Yield rank 0's findings; of other nodes what isn't a pass, and how many are well."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ def unfinished(server: S3Server, bucket: str) -> list[str]:
     except server.client.exceptions.NoSuchUpload:  # rclone's answer where there has been none
         return []
     return [item["Key"] for item in uploads]
+
+
+def eventually(is_true: Callable[[], bool]) -> bool:
+    """Whether something becomes true within a while: somebody else is at it."""
+    deadline = time.monotonic() + 30
+    while not is_true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def as_node(name: str, *command: object, env: Mapping[str, str] | None = None) -> list[object]:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import finish, run, run_ok, run_without_superpowers, start, unused_port
 from tests.doctor.examined import (
+    eventually,
     examined,
     held_by,
     listing,
@@ -105,6 +106,35 @@ def test_ctrl_c_at_any_upload_leaves_nothing(
     assert "Traceback" not in done.stderr
     assert listing(tmp_path) == before
     assert held_by(rclone_s3, bucket) == ([], [], [])
+
+
+@pytest.mark.parametrize("allowed", [1, 4], ids=lambda n: f"after-{n}-uploads")
+def test_what_is_left_by_a_kill_is_removed_all_the_same(
+    tmp_path: Path, rclone_s3, allowed: int
+) -> None:
+    bucket = rclone_s3.new_bucket()
+    joblist = make_joblist(tmp_path, f"s3://{bucket}/p")
+    before = listing(tmp_path)
+    with gate_before(rclone_s3.endpoint_url, allowed=allowed) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start("jobtool", "doctor", joblist, env=env)
+        gate.wait_until_held()
+        assert held_by(rclone_s3, bucket) != ([], [], [])
+        process.kill()
+        finish(process)
+        gate.open()
+        assert eventually(lambda: held_by(rclone_s3, bucket) == ([], [], []))
+        assert eventually(lambda: listing(tmp_path) == before)
+
+
+def test_a_kill_while_the_folder_is_probed_leaves_nothing(tmp_path: Path) -> None:
+    joblist = make_joblist(tmp_path, tmp_path / "new" / "out")
+    before = listing(tmp_path)
+    process = start("jobtool", "doctor", joblist)
+    assert eventually(lambda: any((joblist / ".claims").iterdir()))
+    process.kill()
+    finish(process)
+    assert eventually(lambda: listing(tmp_path) == before)
 
 
 def test_a_destination_that_is_not_there_yet_is_made_and_removed(tmp_path: Path) -> None:
