@@ -80,6 +80,10 @@ class StoppedError(JobtoolError):
     exit_code = 3
 
 
+class ClaimLostError(JobtoolError):
+    """Another worker may have the job now: nothing must be written any more."""
+
+
 class WorldError(JobtoolError):
     """What is wrong is wrong with the world, not with the job: the job is handed back."""
 

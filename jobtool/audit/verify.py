@@ -20,6 +20,7 @@ from typing import ClassVar, Literal
 from jobtool.audit.retry import put_back
 from jobtool.errors import FileError, JobFileError, NotFoundError, UsageError
 from jobtool.events import Emit, Event, Level
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.joblist import JobList
@@ -337,7 +338,7 @@ def _repair(joblist: JobList, stem: str, name: str, off: set[str]) -> Event:
             )
         journal.close()
 
-    return put_back(joblist, stem, name, event="repair", then=drop_receipts)
+    return put_back(joblist, Claims.of(joblist), stem, name, event="repair", then=drop_receipts)
 
 
 def _transferred_files(job: Job, log: bytes) -> int:

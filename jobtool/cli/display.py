@@ -21,7 +21,7 @@ from rich.table import Column
 from rich.text import Text
 
 from jobtool.names import quote
-from jobtool.worker.events import JobProgress
+from jobtool.worker.events import CrewProgress, JobProgress
 
 
 class _Display:
@@ -78,8 +78,11 @@ class ProgressDisplay(_Display):
         )
         self._job: str | None = None
 
-    def show(self, progress: JobProgress) -> None:
-        """Draw how far a job is."""
+    def show(self, progress: JobProgress | CrewProgress) -> None:
+        """Draw how far a job is, or a whole run."""
+        if isinstance(progress, CrewProgress):
+            self._show_crew(progress)
+            return
         if self._job != progress.job or self._task is None:
             if self._task is not None:
                 self._progress.remove_task(self._task)
@@ -91,4 +94,17 @@ class ProgressDisplay(_Display):
             total=progress.bytes_total or progress.files_total,
             completed=progress.bytes_done if progress.bytes_total else progress.files_done,
             files=f"{progress.files_done}/{progress.files_total} files",
+        )
+
+    def _show_crew(self, progress: CrewProgress) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task("", files="", total=None)
+        self._progress.update(
+            self._task,
+            description=f"{progress.workers} workers",
+            # Jobs, since nobody knows the bytes of those that aren't begun; a bar needs one unit.
+            total=progress.jobs_total,
+            completed=progress.jobs_done,
+            files=f"{progress.jobs_done}/{progress.jobs_total} jobs, {progress.files_sent} files, "
+            f"{progress.bytes_sent / 1e9:.1f} GB, {progress.rate_mb_s:.1f} MB/s",
         )

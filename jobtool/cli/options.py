@@ -14,6 +14,7 @@ from jobtool import __version__
 from jobtool.cli.console import print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
+from jobtool.worker.deadline import parse_duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -131,6 +132,18 @@ def dry_run_option(function: Command) -> Command:
         "--dry-run", is_flag=True, help="Say what would be done, and touch nothing."
     )
     return option(function)
+
+
+def as_seconds(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> float | None:
+    """Read an option's duration such as ``11h30m``: the callback of such options."""
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def absolute_url(text: str) -> str:

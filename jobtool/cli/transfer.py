@@ -6,31 +6,39 @@ import contextlib
 import os
 import signal
 import sys
-import threading
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobtool.cli.console import Console
 from jobtool.cli.options import (
+    as_seconds,
     command,
     dry_run_option,
     existing_path,
     joblist_option,
     output_options,
 )
+from jobtool.events import Level
 from jobtool.names import quote
+from jobtool.stop import Stop
+from jobtool.worker.deadline import DEFAULT_GRACE_SECONDS, find_deadline
 
 if TYPE_CHECKING:
     from jobtool.jobs.settings import TransferSettings
+    from jobtool.jobs.terms import Told
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.run import IfExists, Verify
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What people and schedulers send before the end: all mean to finish what is under way and leave.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
@@ -42,6 +50,33 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 )
 @click.option(
     "--max-jobs", type=click.IntRange(min=1), metavar="N", help="Leave after this many jobs."
+)
+@click.option(
+    "--time-limit",
+    callback=as_seconds,
+    metavar="DURATION",
+    help="The worker will be ended after this time, as in 11h30m or 12:00:00: drain before. "
+    "[default: the scheduler's, where it tells]",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long before the end to begin to drain.",
+)
+@click.option("--wait", is_flag=True, help="Stay until no job is ongoing, and take what is left.")
+@click.option(
+    "--share/--no-share",
+    default=True,
+    help="Help others with a large job when there is no other, and let them help. [default: share]",
+)
+@click.option(
+    "--claims",
+    type=click.Choice(["auto", "lock", "lease"]),
+    help="How jobs are claimed: by kernel locks, or by leases, which hold between nodes whose "
+    "filesystem doesn't share locks. [default: auto, by the filesystem, or joblist.toml's]",
 )
 @click.option(
     "--if-exists",
@@ -68,6 +103,11 @@ def cli(
     joblist_path: str,
     threads: int | None,
     max_jobs: int | None,
+    time_limit: float | None,
+    grace: float,
+    wait: bool,
+    share: bool,
+    claims: Told | None,
     if_exists: IfExists | None,
     links: LinkPolicy | None,
     verify: Verify | None,
@@ -78,8 +118,9 @@ def cli(
     """Transfer the jobs of a joblist, each file verified, until nothing is left to claim.
 
     Start as many as you like, under mpirun, in scheduler arrays or by hand: no job is done twice.
-    Ctrl-C (or SIGTERM) finishes the files under way and hands the job back; once more stops at
-    once, and nothing that was proven is lost either way.
+    Ctrl-C (or SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files under way and hands the job
+    back; Ctrl-C once more stops at once, and nothing that was proven is lost either way. The same
+    happens when the time is nearly up.
     """
     from jobtool.jobs.joblist import JobList
     from jobtool.worker.environment import detect
@@ -87,17 +128,30 @@ def cli(
     from jobtool.worker.options import WorkerOptions
 
     path = existing_path(joblist_path)
-    environment = detect(os.environ)
-    console = Console(verbosity=verbosity, as_json=as_json, prefix=_prefix(environment))
+    environment = detect(os.environ).without_mpi()
+    console = Console(
+        verbosity=_verbosity(verbosity, environment), as_json=as_json, prefix=_prefix(environment)
+    )
     joblist = JobList.open(path)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
         console.note(f"Verbosity level: {verbosity}")
-    stop = threading.Event()
+    deadline = find_deadline(time_limit, os.environ, now=time.time())
+    drain_at = None if deadline is None else time.monotonic() + deadline.seconds - grace
+    if deadline is not None and environment.rank == 0:
+        console.note(
+            f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
+            f"{grace:g} s of it to drain."
+        )
+    stop = Stop(at=drain_at)
     options = WorkerOptions(
         max_jobs=max_jobs,
         stop=stop,
+        drain_at=drain_at,
+        claims=claims,
+        wait=wait,
+        share=share,
         **_settled(
             joblist.settings.transfer,
             threads=threads,
@@ -110,8 +164,7 @@ def cli(
         return 0  # rank 0 tells it for all
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
-    is_alone = environment.size == 1  # mpirun gives its ranks a terminal, all the same one
-    display = _display(console, options) if is_alone else contextlib.nullcontext(options)
+    display = _display(console, options) if _is_watched(environment) else nullcontext(options)
     with _stopping(stop), display as options:
         return Worker(joblist, environment, options, console.emit).run()
 
@@ -132,11 +185,15 @@ def _settled(settings: TransferSettings, **given: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
+def _stopping(stop: Stop) -> Iterator[None]:
+    interrupts = 0
+
     def handle(number: int, frame: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if interrupts > 1 or (number == signal.SIGINT and stop.is_set()):
             os._exit(130)  # what is proven is on disk; the claim frees itself
-        stop.set()
+        stop.set(signal.Signals(number).name)
         # Not through the console: its lock may be held by what this interrupts.
         os.write(2, f"\n{signal.Signals(number).name}: finishing files under way\n".encode())
 
@@ -151,13 +208,13 @@ def _stopping(stop: threading.Event) -> Iterator[None]:
 @contextlib.contextmanager
 def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions]:
     """Show a progress display where a person looks; else progress comes as plain lines."""
-    if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
+    if console.as_json or console.verbosity == 0:
         yield options
         return
     from jobtool.cli.display import ProgressDisplay
 
     with ProgressDisplay() as display:
-        console.quiet_kinds = frozenset({"progress"})
+        console.quiet_kinds = frozenset({"progress", "run-progress"})
         console.write = display.write
         try:
             yield replace(options, watch=display.show)
@@ -165,10 +222,29 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
             console.write = None
 
 
+def _is_watched(environment: Environment) -> bool:
+    """Tell whether a person looks at the output of this rank."""
+    if environment.rank or not sys.stdout.isatty():
+        return False
+    if not environment.is_mpi:
+        return True
+    # mpirun gives its ranks a terminal in any case; what counts is its own output.
+    try:
+        output = os.readlink(f"/proc/{os.getppid()}/fd/1")
+    except OSError:
+        return False  # not our parent, or on another node
+    return output.startswith(("/dev/pts/", "/dev/tty"))
+
+
 def _prefix(environment: Environment) -> str:
     if environment.size == 1:
         return ""
     return f"[{environment.host}:{environment.rank}] "
+
+
+def _verbosity(asked: int, environment: Environment) -> int:
+    """Return how much to tell: of several ranks the first tells what it does, and what all do."""
+    return asked if environment.rank == 0 or asked > Level.NORMAL else Level.ALWAYS
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from jobtool.doctor.claims import Claims, View, claims_finding, picked, setting_of
+from jobtool.doctor.claims import View, chosen, claims_finding, told_of
 from jobtool.doctor.destination import DestinationProbe
 from jobtool.doctor.finding import Finding, Subject, Verdict
 from jobtool.doctor.folder import (
@@ -25,8 +25,9 @@ from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
 from jobtool.doctor.source import source_finding
 from jobtool.doctor.surroundings import surrounding_findings, versions
 from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError
-from jobtool.jobs.filesystem import filesystem_of
+from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.terms import terms_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.worker.environment import Environment
 
@@ -114,15 +115,14 @@ def diagnose(
 def _roll_call(
     open_joblist: Callable[[], JobList], environment: Environment
 ) -> tuple[tuple[JobList, StoreRegistry] | None, _RollCall]:
-    view = View(host=environment.host, rank=environment.rank, kind="unknown", is_shared=True)
+    view = View(host=environment.host, rank=environment.rank, filesystem=Filesystem("unknown", "/"))
     try:
         joblist = open_joblist()
         settings = joblist.settings
         stores = StoreRegistry(settings.s3, links=settings.transfer.links or "follow")
     except JobtoolError as error:
         return None, _RollCall(view, versions(), error)
-    found = filesystem_of(joblist.path)
-    view = replace(view, kind=found.kind, is_shared=found.is_shared)
+    view = replace(view, filesystem=filesystem_of(joblist.path))
     return (joblist, stores), _RollCall(view, versions(), None)
 
 
@@ -190,11 +190,11 @@ class _Examination:
 
     def _between(self, orders: _Orders, folder: str) -> None:
         ranks = self._ranks
-        setting = setting_of(self._joblist.settings)
+        told = told_of(self._joblist)
         may_lock = False
         if ranks.rank == 0:
-            uses: Claims = picked(setting, self._views[0])
-            lock = lock_finding(self._subject, folder, is_needed=uses == "lock")
+            is_needed = chosen(told, self._views[0]) == "lock"
+            lock = lock_finding(self._subject, folder, is_needed=is_needed)
             self.findings.append(lock)
             may_lock = lock.verdict is Verdict.PASS
         between = Between()
@@ -216,8 +216,9 @@ class _Examination:
         self.findings += between.findings
         self.findings += self._merged("clock and filesystem", clocks)
         is_excluding = may_lock and between.is_excluding
+        recorded = terms_of(self._joblist).kind
         self.findings.append(
-            claims_finding(self._subject, setting, self._views, is_excluding=is_excluding)
+            claims_finding(self._subject, told, recorded, self._views, is_excluding=is_excluding)
         )
 
     def _places(self, orders: _Orders) -> None:

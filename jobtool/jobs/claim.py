@@ -1,53 +1,59 @@
 """Claims: one worker per job.
 
-A claim is a kernel lock on a file in the joblist's ``.claims``. It frees itself when its process
-dies, however that happens, so a job left ``ongoing`` by a dead worker can be claimed at once. It
-holds between the processes of one node, and between nodes on filesystems whose ``flock`` does.
+There are two kinds. A *lock* is a kernel lock on a file. It frees itself when its process dies,
+however that happens, so that a job left ``ongoing`` can be claimed at once; but many shared
+filesystems don't carry it from node to node. A *lease* (see ``jobtool.jobs.lease``) holds between
+any nodes, and takes its duration to free itself. All workers of a joblist use the same kind.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from jobtool.errors import JoblistUnavailableError
-from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.lease import Lease, LeaseWatch
+from jobtool.jobs.terms import Terms, terms_of
 from jobtool.names import quote
+
+LOCK_SUFFIX = ".lock"
 
 
 class Claim:
-    """The right to work on one job, held until released or until the process ends."""
+    """The right to work on something, held until released, until the process ends, or until lost.
 
-    def __init__(self, lock: FileLock) -> None:
-        self._lock = lock
+    ``token`` names this claim and no other. ``generation`` is higher than that of every earlier
+    holder where it is known, which is under leases.
+    """
 
-    @classmethod
-    def take(cls, joblist: JobList, stem: str) -> Claim | None:
-        """Claim a job; None if another worker holds it. Never waits.
+    def __init__(self, held: FileLock | Lease) -> None:
+        self._held = held
+        if isinstance(held, Lease):
+            self.token, self.generation = held.token, held.generation
+        else:
+            self.token, self.generation = secrets.token_hex(16), 0
 
-        Raises ``JoblistUnavailableError`` if the joblist's folder can't be written.
-        """
-        lock = FileLock(os.path.join(joblist.claims_path, stem + ".lock"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
-        except FileNotFoundError:
-            os.makedirs(joblist.claims_path, exist_ok=True)
-            return cls.take(joblist, stem)
-        except OSError as error:
-            raise JoblistUnavailableError(
-                f"can't lock jobs in {quote(joblist.claims_path)}: {reason_of(error)}"
-            ) from None
-        return cls(lock)
+    def require_held(self) -> None:
+        """Raise ``ClaimLostError`` unless the claim is still ours; before every write."""
+        if isinstance(self._held, Lease):
+            self._held.require_held()
+
+    def settle(self) -> None:
+        """Remove what dead holders left; once the job's file says that it is ours."""
+        if isinstance(self._held, Lease):
+            self._held.remove_older()
 
     def release(self) -> None:
-        """Give the job up. The lock's file stays: removing it would split those who wait."""
-        self._lock.release()
+        """Give it up. A lock's file stays: removing it would split those who wait."""
+        self._held.release()
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -57,3 +63,63 @@ class Claim:
         traceback: TracebackType | None,
     ) -> None:
         self.release()
+
+
+class Claims:
+    """Takes claims on names in a folder, in the way that ``terms`` say.
+
+    ``watch`` watches the leases of others; it knows more the longer it is kept.
+    """
+
+    def __init__(self, folder: str, terms: Terms, watch: LeaseWatch | None = None) -> None:
+        self._folder = folder
+        self._terms = terms
+        self.watch = watch or LeaseWatch(terms.lease_seconds)
+
+    @classmethod
+    def of(cls, joblist: JobList) -> Claims:
+        """Return the claims on a joblist's jobs, of the kind that its workers use."""
+        return cls(joblist.claims_path, terms_of(joblist))
+
+    def take(
+        self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
+    ) -> Claim | None:
+        """Claim a name; None if another holds it, or may still. Never waits.
+
+        ``after`` is the highest generation known to be over: a job's count of attempts. What a dead
+        holder left under a lease can be had after as many looks as it takes for its duration to
+        pass. ``on_loss`` is called from another thread when a lease is found to be lost.
+
+        Raises ``JoblistUnavailableError`` if the folder can't be written.
+        """
+        base = os.path.join(self._folder, name)
+        try:
+            return self._take(base, after, on_loss or _ignore)
+        except FileNotFoundError:
+            os.makedirs(self._folder, exist_ok=True)
+            return self.take(name, after=after, on_loss=on_loss)
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't claim jobs in {quote(self._folder)}: {error.strerror or error}"
+            ) from None
+
+    def _take(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
+        if self._terms.kind == "lease":
+            lease = Lease.take(
+                base,
+                after=after,
+                lease_seconds=self._terms.lease_seconds,
+                watch=self.watch,
+                on_loss=on_loss,
+            )
+            return None if lease is None else Claim(lease)
+        lock = FileLock(base + LOCK_SUFFIX, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return Claim(lock)
+
+
+def _ignore() -> None:
+    pass

@@ -6,18 +6,21 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
-def replace_file(path: str, data: bytes) -> None:
+def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = None) -> None:
     """Put ``data`` at ``path``, atomically and durably, whatever stood there.
 
     Unique temporary name beside it, write, fsync, rename, fsync of the folder. The mode follows
-    the user's mask. Raises ``OSError``.
+    the user's mask. ``before`` is called right before the rename; what it raises prevents that.
+    Raises ``OSError``.
     """
     with staged(path, data) as temporary:
+        if before is not None:
+            before()
         os.rename(temporary, path)
     sync_folder(os.path.dirname(path))
 
@@ -32,11 +35,15 @@ def create_file(path: str, data: bytes) -> bool:
         try:
             os.link(temporary, path)
         except FileExistsError:
+            os.unlink(temporary)
             return False
         except OSError:  # a filesystem without hard links
             if os.path.lexists(path):
+                os.unlink(temporary)
                 return False
             os.rename(temporary, path)
+        else:
+            os.unlink(temporary)
     return True
 
 
@@ -59,7 +66,7 @@ def target_of(name: str) -> str | None:
 def staged(path: str, data: bytes) -> Iterator[str]:
     """Write ``data`` durably under a hidden, unique name beside ``path`` and yield that name.
 
-    What still has the name at the end is removed.
+    The block renames or removes it; if it raises, the file is removed.
     """
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
@@ -70,6 +77,7 @@ def staged(path: str, data: bytes) -> Iterator[str]:
             file.flush()
             os.fsync(descriptor)
         yield temporary
-    finally:
+    except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        raise

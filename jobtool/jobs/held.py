@@ -1,4 +1,4 @@
-"""A job in the hands of the worker that holds its claim: the only writer of its file."""
+"""A job in the hands of whoever holds its claim: the only writer of its file."""
 
 from __future__ import annotations
 
@@ -6,26 +6,87 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import TracebackType
+from typing import Self
 
 from jobtool.errors import JoblistUnavailableError
+from jobtool.jobs.claim import Claim, Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.names import quote
 
 
+#: How much of a claim's token the log shows; enough to tell any two apart.
+_TOKEN_DIGITS = 12
+
+
 class HeldJob:
     """Changes a job's status and appends to its log, durably; ``now`` gives the time of a line.
 
-    Methods raise ``JoblistUnavailableError`` if the joblist can't be written, and
-    ``FileNotFoundError`` if somebody has removed the job file.
+    Every write is preceded by a look at the claim. Methods raise ``ClaimLostError`` if it is
+    lost, ``JoblistUnavailableError`` if the joblist can't be written, and ``FileNotFoundError``
+    if somebody has removed the job file.
     """
 
-    def __init__(self, joblist: JobList, stem: str, job: Job, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        joblist: JobList,
+        stem: str,
+        job: Job,
+        claim: Claim,
+        now: Callable[[], datetime],
+    ) -> None:
         self.stem = stem
         self.job = job
+        self.claim = claim
         self._joblist = joblist
         self._now = now
+        self._attempt: int | None = None
+
+    @classmethod
+    def take(
+        cls,
+        joblist: JobList,
+        claims: Claims,
+        stem: str,
+        now: Callable[[], datetime],
+        *,
+        attempts: int = 0,
+        on_loss: Callable[[], None] | None = None,
+    ) -> HeldJob | None:
+        """Claim a job and read its file; None if another holds it, or may still. Never waits.
+
+        ``attempts`` is what the job file said last, if that is known. ``on_loss`` is called from
+        another thread when the claim is found to be lost.
+
+        Raises ``JobFileError`` (the job is invalid), ``FileNotFoundError`` and
+        ``JoblistUnavailableError``.
+        """
+        while True:
+            claim = claims.take(stem, after=attempts, on_loss=on_loss)
+            if claim is None:
+                return None
+            try:
+                job, _ = joblist.load(stem)
+            except BaseException:
+                claim.release()
+                raise
+            if not claim.generation or job.attempts < claim.generation:
+                return cls(joblist, stem, job, claim, now)
+            claim.release()  # it was free because that attempt is over
+            attempts = job.attempts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.claim.release()
 
     def begin(self, *, worker: str, rank: int) -> None:
         """Make the job ``ongoing`` and count the attempt.
@@ -34,10 +95,17 @@ class HeldJob:
         """
         if self.job.requires_intervention:
             self.job = replace(self.job, failures=0, requires_intervention=False)
-        self.job = replace(self.job, attempts=self.job.attempts + 1)
+        attempt = max(self.job.attempts + 1, self.claim.generation)
+        self.job = replace(self.job, attempts=attempt)
+        self._attempt = attempt
         self.change(
-            JobStatus.ONGOING, "claimed", worker=worker, rank=rank, attempt=self.job.attempts
+            JobStatus.ONGOING,
+            "claimed",
+            worker=worker,
+            rank=rank,
+            claim=self.claim.token[:_TOKEN_DIGITS],
         )
+        self.claim.settle()
 
     def change(self, status: JobStatus, event: str, **values: object) -> None:
         """Change the status and log why, in one atomic step."""
@@ -47,7 +115,7 @@ class HeldJob:
         self.job = self.job.to(status)
         record = encode_record(self._record(event, values))
         with self._writing():
-            self._joblist.save(self.stem, self.job, log + record)
+            self._joblist.save(self.stem, self.job, log + record, before=self.claim.require_held)
 
     def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
         """Count a failure, logged with ``values``; return the status that the job has then.
@@ -71,6 +139,7 @@ class HeldJob:
 
     def log(self, event: str, **values: object) -> None:
         """Append a line to the log."""
+        self.claim.require_held()
         with self._writing():
             self._joblist.append(self.stem, self._record(event, values))
 
@@ -89,4 +158,6 @@ class HeldJob:
             key: f"{value:.1f}" if isinstance(value, float) else str(value)
             for key, value in values.items()
         }
+        if self._attempt is not None:
+            texts["attempt"] = str(self._attempt)
         return LogRecord(time=self._now(), event=event, values=texts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jobtool.errors import JobFileError, JoblistError
@@ -105,9 +105,9 @@ class JobList:
         """Return the path of the verification table of a job that is done."""
         return os.path.join(self._receipts_path, stem + TABLE_SUFFIX)
 
-    def journal_of(self, stem: str) -> Journal:
-        """Return the journal of a job under way."""
-        return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX))
+    def journal_of(self, stem: str, require_held: Callable[[], None] | None = None) -> Journal:
+        """Return the journal of a job under way; see ``Journal`` for ``require_held``."""
+        return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX), require_held)
 
     def records_of(self, stem: str) -> Iterator[Record]:
         """Yield what is recorded of a job, oldest first: its table, then its journal."""
@@ -146,21 +146,28 @@ class JobList:
     def scan(self) -> Iterator[ScannedJob]:
         """Read the status of every job: one reading of the folder, one small read per file."""
         for stem in self.stems():
-            try:
-                _require_short(stem)
-                # Not to wait for a writer where somebody has put a named pipe.
-                descriptor = os.open(self.path_of(stem), os.O_RDONLY | os.O_NONBLOCK)
-            except FileNotFoundError:
-                continue  # removed by hand meanwhile
-            except (OSError, JobFileError):
-                yield ScannedJob(stem, None)
-                continue
-            try:
-                yield ScannedJob(stem, jobfile.decode_status(os.read(descriptor, _STATUS_BYTES)))
-            except OSError:  # a folder with a name like a job file's
-                yield ScannedJob(stem, None)
-            finally:
-                os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):  # removed by hand meanwhile
+                yield ScannedJob(stem, self.status_of(stem))
+
+    def status_of(self, stem: str) -> JobStatus | None:
+        """Read one job's status, by one small read; None if it is none of the four words.
+
+        Raises ``FileNotFoundError``.
+        """
+        try:
+            _require_short(stem)
+            # Not to wait for a writer where somebody has put a named pipe.
+            descriptor = os.open(self.path_of(stem), os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise
+        except (OSError, JobFileError):
+            return None
+        try:
+            return jobfile.decode_status(os.read(descriptor, _STATUS_BYTES))
+        except OSError:  # a folder with a name like a job file's
+            return None
+        finally:
+            os.close(descriptor)
 
     def load(self, stem: str) -> tuple[Job, bytes]:
         """Read a job file; return the job and its log.
@@ -191,9 +198,14 @@ class JobList:
         """Make the names of added job files durable."""
         sync_folder(self.path)
 
-    def save(self, stem: str, job: Job, log: bytes) -> None:
-        """Replace a job file, atomically and durably. Only the holder of the claim may."""
-        replace_file(self.path_of(stem), jobfile.encode(job, log))
+    def save(
+        self, stem: str, job: Job, log: bytes, *, before: Callable[[], None] | None = None
+    ) -> None:
+        """Replace a job file, atomically and durably. Only the holder of the claim may.
+
+        ``before`` is called at the last moment; what it raises prevents the change.
+        """
+        replace_file(self.path_of(stem), jobfile.encode(job, log), before=before)
 
     def append(self, stem: str, record: LogRecord) -> None:
         """Append a log line to a job file. Only the holder of the claim may."""

@@ -6,6 +6,7 @@ batch, whose files are sent again. When a job is done its journal becomes a Parq
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -95,10 +96,14 @@ Record = Receipt | IntentRecord | UploadRecord | PartRecord
 
 
 class Journal:
-    """The records of a job under way. Threads may append and flush."""
+    """The records of a job under way. Threads may append and flush.
 
-    def __init__(self, path: str) -> None:
+    ``require_held`` is called before every write; what it raises prevents that.
+    """
+
+    def __init__(self, path: str, require_held: Callable[[], None] | None = None) -> None:
         self.path = path
+        self._require_held = require_held
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._pending: list[bytes] = []
@@ -121,7 +126,7 @@ class Journal:
 
         ``before`` is called first, if there is anything: it makes durable what the records tell of.
         If that or writing fails, nothing is forgotten. Raises ``JoblistUnavailableError``, and what
-        ``before`` raises.
+        ``before`` and ``require_held`` raise.
         """
         with self._writing:
             with self._lock:
@@ -131,6 +136,8 @@ class Journal:
             try:
                 if before is not None:
                     before()
+                if self._require_held is not None:
+                    self._require_held()
                 self._write(b"\n".join(pending) + b"\n")
             except BaseException:
                 with self._lock:
@@ -156,6 +163,12 @@ class Journal:
             self.flush()
         finally:
             self._close_descriptor()
+
+    def discard(self) -> None:
+        """Close, and forget what was not flushed: it isn't ours to write any more."""
+        with self._lock:
+            self._pending = []
+        self._close_descriptor()
 
     def _close_descriptor(self) -> None:
         if self._descriptor is not None:
@@ -189,7 +202,7 @@ class Journal:
     def remove(self) -> None:
         """Remove the journal, whose receipts are in the table."""
         self.close()
-        if os.path.exists(self.path):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
 

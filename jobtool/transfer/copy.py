@@ -20,6 +20,7 @@ from jobtool.errors import (
     StoppedError,
 )
 from jobtool.names import quote
+from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload, composite_md5
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
 from jobtool.transfer.plan import Item
@@ -134,7 +135,7 @@ class Copier:
         item: Item,
         log: FileLog,
         *,
-        stop: threading.Event,
+        stop: Stop,
         on_bytes: Callable[[int], None],
         may_replace: bool = True,
     ) -> Copied:
@@ -157,7 +158,7 @@ class Copier:
         parts = _PartsCopy(self._budget, self._parts, item, log, stop, on_bytes, may_replace)
         return parts.run(self._part_size(item, log))
 
-    def adopt(self, item: Item, log: FileLog, *, stop: threading.Event) -> Copied | None:
+    def adopt(self, item: Item, log: FileLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
         part_size = self._part_size(item, log)
         digests = _hash(item, part_size, self._budget, stop)
@@ -199,7 +200,7 @@ class _PartsCopy:
         pool: ThreadPoolExecutor,
         item: Item,
         log: FileLog,
-        stop: threading.Event,
+        stop: Stop,
         on_bytes: Callable[[int], None],
         may_replace: bool,
     ) -> None:
@@ -359,7 +360,7 @@ class _Digests:
         )
 
 
-def _hash(item: Item, part_size: int, budget: ByteBudget, stop: threading.Event) -> _Digests:
+def _hash(item: Item, part_size: int, budget: ByteBudget, stop: Stop) -> _Digests:
     whole = hashlib.md5(usedforsecurity=False)
     parts = []
     for _, offset, length in ranges(item.entry.size, part_size):
@@ -373,7 +374,7 @@ def _hash(item: Item, part_size: int, budget: ByteBudget, stop: threading.Event)
     return _Digests(whole.hexdigest(), tuple(parts), attributes)
 
 
-def _require_going(stop: threading.Event, item: Item) -> None:
+def _require_going(stop: Stop, item: Item) -> None:
     if stop.is_set():
         raise StoppedError(f"stopped in the middle of {quote(item.source_url)}")
 

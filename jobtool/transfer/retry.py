@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 import tenacity
 
 from jobtool.errors import JobtoolError, UnreachableError
+from jobtool.stop import Stop
 
 T = TypeVar("T")
 
@@ -31,11 +31,14 @@ class Retry:
         *,
         tries: int = DEFAULT_TRIES,
         patience_seconds: float = DEFAULT_PATIENCE_SECONDS,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
         sleep: Callable[[float], None] | None = None,
         on_retry: Callable[[BaseException], None] | None = None,
     ) -> None:
-        stop = stop or threading.Event()
+        stopping = stop or Stop()
+
+        def wait(seconds: float) -> None:
+            stopping.wait(seconds)
 
         def before_sleep(state: tenacity.RetryCallState) -> None:
             if on_retry is not None and state.outcome is not None:
@@ -45,14 +48,12 @@ class Retry:
 
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
-            stop=tenacity.stop_any(
-                _Enough(tries, patience_seconds), tenacity.stop_when_event_set(stop)
-            ),
+            stop=_Enough(tries, patience_seconds, stopping),
             wait=tenacity.wait_exponential(
                 multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
             )
             + tenacity.wait_random(0, 1),
-            sleep=sleep or tenacity.sleep_using_event(stop),
+            sleep=sleep or wait,
             before_sleep=before_sleep,
             reraise=True,
         )
@@ -63,11 +64,14 @@ class Retry:
 
 
 class _Enough(tenacity.stop.stop_base):
-    def __init__(self, tries: int, patience_seconds: float) -> None:
+    def __init__(self, tries: int, patience_seconds: float, stop: Stop) -> None:
+        self._stop = stop
         self._tries = tries
         self._patience_seconds = patience_seconds
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        if self._stop.is_set():
+            return True
         error = retry_state.outcome.exception() if retry_state.outcome is not None else None
         if isinstance(error, UnreachableError):
             return (retry_state.seconds_since_start or 0) >= self._patience_seconds

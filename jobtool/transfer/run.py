@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from jobtool.errors import (
+    ClaimLostError,
     FileError,
     JobtoolError,
     SourceChangedError,
@@ -19,6 +20,7 @@ from jobtool.errors import (
 )
 from jobtool.jobs.receipts import IntentRecord, Journal, PartRecord, Receipt, UploadRecord
 from jobtool.names import quote
+from jobtool.stop import Stop
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.store import Part, Special, Upload
 from jobtool.transfer.copy import Copied, Copier
@@ -89,7 +91,7 @@ class JobTransfer:
         threads: int,
         worker: str,
         attempt: int,
-        stop: threading.Event,
+        stop: Stop,
         retry: Retry,
         policies: Policies | None = None,
         on_file: Callable[[Item, Copied], None] | None = None,
@@ -194,7 +196,7 @@ class JobTransfer:
                 self._transfer(number)
             except StoppedError:
                 return
-            except WorldError as error:
+            except (WorldError, ClaimLostError) as error:
                 self._fatal = error
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import partial
 
-from jobtool.errors import JobtoolError, StoreError, UnreachableError, WorldError
+from jobtool.errors import ClaimLostError, JobtoolError, StoreError, UnreachableError, WorldError
 from jobtool.events import Emit
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
@@ -17,6 +17,7 @@ from jobtool.jobs.receipts import (
     Receipt,
     write_table,
 )
+from jobtool.stop import ASKED, Stop
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied, Copier
@@ -29,6 +30,7 @@ from jobtool.worker.events import (
     JobFailed,
     JobHandedBack,
     JobListed,
+    JobLost,
     JobProgress,
     JobSucceeded,
     TriedAgain,
@@ -49,10 +51,15 @@ class Outcome(Enum):
     SUCCESS = "success"
     ERROR = "error"
     HANDED_BACK = "handed-back"
+    LOST = "lost"
 
 
 class Attempt:
-    """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status."""
+    """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status.
+
+    ``stop`` ends this attempt: the worker's, or the loss of the claim. ``watch`` is told the
+    progress several times a second.
+    """
 
     def __init__(
         self,
@@ -60,12 +67,16 @@ class Attempt:
         joblist: JobList,
         worker: str,
         options: WorkerOptions,
+        stop: Stop,
         emit: Emit,
+        watch: Callable[[JobProgress], None],
     ) -> None:
         self._held = held
+        self._stop = stop
+        self._watch = watch
         self._name = held.job.name
         self._joblist = joblist
-        self._journal = joblist.journal_of(held.stem)
+        self._journal = joblist.journal_of(held.stem, held.claim.require_held)
         self._owner = joblist.owner_of(held.stem)
         self._counts: dict[str, object] = {}
         self._was_done = False
@@ -77,22 +88,33 @@ class Attempt:
     def run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
         """Transfer the job and write down how it ended.
 
-        Raises ``WorldError`` after handing the job back: no other job would fare better.
+        Raises ``WorldError`` after handing the job back: no other job would fare better. Once the
+        claim is lost nothing is written.
         """
+        try:
+            return self._run(stores, copier)
+        except ClaimLostError as error:
+            self._journal.discard()
+            self._emit(JobLost(job=self._name, reason=str(error)))
+            return Outcome.LOST
+
+    def _run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
         started = self._options.monotonic()
         try:
             plan, transfer = self._transfer(stores, copier)
             if transfer.is_complete and (self._journal.exists or not self._was_done):
                 self._write_table(plan)
                 self._abort_unfinished(stores)
+        except ClaimLostError:
+            raise
         except WorldError as error:
-            if error.retryable and self._options.stop.is_set():
-                return self._hand_back("asked to stop")
+            if error.retryable and self._stop.is_set():
+                return self._hand_back(self._stop.reason)
             self._hand_back(str(error))
             raise
         except JobtoolError as error:
-            if error.retryable and self._options.stop.is_set():
-                return self._hand_back("asked to stop")  # it was not given its other tries
+            if error.retryable and self._stop.is_set():
+                return self._hand_back(self._stop.reason)  # it was not given its other tries
             return self._fail([Failure(path="", error=error)])
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
             unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
@@ -102,7 +124,7 @@ class Attempt:
         if transfer.failures:
             return self._fail(transfer.failures)
         if not transfer.is_complete:
-            return self._hand_back("asked to stop")
+            return self._hand_back(self._stop.reason)
         seconds = self._options.monotonic() - started
         return self._succeed(plan, skipped=len(transfer.skipped), seconds=seconds)
 
@@ -110,7 +132,7 @@ class Attempt:
         options = self._options
         retry = Retry(
             patience_seconds=options.patience_seconds,
-            stop=options.stop,
+            stop=self._stop,
             sleep=options.sleep,
             on_retry=self._tell_retry,
         )
@@ -134,7 +156,7 @@ class Attempt:
             threads=options.threads,
             worker=self._worker,
             attempt=self._held.job.attempts,
-            stop=options.stop,
+            stop=self._stop,
             retry=retry,
             on_file=self._tell_file,
         )
@@ -169,13 +191,15 @@ class Attempt:
                 files_total=progress.files_total,
                 bytes_done=progress.bytes_done,
                 bytes_total=progress.bytes_total,
+                files_sent=progress.files_done - before.files_done,
+                bytes_sent=sent,
                 rate_mb_s=sent / 1e6 / max(now - started, 1e-3),
             )
             self._counts = {
                 "files": f"{told.files_done}/{told.files_total}",
                 "bytes": f"{told.bytes_done}/{told.bytes_total}",
             }
-            self._options.watch(told)
+            self._watch(told)
             if now - last >= PROGRESS_SECONDS:
                 last = now
                 self._emit(told)
@@ -184,7 +208,7 @@ class Attempt:
         return on_tick
 
     def _remove_leftovers(self, plan: Plan, resumption: Resumption) -> None:
-        removed = remove_leftovers(plan, resumption, is_stopping=self._options.stop.is_set)
+        removed = remove_leftovers(plan, resumption, is_stopping=self._stop.is_set)
         if removed:
             self._held.log("removed-leftovers", count=removed)
 
@@ -239,7 +263,8 @@ class Attempt:
         )
         return Outcome.ERROR if status is JobStatus.ERROR else Outcome.HANDED_BACK
 
-    def _hand_back(self, reason: str) -> Outcome:
+    def _hand_back(self, reason: str | None) -> Outcome:
+        reason = reason or ASKED
         self._held.change(JobStatus.TODO, "handed-back", **self._counts, reason=reason)
         self._emit(JobHandedBack(job=self._name, reason=reason))
         return Outcome.HANDED_BACK

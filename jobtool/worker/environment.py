@@ -1,4 +1,4 @@
-"""Where a worker runs: its rank among others, its host, and what the others share with it.
+"""Where a worker runs: its rank among others, and its host.
 
 Rank and size come from MPI when started under it, else from the scheduler, else it is alone. MPI
 spreads work and saves scans; nothing depends on it for correctness.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-T = TypeVar("T")
+from jobtool.names import filename_of
 
 #: Set by mpirun or srun for the processes of an MPI job: Open MPI, PMI and PMIx (MPICH, Slurm).
 _MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -23,16 +23,19 @@ _MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 #: Tasks that know nothing of each other, by scheduler: Slurm, PBS, LSF, SGE.
 _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE_TASK_ID")
 
+#: What tells one run from another: PMIx's name, Slurm's job, step and how often it was requeued.
+_RUN_NAMES = ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+
 _GOLDEN_RATIO = 0.618034
-_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """A worker's place.
 
-    ``is_mpi`` says whether mpirun has started it, ``communicator`` is MPI's, None where there is no
-    MPI or nobody to talk to.
+    ``run`` names what was started together, None for a worker that stands alone. ``is_mpi`` says
+    whether mpirun has started it, ``communicator`` is MPI's, None where there is no MPI or nobody
+    to talk to.
     """
 
     rank: int = 0
@@ -40,6 +43,7 @@ class Environment:
     host: str = "localhost"
     pid: int = 0
     array_index: int = 0
+    run: str | None = None
     is_mpi: bool = False
     communicator: Any = None
 
@@ -58,32 +62,19 @@ class Environment:
         spread = self.rank / self.size + self.array_index * _GOLDEN_RATIO
         return int(spread % 1 * count)
 
-    def share(self, make: Callable[[], T]) -> T:
-        """Return what ``make`` returns, called once for all ranks; only before the work begins."""
-        if self.communicator is None:
-            return make()
-        made: tuple[T | None, BaseException | None] = (None, None)
-        if self.rank == 0:
-            try:
-                made = (make(), None)
-            except Exception as error:  # the other ranks must hear of it too
-                made = (None, error)
-        result, failure = self.communicator.bcast(made, root=0)
-        if failure is not None:
-            raise failure
-        return result  # type: ignore[no-any-return]
+    def without_mpi(self) -> Environment:
+        """Agree on a name for this run and leave MPI, which no rank will miss from then on.
 
-    def wait_for_others(self) -> None:
-        """Return when all ranks are here.
-
-        mpirun ends all ranks when one exits with an error, so none may exit before the others have
-        finished. Polls, since MPI's own waiting keeps a core busy.
+        Called by all ranks, once, at the start, when all are alive. What comes later knows of
+        the other ranks by the joblist alone, so that none can hang for one that has died.
         """
         if self.communicator is None:
-            return
-        request = self.communicator.Ibarrier()
-        while not request.Test():
-            time.sleep(_POLL_SECONDS)
+            return self
+        from mpi4py import MPI
+
+        run = self.communicator.bcast(secrets.token_hex(8), root=0)
+        MPI.Finalize()
+        return replace(self, run=run, communicator=None)
 
 
 def detect(environ: Mapping[str, str]) -> Environment:
@@ -95,16 +86,12 @@ def detect(environ: Mapping[str, str]) -> Environment:
     }
     size = _first_number(environ, _MPI_SIZES)
     if size is None:
-        return Environment(
-            rank=int(environ.get("SLURM_PROCID", "0")),
-            size=int(environ.get("SLURM_NTASKS", "1")) if "SLURM_PROCID" in environ else 1,
-            **place,
-        )
+        return _in_a_step(environ, place)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError):  # no mpi4py, or no MPI library that it could load
         rank = _first_number(environ, _MPI_RANKS) or 0
-        return Environment(rank=rank, size=size, is_mpi=True, **place)
+        return Environment(rank=rank, size=size, is_mpi=True, run=_name_of_run(environ), **place)
     communicator = MPI.COMM_WORLD
     return Environment(
         rank=communicator.Get_rank(),
@@ -127,6 +114,21 @@ def mpi_versions() -> str:
         return "no mpi4py, or no MPI library for it"
     library = re.split(r"[,\n\0]", MPI.Get_library_version())[0].strip()
     return f"mpi4py {mpi4py.__version__}, {library}"
+
+
+def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environment:
+    # srun's tasks have a step; a batch script itself has none, though it has a SLURM_PROCID too.
+    size = _first_number(environ, ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")) or 1
+    if "SLURM_STEP_ID" not in environ or size == 1:
+        return Environment(**place)
+    rank = _first_number(environ, ("SLURM_PROCID",)) or 0
+    return Environment(rank=rank, size=size, run=_name_of_run(environ), **place)
+
+
+def _name_of_run(environ: Mapping[str, str]) -> str | None:
+    """Return what a launcher calls all that it started, as a file's name."""
+    parts = [environ[name] for name in _RUN_NAMES if environ.get(name)]
+    return filename_of("-".join(parts)) if parts else None
 
 
 def _first_number(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:

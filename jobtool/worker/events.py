@@ -23,6 +23,19 @@ class JobsFound(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsChosen(Event):
+    """How this worker claims jobs, and why that way."""
+
+    kind: ClassVar[str] = "claims"
+    claims: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Claims by {self.claims}: {self.reason}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scanning(Event):
     """The worker looks for a job that it could take."""
 
@@ -84,7 +97,7 @@ class JobListed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress(Event):
-    """How far the job is; ``seconds`` since it was listed."""
+    """How far the job is; ``files_sent`` and ``bytes_sent`` by this attempt."""
 
     kind: ClassVar[str] = "progress"
     job: str
@@ -92,6 +105,8 @@ class JobProgress(Event):
     files_total: int
     bytes_done: int
     bytes_total: int
+    files_sent: int
+    bytes_sent: int
     rate_mb_s: float
 
     def text(self) -> str:
@@ -99,6 +114,26 @@ class JobProgress(Event):
         return (
             f"{quote(self.job)}: {self.files_done}/{self.files_total} files, "
             f"{self.bytes_done}/{self.bytes_total} bytes, {self.rate_mb_s:.1f} MB/s"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrewProgress(Event):
+    """How far all ranks of a run are together; ``workers`` of them are still there."""
+
+    kind: ClassVar[str] = "run-progress"
+    workers: int
+    jobs_done: int
+    jobs_total: int
+    files_sent: int
+    bytes_sent: int
+    rate_mb_s: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.jobs_done}/{self.jobs_total} jobs by {self.workers} worker(s), "
+            f"{self.files_sent} files, {self.bytes_sent} bytes, {self.rate_mb_s:.1f} MB/s"
         )
 
 
@@ -215,6 +250,52 @@ class JobHandedBack(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobLost(Event):
+    """The claim was lost: nothing more is written about the job by this worker."""
+
+    kind: ClassVar[str] = "lost"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: left to others: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoTimeLeft(Event):
+    """The jobs so far took longer than the time that is left, so no other is begun."""
+
+    kind: ClassVar[str] = "no-time-left"
+    symbol: ClassVar[str] = "❗"
+    seconds_left: float
+    job_seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.seconds_left:.0f} s are left, and a job takes {self.job_seconds:.0f} s at the "
+            "rate so far: taking no more."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped(Event):
+    """A worker of several ended early; the others go on."""
+
+    kind: ClassVar[str] = "stopped"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WouldTransfer(Event):
     """What a dry run would do."""
 
@@ -232,7 +313,7 @@ class WouldTransfer(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFinished(Event):
-    """The end of this worker: what it did, and what the joblist holds now."""
+    """The end of the work: what this worker, or all of its run, did; what the joblist holds now."""
 
     kind: ClassVar[str] = "finished"
     symbol: ClassVar[str] = "✅"
@@ -243,6 +324,7 @@ class WorkerFinished(Event):
     left_ongoing: int
     in_error: int
     invalid: int
+    workers: int = 1
 
     def text(self) -> str:
         """Return the sentence."""
@@ -256,7 +338,8 @@ class WorkerFinished(Event):
             )
             if count
         ]
+        who = "This worker" if self.workers == 1 else f"These {self.workers} workers"
         return (
-            f"This worker finished {self.succeeded} job(s), {self.failed} in error. "
+            f"{who} finished {self.succeeded} job(s), {self.failed} in error. "
             f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
         )

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import secrets
+import time
+from array import array
 
-from jobtool.errors import JobFileError, JoblistUnavailableError, WorldError
+from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, WorldError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.claim import Claim
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.joblist import JobList, ScannedJob, reason_of
+from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.presence import Presences
+from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS, settle
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
+from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
 from jobtool.worker.attempt import Attempt, Outcome
+from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
+    ClaimsChosen,
     JobClaimed,
     JobInvalid,
     JobsFound,
     JobStarted,
+    NoTimeLeft,
     Scanning,
     WorkerFinished,
+    WorkerStopped,
     WouldTransfer,
 )
 from jobtool.worker.options import WorkerOptions
+from jobtool.worker.progress import Reporter
 
 _CLAIMABLE = (JobStatus.TODO, JobStatus.ONGOING)
+_FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
-
-@dataclass(slots=True)
-class _Tally:
-    succeeded: int = 0
-    failed: int = 0
-    handed_back: int = 0
-
-    @property
-    def taken(self) -> int:
-        return self.succeeded + self.failed + self.handed_back
+#: How often a worker that has nothing to claim looks again, and how long for each job it looks at.
+_LOOK_SECONDS = 0.5
+_LOOK_SECONDS_PER_JOB = 0.02
 
 
 class Worker:
@@ -67,34 +71,42 @@ class Worker:
             links=options.policies.links,
             read_back=options.policies.verify == "read-back",
         )
+        self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
+        self._presences = Presences(
+            joblist.claims_path, joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS
+        )
+        self._crew = Crew(joblist, environment, self._presences, options.monotonic)
+        self._tally = Tally(name=self._name)
+        self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
+        self._finished: dict[str, JobStatus] = {}
         self._invalid: dict[str, str] = {}
-        self._others: set[str] = set()  # jobs that others held when we last tried them
-        self._tally = _Tally()
+        self._ongoing: list[str] = []  # what others held when we last looked, or have left
+        self._has_others = False  # ranks that were there when we last looked, to be waited for
+        self._is_out_of_time = False
+        self._job_seconds = array("d")
 
     def run(self) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
 
-        Raises ``WorldError`` after handing the job back, and if the joblist can't be written.
+        Of several ranks that were started together only the last of the lowest tells what all
+        of them came to; the others return 0. Raises ``WorldError`` after handing the job back, and
+        if the joblist can't be written; ``UsageError`` if other workers claim in another way.
         """
-        copier = Copier(
-            threads=self._options.threads,
-            part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
-        )
         try:
-            scanned = self._environment.share(lambda: list(self._joblist.scan()))
-            if self._environment.rank == 0:
-                self._emit(JobsFound(count=len(scanned), path=self._joblist.path))
-                self._emit(Scanning())
-            while self._take_any(scanned, copier) and not self._is_ended:
-                scanned = list(self._joblist.scan())
+            with self._presences.announced(self._name):
+                self._crew.tell(self._tally, now=True)
+                try:
+                    self._work()
+                except JobtoolError as error:
+                    if self._crew.is_alone:
+                        raise
+                    self._tally.exit_code = error.exit_code
+                    self._emit(WorkerStopped(reason=str(error)))
+                return self._end()
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't use the joblist {quote(self._joblist.path)}: {reason_of(error)}"
             ) from None
-        finally:
-            copier.close()
-            self._environment.wait_for_others()
-        return self._finish()
 
     def preview(self) -> int:
         """Tell what would be transferred, and touch nothing; return the exit code."""
@@ -112,39 +124,146 @@ class Worker:
     @property
     def _is_ended(self) -> bool:
         most = self._options.max_jobs
-        return self._options.stop.is_set() or (most is not None and self._tally.taken >= most)
+        is_enough = most is not None and self._tally.taken >= most
+        return self._options.stop.is_set() or is_enough or self._is_out_of_time
 
-    def _take_any(self, scanned: list[ScannedJob], copier: Copier) -> int:
-        """Take every job that can be had, orphans only if no other could; return how many."""
-        before = self._tally.taken
-        self._others.clear()
-        for status in (JobStatus.TODO, JobStatus.ONGOING, None):
-            stems = [found.stem for found in scanned if found.status is status]
-            start = self._environment.start_of(len(stems))
-            for stem in stems[start:] + stems[:start]:
-                if self._is_ended:
-                    return 0
-                if stem in self._invalid:
-                    continue
-                if status is None:
-                    self._load(stem)
-                else:
-                    self._take(stem, copier)
-            if status is not None and self._tally.taken > before:
-                return self._tally.taken - before
-        return 0
+    def _work(self) -> None:
+        settled = settle(
+            self._joblist,
+            self._options.claims or self._joblist.settings.claims or "auto",
+            self._presences,
+            self._name,
+        )
+        claims = Claims(self._joblist.claims_path, settled.terms)
+        stems = self._crew.hand_over(self._look, self._options.stop.is_set)
+        if self._environment.rank == 0:
+            self._emit(JobsFound(count=len(stems) + len(self._finished), path=self._joblist.path))
+            self._emit(Scanning())
+            self._emit(ClaimsChosen(claims=settled.terms.kind, reason=settled.reason))
+        self._reporter.jobs_total = len(stems)
+        copier = Copier(
+            threads=self._options.threads,
+            part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
+        )
+        try:
+            while not self._is_ended:
+                before = self._tally.taken
+                self._take_todo(stems, claims, copier)
+                if self._tally.taken == before:
+                    self._take_orphans(claims, copier)
+                if self._tally.taken == before and not self._stay(claims):
+                    break
+                stems = self._joblist.stems()
+        finally:
+            copier.close()
 
-    def _take(self, stem: str, copier: Copier) -> None:
-        claim = Claim.take(self._joblist, stem)
-        if claim is None:
-            self._others.add(stem)
-            return
-        with claim:
+    def _look(self) -> list[str]:
+        """Return the jobs that may be claimed; on behalf of a crew, after reading their status."""
+        stems = self._joblist.stems()
+        return stems if self._crew.is_alone else [*self._unfinished(stems)]
+
+    def _unfinished(self, stems: list[str]) -> list[str]:
+        """Read the status of all jobs not known to be finished; return those that aren't."""
+        for stem in stems:
+            if stem not in self._finished:
+                self._status_of(stem)
+        return [stem for stem in stems if stem not in self._finished]
+
+    def _status_of(self, stem: str) -> JobStatus | None:
+        status = self._joblist.status_of(stem)
+        if status in _FINISHED:
+            self._finished[stem] = status
+        return status
+
+    def _in_order(self, stems: list[str]) -> list[str]:
+        start = self._environment.start_of(len(stems))
+        return stems[start:] + stems[:start]
+
+    def _take_todo(self, stems: list[str], claims: Claims, copier: Copier) -> None:
+        """Go through the jobs once, each looked at right before it would be taken."""
+        self._ongoing = []
+        for stem in self._in_order(stems):
+            if self._is_ended:
+                return
+            if stem in self._finished or stem in self._invalid:
+                continue
+            try:
+                status = self._status_of(stem)
+            except FileNotFoundError:
+                continue  # removed by hand meanwhile
+            if status is None:
+                self._load(stem)
+            elif status is JobStatus.ONGOING or (
+                status is JobStatus.TODO and not self._take(stem, claims, copier)
+            ):
+                self._ongoing.append(stem)
+
+    def _take_orphans(self, claims: Claims, copier: Copier) -> None:
+        """Take what is ``ongoing`` under a claim that nobody holds."""
+        ongoing, self._ongoing = self._ongoing, []
+        for stem in ongoing:
+            if self._is_ended:
+                return
+            if not self._take(stem, claims, copier):
+                self._ongoing.append(stem)
+
+    def _stay(self, claims: Claims) -> bool:
+        """Wait a moment if there may be something to do later; tell whether to look again."""
+        had_others, self._has_others = self._has_others, self._must_wait_for_others()
+        is_awaited = self._ongoing and (self._options.wait or claims.watch.is_undecided)
+        if not is_awaited and not had_others and not self._has_others:
+            return False
+        self._reporter.tick()
+        seconds = max(_LOOK_SECONDS, _LOOK_SECONDS_PER_JOB * len(self._ongoing))
+        return not self._options.stop.wait(seconds)
+
+    def _must_wait_for_others(self) -> bool:
+        return self._crew.has_others() and self._crew.is_lowest()
+
+    def _take(self, stem: str, claims: Claims, copier: Copier) -> bool:
+        """Take a job if it can be had and needs work; False if another holds it, or may still."""
+        if not self._has_time():
+            return True
+        stop = Stop(parent=self._options.stop)
+        try:
+            held = HeldJob.take(
+                self._joblist,
+                claims,
+                stem,
+                self._options.now,
+                on_loss=lambda: stop.set("the claim was lost"),
+            )
+        except FileNotFoundError:
+            return True  # removed by hand
+        except JobFileError as error:
+            self._leave_invalid(stem, str(error))
+            return True
+        if held is None:
+            return False
+        with held:
             self._joblist.remove_temporaries(stem)
-            job = self._load(stem)
-            # Another worker may have taken and finished it since the scan.
-            if job is not None and job.status in _CLAIMABLE:
-                self._work_on(job, stem, copier)
+            try:
+                # Another worker may have taken and finished it meanwhile.
+                if held.job.status in _CLAIMABLE:
+                    held.job = with_destination(held.job, self._joblist.settings)
+                    self._work_on(held, copier, stop)
+                else:
+                    self._finished[stem] = held.job.status
+            except JobFileError as error:
+                self._leave_invalid(stem, str(error))
+        return True
+
+    def _has_time(self) -> bool:
+        """Tell whether a job like those so far would be done in time; say so if not."""
+        if self._options.drain_at is None or not self._job_seconds:
+            return True
+        job_seconds = sum(self._job_seconds) / len(self._job_seconds)
+        seconds_left = self._options.drain_at - self._options.monotonic()
+        if job_seconds <= seconds_left:
+            return True
+        self._is_out_of_time = True
+        self._emit(NoTimeLeft(seconds_left=max(seconds_left, 0), job_seconds=job_seconds))
+        return False
 
     def _load(self, stem: str) -> Job | None:
         try:
@@ -160,26 +279,24 @@ class Worker:
         self._invalid[stem] = reason
         self._emit(JobInvalid(stem=stem, reason=reason))
 
-    def _work_on(self, job: Job, stem: str, copier: Copier) -> None:
-        held = HeldJob(self._joblist, stem, job, self._options.now)
-        held.begin(worker=self._environment.worker, rank=self._environment.rank)
-        self._emit(
-            JobClaimed(
-                job=job.name,
-                stem=stem,
-                status=job.status,
-                attempt=held.job.attempts,
-            )
-        )
-        self._emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
-        attempt = Attempt(
-            held,
-            self._joblist,
-            self._environment.worker,
-            self._options,
-            self._emit,
-        )
+    def _work_on(self, held: HeldJob, copier: Copier, stop: Stop) -> None:
+        job, stem = held.job, held.stem
+        started = self._options.monotonic()
         try:
+            held.begin(worker=self._environment.worker, rank=self._environment.rank)
+            self._emit(
+                JobClaimed(job=job.name, stem=stem, status=job.status, attempt=held.job.attempts)
+            )
+            self._emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
+            attempt = Attempt(
+                held,
+                self._joblist,
+                self._environment.worker,
+                self._options,
+                stop,
+                self._emit,
+                self._reporter.watch,
+            )
             outcome = attempt.run(self._stores, copier)
         except WorldError:
             self._tally.handed_back += 1
@@ -192,31 +309,56 @@ class Worker:
             self._leave_invalid(stem, gone if isinstance(error, OSError) else str(error))
             self._tally.failed += 1
             return
+        finally:
+            self._reporter.end_job()
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
+            self._job_seconds.append(self._options.monotonic() - started)
         elif outcome is Outcome.ERROR:
             self._tally.failed += 1
+        elif outcome is Outcome.LOST:
+            self._tally.lost += 1
         else:
             self._tally.handed_back += 1
+        if held.job.status in _FINISHED and outcome is not Outcome.LOST:
+            self._finished[stem] = held.job.status
 
-    def _finish(self) -> int:
-        if self._environment.rank != 0 and self._environment.is_mpi:
-            return 0  # rank 0 tells the truth for all; two codes would make mpirun choose
+    def _end(self) -> int:
+        """Tell what it came to, if that is ours to tell; return the exit code."""
+        if not self._crew.is_lowest():
+            self._tally.is_over = True
+            self._crew.tell(self._tally, now=True)
+            return 0  # the lowest that is there tells the truth for all
+        while self._crew.has_others():
+            self._reporter.tick()
+            time.sleep(_LOOK_SECONDS)
+        tallies = [self._tally] if self._crew.is_alone else self._crew.tallies()
+        code = self._summarise(tallies)
+        self._crew.dismiss()
+        return max(code, *(tally.exit_code for tally in tallies))
+
+    def _summarise(self, tallies: list[Tally]) -> int:
         counts = dict.fromkeys([*JobStatus, None], 0)
-        for found in self._joblist.scan():
-            status = None if found.stem in self._invalid else found.status
-            if status is JobStatus.TODO and found.stem in self._others:
-                status = JobStatus.ONGOING  # claimed, and about to say so
+        for stem in self._joblist.stems():
+            status = self._finished.get(stem)
+            if status is None and stem not in self._invalid:
+                try:
+                    status = self._joblist.status_of(stem)
+                except FileNotFoundError:
+                    continue
+            if status is JobStatus.TODO and stem in self._ongoing:
+                status = JobStatus.ONGOING  # claimed by another, and about to say so
             counts[status] += 1
         self._emit(
             WorkerFinished(
-                succeeded=self._tally.succeeded,
-                failed=self._tally.failed,
-                handed_back=self._tally.handed_back,
+                succeeded=sum(tally.succeeded for tally in tallies),
+                failed=sum(tally.failed for tally in tallies),
+                handed_back=sum(tally.handed_back for tally in tallies),
                 left_todo=counts[JobStatus.TODO],
                 left_ongoing=counts[JobStatus.ONGOING],
                 in_error=counts[JobStatus.ERROR],
                 invalid=counts[None],
+                workers=len(tallies),
             )
         )
         # What others are working on is theirs, unless we left before looking for orphans.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobtool.jobs.claim import Claim
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import Receipt
 from tests.audit.conftest import Place, make_joblist, transfer, verify
@@ -99,7 +99,7 @@ def test_a_job_that_somebody_holds_is_left_alone(tmp_path: Path, local: Place) -
     transfer(joblist, local)
     before = receipts(joblist)
     local.delete("item000/0.bin")
-    claim = Claim.take(JobList.open(str(joblist)), "item000")
+    claim = Claims.of(JobList.open(str(joblist))).take("item000")
     assert claim is not None
     with claim:
         done = run("jobtool", "verify", joblist, "--repair")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.commands import skip_for_want_of
+from tests.needs import lack, need_fuse
 
 _BUSY_SECONDS = 5
 
@@ -31,14 +30,13 @@ def two_mounts(folder: Path, *options: str) -> Iterator[tuple[Path, Path]]:
 @contextlib.contextmanager
 def mounted(folder: Path, *options: str) -> Iterator[Path]:
     """Mount ``folder`` by bindfs at a new place, yield that, unmount it at the end."""
-    if shutil.which("bindfs") is None or shutil.which("fusermount") is None:
-        skip_for_want_of("bindfs and fusermount, of the packages bindfs and fuse3")
+    need_fuse()
     place = Path(tempfile.mkdtemp(prefix="mounted-"))
     try:
         command = ["bindfs", *options, str(folder), str(place)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         if done.returncode != 0:
-            skip_for_want_of(f"FUSE: {done.stderr.strip()}")
+            lack(f"bindfs can't mount here: {done.stderr.strip()}")
         try:
             yield place
         finally:

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.doctor.claims import ClaimsSetting, View, claims_finding
+from jobtool.doctor.claims import View, claims_finding
 from jobtool.doctor.finding import Subject
-from jobtool.jobs.settings import Settings
+from jobtool.jobs.filesystem import Filesystem
+from jobtool.jobs.terms import Kind, Told
 from tests.cluster.mounts import mounted, two_mounts
-from tests.commands import finish, run, start_ranks
+from tests.commands import finish, run, run_ok, start_ranks
 from tests.doctor.examined import DOCTOR, examined, listing, make_joblist
 
 HERE = Subject("joblist", "here")
 
 
 def view(rank: int = 0, host: str = "node1", kind: str = "nfs4") -> View:
-    return View(host=host, rank=rank, kind=kind, is_shared=kind != "ext4")
+    return View(host=host, rank=rank, filesystem=Filesystem(kind, "/scratch"))
 
 
 ONE_NODE = [view(), view(1)]
@@ -27,26 +28,29 @@ MIXED = [view(kind="ext4"), view(1, "node2")]
 
 
 @pytest.mark.parametrize(
-    ("setting", "views", "is_excluding", "verdict", "words"),
+    ("told", "recorded", "views", "is_excluding", "verdict", "words"),
     [
-        ("auto", TWO_NODES, True, "pass", "auto picks leases (nfs4, shared"),
-        ("auto", TWO_NODES, False, "pass", "kernel locks don't exclude here, leases are used"),
-        ("lease", OWN, False, "pass", "asks for leases (ext4, of this node alone)"),
-        ("auto", OWN, True, "pass", "auto picks locks (ext4, of this node alone)"),
-        ("lock", TWO_NODES, True, "pass", "asks for locks (nfs4, shared"),
-        ("lock", ONE_NODE, True, "warn", "only one node was tried"),
-        ("lock", TWO_NODES, False, "fail", "kernel locks don't exclude here"),
-        ("auto", OWN, False, "fail", "kernel locks don't exclude here"),
-        ("auto", MIXED, True, "fail", "rank 0 (node1) sees ext4"),
-        ("lease", MIXED, True, "pass", "ext4, nfs4"),
+        ("auto", "lease", TWO_NODES, True, "pass", "auto picks leases (nfs4, shared"),
+        ("auto", "lease", TWO_NODES, False, "pass", "locks don't exclude here, leases are used"),
+        ("auto", "lock", TWO_NODES, False, "warn", "its workers have used locks"),
+        ("auto", "lock", TWO_NODES, True, "pass", "auto picks leases (nfs4, shared"),
+        ("lease", "lease", OWN, False, "pass", "asks for leases (ext4, of this node alone)"),
+        ("auto", "lock", OWN, True, "pass", "auto picks locks (ext4, of this node alone)"),
+        ("lock", "lock", TWO_NODES, True, "pass", "asks for locks (nfs4, shared"),
+        ("lock", "lock", ONE_NODE, True, "warn", "only one node was tried"),
+        ("lock", "lock", TWO_NODES, False, "fail", "kernel locks don't exclude here"),
+        ("auto", "lock", OWN, False, "fail", "kernel locks don't exclude here"),
+        ("auto", "lock", MIXED, True, "warn", "rank 0 (node1) sees ext4"),
+        ("lease", "lease", MIXED, True, "pass", "ext4, nfs4"),
     ],
 )
 def test_the_table_of_verdicts(
-    setting: ClaimsSetting, views: list[View], is_excluding: bool, verdict: str, words: str
+    told: Told, recorded: Kind, views: list[View], is_excluding: bool, verdict: str, words: str
 ) -> None:
-    found = claims_finding(HERE, setting, views, is_excluding=is_excluding)
+    found = claims_finding(HERE, told, recorded, views, is_excluding=is_excluding)
     assert (found.verdict, words in found.found) == (verdict, True), found
-    assert (verdict == "fail") == ('claims = "lease"' in found.advice)
+    assert bool(found.advice) == (verdict != "pass")
+    assert 'claims = "lease"' in found.advice or verdict != "fail"
 
 
 def test_ranks_in_one_folder_exclude_each_other(tmp_path: Path) -> None:
@@ -84,9 +88,6 @@ def test_two_mounts_without_common_locks_are_told_and_auto_picks_leases(tmp_path
     assert listing(tmp_path) == before
 
 
-@pytest.mark.skipif(
-    "claims" not in Settings.__struct_fields__, reason="joblist.toml has no key for claims yet"
-)
 def test_two_mounts_without_common_locks_fail_where_the_joblist_asks_for_locks(
     tmp_path: Path,
 ) -> None:
@@ -109,3 +110,13 @@ def test_alone_on_a_shared_filesystem_leases_are_picked(tmp_path: Path) -> None:
         found = examined(run("jobtool", "doctor", place, "--json"))
     found.assert_all_pass()
     assert found.one("joblist", "claims")["found"].startswith("auto picks leases (fuse")
+
+
+def test_locks_that_workers_have_agreed_upon_are_told(tmp_path: Path) -> None:
+    joblist = make_joblist(tmp_path, tmp_path / "out")
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
+    with two_mounts(joblist) as (path_a, path_b):
+        programs = [(DOCTOR, "doctor", path, "--json") for path in (path_a, path_b)]
+        found = examined(finish(start_ranks(*programs)))
+    assert "workers have used locks" in found.one("joblist", "claims")["found"]
+    assert found.done.exit_code == 0

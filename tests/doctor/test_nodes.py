@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import finish, run, skip_for_want_of, start_ranks
+from tests.commands import finish, run, start_ranks
 from tests.doctor.examined import (
     DOCTOR,
     as_node,
@@ -22,6 +21,7 @@ from tests.doctor.examined import (
     make_joblist,
 )
 from tests.gate import gate_before
+from tests.needs import need_hosts
 
 #: A rank that falls silent after some steps, or one that isn't patient with others.
 RANK = """
@@ -64,9 +64,8 @@ IN_THE_MIDDLE = 4  # the probe's folder has been made
 
 @pytest.fixture
 def other_nodes() -> None:
-    """Ranks under other host names need root and unshare."""
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        skip_for_want_of("root and unshare, of util-linux")
+    """Ranks under host names of their own."""
+    need_hosts()
 
 
 @pytest.mark.parametrize("steps", [0, IN_THE_MIDDLE])
@@ -168,7 +167,7 @@ def test_a_destination_that_several_nodes_make_is_not_left(tmp_path: Path) -> No
 
 def test_tasks_without_mpi_leave_the_talking_to_the_first(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, tmp_path / "out")
-    task = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
+    task = {"SLURM_PROCID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
     other = run("jobtool", "doctor", joblist, env=task)
     assert (other.exit_code, other.stdout, other.stderr) == (0, "", "")
     found = examined(run("jobtool", "doctor", joblist, "--json", env={**task, "SLURM_PROCID": "0"}))

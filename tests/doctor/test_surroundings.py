@@ -11,11 +11,12 @@ import pytest
 
 from jobtool.doctor.claims import View
 from jobtool.doctor.surroundings import surrounding_findings
+from jobtool.jobs.filesystem import Filesystem
 from jobtool.worker.environment import Environment
 from tests.commands import environment
 from tests.doctor.examined import make_joblist
 
-VIEW = View(host="node1", rank=0, kind="ext4", is_shared=False)
+VIEW = View(host="node1", rank=0, filesystem=Filesystem("ext4", "/"))
 
 
 def told(environ: dict[str, str], *versions: str) -> dict[str, tuple[str, str]]:

@@ -13,37 +13,48 @@ import time
 import pytest
 
 from jobtool.errors import JoblistUnavailableError
-from jobtool.jobs.claim import Claim
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings
+from jobtool.jobs.terms import Terms
 
 DEADLINE_SECONDS = 30
 
 HOLD = """
 import sys
-from jobtool.jobs.claim import Claim
-from jobtool.jobs.joblist import JobList
-claim = Claim.take(JobList.open(sys.argv[1]), sys.argv[2])
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.terms import Terms
+claim = Claims(sys.argv[1], Terms(kind=sys.argv[2])).take(sys.argv[3])
 print("held" if claim else "refused", flush=True)
 sys.stdin.read()
 """
 
 COUNT = """
 import sys
-from jobtool.jobs.claim import Claim
-from jobtool.jobs.joblist import JobList
-joblist = JobList.open(sys.argv[1])
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.terms import Terms
+claims = Claims(sys.argv[1], Terms(kind=sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
-held = [Claim.take(joblist, str(number)) for number in range(50)]
+held = [claims.take(str(number)) for number in range(50)]
 print(*[number for number, claim in enumerate(held) if claim], flush=True)
 sys.stdin.read()
 """
 
 
+@pytest.fixture(params=["lock", "lease"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
 def joblist(folder):
     return JobList.create(str(folder / "list"), Settings())
+
+
+@pytest.fixture
+def claims(joblist, kind):
+    return Claims(joblist.claims_path, Terms(kind=kind))
 
 
 @contextlib.contextmanager
@@ -57,36 +68,36 @@ def process(script, *arguments):
             running.kill()
 
 
-def take_within_deadline(joblist, stem):
+def take_within_deadline(claims, name):
     # The kernel frees a dead process's locks when it tears it down, a moment after its end.
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        if claim := Claim.take(joblist, stem):
+        if claim := claims.take(name):
             return claim
         time.sleep(0.01)
     raise AssertionError("the claim was never freed")
 
 
-def test_a_job_held_by_another_process_is_refused_and_others_are_not(joblist):
-    with process(HOLD, joblist.path, "a") as holder:
+def test_a_job_held_by_another_process_is_refused_and_others_are_not(joblist, claims, kind):
+    with process(HOLD, joblist.claims_path, kind, "a") as holder:
         assert holder.stdout.readline() == "held\n"
-        assert Claim.take(joblist, "a") is None
-        with Claim.take(joblist, "b"):
+        assert claims.take("a") is None
+        with claims.take("b"):
             pass
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_a_claim_ends_with_its_process(joblist, end):
-    with process(HOLD, joblist.path, "a") as holder:
+def test_a_claim_ends_with_its_process(joblist, claims, kind, end):
+    with process(HOLD, joblist.claims_path, kind, "a") as holder:
         assert holder.stdout.readline() == "held\n"
         holder.send_signal(end)
         holder.wait(DEADLINE_SECONDS)
-        take_within_deadline(joblist, "a").release()
+        take_within_deadline(claims, "a").release()
 
 
-def test_processes_that_start_at_once_share_all_jobs_and_no_job_twice(joblist):
+def test_processes_that_start_at_once_share_all_jobs_and_no_job_twice(joblist, claims, kind):
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(process(COUNT, joblist.path)) for _ in range(4)]
+        workers = [stack.enter_context(process(COUNT, joblist.claims_path, kind)) for _ in range(4)]
         for worker in workers:
             assert worker.stdout.readline() == "ready\n"
         for worker in workers:
@@ -96,36 +107,34 @@ def test_processes_that_start_at_once_share_all_jobs_and_no_job_twice(joblist):
     assert sorted(taken) == list(range(50))
 
 
-def test_a_released_job_can_be_claimed_again(joblist):
+def test_a_released_job_can_be_claimed_again(joblist, claims, kind):
     for _ in range(3):
-        with Claim.take(joblist, "a"):
-            assert Claim.take(joblist, "a") is None
-    with process(HOLD, joblist.path, "a") as other:
+        with claims.take("a"):
+            assert claims.take("a") is None
+    with process(HOLD, joblist.claims_path, kind, "a") as other:
         assert other.stdout.readline() == "held\n"
 
 
-def test_threads_of_one_process_exclude_each_other(joblist):
-    claims = []
-    threads = [
-        threading.Thread(target=lambda: claims.append(Claim.take(joblist, "a"))) for _ in range(8)
-    ]
+def test_threads_of_one_process_exclude_each_other(joblist, claims, kind):
+    taken = []
+    threads = [threading.Thread(target=lambda: taken.append(claims.take("a"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len([claim for claim in claims if claim]) == 1
+    assert len([claim for claim in taken if claim]) == 1
 
 
-def test_claims_are_kept_in_their_own_folder_which_is_made_again(joblist):
+def test_claims_are_kept_in_their_own_folder_which_is_made_again(joblist, claims, kind):
     os.rmdir(joblist.claims_path)
-    with Claim.take(joblist, "a"):
-        assert os.listdir(joblist.path).count("a.lock") == 0
+    with claims.take("a"):
+        assert not [name for name in os.listdir(joblist.path) if name.startswith("a.")]
     assert joblist.stems() == []
 
 
-def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist):
+def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist, claims, kind):
     os.rmdir(joblist.claims_path)
     with open(joblist.claims_path, "w"):
         pass
-    with pytest.raises(JoblistUnavailableError, match="can't lock jobs"):
-        Claim.take(joblist, "a")
+    with pytest.raises(JoblistUnavailableError, match="can't claim jobs"):
+        claims.take("a")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobtool.errors import JobtoolError
+from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import decode_log
@@ -39,9 +40,16 @@ def clock():
     return Clock()
 
 
+def take(joblist, clock):
+    """Take the job, and leave it at once: what counts here is what is written."""
+    held = HeldJob.take(joblist, Claims.of(joblist), "a", clock)
+    held.claim.release()
+    return held
+
+
 def hold(joblist, clock):
     """Take the job as a worker does that has just read it."""
-    held = HeldJob(joblist, "a", joblist.load("a")[0], clock)
+    held = take(joblist, clock)
     held.begin(worker="node:1", rank=3)
     return held
 
@@ -59,8 +67,10 @@ def test_beginning_counts_the_attempt_and_says_who_it_is(joblist, clock):
     assert (saved(joblist).status, saved(joblist).attempts) == ("ongoing", 1)
     (record,) = log_of(joblist)
     assert (record.time, record.event) == (START, "claimed")
-    assert record.values == {"worker": "node:1", "rank": "3", "attempt": "1"}
+    token = record.values["claim"]
+    assert record.values == {"worker": "node:1", "rank": "3", "claim": token, "attempt": "1"}
     assert hold(joblist, clock).job.attempts == saved(joblist).attempts == 2
+    assert log_of(joblist)[-1].values["claim"] != token
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 3])
@@ -102,12 +112,13 @@ def test_a_failure_is_logged_with_what_is_known_of_it(joblist, clock):
         "reason": 'a "b"\nc=d',
         "seconds": "1.3",
         "failed_files": "1",
+        "attempt": "1",
     }
 
 
 def test_putting_a_job_back_forgets_its_failures_and_keeps_its_attempts_and_log(joblist, clock):
     hold(joblist, clock).fail({}, may_pass=True, max_attempts=1)
-    HeldJob(joblist, "a", saved(joblist), clock).put_back("retried")
+    take(joblist, clock).put_back("retried")
     job = saved(joblist)
     assert (job.status, job.attempts, job.failures) == (JobStatus.TODO, 1, 0)
     assert not job.requires_intervention
@@ -120,7 +131,7 @@ def test_a_change_that_is_not_allowed_is_not_written(joblist, clock):
     hold(joblist, clock).change(JobStatus.SUCCESS, "success")
     before = joblist.load("a")
     with pytest.raises(JobtoolError, match="can't become"):
-        HeldJob(joblist, "a", saved(joblist), clock).fail({}, may_pass=False, max_attempts=1)
+        take(joblist, clock).fail({}, may_pass=False, max_attempts=1)
     assert joblist.load("a") == before
 
 

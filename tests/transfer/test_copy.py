@@ -16,6 +16,7 @@ from jobtool.errors import (
     StoppedError,
     StoreError,
 )
+from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Content, Part, Upload
 from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
@@ -77,7 +78,7 @@ def copy(copier, source, destination, log=None, *, stop=None, on_bytes=lambda co
         on_bytes(count)
 
     item = item_of(source, destination)
-    stop = stop or threading.Event()
+    stop = stop or Stop()
     copied = copier.copy(item, Notes() if log is None else log, stop=stop, on_bytes=note)
     assert sum(seen) == item.entry.size
     return copied
@@ -264,16 +265,16 @@ def test_what_is_there_already_is_proven_and_not_sent(make_store, copier, destin
     inner, raw = make_store(destination_kind)
     destination = FaultyStore(inner)
     item = item_of(source, destination)
-    assert copier.adopt(item, Notes(), stop=threading.Event()) is None  # nothing is there
+    assert copier.adopt(item, Notes(), stop=Stop()) is None  # nothing is there
     copy(copier, source, destination)
     written = destination.bytes_written
-    adopted = copier.adopt(item, Notes(), stop=threading.Event())
+    adopted = copier.adopt(item, Notes(), stop=Stop())
     assert adopted is not None
     assert adopted.was_there
     assert adopted.md5 == adopted.proof.md5 == md5_of(data)
     assert adopted.part_size == (5 * MEBIBYTE if data is LARGE else None)
     raw.write(PATH, data[::-1] or b"other")
-    assert copier.adopt(item, Notes(), stop=threading.Event()) is None
+    assert copier.adopt(item, Notes(), stop=Stop()) is None
     assert destination.bytes_written == written
 
 
@@ -307,7 +308,7 @@ def test_failed_tries_give_back_all_the_memory_they_held(copier, method):
 
 def test_a_copy_that_is_stopped_before_its_first_part_begins_nothing(copier):
     source, destination, raw = memory_pair()
-    stop = threading.Event()
+    stop = Stop()
     stop.set()
     with pytest.raises(StoppedError):
         copy(copier, source, destination, stop=stop)
@@ -320,7 +321,7 @@ def test_a_copy_in_parts_stops_between_parts_and_the_next_sends_the_rest(make_st
     source, _, _ = memory_pair(LARGE + LARGE)
     inner, raw = make_store(kind)
     destination = FaultyStore(inner)
-    stop, log = threading.Event(), Notes()
+    stop, log = Stop(), Notes()
     with pytest.raises(StoppedError):
         copy(copier, source, destination, log, stop=stop, on_bytes=lambda count: stop.set())
     assert 0 < log.bytes_sent < 2 * len(LARGE)

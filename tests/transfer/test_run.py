@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 
 import pytest
 
 from jobtool.errors import FileError, StoreError, StoreUnavailableError
 from jobtool.jobs.receipts import Journal, Receipt, UploadRecord
+from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Special
@@ -35,7 +35,7 @@ class Bench:
         for path, data in tree.items():
             MemoryRaw(self.source.memory, "").write(path, data, mtime_ns=1)
         self.inner = MemoryStore(Memory(), "memory://b")
-        self.stop = threading.Event()
+        self.stop = Stop()
         self.journal_path = str(folder / "journals" / "job.jsonl")
         self.threads = threads
         self.retried = []
@@ -254,7 +254,7 @@ def test_a_large_file_that_was_stopped_in_the_middle_is_taken_up_by_the_next_att
     assert transfer.progress.bytes_done == 0
     assert MEBIBYTE <= first.bytes_written < len(data)
     assert bench.published == {}
-    bench.stop.clear()
+    bench.stop = Stop()
     bench.inner = sound
     transfer, second = bench.run()
     assert transfer.is_complete
@@ -265,7 +265,7 @@ def test_a_large_file_that_was_stopped_in_the_middle_is_taken_up_by_the_next_att
 
 
 class StopsAfterOnePart(MemoryStore):
-    stop: threading.Event
+    stop: Stop
 
     def put_part(self, upload, number, offset, data, md5):
         part = super().put_part(upload, number, offset, data, md5)

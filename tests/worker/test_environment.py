@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.worker.environment import Environment, detect
-from tests.commands import environment, run
+from tests.commands import environment, finish, run, start
 from tests.trees import make_items, statuses
 
 
@@ -34,7 +34,9 @@ def detected_elsewhere(cwd: Path, **variables: str) -> dict[str, object]:
     ("variables", "rank", "size", "array_index"),
     [
         ({}, 0, 1, 0),
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8"}, 3, 8, 0),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_STEP_ID": "0"}, 3, 8, 0),
+        ({"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "4"}, 1, 2, 0),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, 0, 1, 0),  # a batch script
         ({"SLURM_NTASKS": "8"}, 0, 1, 0),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_ARRAY_TASK_ID": "17"}, 0, 1, 17),
         ({"PBS_ARRAY_INDEX": "5"}, 0, 1, 5),
@@ -78,11 +80,19 @@ def test_every_start_is_a_place_in_the_list(count: int, rank: int) -> None:
         assert 0 <= place.start_of(count) < max(count, 1)
 
 
-def test_a_task_of_srun_that_is_not_the_first_tells_its_own_exit_code(tmp_path: Path) -> None:
+def test_of_the_tasks_of_srun_the_first_tells_the_exit_code_of_all(tmp_path: Path) -> None:
     items = make_items(tmp_path / "in", 2)
     (items / "item000" / "link").symlink_to("nowhere")
     paths = ("-i", items, "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
     run("generate-joblist", *paths)
-    task = {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
-    assert run("transfer-worker", "-i", tmp_path / "list", env=task).exit_code == 1
+    step = {"SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "7"}
+    tasks = [
+        start("transfer-worker", "-i", tmp_path / "list", env={**step, "SLURM_PROCID": rank})
+        for rank in ("0", "1")
+    ]
+    first, second = (finish(task) for task in tasks)
+    assert (first.exit_code, second.exit_code) == (1, 0)
+    assert "These 2 workers finished 1 job(s), 1 in error." in first.stdout
+    assert second.stdout == ""
+    assert not list((tmp_path / "list" / ".claims" / "runs").iterdir())
     assert statuses(tmp_path / "list") == {"item000": "error", "item001": "success"}

@@ -75,7 +75,7 @@ def test_four_workers_by_hand_and_three_ranks_do_each_of_200_jobs_once(
 ) -> None:
     joblist = make_joblist(tmp_path, JOBS)
     processes = [start("transfer-worker", "-i", joblist, "--threads", 2) for _ in range(4)]
-    processes.append(start_ranks(mpirun, 3, joblist, "--threads", 2))
+    processes.append(start_ranks(mpirun, 3, joblist, "--threads", 2, "-v", 2))
     done = [finish(process) for process in processes]
     assert [one.exit_code for one in done] == [0] * 5, done
     assert [one.stderr for one in done] == [""] * 5
@@ -92,7 +92,7 @@ def test_workers_by_hand_alone_do_each_of_200_jobs_once(tmp_path: Path) -> None:
 
 def test_ranks_share_the_work_and_say_which_they_are(tmp_path: Path, mpirun: str) -> None:
     joblist = make_joblist(tmp_path, 60)
-    done = finish(start_ranks(mpirun, 3, joblist))
+    done = finish(start_ranks(mpirun, 3, joblist, "-v", 2))
     assert (done.exit_code, done.stderr) == (0, "")
     logs = [line for path in joblist.glob("*.txt") for line in events(path, "claimed")]
     ranks = Counter(line.split(" rank=")[1].split(" ")[0] for line in logs)

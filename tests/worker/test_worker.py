@@ -158,6 +158,7 @@ def test_each_attempt_is_logged_with_its_worker_and_counts(joblist: Path) -> Non
     run_ok("transfer-worker", "-i", joblist)
     for jobfile in joblist.glob("*.txt"):
         (claimed,), (success,) = events(jobfile, "claimed"), events(jobfile, "success")
-        assert claimed.endswith(" rank=0 attempt=1")
+        assert " rank=0 claim=" in claimed
+        assert claimed.endswith(" attempt=1")
         assert " files=2 bytes=160 " in success
         assert "attempts: 1\n" in jobfile.read_text()

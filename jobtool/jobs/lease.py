@@ -1,0 +1,178 @@
+"""Leases: holding a name among processes of any node, as long as a heartbeat lasts.
+
+``filelock.SoftFileLease`` makes the marker, refreshes it and notices its loss. What it doesn't do
+on most shared filesystems is take over a marker whose holder is gone: that needs an atomic exchange
+of two names, which NFS, FUSE and others lack, and without it the marker stays for ever. So markers
+here are numbered, ``NAME.1.lease``, ``NAME.2.lease``, and whoever has watched one for its whole
+duration without a heartbeat makes the next, by exclusive creation, which every filesystem has. The
+highest number holds. A holder that was thought dead and wakes up finds the number above its own.
+
+A lease says who should be working, not that nobody else is: between a check and the write that
+follows it, a process may be frozen for longer than its lease.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
+
+from jobtool.errors import ClaimLostError
+from jobtool.names import quote
+
+SUFFIX = ".lease"
+
+#: How often a marker that isn't as it should be is looked at before the lease counts as lost.
+#: Whoever looks at a marker to take it over may move it aside for a moment.
+_LOOKS = 3
+_LOOK_SECONDS = 0.05
+
+
+class LeaseWatch:
+    """Watches the markers of others, each for its whole duration, all at the same time.
+
+    By this process's own monotonic clock, in seconds; no node's clock is compared to another's.
+    """
+
+    def __init__(
+        self, lease_seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lease_seconds = lease_seconds
+        self._monotonic = monotonic
+        self._seen: dict[str, _Seen] = {}
+
+    def is_expired(self, path: str) -> bool:
+        """Look at a marker; tell whether it had no heartbeat for the whole of its duration.
+
+        The first look never says so. A marker that is gone isn't expired.
+        """
+        try:
+            # Opened, since looking at the name alone may be answered from a network client's cache.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                found = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            self._seen.pop(path, None)
+            return False
+        now = self._monotonic()
+        key = (found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
+        seen = self._seen.get(path)
+        if seen is None or seen.key != key:
+            self._seen[path] = _Seen(key, now, has_beaten=seen is not None)
+            return False
+        return now - seen.since >= self._lease_seconds
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether some marker may yet turn out to be a dead holder's, if one goes on looking."""
+        now = self._monotonic()
+        return any(
+            not seen.has_beaten and now - seen.since < self._lease_seconds
+            for seen in self._seen.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    key: tuple[int, int, int]
+    since: float
+    has_beaten: bool
+
+
+class Lease:
+    """A name that is held, with a heartbeat, until released or lost.
+
+    ``generation`` is the number of its marker: nobody who held the name earlier has as high a one.
+    """
+
+    def __init__(self, soft: SoftFileLease, base: str, generation: int, older: list[str]) -> None:
+        self.generation = generation
+        self.token = soft.token or ""
+        self._soft = soft
+        self._base = base
+        self._older = older
+        self._lost: str | None = None
+
+    @classmethod
+    def take(
+        cls,
+        base: str,
+        *,
+        after: int,
+        lease_seconds: float,
+        watch: LeaseWatch,
+        on_loss: Callable[[], None],
+    ) -> Lease | None:
+        """Take the name ``base``, a path; None if somebody holds it. Never waits.
+
+        ``after`` is the highest generation that the caller knows to be over. ``on_loss`` is called
+        from another thread when the heartbeat finds that the lease is lost.
+
+        Raises ``OSError`` if the folder can't be written.
+        """
+        generation, older = after, []
+        while True:
+            generation += 1
+            path = _marker(base, generation)
+
+            def on_compromise(compromise: LeaseCompromise) -> None:
+                on_loss()
+
+            soft = SoftFileLease(
+                path, lease_duration=lease_seconds, thread_local=False, on_compromise=on_compromise
+            )
+            try:
+                soft.acquire(timeout=0)
+            except (Timeout, LeaseSettingsMismatch):
+                if not watch.is_expired(path):
+                    return None
+                older.append(path)
+                continue
+            if os.path.lexists(_marker(base, generation + 1)):
+                soft.release()  # it was free because it is over long since
+                continue
+            if older and not watch.is_expired(older[-1]):
+                soft.release()  # its holder has woken up
+                return None
+            return cls(soft, base, generation, older)
+
+    def require_held(self) -> None:
+        """Raise ``ClaimLostError`` unless the marker is ours and there is none above it."""
+        for look in range(_LOOKS):
+            if self._lost is None and self._is_in_place():
+                return
+            if self._lost is None and look < _LOOKS - 1:
+                time.sleep(_LOOK_SECONDS)
+        self._lost = self._lost or f"the claim on {quote(os.path.basename(self._base))} was lost"
+        raise ClaimLostError(
+            f"{self._lost}: this process gave no sign of life for too long, or somebody removed "
+            "its marker. Another worker may have the job now."
+        )
+
+    def _is_in_place(self) -> bool:
+        if self._soft.compromise is not None:
+            return False
+        owner = self._soft.owner
+        if owner is None or owner.token != self.token:
+            return False
+        return not os.path.lexists(_marker(self._base, self.generation + 1))
+
+    def remove_older(self) -> None:
+        """Remove the markers of dead holders that this one follows, so that they notice."""
+        while self._older:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._older.pop())
+
+    def release(self) -> None:
+        """Give the name up; removes the marker if it is still ours."""
+        self._soft.release()
+
+
+def _marker(base: str, generation: int) -> str:
+    return f"{base}.{generation}{SUFFIX}"

@@ -1,0 +1,80 @@
+"""Presence: each worker's sign of life in a joblist, in a folder of its own.
+
+Always a lease, of whatever kind the claims are, so that workers of other nodes see it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
+
+from jobtool.errors import JoblistUnavailableError
+from jobtool.jobs.lease import SUFFIX, LeaseWatch
+from jobtool.names import quote
+
+WORKERS_FOLDER = "workers"
+
+
+class Presences:
+    """The workers of a joblist: ``folder`` has a marker for each."""
+
+    def __init__(self, claims_path: str, lease_seconds: float) -> None:
+        self.folder = os.path.join(claims_path, WORKERS_FOLDER)
+        self._lease_seconds = lease_seconds
+        self._watch = LeaseWatch(lease_seconds)
+
+    @contextlib.contextmanager
+    def announced(self, name: str) -> Iterator[None]:
+        """Be present as ``name`` for the length of the block.
+
+        Raises ``JoblistUnavailableError`` if the folder can't be written.
+        """
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            lease = self._lease(name)
+            lease.acquire(timeout=0)
+        except (OSError, Timeout) as error:
+            raise JoblistUnavailableError(
+                f"can't write in {quote(self.folder)}: {getattr(error, 'strerror', None) or error}"
+            ) from None
+        try:
+            yield
+        finally:
+            lease.release()
+
+    def others(self, name: str) -> list[str]:
+        """Return the names of all other workers that are present, or may be; forget dead ones."""
+        with os.scandir(self.folder) as entries:
+            names = [entry.name.removesuffix(SUFFIX) for entry in entries]
+        return sorted(other for other in names if other != name and self.is_present(other))
+
+    def is_present(self, name: str) -> bool:
+        """Tell whether a worker is there, as far as one look can tell; forget a dead one.
+
+        A dead one of another node counts as present until it was looked at for a whole lease.
+        """
+        path = self._path(name)
+        if not os.path.lexists(path):
+            return False
+        lease = self._lease(name)
+        try:
+            lease.acquire(timeout=0)
+        except (Timeout, LeaseSettingsMismatch):
+            if not self._watch.is_expired(path):
+                return True
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            return False
+        lease.release()
+        return False
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.folder, name + SUFFIX)
+
+    def _lease(self, name: str) -> SoftFileLease:
+        return SoftFileLease(
+            self._path(name), lease_duration=self._lease_seconds, thread_local=False
+        )

@@ -1,0 +1,126 @@
+"""The terms of claims: what kind all workers of a joblist use, and who decides it.
+
+The first worker's choice is recorded in the joblist, and whoever comes later uses the same. A
+worker that was told otherwise is refused while others are there, and decides anew when there are
+none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from jobtool.errors import JoblistUnavailableError, UsageError
+from jobtool.jobs.durable import create_file, replace_file
+from jobtool.jobs.filesystem import Filesystem, filesystem_of
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.presence import Presences
+from jobtool.names import quote
+
+Kind = Literal["lock", "lease"]
+Told = Literal["auto", "lock", "lease"]
+
+DEFAULT_LEASE_SECONDS = 60.0
+
+_FILENAME = "terms.json"
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """The ``kind`` of claims, and how long a lease lasts without a heartbeat."""
+
+    kind: Kind
+    lease_seconds: float = DEFAULT_LEASE_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The terms in force, and why it is those."""
+
+    terms: Terms
+    reason: str
+
+
+def choose(told: Told, filesystem: Filesystem) -> tuple[Kind, str]:
+    """Return the kind of claims for a filesystem, and why: a pure decision.
+
+    ======== =================== =====
+    told     filesystem          kind
+    ======== =================== =====
+    auto     of this node        lock
+    auto     shared, or unknown  lease
+    lock     any                 lock
+    lease    any                 lease
+    ======== =================== =====
+    """
+    if told != "auto":
+        return told, "as told"
+    if filesystem.is_shared:
+        return "lease", f"{filesystem.kind} may be shared with other nodes"
+    return "lock", f"{filesystem.kind} belongs to this node"
+
+
+def settle(joblist: JobList, told: Told, presences: Presences, name: str) -> Settled:
+    """Agree with the other workers of a joblist; the worker ``name`` must be present already.
+
+    Raises ``UsageError`` if workers that are present use another kind than this one was told, and
+    ``JoblistUnavailableError``.
+    """
+    kind, reason = choose(told, filesystem_of(joblist.path))
+    wanted = Terms(kind=kind, lease_seconds=_lease_seconds(joblist))
+    path = _path(joblist)
+    try:
+        if _recorded(joblist) is None:
+            create_file(
+                path, msgspec.json.encode(wanted)
+            )  # of several that start at once, one wins
+        recorded = _recorded(joblist) or wanted
+        if recorded == wanted:
+            return Settled(terms=wanted, reason=reason)
+        if told == "auto" and recorded.kind == "lease" != kind:
+            # Leases hold everywhere; whoever recorded them may be on another node.
+            return Settled(terms=recorded, reason="as the joblist's other workers")
+        others = presences.others(name)
+        if recorded.kind == kind and others:
+            return Settled(terms=recorded, reason="as the joblist's other workers")
+        if others:
+            raise UsageError(
+                f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
+                f"({', '.join(quote(other) for other in others[:3])}"
+                f'{", ..." if len(others) > 3 else ""}), and this one was to use "{kind}" '
+                f"({reason}). Use --claims {recorded.kind}, or wait until they have ended (a "
+                f"killed worker of another node counts for up to {recorded.lease_seconds:g} s)."
+            )
+        replace_file(path, msgspec.json.encode(wanted))
+    except OSError as error:
+        raise JoblistUnavailableError(
+            f"can't write {quote(path)}: {error.strerror or error}"
+        ) from None
+    return Settled(terms=wanted, reason=reason)
+
+
+def terms_of(joblist: JobList) -> Terms:
+    """Return the terms that the joblist's workers use or, if it had none yet, would use."""
+    recorded = _recorded(joblist)
+    if recorded is not None:
+        return recorded
+    told = joblist.settings.claims or "auto"
+    kind, _ = choose(told, filesystem_of(joblist.path))
+    return Terms(kind=kind, lease_seconds=_lease_seconds(joblist))
+
+
+def _recorded(joblist: JobList) -> Terms | None:
+    with contextlib.suppress(OSError, msgspec.DecodeError), open(_path(joblist), "rb") as file:
+        return msgspec.json.decode(file.read(), type=Terms)
+    return None
+
+
+def _path(joblist: JobList) -> str:
+    return os.path.join(joblist.claims_path, _FILENAME)
+
+
+def _lease_seconds(joblist: JobList) -> float:
+    return joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS

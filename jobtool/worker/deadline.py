@@ -1,0 +1,75 @@
+"""When the time is up: from what a worker was told, or from the scheduler's environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_GRACE_SECONDS = 120.0
+
+_UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_BY_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_BY_COLONS = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2}):(\d{1,2})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """When the worker will be ended: ``seconds`` from now, and who says so."""
+
+    seconds: float
+    source: str
+
+
+def parse_duration(text: str) -> float:
+    """Return a duration in seconds.
+
+    It is written as ``11h30m``, ``90m``, ``45s``, ``1d``, ``12:00:00`` or ``1-12:00:00``. A bare
+    number is refused, since schedulers differ in its unit. Raises ``ValueError``.
+    """
+    text = text.strip().lower()
+    by_units = _BY_UNITS.fullmatch(text)
+    by_colons = _BY_COLONS.fullmatch(text)
+    if text and by_units is not None:
+        numbers = by_units.groups()
+    elif by_colons is not None:
+        numbers = by_colons.groups()
+    else:
+        raise ValueError(
+            f"expected a duration such as 11h30m, 45m, 90s, 12:00:00 or 1-12:00:00; found {text!r}"
+        )
+    scale = _UNIT_SECONDS.values()
+    return float(sum(int(number or 0) * unit for number, unit in zip(numbers, scale, strict=True)))
+
+
+def find_deadline(
+    time_limit_seconds: float | None, environ: Mapping[str, str], *, now: float
+) -> Deadline | None:
+    """Return when the worker will be ended, None if nobody says.
+
+    ``now`` is in seconds since 1970. What the worker was told counts from now and goes before the
+    scheduler's: Slurm's ``SLURM_JOB_END_TIME`` (seconds since 1970) and Torque's ``PBS_WALLTIME``
+    (seconds, from about when the batch script began). OpenPBS, LSF and SGE tell no process;
+    they send signals before the end if asked to.
+    """
+    if time_limit_seconds is not None:
+        return Deadline(seconds=time_limit_seconds, source="--time-limit")
+    with contextlib.suppress(KeyError, ValueError):
+        end = float(environ["SLURM_JOB_END_TIME"])
+        return Deadline(seconds=end - now, source="SLURM_JOB_END_TIME")
+    with contextlib.suppress(KeyError, ValueError, OSError):
+        wall_seconds = float(environ["PBS_WALLTIME"])
+        return Deadline(seconds=wall_seconds - _session_seconds(), source="PBS_WALLTIME")
+    return None
+
+
+def _session_seconds() -> float:
+    """Return for how long the leader of this session, a batch script's shell, has been there."""
+    # proc_pid_stat(5): the start time is the 22nd field, in clock ticks since boot.
+    with open(f"/proc/{os.getsid(0)}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    with open("/proc/uptime", "rb") as file:
+        uptime_seconds = float(file.read().split()[0])
+    return uptime_seconds - int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,64 @@
+"""What a worker shows of its progress, and of its crew's."""
+
+from __future__ import annotations
+
+from jobtool.events import Emit
+from jobtool.worker.attempt import PROGRESS_SECONDS
+from jobtool.worker.crew import Crew, Tally
+from jobtool.worker.events import CrewProgress, JobProgress
+from jobtool.worker.options import WorkerOptions
+
+
+class Reporter:
+    """Counts what was sent into a tally, tells the crew, and shows the whole crew's on rank 0."""
+
+    def __init__(
+        self, crew: Crew, tally: Tally, options: WorkerOptions, emit: Emit, *, rank: int
+    ) -> None:
+        self.jobs_total = 0
+        self._crew = crew
+        self._tally = tally
+        self._options = options
+        self._emit = emit
+        self._rank = rank
+        self._files_before = 0  # those of the jobs that are over
+        self._bytes_before = 0
+        self._started = self._shown = self._emitted = options.monotonic()
+
+    def watch(self, progress: JobProgress) -> None:
+        """Take note of how far the job under way is; called several times a second."""
+        self._tally.files_sent = self._files_before + progress.files_sent
+        self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
+        if self._crew.is_alone:
+            self._options.watch(progress)
+        else:
+            self.tick()
+
+    def end_job(self) -> None:
+        """Note that the job under way is over."""
+        self._files_before = self._tally.files_sent
+        self._bytes_before = self._tally.bytes_sent
+
+    def tick(self) -> None:
+        """Tell the crew, and show how far it is, each as often as is right."""
+        if self._crew.is_alone:
+            return
+        self._crew.tell(self._tally)
+        now = self._options.monotonic()
+        if self._rank or now - self._shown < self._crew.period_seconds:
+            return
+        self._shown = now
+        tallies = self._crew.tallies()
+        bytes_sent = sum(tally.bytes_sent for tally in tallies)
+        told = CrewProgress(
+            workers=sum(not tally.is_over for tally in tallies),
+            jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
+            jobs_total=self.jobs_total,
+            files_sent=sum(tally.files_sent for tally in tallies),
+            bytes_sent=bytes_sent,
+            rate_mb_s=bytes_sent / 1e6 / max(now - self._started, 1e-3),
+        )
+        self._options.watch(told)
+        if now - self._emitted >= PROGRESS_SECONDS:
+            self._emitted = now
+            self._emit(told)

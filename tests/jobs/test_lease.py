@@ -1,0 +1,232 @@
+"""Leases: generations, expiry by one's own clock, and what a holder that lost its lease may do.
+
+Processes that believe they are on another host are started in a UTS namespace of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jobtool.errors import ClaimLostError
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.held import HeldJob
+from jobtool.jobs.job import Job
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.lease import Lease, LeaseWatch
+from jobtool.jobs.receipts import IntentRecord
+from jobtool.jobs.settings import Settings
+from jobtool.jobs.terms import Terms
+from tests.needs import need_hosts
+
+LEASE_SECONDS = 1.5
+
+HOLD = """
+import sys, time
+from jobtool.jobs.lease import Lease, LeaseWatch
+lease = Lease.take(sys.argv[1], after=int(sys.argv[2]), lease_seconds=float(sys.argv[3]),
+                   watch=LeaseWatch(1), on_loss=lambda: print("lost", flush=True))
+print("held" if lease else "refused", flush=True)
+sys.stdin.readline()
+try:
+    lease.require_held()
+    print("still held", flush=True)
+except Exception as error:
+    print(type(error).__name__, flush=True)
+"""
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def base(folder):
+    return str(folder / "job")
+
+
+def take(base, watch, after=0, lease_seconds=LEASE_SECONDS):
+    return Lease.take(
+        base, after=after, lease_seconds=lease_seconds, watch=watch, on_loss=lambda: None
+    )
+
+
+def elsewhere(host, base, after=0, lease_seconds=LEASE_SECONDS):
+    """Start a process that holds a lease and believes that it is on ``host``."""
+    need_hosts()
+    command = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', host]
+    command += [sys.executable, "-c", HOLD, base, str(after), str(lease_seconds)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, text=True, **pipes)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it never came true")
+
+
+def test_a_lease_excludes_until_it_is_released(base):
+    lease = take(base, LeaseWatch(LEASE_SECONDS))
+    assert take(base, LeaseWatch(LEASE_SECONDS)) is None
+    lease.require_held()
+    lease.release()
+    assert os.listdir(os.path.dirname(base)) == []
+    take(base, LeaseWatch(LEASE_SECONDS)).release()
+
+
+def test_a_dead_holder_of_another_host_is_followed_after_its_lease_and_not_before(base, clock):
+    holder = elsewhere("node7", base)
+    holder.kill()
+    holder.wait()
+    watch = LeaseWatch(LEASE_SECONDS, clock)
+    assert take(base, watch) is None  # nobody knows yet
+    assert watch.is_undecided
+    clock.now = LEASE_SECONDS - 0.1
+    assert take(base, watch) is None
+    clock.now = LEASE_SECONDS
+    assert not watch.is_undecided
+    lease = take(base, watch)
+    assert lease.generation == 2
+    lease.remove_older()
+    lease.release()
+    assert os.listdir(os.path.dirname(base)) == []
+
+
+def test_a_holder_of_another_host_that_lives_is_never_followed(base, clock):
+    holder = elsewhere("node7", base)
+    watch = LeaseWatch(LEASE_SECONDS, clock)
+    assert take(base, watch) is None
+
+    def beats():
+        clock.now += LEASE_SECONDS  # by this clock it is late each time
+        return take(base, watch) is None and not watch.is_undecided
+
+    until(lambda: (Path(base + ".1.lease").stat().st_mtime_ns, time.sleep(LEASE_SECONDS)))
+    assert beats()  # it has refreshed its marker since
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline() == "still held\n"
+    holder.wait()
+
+
+def test_a_frozen_holder_finds_out_that_another_has_its_lease(base):
+    holder = elsewhere("node7", base)
+    holder.send_signal(signal.SIGSTOP)
+    watch = LeaseWatch(LEASE_SECONDS)
+    lease = until(lambda: take(base, watch))
+    assert lease.generation == 2
+    lease.require_held()
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    holder.send_signal(signal.SIGCONT)
+    said = [holder.stdout.readline()]
+    if said == ["lost\n"]:  # the heartbeat was first
+        said.append(holder.stdout.readline())
+    assert said[-1] == "ClaimLostError\n"
+    lease.require_held()
+    holder.wait()
+
+
+def test_of_many_that_follow_a_dead_holder_one_gets_the_lease(base):
+    holder = elsewhere("node7", base)
+    holder.kill()
+    holder.wait()
+    watches = [LeaseWatch(LEASE_SECONDS) for _ in range(5)]
+    assert [take(base, watch) for watch in watches] == [None] * 5
+    time.sleep(LEASE_SECONDS)
+    leases = [lease for watch in watches if (lease := take(base, watch))]
+    assert len(leases) == 1
+
+
+def test_a_thousand_orphans_are_waited_for_at_the_same_time(folder, clock):
+    for number in range(1000):
+        (folder / f"{number}.1.lease").write_text(
+            f"filelock/2\npid=1\nhost=node7\nmode=lease\ntoken=ab\nduration={LEASE_SECONDS!r}\n"
+        )
+    watch = LeaseWatch(LEASE_SECONDS, clock)
+    bases = [str(folder / str(number)) for number in range(1000)]
+    assert [take(base, watch) for base in bases] == [None] * 1000
+    clock.now = LEASE_SECONDS  # once for all of them
+    leases = [take(base, watch) for base in bases]
+    assert all(leases)
+    for lease in leases:
+        lease.release()
+
+
+def test_a_marker_torn_by_a_kill_is_followed_after_the_lease(base, clock):
+    Path(base + ".1.lease").write_bytes(b"filelock/2\npid=4")
+    watch = LeaseWatch(LEASE_SECONDS, clock)
+    assert take(base, watch) is None
+    clock.now = LEASE_SECONDS
+    lease = take(base, watch)
+    assert lease.generation in (1, 2)
+    lease.release()
+
+
+def test_a_holder_whose_marker_was_removed_by_hand_has_lost_it(base):
+    lease = take(base, LeaseWatch(LEASE_SECONDS))
+    os.unlink(base + ".1.lease")
+    with pytest.raises(ClaimLostError, match="the claim on job was lost"):
+        lease.require_held()
+    lease.release()
+
+
+def test_a_job_whose_earlier_attempts_are_over_is_claimed_above_them(folder):
+    joblist = JobList.create(str(folder / "list"), Settings())
+    joblist.add(Job(name="a", source="/a", destination="/b", attempts=7))
+    claims = Claims(joblist.claims_path, Terms(kind="lease", lease_seconds=LEASE_SECONDS))
+    with HeldJob.take(joblist, claims, "a", time.gmtime) as held:
+        assert held.claim.generation == 8
+        assert claims.take("a", after=7) is None
+        # Somebody who has read the file before attempt 7 claims a number that is over.
+        outdated = claims.take("a", after=3)
+        assert outdated is not None
+        assert outdated.generation == 4
+        outdated.release()
+        assert HeldJob.take(joblist, claims, "a", time.gmtime, attempts=3) is None
+
+
+def test_nothing_is_written_about_a_job_whose_claim_was_lost(folder):
+    joblist = JobList.create(str(folder / "list"), Settings())
+    joblist.add(Job(name="a", source="/a", destination="/b"))
+    claims = Claims(joblist.claims_path, Terms(kind="lease", lease_seconds=LEASE_SECONDS))
+    with HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+        held.begin(worker="node:1", rank=0)
+        journal = joblist.journal_of("a", held.claim.require_held)
+        journal.append(IntentRecord(src_path="/a", dst_path="/b", at_ns=0))
+        before = joblist.load("a")
+        os.rename(
+            os.path.join(joblist.claims_path, "a.1.lease"), os.path.join(joblist.path, "aside")
+        )
+        for write in (
+            lambda: held.log("progress"),
+            lambda: held.put_back("handed-back"),
+            journal.flush,
+        ):
+            with pytest.raises(ClaimLostError):
+                write()
+        assert joblist.load("a") == before
+        assert not journal.exists
+        assert not [name for name in os.listdir(joblist.path) if name.endswith(".tmp")]

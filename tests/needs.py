@@ -1,0 +1,44 @@
+"""What a test needs of the machine: without it the test is skipped, or fails with ``CI=true``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import NoReturn
+
+import pytest
+
+
+def need(*programs: str, packages: str) -> None:
+    """Need programs on the path, which Debian has in ``packages``."""
+    missing = [name for name in programs if shutil.which(name, path=search_path()) is None]
+    if missing:
+        lack(f"{', '.join(missing)} not found: apt-get install {packages}")
+
+
+def need_fuse() -> None:
+    """Need bindfs and the device that it works with."""
+    need("bindfs", "fusermount", packages="bindfs fuse")
+    if not os.access("/dev/fuse", os.W_OK):
+        lack("no /dev/fuse that this user may use")
+
+
+def need_hosts() -> None:
+    """Need to give processes hostnames of their own, which root may."""
+    need("unshare", "hostname", packages="util-linux hostname")
+    done = subprocess.run(["unshare", "--uts", "hostname", "node1"], capture_output=True)
+    if done.returncode != 0:
+        lack(f"this user may not name hosts: {done.stderr.decode().strip()}")
+
+
+def lack(reason: str) -> NoReturn:
+    """Skip the test for want of something, or fail it in CI."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def search_path() -> str:
+    """The path with the folders of daemons, which not every user's has."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
