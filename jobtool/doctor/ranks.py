@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from jobtool.doctor.finding import named
 from jobtool.errors import WorldError
@@ -21,8 +21,6 @@ _LAST_POLL_SECONDS = 0.05
 
 class RanksLostError(WorldError):
     """Other ranks don't answer."""
-
-    exit_code: ClassVar[int] = 4
 
 
 class Ranks:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from jobtool import __version__
 from jobtool.doctor.claims import View
 from jobtool.doctor.finding import Finding, Subject, in_seconds, named
+from jobtool.worker.deadline import find_deadline
 from jobtool.worker.environment import Environment, mpi_versions
 
 #: The variable that holds the job's number, by scheduler. SGE's name is taken by others too, so it
@@ -19,9 +20,6 @@ _JOB_NUMBERS = (
     ("LSF", "LSB_JOBID", ""),
     ("SGE", "JOB_ID", "SGE_ROOT"),
 )
-
-#: When the job ends, in seconds since 1970. Source: Slurm, sbatch, output environment variables.
-_END_TIME = "SLURM_JOB_END_TIME"
 
 _LITTLE_SECONDS = 10 * 60.0
 
@@ -79,13 +77,14 @@ def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[Finding]
         return
     name, number = seen[0]
     yield around.passed("scheduler", f"{name}, job {number}")
-    end = environ.get(_END_TIME, "")
-    if not end.isdigit():
+    deadline = find_deadline(None, environ, now=time.time())
+    if deadline is None:
         yield around.passed("time left", f"not told by {name}; a worker that is killed is resumed")
         return
-    left = max(int(end) - time.time(), 0.0)
-    if left < _LITTLE_SECONDS:
+    left = in_seconds(deadline.seconds) if deadline.seconds > 0 else "none, the time is over"
+    found = f"{left} (by {deadline.source})"
+    if deadline.seconds < _LITTLE_SECONDS:
         advice = "Ask for more time. What a worker has proven isn't lost when time is over."
-        yield around.warned("time left", in_seconds(left), advice)
+        yield around.warned("time left", found, advice)
     else:
-        yield around.passed("time left", in_seconds(left))
+        yield around.passed("time left", found)
