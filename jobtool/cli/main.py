@@ -18,6 +18,7 @@ COMMANDS = {
     "retry": "jobtool.cli.retry",
     "receipts": "jobtool.cli.receipts",
     "clean": "jobtool.cli.clean",
+    "doctor": "jobtool.cli.doctor",
 }
 
 

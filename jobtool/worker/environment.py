@@ -7,6 +7,7 @@ spreads work and saves scans; nothing depends on it for correctness.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping
@@ -101,6 +102,20 @@ def detect(environ: Mapping[str, str]) -> Environment:
         communicator=communicator if communicator.Get_size() > 1 else None,
         **place,
     )
+
+
+def mpi_versions() -> str:
+    """Return the versions of mpi4py and of the MPI library; only where ``is_mpi``.
+
+    Says so where there are none.
+    """
+    try:
+        import mpi4py
+        from mpi4py import MPI
+    except (ImportError, RuntimeError):
+        return "no mpi4py, or no MPI library for it"
+    library = re.split(r"[,\n\0]", MPI.Get_library_version())[0].strip()
+    return f"mpi4py {mpi4py.__version__}, {library}"
 
 
 def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environment:

@@ -1,0 +1,155 @@
+"""``jobtool doctor``: whether transfers of this joblist will work from here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from jobtool.cli.console import DONE, FAILED, WARNING, Console, print_error
+from jobtool.cli.options import command, existing_path, joblist_argument, output_options
+from jobtool.names import quote
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jobtool.doctor.finding import Finding
+    from jobtool.doctor.run import Diagnosis
+
+_SYMBOLS = {"pass": DONE, "warn": WARNING, "fail": FAILED}
+_MAX_WIDTH = 100
+
+
+@command(
+    name="jobtool doctor",
+    example="jobtool doctor source08\n  mpirun -n 2 --map-by node jobtool doctor source08",
+)
+@joblist_argument
+@output_options
+def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
+    """Try whether the transfers of a joblist will work, alone or on several nodes by mpirun.
+
+    Writes, renames, links and locks in the joblist's folder, also between the ranks; compares
+    clocks; writes, reads and removes small files at the destination; reads from the source; looks
+    at space, MPI and the scheduler. Each finding is a pass, a warning or a failure, with what to
+    do. It leaves nothing behind, also on Ctrl-C. The exit code is 4 if anything failed; warnings
+    are fine.
+    """
+    from jobtool.doctor.ranks import Ranks, RanksLostError
+    from jobtool.doctor.run import diagnose
+    from jobtool.jobs.joblist import JobList
+    from jobtool.worker.environment import detect
+
+    environment = detect(os.environ)
+    if environment.rank and environment.communicator is None:
+        return 0  # ranks that can't talk to each other: rank 0 tells of it
+    console = Console(verbosity=verbosity, as_json=as_json)
+    if environment.rank == 0:
+        console.note(f"Examining {quote(joblist_path)}…")
+    ranks = Ranks(environment)
+    try:
+        with _interruptible():
+            diagnosis = diagnose(
+                lambda: JobList.open(existing_path(joblist_path)),
+                environment,
+                os.environ,
+                ranks=ranks,
+            )
+    except RanksLostError as error:
+        print_error(str(error))
+        ranks.abort(error.exit_code)
+        raise
+    except KeyboardInterrupt:
+        if environment.communicator is None:
+            raise
+        os._exit(130)  # MPI's own end would wait for the others, who may not be coming
+    if ranks.rank == 0:
+        _tell(diagnosis, console)
+    if diagnosis.is_broken_off:
+        sys.stdout.flush()
+        ranks.abort(diagnosis.exit_code)
+    return diagnosis.exit_code
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, which mpirun and schedulers send, end us as Ctrl-C does.
+
+    Only the first signal counts, so that nothing interrupts the removal of what was made; a second
+    Ctrl-C ends at once.
+    """
+    is_ending = False
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal is_ending
+        if is_ending and number == signal.SIGINT:
+            os._exit(130)
+        if not is_ending:
+            is_ending = True
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tell(diagnosis: Diagnosis, console: Console) -> None:
+    if console.as_json:
+        for finding in diagnosis.findings:
+            console.print_json(finding.json())
+        return
+    shown = diagnosis.findings
+    if console.verbosity == 0:
+        shown = tuple(finding for finding in shown if finding.verdict != "pass")
+    _print(shown)
+    counts = {
+        verdict: sum(finding.verdict == verdict for finding in diagnosis.findings)
+        for verdict in _SYMBOLS
+    }
+    worst = next((verdict for verdict in ("fail", "warn") if counts[verdict]), "pass")
+    console.result(
+        f"{_SYMBOLS[worst]} {counts['pass']} passed, {counts['warn']} warning(s), "
+        f"{counts['fail']} failed."
+    )
+
+
+def _print(findings: Iterable[Finding]) -> None:
+    from rich.console import Console as RichConsole
+    from rich.text import Text
+
+    console = RichConsole(highlight=False)
+    console.width = min(console.width, _MAX_WIDTH)
+    for (about, where), group in groupby(
+        findings, key=lambda finding: (finding.about, finding.where)
+    ):
+        heading = Text.assemble("\n", (about, "bold"), f" {quote(where)}" if where else "")
+        console.print(heading, soft_wrap=True)
+        with console.capture() as capture:
+            console.print(_table(group))
+        for line in capture.get().splitlines():
+            console.out(line.rstrip(), highlight=False)
+    console.print()
+
+
+def _table(findings: Iterable[Finding]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=7, no_wrap=True)
+    table.add_column(width=20)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        cell = Text(finding.found)
+        if finding.advice:
+            cell.append(f"\n→ {finding.advice}", style="bold")
+        verdict = Text(f"{_SYMBOLS[finding.verdict]} {finding.verdict}")
+        table.add_row(verdict, Text(finding.check), cell)
+    return table

@@ -1,0 +1,92 @@
+"""Which claims workers would use, and whether those exclude: a decision, no trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobtool.doctor.finding import Finding, Subject, named
+from jobtool.jobs.filesystem import Filesystem
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.terms import Kind, Told, choose
+
+_USE_LEASES = 'Put claims = "lease" into joblist.toml, or start every worker with --claims lease.'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A rank's view of the joblist's folder: its host and the filesystem that it sees there."""
+
+    host: str
+    rank: int
+    filesystem: Filesystem
+
+    @property
+    def name(self) -> str:
+        """The rank and its host, for people."""
+        return f"rank {self.rank} ({self.host})"
+
+
+def told_of(joblist: JobList) -> Told:
+    """Return what workers are told of claims if nobody tells them otherwise."""
+    return joblist.settings.claims or "auto"
+
+
+def chosen(told: Told, view: View) -> Kind:
+    """Return the kind of claims that a worker with this view uses."""
+    return choose(told, view.filesystem)[0]
+
+
+def claims_finding(
+    joblist: Subject, told: Told, recorded: Kind, views: list[View], *, is_excluding: bool
+) -> Finding:
+    """Judge the claims that workers would use.
+
+    ``recorded`` is what workers have agreed upon, or would if there were any; ``is_excluding`` is
+    False if kernel locks were seen not to exclude, between ranks or at all.
+
+    ================ ======== ============ ================================== =======
+    claims           recorded is_excluding ranks                              verdict
+    ================ ======== ============ ================================== =======
+    locks and leases any      any          any                                warn
+    locks            any      no           any                                fail
+    locks            any      yes          of one node, filesystem is shared  warn
+    locks            any      yes          of several, or on a node's own     pass
+    leases           locks    no           any                                warn
+    leases           locks    yes          any                                pass
+    leases           leases   any          any                                pass
+    ================ ======== ============ ================================== =======
+    """
+    check = "claims"
+    by = {chosen(told, view): view for view in views}
+    if len(by) > 1:
+        lock, lease = by["lock"], by["lease"]
+        return joblist.warned(
+            check,
+            f"workers wouldn't agree: {lock.name} sees {lock.filesystem.kind} and would use locks, "
+            f"{lease.name} sees {lease.filesystem.kind} and would use leases",
+            f"Some may be refused at their start. {_USE_LEASES}",
+        )
+    (claims,) = by
+    kinds = named(sorted({view.filesystem.kind for view in views}))
+    is_shared = any(view.filesystem.is_shared for view in views)
+    place = f"{kinds}, {'shared with other nodes' if is_shared else 'of this node alone'}"
+    said = "auto picks" if told == "auto" else "joblist.toml asks for"
+    found = f"{said} {claims}s ({place})"
+    if claims == "lease":
+        if not is_excluding and recorded == "lock":
+            return joblist.warned(
+                check,
+                f"{found}, but its workers have used locks, and kernel locks don't exclude here",
+                "End those that are still there; don't start any with --claims lock.",
+            )
+        no_locks = "" if is_excluding else "; kernel locks don't exclude here, leases are used"
+        return joblist.passed(check, found + no_locks)
+    if not is_excluding:
+        return joblist.failed(check, f"{found}, and kernel locks don't exclude here", _USE_LEASES)
+    if is_shared and len({view.host for view in views}) == 1:
+        return joblist.warned(
+            check,
+            f"{found}, and only one node was tried",
+            "Run doctor over two nodes, by mpirun or srun, or use leases.",
+        )
+    return joblist.passed(check, found)

@@ -1,0 +1,313 @@
+"""The destination: everything that a worker does there, tried under a name of our own.
+
+All of it happens below one folder or prefix, ``.jobtool-doctor-TOKEN``, which is gone at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from jobtool.doctor.finding import Finding, Subject, in_bytes, in_seconds
+from jobtool.doctor.folder import judge_clock, space_finding
+from jobtool.errors import (
+    CredentialsError,
+    FileError,
+    JobtoolError,
+    NotFoundError,
+    UnreachableError,
+)
+from jobtool.jobs.joblist import reason_of
+from jobtool.names import quote
+from jobtool.stores.registry import StoreRegistry, split_url
+from jobtool.stores.store import Attributes, Part, Store, Upload
+
+_PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
+_SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
+_LITTLE_BYTES = 1024 * 1024 * 1024
+
+#: Names below the probe's folder.
+_WHOLE, _ONCE, _PARTS, _ABORTED = "whole", "once", "parts", "aborted"
+
+_ACTIONS = (
+    "jobtool needs to list, get, put and delete objects, and to list and abort multipart uploads."
+)
+
+
+@dataclass(slots=True)
+class DestinationProbe:
+    """Tries one destination. ``is_strict`` says that workers rely on create-only writes.
+
+    ``made_folders`` are local folders that aren't there before, the uppermost first.
+
+    Use it in a ``with`` statement: entering that looks which folders aren't there yet, leaving it
+    removes what the checks have made, however they ended. Where several nodes probe one
+    destination, the first to enter should be the last to leave.
+    """
+
+    url: str
+    stores: StoreRegistry
+    token: str
+    is_strict: bool = False
+    made_folders: list[str] = field(default_factory=list)
+    _store: Store | None = None
+    _is_empty: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """What the findings are about."""
+        return Subject("destination", self.url)
+
+    @property
+    def _is_local(self) -> bool:
+        return "://" not in self.url or self.url.lower().startswith("file:///")
+
+    @property
+    def _probe_url(self) -> str:
+        return f"{self.url.rstrip('/')}/.jobtool-doctor-{self.token}"
+
+    def __enter__(self) -> DestinationProbe:
+        if self._is_local:
+            with contextlib.suppress(JobtoolError):  # a URL that is none, which a check tells
+                self.made_folders = _missing_folders(split_url(self._probe_url)[1])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._remove()
+
+    def remove_for_another(self, made_folders: list[str]) -> None:
+        """Remove what a probe of this name has made that was killed."""
+        self.made_folders = made_folders
+        with contextlib.suppress(JobtoolError):
+            self._opened()
+        self._remove()
+
+    def briefly(self) -> Iterator[Finding]:
+        """Yield whether it can be reached, written and read; for all nodes but the first."""
+        yield from self._checks(self._whole)
+
+    def thoroughly(self) -> Iterator[Finding]:
+        """Yield whether everything works that a worker does, and that nothing is left."""
+        if self._is_local:
+            yield self._space()
+        is_written = False
+        for finding in self._checks(self._whole):
+            is_written = finding.check != "reach and write" or finding.verdict != "fail"
+            yield finding
+        if is_written:
+            yield from self._checks(self._create_only, self._parts, self._abort, self._delete)
+
+    def _checks(self, *checks: Callable[[Store], Iterator[Finding]]) -> Iterator[Finding]:
+        for check in checks:
+            try:
+                yield from check(self._opened())
+            except JobtoolError as error:
+                yield self.subject.failed(_name_of(check), str(error), _advice(error))
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            owner = f"doctor {self.token}"
+            self._store = self.stores.open(self._probe_url, "destination", owner=owner)
+        return self._store
+
+    def _space(self) -> Finding:
+        folder = split_url(self.url)[1]
+        try:
+            return space_finding(self.subject, _existing(folder), little_bytes=_LITTLE_BYTES)
+        except OSError as error:
+            return self.subject.failed("space", reason_of(error), "Is its filesystem mounted?")
+
+    def _whole(self, store: Store) -> Iterator[Finding]:
+        start, before = time.monotonic(), time.time()
+        proof = store.put(_WHOLE, _SMALL, _attributes(_SMALL))
+        seconds, after = time.monotonic() - start, time.time()
+        how = f"a file was written and proven in {in_seconds(seconds)}"
+        if len(self.made_folders) > 1:
+            how += "; the folder isn't there yet, and could be made"
+        yield self.subject.passed("reach and write", how)
+        entry = store.head(_WHOLE)
+        try:
+            is_same = bytes(store.read(entry, 0, entry.size).data) == _SMALL
+        except JobtoolError as error:
+            yield self.subject.warned(
+                "read back", str(error), f"What isn't proven by its ETag must be read. {_ACTIONS}"
+            )
+        else:
+            if not is_same:
+                yield self.subject.failed(
+                    "read back", "a file holds other bytes than were written", "Don't use it."
+                )
+        if self._is_local:
+            yield self.subject.passed("digest", "files are proven by reading them back")
+        elif proof.verified_by == "etag-md5":
+            yield self.subject.passed("digest", "the ETag is the MD5: nothing is read back")
+        else:
+            yield self.subject.warned(
+                "digest",
+                "the ETag is no MD5, as with encryption by SSE-KMS",
+                "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
+            )
+        if self.url.lower().startswith("s3://"):
+            stamped = entry.mtime_ns / 1e9  # whole seconds
+            difference = max(before - stamped - 1, stamped - after, 0.0)
+            yield judge_clock(
+                self.subject,
+                "clock",
+                difference,
+                between="this node and the server",
+                is_for_s3=True,
+            )
+
+    def _create_only(self, store: Store) -> Iterator[Finding]:
+        check = _name_of(self._create_only)
+        advice = (
+            "Don't rely on --if-exists error here: what somebody else writes at the same time may "
+            "be replaced."
+        )
+        judge = self.subject.failed if self.is_strict else self.subject.warned
+        other = _SMALL.upper()
+        try:
+            store.put(_ONCE, _SMALL, _attributes(_SMALL, may_replace=False))
+        except (CredentialsError, UnreachableError):
+            raise
+        except JobtoolError as error:
+            yield judge(check, f"not known here: {error}", advice)
+            return
+        try:
+            store.put(_ONCE, other, _attributes(other, may_replace=False))
+        except FileError:
+            yield self.subject.passed(check, "a file that exists isn't replaced where it mustn't")
+        else:
+            yield judge(check, "a file was replaced although that was forbidden", advice)
+
+    def _parts(self, store: Store) -> Iterator[Finding]:
+        pieces = (bytes(_PART_BYTES), _SMALL)
+        whole = b"".join(pieces)
+        attributes = _attributes(whole)
+        start = time.monotonic()
+        upload = store.begin(_PARTS, attributes)
+        parts = [
+            _put_part(store, upload, number, number * _PART_BYTES, piece)
+            for number, piece in enumerate(pieces)
+        ]
+        proof = store.complete(upload, parts, attributes)
+        size = store.head(_PARTS).size
+        if size != len(whole):
+            yield self.subject.failed(
+                "parts", f"a file of {len(whole)} bytes has {size} at the end", "Don't use it."
+            )
+            return
+        rate = f"{in_bytes(len(whole))} in {in_seconds(time.monotonic() - start)}"
+        if proof.verified_by == "multipart-etag" or self._is_local:
+            how = "read back" if self._is_local else "proven by its ETag"
+            yield self.subject.passed("parts", f"a file in two parts was {how}: {rate}")
+        else:
+            yield self.subject.warned(
+                "parts",
+                f"the ETag of a file in two parts isn't that of its parts: {rate}",
+                "Nothing is wrong, but large files are read back to be proven.",
+            )
+
+    def _abort(self, store: Store) -> Iterator[Finding]:
+        upload = store.begin(_ABORTED, _attributes(_SMALL))
+        part = _put_part(store, upload, 0, 0, _SMALL)
+        store.abort(upload)
+        with contextlib.suppress(NotFoundError):
+            if store.held_parts(upload, [part]):
+                yield self.subject.warned(
+                    "abort",
+                    "an upload that was aborted still holds its parts",
+                    "Give the bucket a lifecycle rule that drops unfinished uploads.",
+                )
+                return
+        yield self.subject.passed("abort", "an unfinished upload can be dropped")
+
+    def _delete(self, store: Store) -> Iterator[Finding]:
+        for name in (_WHOLE, _ONCE, _PARTS):
+            store.delete(name)
+        self._remove()
+        left = [entry.path for entry in store.list()] if store.kind("") != "missing" else []
+        try:
+            unfinished = len(store.leftovers(_PARTS, 0)) + len(store.leftovers(_ABORTED, 0))
+        except JobtoolError as error:
+            yield self.subject.warned(
+                "delete", f"can't tell whether uploads are left: {error}", _ACTIONS
+            )
+            return
+        if left or unfinished:
+            yield self.subject.failed(
+                "delete",
+                f"{len(left)} file(s) and {unfinished} upload(s) of the probe are left",
+                f"Remove {quote(store.url)} by hand.",
+            )
+        else:
+            self._is_empty = True
+            yield self.subject.passed("delete", "all that was tried is gone, no upload is left")
+
+    def _remove(self) -> None:
+        """Remove whatever there may be; what can't be removed was told by a check."""
+        if self._store is not None and not self._is_empty:
+            with contextlib.suppress(UnreachableError):  # each try would take as long
+                for name in (_WHOLE, _ONCE, _PARTS, _ABORTED):
+                    _remove_file(self._store, name)
+        for folder in reversed(self.made_folders):
+            with contextlib.suppress(OSError):  # somebody else may have begun to use it
+                os.rmdir(folder)
+
+
+def _remove_file(store: Store, name: str) -> None:
+    def drop_uploads() -> None:
+        for upload in store.leftovers(name, 0):
+            store.abort(upload)
+
+    for remove in (drop_uploads, lambda: store.delete(name)):
+        try:
+            remove()
+        except UnreachableError:
+            raise
+        except JobtoolError:
+            continue
+
+
+def _name_of(check: object) -> str:
+    name = getattr(check, "__name__", "").strip("_").replace("_", "-")
+    return "reach and write" if name == "whole" else name
+
+
+def _advice(error: JobtoolError) -> str:
+    if isinstance(error, CredentialsError):
+        return f"Log in, or name the right profile. {_ACTIONS}"
+    if isinstance(error, UnreachableError):
+        return "Correct endpoint_url, or open the way to it: compute nodes often have none."
+    return "Mend it: workers would hand their jobs back, or end them in error."
+
+
+def _attributes(data: bytes, *, may_replace: bool = True) -> Attributes:
+    return Attributes(mtime_ns=time.time_ns(), md5=_md5(data), may_replace=may_replace)
+
+
+def _put_part(store: Store, upload: Upload, number: int, offset: int, data: bytes) -> Part:
+    return store.put_part(upload, number + 1, offset, data, _md5(data))
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _missing_folders(path: str) -> list[str]:
+    """Return the folders that would have to be made for ``path``, the uppermost first."""
+    missing: list[str] = []
+    while not os.path.lexists(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing[::-1]
+
+
+def _existing(folder: str) -> str:
+    while folder != "/" and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder

@@ -1,0 +1,98 @@
+"""What a check tells: whether it passed, what was found and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+
+
+class Verdict(StrEnum):
+    """How a check ended. With a ``fail`` a transfer won't work, or not safely."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Event):
+    """One check's end.
+
+    ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source`` or
+    ``surroundings``), ``where`` its path or URL, empty if it has none. ``advice`` is empty where
+    there is nothing to do.
+    """
+
+    kind: ClassVar[str] = "check"
+    level: ClassVar[Level] = Level.ALWAYS
+    about: str
+    where: str = ""
+    check: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{self.about}: {self.check}: {self.verdict}: {self.found}. {self.advice}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What several findings are about: a word for it and its path or URL."""
+
+    about: str
+    where: str = ""
+
+    def passed(self, check: str, found: str) -> Finding:
+        """Return that a check has passed."""
+        return self._finding(check, Verdict.PASS, found, "")
+
+    def warned(self, check: str, found: str, advice: str) -> Finding:
+        """Return that a transfer will work, but not as well or as safely as it could."""
+        return self._finding(check, Verdict.WARN, found, advice)
+
+    def failed(self, check: str, found: str, advice: str) -> Finding:
+        """Return that a transfer won't work, or not safely."""
+        return self._finding(check, Verdict.FAIL, found, advice)
+
+    def _finding(self, check: str, verdict: Verdict, found: str, advice: str) -> Finding:
+        return Finding(
+            about=self.about,
+            where=self.where,
+            check=check,
+            verdict=verdict,
+            found=found,
+            advice=advice,
+        )
+
+
+def in_seconds(seconds: float) -> str:
+    """Write a time that was measured: ``0.004 s``, ``3.2 s``, ``25 min``, ``2 h 10 min``."""
+    if seconds < 0.1:
+        return f"{max(seconds, 0.001):.3f} s"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def in_bytes(size_bytes: int) -> str:
+    """Write a size in binary units: ``61.2 GiB``."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} PiB"
+
+
+def named(names: list[str], *, most: int = 4) -> str:
+    """Join names, the first ``most`` of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,314 @@
+"""The joblist's folder: what workers do in it, tried in a folder of its own there.
+
+Each check takes the folder of the probe, does something real in it and returns a finding. What
+the checks leave in it goes with the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from filelock import FileLock, Timeout
+
+from jobtool.doctor.finding import Finding, Subject, in_bytes, in_seconds
+from jobtool.jobs.durable import replace_file, sync_folder
+from jobtool.jobs.joblist import reason_of
+from jobtool.names import quote
+
+#: Where a clock's difference is worth a word. Nothing that jobtool decides compares clocks of two
+#: nodes; people who read logs do.
+CLOCK_WARNING_SECONDS = 2.0
+
+#: What S3 tolerates between a request's time and its own. Source: AWS, "RequestTimeTooSkewed".
+S3_CLOCK_SECONDS = 15 * 60.0
+
+_ADVICE = "Check the folder's owner and mode, its quota, and how it is mounted."
+
+_LITTLE_BYTES = 100 * 1024 * 1024
+_FEW_NAMES = 10_000
+_LOCK_SECONDS = 30
+_REMOVALS = 20
+
+_EXCHANGE = 2  # RENAME_EXCHANGE, of renameat2(2)
+_HERE = -100  # AT_FDCWD
+
+#: Takes a lock, says so, holds it until its standard input ends: it can't outlive its parent.
+#: First by flock itself, for which filelock quietly takes something else where there is none.
+_HOLDER = """
+import fcntl, sys
+from filelock import FileLock
+with open(sys.argv[1], "ab") as file:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def probe_folder(claims_path: str, token: str) -> Iterator[str]:
+    """Make a folder for the probe in a joblist's ``.claims``, yield it, remove it at the end.
+
+    Raises ``OSError`` if it can't be made.
+    """
+    folder = probe_path(claims_path, token)
+    is_new = not os.path.isdir(claims_path)
+    try:
+        os.makedirs(folder)
+        yield folder
+    finally:
+        remove_probe(folder)
+        if is_new:
+            with contextlib.suppress(OSError):
+                os.rmdir(claims_path)
+
+
+def probe_path(claims_path: str, token: str) -> str:
+    """Return where the folder of a probe is, as this rank names it."""
+    return os.path.join(claims_path, f"doctor-{token}")
+
+
+def remove_probe(folder: str) -> None:
+    """Remove a probe's folder; waits a little for other ranks that still make files in it."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
+        time.sleep(0.1)  # NFS keeps a file's name while another node has it open
+
+
+def folder_findings(joblist: Subject, folder: str) -> Iterator[Finding]:
+    """Yield what works in the folder of the probe, for processes of this node."""
+    checks: tuple[tuple[str, Callable[[Subject, str], Finding]], ...] = (
+        ("write", _write),
+        ("rename", _rename),
+        ("exclusive create", _create),
+        ("hard link", _link),
+        ("exchange", _exchange),
+        ("space", _space),
+    )
+    for name, check in checks:
+        try:
+            yield check(joblist, folder)
+        except OSError as error:
+            yield joblist.failed(name, reason_of(error), _ADVICE)
+
+
+def lock_finding(joblist: Subject, folder: str, *, is_needed: bool) -> Finding:
+    """Tell whether a kernel lock excludes another process of this node.
+
+    Where it doesn't, that is a failure only if it ``is_needed``.
+    """
+    check = "lock on this node"
+    try:
+        reason = _why_not_locked(os.path.join(folder, "lock"))
+    except OSError as error:
+        reason = reason_of(error)
+    if reason is None:
+        return joblist.passed(check, "a kernel lock excludes, and ends with its process")
+    if is_needed:
+        return joblist.failed(check, reason, 'Use leases: claims = "lease" in joblist.toml.')
+    return joblist.warned(check, reason, "Don't start workers with --claims lock.")
+
+
+def clock_finding(joblist: Subject, folder: str, *, is_for_s3: bool) -> Finding:
+    """Compare this node's clock with the time that the filesystem gives to a fresh file."""
+    check = "clock and filesystem"
+    path = os.path.join(folder, f"clock-{secrets.token_hex(4)}")
+    try:
+        before = time.time()
+        with open(path, "xb") as file:
+            file.write(b"tick")
+            file.flush()
+            os.fsync(file.fileno())
+        after = time.time()
+        stamped = os.stat(path).st_mtime
+    except OSError as error:
+        return joblist.failed(check, reason_of(error), _ADVICE)
+    difference = max(before - stamped, stamped - after, 0.0)
+    return judge_clock(
+        joblist, check, difference, between="this node and the filesystem", is_for_s3=is_for_s3
+    )
+
+
+def judge_clock(
+    subject: Subject, check: str, seconds: float, *, between: str, is_for_s3: bool
+) -> Finding:
+    """Judge a difference of two clocks, in seconds.
+
+    ========== ==================== =======
+    seconds    destination          verdict
+    ========== ==================== =======
+    below 2    any                  pass
+    2 and more any but S3           warn
+    2 to 900   S3                   warn
+    above 900  S3                   fail
+    ========== ==================== =======
+    """
+    if seconds < CLOCK_WARNING_SECONDS:
+        return subject.passed(check, f"{between} agree within {CLOCK_WARNING_SECONDS:.0f} s")
+    found = f"{between} differ by {in_seconds(seconds)}"
+    if is_for_s3 and seconds > S3_CLOCK_SECONDS:
+        return subject.failed(
+            check, found, "Set the clock (NTP): S3 refuses requests more than 15 minutes off."
+        )
+    return subject.warned(
+        check,
+        found,
+        "Set the clocks (NTP). Claims don't depend on them, since leases are judged by how long "
+        "each worker itself has watched them; times in logs and receipts do, and S3 refuses "
+        "requests more than 15 minutes off.",
+    )
+
+
+def _write(joblist: Subject, folder: str) -> Finding:
+    before = time.monotonic()
+    path = os.path.join(folder, "write")
+    with open(path, "xb") as file:
+        file.write(b"todo\n")
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(folder)
+    seconds = time.monotonic() - before
+    with open(path, "rb") as file:
+        if file.read() != b"todo\n":
+            return joblist.failed(
+                "write", "a file doesn't hold what was written", "Use another filesystem."
+            )
+    return joblist.passed("write", f"a file was created and synced in {in_seconds(seconds)}")
+
+
+def _rename(joblist: Subject, folder: str) -> Finding:
+    path = os.path.join(folder, "renamed")
+    replace_file(path, b"todo\n")
+    replace_file(path, b"ongoing\n")
+    with open(path, "rb") as file:
+        found = file.read()
+    if found != b"ongoing\n" or [name for name in os.listdir(folder) if name.endswith(".tmp")]:
+        return joblist.failed(
+            "rename", "renaming over a file didn't replace it", "Use another filesystem."
+        )
+    return joblist.passed("rename", "a rename replaces a file")
+
+
+def _create(joblist: Subject, folder: str) -> Finding:
+    path = os.path.join(folder, "created")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return joblist.passed("exclusive create", "a file that exists isn't created again")
+    return joblist.failed(
+        "exclusive create",
+        "two creations of one file both succeeded",
+        "Put the joblist on another filesystem: neither leases nor new jobs are safe here.",
+    )
+
+
+def _link(joblist: Subject, folder: str) -> Finding:
+    original, name = os.path.join(folder, "original"), os.path.join(folder, "link")
+    os.close(os.open(original, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
+        os.link(original, name)
+    except OSError as error:
+        return joblist.warned(
+            "hard link",
+            f"no hard links here: {reason_of(error)}",
+            "The joblist works without, but don't let two generate-joblist write to it at once.",
+        )
+    try:
+        os.link(original, name)
+    except FileExistsError:
+        return joblist.passed("hard link", "a link never replaces a file")
+    return joblist.failed("hard link", "a link replaced a file", "Use another filesystem.")
+
+
+def _exchange(joblist: Subject, folder: str) -> Finding:
+    first, second = os.path.join(folder, "first"), os.path.join(folder, "second")
+    for path in (first, second):
+        with open(path, "xb") as file:
+            file.write(os.fsencode(path))
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return joblist.passed("exchange", "not known to this C library; not needed")
+    code = renameat2(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE)
+    if code != 0:
+        reason = os.strerror(ctypes.get_errno())
+        return joblist.passed("exchange", f"two names can't be exchanged ({reason}); not needed")
+    with open(first, "rb") as file:
+        is_done = file.read() == os.fsencode(second)
+    found = "two names can be exchanged" if is_done else "does nothing here"
+    return joblist.passed("exchange", f"{found}; not needed")
+
+
+def _why_not_locked(path: str) -> str | None:
+    with _held_elsewhere(path):
+        try:
+            with FileLock(path, timeout=0):
+                return "two processes of this node held one kernel lock"
+        except Timeout:
+            pass
+    try:
+        with FileLock(path, timeout=_LOCK_SECONDS):
+            return None
+    except Timeout:
+        return f"a lock was held {_LOCK_SECONDS} s after its process had ended"
+
+
+@contextlib.contextmanager
+def _held_elsewhere(path: str) -> Iterator[None]:
+    """Hold a lock in a process of its own; raises ``OSError`` if that can't take it.
+
+    It goes first: where locks hang, for want of a lock server, it is the one that can be killed.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for us, who end it
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stderr is not None
+        try:
+            if not select.select([holder.stdout], [], [], _LOCK_SECONDS)[0]:
+                raise OSError(f"no answer to a lock within {_LOCK_SECONDS} s")
+            if holder.stdout.readline() != "held\n":
+                lines = holder.stderr.read().strip().splitlines()
+                reason = lines[-1] if lines else "it ended"
+                raise OSError(f"another process couldn't lock: {reason}")
+            yield
+        finally:
+            holder.kill()
+
+
+def _space(joblist: Subject, folder: str) -> Finding:
+    return space_finding(joblist, folder, little_bytes=_LITTLE_BYTES)
+
+
+def space_finding(subject: Subject, folder: str, *, little_bytes: int) -> Finding:
+    """Tell how much room there is in a folder's filesystem; raises ``OSError``."""
+    found = os.statvfs(folder)
+    free_bytes = found.f_bavail * found.f_frsize
+    shown = f"{in_bytes(free_bytes)} free"
+    if found.f_files:  # filesystems that don't count them say 0
+        shown += f", {found.f_favail:,} more files"
+    is_short_of_names = bool(found.f_files) and found.f_favail < _FEW_NAMES
+    where = quote(folder)
+    if not free_bytes or (found.f_files and not found.f_favail):
+        return subject.failed(
+            "space", shown, "Free space, or ask for more: nothing can be written."
+        )
+    if free_bytes < little_bytes or is_short_of_names:
+        return subject.warned("space", shown, f"Free space on the filesystem of {where}.")
+    return subject.passed("space", shown)

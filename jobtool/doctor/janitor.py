@@ -1,0 +1,103 @@
+"""A process that removes what a doctor has left that was killed.
+
+Doctor cleans up after itself, also on Ctrl-C. But mpirun leaves its ranks a quarter of a second
+between a signal and a kill, too little for a server that is far away, and nobody can clean up after
+a ``kill -9`` of himself. So each rank that makes something starts this process first, in a session
+of its own, tells it on its standard input what it is about to make, one JSON object to a line, and
+at the end that all is well. If the input ends without that, what was told is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+_DONE = "done\n"
+_PATIENCE_SECONDS = 10.0
+
+#: What was under way when its sender was killed may arrive after a first removal.
+_AGAIN_SECONDS = (0.0, 2.0)
+
+
+class Janitor:
+    """The process, in a ``with`` statement around all that makes and removes something.
+
+    Where no process can be started there is none, and only a kill makes the difference.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Janitor:
+        with contextlib.suppress(OSError):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell(_DONE)
+        if self._process is not None:
+            with contextlib.suppress(OSError):
+                self._process.communicate(timeout=_PATIENCE_SECONDS)
+
+    def expect_folder(self, path: str) -> None:
+        """Say that a folder is about to be made, to be removed with all that is in it."""
+        self._tell(json.dumps({"folder": path}) + "\n")
+
+    def expect_destination(
+        self, url: str, token: str, made_folders: Sequence[str], s3: Mapping[str, Any]
+    ) -> None:
+        """Say that a destination is about to be probed; ``s3`` is joblist.toml's table."""
+        task = {"url": url, "token": token, "made_folders": list(made_folders), "s3": dict(s3)}
+        self._tell(json.dumps(task) + "\n")
+
+    def _tell(self, line: str) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
+
+
+def serve(lines: IO[str]) -> None:
+    """Read what is about to be made, and remove that if the lines end without ``done``."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    tasks: list[dict[str, Any]] = []
+    for line in lines:
+        if line == _DONE:
+            return
+        with contextlib.suppress(ValueError):  # a line that a kill has torn
+            tasks.append(json.loads(line))
+    for seconds in _AGAIN_SECONDS:
+        time.sleep(seconds)
+        for task in tasks:
+            _remove(task)
+
+
+def _remove(task: dict[str, Any]) -> None:
+    # Imported only now: mostly there is nothing to remove.
+    from jobtool.doctor.destination import DestinationProbe
+    from jobtool.doctor.folder import remove_probe
+    from jobtool.stores.registry import StoreRegistry
+
+    if "folder" in task:
+        remove_probe(task["folder"])
+        return
+    probe = DestinationProbe(task["url"], StoreRegistry(task["s3"]), task["token"])
+    probe.remove_for_another(task["made_folders"])
+
+
+if __name__ == "__main__":
+    serve(sys.stdin)

@@ -1,0 +1,220 @@
+"""The joblist's folder as several ranks see it, each by its own path and mount."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from jobtool.doctor.claims import View
+from jobtool.doctor.finding import Finding, Subject, Verdict, in_seconds, named
+from jobtool.doctor.folder import judge_clock
+from jobtool.doctor.ranks import Ranks
+from jobtool.jobs.durable import replace_file
+from jobtool.jobs.joblist import reason_of
+
+#: How long another rank may take to see what rank 0 has written.
+_SEEN_SECONDS = 10.0
+_LATE_SECONDS = 2.0
+_POLL_SECONDS = 0.01
+
+_ROUNDS = 10
+
+_OLD, _NEW = b"todo\n", b"ongoing\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """How long a rank took to see a new file and a replaced one, in seconds; None: it didn't."""
+
+    created: float | None
+    replaced: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """What was found between ranks, and whether kernel locks were seen not to exclude."""
+
+    findings: tuple[Finding, ...] = ()
+    is_excluding: bool = True
+
+
+def look_between(
+    nodes: Subject,
+    ranks: Ranks,
+    folder: str,
+    views: list[View],
+    *,
+    may_lock: bool,
+    is_for_s3: bool,
+) -> Between:
+    """Try what works between the ranks; all go through it, rank 0 gets the findings.
+
+    ``folder`` is this rank's path of the probe's folder; ``views``, ``may_lock`` and ``is_for_s3``
+    count at rank 0, and say what it knows of all, whether locks work on its node, and whether the
+    destination is S3. Raises ``RanksLostError``, and ``OSError`` if the folder fails rank 0.
+    """
+    seen = ranks.tell(_see_each_other(nodes, ranks, folder, views))
+    if seen is not None and seen.verdict is Verdict.FAIL:
+        return Between((seen,))  # they don't look at the same folder: nothing else can be said
+    takers = _lock_takers(ranks, folder) if ranks.tell(may_lock) else None
+    lock = None if ranks.rank or takers is None else _judge_lock(nodes, views, takers)
+    race = _race(nodes, ranks, folder, views)
+    clocks = _compare_clocks(nodes, ranks, views, is_for_s3=is_for_s3)
+    findings = tuple(finding for finding in (seen, lock, race, clocks) if finding is not None)
+    return Between(findings, is_excluding=not takers)
+
+
+def _lock_takers(ranks: Ranks, folder: str) -> list[int]:
+    """Return the ranks that could take a kernel lock while rank 0 held it; at rank 0.
+
+    A rank that can't lock at all for another reason has not taken it.
+    """
+    path = os.path.join(folder, "lock-between-ranks")
+    with contextlib.ExitStack() as held:
+        if ranks.rank == 0:
+            held.enter_context(FileLock(path, timeout=_SEEN_SECONDS))
+        ranks.tell(None)
+        took = False
+        if ranks.rank:
+            with contextlib.suppress(Timeout, OSError), FileLock(path, timeout=0):
+                took = True
+        return [rank for rank, taken in enumerate(ranks.gather(took)) if taken]
+
+
+def _judge_lock(nodes: Subject, views: list[View], takers: list[int]) -> Finding:
+    check = "lock between ranks"
+    if not takers:
+        hosts = named(sorted({view.host for view in views}))
+        return nodes.passed(check, f"a kernel lock excludes between all ranks (on {hosts})")
+    whom = named([views[rank].name for rank in takers])
+    return nodes.warned(
+        check,
+        f"kernel locks don't exclude between {views[0].name} and {whom}",
+        "Don't start workers with --claims lock; what they use by themselves is told above, "
+        "as claims.",
+    )
+
+
+def _see_each_other(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Finding | None:
+    """Let the others look for a file that rank 0 has made, and one that it has replaced."""
+    made, changed = os.path.join(folder, "made"), os.path.join(folder, "changed")
+    if ranks.rank == 0:
+        replace_file(changed, _OLD)
+    ranks.tell(None)
+    with contextlib.suppress(OSError), open(changed, "rb") as file:
+        file.read()  # so that the new one has an old one in this node's memory to replace
+    ranks.gather(None)
+    if ranks.rank == 0:
+        replace_file(made, _NEW)
+        replace_file(changed, _NEW)
+    ranks.tell(None)
+    created = _seconds_until(made) if ranks.rank else 0.0
+    replaced = None if created is None else _seconds_until(changed) if ranks.rank else 0.0
+    sight = _Sight(created, replaced)
+    sights = ranks.gather(sight, timeout_seconds=4 * _SEEN_SECONDS)
+    if ranks.rank:
+        return None
+    check = "seen by other ranks"
+    blind = [view.name for view, sight in zip(views, sights, strict=True) if sight.created is None]
+    stale = [view.name for view, sight in zip(views, sights, strict=True) if sight.replaced is None]
+    if blind:
+        return nodes.failed(
+            check,
+            f"a file that {views[0].name} made isn't seen by {named(blind)} within "
+            f"{_SEEN_SECONDS:.0f} s",
+            "Is it the same folder, on a filesystem that all nodes mount? Give all ranks that one.",
+        )
+    if stale:
+        return nodes.failed(
+            check,
+            f"a file that {views[0].name} replaced is the old one to {named(stale)} even after "
+            f"{_SEEN_SECONDS:.0f} s",
+            "A worker could take a job that is done. Mount the folder so that opening a file looks "
+            "at the server (for NFS: without nocto), or use workers of one node only.",
+        )
+    slowest = max(max(sight.created or 0.0, sight.replaced or 0.0) for sight in sights)
+    if slowest > _LATE_SECONDS:
+        return nodes.warned(
+            check,
+            f"a change is seen only after {in_seconds(slowest)}",
+            "Workers may look at job files that are out of date, and lose time. Mount the folder "
+            "so that less is remembered (for NFS: actimeo=1).",
+        )
+    return nodes.passed(
+        check, f"files made and replaced by {views[0].name} are seen within {in_seconds(slowest)}"
+    )
+
+
+def _seconds_until(path: str) -> float | None:
+    """Return after how long a file holds the new text, None if not in time."""
+    start = time.monotonic()
+    while (elapsed := time.monotonic() - start) < _SEEN_SECONDS:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if file.read() == _NEW:
+                return elapsed
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Finding | None:
+    """Let all ranks create one name at once, some rounds; each must have one winner."""
+    check = "exclusive create"
+    wins: list[list[int]] = []
+    failures: list[str] = []
+    for number in range(_ROUNDS):
+        ranks.tell(None)
+        won, failure = False, ""
+        try:
+            path = os.path.join(folder, f"race-{number}")
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            won = True
+        except FileExistsError:
+            pass
+        except OSError as error:
+            failure = reason_of(error)
+        ends = ranks.gather((won, failure))
+        wins.append([rank for rank, (has_won, _) in enumerate(ends) if has_won])
+        failures += [f"{views[rank].name}: {text}" for rank, (_, text) in enumerate(ends) if text]
+    if ranks.rank:
+        return None
+    if failures:
+        return nodes.failed(
+            check,
+            f"can't create files: {named(failures)}",
+            "Check the folder's owner and mode, and how those nodes mount it.",
+        )
+    several = next((winners for winners in wins if len(winners) != 1), None)
+    if several is None:
+        return nodes.passed(
+            check, f"of {ranks.size} ranks that created one file at once, one won, {_ROUNDS} times"
+        )
+    whom = named([views[rank].name for rank in several]) or "nobody"
+    return nodes.failed(
+        check,
+        f"of {ranks.size} ranks that created one file at once, {whom} won",
+        "Leases need it: put the joblist on another filesystem, or use workers of one node only.",
+    )
+
+
+def _compare_clocks(
+    nodes: Subject, ranks: Ranks, views: list[View], *, is_for_s3: bool
+) -> Finding | None:
+    """Ask the others for their time; what differs beyond the time of asking does differ."""
+    before = time.time()
+    ranks.tell(None)
+    times = ranks.gather(time.time())
+    after = time.time()
+    if ranks.rank:
+        return None
+    differences = [max(before - told, told - after, 0.0) for told in times]
+    furthest = max(range(ranks.size), key=differences.__getitem__)
+    between = f"{views[0].name} and the others"
+    if differences[furthest] > 0:
+        between = f"{views[0].name} and {views[furthest].name}"
+    return judge_clock(
+        nodes, "clocks of ranks", differences[furthest], between=between, is_for_s3=is_for_s3
+    )

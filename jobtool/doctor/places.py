@@ -1,0 +1,93 @@
+"""Which sources and destinations a joblist has, from a few of its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jobtool.errors import JobFileError
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.joblist import JobList
+from jobtool.layouts.destination import with_destination
+from jobtool.stores.registry import parent_of
+
+#: How many jobs are looked at: a joblist may hold a hundred thousand.
+_LOOKED_AT = 12
+_SOURCES = 3
+_DESTINATIONS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """URLs: ``sources`` of trees or single files, and the folders that ``destinations`` are in."""
+
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+
+    @property
+    def has_s3(self) -> bool:
+        """Whether a destination is S3."""
+        return any(url.lower().startswith("s3://") for url in self.destinations)
+
+
+def places_of(joblist: JobList) -> Places:
+    """Return some sources of jobs that aren't done, and the destinations that were found.
+
+    Looks at a few jobs, evenly spread. Jobs in one destination folder have that in common; what
+    joblist.toml names as the destination stands for all below it.
+    """
+    jobs = list(_some_jobs(joblist))
+    waiting = [job for job in jobs if job.status is not JobStatus.SUCCESS]
+    sources = [job.source if not job.files else _first_source(job) for job in waiting]
+    roots = [joblist.settings.destination] if joblist.settings.destination else []
+    for job in jobs:
+        for url in _targets(job):
+            if not any(_is_below(url, root) for root in roots):
+                roots.append(parent_of(url)[0])
+    return Places(
+        tuple(_spread([url for url in sources if url is not None], _SOURCES)),
+        tuple(_widest(roots)[:_DESTINATIONS]),
+    )
+
+
+def _some_jobs(joblist: JobList) -> Iterator[Job]:
+    for stem in _spread(joblist.stems(), _LOOKED_AT):
+        try:
+            yield with_destination(joblist.load(stem)[0], joblist.settings)
+        except (JobFileError, FileNotFoundError):
+            continue  # summarise-jobs tells of invalid ones
+
+
+def _first_source(job: Job) -> str:
+    return _absolute(job.files[0].source, job.source)
+
+
+def _targets(job: Job) -> Iterator[str]:
+    if not job.files and job.destination is not None:
+        yield job.destination
+    for pair in job.files[: 4 * _DESTINATIONS]:
+        yield _absolute(pair.destination, job.destination)
+
+
+def _absolute(path: str, root: str | None) -> str:
+    if path.startswith("/") or "://" in path or root is None:
+        return path
+    return f"{root.rstrip('/')}/{path}"
+
+
+def _is_below(url: str, root: str) -> bool:
+    return url == root or url.startswith(root.rstrip("/") + "/")
+
+
+def _widest(urls: list[str]) -> list[str]:
+    distinct = list(dict.fromkeys(urls))
+    return [
+        url
+        for url in distinct
+        if not any(_is_below(url, other) for other in distinct if other != url)
+    ]
+
+
+def _spread(values: list[str], most: int) -> list[str]:
+    count = min(len(values), most)
+    return [values[number * len(values) // count] for number in range(count)]

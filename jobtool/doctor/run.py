@@ -1,0 +1,281 @@
+"""The whole diagnosis: in which order the checks go, and which rank does what."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from jobtool.doctor.claims import View, chosen, claims_finding, told_of
+from jobtool.doctor.destination import DestinationProbe
+from jobtool.doctor.finding import Finding, Subject, Verdict
+from jobtool.doctor.folder import (
+    clock_finding,
+    folder_findings,
+    lock_finding,
+    probe_folder,
+    probe_path,
+    remove_probe,
+)
+from jobtool.doctor.janitor import Janitor
+from jobtool.doctor.nodes import Between, look_between
+from jobtool.doctor.places import Places, places_of
+from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
+from jobtool.doctor.source import source_finding
+from jobtool.doctor.surroundings import surrounding_findings, versions
+from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError
+from jobtool.jobs.filesystem import Filesystem, filesystem_of
+from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.terms import terms_of
+from jobtool.stores.registry import StoreRegistry
+from jobtool.worker.environment import Environment
+
+#: What is looked at, in the order in which it is told.
+ORDER = ("surroundings", "joblist", "nodes", "source", "destination")
+
+#: How long stores may take: they have timeouts of their own, and there are several.
+_STORES_SECONDS = 900.0
+
+_NODES = Subject("nodes")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings, at rank 0. With ``is_broken_off`` other ranks still wait: end them."""
+
+    findings: tuple[Finding, ...] = ()
+    is_broken_off: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """4 if anything failed, else 0."""
+        return 4 if any(finding.verdict is Verdict.FAIL for finding in self.findings) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Orders:
+    """What rank 0 has decided: the probe's name, and which ranks look at what for their node."""
+
+    token: str
+    deputies: frozenset[int]
+    places: Places
+
+
+@dataclass(frozen=True, slots=True)
+class _RollCall:
+    """What a rank tells of itself first."""
+
+    view: View
+    versions: str
+    error: JobtoolError | None
+
+
+def diagnose(
+    open_joblist: Callable[[], JobList],
+    environment: Environment,
+    environ: Mapping[str, str],
+    *,
+    ranks: Ranks | None = None,
+) -> Diagnosis:
+    """Examine a joblist from all ranks; the findings are at rank 0.
+
+    ``open_joblist`` opens it by this rank's own path. What is made on the way is removed, however
+    this ends. Raises at rank 0 what any rank's ``open_joblist`` raises, and ``RanksLostError`` at
+    the others if rank 0 is silent.
+    """
+    ranks = ranks or Ranks(environment, timeout_seconds=DEFAULT_TIMEOUT_SECONDS)
+    opened, roll_call = _roll_call(open_joblist, environment)
+    calls = ranks.gather(roll_call)
+    absent = next((call for call in calls if call.error is not None), None)
+    if ranks.tell(absent is not None) or opened is None:
+        _raise(absent, ranks)
+        return Diagnosis()
+    examination = _Examination(*opened, ranks, calls)
+    try:
+        examination.run()
+    except (RanksLostError, OSError) as error:
+        if ranks.rank:
+            if isinstance(error, RanksLostError):
+                raise
+            raise JoblistUnavailableError(f"{roll_call.view.name}: {reason_of(error)}") from None
+        what = reason_of(error) if isinstance(error, OSError) else str(error)
+        advice = "Start doctor again; if it happens again, leave that node out."
+        examination.findings.append(_NODES.failed("answer", what, advice))
+        examination.is_broken_off = ranks.size > 1
+    findings = examination.findings
+    if ranks.rank == 0:
+        views = [call.view for call in calls]
+        told = [call.versions for call in calls]
+        findings += surrounding_findings(environ, environment, views, told)
+    findings.sort(key=lambda finding: ORDER.index(finding.about))
+    return Diagnosis(tuple(findings), examination.is_broken_off)
+
+
+def _roll_call(
+    open_joblist: Callable[[], JobList], environment: Environment
+) -> tuple[tuple[JobList, StoreRegistry] | None, _RollCall]:
+    view = View(host=environment.host, rank=environment.rank, filesystem=Filesystem("unknown", "/"))
+    try:
+        joblist = open_joblist()
+        settings = joblist.settings
+        stores = StoreRegistry(settings.s3, links=settings.transfer.links or "follow")
+    except JobtoolError as error:
+        return None, _RollCall(view, versions(), error)
+    view = replace(view, filesystem=filesystem_of(joblist.path))
+    return (joblist, stores), _RollCall(view, versions(), None)
+
+
+def _raise(absent: _RollCall | None, ranks: Ranks) -> None:
+    if absent is None or absent.error is None:
+        return  # rank 0 tells it for all
+    if ranks.size == 1:
+        raise absent.error
+    raise UsageError(f"{absent.view.name}: {absent.error}")
+
+
+class _Examination:
+    """One rank's part; all ranks go through the same steps."""
+
+    def __init__(
+        self, joblist: JobList, stores: StoreRegistry, ranks: Ranks, calls: list[_RollCall]
+    ) -> None:
+        self.findings: list[Finding] = []
+        self.is_broken_off = False
+        self._joblist = joblist
+        self._ranks = ranks
+        self._views = [call.view for call in calls]
+        self._subject = Subject("joblist", joblist.path)
+        self._stores = stores
+        self._janitor = Janitor()
+
+    def run(self) -> None:
+        """Examine everything."""
+        orders = self._ranks.tell(self._orders() if self._ranks.rank == 0 else None)
+        assert orders is not None
+        with contextlib.ExitStack() as stack:
+            if self._ranks.rank in orders.deputies | {0}:
+                stack.enter_context(self._janitor)
+            try:
+                self._folder(orders)
+            except RanksLostError:
+                if self._ranks.rank:  # rank 0 may be dead, and the folder was its
+                    remove_probe(probe_path(self._joblist.claims_path, orders.token))
+                raise
+            self._places(orders)
+
+    def _orders(self) -> _Orders:
+        first_of_host: dict[str, int] = {}
+        for view in self._views:
+            first_of_host.setdefault(view.host, view.rank)
+        deputies = frozenset(first_of_host.values()) - {0}
+        return _Orders(secrets.token_hex(8), deputies, places_of(self._joblist))
+
+    def _folder(self, orders: _Orders) -> None:
+        claims_path = self._joblist.claims_path
+        with contextlib.ExitStack() as stack:
+            folder = probe_path(claims_path, orders.token)
+            if self._ranks.rank == 0:
+                self._janitor.expect_folder(folder)
+                try:
+                    stack.enter_context(probe_folder(claims_path, orders.token))
+                    self.findings += folder_findings(self._subject, folder)
+                except OSError as error:
+                    advice = "Check its owner and mode, its quota, and how it is mounted."
+                    self.findings.append(
+                        self._subject.failed("write", f"can't write: {reason_of(error)}", advice)
+                    )
+            if self._ranks.tell(not self._has_failed("write", "rename")):
+                self._between(orders, folder)
+
+    def _between(self, orders: _Orders, folder: str) -> None:
+        ranks = self._ranks
+        told = told_of(self._joblist)
+        may_lock = False
+        if ranks.rank == 0:
+            is_needed = chosen(told, self._views[0]) == "lock"
+            lock = lock_finding(self._subject, folder, is_needed=is_needed)
+            self.findings.append(lock)
+            may_lock = lock.verdict is Verdict.PASS
+        between = Between()
+        if ranks.size > 1:
+            between = look_between(
+                _NODES,
+                ranks,
+                folder,
+                self._views,
+                may_lock=may_lock,
+                is_for_s3=orders.places.has_s3,
+            )
+        clock = None
+        if ranks.rank in orders.deputies | {0}:
+            clock = clock_finding(self._subject, folder, is_for_s3=orders.places.has_s3)
+        clocks = ranks.gather([] if clock is None else [clock])
+        if ranks.rank:
+            return
+        self.findings += between.findings
+        self.findings += self._merged("clock and filesystem", clocks)
+        is_excluding = may_lock and between.is_excluding
+        recorded = terms_of(self._joblist).kind
+        self.findings.append(
+            claims_finding(self._subject, told, recorded, self._views, is_excluding=is_excluding)
+        )
+
+    def _places(self, orders: _Orders) -> None:
+        ranks, places = self._ranks, orders.places
+        with contextlib.ExitStack() as first:
+            probes: list[DestinationProbe] = []
+            if ranks.rank == 0:
+                probes = [self._entered(probe, first) for probe in self._probes(orders)]
+            ranks.tell(None)  # only now do others make folders: rank 0 knows which weren't there
+            mine: list[Finding] = []
+            with contextlib.ExitStack() as then:
+                if ranks.rank in orders.deputies:
+                    probes = [self._entered(probe, then) for probe in self._probes(orders)]
+                if ranks.rank in orders.deputies | {0}:
+                    mine += (source_finding(url, self._stores) for url in places.sources)
+                for probe in probes:
+                    mine += probe.briefly() if ranks.rank else probe.thoroughly()
+            told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
+        self.findings += self._merged("reach from other nodes", told)
+        ranks.tell(None, timeout_seconds=_STORES_SECONDS)
+        if ranks.rank == 0 and not places.destinations:
+            self.findings.append(
+                Subject("destination").warned(
+                    "reach and write",
+                    "neither joblist.toml nor a job names a destination",
+                    "Make jobs with generate-joblist; then ask again.",
+                )
+            )
+
+    def _probes(self, orders: _Orders) -> Iterator[DestinationProbe]:
+        is_strict = self._joblist.settings.transfer.if_exists == "error"
+        token = f"{orders.token}-{self._ranks.rank}"
+        for url in orders.places.destinations:
+            yield DestinationProbe(url, self._stores, token, is_strict=is_strict)
+
+    def _entered(self, probe: DestinationProbe, stack: contextlib.ExitStack) -> DestinationProbe:
+        stack.enter_context(probe)
+        self._janitor.expect_destination(
+            probe.url, probe.token, probe.made_folders, self._joblist.settings.s3
+        )
+        return probe
+
+    def _merged(self, check: str, told: list[list[Finding]]) -> Iterator[Finding]:
+        """Yield rank 0's findings; of other nodes what isn't a pass, and how many are well."""
+        if not told:
+            return
+        yield from told[0]
+        well = 0
+        for view, findings in zip(self._views[1:], told[1:], strict=True):
+            bad = [finding for finding in findings if finding.verdict is not Verdict.PASS]
+            well += bool(findings) and not bad
+            for finding in bad:
+                yield replace(finding, found=f"on {view.host}: {finding.found}")
+        if well:
+            yield _NODES.passed(check, f"all is well on {well} other node(s)")
+
+    def _has_failed(self, *checks: str) -> bool:
+        return any(
+            finding.verdict is Verdict.FAIL and finding.check in checks for finding in self.findings
+        )

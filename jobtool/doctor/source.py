@@ -1,0 +1,52 @@
+"""The source: whether it is there and can be read."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from jobtool.doctor.finding import Finding, Subject
+from jobtool.errors import JobtoolError, NotFoundError
+from jobtool.names import quote
+from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.store import Entry, Store
+
+_FIRST_BYTES = 64 * 1024
+_FIRST_ENTRIES = 1000
+
+
+def source_finding(url: str, stores: StoreRegistry) -> Finding:
+    """List the beginning of a source, a tree or a file, and read the first bytes in it."""
+    source = Subject("source", url)
+    check = "read"
+    try:
+        found = _first_entry(url, stores)
+        if found is None:
+            return source.passed(check, "it is there, and holds no file among the first entries")
+        store, entry = found
+        content = store.read(entry, 0, min(entry.size, _FIRST_BYTES))
+    except NotFoundError as error:
+        return source.failed(
+            check,
+            str(error),
+            "Was it moved or removed, or isn't it mounted on this node? Its jobs would be errors.",
+        )
+    except JobtoolError as error:
+        return source.failed(check, str(error), "Mend it, or have it readable for you here.")
+    name = quote(entry.path)
+    return source.passed(check, f"listed, and {len(content.data)} bytes of {name} were read")
+
+
+def _first_entry(url: str, stores: StoreRegistry) -> tuple[Store, Entry] | None:
+    """Return the first file of a source; raises ``NotFoundError`` and the store's errors."""
+    store = stores.open(url, "source")
+    kind = store.kind("")
+    if kind == "folder":
+        for entry in islice(store.list(), _FIRST_ENTRIES):
+            if isinstance(entry, Entry):
+                return store, entry
+        return None
+    folder, name = parent_of(url)
+    if kind == "missing" and folder.endswith((":/", "//")):  # a bucket, which is no file
+        raise NotFoundError(f"expected a folder or file at {quote(url)}; found nothing")
+    store = stores.open(folder, "source")
+    return store, store.head(name)

@@ -1,0 +1,106 @@
+"""What ``jobtool doctor`` found, and what it must not leave."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.commands import BIN, Done, run_ok
+from tests.servers import S3Server
+from tests.trees import make_items
+
+DOCTOR = BIN / "jobtool"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """The findings of a run, by what they are about and their check."""
+
+    done: Done
+    findings: list[dict[str, str]] = field(default_factory=list)
+
+    def one(self, about: str, check: str) -> dict[str, str]:
+        """The only finding of a check."""
+        (found,) = [f for f in self.findings if (f["about"], f["check"]) == (about, check)]
+        return found
+
+    def checks(self, verdict: str) -> list[tuple[str, str]]:
+        """The checks that ended so."""
+        return [(f["about"], f["check"]) for f in self.findings if f["verdict"] == verdict]
+
+    def assert_all_pass(self, *, but: Iterable[tuple[str, str]] = ()) -> None:
+        """Everything passed but for some warnings."""
+        assert self.done.exit_code == 0, self.done
+        assert self.checks("fail") == []
+        assert self.checks("warn") == list(but), self.findings
+
+
+def examined(done: Done) -> Examined:
+    """Read what ``--json`` has printed."""
+    findings: list[dict[str, str]] = [json.loads(line) for line in done.lines]
+    for finding in findings:
+        assert finding["event"] == "check", finding
+        assert bool(finding["advice"]) == (finding["verdict"] != "pass"), finding
+    return Examined(done, findings)
+
+
+def make_joblist(folder: Path, destination: object, *, jobs: int = 3, **options: str) -> Path:
+    """Make a joblist of small items; ``options`` go to ``--set``."""
+    make_items(folder / "in", jobs)
+    settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
+    where = ("-i", folder / "in", "-o", folder / "list", "-d", destination, "-l", "tree")
+    run_ok("generate-joblist", *where, *settings, "-v", 0)
+    return folder / "list"
+
+
+def listing(*roots: Path) -> dict[str, tuple[str, bytes]]:
+    """Every path below some folders, folders and hidden files too, with its bytes."""
+    return {
+        str(path): ("folder", b"") if path.is_dir() else ("file", path.read_bytes())
+        for root in roots
+        for path in (root, *root.rglob("*"))
+        if path.exists()
+    }
+
+
+def held_by(server: S3Server, bucket: str) -> tuple[list[Any], list[Any], list[str]]:
+    """What a bucket holds: objects, unfinished uploads, and files of a server that keeps any."""
+    objects = server.client.list_objects_v2(Bucket=bucket).get("Contents", [])
+    on_disk = [] if server.folder is None else sorted(map(str, (server.folder / bucket).rglob("*")))
+    return [item["Key"] for item in objects], unfinished(server, bucket), on_disk
+
+
+def unfinished(server: S3Server, bucket: str) -> list[str]:
+    """The keys of unfinished multipart uploads."""
+    try:
+        uploads = server.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+    except server.client.exceptions.NoSuchUpload:  # rclone's answer where there has been none
+        return []
+    return [item["Key"] for item in uploads]
+
+
+def eventually(is_true: Callable[[], bool]) -> bool:
+    """Whether something becomes true within a while: somebody else is at it."""
+    deadline = time.monotonic() + 30
+    while not is_true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def as_node(name: str, *command: object, env: Mapping[str, str] | None = None) -> list[object]:
+    """A command that runs under another host name, which needs root."""
+    settings = [f"{key}={value}" for key, value in (env or {}).items()]
+    script = 'hostname "$0" && exec "$@"'
+    return ["unshare", "--uts", "sh", "-c", script, name, "env", *settings, *command]
+
+
+def without_credentials(server: S3Server) -> dict[str, str]:
+    """The environment of a process that knows the server, but not its credentials."""
+    hidden = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return {key: value for key, value in server.environment.items() if key not in hidden}
