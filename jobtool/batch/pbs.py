@@ -39,7 +39,7 @@ _AGAIN = """\
 # else each of the elements would start all of them.
 if [ "$code" -eq 3 ] && [ "$is_cancelled" = no ]; then
     echo "Work is left: $script is submitted again."
-    if ! [ -r "$script" ] || ! grep -v '^#PBS -J' "$script" | qsub; then
+    if ! [ -r "$script" ] || ! sed '1,/^$/ { /^#PBS -J /d }' "$script" | qsub; then
         echo "Could not submit $script: submit it by hand." >&2
     fi
 fi
