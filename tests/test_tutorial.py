@@ -14,6 +14,7 @@ from tests.blocks import run_blocks
     [
         ("docs/tutorial.md", 20),
         ("docs/how-to/retry.md", 8),
+        ("docs/how-to/scheduler.md", 5),
         ("docs/how-to/is-everything-there.md", 8),
     ],
 )

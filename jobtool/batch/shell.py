@@ -7,8 +7,8 @@ import shlex
 from jobtool.batch.request import BatchRequest
 
 _MPIRUN = """\
-# --continuous: if one worker dies, Open MPI leaves the others alive. With MPICH write
-# -disable-auto-cleanup in its place.
+# --continuous: if one worker dies, Open MPI leaves the others alive. Other kinds of mpirun don't
+# know it; remove it there.
 # --bind-to none: the threads of a worker may use any core of the job."""
 
 _SRUN = """\
