@@ -63,7 +63,7 @@ def section(name: str, command: click.Command) -> Iterator[str]:
 
 def option_row(option: click.Option) -> str:
     """Return an option's row of the table."""
-    spelling = ", ".join(option.opts)
+    spelling = ", ".join([*option.opts, *option.secondary_opts])
     kind = option.type
     if not option.is_flag and not option.count:
         choices = kind.choices if isinstance(kind, click.Choice) else ("N",)

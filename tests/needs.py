@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests.commands import BIN
+
 
 def need(*programs: str, packages: str) -> None:
     """Need programs on the path, which Debian has in ``packages``."""
@@ -40,5 +42,5 @@ def lack(reason: str) -> NoReturn:
 
 
 def search_path() -> str:
-    """The path with the folders of daemons, which not every user's has."""
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    """The path with this environment's programs, and with daemons, which not every user's has."""
+    return os.pathsep.join((str(BIN), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))

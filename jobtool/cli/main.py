@@ -13,6 +13,7 @@ from jobtool.cli.options import OneLineErrors
 COMMANDS = {
     "generate": "jobtool.cli.generate",
     "transfer": "jobtool.cli.transfer",
+    "sbatch": "jobtool.cli.sbatch",
     "summarise": "jobtool.cli.summarise",
     "verify": "jobtool.cli.verify",
     "retry": "jobtool.cli.retry",

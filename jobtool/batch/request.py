@@ -1,0 +1,94 @@
+"""What a batch script is asked to do, and what would make no sense."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from jobtool.batch.walltime import walltime_seconds
+from jobtool.errors import UsageError
+from jobtool.names import quote
+
+Scheduler = Literal["slurm", "pbs"]
+Launcher = Literal["mpirun", "srun"]
+
+DEFAULT_GRACE_SECONDS = 120
+DEFAULT_JOB_NAME = "transfer"
+
+# A directive is a comment to the shell: nothing protects what stands in it. These can't end the
+# line, open a quote, begin an option or be one of the scheduler's own patterns, as %j is.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
+_LIST_OF_NAMES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,@:-]*")
+_RANGE = r"\d+(-\d+(:\d+)?)?"
+_ARRAYS = {
+    "slurm": (re.compile(rf"{_RANGE}(,{_RANGE})*(%\d+)?"), "0-15, 0-15%4 or 1,3,5-9"),
+    "pbs": (re.compile(r"\d+-\d+(:\d+)?(%\d+)?"), "0-15 or 0-15:2"),
+}
+
+# The script says these to the worker itself.
+_TAKEN = ("-i", "--input-path", "--input_path", "--grace", "--time-limit", "--time_limit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """Workers on one joblist, as a scheduler is to start them.
+
+    ``joblist`` is a path, of any name. ``tasks`` workers run in the job, or in each element of the
+    ``array``; ``cpus_per_task`` cores are for each, None for what the cluster gives. ``time`` is
+    the wall time as ``HH:MM:SS`` or ``D-HH:MM:SS``, None for the queue's own. Workers stop
+    ``grace_seconds`` before its end. With ``requeue`` a job whose workers have left work goes back
+    to the queue. ``launcher`` None means mpirun for several tasks, nothing for one.
+    ``worker_options`` are handed to each worker as they are.
+
+    Raises ``UsageError`` for what can't be written into a script or contradicts itself.
+    """
+
+    joblist: str
+    scheduler: Scheduler = "slurm"
+    tasks: int = 1
+    cpus_per_task: int | None = None
+    array: str | None = None
+    time: str | None = None
+    grace_seconds: int = DEFAULT_GRACE_SECONDS
+    requeue: bool = True
+    job_name: str = DEFAULT_JOB_NAME
+    partition: str | None = None
+    account: str | None = None
+    launcher: Launcher | None = None
+    worker_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _match("--job-name", self.job_name, _NAME, "letters, digits and _.+-")
+        _match("--partition", self.partition, _LIST_OF_NAMES, "a name")
+        _match("--account", self.account, _LIST_OF_NAMES, "a name")
+        _match("--array", self.array, *_ARRAYS[self.scheduler])
+        self._check_time()
+        if self.scheduler == "pbs" and self.launcher == "srun":
+            raise UsageError("--launcher srun is Slurm's; with --scheduler pbs use mpirun")
+        for option in self.worker_options:
+            if option.partition("=")[0] in _TAKEN:
+                raise UsageError(f"the script gives {quote(option)} to its workers itself")
+        if self.worker_options and not self.worker_options[0].startswith("-"):
+            raise UsageError(
+                f"expected one joblist, and options for the workers after --; found "
+                f"{quote(self.worker_options[0])}"
+            )
+
+    @property
+    def walltime_seconds(self) -> int | None:
+        """The wall time in seconds."""
+        return None if self.time is None else walltime_seconds(self.time)
+
+    def _check_time(self) -> None:
+        seconds = self.walltime_seconds
+        if seconds is not None and seconds <= self.grace_seconds:
+            raise UsageError(
+                f"--grace {self.grace_seconds} leaves nothing of --time {self.time}: expected a "
+                "shorter grace or a longer time"
+            )
+
+
+def _match(option: str, value: str | None, pattern: re.Pattern[str], expected: str) -> None:
+    if value is not None and not pattern.fullmatch(value):
+        raise UsageError(f"{option}: expected {expected}; found {quote(value)}")

@@ -1,0 +1,56 @@
+"""The part of a batch script that is the same under every scheduler."""
+
+from __future__ import annotations
+
+import shlex
+
+from jobtool.batch.request import BatchRequest
+
+_MPIRUN = """\
+# --continuous: if one worker dies, Open MPI leaves the others alive. Other kinds of mpirun don't
+# know it; remove it there.
+# --bind-to none: the threads of a worker may use any core of the job."""
+
+_SRUN = """\
+# --kill-on-bad-exit=0: if one worker dies, srun leaves the others alive."""
+
+_WAIT = """\
+workers=$!
+
+# `wait` returns early when a signal comes: ask again until the workers have really ended. What it
+# returns then is their exit code.
+while kill -0 "$workers" 2> /dev/null; do wait "$workers"; done
+wait "$workers"
+code=$?
+"""
+
+
+def joblist_lines(request: BatchRequest) -> str:
+    """Return the assignment of the joblist, safe for any name."""
+    return f"joblist={shlex.quote(request.joblist)}\n"
+
+
+def run_lines(request: BatchRequest, *options: str) -> str:
+    """Return what starts the workers in the background and waits for their end.
+
+    ``options`` are for each worker, besides those that every script gives. Afterwards ``code`` is
+    the exit code, and ``workers`` was the process that a signal must go to.
+    """
+    worker = ["transfer-worker", "-i", '"$joblist"', "--grace", str(request.grace_seconds)]
+    worker += map(shlex.quote, (*options, *request.worker_options))
+    comment, launcher = _launcher(request)
+    lines = ["# In the background, so that this shell can take signals meanwhile.", *comment]
+    return "\n".join([*lines, " ".join([*launcher, *worker]) + " &", _WAIT])
+
+
+def _launcher(request: BatchRequest) -> tuple[list[str], list[str]]:
+    """Return comments and the words that start ``request.tasks`` workers."""
+    launcher = request.launcher or ("mpirun" if request.tasks > 1 else None)
+    if launcher == "mpirun":
+        return [_MPIRUN], ["mpirun", "--continuous", "--bind-to", "none", "-n", str(request.tasks)]
+    if launcher == "srun":
+        words = ["srun", "--kill-on-bad-exit=0", f"--ntasks={request.tasks}"]
+        if request.cpus_per_task is not None:  # srun no longer takes it from the job (22.05)
+            words.append(f"--cpus-per-task={request.cpus_per_task}")
+        return [_SRUN], words
+    return [], []

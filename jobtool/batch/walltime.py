@@ -1,0 +1,34 @@
+"""Wall times as schedulers write them, and as our own worker reads them."""
+
+from __future__ import annotations
+
+import re
+
+from jobtool.errors import UsageError
+from jobtool.names import quote
+
+_TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
+
+
+def walltime_seconds(text: str) -> int:
+    """Return the seconds of ``HH:MM:SS`` or ``D-HH:MM:SS``.
+
+    Raises ``UsageError`` for anything else. Schedulers read shorter forms in different ways
+    (``12:00`` is twelve minutes to Slurm), so that they are refused.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--time: expected HH:MM:SS or D-HH:MM:SS; found {quote(text)}")
+    days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def as_clock(seconds: int) -> str:
+    """Write seconds as ``HH:MM:SS``, the hours beyond a day included: PBS knows no days."""
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def as_units(seconds: int) -> str:
+    """Write seconds as ``--time-limit`` takes them, such as ``11h30m``; parts of 0 are left out."""
+    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

@@ -1,0 +1,127 @@
+"""``jobtool sbatch``: a batch script that runs workers and runs again until nothing is left."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from jobtool import __version__
+from jobtool.batch.request import (
+    DEFAULT_GRACE_SECONDS,
+    DEFAULT_JOB_NAME,
+    BatchRequest,
+    Launcher,
+    Scheduler,
+)
+from jobtool.cli.options import command, existing_path, joblist_argument
+
+
+@command(
+    name="jobtool sbatch",
+    example="jobtool sbatch source08 --array 0-7 --ntasks 4 --time 12:00:00 > transfer.sbatch",
+)
+@joblist_argument
+@click.argument("worker_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORKER_OPTION...]")
+@click.option(
+    "--scheduler",
+    type=click.Choice(["slurm", "pbs"]),
+    default="slurm",
+    show_default=True,
+    help="Whose directives to write.",
+)
+@click.option(
+    "--array", metavar="RANGE", help="Elements of a job array, as 0-15. Each runs --ntasks workers."
+)
+@click.option(
+    "--ntasks",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Workers in the job, or in each element of the array.",
+)
+@click.option(
+    "--cpus-per-task", type=click.IntRange(min=1), metavar="N", help="Cores for each worker."
+)
+@click.option(
+    "--time", metavar="[D-]HH:MM:SS", help="The wall time. [default: Slurm's for the partition]"
+)
+@click.option(
+    "--grace",
+    "grace_seconds",
+    type=click.IntRange(1, 65535),  # Slurm allows no more
+    default=DEFAULT_GRACE_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long before the end of the wall time the workers begin to stop.",
+)
+@click.option(
+    "--requeue/--no-requeue",
+    default=True,
+    help="Go back to the queue while work is left, the default; or not.",
+)
+@click.option(
+    "--job-name",
+    default=DEFAULT_JOB_NAME,
+    show_default=True,
+    metavar="NAME",
+    help="The job's name, and that of its log.",
+)
+@click.option("--partition", metavar="NAME", help="The partition; with PBS the queue.")
+@click.option("--account", metavar="NAME", help="Whom the time is charged to.")
+@click.option(
+    "--launcher",
+    type=click.Choice(["mpirun", "srun"]),
+    help="What starts the workers. [default: mpirun for several, nothing for one]",
+)
+@click.version_option(__version__, "--version", prog_name="jobtool")
+def cli(
+    *,
+    joblist_path: str,
+    worker_options: tuple[str, ...],
+    scheduler: Scheduler,
+    array: str | None,
+    ntasks: int,
+    cpus_per_task: int | None,
+    time: str | None,
+    grace_seconds: int,
+    requeue: bool,
+    job_name: str,
+    partition: str | None,
+    account: str | None,
+    launcher: Launcher | None,
+) -> int:
+    """Print a batch script that works on a joblist until nothing is left.
+
+    Before its time is up the scheduler's job stops its workers, and goes back to the queue as long
+    as they leave work. The script is commented and meant to be read and edited. Options after -- go
+    to each worker.
+    """
+    from jobtool.batch.pbs import pbs_script
+    from jobtool.batch.slurm import slurm_script
+    from jobtool.jobs.joblist import JobList
+
+    JobList.open(existing_path(joblist_path))
+    request = BatchRequest(
+        # Links stay as they are: what a folder is called here need not be its name on a node.
+        joblist=os.path.abspath(os.path.expanduser(joblist_path)),
+        scheduler=scheduler,
+        tasks=ntasks,
+        cpus_per_task=cpus_per_task,
+        array=array,
+        time=time,
+        grace_seconds=grace_seconds,
+        requeue=requeue,
+        job_name=job_name,
+        partition=partition,
+        account=account,
+        launcher=launcher,
+        worker_options=worker_options,
+    )
+    script = slurm_script(request) if scheduler == "slurm" else pbs_script(request)
+    # As bytes: a name that is no UTF-8 must come out as it is.
+    sys.stdout.buffer.write(os.fsencode(script))
+    sys.stdout.buffer.flush()
+    return 0

@@ -1,0 +1,79 @@
+"""What can't be written into a script, or contradicts itself, is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobtool.batch.pbs import pbs_script
+from jobtool.batch.request import BatchRequest
+from jobtool.batch.walltime import as_clock, as_units, walltime_seconds
+from jobtool.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("00:00:01", 1), ("12:00:00", 43200), ("2-01:30:00", 178200), ("100:00:00", 360000)],
+)
+def test_wall_times_are_read(text: str, seconds: int) -> None:
+    assert walltime_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "12", "12:00", "1:60:00", "1:00:60", "-1:00:00", "12h", "1-2"]
+)
+def test_other_wall_times_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="expected HH:MM:SS"):
+        walltime_seconds(text)
+
+
+@given(st.integers(min_value=0, max_value=10**7))
+def test_a_clock_reads_back(seconds: int) -> None:
+    assert walltime_seconds(as_clock(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (60, "1m"), (41400, "11h30m"), (90061, "25h1m1s"), (3601, "1h1s")],
+)
+def test_units_leave_out_what_is_zero(seconds: int, text: str) -> None:
+    assert as_units(seconds) == text
+
+
+@pytest.mark.parametrize("array", ["0-15", "0-15%4", "1,3,5-9", "0-15:2", "7", "1-2:1,5%1"])
+def test_arrays_of_slurm(array: str) -> None:
+    assert BatchRequest(joblist="/list", array=array).array == array
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"array": "all"}, "--array: expected .*found all"),
+        ({"array": "0-15\n#SBATCH --exclusive"}, "--array"),
+        ({"array": "1,3", "scheduler": "pbs"}, "--array"),
+        ({"job_name": "two words"}, "--job-name: .*two words"),
+        ({"job_name": ""}, "--job-name"),
+        ({"job_name": "100%j"}, "--job-name"),
+        ({"job_name": "a\n#SBATCH --exclusive"}, "--job-name"),
+        ({"job_name": "-n"}, "--job-name"),
+        ({"partition": "a b"}, "--partition"),
+        ({"account": "'"}, "--account"),
+        ({"time": "soon"}, "--time"),
+        ({"time": "00:02:00"}, "--grace 120 leaves nothing of --time 00:02:00"),
+        ({"scheduler": "pbs", "time": "01:00:00", "launcher": "srun"}, "srun is Slurm's"),
+        ({"worker_options": ("--grace=3",)}, "--grace=3 to its workers itself"),
+        ({"worker_options": ("--threads", "2", "-i")}, "-i to its workers itself"),
+        ({"worker_options": ("other-list",)}, "expected one joblist.*found other-list"),
+    ],
+)
+def test_requests_that_make_no_sense_are_refused_by_the_option(
+    wrong: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        BatchRequest(joblist="/list", **wrong)  # type: ignore[arg-type]
+
+
+def test_pbs_needs_a_time() -> None:
+    with pytest.raises(UsageError, match="pbs needs --time"):
+        pbs_script(BatchRequest(joblist="/list", scheduler="pbs"))
