@@ -31,6 +31,10 @@ class Stop:
         self._monotonic = monotonic
         self._reason: str | None = None
 
+    def end_at(self, moment: float) -> None:
+        """Ask to stop from a moment on."""
+        self._at = moment
+
     def set(self, reason: str = ASKED) -> None:
         """Ask to stop; the first reason stays."""
         if self._reason is None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from typing import NoReturn
 
 import pytest
-
-from tests.commands import BIN
 
 
 def need(*programs: str, packages: str) -> None:
@@ -43,4 +42,6 @@ def lack(reason: str) -> NoReturn:
 
 def search_path() -> str:
     """The path with this environment's programs, and with daemons, which not every user's has."""
-    return os.pathsep.join((str(BIN), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    return os.pathsep.join(
+        (os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")
+    )

@@ -27,7 +27,7 @@ from jobtool.cli.options import (
 from jobtool.events import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.worker.deadline import DEFAULT_GRACE_SECONDS, find_deadline
+from jobtool.worker.deadline import find_deadline
 
 if TYPE_CHECKING:
     from jobtool.jobs.settings import TransferSettings
@@ -61,10 +61,8 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
-    default=DEFAULT_GRACE_SECONDS,
-    show_default=True,
     metavar="SECONDS",
-    help="How long before the end to begin to drain.",
+    help="How long before the end to begin to drain. [default: 120, or a quarter of the time]",
 )
 @click.option("--wait", is_flag=True, help="Stay until no job is ongoing, and take what is left.")
 @click.option(
@@ -104,7 +102,7 @@ def cli(
     threads: int | None,
     max_jobs: int | None,
     time_limit: float | None,
-    grace: float,
+    grace: float | None,
     wait: bool,
     share: bool,
     claims: Told | None,
@@ -122,6 +120,40 @@ def cli(
     back; Ctrl-C once more stops at once, and nothing that was proven is lost either way. The same
     happens when the time is nearly up.
     """
+    stop = Stop()
+    # First of all: a signal that comes before would end the worker as if it had failed.
+    with _stopping(stop):
+        return _transfer(
+            stop,
+            joblist_path=joblist_path,
+            time_limit=time_limit,
+            grace=grace,
+            dry_run=dry_run,
+            verbosity=verbosity,
+            as_json=as_json,
+            told={"max_jobs": max_jobs, "claims": claims, "wait": wait, "share": share},
+            settings={
+                "threads": threads,
+                "if_exists": if_exists,
+                "links": links,
+                "verify": verify,
+            },
+        )
+
+
+def _transfer(
+    stop: Stop,
+    *,
+    joblist_path: str,
+    time_limit: float | None,
+    grace: float | None,
+    dry_run: bool,
+    verbosity: int,
+    as_json: bool,
+    told: dict[str, Any],
+    settings: dict[str, Any],
+) -> int:
+    """Do as ``cli`` says: ``told`` is the worker's alone, ``settings`` the joblist has, too."""
     from jobtool.jobs.joblist import JobList
     from jobtool.worker.environment import detect
     from jobtool.worker.loop import Worker
@@ -138,34 +170,28 @@ def cli(
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
         console.note(f"Verbosity level: {verbosity}")
     deadline = find_deadline(time_limit, os.environ, now=time.time())
-    drain_at = None if deadline is None else time.monotonic() + deadline.seconds - grace
-    if deadline is not None and environment.rank == 0:
-        console.note(
-            f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
-            f"{grace:g} s of it to drain."
-        )
-    stop = Stop(at=drain_at)
+    drain_at = None
+    if deadline is not None:
+        grace = deadline.grace_seconds if grace is None else grace
+        drain_at = time.monotonic() + deadline.seconds - grace
+        stop.end_at(drain_at)
+        if environment.rank == 0:
+            console.note(
+                f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
+                f"{grace:.0f} s of it to drain."
+            )
     options = WorkerOptions(
-        max_jobs=max_jobs,
         stop=stop,
         drain_at=drain_at,
-        claims=claims,
-        wait=wait,
-        share=share,
-        **_settled(
-            joblist.settings.transfer,
-            threads=threads,
-            if_exists=if_exists,
-            links=links,
-            verify=verify,
-        ),
+        **told,
+        **_settled(joblist.settings.transfer, **settings),
     )
     if dry_run and environment.rank:
         return 0  # rank 0 tells it for all
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
     display = _display(console, options) if _is_watched(environment) else nullcontext(options)
-    with _stopping(stop), display as options:
+    with display as options:
         return Worker(joblist, environment, options, console.emit).run()
 
 

@@ -22,6 +22,11 @@ class Deadline:
     seconds: float
     source: str
 
+    @property
+    def grace_seconds(self) -> float:
+        """How much of that to keep for draining, unless somebody knows better."""
+        return min(DEFAULT_GRACE_SECONDS, max(self.seconds, 0) / 4)
+
 
 def parse_duration(text: str) -> float:
     """Return a duration in seconds.

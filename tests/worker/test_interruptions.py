@@ -61,7 +61,11 @@ def assert_finished_by_another(server, bucket: str, joblist: Path, before: set[s
     assert found == source
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU],
+    ids=lambda number: number.name,
+)
 def test_a_signal_hands_the_job_back_and_another_worker_sends_only_the_rest(
     rclone_s3, bucket: str, joblist: Path, number: signal.Signals
 ) -> None:

@@ -1,0 +1,141 @@
+"""When the time is up: durations, the scheduler's word, no job that wouldn't be done in time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jobtool.jobs.joblist import JobList
+from jobtool.stop import Stop
+from jobtool.worker.deadline import find_deadline, parse_duration
+from jobtool.worker.environment import Environment
+from jobtool.worker.events import JobProgress, NoTimeLeft
+from jobtool.worker.loop import Worker
+from jobtool.worker.options import WorkerOptions
+from tests.commands import assert_one_line_error, run, run_ok
+from tests.trees import make_items, statuses
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def joblist(tmp_path: Path) -> Path:
+    make_items(tmp_path / "in", 10)
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    return tmp_path / "list"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("11h30m", 41400),
+        ("90m", 5400),
+        ("45s", 45),
+        ("1d2h3m4s", 93784),
+        ("12:00:00", 43200),
+        ("1-12:00:00", 129600),
+        (" 2H ", 7200),
+    ],
+)
+def test_durations_are_read_in_every_usual_form(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "90", "soon", "1h30", "12:00", "-1h", "1.5h", "h"])
+def test_what_is_no_clear_duration_is_refused(joblist: Path, text: str) -> None:
+    with pytest.raises(ValueError, match="expected a duration"):
+        parse_duration(text)
+    done = run("transfer-worker", "-i", joblist, f"--time-limit={text}")
+    assert_one_line_error(done, 2, "--time-limit", "expected a duration such as 11h30m")
+
+
+def test_what_the_worker_was_told_goes_before_the_schedulers_word() -> None:
+    slurm = {"SLURM_JOB_END_TIME": "1700000600"}
+    assert find_deadline(None, {}, now=1700000000) is None
+    assert find_deadline(None, slurm, now=1700000000).seconds == 600
+    told = find_deadline(60.0, slurm, now=1700000000)
+    assert (told.seconds, told.source) == (60.0, "--time-limit")
+    assert find_deadline(None, {"SLURM_JOB_END_TIME": "NONE"}, now=1700000000) is None
+
+
+def test_torques_walltime_counts_from_the_start_of_the_session() -> None:
+    code = (
+        "import os, time; from jobtool.worker.deadline import find_deadline; time.sleep(2);"
+        "print(find_deadline(None, {'PBS_WALLTIME': '100'}, now=0).seconds)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True
+    )
+    assert 60 < float(done.stdout) <= 98.1
+
+
+def test_a_short_time_leaves_most_of_it_for_work() -> None:
+    assert find_deadline(3600.0, {}, now=0).grace_seconds == 120
+    assert find_deadline(60.0, {}, now=0).grace_seconds == 15
+
+
+def work(joblist: Path, clock: Clock, job_seconds: float, drain_at: float) -> tuple[int, list]:
+    """Let a worker work for whom each job takes so long; return its exit code and events."""
+
+    def watch(progress: JobProgress) -> None:
+        if progress.files_done == progress.files_total:
+            clock.now = started + job_seconds * (len(done) + 1)
+
+    started, done, told = clock.now, [], []
+
+    def emit(event: object) -> None:
+        told.append(event)
+        if event.kind == "success":
+            done.append(event)
+
+    options = WorkerOptions(
+        stop=Stop(at=drain_at, monotonic=clock), drain_at=drain_at, monotonic=clock, watch=watch
+    )
+    worker = Worker(JobList.open(str(joblist)), Environment(pid=os.getpid()), options, emit)
+    return worker.run(), told
+
+
+def test_no_job_is_begun_that_would_take_longer_than_is_left(joblist: Path) -> None:
+    clock = Clock()
+    code, told = work(joblist, clock, 100, drain_at=1000 + 350)
+    assert code == 3
+    assert sorted(statuses(joblist).values()) == ["success"] * 3 + ["todo"] * 7
+    (said,) = (event for event in told if isinstance(event, NoTimeLeft))
+    assert (round(said.seconds_left), round(said.job_seconds)) == (50, 100)
+    assert said.text() == (
+        "50 s are left, and a job takes 100 s at the rate so far: taking no more."
+    )
+
+
+def test_a_list_that_fits_is_finished(joblist: Path) -> None:
+    code, told = work(joblist, Clock(), 100, drain_at=1000 + 1050)
+    assert code == 0
+    assert set(statuses(joblist).values()) == {"success"}
+    assert not [event for event in told if isinstance(event, NoTimeLeft)]
+
+
+def test_when_the_time_is_up_nothing_is_begun(joblist: Path) -> None:
+    done = run("transfer-worker", "-i", joblist, "--time-limit", "30s", "--grace", 30)
+    assert done.exit_code == 3
+    assert "0:00:30 left (--time-limit), the last 30 s of it to drain." in done.stdout
+    assert set(statuses(joblist).values()) == {"todo"}
+
+
+def test_slurms_end_is_known_from_the_environment(joblist: Path) -> None:
+    env = {"SLURM_JOB_END_TIME": str(int(time.time()) + 100)}
+    done = run("transfer-worker", "-i", joblist, "--grace", 200, env=env)
+    assert done.exit_code == 3
+    assert "left (SLURM_JOB_END_TIME)" in done.stdout
+    assert run("transfer-worker", "-i", joblist, env=env).exit_code == 0  # a quarter of the time
