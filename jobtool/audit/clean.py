@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from jobtool.audit.retry import LeftAlone
 from jobtool.errors import JobFileError, NotFoundError
 from jobtool.events import Event
 from jobtool.jobs.claim import Claims
+from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
@@ -50,11 +52,11 @@ def clean(
             job = with_destination(joblist.load(stem)[0], joblist.settings)
         except (JobFileError, FileNotFoundError):
             continue
-        claim = claims.take(stem, after=job.attempts)
-        if claim is None:
+        held = HeldJob.take(joblist, claims, stem, lambda: datetime.now(UTC))
+        if held is None:
             yield LeftAlone(job=job.name, reason="a worker is on it")
             continue
-        with claim:
+        with held:
             if remove:
                 joblist.remove_temporaries(stem)
             yield from _uploads(joblist, stem, job, stores, remove=remove)

@@ -36,6 +36,8 @@ from jobtool.names import quote, unquote
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_WITH_HELPERS = 0.5
 
+_TRIES = 5
+
 _CLOSED = "closed"
 _HELPER_SUFFIX = ".helper"
 _BLOCK_NAME = re.compile(r"(\d{6})\.(block|done)")
@@ -91,7 +93,7 @@ class Blocks:
         self._claims = claims.within(path)
         self._monotonic = monotonic
         self._names: frozenset[str] = frozenset()
-        self._looked_at = float("-inf")
+        self._looked_at = monotonic()  # a job that is done sooner is never looked at
         self._last = 0
         self._refused: set[int] = set()
 
@@ -104,8 +106,13 @@ class Blocks:
 
     @property
     def exist(self) -> bool:
-        """Whether an attempt has lent anything, or a worker offers to help."""
-        return os.path.isdir(self._path)
+        """Whether this or an earlier attempt has lent anything, as far as was looked."""
+        return bool(self._names)
+
+    def look(self) -> None:
+        """Look afresh."""
+        self._looked_at = float("-inf")
+        self._look()
 
     def publish(self, block: Block) -> int:
         """Offer a block; return its number."""
@@ -131,7 +138,7 @@ class Blocks:
 
     def open_numbers(self) -> list[int]:
         """Return the blocks that aren't over, by a fresh look."""
-        self._looked_at = float("-inf")
+        self.look()
         return sorted(set(self._numbers("block")) - set(self._numbers("done")))
 
     def worker_of(self, number: int) -> str:
@@ -163,10 +170,13 @@ class Blocks:
     # What a helper does.
 
     def offer(self, name: str) -> None:
-        """Offer help."""
-        os.makedirs(self._path, exist_ok=True)
-        with open(os.path.join(self._path, name + _HELPER_SUFFIX), "wb"):
-            pass
+        """Offer help; in vain if the folder is removed again and again meanwhile."""
+        for _ in range(_TRIES):
+            # Between the two, another helper or the end of the job may remove it.
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                os.makedirs(self._path, exist_ok=True)
+                with open(os.path.join(self._path, name + _HELPER_SUFFIX), "wb"):
+                    return
 
     def withdraw(self, name: str) -> None:
         """Take the offer back, and leave no empty folder."""
@@ -181,10 +191,9 @@ class Blocks:
 
     def take(self, accepts: Callable[[Block], bool], on_loss: Callable[[], None]) -> Taken | None:
         """Take a block that nobody works on and ``accepts`` likes; None if there is none."""
-        self._looked_at = float("-inf")
-        names = self._look()
+        self.look()
         for number in self._numbers("block"):
-            if number in self._refused or f"{number:06d}.done" in names:
+            if number in self._refused or f"{number:06d}.done" in self._names:
                 continue
             claim = self._claims.take(f"{number:06d}", on_loss=on_loss)
             if claim is None:

@@ -33,6 +33,7 @@ class HeldJob:
         joblist: JobList,
         stem: str,
         job: Job,
+        log: bytes,
         claim: Claim,
         now: Callable[[], datetime],
     ) -> None:
@@ -41,6 +42,7 @@ class HeldJob:
         self.claim = claim
         self._joblist = joblist
         self._now = now
+        self._log: bytes | None = log
         self._attempt: int | None = None
 
     @classmethod
@@ -51,30 +53,30 @@ class HeldJob:
         stem: str,
         now: Callable[[], datetime],
         *,
-        attempts: int = 0,
         on_loss: Callable[[], None] | None = None,
     ) -> HeldJob | None:
         """Claim a job and read its file; None if another holds it, or may still. Never waits.
 
-        ``attempts`` is what the job file said last, if that is known. ``on_loss`` is called from
-        another thread when the claim is found to be lost.
+        ``on_loss`` is called from another thread when the claim is found to be lost.
 
         Raises ``JobFileError`` (the job is invalid), ``FileNotFoundError`` and
         ``JoblistUnavailableError``.
         """
+        attempts = 0
         while True:
             claim = claims.take(stem, after=attempts, on_loss=on_loss)
             if claim is None:
                 return None
             try:
-                job, _ = joblist.load(stem)
+                job, log = joblist.load(stem)
             except BaseException:
                 claim.release()
                 raise
             if not claim.generation or job.attempts < claim.generation:
-                return cls(joblist, stem, job, claim, now)
-            claim.release()  # it was free because that attempt is over
-            attempts = job.attempts
+                return cls(joblist, stem, job, log, claim, now)
+            claim.release()
+            # Only who got the last attempt's own marker knows that it is over.
+            attempts = job.attempts - (claim.generation < job.attempts)
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +110,9 @@ class HeldJob:
 
     def change(self, status: JobStatus, event: str, **values: object) -> None:
         """Change the status and log why, in one atomic step."""
-        _, log = self._joblist.load(self.stem)
+        # Right after the claim the log is known. Later a person may have added to it.
+        log = self._joblist.load(self.stem)[1] if self._log is None else self._log
+        self._log = None
         if log and not log.endswith(b"\n"):
             log += b"\n"
         self.job = self.job.to(status)
@@ -138,6 +142,7 @@ class HeldJob:
 
     def log(self, event: str, **values: object) -> None:
         """Append a line to the log."""
+        self._log = None
         self.claim.require_held()
         with self._writing():
             self._joblist.append(self.stem, self._record(event, values))

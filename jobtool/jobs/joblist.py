@@ -118,10 +118,6 @@ class JobList:
     def records_of(self, stem: str) -> Iterator[Record]:
         """Yield what is recorded of a job: its table, its journal, those of its blocks."""
         yield from read_table(self.table_path_of(stem))
-        yield from self.records_under_way(stem)
-
-    def records_under_way(self, stem: str) -> Iterator[Record]:
-        """Yield what is recorded of a job since it was done last."""
         yield from self.journal_of(stem).read()
         yield from read_journals(self.blocks_path_of(stem))
 
@@ -144,6 +140,10 @@ class JobList:
                 self._temporaries.setdefault(stem, []).append(name)
         jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
         return sorted(name.removesuffix(SUFFIX) for name in jobs)
+
+    def has_temporaries(self, stem: str) -> bool:
+        """Tell whether a change of this job file was under way, or cut off, when last listed."""
+        return stem in self._temporaries
 
     def remove_temporaries(self, stem: str) -> None:
         """Remove what a kill in the middle of a change of this job file left, as last listed.

@@ -45,6 +45,10 @@ class Presences:
         finally:
             lease.release()
 
+    def count(self) -> int:
+        """Return how many workers have announced themselves, those included that died since."""
+        return len(os.listdir(self.folder))
+
     def others(self, name: str) -> list[str]:
         """Return the names of all other workers that are present, or may be; forget dead ones."""
         with os.scandir(self.folder) as entries:

@@ -27,6 +27,9 @@ TABLE_SUFFIX = ".parquet"
 
 R = TypeVar("R", bound="Record")
 
+#: How many attempts back unfinished tables are looked for.
+_ATTEMPTS_TO_CLEAN = 16
+
 _ROWS_PER_GROUP = 8192
 
 
@@ -177,9 +180,12 @@ class Journal:
             self._descriptor = None
 
     def _open(self) -> int:
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-        descriptor = os.open(self.path, flags, 0o666)
+        try:
+            descriptor = os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            descriptor = os.open(self.path, flags, 0o666)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")  # ends a line that a kill has torn
@@ -218,16 +224,31 @@ def read_journals(folder: str) -> Iterator[Record]:
             yield from Journal(os.path.join(folder, name)).read()
 
 
-def write_table(path: str, receipts: Iterable[Receipt]) -> int:
+def write_table(
+    path: str,
+    receipts: Iterable[Receipt],
+    *,
+    attempt: int = 0,
+    require_held: Callable[[], None] | None = None,
+) -> int:
     """Write receipts as a verification table, atomically and durably; return how many.
 
     Columns: the fields of ``Receipt`` and ``mtime``; that and ``verified_at`` are timestamps in
-    UTC, to the microsecond and second.
+    UTC, to the microsecond and second. ``attempt`` is that of the job: what earlier ones have left
+    unfinished is removed. ``require_held`` is called at the last moment; what it raises prevents
+    the change.
     """
     import pyarrow.parquet as pq
 
+    for earlier in range(max(attempt - _ATTEMPTS_TO_CLEAN, 0), attempt):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_temporary(path, earlier))
     return _write(
-        path, receipts, lambda file: pq.ParquetWriter(file, _schema(), compression="zstd")
+        path,
+        _temporary(path, attempt),
+        receipts,
+        lambda file: pq.ParquetWriter(file, _schema(), compression="zstd"),
+        require_held,
     )
 
 
@@ -235,23 +256,36 @@ def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
     """Write receipts as CSV with the columns of ``write_table``, atomically and durably."""
     import pyarrow.csv
 
-    return _write(path, receipts, lambda file: pyarrow.csv.CSVWriter(file, _schema()))
+    return _write(
+        path, _temporary(path, 0), receipts, lambda file: pyarrow.csv.CSVWriter(file, _schema())
+    )
 
 
-def _write(path: str, receipts: Iterable[Receipt], open_writer: Callable[[BinaryIO], Any]) -> int:
+def _temporary(path: str, attempt: int) -> str:
+    # Each attempt has its own: a worker that has lost its claim may not know it yet. Hidden, so
+    # that readers of the folder of tables pass over what a kill leaves.
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{attempt}.tmp")
+
+
+def _write(
+    path: str,
+    temporary: str,
+    receipts: Iterable[Receipt],
+    open_writer: Callable[[BinaryIO], Any],
+    require_held: Callable[[], None] | None = None,
+) -> int:
     schema = _schema()
-    # There is one writer, the holder of the job's claim. Hidden, so that readers of the folder of
-    # tables pass over what a kill leaves.
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.tmp")
     count = 0
     try:
-        with open(temporary, "wb") as file:  # pyarrow itself can't open a name that is no UTF-8
+        with _open_new(temporary) as file:  # pyarrow itself can't open a name that is no UTF-8
             with open_writer(file) as writer:
                 for batch in _batches(receipts):
                     writer.write_table(_table(batch, schema))
                     count += len(batch)
             file.flush()
             os.fsync(file.fileno())
+        if require_held is not None:
+            require_held()
         os.rename(temporary, path)
     except BaseException:
         if os.path.exists(temporary):
@@ -259,6 +293,14 @@ def _write(path: str, receipts: Iterable[Receipt], open_writer: Callable[[Binary
         raise
     sync_folder(os.path.dirname(path))
     return count
+
+
+def _open_new(path: str) -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "wb")
 
 
 def read_table(path: str) -> Iterator[Receipt]:

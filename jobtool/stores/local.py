@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Literal
 
 from jobtool.errors import (
@@ -107,6 +108,8 @@ class LocalStore:
         self._inside = self.url.rstrip("/") + "/"
         self._known_folders: set[str] = set()
         self._devices: dict[int, str] = {}  # a folder we wrote to, for each filesystem
+        self._writes = count()  # each write gets a number when it is over
+        self._last_write = self._last_synced = -1
 
     def url_of(self, path: str) -> str:
         """Return the absolute path of ``path``."""
@@ -412,9 +415,15 @@ class LocalStore:
             os.unlink(full)
 
     def sync(self) -> None:
-        """Bring the filesystems that were written to their media: one call for all files."""
+        """Bring the filesystems that were written to their media: one call for all files.
+
+        Does nothing if nothing was written since the last.
+        """
+        last_write = self._last_write
+        if last_write == self._last_synced:
+            return
         for folder in tuple(self._devices.values()):
-            with self._writing(folder):
+            try:
                 descriptor = os.open(_existing(folder), os.O_RDONLY)
                 try:
                     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
@@ -422,6 +431,9 @@ class LocalStore:
                         raise OSError(number, os.strerror(number), folder)
                 finally:
                     os.close(descriptor)
+            except OSError as error:
+                raise self._destination_error(error, folder) from None
+        self._last_synced = last_write
 
     def _temporary(self, target: str) -> str:
         name = f"{self._temporary_prefix}{secrets.token_hex(8)}.part"
@@ -465,6 +477,8 @@ class LocalStore:
                 self._known_folders.clear()
                 raise self._destination_error(error, target) from None
             raise
+        finally:
+            self._last_write = next(self._writes)
 
     def _destination_error(self, error: OSError, target: str) -> JobtoolError:
         reason = error.strerror or str(error)

@@ -123,8 +123,6 @@ def settle(blocks: Blocks, stop: Stop) -> None:
 
     What helpers have recorded counts as this job's own.
     """
-    if not blocks.exist:
-        return
     left = blocks.open_numbers()
     while left and not stop.is_set():
         left = [
@@ -132,4 +130,5 @@ def settle(blocks: Blocks, stop: Stop) -> None:
         ]
         if left:
             stop.wait(_POLL_SECONDS)
-    blocks.reopen()
+    if blocks.exist:
+        blocks.reopen()

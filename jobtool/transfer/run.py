@@ -108,6 +108,7 @@ class JobTransfer:
     ) -> None:
         self.failures: list[Failure] = []
         self.skipped: list[tuple[str, str]] = []
+        self.has_begun_uploads = False
         self._plan = plan
         self._journal = journal
         self._copier = copier
@@ -315,6 +316,7 @@ class JobTransfer:
                 self._bytes_under_way += count
 
         log = _FileLog(self._journal, self._sync, self._unfinished, self._intended, number, item)
+        self.has_begun_uploads |= item.entry.size >= self._copier.part_bytes
         try:
             if self._existing.has(number) or number in self._tried:
                 adopted = self._adopt(number, item, log)

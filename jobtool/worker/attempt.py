@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
-from functools import partial
 
 from jobtool.errors import ClaimLostError, JobtoolError, StoreError, UnreachableError, WorldError
 from jobtool.events import Emit
@@ -17,6 +15,9 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import (
     Receipt,
+    Record,
+    read_journals,
+    read_table,
     write_table,
 )
 from jobtool.stop import ASKED, Stop
@@ -111,7 +112,8 @@ class Attempt:
             is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
             if transfer.is_complete and not is_recorded:
                 self._write_table(plan)
-                self._abort_unfinished(stores)
+                if self._held.job.attempts > 1 or transfer.has_begun_uploads:
+                    self._abort_unfinished(stores)
         except ClaimLostError:
             raise
         except WorldError as error:
@@ -149,9 +151,10 @@ class Attempt:
             expires_at = holder.current().expires_at
             expires = "never" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
             self._held.log("credentials", provider=holder.provider.name, expires=expires)
-        settle(self._blocks, self._stop)
+        if self._held.job.attempts > 1:
+            settle(self._blocks, self._stop)
         existing = retry.call(lambda: Existing(plan))
-        resumption = resume(plan, self._joblist.records_of(self._held.stem), existing)
+        resumption = resume(plan, self._records(), existing)
         if self._held.job.attempts > 1:
             retry.call(lambda: self._remove_leftovers(plan, resumption))
         transfer = JobTransfer(
@@ -185,6 +188,18 @@ class Attempt:
         finally:
             self._journal.close()
         return plan, transfer
+
+    def _records(self, *, with_table: bool = True) -> Iterator[Record]:
+        """Yield what is recorded of the job; looks at no blocks where there can't be any."""
+        stem = self._held.stem
+        if with_table:
+            yield from read_table(self._joblist.table_path_of(stem))
+        yield from self._journal.read()
+        if self._blocks.exist:
+            yield from read_journals(self._joblist.blocks_path_of(stem))
+
+    def _receipts(self) -> Iterator[Receipt]:
+        return (record for record in self._records() if isinstance(record, Receipt))
 
     def _lending(self) -> Lending:
         return Lending(
@@ -238,9 +253,13 @@ class Attempt:
     def _write_table(self, plan: Plan) -> None:
         stem = self._held.stem
         table_path = self._joblist.table_path_of(stem)
-        os.makedirs(os.path.dirname(table_path), exist_ok=True)
-        receipts = _InForce(plan, partial(self._joblist.receipts_of, stem))
-        write_table(table_path, receipts)
+        receipts = _InForce(plan, self._receipts)
+        write_table(
+            table_path,
+            receipts,
+            attempt=self._held.job.attempts,
+            require_held=self._held.claim.require_held,
+        )
         if receipts.proven != len(plan):
             raise StoreError(
                 f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "
@@ -249,7 +268,7 @@ class Attempt:
 
     def _abort_unfinished(self, stores: StoreRegistry) -> None:
         """Drop uploads of files that went another way since, or are no longer in the source."""
-        for token, url in open_uploads(self._joblist.records_under_way(self._held.stem)).items():
+        for token, url in open_uploads(self._records(with_table=False)).items():
             folder, name = parent_of(url)
             store = stores.open(folder, "destination", owner=self._owner)
             store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))

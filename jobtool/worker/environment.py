@@ -52,14 +52,15 @@ class Environment:
         """The worker's name in logs and receipts."""
         return f"{self.host}:{self.pid}"
 
-    def start_of(self, count: int) -> int:
+    def start_of(self, count: int, *, others: int = 0) -> int:
         """Return at which of ``count`` jobs this worker begins.
 
-        Ranks are spread evenly, array tasks, whose number isn't known, by the golden ratio.
+        Ranks are spread evenly; array tasks, whose number isn't known, and workers started by hand,
+        ``others`` before this one, by the golden ratio.
         """
         if not count:
             return 0
-        spread = self.rank / self.size + self.array_index * _GOLDEN_RATIO
+        spread = self.rank / self.size + (self.array_index or others) * _GOLDEN_RATIO
         return int(spread % 1 * count)
 
     def without_mpi(self) -> Environment:

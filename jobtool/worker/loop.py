@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
 from array import array
 
-from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, WorldError
+from jobtool.errors import (
+    ClaimLostError,
+    JobFileError,
+    JoblistUnavailableError,
+    JobtoolError,
+    WorldError,
+)
 from jobtool.events import Emit, ignore
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
@@ -28,6 +35,7 @@ from jobtool.worker.events import (
     ClaimsChosen,
     JobClaimed,
     JobInvalid,
+    JobLost,
     JobsFound,
     JobStarted,
     NoTimeLeft,
@@ -83,6 +91,7 @@ class Worker:
         self._invalid: dict[str, str] = {}
         self._ongoing: list[str] = []  # what others held when we last looked, or have left
         self._has_others = False  # ranks that were there when we last looked, to be waited for
+        self._others = 0  # workers that were there before this one, where they have no ranks
         self._is_out_of_time = False
         self._job_seconds = array("d")
 
@@ -95,6 +104,8 @@ class Worker:
         """
         try:
             with self._presences.announced(self._name):
+                if self._crew.is_alone:
+                    self._others = self._presences.count() - 1
                 self._crew.tell(self._tally, now=True)
                 try:
                     self._work()
@@ -188,7 +199,7 @@ class Worker:
         return status
 
     def _in_order(self, stems: list[str]) -> list[str]:
-        start = self._environment.start_of(len(stems))
+        start = self._environment.start_of(len(stems), others=self._others)
         return stems[start:] + stems[:start]
 
     def _take_todo(self, stems: list[str], claims: Claims, copier: Copier) -> None:
@@ -197,6 +208,8 @@ class Worker:
         for stem in self._in_order(stems):
             if self._is_ended:
                 return
+            if self._joblist.has_temporaries(stem):
+                self._sweep(stem, claims)
             if stem in self._finished or stem in self._invalid:
                 continue
             try:
@@ -209,6 +222,14 @@ class Worker:
                 status is JobStatus.TODO and not self._take(stem, claims, copier)
             ):
                 self._ongoing.append(stem)
+
+    def _sweep(self, stem: str, claims: Claims) -> None:
+        """Remove what a worker that was killed over this job file has left beside it."""
+        with contextlib.suppress(FileNotFoundError, JobFileError):
+            held = HeldJob.take(self._joblist, claims, stem, self._options.now)
+            if held is not None:
+                with held:
+                    self._joblist.remove_temporaries(stem)
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""
@@ -265,7 +286,6 @@ class Worker:
         if held is None:
             return False
         with held:
-            self._joblist.remove_temporaries(stem)
             try:
                 # Another worker may have taken and finished it meanwhile.
                 if held.job.status in _CLAIMABLE:
@@ -326,6 +346,9 @@ class Worker:
         except WorldError:
             self._tally.handed_back += 1
             raise
+        except ClaimLostError as error:
+            self._emit(JobLost(job=job.name, reason=str(error)))
+            outcome = Outcome.LOST
         except (JobFileError, FileNotFoundError) as error:
             # Somebody has edited or removed the job file meanwhile: the others are still good.
             if os.path.exists(self._joblist.path_of(stem)) and isinstance(error, OSError):

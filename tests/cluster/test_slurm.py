@@ -61,7 +61,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 def script_of(place: Path, *options: object) -> Path:
     """Write the script that ``jobtool sbatch`` makes, as a user does."""
     script = place / "transfer.sbatch"
-    made = run_ok("jobtool", "sbatch", place / "list", *options, "--", "--threads", 1)
+    made = run_ok("jobtool", "sbatch", place / "list", *options, "--", "--threads", 1, "-v", 2)
     script.write_text(made.stdout)
     return script
 

@@ -200,12 +200,22 @@ def test_a_job_whose_earlier_attempts_are_over_is_claimed_above_them(folder):
     with HeldJob.take(joblist, claims, "a", time.gmtime) as held:
         assert held.claim.generation == 8
         assert claims.take("a", after=7) is None
-        # Somebody who has read the file before attempt 7 claims a number that is over.
-        outdated = claims.take("a", after=3)
-        assert outdated is not None
-        assert outdated.generation == 4
-        outdated.release()
-        assert HeldJob.take(joblist, claims, "a", time.gmtime, attempts=3) is None
+        assert HeldJob.take(joblist, claims, "a", time.gmtime) is None
+
+
+def test_a_job_of_many_attempts_is_held_by_one_worker(folder):
+    joblist = JobList.create(str(folder / "list"), Settings())
+    joblist.add(Job(name="a", source="/a", destination="/b", attempts=2))
+    claims = Claims(joblist.claims_path, Terms(kind="lease", lease_seconds=LEASE_SECONDS))
+    with HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+        held.begin(worker="node:1", rank=0)  # from now on no older marker stands in the way
+        assert held.claim.generation == 3
+        assert HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) is None
+        held.log("progress")
+        held.put_back("handed-back")
+    with HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+        held.begin(worker="node:2", rank=0)
+        assert (held.claim.generation, held.job.attempts) == (4, 4)
 
 
 def test_nothing_is_written_about_a_job_whose_claim_was_lost(folder):

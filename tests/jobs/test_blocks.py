@@ -1,0 +1,161 @@
+"""Blocks of a job's work: lent, claimed, done, taken back, whatever dies in between."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from jobtool.jobs.blocks import Block, BlockFile, Blocks
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.receipts import IntentRecord, UploadRecord
+from jobtool.jobs.terms import Terms
+
+NAME = 'weird "name"\n\udcff -> #'
+
+
+@pytest.fixture(params=["lock", "lease"])
+def claims(folder, request):
+    return Claims(str(folder), Terms(kind=request.param))
+
+
+@pytest.fixture
+def path(folder):
+    return str(folder / "job.blocks")
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 10.0
+        return self.now
+
+
+def blocks_at(path, claims):
+    return Blocks(path, claims, Clock())
+
+
+def some_block(name="file"):
+    file = BlockFile(src_path=f"/a/{name}", dst_path=f"/b/{name}", size=1, mtime_ns=2, ours=True)
+    return Block(attempt=1, if_exists="verify", verify="digest", files=(file,))
+
+
+def anything(block):
+    return True
+
+
+def nothing():
+    pass
+
+
+def test_a_block_is_taken_by_one_and_done_once(path, claims):
+    holder, first, second = (blocks_at(path, claims) for _ in range(3))
+    number = holder.publish(some_block(NAME))
+    taken = first.take(anything, nothing)
+    assert taken.block == some_block(NAME)
+    assert second.take(anything, nothing) is None
+    assert not holder.take_back(number)
+    record = IntentRecord(src_path="/a", dst_path="/b", at_ns=1)
+    taken.journal.append(record)
+    taken.journal.close()
+    first.finish(taken, "node:1")
+    taken.claim.release()
+    assert holder.is_done(number)
+    assert holder.worker_of(number) == "node:1"
+    assert list(holder.records(number)) == [record]
+    assert second.take(anything, nothing) is None
+
+
+def test_a_block_that_nobody_took_is_taken_back_for_good(path, claims):
+    holder, helper = blocks_at(path, claims), blocks_at(path, claims)
+    number = holder.publish(some_block())
+    assert holder.take_back(number)
+    assert holder.is_done(number)
+    assert holder.worker_of(number) == ""
+    assert helper.take(anything, nothing) is None
+
+
+def test_a_block_that_a_helper_gave_up_can_be_had_by_others(path, claims):
+    holder, first, second = (blocks_at(path, claims) for _ in range(3))
+    holder.publish(some_block())
+    first.take(anything, nothing).claim.release()
+    taken = second.take(anything, nothing)
+    assert taken is not None
+    taken.claim.release()
+    assert holder.take_back(1)
+
+
+def test_numbers_go_on_where_an_earlier_attempt_left_off(path, claims):
+    blocks_at(path, claims).publish(some_block())
+    later = blocks_at(path, claims)
+    assert later.open_numbers() == [1]
+    assert later.publish(some_block()) == 2
+
+
+def test_parts_and_every_name_survive_the_disk(path, claims):
+    upload = UploadRecord(
+        src_path=NAME, dst_path=NAME, size=1, mtime_ns=2, part_size=3, token=NAME, md5="ab"
+    )
+    block = Block(
+        attempt=3, if_exists="error", verify="read-back", upload=upload, first_part=2, last_part=9
+    )
+    blocks_at(path, claims).publish(block)
+    taken = blocks_at(path, claims).take(anything, nothing)
+    assert taken.block == block
+    taken.claim.release()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"attempt": "x"}', b"\xff" * 100])
+def test_a_block_that_is_none_is_passed_over(path, claims, data):
+    os.makedirs(path)
+    with open(os.path.join(path, "000001.block"), "wb") as file:
+        file.write(data)
+    assert blocks_at(path, claims).take(anything, nothing) is None
+
+
+def test_a_block_that_does_not_suit_is_left_to_others(path, claims):
+    holder, helper = blocks_at(path, claims), blocks_at(path, claims)
+    holder.publish(some_block())
+    assert helper.take(lambda block: False, nothing) is None
+    taken = blocks_at(path, claims).take(anything, nothing)
+    assert taken is not None
+    taken.claim.release()
+
+
+def test_helpers_are_counted_and_sent_away(path, claims):
+    holder, helper = blocks_at(path, claims), blocks_at(path, claims)
+    assert holder.helpers == 0
+    helper.offer("one")
+    helper.offer("two")
+    assert holder.helpers == 2
+    assert not helper.is_closed
+    holder.close()
+    assert helper.is_closed
+    helper.withdraw("one")
+    holder.reopen()
+    helper.withdraw("two")
+    assert not os.path.exists(path)
+    assert helper.is_closed  # the job is over
+
+
+def test_offers_that_come_and_go_at_once_disturb_nobody(path, claims):
+    errors = []
+
+    def come_and_go(name):
+        blocks = blocks_at(path, claims)
+        try:
+            for _ in range(300):
+                blocks.offer(name)
+                blocks.withdraw(name)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=come_and_go, args=(str(n),)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
