@@ -21,7 +21,7 @@ from tests.trees import contents
 RESOLUTION = timedelta(seconds=1)
 
 #: Lines that end an attempt.
-_ENDS = ("success", "error", "handed-back", "lost")
+ENDS = ("success", "error", "handed-back", "lost")
 
 _TEMPORARY = ".jobtool-"
 _CLAIMS = ".claims"
@@ -79,7 +79,7 @@ def attempts_of(job: JobHistory) -> list[Attempt]:
         number = _number(record)
         same = [other for other in job.log if _number(other) == number]
         helpers = [other.values.get("worker", "") for other in same if other.event == "helped"]
-        ends = [other.event for other in same if other.event in _ENDS]
+        ends = [other.event for other in same if other.event in ENDS]
         found.append(
             Attempt(
                 number=number or 0,
@@ -141,7 +141,7 @@ def _faults_of_log(log: Sequence[LogRecord]) -> Iterator[str]:
             yield f"{record.event!r} of attempt {number} while attempt {held} held the claim"
         elif end is not None and record.event != "helped":
             yield f"{record.event!r} of attempt {number} after its {end!r}"
-        elif record.event in _ENDS:
+        elif record.event in ENDS:
             end = record.event
         latest = max(latest, record.time)
     if end != "success":

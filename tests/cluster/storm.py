@@ -5,7 +5,7 @@ To try it by hand:
     python -m tests.cluster.storm FOLDER --seconds 20 [--lease 3 [--hosts]] [--mounts] [--seed N]
 
 The source is read through a mount of a given rate, so that workers are in the middle of a job
-nearly all the time, however fast the machine is, and the work lasts longer than the storm.
+nearly all the time, however fast the machine is, and the work lasts as long as the storm.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.receipts import read_table
 from tests.cluster.history import (
+    ENDS,
     JobHistory,
     attempts_of,
     differences,
@@ -44,11 +46,9 @@ ROUNDS = 6
 #: What a file smaller than that counts for in the rate of a mount: it is read by the page.
 _PAGE_BYTES = 4096
 
-#: The work takes so much longer than the storm, if nothing of it is done twice.
-_LONGER = 1.2
-
 _STOPS = 0.25  # of all blows, where claims can be lost
 _AIMED = 1 / 3  # of all kills
+_LONG = 0.6  # of all stops
 _AIM_SECONDS = 0.8
 _ROUND_SECONDS = 300
 
@@ -96,7 +96,8 @@ class Storm:
 
     A blow is a SIGKILL or, if ``freeze_seconds`` is given, sometimes a SIGSTOP for longer than
     that. Some kills wait until their victim is about to replace a file: at random moments one is
-    hardly ever met there.
+    hardly ever met there. Since workers look after jobs of others only when no other is left, some
+    of the stopped are kept until then, and wake up in the middle of their successor's work.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Storm:
         self._period = period
         self._freeze_seconds = freeze_seconds
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._frozen: list[tuple[float, subprocess.Popen[bytes]]] = []
+        self._frozen: list[_Frozen] = []
         self._all: list[tuple[subprocess.Popen[bytes], str, Path]] = []
 
     def rage(self, seconds: float) -> None:
@@ -131,10 +132,10 @@ class Storm:
                 if self._workers[number].poll() is not None:
                     self._workers[number] = self._start(place)
             self._strike(self._random.randrange(len(self._places)))
-        self._thaw(float("inf"))
 
     def calm(self, joblist: Path) -> None:
         """Let the workers finish, and send others as long as there is work for them."""
+        self._thaw_overtaken(joblist)
         for _ in range(ROUNDS):
             self._wait()
             if not {"todo", "ongoing"} & {*statuses(joblist).values()}:
@@ -172,7 +173,8 @@ class Storm:
         if self._freeze_seconds is not None and self._random.random() < _STOPS:
             victim.send_signal(signal.SIGSTOP)
             until = time.monotonic() + self._freeze_seconds * (1.2 + self._random.random())
-            self._frozen.append((until, victim))
+            is_long = self._random.random() < _LONG
+            self._frozen.append(_Frozen(victim, name, float("inf") if is_long else until))
             self.tally.stopped.append(name)
         else:
             if self._random.random() < _AIMED:
@@ -195,15 +197,51 @@ class Storm:
             time.sleep(0.0005)
 
     def _thaw(self, now: float) -> None:
-        for until, process in [*self._frozen]:
-            if until <= now:
-                self._frozen.remove((until, process))
-                process.send_signal(signal.SIGCONT)
+        for frozen in [*self._frozen]:
+            if frozen.until <= now:
+                self._frozen.remove(frozen)
+                frozen.process.send_signal(signal.SIGCONT)
+
+    def _thaw_overtaken(self, joblist: Path) -> None:
+        """Wake each stopped worker soon after somebody else has claimed its job."""
+        jobs = {frozen.name: _job_of(frozen.name, joblist) for frozen in self._frozen}
+        while self._frozen:
+            is_quiet = all(worker.poll() is not None for worker in self._workers)
+            for frozen in self._frozen:
+                job = jobs[frozen.name]
+                if job is None or is_quiet or _holder_of(job) != frozen.name:
+                    frozen.until = min(frozen.until, time.monotonic() + self._random.random())
+            time.sleep(0.02)
+            self._thaw(time.monotonic())
 
     def _wait(self) -> None:
         end = time.monotonic() + _ROUND_SECONDS
         for process, _, _ in self._all:
             process.wait(max(1.0, end - time.monotonic()))
+
+
+@dataclass(slots=True)
+class _Frozen:
+    """A stopped worker, and until when."""
+
+    process: subprocess.Popen[bytes]
+    name: str
+    until: float
+
+
+def _job_of(worker: str, joblist: Path) -> Path | None:
+    return next((path for path in joblist.glob("*.txt") if _holder_of(path) == worker), None)
+
+
+def _holder_of(job: Path) -> str | None:
+    """Who has claimed a job last; None if that attempt is over."""
+    claimed: dict[str, str] = {}
+    for record in decode_log(job.read_bytes().partition(b"\n---\n")[2]):
+        if record.event == "claimed":
+            claimed = dict(record.values)
+        elif record.event in ENDS:
+            claimed = {}
+    return claimed.get("worker")
 
 
 def _open_files(pid: int) -> Iterator[str]:
@@ -252,7 +290,7 @@ def weather(
     another mount than the other half.
     """
     source = make_items(folder / "in", jobs, files=FILES)
-    rate = jobs * FILES * _PAGE_BYTES / (seconds * _LONGER)
+    rate = jobs * FILES * _PAGE_BYTES / seconds
     with mounted(source, folder / "slow", f"--read-rate={rate:.0f}") as slow:
         joblist, destination = folder / "list", folder / "out"
         run_ok("generate-joblist", "-i", slow, "-o", joblist, "-d", destination, "-l", "tree")
