@@ -4,7 +4,7 @@
 
 Every job is one small file, from a folder to a folder. What a worker does once, from the imports to
 the end of its first job, is measured on a list of one job and left out. With four workers, the
-figures are of all of them together.
+figures are of all of them together, and what they do once is measured on a list of forty.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from tests.cluster.operations import KINDS, count, make_joblist, per_job, trace
 
 WORKERS = 4
 TRACED = 100
+
+#: What workers together do once is measured on a list in which each of them gets a job.
+FIRST_SHARED = 10 * WORKERS
 
 
 def main() -> int:
@@ -42,21 +45,28 @@ def main() -> int:
 
 def by_size(root: Path, sizes: list[int], claims: str | None) -> None:
     """Print the figures for lists of several sizes."""
-    columns = {"to do": {}, "all done": {}, f"{WORKERS} workers": {}}
-    first = {}
+    alone: dict[int, Counter[str]] = {}
+    again: dict[int, Counter[str]] = {}
+    shared: dict[int, Counter[str]] = {}
     for size in (1, *sizes):
         joblist = make_joblist(root / str(size), size)
-        found = {"to do": count(joblist, claims=claims), "all done": count(joblist, claims=claims)}
-        shared = make_joblist(root / f"{size}-shared", size)
-        found[f"{WORKERS} workers"] = count(shared, workers=WORKERS, claims=claims)
-        for what, counts in found.items():
-            first.setdefault(what, counts)
-            if size > 1:
-                columns[what][size] = per_job(counts, first[what], size - 1)
+        alone[size] = count(joblist, claims=claims)
+        again[size] = count(joblist, claims=claims)
         shutil.rmtree(root / str(size))
-        shutil.rmtree(root / f"{size}-shared")
-    for what, figures in columns.items():
-        table(f"Per job, {what}", figures)
+    for size in (FIRST_SHARED, *sizes):
+        joblist = make_joblist(root / str(size), size)
+        shared[size] = count(joblist, workers=WORKERS, claims=claims)
+        shutil.rmtree(root / str(size))
+    table("Per job, to do", beyond(alone, 1))
+    table("Per job, all done already", beyond(again, 1))
+    table(f"Per job, to do, {WORKERS} workers", beyond(shared, FIRST_SHARED))
+
+
+def beyond(counts: Mapping[int, Counter[str]], first: int) -> dict[int, dict[str, float]]:
+    """Return what each job costs that a list has more than the list of ``first`` jobs."""
+    return {
+        size: per_job(counts[size], counts[first], size - first) for size in counts if size > first
+    }
 
 
 def by_kind(root: Path, claims: str | None) -> None:

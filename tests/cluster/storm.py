@@ -46,9 +46,9 @@ ROUNDS = 6
 #: What a file smaller than that counts for in the rate of a mount: it is read by the page.
 _PAGE_BYTES = 4096
 
-_STOPS = 0.25  # of all blows, where claims can be lost
+_STOPS = 0.3  # of all blows, where claims can be lost
 _AIMED = 1 / 3  # of all kills
-_LONG = 0.6  # of all stops
+_LONG = 0.75  # of all stops
 _AIM_SECONDS = 0.8
 _ROUND_SECONDS = 300
 
