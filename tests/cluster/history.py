@@ -186,6 +186,13 @@ def differences(source: Path, destination: Path) -> list[str]:
     return [name for name in names if wanted.get(name) != found.get(name)]
 
 
+def unproven(jobs: Iterable[JobHistory], destination: Path) -> list[str]:
+    """Return the files at the destination of which no table holds a receipt."""
+    proven = {receipt.dst_path for job in jobs for receipt in job.table}
+    found = (str(path) for path in destination.rglob("*") if path.is_file())
+    return sorted(path for path in found if path not in proven)
+
+
 def _number(record: LogRecord) -> int | None:
     text = record.values.get("attempt", "")
     return int(text) if text.isdigit() else None

@@ -22,8 +22,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobtool.errors import JobtoolError
 from jobtool.jobs.jobfile import decode_log
-from jobtool.jobs.receipts import read_table
+from jobtool.jobs.receipts import Receipt, read_table
 from tests.cluster.history import (
     ENDS,
     JobHistory,
@@ -32,6 +33,7 @@ from tests.cluster.history import (
     faults_of,
     leftovers_in,
     read_job,
+    unproven,
 )
 from tests.cluster.mounts import mounted, two_mounts
 from tests.cluster.watcher import Watcher
@@ -310,12 +312,18 @@ def weather(
             with contextlib.closing(storm), watcher.watching():
                 storm.rage(seconds)
                 storm.calm(joblist)
-    histories = [
-        read_job(path, seen=watcher.receipts[path.stem], table=_table(joblist, path.stem))
-        for path in sorted(joblist.glob("*.txt"))
-    ]
-    faults = [*faults_of(histories), *watcher.rewritten, *storm.complaints()]
+    faults = [*watcher.rewritten, *storm.complaints()]
+    histories = []
+    for path in sorted(joblist.glob("*.txt")):
+        table: list[Receipt] = []
+        try:
+            table += read_table(str(joblist / "receipts" / f"{path.stem}.parquet"))
+        except JobtoolError as error:
+            faults.append(str(error))
+        histories.append(read_job(path, seen=watcher.receipts[path.stem], table=table))
+    faults += faults_of(histories)
     faults += [f"left over: {name}" for name in leftovers_in(joblist, destination)]
+    faults += [f"no receipt: {path}" for path in unproven(histories, destination)]
     faults += [f"not the same: {name}" for name in differences(source, destination)]
     return Weather(
         faults=faults,
@@ -332,10 +340,6 @@ def settle(joblist: Path, lease_seconds: float | None) -> None:
     if lease_seconds is not None:
         claims = f'claims = "lease"\nlease_seconds = {lease_seconds}\n'
     toml.write_text(claims + toml.read_text())
-
-
-def _table(joblist: Path, stem: str) -> list:
-    return list(read_table(str(joblist / "receipts" / f"{stem}.parquet")))
 
 
 def _cut(histories: Sequence[JobHistory], workers: Sequence[str]) -> int:

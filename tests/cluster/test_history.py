@@ -18,6 +18,7 @@ from tests.cluster.history import (
     faults_of,
     leftovers_in,
     read_job,
+    unproven,
 )
 from tests.trees import write
 
@@ -219,3 +220,9 @@ def test_files_that_are_missing_changed_or_extra_are_found(tmp_path: Path) -> No
     for name, data in (("same", b"1"), ("changed", b"2"), ("extra", b"1")):
         write(tmp_path / "out" / name, data)
     assert differences(tmp_path / "in", tmp_path / "out") == ["changed", "extra", "missing"]
+
+
+def test_files_without_a_receipt_are_found(tmp_path: Path) -> None:
+    proven, lost = write(tmp_path / "a"), write(tmp_path / "b")
+    table = (msgspec.structs.replace(FIRST, dst_path=str(proven)),)
+    assert unproven([replace(GOOD, table=table)], tmp_path) == [str(lost)]
