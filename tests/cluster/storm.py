@@ -207,11 +207,13 @@ class Storm:
     def _thaw_overtaken(self, joblist: Path) -> None:
         """Wake each stopped worker soon after somebody else has claimed its job."""
         jobs = {frozen.name: _job_of(frozen.name, joblist) for frozen in self._frozen}
+        end = time.monotonic() + _ROUND_SECONDS
         while self._frozen:
-            is_quiet = all(worker.poll() is not None for worker in self._workers)
+            is_over = all(worker.poll() is not None for worker in self._workers)
+            is_over |= time.monotonic() > end
             for frozen in self._frozen:
                 job = jobs[frozen.name]
-                if job is None or is_quiet or _holder_of(job) != frozen.name:
+                if job is None or is_over or _holder_of(job) != frozen.name:
                     frozen.until = min(frozen.until, time.monotonic() + self._random.random())
             time.sleep(0.02)
             self._thaw(time.monotonic())
