@@ -28,10 +28,12 @@ def two_mounts(folder: Path, *options: str) -> Iterator[tuple[Path, Path]]:
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, *options: str) -> Iterator[Path]:
-    """Mount ``folder`` by bindfs at a new place, yield that, unmount it at the end."""
+def mounted(folder: Path, *options: str, at: Path | None = None) -> Iterator[Path]:
+    """Mount ``folder`` by bindfs at a new place, ``at`` if given; unmount it at the end."""
     need_fuse()
-    place = Path(tempfile.mkdtemp(prefix="mounted-"))
+    if at is not None:
+        at.mkdir()
+    place = at or Path(tempfile.mkdtemp(prefix="mounted-"))
     try:
         command = ["bindfs", *options, str(folder), str(place)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)

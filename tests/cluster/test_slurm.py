@@ -6,9 +6,7 @@ time on any machine. The wall time is the shortest that Slurm knows, one minute.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.mounts import mounted
 from tests.cluster.slurm import Slurm, slurm_cluster
 from tests.commands import run, run_ok
 from tests.needs import need, search_path
@@ -43,16 +42,11 @@ def slurm() -> Iterator[Slurm]:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
     """A folder with a joblist ``list``, its slow source ``in`` and its destination ``out``."""
-    need("bindfs", "fusermount", packages="bindfs fuse")
     for job in range(JOBS):
         for number in range(FILES):
             data = f"{job} {number}\n".encode().ljust(FILE_BYTES, b"x")
             write(tmp_path / "fast" / f"item{job:03d}" / f"{number}.bin", data)
-    (tmp_path / "in").mkdir()
-    command = ["bindfs", f"--read-rate={SLOWLY}", str(tmp_path / "fast"), str(tmp_path / "in")]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-    with contextlib.ExitStack() as stack:
-        stack.callback(subprocess.run, ["fusermount", "-u", "-z", str(tmp_path / "in")], check=True)
+    with mounted(tmp_path / "fast", f"--read-rate={SLOWLY}", at=tmp_path / "in"):
         where = ("-o", tmp_path / "list", "-d", tmp_path / "out")
         run_ok("generate-joblist", "-i", tmp_path / "in", *where, "-l", "tree")
         yield tmp_path
