@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ from typing import ClassVar
 from jobtool.audit.retry import LeftAlone
 from jobtool.errors import JobFileError, NotFoundError
 from jobtool.events import Event
+from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
-from jobtool.jobs.job import Job
+from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
@@ -59,8 +61,22 @@ def clean(
         with held:
             if remove:
                 joblist.remove_temporaries(stem)
+            yield from _offers(joblist, stem, job, claims, remove=remove)
             yield from _uploads(joblist, stem, job, stores, remove=remove)
             yield from _temporaries(joblist, stem, job, stores, remove=remove)
+
+
+def _offers(
+    joblist: JobList, stem: str, job: Job, claims: Claims, *, remove: bool
+) -> Iterator[Leftover]:
+    """Find what is left of lending once a job is over: its receipts are in the table."""
+    if job.status is not JobStatus.SUCCESS:
+        return
+    path = joblist.blocks_path_of(stem)
+    if os.path.isdir(path):
+        if remove:
+            Blocks(path, claims).remove()
+        yield Leftover(job=job.name, what="what was lent", path=path, removed=remove)
 
 
 def _uploads(

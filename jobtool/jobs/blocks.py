@@ -164,8 +164,7 @@ class Blocks:
 
     def remove(self) -> None:
         """Remove all of it; the job is over."""
-        if self.exist:
-            shutil.rmtree(self._path, ignore_errors=True)
+        shutil.rmtree(self._path, ignore_errors=True)
 
     # What a helper does.
 

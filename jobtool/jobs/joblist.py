@@ -115,6 +115,14 @@ class JobList:
         """Return the folder of what a job's holder lends to others; see ``jobs.blocks``."""
         return os.path.join(self._journals_path, stem + BLOCKS_SUFFIX)
 
+    def stems_with_blocks(self) -> list[str]:
+        """Return the stems of the jobs of which something is lent, or help is offered with."""
+        try:
+            names = os.listdir(self._journals_path)
+        except OSError:
+            return []
+        return [name.removesuffix(BLOCKS_SUFFIX) for name in names if name.endswith(BLOCKS_SUFFIX)]
+
     def records_of(self, stem: str) -> Iterator[Record]:
         """Yield what is recorded of a job: its table, its journal, those of its blocks."""
         yield from read_table(self.table_path_of(stem))

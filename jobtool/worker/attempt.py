@@ -280,7 +280,8 @@ class Attempt:
             values["skipped"] = skipped
         self._held.claim.require_held()
         self._journal.remove()  # the table has its receipts; nobody would look after it later
-        self._blocks.remove()
+        if self._blocks.exist:
+            self._blocks.remove()
         self._held.change(JobStatus.SUCCESS, "success", **values)
         self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
         return Outcome.SUCCESS

@@ -16,6 +16,7 @@ from jobtool.errors import (
     WorldError,
 )
 from jobtool.events import Emit, ignore
+from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
@@ -176,6 +177,7 @@ class Worker:
                 if is_idle and not self._help(helper, copier) and not self._stay(claims, helper):
                     break
                 stems = self._joblist.stems()
+            self._sweep_blocks(claims)
         finally:
             helper.withdraw()
             copier.close()
@@ -230,6 +232,12 @@ class Worker:
             if held is not None:
                 with held:
                     self._joblist.remove_temporaries(stem)
+
+    def _sweep_blocks(self, claims: Claims) -> None:
+        """Remove offers of help, made by workers that were killed, with jobs that are over."""
+        for stem in self._joblist.stems_with_blocks():
+            if stem in self._finished:
+                Blocks(self._joblist.blocks_path_of(stem), claims).remove()
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ from tests.trees import contents, events, make_items, receipts, statuses
 
 JOBS = 200
 
+#: Open MPI's option to leave the other ranks alone when one dies.
+CONTINUE = ("--continuous",)
+
 
 @pytest.fixture(scope="module")
 def mpirun() -> str:
@@ -29,10 +34,24 @@ def mpirun() -> str:
 
 
 def start_ranks(
-    mpirun: str, ranks: int, joblist: Path, *options: object, env: Mapping[str, str] | None = None
+    mpirun: str,
+    ranks: int,
+    joblist: Path,
+    *options: object,
+    env: Mapping[str, str] | None = None,
+    launcher: tuple[str, ...] = (),
 ):
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **(env or {})}
-    command = (mpirun, "--oversubscribe", "-n", ranks, BIN / "transfer-worker", "-i", joblist)
+    command = (
+        mpirun,
+        "--oversubscribe",
+        *launcher,
+        "-n",
+        ranks,
+        BIN / "transfer-worker",
+        "-i",
+        joblist,
+    )
     return start(*command, *options, env=allowed)
 
 
@@ -100,6 +119,39 @@ def test_ranks_share_the_work_and_say_which_they_are(tmp_path: Path, mpirun: str
     assert len(ranks) > 1
     prefixes = {line.split(" ")[0].rpartition(":")[2] for line in done.lines}
     assert prefixes == {f"{rank}]" for rank in {*ranks, "0"}}
+
+
+@pytest.mark.parametrize("victim", [0, 2])
+def test_a_rank_that_is_killed_is_not_missed(
+    tmp_path: Path, mpirun: str, rclone_s3, victim: int
+) -> None:
+    joblist = make_joblist(tmp_path, 24, destination=f"s3://{rclone_s3.new_bucket()}", files=6)
+    with gate_before(rclone_s3.endpoint_url, allowed=20) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start_ranks(
+            mpirun, 4, joblist, "--threads", 2, "-v", 2, launcher=CONTINUE, env=env
+        )
+        gate.wait_until_held()
+        os.kill(pid_of_rank(joblist, victim), signal.SIGKILL)
+        gate.open()
+        done = finish(process)
+    assert set(statuses(joblist).values()) == {"success"}
+    # The launcher's own code is 0 only if every rank's is that was not killed.
+    assert done.exit_code == 0, done
+    (told,) = [line for line in done.lines if "workers" in line and "finished" in line]
+    assert "These 4 workers (1 of them died) finished" in told
+    assert told.endswith("The joblist has nothing left to do.")
+    assert told.startswith(f"[{socket.gethostname()}:{1 if victim == 0 else 0}]")
+    assert run_ok("summarise-jobs", "-i", joblist).exit_code == 0
+
+
+def pid_of_rank(joblist: Path, rank: int) -> int:
+    """The process that works on some job as this rank."""
+    lines = (line for path in joblist.glob("*.txt") for line in events(path, "claimed"))
+    (worker,) = {
+        line.split(" worker=")[1].split(" ")[0] for line in lines if f" rank={rank} " in line
+    }
+    return int(worker.rpartition(":")[2])
 
 
 def test_a_job_in_error_on_one_rank_stops_no_other(tmp_path: Path, mpirun: str) -> None:
