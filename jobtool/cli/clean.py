@@ -24,7 +24,7 @@ def cli(*, joblist_path: str, yes: bool, verbosity: int, as_json: bool) -> int:
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = JobList.open(existing_path(joblist_path))
-    stores = StoreRegistry(joblist.settings.s3)
+    stores = StoreRegistry(joblist.settings.s3, credentials=joblist.settings.credentials)
     count = 0
     for event in clean(joblist, stores, remove=yes):
         console.emit(event)

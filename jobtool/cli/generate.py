@@ -54,7 +54,8 @@ from jobtool.names import quote
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A value for the layout's templates, or s3.KEY for the joblist's [s3] table. Repeatable.",
+    help="A value for the layout's templates, or s3.KEY or credentials.KEY for the joblist's table "
+    "of that name. Repeatable.",
 )
 @dry_run_option
 @output_options
@@ -86,7 +87,7 @@ def cli(
     console.note(f"Valid output path: {quote(joblist_path)}")
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
-    values, s3 = _assignments(assignments)
+    values, s3, credentials = _assignments(assignments)
     request = Request(
         source=source,
         joblist_path=joblist_path,
@@ -94,6 +95,7 @@ def cli(
         layout=layout,
         values=values,
         s3=s3,
+        credentials=credentials,
         dry_run=dry_run,
     )
     generated = generate(request, console.emit)
@@ -101,22 +103,26 @@ def cli(
     return generated.exit_code
 
 
-def _assignments(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Any]]:
+def _assignments(
+    texts: tuple[str, ...],
+) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+    """Return what is for the templates, for ``[s3]`` and for ``[credentials]``."""
     values: dict[str, str] = {}
-    s3: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {"s3": {}, "credentials": {}}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {text}: expected KEY=VALUE")
-        if key.startswith("s3."):
-            *tables, name = key.split(".")[1:]
-            table = s3
-            for part in tables:
+        first, dot, _ = key.partition(".")
+        if dot and first in tables:
+            *parts, name = key.split(".")
+            table: dict[str, Any] = tables
+            for part in parts:
                 table = table.setdefault(part, {})
             table[name] = value
         else:
             values[key] = value
-    return values, s3
+    return values, tables["s3"], tables["credentials"]
 
 
 def main() -> None:

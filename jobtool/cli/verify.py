@@ -56,7 +56,11 @@ def cli(
             audit = Audit(StoreRegistry(), console.emit, deep=deep, threads=threads, watch=watch)
             return audit.table(place).exit_code
     joblist = JobList.open(place)
-    stores = StoreRegistry(joblist.settings.s3, connections=2 * threads)
+    stores = StoreRegistry(
+        joblist.settings.s3,
+        credentials=joblist.settings.credentials,
+        connections=2 * threads,
+    )
     with _watching(console) as watch:
         audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
         return audit.joblist(joblist, names=frozenset(jobs), repair=repair).exit_code

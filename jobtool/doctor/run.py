@@ -119,7 +119,9 @@ def _roll_call(
     try:
         joblist = open_joblist()
         settings = joblist.settings
-        stores = StoreRegistry(settings.s3, links=settings.transfer.links or "follow")
+        stores = StoreRegistry(
+            settings.s3, credentials=settings.credentials, links=settings.transfer.links or "follow"
+        )
     except JobtoolError as error:
         return None, _RollCall(view, versions(), error)
     view = replace(view, filesystem=filesystem_of(joblist.path))

@@ -45,8 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` marks what this joblist's workers leave unfinished. ``layout`` is the layout's own table,
     so that a joblist doesn't depend on a file elsewhere; ``values`` are what ``--set`` gave to its
-    templates; ``s3`` is for the store of that name. ``claims`` is the kind of claims that workers
-    use, ``lease_seconds`` how long a lease lasts without a heartbeat; None means the default.
+    templates; ``s3`` and ``credentials`` are for the store of that name. ``claims`` is the kind of
+    claims that workers use, ``lease_seconds`` how long a lease lasts without a heartbeat; None
+    means the default.
     """
 
     format: int = FORMAT
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     layout: dict[str, Any] = {}
     values: dict[str, str] = {}
     s3: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
     transfer: TransferSettings = TransferSettings()

@@ -51,6 +51,7 @@ class Request:
     layout: str | None = None
     values: Mapping[str, str] = field(default_factory=dict)
     s3: Mapping[str, object] = field(default_factory=dict)
+    credentials: Mapping[str, object] = field(default_factory=dict)
     dry_run: bool = False
 
 
@@ -71,7 +72,8 @@ class _Generation:
         before = self._existing or Settings()
         self._values = {**before.values, **request.values}
         self._s3 = {**before.s3, **request.s3}
-        self._stores = StoreRegistry(self._s3)
+        self._credentials = {**before.credentials, **request.credentials}
+        self._stores = StoreRegistry(self._s3, credentials=self._credentials)
         self._destination = request.destination or before.destination
         if self._destination is not None:
             split_url(self._destination)
@@ -89,6 +91,9 @@ class _Generation:
             layout={"preset": self._layout_name} if self._layout is None else self._layout.table(),
             values=self._values,
             s3=self._s3,
+            credentials=self._credentials,
+            claims=before.claims,
+            lease_seconds=before.lease_seconds,
             transfer=before.transfer,
         )
         _require_same(before, self._settings, request)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote as percent_decode
 
 from jobtool.errors import UsageError
 from jobtool.names import quote
-from jobtool.stores.credentials import CredentialHolder
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import Permission, Purpose
+from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.s3config import read_s3_table
@@ -17,7 +19,6 @@ from jobtool.stores.store import Store
 
 if TYPE_CHECKING:
     from jobtool.stores.s3 import S3Access
-    from jobtool.stores.s3config import S3Config
 
 Role = Literal["source", "destination"]
 SCHEMES = ("file", "s3", "memory")
@@ -29,16 +30,17 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 class StoreRegistry:
     """Opens stores, and keeps what they share: S3 clients, credentials, memory.
 
-    ``s3`` is the table of that name in joblist.toml. ``connections`` is how many requests may be
-    under way at once; ``links`` is what listing a local source does with symbolic links; with
-    ``read_back`` what was written is proven by reading it. Raises ``UsageError`` for a table
-    that makes no sense.
+    ``s3`` and ``credentials`` are the tables of those names in joblist.toml. ``connections`` is how
+    many requests may be under way at once; ``links`` is what listing a local source does with
+    symbolic links; with ``read_back`` what was written is proven by reading it. Raises
+    ``UsageError`` for a table that makes no sense.
     """
 
     def __init__(
         self,
         s3: Mapping[str, Any] | None = None,
         *,
+        credentials: Mapping[str, Any] | None = None,
         connections: int = 16,
         links: LinkPolicy = "follow",
         read_back: bool = False,
@@ -49,7 +51,15 @@ class StoreRegistry:
         self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
         self._connections = connections
         self._memories: dict[str, Memory] = {}
-        self._s3: dict[S3Config, S3Access] = {}
+        self._s3: dict[tuple[object, ...], S3Access] = {}
+        self._providers = {
+            role: make_provider(
+                settings_of(credentials or {}, role), profile=self._s3_configs[role].profile
+            )
+            for role in get_args(Role)
+        }
+        self._purposes: dict[Role, Purpose] = {}
+        self.on_renewal: Callable[[CredentialHolder], None] | None = None
 
     def open(self, url: str, role: Role, *, owner: str = "") -> Store:
         """Return the store rooted at ``url``; nothing is contacted yet.
@@ -63,7 +73,7 @@ class StoreRegistry:
 
             bucket, _, prefix = rest.partition("/")
             return S3Store(
-                self._s3_access(role), bucket, prefix.strip("/"), read_back=self._read_back
+                self._s3_access(role, url), bucket, prefix.strip("/"), read_back=self._read_back
             )
         if scheme == "memory":
             name, _, prefix = rest.partition("/")
@@ -76,18 +86,41 @@ class StoreRegistry:
         """Return the holders of the credentials of every S3 client so far."""
         return [access.holder for access in self._s3.values()]
 
-    def refresh_credentials(self) -> None:
-        """Fetch all credentials anew, as before each job."""
-        for holder in self.credential_holders():
-            holder.refresh()
+    def begin_job(self, purposes: Mapping[Role, Purpose]) -> None:
+        """Have fresh credentials, for a job's own purposes. Raises ``CredentialsError``."""
+        self._purposes = dict(purposes)
+        for key, access in self._s3.items():
+            access.begin(self._purpose(key[0], ""))
 
-    def _s3_access(self, role: Role) -> S3Access:
+    def _purpose(self, role: Any, url: str) -> Purpose:
+        permissions: dict[Role, Permission] = {"source": "READ", "destination": "READWRITE"}
+        unnamed = Purpose(job="", url=url, permission=permissions[role])
+        return self._purposes.get(role, unnamed)
+
+    def _s3_access(self, role: Role, url: str) -> S3Access:
         from jobtool.stores.s3 import S3Access
 
-        config = self._s3_configs[role]
-        if config not in self._s3:
-            self._s3[config] = S3Access(config, connections=self._connections)
-        return self._s3[config]
+        config, provider = self._s3_configs[role], self._providers[role]
+        # Both sides share clients and credentials where those are the same.
+        other: Role = "destination" if role == "source" else "source"
+        is_shared = (
+            not provider.is_per_purpose
+            and provider == self._providers[other]
+            and config == self._s3_configs[other]
+        )
+        key = ("destination" if is_shared else role, config)
+        if key not in self._s3:
+            holder = CredentialHolder(
+                provider, self._purpose(key[0], url), on_renewal=self._tell_renewal
+            )
+            self._s3[key] = S3Access(config, holder, connections=self._connections)
+        elif provider.is_per_purpose and not self._purposes:
+            self._s3[key].holder.reach(self._purpose(role, url))
+        return self._s3[key]
+
+    def _tell_renewal(self, holder: CredentialHolder) -> None:
+        if self.on_renewal is not None:
+            self.on_renewal(holder)
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ import boto3
 import botocore.exceptions
 import obstore
 import obstore.exceptions
+from botocore import UNSIGNED
 from botocore.config import Config
 
 from jobtool.errors import (
@@ -39,7 +40,9 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import quote
-from jobtool.stores.credentials import ChainProvider, CredentialHolder
+from jobtool.stores.credentials.aws import AnonymousProvider
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import Purpose
 from jobtool.stores.s3config import S3Config
 from jobtool.stores.store import (
     Attributes,
@@ -88,25 +91,40 @@ _CREDENTIAL_CODES = {
     "401": _DENIED,
     "403": _DENIED,
 }
+#: What is said of credentials that were good once.
+_EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
+
+_CLIENT_ERRORS = (
+    botocore.exceptions.ClientError,
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.HTTPClientError,
+    obstore.exceptions.BaseError,
+    FileNotFoundError,
+    ValueError,
+)
 _SERVER_CODES = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "429")
 
 
 class S3Access:
     """What all stores of one ``S3Config`` share: credentials, a boto3 client, obstore buckets."""
 
-    def __init__(self, config: S3Config, *, connections: int) -> None:
-        self.holder = CredentialHolder(ChainProvider(config.profile))
+    def __init__(self, config: S3Config, holder: CredentialHolder, *, connections: int) -> None:
+        self.holder = holder
         self._config = config
+        self._is_signed = not isinstance(holder.provider, AnonymousProvider)
+        signature = "s3v4" if self._is_signed else UNSIGNED
         self.is_lax_about_ranges = False  # found out at the first range that is read
         self._buckets: dict[str, ObstoreBucket] = {}
+        self._regions: dict[str, str] = {}
         session = self.holder.botocore_session()
-        if config.profile:
-            session.set_config_variable("profile", config.profile)
+        profile = config.profile or getattr(holder.provider, "profile", None)
+        if profile:  # its region and endpoint count as well
+            session.set_config_variable("profile", profile)
         scoped = _scoped_config(session)
         # One for both clients: each boto3 session adds its methods to the botocore session's.
         self._session = boto3.Session(botocore_session=session)
         self._ca_bundle = os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
-        plain = self._make_client(Config(signature_version="s3v4"))
+        plain = self._make_client(Config(signature_version=signature))
         self.is_aws = bool(_AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
         self.addressing_style = (
             config.addressing_style
@@ -114,7 +132,7 @@ class S3Access:
             or ("auto" if self.is_aws else "path")
         )
         settings = Config(
-            signature_version="s3v4",
+            signature_version=signature,
             s3={"addressing_style": self.addressing_style},
             max_pool_connections=connections,
             connect_timeout=10,
@@ -142,6 +160,19 @@ class S3Access:
             return dict.fromkeys(names, self._config.checksums)
         told = any(f"AWS_{name.upper()}" in os.environ or name in scoped for name in names)
         return {} if told or self.is_aws else dict.fromkeys(names, "when_required")
+
+    def begin(self, purpose: Purpose) -> None:
+        """Have fresh credentials for another purpose. Raises ``CredentialsError``."""
+        self.holder.begin(purpose)
+        self._buckets = {}
+
+    def renew(self, seen: int) -> None:
+        """Make sure that credentials are newer than generation ``seen``.
+
+        Raises ``CredentialsError``.
+        """
+        self.holder.renew(seen)
+        self._buckets = {}  # obstore keeps credentials for a while
 
     def bucket(self, name: str) -> ObstoreBucket:
         """Return obstore's view of a bucket."""
@@ -172,12 +203,15 @@ class S3Access:
         if self._ca_bundle:
             with open(self._ca_bundle, "rb") as file:
                 options["root_certificate"] = file.read()
+        signing: dict[str, Any] = {"skip_signature": True}
+        if self._is_signed:
+            signing = {"credential_provider": self.holder.for_obstore}
         return ObstoreBucket(
             name,
             client_options=options,  # type: ignore[arg-type]
             # Retries on top are the transfer's; these bridge a dropped connection.
             retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
-            credential_provider=self.holder.for_obstore,  # type: ignore[arg-type]
+            **signing,
             **settings,
         )
 
@@ -187,12 +221,14 @@ class S3Access:
         default: str = self.client.meta.region_name or "us-east-1"
         if not self.is_aws or self._config.region:
             return default
-        try:
-            answer = self.client.head_bucket(Bucket=bucket)
-        except botocore.exceptions.ClientError as error:
-            answer = error.response
-        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        return str(headers.get("x-amz-bucket-region", default))
+        if bucket not in self._regions:
+            try:
+                answer = self.client.head_bucket(Bucket=bucket)
+            except botocore.exceptions.ClientError as error:
+                answer = error.response
+            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            self._regions[bucket] = str(headers.get("x-amz-bucket-region", default))
+        return self._regions[bucket]
 
 
 class S3Store:
@@ -285,10 +321,32 @@ class S3Store:
                 yield Entry(path, item["Size"], modified_ns, _etag(item.get("ETag")))
 
     def _pages(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        paginator = self._client.get_paginator("list_objects_v2")
-        pages = iter(paginator.paginate(Bucket=self._bucket, **arguments))
-        while (page := self._call(path, lambda: next(pages, None))) is not None:
+        yield from self._all_pages(
+            path,
+            lambda **more: self._client.list_objects_v2(Bucket=self._bucket, **arguments, **more),
+            {"ContinuationToken": "NextContinuationToken"},
+        )
+
+    def _all_pages(
+        self, path: str, ask: Callable[..., dict[str, Any]], marks: dict[str, str]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a listing; ``marks`` says what of one goes into the next request.
+
+        Not boto3's paginators: one of those that has failed says that there are no more pages.
+        """
+        more: dict[str, Any] = {}
+        while True:
+            page = self._call(path, lambda more=more: ask(**more))  # type: ignore[misc]
             yield page
+            following = {name: page[mark] for name, mark in marks.items() if page.get(mark)}
+            if not page.get("IsTruncated"):
+                return
+            if following in ({}, more):
+                raise StoreError(
+                    f"{quote(self.url_of(path))}: the server says that its listing goes on, and "
+                    "not where"
+                )
+            more = following
 
     def head(self, path: str) -> Entry:
         """Return one object's entry."""
@@ -464,8 +522,12 @@ class S3Store:
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that ``ListParts`` tells with the ETags that we were given."""
         held: dict[int, tuple[int, str | None]] = {}
-        pages = iter(self._client.get_paginator("list_parts").paginate(**self._where(upload)))
-        while (page := self._call(upload.path, lambda: next(pages, None))) is not None:
+        where = self._where(upload)
+        for page in self._all_pages(
+            upload.path,
+            lambda **more: self._client.list_parts(**where, **more),
+            {"PartNumberMarker": "NextPartNumberMarker"},
+        ):
             for part in page.get("Parts", ()):
                 held[part["PartNumber"]] = (part["Size"], _etag(part["ETag"]))
         return [part for part in parts if held.get(part.number) == (part.size, part.etag)]
@@ -473,11 +535,16 @@ class S3Store:
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
         """Return the multipart uploads of this very key, begun since then by the server's clock."""
         key = self._key(path)
-        paginator = self._client.get_paginator("list_multipart_uploads")
-        pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=key))
+        pages = self._all_pages(
+            path,
+            lambda **more: self._client.list_multipart_uploads(
+                Bucket=self._bucket, Prefix=key, **more
+            ),
+            {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
+        )
         found: list[Upload] = []
         try:
-            while (page := self._call(path, lambda: next(pages, None))) is not None:
+            for page in pages:
                 for item in page.get("Uploads", ()):
                     begun_ns = _in_whole_seconds(item["Initiated"])
                     if item["Key"] == key and begun_ns >= since_ns - _CLOCK_SKEW_NS:
@@ -553,19 +620,30 @@ class S3Store:
         """Do nothing: what S3 has acknowledged is durable."""
 
     def _call(self, path: str, call: Callable[[], T]) -> T:
+        """Return what a request returns; once more if its credentials have expired meanwhile."""
+        holder = self._access.holder
+        holder.current()
+        seen = holder.generation
         try:
             return call()
         except JobtoolError:
             raise
-        except (
-            botocore.exceptions.ClientError,
-            botocore.exceptions.BotoCoreError,
-            botocore.exceptions.HTTPClientError,
-            obstore.exceptions.BaseError,
-            FileNotFoundError,
-            ValueError,
-        ) as error:
+        except _CLIENT_ERRORS as error:
+            if not self._may_have_expired(error):
+                raise self._translate(error, path) from None
+        self._access.renew(seen)
+        try:
+            return call()
+        except _CLIENT_ERRORS as error:
             raise self._translate(error, path) from None
+
+    def _may_have_expired(self, error: Exception) -> bool:
+        code, _ = _code_and_status(error)
+        # An answer to HEAD has no body, and so no code but its status.
+        is_head = code == "400" and getattr(error, "operation_name", "").startswith("Head")
+        return code in _EXPIRED_CODES or (
+            is_head and self._access.holder.current().session_token is not None
+        )
 
     def _translate(self, error: Exception, path: str) -> JobtoolError:
         if isinstance(error, obstore.exceptions.UnauthenticatedError):

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, timedelta
 from enum import Enum
 
-from jobtool.errors import ClaimLostError, JobtoolError, StoreError, UnreachableError, WorldError
+from jobtool.errors import (
+    ClaimLostError,
+    JoblistUnavailableError,
+    JobtoolError,
+    StoreError,
+    UnreachableError,
+    WorldError,
+)
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
@@ -21,15 +30,19 @@ from jobtool.jobs.receipts import (
     write_table,
 )
 from jobtool.stop import ASKED, Stop
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import ProviderError
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.lending import Lending, settle
 from jobtool.transfer.plan import Item, Plan, make_plan
+from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Existing, Resumption, open_uploads, remove_leftovers, resume
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import Failure, JobTransfer, Progress
 from jobtool.worker.events import (
+    CredentialsTooShort,
     FileTransferred,
     JobFailed,
     JobHandedBack,
@@ -44,6 +57,9 @@ from jobtool.worker.options import WorkerOptions
 
 #: How often the job file gets a progress line.
 PROGRESS_SECONDS = 30.0
+
+#: After how long the rate is good enough to say how long a job will take.
+_ESTIMATE_SECONDS = 10.0
 
 #: How many failed or skipped files the job's log names one by one.
 _LOGGED_FILES = 20
@@ -78,6 +94,9 @@ class Attempt:
     ) -> None:
         self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
         self._helpers: set[str] = set()
+        self._holders: list[CredentialHolder] = []
+        self._renewals = 0
+        self._told_outlasting = False
         self._held = held
         self._stop = stop
         self._watch = watch
@@ -116,6 +135,9 @@ class Attempt:
                     self._abort_unfinished(stores)
         except ClaimLostError:
             raise
+        except ProviderError:
+            self._hand_back("no credentials")  # why is told once, at the end
+            raise
         except WorldError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)
@@ -145,12 +167,12 @@ class Attempt:
             sleep=options.sleep,
             on_retry=self._tell_retry,
         )
-        stores.refresh_credentials()
+        stores.on_renewal = self._note_renewal
+        stores.begin_job(purposes_of(self._held.job))
         plan = retry.call(lambda: make_plan(self._held.job, stores, owner=self._owner))
-        for holder in stores.credential_holders():
-            expires_at = holder.current().expires_at
-            expires = "never" if expires_at is None else f"{expires_at:%Y-%m-%dT%H:%M:%SZ}"
-            self._held.log("credentials", provider=holder.provider.name, expires=expires)
+        self._holders = stores.credential_holders()
+        for holder in self._holders:
+            self._held.log("credentials", **described(holder))
         if self._held.job.attempts > 1:
             settle(self._blocks, self._stop)
         existing = retry.call(lambda: Existing(plan))
@@ -201,6 +223,33 @@ class Attempt:
     def _receipts(self) -> Iterator[Receipt]:
         return (record for record in self._records() if isinstance(record, Receipt))
 
+    def _note_renewal(self, holder: CredentialHolder) -> None:
+        """Log a renewal; called from whatever thread has met the need."""
+        self._renewals += 1
+        with contextlib.suppress(ClaimLostError, JoblistUnavailableError, FileNotFoundError):
+            self._held.log("credentials-renewed", **described(holder))
+
+    def _tell_outlasting(self, progress: JobProgress, seconds: float) -> None:
+        """Announce once that the job will take longer than credentials that can't be renewed."""
+        if self._told_outlasting or seconds < _ESTIMATE_SECONDS or not progress.bytes_sent:
+            return
+        left = (progress.bytes_total - progress.bytes_done) * seconds / progress.bytes_sent
+        for holder in self._holders:
+            expires_at = holder.last.expires_at
+            if holder.provider.can_renew or expires_at is None:
+                continue
+            if self._options.now() + timedelta(seconds=left) > expires_at:
+                self._told_outlasting = True
+                self._emit(
+                    CredentialsTooShort(
+                        job=self._name,
+                        provider=holder.provider.name,
+                        expires=f"{expires_at:%Y-%m-%dT%H:%M:%SZ}",
+                        seconds_left=left,
+                    )
+                )
+                self._held.log("credentials-too-short", **described(holder), seconds_left=left)
+
     def _lending(self) -> Lending:
         return Lending(
             self._blocks,
@@ -238,6 +287,7 @@ class Attempt:
                 "bytes": f"{told.bytes_done}/{told.bytes_total}",
             }
             self._watch(told)
+            self._tell_outlasting(told, now - started)
             if now - last >= PROGRESS_SECONDS:
                 last = now
                 self._emit(told)
@@ -278,6 +328,8 @@ class Attempt:
         values = {"files": files, "bytes": size, "seconds": seconds}
         if skipped:
             values["skipped"] = skipped
+        if self._renewals:
+            values["renewals"] = self._renewals
         self._held.claim.require_held()
         self._journal.remove()  # the table has its receipts; nobody would look after it later
         if self._blocks.exist:
@@ -333,6 +385,15 @@ class Attempt:
                 verified_by=copied.proof.verified_by,
             )
         )
+
+
+def described(holder: CredentialHolder) -> dict[str, str]:
+    """Return what may be said of credentials: their provider, their key's end, until when."""
+    current = holder.last
+    expires = "never"
+    if current.expires_at is not None:
+        expires = f"{current.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return {"provider": holder.provider.name, "key": current.key_end, "expires": expires}
 
 
 class _InForce:

@@ -186,6 +186,41 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsTooShort(Event):
+    """At the rate so far the job takes longer than credentials last that nobody can renew."""
+
+    kind: ClassVar[str] = "credentials-too-short"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    provider: str
+    expires: str
+    seconds_left: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{quote(self.job)}: takes another {self.seconds_left:.0f} s at the rate so far, and "
+            f"its credentials ({self.provider}) end at {self.expires} and can't be renewed; it "
+            "will be handed back then"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsMissing(Event):
+    """A provider gave no credentials; the worker waits and tries with the next job."""
+
+    kind: ClassVar[str] = "no-credentials"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "❗"
+    reason: str
+    failures: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"No credentials ({self.failures} in a row): {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSucceeded(Event):
     """Every file of the job is proven."""
 

@@ -26,6 +26,7 @@ from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS, settle
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.credentials.provider import ProviderError
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
@@ -34,6 +35,7 @@ from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
     ClaimsChosen,
+    CredentialsMissing,
     JobClaimed,
     JobInvalid,
     JobLost,
@@ -57,6 +59,12 @@ _LOOK_SECONDS = 0.5
 _LOOK_SECONDS_PER_JOB = 0.02
 
 
+#: How often in a row a provider may give no credentials, and how long to wait after the first time;
+#: twice as long after each other.
+_CREDENTIAL_FAILURES = 3
+_FIRST_WAIT_SECONDS = 1.0
+
+
 class Worker:
     """Works on a joblist until nothing is left that it could claim.
 
@@ -77,6 +85,7 @@ class Worker:
         self._emit = emit
         self._stores = StoreRegistry(
             joblist.settings.s3,
+            credentials=joblist.settings.credentials,
             connections=2 * options.threads,
             links=options.policies.links,
             read_back=options.policies.verify == "read-back",
@@ -95,6 +104,7 @@ class Worker:
         self._others = 0  # workers that were there before this one, where they have no ranks
         self._is_out_of_time = False
         self._job_seconds = array("d")
+        self._credential_failures = 0  # in a row
 
     def run(self) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
@@ -351,6 +361,10 @@ class Worker:
                 claims,
             )
             outcome = attempt.run(self._stores, copier)
+        except ProviderError as error:
+            self._tally.handed_back += 1
+            self._wait_for_credentials(error)
+            return
         except WorldError:
             self._tally.handed_back += 1
             raise
@@ -367,6 +381,7 @@ class Worker:
             return
         finally:
             self._reporter.end_job()
+        self._credential_failures = 0
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
             self._job_seconds.append(self._options.monotonic() - started)
@@ -378,6 +393,14 @@ class Worker:
             self._tally.handed_back += 1
         if held.job.status in _FINISHED and outcome is not Outcome.LOST:
             self._finished[stem] = held.job.status
+
+    def _wait_for_credentials(self, error: ProviderError) -> None:
+        """Give the provider time; raises its error once it has failed too often in a row."""
+        self._credential_failures += 1
+        if self._credential_failures >= _CREDENTIAL_FAILURES:
+            raise error
+        self._emit(CredentialsMissing(reason=str(error), failures=self._credential_failures))
+        self._options.stop.wait(_FIRST_WAIT_SECONDS * 2 ** (self._credential_failures - 1))
 
     def _end(self) -> int:
         """Tell what it came to, if that is ours to tell; return the exit code."""

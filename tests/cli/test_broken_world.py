@@ -44,6 +44,15 @@ def assert_handed_back(done: Done, joblist: Path, *expected: str) -> None:
     assert all(text in reasons[0] for text in expected)
 
 
+def assert_waited_for_credentials(joblist: Path) -> None:
+    """A provider is asked three times in a row, and nobody's attempt counts as a failure."""
+    assert statuses(joblist) == TODO
+    logs = [line for path in joblist.glob("*.txt") for line in events(path, "handed-back")]
+    assert len(logs) == 3
+    assert all('reason="no credentials"' in line for line in logs)
+    assert not [path for path in joblist.glob("*.txt") if "failures:" in path.read_text()]
+
+
 def worker(joblist: Path, env: Mapping[str, str] | None = None) -> Done:
     return run("transfer-worker", "-i", joblist, env=env)
 
@@ -101,7 +110,8 @@ def test_wrong_credentials_hand_the_job_back_and_are_shown_nowhere(
 def test_no_credentials_at_all_hand_the_job_back(tmp_path: Path, plates: Path, rclone_s3) -> None:
     joblist = generated(tmp_path, plates, f"s3://{rclone_s3.new_bucket()}")
     env = {k: v for k, v in rclone_s3.environment.items() if "KEY" not in k}
-    assert_handed_back(worker(joblist, env), joblist, "credentials", "found none")
+    assert_one_line_error(worker(joblist, env), 4, "credentials", "found none")
+    assert_waited_for_credentials(joblist)
 
 
 def test_a_missing_profile_hands_the_job_back(tmp_path: Path, plates: Path, rclone_s3) -> None:

@@ -24,7 +24,7 @@ def registry_for(server):
             patch.setenv(name, value)
         registry = StoreRegistry()
         registry.open("s3://any", "destination")
-        registry.refresh_credentials()
+        registry.begin_job({})
     return registry
 
 

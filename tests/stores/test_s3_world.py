@@ -18,10 +18,8 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
-from jobtool.stores.credentials import Credentials
+from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.s3 import S3Access
-from jobtool.stores.s3config import S3Config
 from jobtool.stores.store import Attributes, Entry, Special, composite_md5
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
@@ -289,7 +287,8 @@ def test_buckets_are_addressed_as_told(
 ):
     use(rclone_s3)
     write_config(tmp_path / "config", monkeypatch, f"[default]\nregion = {REGION}\n{config}")
-    access = S3Access(S3Config(addressing_style=told), connections=1)
+    registry = StoreRegistry({"addressing_style": told} if told else {})
+    access = registry.open("s3://any", "destination")._access
     assert access.addressing_style == expected
 
 
@@ -306,7 +305,7 @@ def test_a_rewritten_credentials_file_is_seen_after_a_refresh(
     with pytest.raises(CredentialsError):
         put(store)
     path.write_text(text.format(ACCESS_KEY, SECRET_KEY))
-    registry.refresh_credentials()
+    registry.begin_job({})
     assert not list(store.list())
     with pytest.raises(NotFoundError):
         store.head("file")

@@ -1,0 +1,270 @@
+"""Providers that AWS's own library implements: its chain, STS, S3 Access Grants."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import msgspec
+
+from jobtool.names import quote
+from jobtool.stores.credentials.provider import (
+    Credentials,
+    Permission,
+    ProviderError,
+    Purpose,
+    parse_time,
+)
+
+_NOT_IN_A_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]")
+
+#: What STS and Access Grants allow for, in seconds.
+_STS_SECONDS = msgspec.Meta(ge=900, le=43200)
+
+
+class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a provider, which is what they describe."""
+
+    can_renew = True
+    is_per_purpose = False
+
+
+class ChainProvider(_Settings, frozen=True, kw_only=True):
+    """AWS's default chain: environment, files, single sign-on, the machine's role."""
+
+    profile: str | None = None
+
+    @property
+    def name(self) -> str:
+        """A word for logs."""
+        return "profile" if self.profile else "default"
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Walk the chain anew, so that a rewritten credentials file is seen."""
+        return _from_session(_session(self.profile))
+
+
+class ProfileProvider(ChainProvider, frozen=True, kw_only=True):
+    """One profile of AWS's files, with whatever that says: a role, single sign-on, a process."""
+
+    profile: str
+
+
+class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
+    """AWS's environment variables and nothing else."""
+
+    name = "environment"
+    can_renew = False
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Read ``AWS_ACCESS_KEY_ID`` and its companions."""
+        key, secret = (
+            os.environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        )
+        if not (key and secret):
+            raise ProviderError(
+                "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment; found "
+                f"{'no' if not key else 'only the'} first. Export both, or choose another provider."
+            )
+        try:
+            expires_at = parse_time(os.environ.get("AWS_CREDENTIAL_EXPIRATION"))
+        except ValueError:
+            expires_at = None
+        return Credentials(
+            access_key=key,
+            secret_key=secret,
+            session_token=os.environ.get("AWS_SESSION_TOKEN") or None,
+            expires_at=expires_at,
+        )
+
+
+class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
+    """A role that STS lends to those who have the credentials of the chain, or of a profile."""
+
+    role_arn: str
+    profile: str | None = None
+    external_id: str | None = None
+    duration_seconds: Annotated[int, _STS_SECONDS] | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+    name = "assume-role"
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Assume the role; the session bears the job's name."""
+        arguments = {
+            "RoleArn": self.role_arn,
+            "RoleSessionName": session_name(purpose.job),
+            "ExternalId": self.external_id,
+            "DurationSeconds": self.duration_seconds,
+        }
+        with _asking(f"STS for role {quote(self.role_arn)}"):
+            client = _client(self, "sts")
+            answer = client.assume_role(**_without_none(arguments))
+        return _from_answer(answer["Credentials"])
+
+
+class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
+    """A role that STS lends to those who have the token of an identity provider, in a file."""
+
+    role_arn: str
+    identity_file: str
+    duration_seconds: Annotated[int, _STS_SECONDS] | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+    profile = None
+    name = "web-identity"
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Read the file anew and assume the role."""
+        try:
+            with open(os.path.expanduser(self.identity_file), encoding="ascii") as file:
+                token = file.read().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProviderError(
+                f"can't read the identity token in {quote(self.identity_file)}: "
+                f"{getattr(error, 'strerror', None) or 'it is no text'}"
+            ) from None
+        arguments = {
+            "RoleArn": self.role_arn,
+            "RoleSessionName": session_name(purpose.job),
+            "WebIdentityToken": token,
+            "DurationSeconds": self.duration_seconds,
+        }
+        with _asking(f"STS for role {quote(self.role_arn)}"):
+            client = _client(self, "sts", unsigned=True)
+            answer = client.assume_role_with_web_identity(**_without_none(arguments))
+        return _from_answer(answer["Credentials"])
+
+
+class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
+    """S3 Access Grants: credentials for the job's own prefix, and for nothing else.
+
+    Source: AWS, "S3 Access Grants", GetDataAccess; the target ends in ``*``.
+    """
+
+    account_id: str
+    permission: Permission | None = None
+    profile: str | None = None
+    duration_seconds: Annotated[int, _STS_SECONDS] | None = None
+    region: str | None = None
+    endpoint_url: str | None = None
+    name = "access-grants"
+    is_per_purpose = True
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Ask for access to what is below the purpose's URL."""
+        target = f"{purpose.url.rstrip('/')}/*"
+        arguments = {
+            "AccountId": self.account_id,
+            "Target": target,
+            "Permission": self.permission or purpose.permission,
+            "DurationSeconds": self.duration_seconds,
+        }
+        with _asking(f"S3 Access Grants for {quote(target)}"):
+            client = _client(self, "s3control")
+            answer = client.get_data_access(**_without_none(arguments))
+        return _from_answer(answer["Credentials"])
+
+
+class AnonymousProvider(_Settings, frozen=True, kw_only=True):
+    """Nobody: requests aren't signed, as public buckets allow."""
+
+    name = "anonymous"
+
+    def fetch(self, purpose: Purpose) -> None:
+        """Return none."""
+
+
+def session_name(job: str) -> str:
+    """Return a job's name as STS takes it for a session: 2 to 64 of certain characters."""
+    return _NOT_IN_A_SESSION_NAME.sub("-", f"jobtool-{job}")[:64]
+
+
+def credentials_of(key: object, secret: object, token: object, expires: object) -> Credentials:
+    """Make credentials of what a document held; raises ``ValueError`` for what is none."""
+    if not (isinstance(key, str) and isinstance(secret, str) and key and secret):
+        raise ValueError("no access key, or no secret one")
+    return Credentials(
+        access_key=key,
+        secret_key=secret,
+        session_token=str(token) if token else None,
+        expires_at=parse_time(expires),
+    )
+
+
+def _from_answer(found: Mapping[str, Any]) -> Credentials:
+    return credentials_of(
+        found.get("AccessKeyId"),
+        found.get("SecretAccessKey"),
+        found.get("SessionToken"),
+        found.get("Expiration"),
+    )
+
+
+def _session(profile: str | None) -> Any:
+    import boto3
+    import botocore.exceptions
+
+    try:
+        return boto3.Session(profile_name=profile)
+    except botocore.exceptions.ProfileNotFound:
+        raise ProviderError(
+            f"expected an AWS profile {quote(profile or '')} in AWS's configuration files; found "
+            "none. Correct the profile's name in joblist.toml, or AWS_PROFILE."
+        ) from None
+
+
+def _from_session(session: Any) -> Credentials:
+    with _asking("AWS's credential chain"):
+        found = session.get_credentials()
+        frozen = None if found is None else found.get_frozen_credentials()
+    if found is None or frozen is None or not (frozen.access_key and frozen.secret_key):
+        raise ProviderError(
+            "expected AWS credentials in the environment, AWS's files or this machine's role; "
+            "found none. Log in, set AWS_PROFILE, or name a profile: [credentials] in joblist.toml."
+        )
+    return Credentials(
+        access_key=frozen.access_key,
+        secret_key=frozen.secret_key,
+        session_token=frozen.token,
+        expires_at=getattr(found, "_expiry_time", None),
+    )
+
+
+def _client(settings: Any, service: str, *, unsigned: bool = False) -> Any:
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=10,
+        read_timeout=30,
+        signature_version=UNSIGNED if unsigned else None,
+        # At AWS an account's ID goes before the host's name; other endpoints have one name.
+        inject_host_prefix=settings.endpoint_url is None,
+    )
+    return _session(settings.profile).client(
+        service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
+    )
+
+
+@contextlib.contextmanager
+def _asking(whom: str) -> Iterator[None]:
+    import botocore.exceptions
+
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        told = error.response.get("Error", {})
+        raise ProviderError(
+            f"{whom}: {told.get('Code', 'an error')}: {str(told.get('Message', ''))[:200]}"
+        ) from None
+    except (botocore.exceptions.BotoCoreError, ValueError, KeyError) as error:
+        raise ProviderError(f"can't get credentials from {whom}: {error}") from None
+
+
+def _without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if value is not None}

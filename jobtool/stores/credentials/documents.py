@@ -1,0 +1,150 @@
+"""Providers that read credentials from a document: a file, or what a command prints."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import shlex
+import subprocess
+from typing import Annotated, Any
+
+import msgspec
+
+from jobtool.errors import UsageError
+from jobtool.names import quote
+from jobtool.stores.credentials.aws import credentials_of
+from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
+
+#: No document of credentials is larger; reading stops there.
+_MAX_BYTES = 1024 * 1024
+
+
+class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that somebody else renews: JSON as of ``process``, or AWS's credentials file.
+
+    It is read again at each refresh. Of AWS's own kind of file ``profile`` names the section.
+    """
+
+    path: str
+    profile: str = "default"
+    name = "file"
+    can_renew = True
+    is_per_purpose = False
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Read the file."""
+        path = os.path.expanduser(self.path)
+        shown = quote(self.path)
+        try:
+            with open(path, "rb") as file:
+                text = file.read(_MAX_BYTES).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no UTF-8"
+            raise ProviderError(f"can't read credentials from {shown}: {reason}") from None
+        if text.lstrip().startswith("{"):
+            return decode_document(text, whose=shown)
+        return self._from_ini(text, shown)
+
+    def _from_ini(self, text: str, shown: str) -> Credentials:
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read_string(text)
+            section = parser[self.profile]
+            return credentials_of(
+                section.get("aws_access_key_id"),
+                section.get("aws_secret_access_key"),
+                section.get("aws_session_token"),
+                section.get("aws_expiration", section.get("expiration")),
+            )
+        except (configparser.Error, KeyError, ValueError):
+            # What the parser says may hold the line that it couldn't read.
+            raise ProviderError(
+                f"expected credentials in {shown}, as JSON or in section [{quote(self.profile)}] "
+                "with aws_access_key_id and aws_secret_access_key; found none"
+            ) from None
+
+
+class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A command that prints JSON: of ``credential_process``, of STS or of Access Grants.
+
+    ``command`` is a list of words, or one string that is split as a shell would; no shell runs it.
+    ``{job}``, ``{url}`` and ``{permission}`` in a word stand for the purpose.
+    """
+
+    command: str | list[str]
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    name = "process"
+    can_renew = True
+
+    @property
+    def is_per_purpose(self) -> bool:
+        """Whether the command is told the purpose."""
+        return any("{" in word for word in self._words())
+
+    def fetch(self, purpose: Purpose) -> Credentials:
+        """Run the command and read what it prints."""
+        values = {"job": purpose.job, "url": purpose.url, "permission": purpose.permission}
+        words = [_filled(word, values) for word in self._words()]
+        shown = quote(words[0])  # the rest may hold what isn't for logs
+        try:
+            done = subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self.timeout_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ProviderError(
+                f"the credential command {shown} hasn't ended within {self.timeout_seconds:g} s"
+            ) from None
+        except OSError as error:
+            raise ProviderError(
+                f"can't run the credential command {shown}: {error.strerror or error}"
+            ) from None
+        if done.returncode != 0:
+            # Its words aren't repeated: nobody knows what is in them.
+            raise ProviderError(
+                f"the credential command {shown} ended with exit code {done.returncode}. "
+                "Run it by hand to see what it says."
+            )
+        return decode_document(done.stdout[:_MAX_BYTES].decode("utf-8", "replace"), whose=shown)
+
+    def _words(self) -> list[str]:
+        if not isinstance(self.command, str):
+            return self.command
+        try:
+            return shlex.split(self.command)
+        except ValueError as error:
+            raise UsageError(f"[credentials] command: {error}") from None
+
+
+def decode_document(text: str, *, whose: str) -> Credentials:
+    """Read credentials from JSON; raises ``ProviderError``, which holds none of the text.
+
+    Either the object of ``credential_process`` or, under ``Credentials``, of ``aws sts …`` and
+    ``aws s3control get-data-access``; both have ``AccessKeyId``, ``SecretAccessKey``,
+    ``SessionToken`` and ``Expiration``. Source: AWS CLI, "Sourcing credentials with an external
+    process".
+    """
+    try:
+        document: Any = json.loads(text)
+        found = document.get("Credentials", document)
+        return credentials_of(
+            found.get("AccessKeyId"),
+            found.get("SecretAccessKey"),
+            found.get("SessionToken"),
+            found.get("Expiration"),
+        )
+    except (ValueError, AttributeError):
+        raise ProviderError(
+            "expected JSON with AccessKeyId, SecretAccessKey and, if it is temporary, SessionToken "
+            f"and Expiration from {whose}; found something else"
+        ) from None
+
+
+def _filled(word: str, values: dict[str, str]) -> str:
+    for key, value in values.items():
+        word = word.replace("{" + key + "}", value)
+    return word

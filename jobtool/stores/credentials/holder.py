@@ -1,0 +1,169 @@
+"""One holder of the credentials in force, which feeds both S3 clients and keeps them fresh."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from jobtool.errors import CredentialsError
+from jobtool.stores.credentials.provider import CredentialProvider, Credentials, Purpose
+
+if TYPE_CHECKING:
+    import botocore.session
+
+#: How long an S3 client may use credentials before it asks the holder again.
+_CLIENT_CACHE = timedelta(minutes=5)
+
+#: Renewal begins this long before the end, or a quarter of what they last if that is less; and up
+#: to half as much earlier, so that a thousand workers that began together don't ask together.
+_MARGIN = timedelta(minutes=10)
+_JITTER = 0.5
+
+_NOBODY = Credentials(access_key="", secret_key="")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class CredentialHolder:
+    """The credentials in force for one purpose at a time. Threads may use it at once.
+
+    They are renewed in the background before they expire, at the first use after that is due; what
+    has expired is renewed before it is used. ``on_renewal`` is told of each renewal.
+    """
+
+    def __init__(
+        self,
+        provider: CredentialProvider,
+        purpose: Purpose,
+        *,
+        on_renewal: Callable[[CredentialHolder], None] | None = None,
+        now: Callable[[], datetime] = _now,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.provider = provider
+        self.generation = 0  # how often credentials were fetched
+        self._purpose = purpose
+        self._on_renewal = on_renewal
+        self._now = now
+        self._jitter = jitter
+        self._fetching = threading.Lock()
+        self._current: Credentials | None = None
+        self._renew_at: datetime | None = None
+        self._background: threading.Thread | None = None
+
+    def begin(self, purpose: Purpose) -> None:
+        """Fetch credentials for another purpose. Raises ``CredentialsError``."""
+        with self._fetching:
+            self._purpose = purpose
+            self._fetch()
+
+    def reach(self, purpose: Purpose) -> None:
+        """Fetch credentials for another purpose unless those in force are for what is around it.
+
+        Raises ``CredentialsError``.
+        """
+        ours, wanted = self._purpose.url.rstrip("/") + "/", purpose.url.rstrip("/") + "/"
+        if not (ours.startswith(wanted) or wanted.startswith(ours)):
+            self.begin(purpose)
+
+    def current(self) -> Credentials:
+        """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
+        current = self._current
+        if current is None or _has_expired(current, self._now()):
+            return self.renew(self.generation)
+        if self._renew_at is not None and self._now() >= self._renew_at:
+            self._renew_in_background()
+        return current
+
+    def renew(self, seen: int) -> Credentials:
+        """Return credentials newer than those of generation ``seen``, fetched by one thread.
+
+        Raises ``CredentialsError``.
+        """
+        is_renewal = False
+        with self._fetching:
+            if self.generation == seen or self._current is None:
+                is_renewal = self._current is not None
+                self._fetch()
+            current = self._current
+        assert current is not None
+        if is_renewal and self._on_renewal is not None:
+            self._on_renewal(self)
+        return current
+
+    @property
+    def last(self) -> Credentials:
+        """What was fetched last, whether it has expired or not."""
+        return self._current or _NOBODY
+
+    def _fetch(self) -> None:
+        fetched = self.provider.fetch(self._purpose)
+        self._current = _NOBODY if fetched is None else fetched
+        self.generation += 1
+        self._renew_at = self._time_to_renew(self._current)
+
+    def _time_to_renew(self, credentials: Credentials) -> datetime | None:
+        if credentials.expires_at is None or not self.provider.can_renew:
+            return None
+        lasts = credentials.expires_at - self._now()
+        margin = min(_MARGIN, lasts / 4)
+        return credentials.expires_at - margin * (1 + _JITTER * self._jitter())
+
+    def _renew_in_background(self) -> None:
+        if self._background is not None and self._background.is_alive():
+            return
+        seen = self.generation
+
+        def renew() -> None:
+            try:
+                self.renew(seen)
+            except CredentialsError:
+                # Those in force are still good. Again in a while; at the end it is told.
+                current = self._current
+                if current is not None and current.expires_at is not None:
+                    self._renew_at = self._now() + (current.expires_at - self._now()) / 4
+
+        self._background = threading.Thread(target=renew, name="credentials", daemon=True)
+        self._background.start()
+
+    def for_obstore(self) -> dict[str, Any]:
+        """Return the credentials as obstore's ``credential_provider`` gives them."""
+        current = self.current()
+        soon = self._now() + _CLIENT_CACHE
+        return {
+            "access_key_id": current.access_key,
+            "secret_access_key": current.secret_key,
+            "token": current.session_token,
+            "expires_at": min(current.expires_at or soon, soon),
+        }
+
+    def botocore_session(self) -> botocore.session.Session:
+        """Return a session whose clients ask this holder at every signature."""
+        import botocore.credentials
+        import botocore.session
+
+        holder = self
+
+        class Held(botocore.credentials.Credentials):  # type: ignore[misc,unused-ignore]
+            def get_frozen_credentials(self) -> Any:
+                current = holder.current()
+                return botocore.credentials.ReadOnlyCredentials(
+                    current.access_key, current.secret_key, current.session_token
+                )
+
+        class Resolver:
+            def load_credentials(self) -> Any:
+                return Held("held", "held")  # both are looked up at each signature
+
+        session = botocore.session.Session()
+        session.register_component("credential_provider", Resolver())
+        return session
+
+
+def _has_expired(credentials: Credentials, now: datetime) -> bool:
+    return credentials.expires_at is not None and credentials.expires_at <= now

@@ -1,0 +1,93 @@
+"""The protocol of a credential provider, and how one is chosen by name.
+
+A site adds its own as an entry point of the group ``jobtool.credentials``: a function that is given
+the settings of the ``[credentials]`` table, without ``provider``, and returns a provider::
+
+    [project.entry-points."jobtool.credentials"]
+    our-site = "our_package:make_provider"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from jobtool.errors import CredentialsError
+
+ENTRY_POINT_GROUP = "jobtool.credentials"
+
+Permission = Literal["READ", "READWRITE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What signs a request. Secrets are left out of ``repr``."""
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+    @property
+    def key_end(self) -> str:
+        """The last four characters of the access key's ID, which tell keys apart in logs."""
+        return self.access_key[-4:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What credentials are for: a job's name, the URL that it reads or writes below, and which."""
+
+    job: str
+    url: str
+    permission: Permission
+
+
+class ProviderError(CredentialsError):
+    """A provider gave no credentials this time; it may do so later."""
+
+
+class CredentialProvider(Protocol):
+    """A source of credentials.
+
+    ``name`` is a word for logs. ``can_renew`` tells whether another ``fetch`` may bring credentials
+    that last longer. ``is_per_purpose`` tells whether they are good for their purpose only, so that
+    source and destination can't share them.
+    """
+
+    @property
+    def name(self) -> str:
+        """A word for logs."""
+
+    @property
+    def can_renew(self) -> bool:
+        """Whether another fetch may bring credentials that last longer."""
+
+    @property
+    def is_per_purpose(self) -> bool:
+        """Whether credentials are good for their purpose only."""
+
+    def fetch(self, purpose: Purpose) -> Credentials | None:
+        """Get credentials afresh; None for requests that nobody signs.
+
+        Raises ``ProviderError``, never with a secret in it.
+        """
+
+
+#: Makes a provider of its settings; raises ``UsageError`` for settings that make no sense.
+ProviderFactory = Callable[[Mapping[str, Any]], CredentialProvider]
+
+
+def parse_time(text: object) -> datetime | None:
+    """Read a time of ISO 8601, as AWS writes it; None for none.
+
+    Raises ``ValueError``.
+    """
+    if text in (None, ""):
+        return None
+    if isinstance(text, datetime):
+        return text if text.tzinfo else text.replace(tzinfo=UTC)
+    found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

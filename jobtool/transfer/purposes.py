@@ -1,0 +1,38 @@
+"""What a job needs credentials for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobtool.jobs.job import Job
+from jobtool.stores.credentials.provider import Purpose
+
+if TYPE_CHECKING:
+    from jobtool.stores.registry import Role
+
+
+def purposes_of(job: Job) -> dict[Role, Purpose]:
+    """Return the purposes of a job's two sides: its own URLs, or what its files have in common."""
+    sources = [pair.source for pair in job.files]
+    destinations = [pair.destination for pair in job.files]
+    return {
+        "source": Purpose(job=job.name, url=_around(job.source, sources), permission="READ"),
+        "destination": Purpose(
+            job=job.name, url=_around(job.destination, destinations), permission="READWRITE"
+        ),
+    }
+
+
+def _around(root: str | None, paths: list[str]) -> str:
+    """Return the URL that all the paths are below; those that are relative are below ``root``."""
+    if not paths:
+        return root or ""
+    inside = (root or "").rstrip("/") + "/"
+    full = [path if path.startswith("/") or "://" in path else inside + path for path in paths]
+    folders = [path.rpartition("/")[0].split("/") for path in full]
+    common = []
+    for parts in zip(*folders, strict=False):
+        if len(set(parts)) > 1:
+            break
+        common.append(parts[0])
+    return "/".join(common)
