@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobtool.errors import CredentialsError
+from jobtool.redact import redact
 from jobtool.stores.credentials.provider import CredentialProvider, Credentials, Purpose
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class CredentialHolder:
     def _fetch(self) -> None:
         fetched = self.provider.fetch(self._purpose)
         self._current = _NOBODY if fetched is None else fetched
+        redact.learn(self._current.secret_key, self._current.session_token)
         self.generation += 1
         self._renew_at = self._time_to_renew(self._current)
 
