@@ -94,6 +94,7 @@ def put_back(
         job = held.job
         if job.status is not JobStatus.TODO:
             held.put_back(event)
+            joblist.mark_put_back()
         if then is not None:
             then()
         return PutBack(job=job.name, was=job.status.value)

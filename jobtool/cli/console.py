@@ -25,6 +25,7 @@ class Console:
         self.as_json = as_json
         self.verbosity = verbosity
         self.quiet_kinds: frozenset[str] = frozenset()
+        self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # a display that lines go above
         self._prefix = prefix
         self._lock = threading.Lock()
@@ -33,7 +34,8 @@ class Console:
 
     def emit(self, event: Event) -> None:
         """Print an event, if the verbosity asks for it."""
-        if event.level > self.verbosity or event.kind in self.quiet_kinds:
+        is_asked_for = event.level <= self.verbosity or event.kind in self.loud_kinds
+        if not is_asked_for or event.kind in self.quiet_kinds:
             return
         if self.as_json:
             self.print_json(event.json())

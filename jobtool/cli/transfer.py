@@ -60,7 +60,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=86400),
     metavar="SECONDS",
     help="How long before the end to begin to drain. [default: 120, or a quarter of the time]",
 )
@@ -164,6 +164,8 @@ def _transfer(
     console = Console(
         verbosity=_verbosity(verbosity, environment), as_json=as_json, prefix=_prefix(environment)
     )
+    if verbosity:
+        console.loud_kinds = frozenset({"finished"})  # told by another rank if the first has died
     joblist = JobList.open(path)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
@@ -223,7 +225,8 @@ def _stopping(stop: Stop) -> Iterator[None]:
             os._exit(130)  # what is proven is on disk; the claim frees itself
         stop.set(signal.Signals(number).name)
         # Not through the console: its lock may be held by what this interrupts.
-        os.write(2, f"\n{signal.Signals(number).name}: finishing files under way\n".encode())
+        with contextlib.suppress(OSError):  # whoever read it may have had the same signal
+            os.write(2, f"\n{signal.Signals(number).name}: finishing files under way\n".encode())
 
     before = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
     try:

@@ -119,8 +119,7 @@ class Blocks:
         if not self._last:
             self._last = max(self._numbers("block"), default=0)
         self._last += 1
-        with self._writing():
-            replace_file(self._file(self._last, "block"), msgspec.json.encode(_quoted(block)))
+        self._write(f"{self._last:06d}.block", msgspec.json.encode(_quoted(block)))
         return self._last
 
     def is_done(self, number: int) -> bool:
@@ -133,7 +132,10 @@ class Blocks:
         if claim is None:
             return False
         with claim:
-            self._mark_done(number, "")
+            claim.settle()
+            # Whoever has done it may have said so since we looked.
+            if not os.path.exists(self._file(number, "done")):
+                self._mark_done(number, "")
         return True
 
     def open_numbers(self) -> list[int]:
@@ -151,11 +153,22 @@ class Blocks:
         """Yield what was recorded of a block, oldest first."""
         return Journal(self._file(number, JOURNAL_SUFFIX[1:])).read()
 
+    def forget(self, number: int) -> None:
+        """Remove a block that is over and whose records are kept elsewhere."""
+        for name in self._names_of(number):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._path, name))
+
+    def _names_of(self, number: int) -> list[str]:
+        # The mark that it is over goes last: who looks meanwhile must not take it up.
+        self.look()
+        names = [name for name in self._names if name.startswith(f"{number:06d}.")]
+        return sorted(names, key=lambda name: name.endswith(".done"))
+
     def close(self) -> None:
         """Tell helpers that nothing more will be lent."""
         if _CLOSED not in self._look():
-            with self._writing(), open(os.path.join(self._path, _CLOSED), "wb"):
-                pass
+            self._write(_CLOSED, b"")
 
     def reopen(self) -> None:
         """Take that back, for another attempt."""
@@ -197,6 +210,7 @@ class Blocks:
             claim = self._claims.take(f"{number:06d}", on_loss=on_loss)
             if claim is None:
                 continue
+            claim.settle()  # so that one that held it before finds out that it was lost
             block = self._read(number)
             if block is None or os.path.exists(self._file(number, "done")) or not accepts(block):
                 self._refused.add(number)
@@ -212,8 +226,7 @@ class Blocks:
         self._mark_done(taken.number, worker)
 
     def _mark_done(self, number: int, worker: str) -> None:
-        with self._writing():
-            replace_file(self._file(number, "done"), os.fsencode(worker))
+        self._write(f"{number:06d}.done", os.fsencode(worker))
         self._looked_at = float("-inf")
 
     def _read(self, number: int) -> Block | None:
@@ -240,15 +253,20 @@ class Blocks:
     def _file(self, number: int, suffix: str) -> str:
         return os.path.join(self._path, f"{number:06d}.{suffix}")
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            os.makedirs(self._path, exist_ok=True)
-            yield
-        except OSError as error:
-            raise JoblistUnavailableError(
-                f"can't write in {quote(self._path)}: {error.strerror or error}"
-            ) from None
+    def _write(self, name: str, data: bytes) -> None:
+        for _ in range(_TRIES):
+            try:
+                os.makedirs(self._path, exist_ok=True)
+                replace_file(os.path.join(self._path, name), data)
+                return
+            except (FileNotFoundError, FileExistsError) as error:
+                failure: OSError = error  # the last helper has just removed the empty folder
+            except OSError as error:
+                failure = error
+                break
+        raise JoblistUnavailableError(
+            f"can't write in {quote(self._path)}: {failure.strerror or failure}"
+        )
 
 
 def _quoted(block: Block) -> Block:

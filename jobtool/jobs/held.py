@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from jobtool.errors import JoblistUnavailableError
+from jobtool.errors import ClaimLostError, JoblistUnavailableError
 from jobtool.jobs.claim import Claim, Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
@@ -112,8 +112,15 @@ class HeldJob:
     def change(self, status: JobStatus, event: str, **values: object) -> None:
         """Change the status and log why, in one atomic step."""
         # Right after the claim the log is known. Later a person may have added to it.
-        log = self._joblist.load(self.stem)[1] if self._log is None else self._log
+        log = self._log
         self._log = None
+        if log is None:
+            found, log = self._joblist.load(self.stem)
+            if self._attempt is not None and found.attempts != self._attempt:
+                raise ClaimLostError(
+                    f"the file of job {quote(self.job.name)} was replaced: it tells of attempt "
+                    f"{found.attempts}, and this is attempt {self._attempt}"
+                )
         if log and not log.endswith(b"\n"):
             log += b"\n"
         self.job = self.job.to(status)

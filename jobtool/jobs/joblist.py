@@ -27,6 +27,7 @@ from jobtool.names import filename_of, quote
 
 SUFFIX = ".txt"
 CLAIMS_FOLDER = ".claims"
+_PUT_BACK = "put-back"
 RECEIPTS_FOLDER = "receipts"
 JOURNALS_FOLDER = "journals"
 
@@ -132,6 +133,19 @@ class JobList:
     def receipts_of(self, stem: str) -> Iterator[Receipt]:
         """Yield the receipts among a job's records, oldest first."""
         return (record for record in self.records_of(stem) if isinstance(record, Receipt))
+
+    def mark_put_back(self) -> None:
+        """Let workers that are under way know that a finished job is to be done again."""
+        os.makedirs(self.claims_path, exist_ok=True)
+        with open(os.path.join(self.claims_path, _PUT_BACK), "wb") as file:
+            os.utime(file.fileno())
+
+    def last_put_back_ns(self) -> int:
+        """Return when that was marked last, in nanoseconds since 1970; 0 for never."""
+        try:
+            return os.stat(os.path.join(self.claims_path, _PUT_BACK)).st_mtime_ns
+        except OSError:
+            return 0
 
     def owner_of(self, stem: str) -> str:
         """Return what marks the unfinished writes of a job as its own, wherever the folder lies."""

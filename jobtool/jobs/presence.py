@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs.lease import SUFFIX, LeaseWatch
 from jobtool.names import quote
+
+_LOOK_SECONDS = 0.2
 
 WORKERS_FOLDER = "workers"
 
@@ -25,6 +28,7 @@ class Presences:
         self.folder = os.path.join(claims_path, WORKERS_FOLDER)
         self._lease_seconds = lease_seconds
         self._watch = LeaseWatch(lease_seconds)
+        self._host: str | None = None  # as filelock names this one
 
     @contextlib.contextmanager
     def announced(self, name: str) -> Iterator[None]:
@@ -40,6 +44,8 @@ class Presences:
             raise JoblistUnavailableError(
                 f"can't write in {quote(self.folder)}: {getattr(error, 'strerror', None) or error}"
             ) from None
+        owner = lease.owner
+        self._host = None if owner is None else owner.hostname
         try:
             yield
         finally:
@@ -49,11 +55,18 @@ class Presences:
         """Return how many workers have announced themselves, those included that died since."""
         return len(os.listdir(self.folder))
 
-    def others(self, name: str) -> list[str]:
-        """Return the names of all other workers that are present, or may be; forget dead ones."""
-        with os.scandir(self.folder) as entries:
-            names = [entry.name.removesuffix(SUFFIX) for entry in entries]
-        return sorted(other for other in names if other != name and self.is_present(other))
+    def wait_to_know(self, matters: Callable[[str], bool]) -> list[str]:
+        """Return the names of the workers present of which ``matters`` says so; forget dead ones.
+
+        Of those of other nodes it takes until their next sign of life to know, at most a lease.
+        """
+        while True:
+            with os.scandir(self.folder) as entries:
+                names = [entry.name.removesuffix(SUFFIX) for entry in entries]
+            found = sorted(name for name in names if matters(name) and self.is_present(name))
+            if not found or not self._watch.is_undecided:
+                return found
+            time.sleep(_LOOK_SECONDS)
 
     def is_present(self, name: str) -> bool:
         """Tell whether a worker is there, as far as one look can tell; forget a dead one.
@@ -67,6 +80,9 @@ class Presences:
         try:
             lease.acquire(timeout=0)
         except (Timeout, LeaseSettingsMismatch):
+            owner = lease.owner
+            if owner is not None and owner.hostname == self._host:
+                return True  # filelock has seen its process
             if not self._watch.is_expired(path):
                 return True
             with contextlib.suppress(FileNotFoundError):

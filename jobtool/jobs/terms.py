@@ -63,43 +63,68 @@ def choose(told: Told, filesystem: Filesystem) -> tuple[Kind, str]:
     return "lock", f"{filesystem.kind} belongs to this node"
 
 
-def settle(joblist: JobList, told: Told, presences: Presences, name: str) -> Settled:
-    """Agree with the other workers of a joblist; the worker ``name`` must be present already.
+def propose(joblist: JobList, told: Told) -> Settled:
+    """Return what a worker that was told so would use; nothing is agreed upon yet."""
+    kind, reason = choose(told, filesystem_of(joblist.path))
+    recorded = _recorded(joblist)
+    if told == "auto" and recorded is not None and recorded.kind == "lease" != kind:
+        # Leases hold everywhere; whoever recorded them may be on another node.
+        return Settled(terms=recorded, reason="as the joblist's other workers")
+    return Settled(terms=Terms(kind=kind, lease_seconds=_lease_seconds(joblist)), reason=reason)
 
-    Raises ``UsageError`` if workers that are present use another kind than this one was told, and
+
+def presence_name(worker: str, proposed: Settled) -> str:
+    """Return the name under which a worker is present, which says what it would use."""
+    return f"{worker}.{proposed.terms.kind}"
+
+
+def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled:
+    """Agree with the other workers of a joblist; this one must be present already.
+
+    Raises ``UsageError`` if workers that are present use another kind, and
     ``JoblistUnavailableError``.
     """
-    kind, reason = choose(told, filesystem_of(joblist.path))
-    wanted = Terms(kind=kind, lease_seconds=_lease_seconds(joblist))
+    wanted = proposed.terms
     path = _path(joblist)
     try:
         if _recorded(joblist) is None:
-            create_file(
-                path, msgspec.json.encode(wanted)
-            )  # of several that start at once, one wins
-        recorded = _recorded(joblist) or wanted
+            create_file(path, msgspec.json.encode(wanted))  # of several at once, one wins
+        recorded = _recorded(joblist)
+        if recorded is None:  # what stands there can't be read
+            replace_file(path, msgspec.json.encode(wanted))
+            recorded = wanted
         if recorded == wanted:
-            return Settled(terms=wanted, reason=reason)
-        if told == "auto" and recorded.kind == "lease" != kind:
-            # Leases hold everywhere; whoever recorded them may be on another node.
+            return proposed
+        if recorded.kind == wanted.kind and presences.count() > 1:
             return Settled(terms=recorded, reason="as the joblist's other workers")
-        others = presences.others(name)
-        if recorded.kind == kind and others:
-            return Settled(terms=recorded, reason="as the joblist's other workers")
-        if others:
-            raise UsageError(
-                f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
-                f"({', '.join(quote(other) for other in others[:3])}"
-                f'{", ..." if len(others) > 3 else ""}), and this one was to use "{kind}" '
-                f"({reason}). Use --claims {recorded.kind}, or wait until they have ended (a "
-                f"killed worker of another node counts for up to {recorded.lease_seconds:g} s)."
-            )
+        _require_nobody(joblist, presences, recorded, proposed)
         replace_file(path, msgspec.json.encode(wanted))
+        try:  # whoever came since we looked has read what was recorded before
+            _require_nobody(joblist, presences, recorded, proposed)
+        except UsageError:
+            replace_file(path, msgspec.json.encode(recorded))
+            raise
     except OSError as error:
         raise JoblistUnavailableError(
             f"can't write {quote(path)}: {error.strerror or error}"
         ) from None
-    return Settled(terms=wanted, reason=reason)
+    return proposed
+
+
+def _require_nobody(
+    joblist: JobList, presences: Presences, recorded: Terms, proposed: Settled
+) -> None:
+    """Raise ``UsageError`` if workers of another kind are there; waits until that is known."""
+    suffix = f".{proposed.terms.kind}"
+    others = presences.wait_to_know(lambda name: not name.endswith(suffix))
+    if others:
+        raise UsageError(
+            f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
+            f"({', '.join(quote(other) for other in others[:3])}"
+            f"{', ...' if len(others) > 3 else ''}), and this one was to use "
+            f'"{proposed.terms.kind}" ({proposed.reason}). Use --claims {recorded.kind}, or wait '
+            "until they have ended."
+        )
 
 
 def terms_of(joblist: JobList) -> Terms:

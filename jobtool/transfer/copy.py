@@ -24,7 +24,7 @@ from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload, composite_md5
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for, ranges
-from jobtool.transfer.lending import BLOCK_BYTES, WORTH_BYTES, Lending
+from jobtool.transfer.lending import BLOCK_BYTES, Lending
 from jobtool.transfer.plan import Item
 from jobtool.transfer.resume import Unfinished, part_of, part_record
 
@@ -291,8 +291,11 @@ class _PartsCopy:
             known = _hash(self._item, part_size, self._budget, self._stop)
         held = self._take_up(known)
         try:
-            lent = _LentParts(lending, self._item, part_size)
-            md5, attributes = self._send_parts(part_size, known, held, lent)
+            lent = _LentParts(lending, self._item, part_size, self._log)
+            try:
+                md5, attributes = self._send_parts(part_size, known, held, lent)
+            finally:
+                lent.settle(self._stop)
         finally:
             self._wait_for_pending()
         _require_recorded(self._item, recorded=attributes.md5, found=md5)
@@ -433,7 +436,8 @@ class _PartsCopy:
 class _LentParts:
     """The parts of one upload that are lent, block by block from the end of the file."""
 
-    def __init__(self, lending: Lending | None, item: Item, part_size: int) -> None:
+    def __init__(self, lending: Lending | None, item: Item, part_size: int, log: FileLog) -> None:
+        self._log = log
         self._lending = lending
         self._item = item
         self._part_size = part_size
@@ -444,7 +448,7 @@ class _LentParts:
         """Lend some of the parts that would be sent last, and remove them from ``todo``."""
         if self._lending is None or upload is None:
             return
-        while len(todo) * self._part_size >= WORTH_BYTES:
+        while len(todo) > 1:
             most = max(1, BLOCK_BYTES // self._part_size)
             count = min(self._lending.portion(len(todo)), most)
             if not count:
@@ -478,7 +482,17 @@ class _LentParts:
                 for record in self._lending.records(block)
                 if isinstance(record, PartRecord) and record.token == self._token
             }
+            unfinished = self._log.unfinished
+            if unfinished is not None and unfinished.token == self._token:
+                for part in sent.values():
+                    self._log.sent(part)
             yield sent, parts
+
+    def settle(self, stop: Stop) -> None:
+        """Wait for what is still out: nobody else may write to the file after this try."""
+        with contextlib.suppress(StoppedError):
+            for _ in self.returned(stop):
+                pass
 
 
 @dataclass(frozen=True, slots=True)

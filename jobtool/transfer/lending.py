@@ -58,7 +58,7 @@ class Lending:
             helpers = self._blocks.helpers
             if not helpers or self._count_out() >= _BLOCKS_PER_HELPER * helpers:
                 return 0
-            return left // (_BLOCKS_PER_HELPER * (helpers + 1))
+            return max(left // (_BLOCKS_PER_HELPER * (helpers + 1)), int(left > helpers))
 
     def lend_files(self, files: Sequence[BlockFile]) -> int:
         """Lend whole files; return the block's number."""
@@ -105,6 +105,11 @@ class Lending:
             with self._lock:
                 self._lenders -= 1
 
+    def forget(self, number: int) -> None:
+        """Remove a block that is over and whose records this job's own journal has."""
+        with self._lock:
+            self._blocks.forget(number)
+
     def close_if_done(self, *, may_lend: bool) -> None:
         """Send helpers away once nothing is out and nothing will be."""
         with self._lock:
@@ -119,10 +124,7 @@ class Lending:
 
 
 def settle(blocks: Blocks, stop: Stop) -> None:
-    """Wait until nobody works any more on what an earlier attempt has lent; take back the rest.
-
-    What helpers have recorded counts as this job's own.
-    """
+    """Wait until nobody works any more on what an earlier attempt has lent; take back the rest."""
     left = blocks.open_numbers()
     while left and not stop.is_set():
         left = [

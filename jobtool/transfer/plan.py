@@ -260,10 +260,28 @@ def plan_of_files(
     modification time in nanoseconds since 1970. Raises ``FileError`` for one that lies elsewhere.
     """
     plan = Plan()
+    if not job.files and job.source is not None and job.destination is not None:
+        lane = Lane(
+            stores.open(job.source, "source"),
+            stores.open(job.destination, "destination", owner=owner),
+        )
+        entries = [*entries]
+        if entries and _inside(lane.source, entries[0][0]):
+            plan.start_lane(lane)
+            for source_url, destination_url, size, mtime_ns in entries:
+                source = _inside(lane.source, source_url)
+                destination = _inside(lane.destination, destination_url)
+                if not source or not destination:
+                    raise _not_of(job, source_url, destination_url)
+                plan.add(Entry(check_path(source), size, mtime_ns), check_path(destination))
+            return plan
+    named = _named_files(job, stores)
     lanes: dict[tuple[str, str], Lane] = {}
     last: Lane | None = None
     for source_url, destination_url, size, mtime_ns in entries:
-        roots, source, destination = _roots_of(job, source_url, destination_url)
+        if (source_url, destination_url) not in named:
+            raise _not_of(job, source_url, destination_url)
+        roots, source, destination = named[source_url, destination_url]
         if roots not in lanes:
             lanes[roots] = Lane(
                 stores.open(roots[0], "source"),
@@ -276,41 +294,32 @@ def plan_of_files(
     return plan
 
 
-def _roots_of(job: Job, source_url: str, destination_url: str) -> tuple[tuple[str, str], str, str]:
-    """Return the roots of the stores that two files are in, and their paths below those.
-
-    Raises ``FileError`` for files that aren't the job's.
-    """
-    if not job.files and job.source is not None and job.destination is not None:
-        source = _below(job.source, source_url)
-        destination = _below(job.destination, destination_url)
-        if source and destination:
-            return (job.source, job.destination), check_path(source), check_path(destination)
-    if (source_url, destination_url) not in _named_files(job):
-        raise FileError(
-            f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
-        )
-    source_folder, source_name = parent_of(source_url)
-    destination_folder, destination_name = parent_of(destination_url)
-    return (source_folder, destination_folder), source_name, destination_name
+_Roots = tuple[str, str]
 
 
-def _named_files(job: Job) -> set[tuple[str, str]]:
+def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple[_Roots, str, str]]:
+    """Return the files that a job names, by their URLs: their stores' roots, their paths there."""
+    pairs = [
+        (*_resolve(pair.source, job.source), *_resolve(pair.destination, job.destination))
+        for pair in job.files
+    ]
     if not job.files:
-        return {(job.source or "", job.destination or "")}
+        pairs = [(*parent_of(job.source or ""), *parent_of(job.destination or ""))]
+    found = {}
+    urls: dict[str, Store] = {}
+    for source_root, source, destination_root, destination in pairs:
+        for root in (source_root, destination_root):
+            if root not in urls:
+                urls[root] = stores.open(root, "source")
+        key = (urls[source_root].url_of(source), urls[destination_root].url_of(destination))
+        found[key] = ((source_root, destination_root), source, destination)
+    return found
 
-    def url(path: str, root: str | None) -> str:
-        anchor, inside = _resolve(path, root)
-        return f"{anchor.rstrip('/')}/{inside}"
 
-    return {
-        (url(pair.source, job.source), url(pair.destination, job.destination)) for pair in job.files
-    }
-
-
-def _below(folder: str, url: str) -> str | None:
-    root = folder.rstrip("/") + "/"
-    return url.removeprefix(root) if url.startswith(root) else None
+def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
+    return FileError(
+        f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
+    )
 
 
 def _plan_empty_folder(source: Store, destination: str, stores: StoreRegistry, owner: str) -> Plan:

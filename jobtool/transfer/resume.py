@@ -185,18 +185,26 @@ def open_uploads(records: Iterable[Record]) -> dict[str, str]:
     return begun
 
 
-def remove_leftovers(plan: Plan, resumption: Resumption, *, is_stopping: Callable[[], bool]) -> int:
+def remove_leftovers(
+    plan: Plan,
+    resumption: Resumption,
+    *,
+    is_stopping: Callable[[], bool],
+    numbers: Iterable[int] | None = None,
+) -> int:
     """Remove what killed attempts at this job left unfinished and no record names; return how many.
 
-    Looks only where a file isn't proven yet, and at a store that can't tell whose an upload is only
-    where one was intended, for what was begun since then.
+    Looks only where a file isn't proven yet, or where ``numbers`` say, and at a store that can't
+    tell whose an upload is only where one was intended, for what was begun since then.
     """
+    if numbers is None:
+        numbers = (number for number in range(len(plan)) if not resumption.done[number])
     known = {upload.token for upload in resumption.unfinished.values()}
     looked: set[tuple[int, str]] = set()
     removed = 0
-    for number in range(len(plan)):
-        if resumption.done[number] or is_stopping():
-            continue
+    for number in numbers:
+        if is_stopping():
+            break
         item = plan.item(number)
         destination = item.lane.destination
         if destination.capabilities.leaves_temporaries:

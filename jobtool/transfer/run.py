@@ -109,6 +109,7 @@ class JobTransfer:
         self.failures: list[Failure] = []
         self.skipped: list[tuple[str, str]] = []
         self.has_begun_uploads = False
+        self.returned: list[int] = []  # files that were lent and came back undone
         self._plan = plan
         self._journal = journal
         self._copier = copier
@@ -125,7 +126,7 @@ class JobTransfer:
         self._retry = retry
         self._lending = lending
         self._lent: dict[int, list[int]] = {}  # the files of each block of files that is out
-        self._resumption = resumption
+        self.resumption = resumption
         self._policies = policies or Policies()
         self._on_file = on_file
         self._lock = threading.Lock()
@@ -178,12 +179,18 @@ class JobTransfer:
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
         queue = _Queue(number for number in phase if not self._done[number])
         self._run_threads(queue, on_tick)
-        while self._lent and not self._stop.is_set() and self._fatal is None:
-            if self._is_any_back(queue, take_back=True):
+        while (self._lent or len(queue)) and self._may_go_on:
+            if len(queue):
                 self._run_threads(queue, on_tick)
-            else:
+            elif not self._is_any_back(queue, take_back=True):
+                self._journal.flush(self._sync)
                 self._stop.wait(_TICK_SECONDS)
                 on_tick(self.progress)
+
+    @property
+    def _may_go_on(self) -> bool:
+        is_hopeless = len(self.failures) > MAX_FAILURES
+        return not self._stop.is_set() and self._fatal is None and not is_hopeless
 
     def _run_threads(self, queue: _Queue, on_tick: Callable[[Progress], None]) -> None:
         count = min(self._threads, len(queue))
@@ -226,17 +233,25 @@ class JobTransfer:
             return []
         most = min(self._lending.portion(len(queue)), BLOCK_FILES)
         numbers: list[int] = []
+        kept: list[int] = []  # begun by us: they stay with us
         size = 0
-        while len(numbers) < most and size < BLOCK_BYTES:
+        while len(numbers) < most and size < BLOCK_BYTES and len(kept) < WORTH_FILES:
             number = queue.take_last()
             if number is None:
                 break
-            if number in self._unfinished or number in self._intended:
-                queue.put_back([number])  # begun by us: it stays with us
-                break
+            if self._is_begun(number):
+                kept.append(number)
+                continue
             numbers.append(number)
             size += self._plan.size_of(number)
+        queue.put_back(kept)
         return numbers
+
+    def _is_begun(self, number: int) -> bool:
+        if number in self._unfinished:
+            return True
+        lane = self._plan.item(number).lane
+        return number in self._intended and not lane.destination.capabilities.leaves_temporaries
 
     def _is_worth_lending(self, queue: _Queue) -> bool:
         numbers = queue.some_last(WORTH_FILES)
@@ -262,12 +277,24 @@ class JobTransfer:
             numbers = self._lent.pop(block)
             with self._lock:
                 # The parts of large files that a helper has begun may be taken up, too.
-                fold(self._resumption, self._plan, self._lending.records(block))
+                fold(self.resumption, self._plan, self._lending.records(block))
                 done = [number for number in numbers if self._done[number]]
                 self._files_done += len(done)
                 self._bytes_done += sum(self._plan.size_of(number) for number in done)
-            queue.put_back([number for number in numbers if not self._done[number]])
+            self._absorb(block)
+            undone = [number for number in numbers if not self._done[number]]
+            self.returned.extend(undone)
+            self._tried.update(undone)  # a helper that died may have left its own file there
+            queue.put_back(undone)
         return bool(back)
+
+    def _absorb(self, block: int) -> None:
+        """Take a block's records into the job's own journal, and remove the block."""
+        assert self._lending is not None
+        for record in self._lending.records(block):
+            self._journal.append(record)
+        self._journal.flush(self._sync)
+        self._lending.forget(block)
 
     def _work(self, queue: _Queue) -> None:
         while not self._stop.is_set() and self._fatal is None:

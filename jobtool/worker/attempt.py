@@ -128,10 +128,12 @@ class Attempt:
         started = self._options.monotonic()
         try:
             plan, transfer = self._transfer(stores, copier)
+            if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
+                self._remove_leftovers(plan, transfer.resumption, transfer.returned)
             is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
             if transfer.is_complete and not is_recorded:
                 self._write_table(plan)
-                if self._held.job.attempts > 1 or transfer.has_begun_uploads:
+                if self._held.job.attempts > 1 or transfer.has_begun_uploads or self._blocks.exist:
                     self._abort_unfinished(stores)
         except ClaimLostError:
             raise
@@ -295,8 +297,10 @@ class Attempt:
 
         return on_tick
 
-    def _remove_leftovers(self, plan: Plan, resumption: Resumption) -> None:
-        removed = remove_leftovers(plan, resumption, is_stopping=self._stop.is_set)
+    def _remove_leftovers(
+        self, plan: Plan, resumption: Resumption, numbers: list[int] | None = None
+    ) -> None:
+        removed = remove_leftovers(plan, resumption, is_stopping=self._stop.is_set, numbers=numbers)
         if removed:
             self._held.log("removed-leftovers", count=removed)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.presence import Presences
 from jobtool.worker.environment import Environment
@@ -45,6 +46,10 @@ class Tally(msgspec.Struct, kw_only=True):
     def taken(self) -> int:
         """How many jobs it has taken."""
         return self.succeeded + self.failed + self.handed_back + self.lost
+
+
+#: The jobs of a list, by stem: their status where it is known that nothing is left to do.
+Scan = dict[str, JobStatus | None]
 
 
 class Crew:
@@ -83,23 +88,27 @@ class Crew:
         found = (self._tally(rank) for rank in range(self.size))
         return [tally for tally in found if tally is not None]
 
-    def hand_over(self, look: Callable[[], list[str]], stop: Callable[[], bool]) -> list[str]:
+    def hand_over(self, look: Callable[[], Scan], stop: Callable[[], bool]) -> Scan:
         """Return what ``look`` returns, called by one rank for all.
 
-        If that one doesn't answer for too long, or ``stop`` says so, this one looks itself.
+        If that one is gone or has failed, or ``stop`` says so, this one looks itself.
         """
         path = os.path.join(self._folder, _SCAN)
         if self.is_alone:
             return look()
         if self._rank == 0:
-            stems = look()
-            self._write(_SCAN, b"".join(os.fsencode(stem) + b"\0" for stem in stems))
-            return stems
-        while self._monotonic() - self._started < START_SECONDS and not stop():
+            scan = look()
+            self._write(_SCAN, _encode(scan))
+            return scan
+        while self._is_scanning() and not stop():
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-                return [os.fsdecode(stem) for stem in file.read().split(b"\0")[:-1]]
+                return _decode(file.read())
             time.sleep(_POLL_SECONDS)
         return look()
+
+    def _is_scanning(self) -> bool:
+        first = self._tally(0)
+        return self._is_present(0) and (first is None or not first.exit_code)
 
     def is_lowest(self) -> bool:
         """Tell whether no rank below this one is there: then it speaks for all at the end."""
@@ -142,3 +151,18 @@ class Crew:
             with open(temporary, "wb") as file:
                 file.write(data)
         os.rename(temporary, os.path.join(self._folder, name))
+
+
+def _encode(scan: Scan) -> bytes:
+    # Names are bytes, and no byte but this can't be in one.
+    return b"".join(
+        os.fsencode(stem) + b"\0" + (status or "").encode() + b"\0" for stem, status in scan.items()
+    )
+
+
+def _decode(data: bytes) -> Scan:
+    words = iter(data.split(b"\0")[:-1])
+    return {
+        os.fsdecode(stem): JobStatus(status.decode()) if status else None
+        for stem, status in zip(words, words, strict=True)
+    }

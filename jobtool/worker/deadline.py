@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 DEFAULT_GRACE_SECONDS = 120.0
 
+_LONGEST_SECONDS = 10 * 365 * 86400
+
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _BY_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _BY_COLONS = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2}):(\d{1,2})")
@@ -46,7 +48,10 @@ def parse_duration(text: str) -> float:
             f"expected a duration such as 11h30m, 45m, 90s, 12:00:00 or 1-12:00:00; found {text!r}"
         )
     scale = _UNIT_SECONDS.values()
-    return float(sum(int(number or 0) * unit for number, unit in zip(numbers, scale, strict=True)))
+    seconds = sum(int(number or 0) * unit for number, unit in zip(numbers, scale, strict=True))
+    if seconds > _LONGEST_SECONDS:
+        raise ValueError(f"expected a duration of at most ten years; found {text!r}")
+    return float(seconds)
 
 
 def find_deadline(
@@ -62,10 +67,10 @@ def find_deadline(
     if time_limit_seconds is not None:
         return Deadline(seconds=time_limit_seconds, source="--time-limit")
     with contextlib.suppress(KeyError, ValueError):
-        end = float(environ["SLURM_JOB_END_TIME"])
+        end = float(int(environ["SLURM_JOB_END_TIME"]))
         return Deadline(seconds=end - now, source="SLURM_JOB_END_TIME")
     with contextlib.suppress(KeyError, ValueError, OSError):
-        wall_seconds = float(environ["PBS_WALLTIME"])
+        wall_seconds = int(environ["PBS_WALLTIME"])
         return Deadline(seconds=wall_seconds - _session_seconds(), source="PBS_WALLTIME")
     return None
 

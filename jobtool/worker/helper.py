@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 
-from jobtool.errors import ClaimLostError, JobFileError, JobtoolError, WorldError
+from jobtool.errors import (
+    ClaimLostError,
+    FileError,
+    JobFileError,
+    JoblistUnavailableError,
+    StoppedError,
+    WorldError,
+)
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Block, Blocks, Taken
 from jobtool.jobs.claim import Claims
@@ -83,52 +91,54 @@ class Helper:
         now = self._options.monotonic()
         for stem, offer in [*self._offers.items()]:
             if offer.blocks.is_closed or now - offer.since >= PATIENCE_SECONDS:
-                self._offers.pop(stem).blocks.withdraw(self._name)
-                self._declined.add(stem)
+                self._decline(stem)
         return bool(self._offers)
 
     def help(self, copier: Copier) -> bool:
-        """Do one block, if one can be had; tell whether there was one.
-
-        Raises ``WorldError``; the block is then left for others.
-        """
-        for stem, offer in self._offers.items():
+        """Do one block, if one can be had; tell whether there was one."""
+        for stem, offer in [*self._offers.items()]:
             stop = Stop(parent=self._options.stop)
             taken = offer.blocks.take(self._accepts, partial(stop.set, "the block was lost"))
             if taken is not None:
-                self._do(stem, offer.blocks, taken, copier, stop)
+                if not self._do(stem, offer.blocks, taken, copier, stop):
+                    self._decline(stem)
                 offer.since = self._options.monotonic()
                 return True
         return False
+
+    def _decline(self, stem: str) -> None:
+        """Offer no more help with a job that can't be done from here."""
+        self._offers.pop(stem).blocks.withdraw(self._name)
+        self._declined.add(stem)
 
     def _accepts(self, block: Block) -> bool:
         policies = self._options.policies
         return (block.if_exists, block.verify) == (policies.if_exists, policies.verify)
 
-    def _do(self, stem: str, blocks: Blocks, taken: Taken, copier: Copier, stop: Stop) -> None:
-        before = self.bytes_sent
+    def _do(self, stem: str, blocks: Blocks, taken: Taken, copier: Copier, stop: Stop) -> bool:
+        """Do a block; False if nothing of it could be done, and it is left as it was.
+
+        Whatever goes wrong is the holder's to meet, too, and to tell.
+        """
+        before = (self.files_sent, self.bytes_sent)
         with taken.claim:
             try:
-                try:
+                with contextlib.suppress(WorldError, FileError, JobFileError, FileNotFoundError):
                     if taken.block.upload is not None:
                         self._send_parts(stem, taken, copier, stop)
                     else:
                         self._send_files(stem, taken, copier, stop)
-                except WorldError:
-                    raise
-                except ClaimLostError:
-                    taken.journal.discard()
-                    return
-                except (JobtoolError, FileNotFoundError):
-                    pass  # what wasn't done is the holder's, and so is the reason
                 taken.journal.close()
-                if stop.is_set():
-                    return
+                is_any_done = (self.files_sent, self.bytes_sent) != before
+                if stop.is_set() or not is_any_done:
+                    return is_any_done
                 blocks.finish(taken, self._worker)
-            except ClaimLostError:
+            except (StoppedError, ClaimLostError, JoblistUnavailableError):
                 taken.journal.discard()
-                return
-        self._emit(Helped(stem=stem, block=taken.number, bytes=self.bytes_sent - before))
+                return False
+        sent = self.bytes_sent - before[1]
+        self._emit(Helped(stem=stem, block=taken.number, bytes=sent))
+        return True
 
     def _send_files(self, stem: str, taken: Taken, copier: Copier, stop: Stop) -> None:
         files = taken.block.files
@@ -172,8 +182,15 @@ class Helper:
         sent = {record.number for record in taken.journal.read() if isinstance(record, PartRecord)}
         numbers = set(range(block.first_part, block.last_part + 1)) - sent
         try:
-            copier.send_parts(
-                item, upload, numbers, journal=taken.journal, stop=stop, on_bytes=self._count
+            self._retry(stop).call(
+                lambda: copier.send_parts(
+                    item,
+                    upload,
+                    numbers,
+                    journal=taken.journal,
+                    stop=stop,
+                    on_bytes=self._count,
+                )
             )
         finally:
             taken.journal.flush(item.lane.destination.sync)

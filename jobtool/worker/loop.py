@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import time
-from array import array
 
 from jobtool.errors import (
     ClaimLostError,
@@ -22,7 +21,7 @@ from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.presence import Presences
-from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS, settle
+from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS, presence_name, propose, settle
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stop import Stop
@@ -31,7 +30,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
 from jobtool.worker.attempt import Attempt, Outcome
-from jobtool.worker.crew import Crew, Tally
+from jobtool.worker.crew import Crew, Scan, Tally
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
     ClaimsChosen,
@@ -54,9 +53,13 @@ from jobtool.worker.progress import Reporter
 _CLAIMABLE = (JobStatus.TODO, JobStatus.ONGOING)
 _FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
-#: How often a worker that has nothing to claim looks again, and how long for each job it looks at.
+#: How long a worker that has nothing to claim pauses before it looks again: at least so long, and
+#: so many times as long as the looking takes.
 _LOOK_SECONDS = 0.5
-_LOOK_SECONDS_PER_JOB = 0.02
+_LOOKS_TO_PAUSES = 5
+
+#: How many blocks of others' jobs it does before it looks whether there is a job of its own.
+_BLOCKS_BEFORE_LOOKING = 10
 
 
 #: How often in a row a provider may give no credentials, and how long to wait after the first time;
@@ -94,8 +97,9 @@ class Worker:
         self._presences = Presences(
             joblist.claims_path, joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS
         )
+        self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
         self._crew = Crew(joblist, environment, self._presences, options.monotonic)
-        self._tally = Tally(name=self._name)
+        self._tally = Tally(name=presence_name(self._name, self._proposed))
         self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
         self._finished: dict[str, JobStatus] = {}
         self._invalid: dict[str, str] = {}
@@ -103,7 +107,10 @@ class Worker:
         self._has_others = False  # ranks that were there when we last looked, to be waited for
         self._others = 0  # workers that were there before this one, where they have no ranks
         self._is_out_of_time = False
-        self._job_seconds = array("d")
+        self._look_seconds = 0.0
+        self._put_back_ns = joblist.last_put_back_ns()
+        self._jobs_done = 0
+        self._jobs_seconds = 0.0
         self._credential_failures = 0  # in a row
 
     def run(self) -> int:
@@ -114,16 +121,16 @@ class Worker:
         if the joblist can't be written; ``UsageError`` if other workers claim in another way.
         """
         try:
-            with self._presences.announced(self._name):
+            with self._presences.announced(self._tally.name):
                 if self._crew.is_alone:
                     self._others = self._presences.count() - 1
                 self._crew.tell(self._tally, now=True)
                 try:
                     self._work()
-                except JobtoolError as error:
+                except (JobtoolError, OSError) as error:
                     if self._crew.is_alone:
                         raise
-                    self._tally.exit_code = error.exit_code
+                    self._tally.exit_code = getattr(error, "exit_code", 4)
                     self._emit(WorkerStopped(reason=str(error)))
                 return self._end()
         except OSError as error:
@@ -151,19 +158,16 @@ class Worker:
         return self._options.stop.is_set() or is_enough or self._is_out_of_time
 
     def _work(self) -> None:
-        settled = settle(
-            self._joblist,
-            self._options.claims or self._joblist.settings.claims or "auto",
-            self._presences,
-            self._name,
-        )
+        settled = settle(self._joblist, self._proposed, self._presences)
         claims = Claims(self._joblist.claims_path, settled.terms)
-        stems = self._crew.hand_over(self._look, self._options.stop.is_set)
+        scan = self._crew.hand_over(self._look, self._options.stop.is_set)
+        self._finished = {stem: status for stem, status in scan.items() if status is not None}
+        stems = [*scan]
         if self._environment.rank == 0:
-            self._emit(JobsFound(count=len(stems) + len(self._finished), path=self._joblist.path))
+            self._emit(JobsFound(count=len(stems), path=self._joblist.path))
             self._emit(Scanning())
             self._emit(ClaimsChosen(claims=settled.terms.kind, reason=settled.reason))
-        self._reporter.jobs_total = len(stems)
+        self._reporter.jobs_total = len(stems) - len(self._finished)
         copier = Copier(
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
@@ -180,10 +184,12 @@ class Worker:
         try:
             while not self._is_ended:
                 before = self._tally.taken
+                started = time.monotonic()
                 self._take_todo(stems, claims, copier)
                 if self._tally.taken == before:
                     self._take_orphans(claims, copier)
                 is_idle = self._tally.taken == before and not self._is_ended
+                self._look_seconds = time.monotonic() - started
                 if is_idle and not self._help(helper, copier) and not self._stay(claims, helper):
                     break
                 stems = self._joblist.stems()
@@ -192,17 +198,14 @@ class Worker:
             helper.withdraw()
             copier.close()
 
-    def _look(self) -> list[str]:
-        """Return the jobs that may be claimed; on behalf of a crew, after reading their status."""
+    def _look(self) -> Scan:
+        """List the jobs; on behalf of a crew, read which of them are finished."""
         stems = self._joblist.stems()
-        return stems if self._crew.is_alone else [*self._unfinished(stems)]
-
-    def _unfinished(self, stems: list[str]) -> list[str]:
-        """Read the status of all jobs not known to be finished; return those that aren't."""
-        for stem in stems:
-            if stem not in self._finished:
-                self._status_of(stem)
-        return [stem for stem in stems if stem not in self._finished]
+        if not self._crew.is_alone:
+            for stem in stems:
+                with contextlib.suppress(FileNotFoundError):
+                    self._status_of(stem)
+        return {stem: self._finished.get(stem) for stem in stems}
 
     def _status_of(self, stem: str) -> JobStatus | None:
         status = self._joblist.status_of(stem)
@@ -244,10 +247,16 @@ class Worker:
                     self._joblist.remove_temporaries(stem)
 
     def _sweep_blocks(self, claims: Claims) -> None:
-        """Remove offers of help, made by workers that were killed, with jobs that are over."""
+        """Remove offers of help, made by workers that were killed, with jobs that are done."""
         for stem in self._joblist.stems_with_blocks():
-            if stem in self._finished:
-                Blocks(self._joblist.blocks_path_of(stem), claims).remove()
+            if self._finished.get(stem) is not JobStatus.SUCCESS:
+                continue
+            with contextlib.suppress(FileNotFoundError, JobFileError):
+                held = HeldJob.take(self._joblist, claims, stem, self._options.now)
+                if held is not None:
+                    with held:
+                        if held.job.status is JobStatus.SUCCESS:
+                            Blocks(self._joblist.blocks_path_of(stem), claims).remove()
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""
@@ -265,6 +274,9 @@ class Worker:
         helper.offer(self._in_order(self._ongoing))
         if not helper.help(copier):
             return False
+        for _ in range(_BLOCKS_BEFORE_LOOKING):
+            if not helper.help(copier):
+                break
         self._reporter.count_help(helper.files_sent, helper.bytes_sent)
         return True
 
@@ -275,10 +287,19 @@ class Worker:
             self._options.wait or helper.is_hopeful or claims.watch.is_undecided
         )
         if not is_awaited and not had_others and not self._has_others:
-            return False
+            return self._is_anything_put_back()
         self._reporter.tick()
-        seconds = max(_LOOK_SECONDS, _LOOK_SECONDS_PER_JOB * len(self._ongoing))
+        seconds = max(_LOOK_SECONDS, _LOOKS_TO_PAUSES * self._look_seconds)
         return not self._options.stop.wait(seconds)
+
+    def _is_anything_put_back(self) -> bool:
+        """Tell whether somebody has put finished jobs back since; all are looked at then."""
+        put_back_ns = self._joblist.last_put_back_ns()
+        if put_back_ns == self._put_back_ns:
+            return False
+        self._put_back_ns = put_back_ns
+        self._finished.clear()
+        return True
 
     def _must_wait_for_others(self) -> bool:
         return self._crew.has_others() and self._crew.is_lowest()
@@ -317,9 +338,9 @@ class Worker:
 
     def _has_time(self) -> bool:
         """Tell whether a job like those so far would be done in time; say so if not."""
-        if self._options.drain_at is None or not self._job_seconds:
+        if self._options.drain_at is None or not self._jobs_done:
             return True
-        job_seconds = sum(self._job_seconds) / len(self._job_seconds)
+        job_seconds = self._jobs_seconds / self._jobs_done
         seconds_left = self._options.drain_at - self._options.monotonic()
         if job_seconds <= seconds_left:
             return True
@@ -384,7 +405,8 @@ class Worker:
         self._credential_failures = 0
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
-            self._job_seconds.append(self._options.monotonic() - started)
+            self._jobs_done += 1
+            self._jobs_seconds += self._options.monotonic() - started
         elif outcome is Outcome.ERROR:
             self._tally.failed += 1
         elif outcome is Outcome.LOST:
@@ -415,10 +437,11 @@ class Worker:
         tallies = [self._tally] if self._crew.is_alone else self._crew.tallies()
         code = self._summarise(tallies)
         self._crew.dismiss()
-        return max(code, *(tally.exit_code for tally in tallies))
+        return max([code, *(tally.exit_code for tally in tallies)])
 
     def _summarise(self, tallies: list[Tally]) -> int:
         counts = dict.fromkeys([*JobStatus, None], 0)
+        held_by_others = set(self._ongoing)
         for stem in self._joblist.stems():
             status = self._finished.get(stem)
             if status is None and stem not in self._invalid:
@@ -426,7 +449,7 @@ class Worker:
                     status = self._joblist.status_of(stem)
                 except FileNotFoundError:
                     continue
-            if status is JobStatus.TODO and stem in self._ongoing:
+            if status is JobStatus.TODO and stem in held_by_others:
                 status = JobStatus.ONGOING  # claimed by another, and about to say so
             counts[status] += 1
         self._emit(
@@ -439,7 +462,7 @@ class Worker:
                 in_error=counts[JobStatus.ERROR],
                 invalid=counts[None],
                 workers=len(tallies),
-                died=sum(not tally.is_over for tally in tallies if tally.name != self._name),
+                died=sum(not tally.is_over for tally in tallies if tally.name != self._tally.name),
             )
         )
         # What others are working on is theirs, unless we left before looking for orphans.

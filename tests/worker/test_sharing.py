@@ -110,7 +110,7 @@ def test_a_worker_without_a_job_does_files_of_anothers(
     assert {receipt.attempt for receipt in receipts(joblist)} == {1}
     (line,) = events(jobfile(joblist), "helped")
     worker = line.split(" worker=")[1].split(" ")[0]
-    assert shares[worker] == min(shares.values()) or worker in shares
+    assert worker in shares
     assert "Helped with item000.txt: block 1" in helped.stdout
 
 
@@ -225,8 +225,7 @@ def test_a_block_that_names_files_that_are_not_the_jobs_is_not_done(
         )
         blocks.publish(Block(attempt=1, if_exists="verify", verify="digest", files=(file,)))
     helper = start_worker(path, env_of(rclone_s3, slow_s3))
-    wait_for(lambda: len([*(path / "journals").glob("*.blocks/*.done")]) == 2)
-    helper.terminate()
-    finish(helper)
+    assert finish(helper).exit_code == 0  # it can't help, and leaves
     claim.release()
+    assert not [*(path / "journals").glob("*.blocks/*.done")]
     assert contents(rclone_s3.folder / bucket) == {}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run, run_ok
+from tests.commands import finish, run, run_ok, start
+from tests.gate import gate_before
 from tests.trees import (
     contents,
     events,
@@ -162,3 +163,33 @@ def test_each_attempt_is_logged_with_its_worker_and_counts(joblist: Path) -> Non
         assert claimed.endswith(" attempt=1")
         assert " files=2 bytes=160 " in success
         assert "attempts: 1\n" in jobfile.read_text()
+
+
+def test_a_job_put_back_while_a_worker_is_at_another_is_done_by_it(
+    tmp_path: Path, rclone_s3
+) -> None:
+    bucket = rclone_s3.new_bucket()
+    make_items(tmp_path / "in", 2, files=3)
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", f"s3://{bucket}", "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    with gate_before(rclone_s3.endpoint_url, allowed=4) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start("transfer-worker", "-i", tmp_path / "list", "--threads", 1, env=env)
+        gate.wait_until_held()
+        assert statuses(tmp_path / "list") == {"item000": "success", "item001": "ongoing"}
+        run_ok("jobtool", "retry", tmp_path / "list", "--job", "item000")
+        gate.open()
+        assert finish(process).exit_code == 0
+    assert set(statuses(tmp_path / "list").values()) == {"success"}
+
+
+def test_what_was_lent_of_a_job_that_is_not_done_is_left_by_other_workers(
+    tmp_path: Path, joblist: Path
+) -> None:
+    (tmp_path / "in" / "item000" / "link").symlink_to("nowhere")
+    for name in ("item000", "item001"):
+        write(joblist / "journals" / f"{name}.blocks" / "000001.jsonl")
+    assert run("transfer-worker", "-i", joblist).exit_code == 1
+    assert statuses(joblist)["item000"] == "error"
+    left = [path.name for path in (joblist / "journals").glob("*.blocks")]
+    assert left == ["item000.blocks"]
