@@ -231,9 +231,10 @@ class Audit:
                 continue
             seen[number] = 1
             path = receipt.dst_path[len(inside) :]
-            # A folder that is a link to elsewhere isn't listed.
-            if not (is_below(path, links) and store.kind(path) == "file"):
-                off.add(receipt.dst_path)
+            off.add(receipt.dst_path)
+            if is_below(path, links):
+                self._tell_behind_link(job.name, store, path)
+            else:
                 self._tell(job.name, "missing", receipt.dst_path)
         self._tally.files += len(sizes)
         self._tally.bytes += sum(sizes)
@@ -310,6 +311,15 @@ class Audit:
             while pending:
                 take()
         return off
+
+    def _tell_behind_link(self, job: str, store: Store, path: str) -> None:
+        """Tell of a file below a folder that is a link: what is there isn't at the destination."""
+        try:
+            store.head(path)
+        except FileError as error:
+            self._tell_failure(job, store.url_of(path), error)
+        else:  # the link has become a folder meanwhile
+            self._tell(job, "missing", store.url_of(path), "it was not there when listed")
 
     def _tell_failure(self, job: str, path: str, error: FileError) -> None:
         if isinstance(error, NotFoundError):

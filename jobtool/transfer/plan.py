@@ -16,7 +16,7 @@ from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.jobs.receipts import IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of
+from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
 from jobtool.stores.store import Entry, Special, Store, check_path
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
@@ -216,7 +216,19 @@ def make_plan(job: Job, stores: StoreRegistry, *, owner: str = "") -> Plan:
     Raises ``SourceError`` if something is missing or can't be listed, ``FileError`` for a path that
     would leave its root or a destination named twice, ``WorldError``.
     """
+    for url in (job.source, job.destination):
+        if url is not None and "\0" in split_url(url)[1]:
+            raise FileError(f"{quote(url)}: expected a path without NUL; no file has such a name")
+    _require_no_way_up(job.destination)
     return _plan_files(job, stores, owner) if job.files else _plan_tree(job, stores, owner)
+
+
+def _require_no_way_up(destination: str | None) -> None:
+    # A field of a layout may be '..' where it comes from a key of S3.
+    if destination is not None:
+        scheme, path = split_url(destination)
+        if scheme == "file" and ".." in path.split("/"):
+            raise FileError(f"destination {quote(destination)}: expected a path without '..'")
 
 
 def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
@@ -262,8 +274,17 @@ def plan_of_files(
     plan = Plan()
     lanes: dict[tuple[str, str], Lane] = {}
     last: Lane | None = None
+    named = _named_files(job)
     for source_url, destination_url, size, mtime_ns in entries:
-        roots, source, destination = _roots_of(job, source_url, destination_url)
+        place = _place_of(job, source_url, destination_url) or named.get(
+            (source_url, destination_url)
+        )
+        if place is None:
+            raise FileError(
+                f"{quote(source_url)} -> {quote(destination_url)} is no file of job "
+                f"{quote(job.name)}"
+            )
+        roots, source, destination = place
         if roots not in lanes:
             lanes[roots] = Lane(
                 stores.open(roots[0], "source"),
@@ -276,36 +297,40 @@ def plan_of_files(
     return plan
 
 
-def _roots_of(job: Job, source_url: str, destination_url: str) -> tuple[tuple[str, str], str, str]:
-    """Return the roots of the stores that two files are in, and their paths below those.
-
-    Raises ``FileError`` for files that aren't the job's.
-    """
-    if not job.files and job.source is not None and job.destination is not None:
-        source = _below(job.source, source_url)
-        destination = _below(job.destination, destination_url)
-        if source and destination:
-            return (job.source, job.destination), check_path(source), check_path(destination)
-    if (source_url, destination_url) not in _named_files(job):
-        raise FileError(
-            f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
-        )
-    source_folder, source_name = parent_of(source_url)
-    destination_folder, destination_name = parent_of(destination_url)
-    return (source_folder, destination_folder), source_name, destination_name
+#: The roots of the stores that two files are in, and their paths below those.
+_Place = tuple[tuple[str, str], str, str]
 
 
-def _named_files(job: Job) -> set[tuple[str, str]]:
+def _place_of(job: Job, source_url: str, destination_url: str) -> _Place | None:
+    """Return the place of a file of a job's tree; None if it can't be one."""
+    if job.files or job.source is None or job.destination is None:
+        return None
+    source = _below(job.source, source_url)
+    destination = _below(job.destination, destination_url)
+    if not source or not destination:
+        return None
+    return (job.source, job.destination), check_path(source), check_path(destination)
+
+
+def _named_files(job: Job) -> dict[tuple[str, str], _Place]:
+    """Return the places of the files that a job names, by their absolute paths or URLs."""
     if not job.files:
-        return {(job.source or "", job.destination or "")}
-
-    def url(path: str, root: str | None) -> str:
-        anchor, inside = _resolve(path, root)
-        return f"{anchor.rstrip('/')}/{inside}"
-
-    return {
-        (url(pair.source, job.source), url(pair.destination, job.destination)) for pair in job.files
-    }
+        if job.source is None or job.destination is None:
+            return {}
+        source_root, source = parent_of(job.source)
+        destination_root, destination = parent_of(job.destination)
+        place = (source_root, destination_root), source, destination
+        return {(job.source, job.destination): place}
+    places: dict[tuple[str, str], _Place] = {}
+    for pair in job.files:
+        source_root, source = _resolve(pair.source, job.source)
+        destination_root, destination = _resolve_destination(pair.destination, job)
+        urls = (
+            f"{source_root.rstrip('/')}/{source}",
+            f"{destination_root.rstrip('/')}/{destination}",
+        )
+        places[urls] = (source_root, destination_root), source, destination
+    return places
 
 
 def _below(folder: str, url: str) -> str | None:
@@ -333,7 +358,7 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str) -> Plan:
     taken: set[tuple[str, str]] = set()
     for pair in job.files:
         source_root, source = _resolve(pair.source, job.source)
-        destination_root, destination = _resolve(pair.destination, job.destination)
+        destination_root, destination = _resolve_destination(pair.destination, job)
         if (destination_root, destination) in taken:
             raise FileError(f"{quote(pair.destination)} is the destination of two files of the job")
         taken.add((destination_root, destination))
@@ -356,6 +381,15 @@ def _resolve(path: str, root: str | None) -> tuple[str, str]:
     if root is None:
         raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
     return root.rstrip("/") or "/", check_path(path)
+
+
+def _resolve_destination(path: str, job: Job) -> tuple[str, str]:
+    """Resolve a destination as relative wherever it can be: links below the job's are refused."""
+    if path.startswith("/") and job.destination is not None:
+        inside = _below(job.destination, path)
+        if inside:
+            return job.destination.rstrip("/") or "/", check_path(inside)
+    return _resolve(path, job.destination)
 
 
 def _inside(store: Store, url: str) -> str | None:
