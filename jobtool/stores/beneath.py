@@ -89,6 +89,8 @@ class Beneath:
         walked = self._inside
         try:
             for name in path.split("/") if path else ():
+                if name in ("", ".", ".."):
+                    raise FileError(f"{quote(path)}: expected a path below {quote(self.root)}")
                 below = self._step(here, name, walked + name, make=make)
                 os.close(here)
                 here = below
