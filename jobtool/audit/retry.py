@@ -12,7 +12,7 @@ from jobtool.events import Event
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.jobfile import decode_log
+from jobtool.jobs.jobfile import last_records
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 
@@ -102,7 +102,5 @@ def put_back(
 
 def last_reason(log: bytes) -> str:
     """Return the reason of the last error in a log."""
-    reasons = [
-        record.values.get("reason", "") for record in decode_log(log) if record.event == "error"
-    ]
-    return reasons[-1] if reasons else ""
+    error = last_records(log, ("error",)).get("error")
+    return "" if error is None else error.values.get("reason", "")

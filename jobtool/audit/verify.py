@@ -22,7 +22,7 @@ from jobtool.errors import FileError, JobFileError, NotFoundError, UsageError
 from jobtool.events import Emit, Event, Level
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.jobfile import decode_log
+from jobtool.jobs.jobfile import last_records, number_of
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import IntentRecord, Receipt, read_table, write_table
 from jobtool.names import quote
@@ -112,6 +112,28 @@ class _Tally:
         )
 
 
+class _Expected:
+    """What receipts say of a tree, in a hundred bytes for each file; the last of each counts.
+
+    ``numbers`` are by the digest of the destination's path; ``hollow`` are the destinations whose
+    receipt proves nothing.
+    """
+
+    def __init__(self, receipts: Iterable[Receipt]) -> None:
+        self.numbers: dict[bytes, int] = {}
+        self.sizes, self.etags = array("q"), array("Q")
+        self.hollow: set[str] = set()
+        for receipt in receipts:
+            number = self.numbers.setdefault(digest_of(receipt.dst_path), len(self.sizes))
+            if number == len(self.sizes):
+                self.sizes.append(0)
+                self.etags.append(0)
+            self.sizes[number], self.etags[number] = receipt.size, _short(_etag_of(receipt))
+            self.hollow.discard(receipt.dst_path)
+            if not _is_proof(receipt):
+                self.hollow.add(receipt.dst_path)
+
+
 class Audit:
     """Compares receipts with destinations and tells what is off.
 
@@ -158,11 +180,10 @@ class Audit:
                 continue
             before = self._tally.files
             off = self._job(job, partial(joblist.receipts_of, stem))
-            unproven = _transferred_files(job, log) - (self._tally.files - before)
-            if unproven > 0:
-                detail = f"{unproven} file(s) were transferred and have no receipt"
+            detail = _lack_of_receipts(_transferred_files(job, log), self._tally.files - before)
+            if detail:
                 self._tell(job.name, "unproven", job.target, detail)
-            if repair and (off or unproven > 0):
+            if repair and (off or detail):
                 self._emit(_repair(joblist, stem, job.name, off))
         if left:
             raise UsageError(f"there is no job {quote(min(left))} in {quote(joblist.path)}")
@@ -172,7 +193,7 @@ class Audit:
         """Audit a merged verification table; what is extra can't be told from that."""
         if not os.path.exists(path):
             raise UsageError(f"expected a verification table at {quote(path)}; found nothing")
-        self._files("", _by_folder(read_table(path)))
+        self._files("", _by_folder(read_table(path), None))
         return self._end()
 
     def _end(self) -> Verified:
@@ -185,7 +206,7 @@ class Audit:
         first = next(receipts(), None)
         if root is not None and (first is None or first.dst_path != root):
             return self._tree(job, self._stores.open(root, "destination"), receipts)
-        return self._files(job.name, _by_folder(last_of_each(receipts)))
+        return self._files(job.name, _by_folder(last_of_each(receipts), job.destination))
 
     def _tree(self, job: Job, store: Store, receipts: Callable[[], Iterator[Receipt]]) -> set[str]:
         """Compare a whole tree by one listing; also tells what is extra."""
@@ -195,17 +216,11 @@ class Audit:
             # A destination changed by hand leaves receipts of the one before.
             return (receipt for receipt in receipts() if receipt.dst_path.startswith(inside))
 
-        numbers: dict[bytes, int] = {}
-        sizes, etags = array("q"), array("Q")
-        for receipt in inner():
-            number = numbers.setdefault(digest_of(receipt.dst_path), len(sizes))
-            if number == len(sizes):
-                sizes.append(receipt.size)
-                etags.append(_short(receipt.etag))
-            else:  # of two receipts for a file the later is in force
-                sizes[number], etags[number] = receipt.size, _short(receipt.etag)
-        seen = bytearray(len(sizes))
-        off: set[str] = set()
+        expected = _Expected(inner())
+        seen = bytearray(len(expected.sizes))
+        off = set(expected.hollow)
+        for url in sorted(off):
+            self._tell_hollow(job.name, url)
         doubtful: set[str] = set()
         links: set[str] = set()
         if store.kind("") == "folder":
@@ -215,28 +230,32 @@ class Audit:
                         links.add(entry.path)
                     continue
                 url = inside + entry.path
-                known = numbers.get(digest_of(url))
+                known = expected.numbers.get(digest_of(url))
                 if known is None:
                     self._tell(job.name, "extra", url)
                     continue
                 seen[known] = 1
-                if entry.size != sizes[known]:
+                size = expected.sizes[known]
+                if url in off:
+                    continue
+                if entry.size != size:
                     off.add(url)
-                    self._tell(job.name, "changed", url, f"{sizes[known]} -> {entry.size} bytes")
-                elif not _may_be_same(entry.etag, etags[known]):
+                    self._tell(job.name, "changed", url, f"{size} -> {entry.size} bytes")
+                elif not _may_be_same(entry.etag, expected.etags[known]):
                     doubtful.add(url)
         for receipt in inner():
-            number = numbers[digest_of(receipt.dst_path)]
-            if seen[number]:
+            number = expected.numbers[digest_of(receipt.dst_path)]
+            if seen[number] or receipt.dst_path in off:
                 continue
             seen[number] = 1
             path = receipt.dst_path[len(inside) :]
-            # A folder that is a link to elsewhere isn't listed.
-            if not (is_below(path, links) and store.kind(path) == "file"):
-                off.add(receipt.dst_path)
+            off.add(receipt.dst_path)
+            if is_below(path, links):
+                self._tell_behind_link(job.name, store, path)
+            else:
                 self._tell(job.name, "missing", receipt.dst_path)
-        self._tally.files += len(sizes)
-        self._tally.bytes += sum(sizes)
+        self._tally.files += len(expected.sizes)
+        self._tally.bytes += sum(expected.sizes)
         # Some servers list another ETag for an object in parts than they gave at first, so one that
         # differs is a reason to read, not yet a finding.
         if self._deep or doubtful:
@@ -262,23 +281,24 @@ class Audit:
                 store = stores[folder]
                 self._tally.files += 1
                 self._tally.bytes += receipt.size
+                if not _is_proof(receipt):
+                    off.add(receipt.dst_path)
+                    self._tell_hollow(job, receipt.dst_path)
+                    continue
                 try:
-                    size = store.head(name).size
+                    found = store.head(name)
                 except FileError as error:
                     off.add(receipt.dst_path)
                     self._tell_failure(job, receipt.dst_path, error)
                     continue
-                if size != receipt.size:
+                if found.size != receipt.size:
                     off.add(receipt.dst_path)
-                    self._tell(job, "changed", receipt.dst_path, f"{receipt.size} -> {size} bytes")
-                    continue
-                yield store, name, receipt
+                    detail = f"{receipt.size} -> {found.size} bytes"
+                    self._tell(job, "changed", receipt.dst_path, detail)
+                elif self._deep or not _may_be_same(found.etag, _short(_etag_of(receipt))):
+                    yield store, name, receipt
 
-        if self._deep:
-            return self._read(job, good()) | off
-        for _ in good():
-            pass
-        return off
+        return self._read(job, good()) | off
 
     def _read(self, job: str, files: Iterator[tuple[Store, str, Receipt]]) -> set[str]:
         off: set[str] = set()
@@ -311,6 +331,19 @@ class Audit:
                 take()
         return off
 
+    def _tell_hollow(self, job: str, url: str) -> None:
+        detail = "its receipt names two digests, that of the source and another"
+        self._tell(job, "unproven", url, detail)
+
+    def _tell_behind_link(self, job: str, store: Store, path: str) -> None:
+        """Tell of a file below a folder that is a link: what is there isn't at the destination."""
+        try:
+            store.head(path)
+        except FileError as error:
+            self._tell_failure(job, store.url_of(path), error)
+        else:  # the link has become a folder meanwhile
+            self._tell(job, "missing", store.url_of(path), "it was not there when listed")
+
     def _tell_failure(self, job: str, path: str, error: FileError) -> None:
         if isinstance(error, NotFoundError):
             self._tell(job, "missing", path)
@@ -341,21 +374,50 @@ def _repair(joblist: JobList, stem: str, name: str, off: set[str]) -> Event:
     return put_back(joblist, Claims.of(joblist), stem, name, event="repair", then=drop_receipts)
 
 
-def _transferred_files(job: Job, log: bytes) -> int:
-    """Return how many files must have receipts, as the job file tells."""
-    told = [record for record in decode_log(log) if record.event == "success"]
-    files = told[-1].values.get("files", "") if told else ""
-    return max(len(job.files), int(files) if files.isdigit() else 0)
+def _transferred_files(job: Job, log: bytes) -> int | None:
+    """Return how many files must have receipts, as the job file tells; None if it doesn't."""
+    success = last_records(log, ("success",)).get("success")
+    files = None if success is None else number_of(success.values.get("files", ""))
+    if files is None:
+        return len(job.files) or None
+    return max(len(job.files), files)
 
 
-def _by_folder(receipts: Iterable[Receipt]) -> Iterator[tuple[str, str, Receipt]]:
+def _lack_of_receipts(expected: int | None, found: int) -> str:
+    if expected is None and not found:
+        return "it says success, its log doesn't say of how many files, and it has no receipts"
+    if expected is not None and expected > found:
+        return f"{expected - found} file(s) were transferred and have no receipt"
+    return ""
+
+
+def _by_folder(receipts: Iterable[Receipt], root: str | None) -> Iterator[tuple[str, str, Receipt]]:
+    """Yield each receipt with the store that its file is in, ``root`` where that holds it."""
+    inside = None if root is None else root.rstrip("/") + "/"
     for receipt in receipts:
-        folder, name = parent_of(receipt.dst_path)
-        yield folder, name, receipt
+        if root is not None and inside is not None and receipt.dst_path.startswith(inside):
+            yield root, receipt.dst_path[len(inside) :], receipt
+        else:
+            folder, name = parent_of(receipt.dst_path)
+            yield folder, name, receipt
+
+
+def _is_proof(receipt: Receipt) -> bool:
+    """Tell whether a receipt says that the same arrived as was read; ours always do."""
+    return receipt.hashsum_src == receipt.hashsum_dst
+
+
+def _etag_of(receipt: Receipt) -> str | None:
+    """Return the ETag that a receipt vouches for; None for one that doesn't bear itself out."""
+    etag = receipt.etag
+    if receipt.verified_by == "etag-md5" and (etag or "").lower() != receipt.hashsum_dst:
+        return None
+    return etag
 
 
 def _may_be_same(etag: str | None, short: int) -> bool:
-    return not etag or not short or _short(etag) == short
+    """Tell whether a file has the ETag of its receipt; where the store has none it may."""
+    return not etag or _short(etag) == short
 
 
 def _short(etag: str | None) -> int:

@@ -18,7 +18,7 @@ file cut short could otherwise send data to a path that is cut short too. The wr
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,11 +27,23 @@ from jobtool.jobs.job import FilePair, Job, JobStatus
 from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name, unquote
 
 SEPARATOR = "---"
+
+#: A header of more lines than this is refused: each becomes some hundred bytes of memory.
+MAX_HEADER_LINES = 500_000
+
+#: No line of a header is longer, nor any of a log that is read.
+MAX_LINE_BYTES = 65536
+
+#: Of a log, so much from its end is read: more than years of a worker's lines.
+MAX_LOG_BYTES = 4 * 1024 * 1024
 FIELD_PREFIX = "field."
 
 _KNOWN_KEYS = ("source", "destination", "attempts", "failures", "requires_intervention")
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+_STAMPED_LINE = re.compile(rb"^[ \t]*\d{4}-\d\d-\d\dT[^\n]{0,%d}$" % MAX_LINE_BYTES, re.MULTILINE)
+_MOST_DIGITS = 9
+_MOST_LOG_DIGITS = 18
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -70,7 +82,16 @@ def decode(data: bytes, *, stem: str) -> tuple[Job, bytes]:
     number = 1
     while end < len(data):
         start, number = end, number + 1
+        if number > MAX_HEADER_LINES:
+            raise JobFileError(
+                f"expected at most {MAX_HEADER_LINES} lines before the {SEPARATOR!r} line; found "
+                "more. Make several jobs of it"
+            )
         end = data.find(b"\n", start) + 1 or len(data)
+        if end - start > MAX_LINE_BYTES:
+            raise JobFileError(
+                f"line {number}: expected at most {MAX_LINE_BYTES} bytes; found {end - start}"
+            )
         line = data[start:end].decode("utf-8", "surrogateescape").rstrip("\r\n")
         if line.rstrip() == SEPARATOR:
             return builder.job(status), data[end:]
@@ -96,8 +117,13 @@ def encode_record(record: LogRecord) -> bytes:
 
 
 def decode_log(log: bytes) -> Iterator[LogRecord]:
-    """Read the log lines that have our form; free text and torn lines are passed over."""
-    for raw in log.split(b"\n"):
+    """Read the log lines that have our form; free text and torn lines are passed over.
+
+    Of a log of more than ``MAX_LOG_BYTES`` just its end is read, and of that no line of more than
+    ``MAX_LINE_BYTES``.
+    """
+    for found in _STAMPED_LINE.finditer(log, max(len(log) - MAX_LOG_BYTES, 0)):
+        raw = found.group()
         stamp, _, rest = raw.decode("utf-8", "surrogateescape").strip().partition(" ")
         event, _, rest = rest.partition(" ")
         try:
@@ -105,6 +131,17 @@ def decode_log(log: bytes) -> Iterator[LogRecord]:
             yield LogRecord(time=time, event=event, values=dict(_pairs(rest)))
         except (ValueError, JobFileError):
             continue
+
+
+def last_records(log: bytes, events: Collection[str]) -> dict[str, LogRecord]:
+    """Return the last record of each of some events, where the log has one."""
+    return {record.event: record for record in decode_log(log) if record.event in events}
+
+
+def number_of(text: str) -> int | None:
+    """Return the number that a log's value says, None if it is none that we would write."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_LOG_DIGITS
+    return int(text) if is_number else None
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -196,8 +233,11 @@ class _HeaderReader:
 
     def _number(self, key: str) -> int:
         text = self._known.get(key, "0")
-        if not (text.isascii() and text.isdigit()):
-            raise JobFileError(f"expected a number after '{key}:'; found {text!r}")
+        if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+            raise JobFileError(
+                f"expected a number of at most {_MOST_DIGITS} digits after '{key}:'; found "
+                f"{text[:40]!r}"
+            )
         return int(text)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from jobtool.errors import JobFileError, JoblistError
 from jobtool.jobs import jobfile, settings
+from jobtool.jobs.bounded import UnfitFileError, open_without_waiting, read_bounded
 from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord
@@ -31,8 +32,9 @@ _PUT_BACK = "put-back"
 RECEIPTS_FOLDER = "receipts"
 JOURNALS_FOLDER = "journals"
 
-#: No honest job file is larger; reading stops there.
-MAX_JOBFILE_BYTES = 256 * 1024 * 1024
+#: No honest job file is larger; none that is gets read. It is read whole, and rewritten whole with
+#: each change of its status.
+MAX_JOBFILE_BYTES = 64 * 1024 * 1024
 
 _STATUS_BYTES = 64
 _MAX_STEM_BYTES = 230
@@ -69,15 +71,14 @@ class JobList:
             )
         toml = os.path.join(path, settings.FILENAME)
         try:
-            with open(toml, encoding="utf-8") as file:
-                text = file.read()
+            text = read_bounded(toml, settings.MAX_BYTES).decode()
         except FileNotFoundError:
             raise JoblistError(
                 f"{shown} is no joblist: expected {settings.FILENAME} in it; found none. Make a "
                 "joblist with generate-joblist; given a folder of older job files as its output "
                 "path, it adds what is missing and leaves them as they are."
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, UnicodeDecodeError, UnfitFileError) as error:
             raise JoblistError(f"can't read {quote(toml)}: {reason_of(error)}") from None
         return cls(os.path.realpath(path), settings.decode(text, path=toml))
 
@@ -189,8 +190,7 @@ class JobList:
         """
         try:
             _require_short(stem)
-            # Not to wait for a writer where somebody has put a named pipe.
-            descriptor = os.open(self.path_of(stem), os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = open_without_waiting(self.path_of(stem))
         except FileNotFoundError:
             raise
         except (OSError, JobFileError):
@@ -210,14 +210,15 @@ class JobList:
         path = self.path_of(stem)
         _require_short(stem)
         try:
-            with open(path, "rb", opener=_open_without_waiting) as file:
-                data = file.read(MAX_JOBFILE_BYTES + 1)
+            data = read_bounded(path, MAX_JOBFILE_BYTES)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise JobFileError(f"can't be read: {reason_of(error)}") from None
-        if len(data) > MAX_JOBFILE_BYTES:
-            raise JobFileError(f"expected at most {MAX_JOBFILE_BYTES} bytes; found more")
+        except UnfitFileError as error:
+            raise JobFileError(
+                f"{error}. What follows its {jobfile.SEPARATOR!r} line is a log, which may be cut"
+            ) from None
         return jobfile.decode(data, stem=stem)
 
     def add(self, job: Job, log: bytes = b"") -> bool:
@@ -242,7 +243,8 @@ class JobList:
 
     def append(self, stem: str, record: LogRecord) -> None:
         """Append a log line to a job file. Only the holder of the claim may."""
-        descriptor = os.open(self.path_of(stem), os.O_WRONLY | os.O_APPEND)
+        # What a worker has claimed is a file of its own writing; a link leads to somebody else's.
+        descriptor = os.open(self.path_of(stem), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             os.write(descriptor, jobfile.encode_record(record))
         finally:
@@ -253,10 +255,6 @@ def _require_short(stem: str) -> None:
     # Longer names leave no room for those of temporary files and locks; ours never are.
     if len(os.fsencode(stem)) > _MAX_STEM_BYTES:
         raise JobFileError(f"expected a file name of at most {_MAX_STEM_BYTES + 4} bytes")
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a named pipe would wait for its writer
 
 
 def temporary_of(name: str) -> str | None:

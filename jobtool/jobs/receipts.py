@@ -10,11 +10,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
 import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError
+from jobtool.jobs.bounded import open_without_waiting
 from jobtool.jobs.durable import sync_folder
 from jobtool.names import quote, unquote
 
@@ -32,6 +33,19 @@ _ATTEMPTS_TO_CLEAN = 16
 
 _ROWS_PER_GROUP = 8192
 
+#: A longer line of a journal is none of ours: it holds two paths and some numbers.
+MAX_LINE_BYTES = 256 * 1024
+
+#: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
+MAX_GROUP_BYTES = 256 * 1024 * 1024
+
+#: What of a table's own description is read: strings in bytes, lists in items.
+_THRIFT_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 20}
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
     """Proof of one file.
@@ -46,16 +60,16 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
     src_path: str
     dst_path: str
-    size: int
-    mtime_ns: int
+    size: _Count
+    mtime_ns: _Number
     hashsum_src: str
     hashsum_dst: str
     verified_by: str
     verified_at: str
     worker: str
-    attempt: int
+    attempt: _Attempt
     etag: str | None = None
-    part_size: int | None = None
+    part_size: _Count | None = None
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent"):
@@ -78,9 +92,9 @@ class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     src_path: str
     dst_path: str
-    size: int
-    mtime_ns: int
-    part_size: int
+    size: _Count
+    mtime_ns: _Number
+    part_size: _Count
     token: str
     md5: str | None = None
 
@@ -89,9 +103,9 @@ class PartRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     """A part of an upload was sent: its number from 1, size in bytes, MD5 in hex, ETag."""
 
     token: str
-    number: int
-    offset: int
-    size: int
+    number: _Count
+    offset: _Count
+    size: _Count
     md5: str
     etag: str | None = None
 
@@ -180,7 +194,7 @@ class Journal:
             self._descriptor = None
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # no link leads to our journal
         try:
             descriptor = os.open(self.path, flags, 0o666)
         except FileNotFoundError:
@@ -193,17 +207,21 @@ class Journal:
         return descriptor
 
     def read(self) -> Iterator[Record]:
-        """Yield the records on disk, oldest first; torn or foreign lines are passed over."""
+        """Yield the records on disk, oldest first; torn, foreign and endless lines are left out."""
         decoder = msgspec.json.Decoder(Record)
         try:
-            file = open(self.path, "rb")  # noqa: SIM115 - closed by the with statement below
+            file = open(self.path, "rb", opener=open_without_waiting)  # noqa: SIM115 - see below
         except FileNotFoundError:
             return
         with file:
-            for line in file:
+            is_whole = True  # whether what comes next begins a line
+            while line := file.readline(MAX_LINE_BYTES):
+                was_whole, is_whole = is_whole, line.endswith(b"\n")
+                if not was_whole or len(line) == MAX_LINE_BYTES:
+                    continue
                 try:
                     yield _unquoted(decoder.decode(line))
-                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError):
+                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
                     continue
 
     def remove(self) -> None:
@@ -296,11 +314,11 @@ def _write(
 
 
 def _open_new(path: str) -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        return open(path, "wb")
+    # Its name can be foretold: what stands there is removed and never written to, be it a link.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    return open(path, "xb")
 
 
 def read_table(path: str) -> Iterator[Receipt]:
@@ -315,7 +333,11 @@ def read_table(path: str) -> Iterator[Receipt]:
     if not os.path.exists(path):
         return
     try:
-        with open(path, "rb") as file, pq.ParquetFile(file) as table:
+        with (
+            open(path, "rb", opener=open_without_waiting) as file,
+            pq.ParquetFile(file, **_THRIFT_LIMITS) as table,
+        ):
+            _require_small_groups(table.metadata)
             names = [*Receipt.__struct_fields__]
             for batch in table.iter_batches(batch_size=8192, columns=names):
                 columns = {name: batch.column(name) for name in names}
@@ -330,6 +352,16 @@ def read_table(path: str) -> Iterator[Receipt]:
             f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
             "the job's files sent again."
         ) from None
+
+
+def _require_small_groups(metadata: Any) -> None:
+    # What a table says of itself; one that was forged to say less than it holds isn't found out.
+    for index in range(metadata.num_row_groups):
+        size = metadata.row_group(index).total_byte_size
+        if not 0 <= size <= MAX_GROUP_BYTES:
+            raise ValueError(
+                f"expected groups of rows of at most {MAX_GROUP_BYTES} bytes; found one of {size}"
+            )
 
 
 def _require_receipts(columns: dict[str, Any]) -> None:

@@ -16,6 +16,9 @@ from jobtool.names import quote, unquote
 FILENAME = "joblist.toml"
 FORMAT = 1
 
+#: No honest ``joblist.toml`` is larger; what is isn't read.
+MAX_BYTES = 256 * 1024
+
 _SECRET_WORDS = ("secret", "token", "password", "access_key")
 
 #: How AWS's access key IDs look, and what stands before what HTTP takes for a secret.
@@ -72,16 +75,18 @@ def decode(text: str, *, path: str) -> Settings:
     """Read ``joblist.toml``; raises ``JoblistError`` that names ``path`` and the place in it."""
     try:
         table = tomllib.loads(text)
+        found = table.get("format")
+        if found != FORMAT:
+            raise JoblistError(
+                f"{quote(path)}: expected 'format = {FORMAT}'; found {found!r}. "
+                "Was it written by another version of jobtool?"
+            )
+        _refuse_secrets(table, path=path)
+        return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
         raise JoblistError(f"{quote(path)} is no valid TOML: {error}") from None
-    found = table.get("format")
-    if found != FORMAT:
-        raise JoblistError(
-            f"{quote(path)}: expected 'format = {FORMAT}'; found {found!r}. "
-            "Was it written by another version of jobtool?"
-        )
-    _refuse_secrets(table, path=path)
-    return from_table(table, path=path)
+    except RecursionError:
+        raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deep") from None
 
 
 def from_table(table: Mapping[str, Any], *, path: str) -> Settings:

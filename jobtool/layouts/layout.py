@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from jobtool.errors import LayoutError
+from jobtool.jobs.bounded import UnfitFileError, read_bounded
+from jobtool.jobs.settings import MAX_BYTES
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
@@ -88,8 +90,9 @@ def load_layout(name: str) -> tuple[str, Layout]:
             "ends in .toml"
         )
     try:
-        with open(name, encoding="utf-8") as file:
-            text = file.read()
+        text = read_bounded(name, MAX_BYTES).decode()
+    except UnfitFileError as error:
+        raise LayoutError(f"can't read the layout {quote(name)}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
         raise LayoutError(f"can't read the layout {quote(name)}: {reason}") from None
@@ -102,6 +105,8 @@ def read_layout(text: str, *, shown: str) -> Layout:
         table = tomllib.loads(text).get("layout")
     except tomllib.TOMLDecodeError as error:
         raise LayoutError(f"layout {quote(shown)} is no valid TOML: {error}") from None
+    except RecursionError:
+        raise LayoutError(f"layout {quote(shown)}: its tables are nested too deep") from None
     if not isinstance(table, dict):
         raise LayoutError(f"layout {quote(shown)}: expected a table [layout]; found none")
     return layout_of_table(table, shown=shown)

@@ -44,12 +44,19 @@ class Manifest:
             is_full = len(pairs) == self._max_files
             is_heavy = self._max_bytes is not None and size + bytes_ > self._max_bytes
             if pairs and (is_full or is_heavy):
-                yield Job(name=f"{stem}__{next(numbers):05d}", files=tuple(pairs))
+                yield self._job(f"{stem}__{next(numbers):05d}", pairs)
                 pairs, size = [], 0
             pairs.append(pair)
             size += bytes_
         if pairs:
-            yield Job(name=f"{stem}__{next(numbers):05d}", files=tuple(pairs))
+            yield self._job(f"{stem}__{next(numbers):05d}", pairs)
+
+    def _job(self, name: str, pairs: Iterable[FilePair]) -> Job:
+        # Workers refuse links between a job's destination and its files; without one they can't.
+        is_folder = self._destination is not None and "://" not in self._destination
+        return Job(
+            name=name, files=tuple(pairs), destination=self._destination if is_folder else None
+        )
 
     def _new_pairs(self, known: Iterable[str]) -> Iterator[tuple[FilePair, int]]:
         # Digests, since a million paths are too many to keep.

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobtool.errors import LayoutError, SourceError
+from jobtool.layouts.wildcards import Wildcards
 from jobtool.stores.store import Child, Kind
 
 _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*)|([{}])")
 _ANY_DEPTH = "**"
 _OPAQUE_SUFFIX = ".zarr"
+_MOST_WILDCARDS = 8
+_MOST_STATES = 1000
 
 
 class Folders(Protocol):
@@ -53,6 +56,8 @@ class Pattern:
         if segments[-1] == _ANY_DEPTH:
             raise LayoutError(f"pattern {text!r}: expected a name at its end; found '**'")
         self._segments = tuple(_Segment(segment, text) for segment in segments)
+        named = [name for segment in self._segments for name in segment.fields]
+        self._repeated = [name for name in self.fields if named.count(name) > 1]
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -136,13 +141,25 @@ class Pattern:
 
     def _closure(self, states: Sequence[_State]) -> tuple[_State, ...]:
         # "**" also stands for no folder at all. What is furthest comes first, so that a whole
-        # match is seen at once.
+        # match is seen at once. Of states that can differ no more in what they will match the
+        # first is kept: in a deep tree there are more than could ever be followed.
         reached = list(states)
         for state in reached:
             at_end = state.position == len(self._segments)
             if not at_end and self._segments[state.position].text == _ANY_DEPTH:
                 reached.append(_State(state.position + 1, state.fields))
-        return tuple(sorted(reached, key=lambda state: -state.position))
+        kept: dict[tuple[object, ...], _State] = {}
+        for state in reached:
+            kept.setdefault(self._future_of(state), state)
+        if len(kept) > _MOST_STATES:
+            raise LayoutError(
+                f"pattern {self.text!r}: there are more than {_MOST_STATES} ways to match one "
+                "folder. Let fewer fields come twice, or have fewer '**'"
+            )
+        return tuple(sorted(kept.values(), key=lambda state: -state.position))
+
+    def _future_of(self, state: _State) -> tuple[object, ...]:
+        return state.position, *(state.fields.get(field) for field in self._repeated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +172,8 @@ class _Segment:
     def __init__(self, text: str, pattern: str) -> None:
         self.text = text
         self.fields: list[str] = []
-        pieces: list[str] = []
+        literals: list[str] = []
+        names: list[str | None] = []
         end = 0
         follows_wildcard = False
         for token in _TOKEN.finditer(text):
@@ -171,29 +189,30 @@ class _Segment:
                     "found none, so that they could be told apart in many ways"
                 )
             follows_wildcard = True
-            pieces.append(re.escape(literal))
-            if star:
-                pieces.append(".*?")
-            elif field in self.fields:
-                pieces.append(f"(?P={field})")
-            else:
+            literals.append(literal)
+            names.append(None if star else field)
+            if not star and field not in self.fields:
                 self.fields.append(field)
-                pieces.append(f"(?P<{field}>.+?)")
             end = token.end()
-        pieces.append(re.escape(text[end:]))
-        if len(pieces) > 9:
-            raise LayoutError(f"pattern {pattern!r}: expected at most 8 wildcards in {text!r}")
-        self.is_literal = len(pieces) == 1
-        self._regex = re.compile("".join(pieces), re.DOTALL)
+        literals.append(text[end:])
+        if len(names) > _MOST_WILDCARDS:
+            raise LayoutError(
+                f"pattern {pattern!r}: expected at most {_MOST_WILDCARDS} wildcards in {text!r}"
+            )
+        self.is_literal = not names
+        self._wildcards = Wildcards(tuple(literals), tuple(names))
+        again = {name for name in names if name is not None and names.count(name) > 1}
+        if len(again) > 1 or (again and names[0] not in again):
+            raise LayoutError(
+                f"pattern {pattern!r}: expected just the first field of {text!r} to come again; "
+                f"found {', '.join(sorted(again))}, which could be told apart in too many ways"
+            )
 
     def match(self, name: str, fields: Mapping[str, str]) -> Mapping[str, str] | None:
         if self.is_literal:
             return fields if name == self.text else None
-        match = self._regex.fullmatch(name)
-        if match is None:
-            return None
-        found = match.groupdict()
-        if any(fields.get(key, value) != value for key, value in found.items()):
+        found = self._wildcards.match(name)
+        if found is None or any(fields.get(key, value) != value for key, value in found.items()):
             return None
         return {**fields, **found}
 

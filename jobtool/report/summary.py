@@ -8,8 +8,10 @@ from typing import Any
 
 from jobtool.errors import JobFileError
 from jobtool.jobs.job import JobStatus
-from jobtool.jobs.jobfile import LogRecord, decode_log
+from jobtool.jobs.jobfile import LogRecord, last_records, number_of
 from jobtool.jobs.joblist import JobList
+
+_EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def _line(joblist: JobList, stem: str) -> JobLine | None:
         return None  # removed between listing and reading
     except JobFileError as error:
         return JobLine(job=stem, status=None, note=str(error))
-    last: dict[str, LogRecord] = {record.event: record for record in decode_log(log)}
+    last = last_records(log, _EVENTS)
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")
     return JobLine(
@@ -118,7 +120,7 @@ def _counts(
             return None, None
         latest = max(told, key=lambda record: record.time)
         done, _, total = latest.values.get(key, "").partition("/")
-    return int(done) if done.isdigit() else None, int(total) if total.isdigit() else None
+    return number_of(done), number_of(total)
 
 
 def _note(status: JobStatus, last: dict[str, LogRecord]) -> str:

@@ -1,6 +1,7 @@
 """Files of this machine: a path or ``file://``.
 
-Files are written under a temporary name beside the target, read back, given their time and renamed.
+Files are written under a temporary name beside the target, read back, given their time and renamed,
+all by a descriptor of their folder, so that no link below the root is ever gone through.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from jobtool.errors import (
     StoreUnavailableError,
 )
 from jobtool.names import quote
+from jobtool.stores.beneath import Beneath, LinkInTheWayError
 from jobtool.stores.store import (
     READ_BYTES,
     Attributes,
@@ -46,8 +48,8 @@ from jobtool.stores.store import (
 )
 
 # Marks of names in a listing: neither byte can be in a name.
-_FOLDER, _LINK = b"/", b"\0"
-_MARKS = _FOLDER + _LINK
+_FOLDER_MARK, _LINK_MARK = b"/", b"\0"
+_MARKS = _FOLDER_MARK + _LINK_MARK
 
 LinkPolicy = Literal["follow", "skip", "error", "keep"]
 
@@ -67,7 +69,9 @@ _WORLD = {
     errno.ENODEV: "is its filesystem mounted?",
     errno.ESTALE: "is its server up?",
 }
-_CREATE = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a named pipe would wait for its other end
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _THIS_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ, errno.EFBIG)
 
 
@@ -82,6 +86,8 @@ class LocalStore:
     ``owner`` marks temporary files, so that only their owner removes them. ``links`` says what
     listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
     leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
+    Whatever has changed since it was listed, what is read lies inside the root, and was reached
+    through no link but where links are followed. Nothing is written through a link below the root.
     With ``read_back`` what was written is read from its medium to be proven, else from memory if it
     is still there.
     """
@@ -106,7 +112,7 @@ class LocalStore:
         self._links = links
         self.url = os.path.abspath(root)
         self._inside = self.url.rstrip("/") + "/"
-        self._known_folders: set[str] = set()
+        self._beneath = Beneath(self.url)
         self._devices: dict[int, str] = {}  # a folder we wrote to, for each filesystem
         self._writes = count()  # each write gets a number when it is over
         self._last_write = self._last_synced = -1
@@ -141,8 +147,8 @@ class LocalStore:
                 stack.pop()
                 continue
             path = prefix + os.fsdecode(marked.rstrip(_MARKS))
-            is_folder = _FOLDER in marked
-            if marked.endswith(_LINK):
+            is_folder = _FOLDER_MARK in marked
+            if marked.endswith(_LINK_MARK):
                 special = self._judge_link(path, is_folder=is_folder)
                 if special is not None:
                     yield special
@@ -164,15 +170,56 @@ class LocalStore:
         """
         folder = self.url_of(path)
         try:
-            with os.scandir(os.fsencode(folder)) as entries:
-                return sorted(
-                    entry.name
-                    + (_FOLDER if _is_folder(entry) else b"")
-                    + (_LINK if entry.is_symlink() else b"")
-                    for entry in entries
-                )
+            descriptor = self._open_folder(path)
+            try:
+                with os.scandir(b"/proc/self/fd/%d" % descriptor) as entries:
+                    return sorted(
+                        entry.name
+                        + (_FOLDER_MARK if _is_folder(entry) else b"")
+                        + (_LINK_MARK if entry.is_symlink() else b"")
+                        for entry in entries
+                    )
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _source_error(error, folder) from None
+
+    def _open_folder(self, path: str) -> int:
+        """Open a folder of the tree to be listed."""
+        if self._links != "follow":
+            return self._beneath.open(path)
+        return self._require_inside(os.open(self.url_of(path), _FOLDER), path)
+
+    def _open_file(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file to be read, whatever has become of it and its folders since it was listed."""
+        if self._links == "follow":
+            flags |= os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = self._require_inside(os.open(self.url_of(path), flags), path)
+        else:
+            folder, name = os.path.split(path)
+            with self._beneath.folder(folder) as held:
+                try:
+                    descriptor = os.open(name, flags | _OPEN, dir_fd=held)
+                except OSError as error:
+                    if error.errno == errno.ELOOP:
+                        raise _no_file(self.url_of(path), _described(stat.S_IFLNK)) from None
+                    raise
+        if not flags & os.O_PATH:
+            os.set_blocking(descriptor, True)  # a file on tape is to be waited for
+        return descriptor
+
+    def _require_inside(self, descriptor: int, path: str) -> int:
+        try:
+            if self._beneath.holds(descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        raise SourceError(
+            f"{quote(self.url_of(path))} leads through a link to what is outside "
+            f"{quote(self.url)}. Remove the link, or use --links skip or --links keep."
+        )
 
     def _scan(self, folder: str) -> Sequence[os.DirEntry[str]]:
         try:
@@ -220,27 +267,28 @@ class LocalStore:
             raise SourceError(f"{shown} is a link to a folder above itself: it loops")
 
     def head(self, path: str) -> Entry:
-        """Return one file's entry, following links."""
+        """Return one file's entry; a link is followed or refused as ``links`` says."""
         full = self.url_of(path)
         try:
-            found = os.stat(full)
+            descriptor = self._open_file(path, os.O_PATH)
+            try:
+                found = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             if os.path.islink(full):
                 target = quote(os.readlink(full))
                 raise NotFoundError(f"{quote(full)} is a link to {target}: nothing there") from None
             raise _source_error(error, full) from None
         if not stat.S_ISREG(found.st_mode):
-            what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, socket or pipe"
-            raise SourceError(f"expected a regular file at {quote(full)}; found {what}")
-        if self._links in ("follow", "error") and os.path.islink(full):
-            self._judge_link(path, is_folder=False)
+            raise _no_file(full, _described(found.st_mode))
         return Entry(path, found.st_size, found.st_mtime_ns)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file."""
         full = self.url_of(entry.path)
         try:
-            descriptor = os.open(full, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = self._open_file(entry.path)
             try:
                 data = _read_range(descriptor, offset, length)
                 found = os.fstat(descriptor)
@@ -260,95 +308,142 @@ class LocalStore:
 
     def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole file; one descriptor for writing, reading back and setting the time."""
-        target = self.url_of(check_path(path))
-        temporary = self._temporary(target)
-        with self._writing(target, temporary=temporary):
-            descriptor = self._create(temporary)
-            try:
-                _write_range(descriptor, data, 0)
-                if self._read_back:
-                    _forget_cached(descriptor)
-                digest = hashlib.md5(_read_range(descriptor, 0, len(data)), usedforsecurity=False)
-                require_same(target, sent=attributes.md5, found=digest.hexdigest())
-                _set_attributes(descriptor, attributes)
-            finally:
-                os.close(descriptor)
-            self._publish(temporary, target, attributes)
+        target, (folder, name) = self.url_of(check_path(path)), os.path.split(path)
+        temporary = self._temporary()
+        with (
+            self._writing(target),
+            self._beneath.folder(folder, make=True) as held,
+            self._creating(held, temporary, folder, attributes) as descriptor,
+        ):
+            _write_range(descriptor, data, 0)
+            if self._read_back:
+                _forget_cached(descriptor)
+            digest = hashlib.md5(_read_range(descriptor, 0, len(data)), usedforsecurity=False)
+            require_same(target, sent=attributes.md5, found=digest.hexdigest())
+            _set_attributes(descriptor, attributes)
+            _publish(held, temporary, name, target, attributes)
         return Proof(md5=digest.hexdigest(), verified_by="read-back")
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""
-        target = self.url_of(check_path(path))
-        temporary = self._temporary(target)
-        with self._writing(target):
-            os.close(self._create(temporary))
-        return Upload(path=path, token=temporary, attributes=attributes)
+        target, folder = self.url_of(check_path(path)), os.path.dirname(path)
+        temporary = self._temporary()
+        with (
+            self._writing(target),
+            self._beneath.folder(folder, make=True) as held,
+            self._creating(held, temporary, folder, attributes),
+        ):
+            pass
+        token = os.path.join(os.path.dirname(target), temporary)
+        return Upload(path=path, token=token, attributes=attributes)
+
+    @contextlib.contextmanager
+    def _creating(
+        self, held: int, temporary: str, folder: str, attributes: Attributes
+    ) -> Iterator[int]:
+        """Create a file and open it for the block's length; remove it if that fails."""
+        # What others may not read at the source they may not while it is written, either.
+        mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
+        descriptor = os.open(temporary, _CREATE, mode, dir_fd=held)
+        try:
+            self._devices.setdefault(os.fstat(descriptor).st_dev, folder)
+            yield descriptor
+        except BaseException:
+            _remove(held, temporary)
+            raise
+        finally:
+            os.close(descriptor)
 
     def put_part(
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
         """Write one part at its offset in the temporary file."""
-        self._require_temporary(upload)
-        with self._writing(self.url_of(upload.path)):
-            descriptor = os.open(upload.token, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                self._devices.setdefault(os.fstat(descriptor).st_dev, os.path.dirname(upload.token))
-                _write_range(descriptor, data, offset)
-            finally:
-                os.close(descriptor)
+        target, folder = self.url_of(upload.path), os.path.dirname(upload.path)
+        with (
+            self._writing(target),
+            self._beneath.folder(folder) as held,
+            self._temporary_file(upload, held, os.O_WRONLY) as descriptor,
+        ):
+            self._devices.setdefault(os.fstat(descriptor).st_dev, folder)
+            _write_range(descriptor, data, offset)
         return Part(number=number, offset=offset, size=len(data), md5=md5)
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Read the temporary file back and rename it to its target."""
-        self._require_temporary(upload)
-        target = self.url_of(upload.path)
-        with self._writing(target, temporary=upload.token, keep_on_failure=True):
-            found = _digest(upload.token, from_medium=self._read_back)
-            require_same(target, sent=attributes.md5, found=found)
-            _set_attributes(upload.token, attributes)
-            self._publish(upload.token, target, attributes)
+        target, (folder, name) = self.url_of(upload.path), os.path.split(upload.path)
+        temporary = os.path.basename(upload.token)
+        with self._writing(target), self._beneath.folder(folder) as held:
+            with self._temporary_file(upload, held, os.O_RDONLY) as descriptor:
+                found = _digest(descriptor, from_medium=self._read_back)
+                try:
+                    require_same(target, sent=attributes.md5, found=found)
+                except DigestMismatchError:
+                    _remove(held, temporary)
+                    raise
+                _set_attributes(descriptor, attributes)
+            _publish(held, temporary, name, target, attributes)
         return Proof(md5=found, verified_by="read-back")
-
-    def _publish(self, temporary: str, target: str, attributes: Attributes) -> None:
-        if attributes.may_replace:
-            os.rename(temporary, target)
-            return
-        try:
-            os.link(temporary, target)  # unlike a rename it never replaces
-        except FileExistsError:
-            raise FileError(f"{quote(target)} exists already, and is not to be replaced") from None
-        finally:
-            os.unlink(temporary)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that the temporary file holds, by reading them again."""
-        self._require_temporary(upload)
         try:
-            descriptor = os.open(upload.token, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
+            with (
+                self._beneath.folder(os.path.dirname(upload.path)) as held,
+                self._temporary_file(upload, held, os.O_RDONLY) as descriptor,
+            ):
                 return [part for part in parts if _range_md5(descriptor, part) == part.md5]
-            finally:
-                os.close(descriptor)
         except OSError as error:
             raise _source_error(error, upload.token) from None
+
+    @contextlib.contextmanager
+    def _temporary_file(self, upload: Upload, held: int, flags: int) -> Iterator[int]:
+        """Open an upload's temporary file; raises ``NotFoundError`` for what can't be ours."""
+        missing = NotFoundError(f"{quote(upload.token)} is no unfinished upload of this job")
+        if not self._is_temporary_of(upload):
+            raise missing
+        descriptor = os.open(os.path.basename(upload.token), flags | _OPEN, dir_fd=held)
+        try:
+            found = os.fstat(descriptor)
+            # Of a file that has a second name somebody has made a trap, or its target is published.
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise missing
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def abort(self, upload: Upload) -> None:
         """Remove the temporary file; a token that names none of ours is left alone."""
         if not self._is_temporary_of(upload):
             return
-        with self._writing(upload.token), contextlib.suppress(FileNotFoundError):
-            os.unlink(upload.token)
+        with (
+            self._writing(upload.token),
+            contextlib.suppress(FileNotFoundError, LinkInTheWayError),
+            self._beneath.folder(os.path.dirname(upload.path)) as held,
+        ):
+            os.unlink(os.path.basename(upload.token), dir_fd=held)
 
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
-        """Return the owner's temporary files in the folder of ``path``, whatever their target."""
-        folder = os.path.dirname(self.url_of(check_path(path)))
+        """Return the owner's temporary files in the folder of ``path``, whatever their target.
+
+        What lies behind a link is none of ours.
+        """
+        target, folder = self.url_of(check_path(path)), os.path.dirname(path)
         try:
-            entries = [entry for entry in self._scan(folder) if self._is_ours(entry.name)]
-        except NotFoundError:
+            with self._beneath.folder(folder) as held:
+                names = [
+                    name for name in os.listdir(f"/proc/self/fd/{held}") if self._is_ours(name)
+                ]
+        except (FileNotFoundError, NotADirectoryError, LinkInTheWayError):
             return ()
+        except OSError as error:
+            raise _source_error(error, os.path.dirname(target)) from None
         return [
-            Upload(path=path, token=entry.path, attributes=Attributes(mtime_ns=0))
-            for entry in entries
+            Upload(
+                path=path,
+                token=os.path.join(os.path.dirname(target), name),
+                attributes=Attributes(mtime_ns=0),
+            )
+            for name in names
         ]
 
     def _is_ours(self, name: str) -> bool:
@@ -360,10 +455,6 @@ class LocalStore:
         folder, name = os.path.split(upload.token)
         return folder == os.path.dirname(self.url_of(upload.path)) and self._is_ours(name)
 
-    def _require_temporary(self, upload: Upload) -> None:
-        if not self._is_temporary_of(upload):
-            raise NotFoundError(f"{quote(upload.token)} is no unfinished upload of this job")
-
     def is_leftover(self, path: str) -> bool:
         """Tell by its name whether a file is a temporary one of this owner."""
         return self._is_ours(os.path.basename(path))
@@ -372,31 +463,35 @@ class LocalStore:
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
         """Prove a file by reading it."""
+        full = self.url_of(path)
         try:
-            if self.digest(path) != md5:
+            descriptor = self._open_file(path)
+            try:
+                if _digest(descriptor, from_medium=True) != md5:
+                    return None
+                if attributes is not None:
+                    with contextlib.suppress(OSError):  # somebody else's file keeps its own
+                        _set_attributes(descriptor, attributes)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            failure = _source_error(error, full)
+            if isinstance(failure, NotFoundError):
                 return None
-        except NotFoundError:
-            return None
-        if attributes is not None:
-            with contextlib.suppress(OSError):  # somebody else's file keeps its own
-                _set_attributes(self.url_of(path), attributes)
+            raise failure from None
         return Proof(md5=md5, verified_by="read-back")
 
     def make_special(self, special: Special) -> None:
         """Make an empty folder or a link."""
-        full = self.url_of(check_path(special.path))
+        full, (folder, name) = self.url_of(check_path(special.path)), os.path.split(special.path)
         with self._writing(full):
             if special.what == "empty-folder":
-                self._make_folder(full)
+                with self._beneath.folder(special.path, make=True) as held:
+                    self._devices.setdefault(os.fstat(held).st_dev, special.path)
             elif special.what == "link" and special.target is not None:
-                self._make_folder(os.path.dirname(full))
-                if os.path.islink(full):
-                    if os.readlink(full) == special.target:
-                        return
-                    os.unlink(full)
-                elif os.path.lexists(full):
-                    raise FileError(f"can't make a link at {quote(full)}: something stands there")
-                os.symlink(special.target, full)
+                with self._beneath.folder(folder, make=True) as held:
+                    self._devices.setdefault(os.fstat(held).st_dev, folder)
+                    _make_link(held, name, special.target, full)
             else:
                 raise FileError(f"{quote(full)}: can't make a {special.what}")
 
@@ -404,15 +499,23 @@ class LocalStore:
         """Read a file and return its MD5."""
         full = self.url_of(path)
         try:
-            return _digest(full, from_medium=True)
+            descriptor = self._open_file(path)
+            try:
+                return _digest(descriptor, from_medium=True)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise _source_error(error, full) from None
 
     def delete(self, path: str) -> None:
         """Remove a file."""
-        full = self.url_of(check_path(path))
-        with self._writing(full), contextlib.suppress(FileNotFoundError):
-            os.unlink(full)
+        folder, name = os.path.split(check_path(path))
+        with (
+            self._writing(self.url_of(path)),
+            contextlib.suppress(FileNotFoundError),
+            self._beneath.folder(folder) as held,
+        ):
+            os.unlink(name, dir_fd=held)
 
     def sync(self) -> None:
         """Bring the filesystems that were written to their media: one call for all files.
@@ -424,7 +527,7 @@ class LocalStore:
             return
         for folder in tuple(self._devices.values()):
             try:
-                descriptor = os.open(_existing(folder), os.O_RDONLY)
+                descriptor = self._open_existing(folder)
                 try:
                     if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
                         number = ctypes.get_errno()
@@ -432,64 +535,45 @@ class LocalStore:
                 finally:
                     os.close(descriptor)
             except OSError as error:
-                raise self._destination_error(error, folder) from None
+                raise self._destination_error(error, self.url_of(folder)) from None
         self._last_synced = last_write
 
-    def _temporary(self, target: str) -> str:
-        name = f"{self._temporary_prefix}{secrets.token_hex(8)}.part"
-        return os.path.join(os.path.dirname(target), name)
-
-    def _create(self, path: str) -> int:
-        folder = os.path.dirname(path)
-        self._make_folder(folder)
+    def _open_existing(self, folder: str) -> int:
+        """Open a folder, or the next above that is still there."""
         try:
-            return os.open(path, os.O_RDWR | _CREATE, 0o666)
-        except FileNotFoundError:  # somebody has removed the folder that we made
-            self._known_folders.discard(folder)
-            self._make_folder(folder)
-            return os.open(path, os.O_RDWR | _CREATE, 0o666)
+            with self._beneath.folder(folder) as held:
+                return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=held)
+        except (FileNotFoundError, NotADirectoryError, LinkInTheWayError):
+            if not folder:
+                raise
+            return self._open_existing(os.path.dirname(folder))
 
-    def _make_folder(self, folder: str) -> None:
-        if folder not in self._known_folders:
-            os.makedirs(folder, exist_ok=True)
-            self._devices.setdefault(os.stat(folder).st_dev, folder)
-            if len(self._known_folders) > 100_000:
-                self._known_folders.clear()
-            self._known_folders.add(folder)
+    def _temporary(self) -> str:
+        return f"{self._temporary_prefix}{secrets.token_hex(8)}.part"
 
     @contextlib.contextmanager
-    def _writing(
-        self, target: str, *, temporary: str | None = None, keep_on_failure: bool = False
-    ) -> Iterator[None]:
-        """Turn what the system says into our errors, and remove a temporary file that is no good.
-
-        With ``keep_on_failure`` it is removed only if it holds the wrong bytes.
-        """
+    def _writing(self, target: str) -> Iterator[None]:
+        """Turn what the system says into our errors, and count the write."""
         try:
             yield
-        except (OSError, DigestMismatchError) as error:
-            is_wrong = isinstance(error, DigestMismatchError)
-            if temporary is not None and (is_wrong or not keep_on_failure):
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
-            if isinstance(error, OSError):
-                # Somebody may have removed a folder that we made.
-                self._known_folders.clear()
-                raise self._destination_error(error, target) from None
-            raise
+        except OSError as error:
+            raise self._destination_error(error, target) from None
         finally:
             self._last_write = next(self._writes)
 
     def _destination_error(self, error: OSError, target: str) -> JobtoolError:
         reason = error.strerror or str(error)
-        is_in_the_way = error.errno in (errno.EEXIST, errno.ENOTDIR) and os.path.isdir(self.url)
         hint = _WORLD.get(error.errno or 0)
-        if is_in_the_way:
-            return FileError(f"can't write {quote(target)}: {reason} ({hint})")
+        if os.path.isdir(self.url):
+            if error.errno in (errno.EEXIST, errno.ENOTDIR):
+                return FileError(f"can't write {quote(target)}: {reason} ({hint})")
+            if error.errno == errno.ENOENT:
+                return StoreError(f"can't write {quote(target)}: its folder was removed meanwhile")
         if error.errno in _THIS_FILE:
             return FileError(f"can't write {quote(target)}: {reason}")
         if hint is not None:
-            where = quote(error.filename if isinstance(error.filename, str) else target)
+            named = isinstance(error.filename, str) and error.filename.startswith("/")
+            where = quote(error.filename if named else target)
             return StoreUnavailableError(f"can't write to {where}: {reason} ({hint})")
         return StoreError(f"can't write {quote(target)}: {reason}")
 
@@ -511,16 +595,12 @@ def _read_range(descriptor: int, offset: int, length: int) -> bytes:
     return data
 
 
-def _digest(path: str, *, from_medium: bool = False) -> str:
+def _digest(descriptor: int, *, from_medium: bool = False) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if from_medium:
-            _forget_cached(descriptor)
-        while data := os.read(descriptor, READ_BYTES):
-            digest.update(data)
-    finally:
-        os.close(descriptor)
+    if from_medium:
+        _forget_cached(descriptor)
+    while data := os.read(descriptor, READ_BYTES):
+        digest.update(data)
     return digest.hexdigest()
 
 
@@ -544,10 +624,54 @@ def _special_kind(mode: int) -> SpecialKind:
     return "socket" if stat.S_ISSOCK(mode) else "device"
 
 
-def _set_attributes(file: int | str, attributes: Attributes) -> None:
+def _set_attributes(descriptor: int, attributes: Attributes) -> None:
     if attributes.mode is not None:
-        os.chmod(file, attributes.mode & 0o777)
-    os.utime(file, ns=(attributes.mtime_ns, attributes.mtime_ns))
+        os.chmod(descriptor, attributes.mode & 0o777)
+    os.utime(descriptor, ns=(attributes.mtime_ns, attributes.mtime_ns))
+
+
+def _publish(held: int, temporary: str, name: str, target: str, attributes: Attributes) -> None:
+    if attributes.may_replace:
+        os.rename(temporary, name, src_dir_fd=held, dst_dir_fd=held)
+        return
+    try:
+        # Unlike a rename it never replaces.
+        os.link(temporary, name, src_dir_fd=held, dst_dir_fd=held, follow_symlinks=False)
+    except FileExistsError:
+        raise FileError(f"{quote(target)} exists already, and is not to be replaced") from None
+    finally:
+        os.unlink(temporary, dir_fd=held)
+
+
+def _remove(held: int, temporary: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temporary, dir_fd=held)
+
+
+def _make_link(held: int, name: str, wanted: str, shown: str) -> None:
+    try:
+        found = os.readlink(name, dir_fd=held)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # what it is for anything but a link
+            raise
+        raise FileError(f"can't make a link at {quote(shown)}: something stands there") from None
+    else:
+        if found == wanted:
+            return
+        os.unlink(name, dir_fd=held)
+    os.symlink(wanted, name, dir_fd=held)
+
+
+def _no_file(full: str, found: str) -> SourceError:
+    return SourceError(f"expected a regular file at {quote(full)}; found {found}")
+
+
+def _described(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a link, and no link is followed here"
+    return "a folder" if stat.S_ISDIR(mode) else "a device, socket or pipe"
 
 
 def _range_md5(descriptor: int, part: Part) -> str:
@@ -570,9 +694,3 @@ def _source_error(error: OSError, path: str) -> JobtoolError:
     if error.errno in (errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.EINTR):
         return StoreError(f"can't read {quote(path)}: {reason}")
     return SourceError(f"can't read {quote(path)}: {reason}")
-
-
-def _existing(folder: str) -> str:
-    while folder != "/" and not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder

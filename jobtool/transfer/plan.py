@@ -16,7 +16,7 @@ from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.jobs.receipts import IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of
+from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
 from jobtool.stores.store import Entry, Special, Store, check_path
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
@@ -216,7 +216,19 @@ def make_plan(job: Job, stores: StoreRegistry, *, owner: str = "") -> Plan:
     Raises ``SourceError`` if something is missing or can't be listed, ``FileError`` for a path that
     would leave its root or a destination named twice, ``WorldError``.
     """
+    for url in (job.source, job.destination):
+        if url is not None and "\0" in split_url(url)[1]:
+            raise FileError(f"{quote(url)}: expected a path without NUL; no file has such a name")
+    _require_no_way_up(job.destination)
     return _plan_files(job, stores, owner) if job.files else _plan_tree(job, stores, owner)
+
+
+def _require_no_way_up(destination: str | None) -> None:
+    # A field of a layout may be '..' where it comes from a key of S3.
+    if destination is not None:
+        scheme, path = split_url(destination)
+        if scheme == "file" and ".." in path.split("/"):
+            raise FileError(f"destination {quote(destination)}: expected a path without '..'")
 
 
 def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
@@ -300,7 +312,7 @@ _Roots = tuple[str, str]
 def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple[_Roots, str, str]]:
     """Return the files that a job names, by their URLs: their stores' roots, their paths there."""
     pairs = [
-        (*_resolve(pair.source, job.source), *_resolve(pair.destination, job.destination))
+        (*_resolve(pair.source, job.source), *_resolve_destination(pair.destination, job))
         for pair in job.files
     ]
     if not job.files:
@@ -314,6 +326,11 @@ def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple
         key = (urls[source_root].url_of(source), urls[destination_root].url_of(destination))
         found[key] = ((source_root, destination_root), source, destination)
     return found
+
+
+def _below(folder: str, url: str) -> str | None:
+    root = folder.rstrip("/") + "/"
+    return url.removeprefix(root) if url.startswith(root) else None
 
 
 def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
@@ -342,7 +359,7 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str) -> Plan:
     taken: set[tuple[str, str]] = set()
     for pair in job.files:
         source_root, source = _resolve(pair.source, job.source)
-        destination_root, destination = _resolve(pair.destination, job.destination)
+        destination_root, destination = _resolve_destination(pair.destination, job)
         if (destination_root, destination) in taken:
             raise FileError(f"{quote(pair.destination)} is the destination of two files of the job")
         taken.add((destination_root, destination))
@@ -365,6 +382,15 @@ def _resolve(path: str, root: str | None) -> tuple[str, str]:
     if root is None:
         raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
     return root.rstrip("/") or "/", check_path(path)
+
+
+def _resolve_destination(path: str, job: Job) -> tuple[str, str]:
+    """Resolve a destination as relative wherever it can be: links below the job's are refused."""
+    if path.startswith("/") and job.destination is not None:
+        inside = _below(job.destination, path)
+        if inside:
+            return job.destination.rstrip("/") or "/", check_path(inside)
+    return _resolve(path, job.destination)
 
 
 def _inside(store: Store, url: str) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from array import array
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
-from jobtool.errors import CredentialsError, FileError, NotFoundError
+from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.receipts import IntentRecord, PartRecord, Receipt, Record, UploadRecord
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.plan import Item, Plan
@@ -70,27 +69,12 @@ class Existing:
         destination = plan.lanes[0].destination
         if destination.kind("") != "folder":
             return
-        links: set[str] = set()
-        for entry in destination.list():
+        for entry in destination.list():  # without what is behind links: writing will tell
             if isinstance(entry, Special):
-                if entry.what == "link":
-                    links.add(entry.path)
                 continue
             known = plan.find_path(0, entry.path)
             if known is not None:
                 self._sizes[known] = entry.size
-        if links:
-            self._look_behind(plan, links)
-
-    def _look_behind(self, plan: Plan, links: set[str]) -> None:
-        # A folder that is a link to elsewhere isn't listed, but holds what was written through it.
-        for number in range(len(plan)):
-            if self._sizes[number] != _MISSING:
-                continue
-            item = plan.item(number)
-            if is_below(item.destination_path, links):
-                with contextlib.suppress(NotFoundError):
-                    self._sizes[number] = item.lane.destination.head(item.destination_path).size
 
     def size_of(self, number: int) -> int:
         """Return the size of what is in the place of a file of the plan, -1 for nothing."""
@@ -129,8 +113,8 @@ def is_below(path: str, folders: Container[str]) -> bool:
 def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumption:
     """Fold a job's records into where it stands.
 
-    - A receipt counts if the source has the same size and time and the destination a file of that
-      size; else the file is sent again.
+    - A receipt counts if its two digests are the same, the source has the same size and time and
+      the destination a file of that size; else the file is sent again.
     - Of a file's uploads the last counts, if its source is the same and no receipt followed.
     - A part counts for the upload it names.
     """
@@ -164,6 +148,8 @@ def fold(
         if not plan.proves(record, number):
             continue
         if isinstance(record, Receipt):
+            if record.hashsum_src != record.hashsum_dst:
+                continue  # nothing of ours says so
             state.unfinished.pop(number, None)
             state.done[number] = existing is None or existing.may_be(number, record.size)
         else:

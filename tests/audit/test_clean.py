@@ -105,8 +105,7 @@ def test_temporary_files_of_a_killed_worker_are_listed_then_removed_and_others_s
     # What has such a name, but was made for another job, another joblist or by another program.
     owners = ["", f"{joblist}\0another", f"{joblist}2\0item"]
     foreign = {
-        Path(LocalStore(str(left.parent), owner=owner)._temporary(str(out / name)))
-        for owner in owners
+        left.with_name(LocalStore(str(left.parent), owner=owner)._temporary()) for owner in owners
     }
     foreign |= {left.with_name(left.name + ".bak"), left.with_name(".jobtool-notes.part")}
     foreign |= {out / "mine.part", out / "item.part"}
@@ -132,7 +131,7 @@ def test_relative_names_of_a_job_are_below_its_destination(tmp_path: Path, local
     owner = JobList.open(str(joblist)).owner_of("item000")
     folders = [Path(local.url, "item000"), Path(local.url, "item000", "sub")]
     for folder in folders:
-        write(Path(LocalStore(str(folder), owner=owner)._temporary(str(folder / "x"))))
+        write(folder / LocalStore(str(folder), owner=owner)._temporary())
     done = run_ok("jobtool", "clean", joblist, "--yes")
     assert words(done)[-1] == "Removed 2 leftover(s)."
     assert temporaries(Path(local.url)) == set()

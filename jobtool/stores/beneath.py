@@ -1,0 +1,150 @@
+"""Folders below a root, opened without going through a symbolic link that lies below it.
+
+Whoever may write to a destination may put a link there, also between two calls of ours. So nothing
+below a root is opened by its whole path and believed: a folder's descriptor is held while a file is
+made in it, and is known to lie where its path says. The root itself, and what is above it, may be
+links: they are the user's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+from jobtool.errors import FileError
+from jobtool.names import quote
+
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_TRIES = 3
+
+
+class LinkInTheWayError(FileError):
+    """A folder below a root is a link."""
+
+
+class Beneath:
+    """Opens folders below ``root``, an absolute path. Keeps nothing open.
+
+    With the root ``/`` every path is an absolute one, whose folders the user has named himself:
+    links among them are followed.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._inside = root.rstrip("/") + "/"
+        self._real_inside: str | None = None
+
+    @contextlib.contextmanager
+    def folder(self, path: str, *, make: bool = False) -> Iterator[int]:
+        """Hold a descriptor of the folder ``path``, for ``dir_fd`` only, for the block's length.
+
+        ``make`` makes it and what it lies in where they are missing. Raises ``OSError`` that names
+        the whole path, and ``LinkInTheWayError``.
+        """
+        descriptor = self.open(path, make=make)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def open(self, path: str, *, make: bool = False) -> int:
+        """Return such a descriptor, to be closed by the caller; see ``folder``."""
+        try:
+            descriptor = os.open(self._inside + path if path else self.root, _FOLDER)
+        except OSError:
+            return self._walk(path, make=make)  # makes it, or tells what is in the way
+        try:
+            if not path or self.root == "/" or path_of(descriptor) == self._real(path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return self._walk(path, make=make)
+
+    def holds(self, descriptor: int) -> bool:
+        """Tell whether what is open lies below the root, however it was reached."""
+        if self.root == "/" or f"{path_of(descriptor)}/".startswith(self._real("")):
+            return True
+        self._real_inside = None  # the root may have been moved
+        return f"{path_of(descriptor)}/".startswith(self._real(""))
+
+    def _real(self, path: str) -> str:
+        """Return the path below the root as the kernel tells it of what is open."""
+        if self._real_inside is None:
+            descriptor = os.open(self.root, _FOLDER)
+            try:
+                self._real_inside = path_of(descriptor).rstrip("/") + "/"
+            finally:
+                os.close(descriptor)
+        return self._real_inside + path
+
+    def _walk(self, path: str, *, make: bool) -> int:
+        """Go down from the root, folder by folder."""
+        if self.root == "/" and make:
+            os.makedirs(self._inside + path, exist_ok=True)
+        here = self._open_root(make=make)
+        walked = self._inside
+        try:
+            for name in path.split("/") if path else ():
+                if name in ("", ".", ".."):
+                    raise FileError(f"{quote(path)}: expected a path below {quote(self.root)}")
+                below = self._step(here, name, walked + name, make=make)
+                os.close(here)
+                here = below
+                walked += f"{name}/"
+        except BaseException:
+            os.close(here)
+            raise
+        return here
+
+    def _open_root(self, *, make: bool) -> int:
+        try:
+            return os.open(self.root, _FOLDER)
+        except FileNotFoundError:
+            if not make:
+                raise
+            os.makedirs(self.root, exist_ok=True)
+            return os.open(self.root, _FOLDER)
+
+    def _step(self, here: int, name: str, shown: str, *, make: bool) -> int:
+        flags = _FOLDER if self.root == "/" else _FOLDER | os.O_NOFOLLOW
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return os.open(name, flags, dir_fd=here)
+            except FileNotFoundError:
+                if not make or not tries_left:
+                    raise _named(errno.ENOENT, shown) from None
+            except OSError as error:
+                if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                    _refuse_link(here, name, shown)
+                raise _named(error.errno, shown) from None
+            try:
+                os.mkdir(name, dir_fd=here)
+            except FileExistsError:
+                pass  # by another thread or worker
+            except OSError as error:
+                raise _named(error.errno, shown) from None
+        raise AssertionError("unreachable")
+
+
+def path_of(descriptor: int) -> str:
+    """Return the path of what is open, links resolved, as the kernel tells it (Linux, /proc)."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def _refuse_link(here: int, name: str, shown: str) -> None:
+    try:
+        target = os.readlink(name, dir_fd=here)
+    except OSError:
+        return
+    raise LinkInTheWayError(
+        f"expected a folder at {quote(shown)}; found a link to {quote(target)}, and no link below "
+        f"a destination is gone through. Remove the link, or name {quote(target)} as destination"
+    )
+
+
+def _named(number: int | None, path: str) -> OSError:
+    return OSError(number or errno.EIO, os.strerror(number or errno.EIO), path)
