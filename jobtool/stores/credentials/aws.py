@@ -71,7 +71,8 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
         if not (key and secret):
             raise ProviderError(
                 "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment; found "
-                f"{'no' if not key else 'only the'} first. Export both, or choose another provider."
+                f"no {'AWS_SECRET_ACCESS_KEY' if key else 'AWS_ACCESS_KEY_ID'}. Export both, or "
+                "choose another provider."
             )
         try:
             expires_at = parse_time(os.environ.get("AWS_CREDENTIAL_EXPIRATION"))
