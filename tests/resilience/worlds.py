@@ -93,7 +93,11 @@ class Bucket:
         return contents(self.server.folder / self.name)
 
     def unfinished(self) -> list[str]:
-        answer = self.server.client.list_multipart_uploads(Bucket=self.name)
+        client = self.server.client
+        try:
+            answer = client.list_multipart_uploads(Bucket=self.name)
+        except client.exceptions.NoSuchUpload:  # what rclone's server says if there was never one
+            return []
         return [upload["Key"] for upload in answer.get("Uploads", ())]
 
 
@@ -182,6 +186,7 @@ def make_joblist(
     destination: str,
     *,
     s3: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, Any] | None = None,
     **transfer: Any,
 ) -> Path:
     """Make a joblist whose jobs are the folders in ``source``."""
@@ -189,6 +194,7 @@ def make_joblist(
         source=str(source),
         destination=destination,
         s3=dict(s3 or {}),
+        credentials=dict(credentials or {}),
         transfer=TransferSettings(part_size_bytes=PART_BYTES, **transfer),
     )
     joblist = JobList.create(str(path), settings)
