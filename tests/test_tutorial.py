@@ -16,6 +16,7 @@ from tests.blocks import run_blocks
         ("docs/how-to/doctor.md", 2),
         ("docs/how-to/retry.md", 8),
         ("docs/how-to/scheduler.md", 5),
+        ("docs/how-to/many-nodes.md", 2),
         ("docs/how-to/is-everything-there.md", 8),
     ],
 )

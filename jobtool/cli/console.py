@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from jobtool.events import Event, Level
+from jobtool.redact import redact
 
 INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
 
@@ -55,6 +56,7 @@ class Console:
         self._print(json.dumps(values, ensure_ascii=not is_utf8, default=str), prefixed=False)
 
     def _print(self, text: str, *, prefixed: bool = True) -> None:
+        text = redact(text)
         if self._prefix and prefixed:
             text = "\n".join(self._prefix + line for line in text.split("\n"))
         with self._lock:
@@ -69,7 +71,7 @@ class Console:
 def print_error(text: str) -> None:
     """Print an error as one line on standard error."""
     _accept_any_name(sys.stderr)
-    sys.stderr.write(f"{FAILED} {text}\n")
+    sys.stderr.write(f"{FAILED} {redact(text)}\n")
 
 
 def _accept_any_name(stream: TextIO) -> None:

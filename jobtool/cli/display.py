@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -21,7 +21,7 @@ from rich.table import Column
 from rich.text import Text
 
 from jobtool.names import quote
-from jobtool.worker.events import CrewProgress, JobProgress
+from jobtool.worker.events import JobProgress
 
 
 class _Display:
@@ -45,6 +45,13 @@ class _Display:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def _draw(self, description: str, **fields: Any) -> None:
+        # At once with what is known: a new task is drawn before it could be updated.
+        if self._task is None:
+            self._task = self._progress.add_task(description, **fields)
+        else:
+            self._progress.update(self._task, description=description, **fields)
 
     def write(self, text: str) -> None:
         """Print lines above the display."""
@@ -78,33 +85,16 @@ class ProgressDisplay(_Display):
         )
         self._job: str | None = None
 
-    def show(self, progress: JobProgress | CrewProgress) -> None:
-        """Draw how far a job is, or a whole run."""
-        if isinstance(progress, CrewProgress):
-            self._show_crew(progress)
-            return
-        if self._job != progress.job or self._task is None:
-            if self._task is not None:
-                self._progress.remove_task(self._task)
-            self._job = progress.job
-            self._task = self._progress.add_task(quote(progress.job), files="", total=None)
-        self._progress.update(
-            self._task,
+    def show(self, progress: JobProgress) -> None:
+        """Draw how far a job is."""
+        if self._job != progress.job and self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        self._job = progress.job
+        self._draw(
+            quote(progress.job),
             # A job of empty files has no bytes to count.
             total=progress.bytes_total or progress.files_total,
             completed=progress.bytes_done if progress.bytes_total else progress.files_done,
             files=f"{progress.files_done}/{progress.files_total} files",
-        )
-
-    def _show_crew(self, progress: CrewProgress) -> None:
-        if self._task is None:
-            self._task = self._progress.add_task("", files="", total=None)
-        self._progress.update(
-            self._task,
-            description=f"{progress.workers} workers",
-            # Jobs, since nobody knows the bytes of those that aren't begun; a bar needs one unit.
-            total=progress.jobs_total,
-            completed=progress.jobs_done,
-            files=f"{progress.jobs_done}/{progress.jobs_total} jobs, {progress.files_sent} files, "
-            f"{progress.bytes_sent / 1e9:.1f} GB, {progress.rate_mb_s:.1f} MB/s",
         )

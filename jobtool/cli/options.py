@@ -14,6 +14,7 @@ from jobtool import __version__
 from jobtool.cli.console import print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
+from jobtool.redact import redact_tracebacks
 from jobtool.worker.deadline import parse_duration
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -55,6 +56,7 @@ def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], 
     def decorate(function: Callable[..., int]) -> click.Command:
         @functools.wraps(function)
         def run(**arguments: Any) -> NoReturn:
+            redact_tracebacks()
             try:
                 code = function(**arguments)
             except JobtoolError as error:

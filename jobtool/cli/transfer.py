@@ -190,7 +190,9 @@ def _transfer(
         return 0  # rank 0 tells it for all
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
-    display = _display(console, options) if _is_watched(environment) else nullcontext(options)
+    # mpirun passes on whole lines only, and gives its ranks a terminal whoever looks.
+    is_alone = environment.size == 1
+    display = _display(console, options) if is_alone else nullcontext(options)
     with display as options:
         return Worker(joblist, environment, options, console.emit).run()
 
@@ -234,32 +236,18 @@ def _stopping(stop: Stop) -> Iterator[None]:
 @contextlib.contextmanager
 def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions]:
     """Show a progress display where a person looks; else progress comes as plain lines."""
-    if console.as_json or console.verbosity == 0:
+    if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
         yield options
         return
     from jobtool.cli.display import ProgressDisplay
 
     with ProgressDisplay() as display:
-        console.quiet_kinds = frozenset({"progress", "run-progress"})
+        console.quiet_kinds = frozenset({"progress"})
         console.write = display.write
         try:
             yield replace(options, watch=display.show)
         finally:
             console.write = None
-
-
-def _is_watched(environment: Environment) -> bool:
-    """Tell whether a person looks at the output of this rank."""
-    if environment.rank or not sys.stdout.isatty():
-        return False
-    if not environment.is_mpi:
-        return True
-    # mpirun gives its ranks a terminal in any case; what counts is its own output.
-    try:
-        output = os.readlink(f"/proc/{os.getppid()}/fd/1")
-    except OSError:
-        return False  # not our parent, or on another node
-    return output.startswith(("/dev/pts/", "/dev/tty"))
 
 
 def _prefix(environment: Environment) -> str:

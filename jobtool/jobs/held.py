@@ -15,6 +15,7 @@ from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.names import quote
+from jobtool.redact import redact
 
 #: How much of a claim's token the log shows; enough to tell any two apart.
 _TOKEN_DIGITS = 12
@@ -159,7 +160,7 @@ class HeldJob:
 
     def _record(self, event: str, values: Mapping[str, object]) -> LogRecord:
         texts = {
-            key: f"{value:.1f}" if isinstance(value, float) else str(value)
+            key: f"{value:.1f}" if isinstance(value, float) else redact(str(value))
             for key, value in values.items()
         }
         if self._attempt is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -16,6 +17,9 @@ FILENAME = "joblist.toml"
 FORMAT = 1
 
 _SECRET_WORDS = ("secret", "token", "password", "access_key")
+
+#: How AWS's access key IDs look, and what stands before what HTTP takes for a secret.
+_SECRET_VALUE = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+\S|://[^/@\s]*:[^/@\s]+@")
 
 
 _MEBIBYTE = 1024 * 1024
@@ -122,8 +126,9 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
             continue  # its keys are ours and names of files
         if isinstance(value, dict):
             _refuse_secrets(value, path=path)
-        elif any(word in key.lower() for word in _SECRET_WORDS):
+        elif any(word in key.lower() for word in _SECRET_WORDS) or _SECRET_VALUE.search(str(value)):
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, and a joblist is no place for one. "
-                'Put it into AWS\'s credentials file and name its profile: [s3] profile = "NAME"'
+                "Put it into AWS's credentials file and name its profile, or let a command or a "
+                'file give it: [credentials] provider = "profile", "process" or "file"'
             )

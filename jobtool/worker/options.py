@@ -14,7 +14,7 @@ from jobtool.transfer.run import Policies
 
 if TYPE_CHECKING:
     from jobtool.jobs.terms import Told
-    from jobtool.worker.events import CrewProgress, JobProgress
+    from jobtool.worker.events import JobProgress
 
 DEFAULT_THREADS = 16
 DEFAULT_MAX_ATTEMPTS = 3
@@ -24,7 +24,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _watch_nothing(progress: JobProgress | CrewProgress) -> None:
+def _watch_nothing(progress: JobProgress) -> None:
     pass
 
 
@@ -55,7 +55,7 @@ class WorkerOptions:
     claims: Told | None = None
     wait: bool = False
     share: bool = True
-    watch: Callable[[JobProgress | CrewProgress], None] = _watch_nothing
+    watch: Callable[[JobProgress], None] = _watch_nothing
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] | None = None

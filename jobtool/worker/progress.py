@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from jobtool.events import Emit
-from jobtool.worker.attempt import PROGRESS_SECONDS
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.events import CrewProgress, JobProgress
 from jobtool.worker.options import WorkerOptions
+
+#: How often the first rank tells how far all are.
+CREW_SECONDS = 10.0
 
 
 class Reporter:
@@ -25,7 +27,7 @@ class Reporter:
         self._bytes_before = 0
         self._files_helped = 0
         self._bytes_helped = 0
-        self._started = self._shown = self._emitted = options.monotonic()
+        self._started = self._emitted = options.monotonic()
 
     def watch(self, progress: JobProgress) -> None:
         """Take note of how far the job under way is; called several times a second."""
@@ -56,20 +58,18 @@ class Reporter:
             return
         self._crew.tell(self._tally)
         now = self._options.monotonic()
-        if self._rank or now - self._shown < self._crew.period_seconds:
+        if self._rank or now - self._emitted < CREW_SECONDS:
             return
-        self._shown = now
+        self._emitted = now
         tallies = self._crew.tallies()
         bytes_sent = sum(tally.bytes_sent for tally in tallies)
-        told = CrewProgress(
-            workers=sum(not tally.is_over for tally in tallies),
-            jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
-            jobs_total=self.jobs_total,
-            files_sent=sum(tally.files_sent for tally in tallies),
-            bytes_sent=bytes_sent,
-            rate_mb_s=bytes_sent / 1e6 / max(now - self._started, 1e-3),
+        self._emit(
+            CrewProgress(
+                workers=sum(not tally.is_over for tally in tallies),
+                jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
+                jobs_total=self.jobs_total,
+                files_sent=sum(tally.files_sent for tally in tallies),
+                bytes_sent=bytes_sent,
+                rate_mb_s=bytes_sent / 1e6 / max(now - self._started, 1e-3),
+            )
         )
-        self._options.watch(told)
-        if now - self._emitted >= PROGRESS_SECONDS:
-            self._emitted = now
-            self._emit(told)

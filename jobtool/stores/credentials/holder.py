@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jobtool.errors import CredentialsError, JobtoolError
+from jobtool.redact import redact
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
     Credentials,
@@ -115,14 +116,16 @@ class CredentialHolder:
             raise ProviderError(
                 f"the credential provider {self.provider.name} failed with {type(error).__name__}"
             ) from None
-        if fetched is not None and _has_expired(fetched, self._now()):
+        given = _NOBODY if fetched is None else fetched
+        redact.learn(given.secret_key, given.session_token)
+        if _has_expired(given, self._now()):
             raise ProviderError(
                 f"the credential provider {self.provider.name} gave credentials that ended at "
-                f"{fetched.expires_at:%Y-%m-%dT%H:%M:%S%z}. Renew them, or check this clock."
+                f"{given.expires_at:%Y-%m-%dT%H:%M:%S%z}. Renew them, or check this clock."
             )
-        self._current = _NOBODY if fetched is None else fetched
+        self._current = given
         self.generation += 1
-        self._renew_at = self._time_to_renew(self._current)
+        self._renew_at = self._time_to_renew(given)
 
     def _time_to_renew(self, credentials: Credentials) -> datetime | None:
         if credentials.expires_at is None or not self.provider.can_renew:
