@@ -131,6 +131,8 @@ class StoreRegistry:
                 provider, self._purpose(key[0], url), on_renewal=self._tell_renewal
             )
             self._s3[key] = S3Access(config, holder, connections=self._connections)
+            if self._purposes:
+                self._s3[key].begin(self._purpose(key[0], url))
         elif provider.is_per_purpose and not self._purposes:
             self._s3[key].reach(self._purpose(role, url))
         return self._s3[key]

@@ -55,7 +55,7 @@ class Plates:
         for jobfile in self.world.joblist.glob("*.txt"):
             logged = events(jobfile, "credentials-renewed")
             for line in logged:
-                assert re.search(r" provider=\S+ key=ESTS expires=2999-11-20T14:31:00Z$", line)
+                assert re.search(r" provider=\S+ key=ESTS expires=2999-11-20T14:31:00Z\b", line)
             (success,) = events(jobfile, "success")
             told = re.search(r" renewals=(\d+)", success)
             assert int(told[1] if told else 0) == len(logged)
@@ -151,7 +151,7 @@ def test_each_job_has_credentials_of_its_own_and_is_told_whose(
         found.assert_nothing_failed()
         for jobfile in found.world.joblist.glob("*.txt"):
             (line,) = events(jobfile, "credentials")
-            assert line.endswith(f" provider={provider} key=ESTS expires=2999-11-20T14:31:00Z")
+            assert f" provider={provider} key=ESTS expires=2999-11-20T14:31:00Z" in line
         assert found.renewals() >= 3
         assert found.given == 3 + found.renewals()
         if provider == "access-grants":
@@ -254,7 +254,8 @@ def test_a_token_that_is_refused_again_at_once_hands_the_job_back(
         done = run("transfer-worker", "-i", found.world.joblist, env=found.world.environment)
         assert_one_line_error(done, 4, "ExpiredToken", "log in again")
         assert TOKEN not in done.stdout + done.stderr
-        assert found.given == 2
+        # The destination's listing, which it can do without, and a file: each was tried twice.
+        assert (found.authority.refused, found.given) == (4, 3)
         assert set(statuses(found.world.joblist).values()) == {"todo"}
 
 
@@ -276,7 +277,7 @@ def test_a_provider_that_breaks_leaves_what_is_not_done_to_do(
     assert statuses(joblist) == dict(zip(names, wanted, strict=True))
     reasons = [line for path in joblist.glob("*.txt") for line in events(path, "handed-back")]
     assert len(reasons) == 3
-    assert all(line.endswith('reason="no credentials"') for line in reasons)
+    assert all(' reason="no credentials"' in line for line in reasons)
     world.assert_honest()
     (minted / "repaired").touch()
     run_ok("transfer-worker", "-i", joblist, "-v", 0, env=world.environment)

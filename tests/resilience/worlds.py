@@ -171,6 +171,7 @@ class World:
         left = {str(path.relative_to(self.joblist)) for path in self.joblist.rglob("*")}
         assert left == {
             *("joblist.toml", "receipts", "journals", ".claims"),
+            *(".claims/terms.json", ".claims/workers"),
             *(f"{job}.txt" for job in jobs),
             *(f".claims/{job}.lock" for job in jobs),
             *(f"receipts/{job}.parquet" for job in jobs),
