@@ -73,6 +73,7 @@ _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
 _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 _MTIME = re.compile(r"(-?)(\d{1,10})(?:\.(\d{1,9})\d*)?")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
 
 _DENIED = "check the credentials and what they are allowed to do"
@@ -683,7 +684,7 @@ class S3Store:
         if code in _SERVER_CODES or fails or status == "429":
             return UnreachableError(f"{endpoint} fails for {shown}: {code or status}")
         if status:
-            return FileError(f"{endpoint} refuses {shown}: {code or status}: {_first_line(error)}")
+            return FileError(f"{endpoint} refuses {shown}: {code or status}: {_said(error)}")
         if isinstance(error, ValueError):
             return FileError(f"{shown}: {_first_line(error)}")
         return UnreachableError(
@@ -708,6 +709,16 @@ def _code_and_status(error: Exception) -> tuple[str, str]:
     text = str(error)
     code, status_match = _CODE.search(text), _STATUS.search(text)
     return code.group(1) if code else "", status_match.group(1) if status_match else ""
+
+
+def _said(error: Exception) -> str:
+    """Return a server's message, and no more of its answer, which may repeat a token."""
+    if isinstance(error, botocore.exceptions.ClientError):
+        message = str(error.response.get("Error", {}).get("Message", ""))
+    else:
+        found = _MESSAGE.search(str(error))
+        message = found.group(1) if found else _STATUS.split(_first_line(error))[0]
+    return " ".join(message.split())[:300] or type(error).__name__
 
 
 def _first_line(error: Exception) -> str:

@@ -169,6 +169,8 @@ class World:
             assert record.size == len(self.wanted[self._name_of(record)])
         jobs = {path.stem for path in self.joblist.glob("*.txt")}
         left = {str(path.relative_to(self.joblist)) for path in self.joblist.rglob("*")}
+        # A killed worker's presence stays until it is certain that it is dead.
+        left -= {name for name in left if name.startswith(".claims/workers/")}
         assert left == {
             *("joblist.toml", "receipts", "journals", ".claims"),
             *(".claims/terms.json", ".claims/workers"),
