@@ -21,6 +21,7 @@ from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Special, Upload
+from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import open_uploads
 
 
@@ -59,6 +60,7 @@ def clean(
             yield LeftAlone(job=job.name, reason="a worker is on it")
             continue
         with held:
+            stores.reach_job(purposes_of(job))
             if remove:
                 joblist.remove_temporaries(stem)
             yield from _offers(joblist, stem, job, claims, remove=remove)

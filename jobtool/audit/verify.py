@@ -29,6 +29,7 @@ from jobtool.names import quote
 from jobtool.report.merged import digest_of, last_of_each
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Special, Store
+from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import is_below
 
 Kind = Literal["missing", "changed", "extra", "unreadable", "unproven"]
@@ -178,6 +179,7 @@ class Audit:
             if job.status is not JobStatus.SUCCESS:
                 self._tally.unfinished_jobs += 1
                 continue
+            self._stores.reach_job(purposes_of(job))
             before = self._tally.files
             off = self._job(job, partial(joblist.receipts_of, stem))
             detail = _lack_of_receipts(_transferred_files(job, log), self._tally.files - before)

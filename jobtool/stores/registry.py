@@ -90,12 +90,29 @@ class StoreRegistry:
         """Have fresh credentials, for a job's own purposes. Raises ``CredentialsError``."""
         self._purposes = dict(purposes)
         for key, access in self._s3.items():
-            access.begin(self._purpose(key[0], ""))
+            purpose = self._purpose(key[0], "")
+            # A side that is a folder this time needs none, and could get none for it.
+            if not access.holder.provider.is_per_purpose or purpose.url.startswith("s3:"):
+                access.begin(purpose)
+
+    def reach_job(self, purposes: Mapping[Role, Purpose]) -> None:
+        """Have credentials that are good for a job's purposes; those in force, if they are.
+
+        Raises ``CredentialsError``.
+        """
+        self._purposes = dict(purposes)
+        for key, access in self._s3.items():
+            purpose = self._purpose(key[0], "")
+            if access.holder.provider.is_per_purpose and purpose.url.startswith("s3:"):
+                access.reach(purpose)
 
     def _purpose(self, role: Any, url: str) -> Purpose:
         permissions: dict[Role, Permission] = {"source": "READ", "destination": "READWRITE"}
-        unnamed = Purpose(job="", url=url, permission=permissions[role])
-        return self._purposes.get(role, unnamed)
+        known = self._purposes.get(role)
+        if known is not None and (known.url.startswith("s3:") or not url):
+            return known
+        job = "" if known is None else known.job
+        return Purpose(job=job, url=url, permission=permissions[role])
 
     def _s3_access(self, role: Role, url: str) -> S3Access:
         from jobtool.stores.s3 import S3Access
@@ -114,8 +131,10 @@ class StoreRegistry:
                 provider, self._purpose(key[0], url), on_renewal=self._tell_renewal
             )
             self._s3[key] = S3Access(config, holder, connections=self._connections)
+            if self._purposes:
+                self._s3[key].begin(self._purpose(key[0], url))
         elif provider.is_per_purpose and not self._purposes:
-            self._s3[key].holder.reach(self._purpose(role, url))
+            self._s3[key].reach(self._purpose(role, url))
         return self._s3[key]
 
     def _tell_renewal(self, holder: CredentialHolder) -> None:

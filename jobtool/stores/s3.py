@@ -40,7 +40,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import quote
-from jobtool.stores.credentials.aws import AnonymousProvider
+from jobtool.stores.credentials.aws import AWS_HOST, AnonymousProvider
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Purpose
 from jobtool.stores.s3config import S3Config
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AWS_HOST = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws)$")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # What obstore's paths don't take as it is: control characters, empty or dot segments, a slash at
 # either end.
@@ -74,6 +73,7 @@ _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
 _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 _MTIME = re.compile(r"(-?)(\d{1,10})(?:\.(\d{1,9})\d*)?")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
 
 _DENIED = "check the credentials and what they are allowed to do"
@@ -114,7 +114,7 @@ class S3Access:
         self._is_signed = not isinstance(holder.provider, AnonymousProvider)
         signature = "s3v4" if self._is_signed else UNSIGNED
         self.is_lax_about_ranges = False  # found out at the first range that is read
-        self._buckets: dict[str, ObstoreBucket] = {}
+        self._buckets: dict[str, tuple[int, ObstoreBucket]] = {}
         self._regions: dict[str, str] = {}
         session = self.holder.botocore_session()
         profile = config.profile or getattr(holder.provider, "profile", None)
@@ -125,7 +125,7 @@ class S3Access:
         self._session = boto3.Session(botocore_session=session)
         self._ca_bundle = os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
         plain = self._make_client(Config(signature_version=signature))
-        self.is_aws = bool(_AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
+        self.is_aws = bool(AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
         self.addressing_style = (
             config.addressing_style
             or (scoped.get("s3") or {}).get("addressing_style")
@@ -164,7 +164,10 @@ class S3Access:
     def begin(self, purpose: Purpose) -> None:
         """Have fresh credentials for another purpose. Raises ``CredentialsError``."""
         self.holder.begin(purpose)
-        self._buckets = {}
+
+    def reach(self, purpose: Purpose) -> None:
+        """Have credentials that are good for another purpose. Raises ``CredentialsError``."""
+        self.holder.reach(purpose)
 
     def renew(self, seen: int) -> None:
         """Make sure that credentials are newer than generation ``seen``.
@@ -172,13 +175,16 @@ class S3Access:
         Raises ``CredentialsError``.
         """
         self.holder.renew(seen)
-        self._buckets = {}  # obstore keeps credentials for a while
 
     def bucket(self, name: str) -> ObstoreBucket:
-        """Return obstore's view of a bucket."""
-        if name not in self._buckets:
-            self._buckets[name] = self._open_bucket(name)
-        return self._buckets[name]
+        """Return obstore's view of a bucket, with no older credentials than the holder's."""
+        generation = self.holder.generation
+        # obstore keeps credentials for a while, so that one opened before has the old ones.
+        opened, bucket = self._buckets.get(name, (-1, None))
+        if bucket is None or opened != generation:
+            bucket = self._open_bucket(name)
+            self._buckets[name] = generation, bucket
+        return bucket
 
     def _open_bucket(self, name: str) -> ObstoreBucket:
         from obstore.store import S3Store as ObstoreBucket
@@ -678,7 +684,7 @@ class S3Store:
         if code in _SERVER_CODES or fails or status == "429":
             return UnreachableError(f"{endpoint} fails for {shown}: {code or status}")
         if status:
-            return FileError(f"{endpoint} refuses {shown}: {code or status}: {_first_line(error)}")
+            return FileError(f"{endpoint} refuses {shown}: {code or status}: {_said(error)}")
         if isinstance(error, ValueError):
             return FileError(f"{shown}: {_first_line(error)}")
         return UnreachableError(
@@ -703,6 +709,16 @@ def _code_and_status(error: Exception) -> tuple[str, str]:
     text = str(error)
     code, status_match = _CODE.search(text), _STATUS.search(text)
     return code.group(1) if code else "", status_match.group(1) if status_match else ""
+
+
+def _said(error: Exception) -> str:
+    """Return a server's message, and no more of its answer, which may repeat a token."""
+    if isinstance(error, botocore.exceptions.ClientError):
+        message = str(error.response.get("Error", {}).get("Message", ""))
+    else:
+        found = _MESSAGE.search(str(error))
+        message = found.group(1) if found else _STATUS.split(_first_line(error))[0]
+    return " ".join(message.split())[:300] or type(error).__name__
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,12 +30,13 @@ _INTERNAL = b"<Error><Code>InternalError</Code><Message>We failed.</Message></Er
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request that has arrived whole."""
+    """A request that has arrived whole. Names of headers are in lower case."""
 
     method: str
     path: str
     query: dict[str, list[str]]
     body: bytes
+    headers: dict[str, str]
 
     @property
     def is_put(self) -> bool:
@@ -111,14 +112,7 @@ def slow_down(request: Request, forward: Forward) -> Answer:
 
 def flip_upload(request: Request, forward: Forward) -> Answer:
     """Change one bit of what is sent."""
-    return forward(
-        Request(
-            method=request.method,
-            path=request.path,
-            query=request.query,
-            body=_flipped(request.body),
-        )
-    )
+    return forward(replace(request, body=_flipped(request.body)))
 
 
 def flip_download(request: Request, forward: Forward) -> Answer:
@@ -227,7 +221,11 @@ def proxy_before(server_url: str, *faults: Fault, listening: bool = True) -> Ite
                     proxy.add(uploaded=len(chunk))
             proxy.add(requests=1)
             return Request(
-                method=self.command, path=unquote(url.path), query=query, body=b"".join(chunks)
+                method=self.command,
+                path=unquote(url.path),
+                query=query,
+                body=b"".join(chunks),
+                headers={name.lower(): value for name, value in self.headers.items()},
             )
 
         def _answer(self, request: Request) -> None:

@@ -93,7 +93,11 @@ class Bucket:
         return contents(self.server.folder / self.name)
 
     def unfinished(self) -> list[str]:
-        answer = self.server.client.list_multipart_uploads(Bucket=self.name)
+        client = self.server.client
+        try:
+            answer = client.list_multipart_uploads(Bucket=self.name)
+        except client.exceptions.NoSuchUpload:  # what rclone's server says if there was never one
+            return []
         return [upload["Key"] for upload in answer.get("Uploads", ())]
 
 
@@ -165,8 +169,11 @@ class World:
             assert record.size == len(self.wanted[self._name_of(record)])
         jobs = {path.stem for path in self.joblist.glob("*.txt")}
         left = {str(path.relative_to(self.joblist)) for path in self.joblist.rglob("*")}
+        # A killed worker's presence stays until it is certain that it is dead.
+        left -= {name for name in left if name.startswith(".claims/workers/")}
         assert left == {
             *("joblist.toml", "receipts", "journals", ".claims"),
+            *(".claims/terms.json", ".claims/workers"),
             *(f"{job}.txt" for job in jobs),
             *(f".claims/{job}.lock" for job in jobs),
             *(f"receipts/{job}.parquet" for job in jobs),
@@ -182,6 +189,7 @@ def make_joblist(
     destination: str,
     *,
     s3: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, Any] | None = None,
     **transfer: Any,
 ) -> Path:
     """Make a joblist whose jobs are the folders in ``source``."""
@@ -189,6 +197,7 @@ def make_joblist(
         source=str(source),
         destination=destination,
         s3=dict(s3 or {}),
+        credentials=dict(credentials or {}),
         transfer=TransferSettings(part_size_bytes=PART_BYTES, **transfer),
     )
     joblist = JobList.create(str(path), settings)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,6 +19,9 @@ from jobtool.stores.credentials.provider import (
     Purpose,
     parse_time,
 )
+
+#: The names of AWS's own endpoints.
+AWS_HOST = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws)$")
 
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 
@@ -67,18 +71,18 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
         if not (key and secret):
             raise ProviderError(
                 "expected AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment; found "
-                f"{'no' if not key else 'only the'} first. Export both, or choose another provider."
+                f"no {'AWS_SECRET_ACCESS_KEY' if key else 'AWS_ACCESS_KEY_ID'}. Export both, or "
+                "choose another provider."
             )
         try:
             expires_at = parse_time(os.environ.get("AWS_CREDENTIAL_EXPIRATION"))
         except ValueError:
             expires_at = None
-        return Credentials(
-            access_key=key,
-            secret_key=secret,
-            session_token=os.environ.get("AWS_SESSION_TOKEN") or None,
-            expires_at=expires_at,
-        )
+        token = os.environ.get("AWS_SESSION_TOKEN") or None
+        with _asking("the environment"):
+            return Credentials(
+                access_key=key, secret_key=secret, session_token=token, expires_at=expires_at
+            )
 
 
 class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
@@ -102,8 +106,7 @@ class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
         }
         with _asking(f"STS for role {quote(self.role_arn)}"):
             client = _client(self, "sts")
-            answer = client.assume_role(**_without_none(arguments))
-        return _from_answer(answer["Credentials"])
+            return _from_answer(client.assume_role(**_without_none(arguments)))
 
 
 class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
@@ -135,8 +138,7 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
         }
         with _asking(f"STS for role {quote(self.role_arn)}"):
             client = _client(self, "sts", unsigned=True)
-            answer = client.assume_role_with_web_identity(**_without_none(arguments))
-        return _from_answer(answer["Credentials"])
+            return _from_answer(client.assume_role_with_web_identity(**_without_none(arguments)))
 
 
 class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
@@ -156,6 +158,12 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
 
     def fetch(self, purpose: Purpose) -> Credentials:
         """Ask for access to what is below the purpose's URL."""
+        if not purpose.url.startswith("s3://"):
+            raise ProviderError(
+                f"S3 Access Grants are for one prefix, and job {quote(purpose.job)} has no s3:// "
+                "URL that is around all its files. Make jobs that stay in one bucket, or choose "
+                "another provider."
+            )
         target = f"{purpose.url.rstrip('/')}/*"
         arguments = {
             "AccountId": self.account_id,
@@ -165,8 +173,8 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
         }
         with _asking(f"S3 Access Grants for {quote(target)}"):
             client = _client(self, "s3control")
-            answer = client.get_data_access(**_without_none(arguments))
-        return _from_answer(answer["Credentials"])
+            _address_by_one_name(client, self.account_id)
+            return _from_answer(client.get_data_access(**_without_none(arguments)))
 
 
 class AnonymousProvider(_Settings, frozen=True, kw_only=True):
@@ -195,7 +203,8 @@ def credentials_of(key: object, secret: object, token: object, expires: object) 
     )
 
 
-def _from_answer(found: Mapping[str, Any]) -> Credentials:
+def _from_answer(answer: Mapping[str, Any]) -> Credentials:
+    found = answer["Credentials"]
     return credentials_of(
         found.get("AccessKeyId"),
         found.get("SecretAccessKey"),
@@ -210,27 +219,31 @@ def _session(profile: str | None) -> Any:
 
     try:
         return boto3.Session(profile_name=profile)
-    except botocore.exceptions.ProfileNotFound:
+    except botocore.exceptions.ProfileNotFound as error:
+        # Its name comes from AWS_PROFILE where it isn't ours.
+        named = quote(str(error.kwargs.get("profile", profile)))
         raise ProviderError(
-            f"expected an AWS profile {quote(profile or '')} in AWS's configuration files; found "
-            "none. Correct the profile's name in joblist.toml, or AWS_PROFILE."
+            f"expected an AWS profile {named} in AWS's configuration files; found none. Correct "
+            "the profile's name in joblist.toml, or AWS_PROFILE."
         ) from None
+    except botocore.exceptions.BotoCoreError as error:
+        raise ProviderError(f"can't use AWS's configuration: {_said(error)}") from None
 
 
 def _from_session(session: Any) -> Credentials:
     with _asking("AWS's credential chain"):
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
-    if found is None or frozen is None or not (frozen.access_key and frozen.secret_key):
-        raise ProviderError(
-            "expected AWS credentials in the environment, AWS's files or this machine's role; "
-            "found none. Log in, set AWS_PROFILE, or name a profile: [credentials] in joblist.toml."
-        )
-    return Credentials(
-        access_key=frozen.access_key,
-        secret_key=frozen.secret_key,
-        session_token=frozen.token,
-        expires_at=getattr(found, "_expiry_time", None),
+        if found is not None and frozen is not None and frozen.access_key and frozen.secret_key:
+            return Credentials(
+                access_key=frozen.access_key,
+                secret_key=frozen.secret_key,
+                session_token=frozen.token,
+                expires_at=getattr(found, "_expiry_time", None),
+            )
+    raise ProviderError(
+        "expected AWS credentials in the environment, AWS's files or this machine's role; "
+        "found none. Log in, set AWS_PROFILE, or name a profile: [credentials] in joblist.toml."
     )
 
 
@@ -243,12 +256,24 @@ def _client(settings: Any, service: str, *, unsigned: bool = False) -> Any:
         connect_timeout=10,
         read_timeout=30,
         signature_version=UNSIGNED if unsigned else None,
-        # At AWS an account's ID goes before the host's name; other endpoints have one name.
-        inject_host_prefix=settings.endpoint_url is None,
     )
     return _session(settings.profile).client(
         service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
     )
+
+
+def _address_by_one_name(client: Any, account_id: str) -> None:
+    """Have requests go to the endpoint's own host, unless it is AWS's.
+
+    There the account's ID goes before the host's name, and botocore puts it before any other.
+    """
+
+    def shorten(params: dict[str, Any], **_: object) -> None:
+        params["url"] = params["url"].replace(f"://{account_id}.", "://", 1)
+
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if not AWS_HOST.search(host):
+        client.meta.events.register("before-call.s3-control", shorten)
 
 
 @contextlib.contextmanager
@@ -259,11 +284,26 @@ def _asking(whom: str) -> Iterator[None]:
         yield
     except botocore.exceptions.ClientError as error:
         told = error.response.get("Error", {})
-        raise ProviderError(
-            f"{whom}: {told.get('Code', 'an error')}: {str(told.get('Message', ''))[:200]}"
-        ) from None
-    except (botocore.exceptions.BotoCoreError, ValueError, KeyError) as error:
-        raise ProviderError(f"can't get credentials from {whom}: {error}") from None
+        # Only the first line: STS repeats the headers of what it can't verify, the token as well.
+        message = str(told.get("Message", "")).partition("\n")[0][:200]
+        raise ProviderError(f"{whom}: {told.get('Code', 'an error')}: {message}") from None
+    except KeyError as error:
+        raise ProviderError(f"{whom}: expected {error} in the answer; found none") from None
+    except (botocore.exceptions.BotoCoreError, ValueError, RuntimeError) as error:
+        raise ProviderError(f"can't get credentials from {whom}: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says in one line, without what a command has printed."""
+    import botocore.exceptions
+
+    if isinstance(error, botocore.exceptions.CredentialRetrievalError):
+        # Of a profile's credential_process this is the standard error, whatever that holds.
+        return (
+            f"its provider {error.kwargs.get('provider')} failed. Run what the profile names by "
+            "hand to see what it says"
+        )
+    return " ".join(str(error).split())[:300]
 
 
 def _without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
+import selectors
 import shlex
+import signal
 import subprocess
+import time
 from typing import Annotated, Any
 
 import msgspec
 
-from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.stores.credentials.aws import credentials_of
 from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
 
 #: No document of credentials is larger; reading stops there.
 _MAX_BYTES = 1024 * 1024
+
+_PLACEHOLDER = re.compile(r"\{(job|url|permission)\}")
 
 
 class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +74,8 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A command that prints JSON: of ``credential_process``, of STS or of Access Grants.
 
     ``command`` is a list of words, or one string that is split as a shell would; no shell runs it.
-    ``{job}``, ``{url}`` and ``{permission}`` in a word stand for the purpose.
+    ``{job}``, ``{url}`` and ``{permission}`` in a word stand for the purpose. The command gets a
+    session of its own, so that Ctrl-C, which lets the worker finish its files, doesn't end it.
     """
 
     command: str | list[str]
@@ -77,24 +83,25 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     name = "process"
     can_renew = True
 
+    def __post_init__(self) -> None:
+        words = self._words()
+        if not words or not words[0]:
+            raise ValueError("`command` names no program")
+        if any("\0" in word for word in words):
+            raise ValueError("`command` holds a NUL character")
+
     @property
     def is_per_purpose(self) -> bool:
         """Whether the command is told the purpose."""
-        return any("{" in word for word in self._words())
+        return any(_PLACEHOLDER.search(word) for word in self._words())
 
     def fetch(self, purpose: Purpose) -> Credentials:
         """Run the command and read what it prints."""
         values = {"job": purpose.job, "url": purpose.url, "permission": purpose.permission}
-        words = [_filled(word, values) for word in self._words()]
+        words = [_PLACEHOLDER.sub(lambda match: values[match[1]], word) for word in self._words()]
         shown = quote(words[0])  # the rest may hold what isn't for logs
         try:
-            done = subprocess.run(
-                words,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=self.timeout_seconds,
-                check=False,
-            )
+            exit_code, printed = _run(words, self.timeout_seconds)
         except subprocess.TimeoutExpired:
             raise ProviderError(
                 f"the credential command {shown} hasn't ended within {self.timeout_seconds:g} s"
@@ -103,21 +110,18 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ProviderError(
                 f"can't run the credential command {shown}: {error.strerror or error}"
             ) from None
-        if done.returncode != 0:
-            # Its words aren't repeated: nobody knows what is in them.
+        if exit_code != 0:
+            # What it says isn't repeated: nobody knows what is in that.
             raise ProviderError(
-                f"the credential command {shown} ended with exit code {done.returncode}. "
+                f"the credential command {shown} ended with exit code {exit_code}. "
                 "Run it by hand to see what it says."
             )
-        return decode_document(done.stdout[:_MAX_BYTES].decode("utf-8", "replace"), whose=shown)
+        return decode_document(printed.decode("utf-8", "replace"), whose=shown)
 
     def _words(self) -> list[str]:
         if not isinstance(self.command, str):
             return self.command
-        try:
-            return shlex.split(self.command)
-        except ValueError as error:
-            raise UsageError(f"[credentials] command: {error}") from None
+        return shlex.split(self.command)
 
 
 def decode_document(text: str, *, whose: str) -> Credentials:
@@ -137,14 +141,47 @@ def decode_document(text: str, *, whose: str) -> Credentials:
             found.get("SessionToken"),
             found.get("Expiration"),
         )
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise ProviderError(
             "expected JSON with AccessKeyId, SecretAccessKey and, if it is temporary, SessionToken "
             f"and Expiration from {whose}; found something else"
         ) from None
 
 
-def _filled(word: str, values: dict[str, str]) -> str:
-    for key, value in values.items():
-        word = word.replace("{" + key + "}", value)
-    return word
+def _run(words: list[str], timeout_seconds: float) -> tuple[int, bytes]:
+    """Run a command; return its exit code and the first megabyte that it prints.
+
+    What it says on its standard error goes nowhere. Raises ``subprocess.TimeoutExpired`` after it
+    was killed with all that it has started, and ``OSError``.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            printed = _read(process, deadline)
+            return process.wait(max(deadline - time.monotonic(), 0)), printed
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    # Not communicate(): it keeps all that is printed, however much that is.
+    assert process.stdout is not None
+    printed = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, left)
+            if selector.select(left):
+                chunk = os.read(process.stdout.fileno(), 65536)
+                if not chunk:
+                    return printed
+                printed += chunk[: _MAX_BYTES - len(printed)]

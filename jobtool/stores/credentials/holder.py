@@ -8,9 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobtool.errors import CredentialsError
+from jobtool.errors import CredentialsError, JobtoolError
 from jobtool.redact import redact
-from jobtool.stores.credentials.provider import CredentialProvider, Credentials, Purpose
+from jobtool.stores.credentials.provider import (
+    CredentialProvider,
+    Credentials,
+    ProviderError,
+    Purpose,
+)
 
 if TYPE_CHECKING:
     import botocore.session
@@ -68,15 +73,15 @@ class CredentialHolder:
 
         Raises ``CredentialsError``.
         """
-        ours, wanted = self._purpose.url.rstrip("/") + "/", purpose.url.rstrip("/") + "/"
-        if not (ours.startswith(wanted) or wanted.startswith(ours)):
+        ours, wanted = (each.url.rstrip("/") + "/" for each in (self._purpose, purpose))
+        if not wanted.startswith(ours):
             self.begin(purpose)
 
     def current(self) -> Credentials:
         """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
-        current = self._current
+        seen, current = self.generation, self._current  # in this order: see ``renew``
         if current is None or _has_expired(current, self._now()):
-            return self.renew(self.generation)
+            return self.renew(seen)
         if self._renew_at is not None and self._now() >= self._renew_at:
             self._renew_in_background()
         return current
@@ -103,11 +108,24 @@ class CredentialHolder:
         return self._current or _NOBODY
 
     def _fetch(self) -> None:
-        fetched = self.provider.fetch(self._purpose)
-        self._current = _NOBODY if fetched is None else fetched
-        redact.learn(self._current.secret_key, self._current.session_token)
+        try:
+            fetched = self.provider.fetch(self._purpose)
+        except JobtoolError:
+            raise
+        except Exception as error:  # a site's own provider, whose words nobody knows
+            raise ProviderError(
+                f"the credential provider {self.provider.name} failed with {type(error).__name__}"
+            ) from None
+        given = _NOBODY if fetched is None else fetched
+        redact.learn(given.secret_key, given.session_token)
+        if _has_expired(given, self._now()):
+            raise ProviderError(
+                f"the credential provider {self.provider.name} gave credentials that ended at "
+                f"{given.expires_at:%Y-%m-%dT%H:%M:%S%z}. Renew them, or check this clock."
+            )
+        self._current = given
         self.generation += 1
-        self._renew_at = self._time_to_renew(self._current)
+        self._renew_at = self._time_to_renew(given)
 
     def _time_to_renew(self, credentials: Credentials) -> datetime | None:
         if credentials.expires_at is None or not self.provider.can_renew:

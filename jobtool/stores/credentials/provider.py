@@ -23,12 +23,21 @@ Permission = Literal["READ", "READWRITE"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """What signs a request. Secrets are left out of ``repr``."""
+    """What signs a request. Secrets are left out of ``repr``.
+
+    Raises ``ValueError`` for what can't be sent in a header.
+    """
 
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     session_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        # A line end in one would be told in full by the error of who can't make a header of it.
+        for value in (self.access_key, self.secret_key, self.session_token or ""):
+            if not (value.isascii() and value.isprintable() and " " not in value):
+                raise ValueError("a key or a token holds white space or is no ASCII")
 
     @property
     def key_end(self) -> str:

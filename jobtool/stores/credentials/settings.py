@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from jobtool.stores.credentials.aws import (
 from jobtool.stores.credentials.documents import FileProvider, ProcessProvider
 from jobtool.stores.credentials.provider import ENTRY_POINT_GROUP, CredentialProvider
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 #: The providers by name.
 PROVIDERS: Mapping[str, type[msgspec.Struct]] = {
     "default": ChainProvider,
@@ -35,6 +38,8 @@ PROVIDERS: Mapping[str, type[msgspec.Struct]] = {
 
 SIDES = ("source", "destination")
 
+_PROTOCOL = ("name", "can_renew", "is_per_purpose", "fetch")
+
 
 def settings_of(table: Mapping[str, Any], side: str) -> dict[str, Any]:
     """Return the settings of one side: its own table if it has one, else the common one.
@@ -48,9 +53,14 @@ def settings_of(table: Mapping[str, Any], side: str) -> dict[str, Any]:
         provider = "access-grants"
         account_id = "123456789012"
     """
-    own = table.get(side)
-    if isinstance(own, Mapping):
-        return dict(own)
+    for name in SIDES:
+        if not isinstance(table.get(name, {}), Mapping):
+            raise UsageError(
+                f"[credentials] {name}: expected a table, [credentials.{name}]; found "
+                f"{table[name]!r}"
+            )
+    if side in table:
+        return dict(table[side])
     return {key: value for key, value in table.items() if key not in SIDES}
 
 
@@ -62,17 +72,22 @@ def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) ->
     if not settings:
         return ChainProvider(profile=profile)
     name = settings.get("provider")
-    rest = {key: value for key, value in settings.items() if key != "provider"}
-    known = PROVIDERS.get(str(name))
-    try:
-        if known is not None:
-            made: Any = msgspec.convert(rest, known, strict=False)
-            return made  # type: ignore[no-any-return]
-        return _from_entry_point(str(name), rest)
-    except msgspec.ValidationError as error:
-        fields = ", ".join(known.__struct_fields__) if known else ""
+    if not isinstance(name, str):
         raise UsageError(
-            f"[credentials] of provider {str(name)!r}: {error}. "
+            '[credentials]: expected provider = "NAME"; found '
+            + (f"{name!r}" if name is not None else f"only {', '.join(sorted(settings))}")
+        )
+    rest = {key: value for key, value in settings.items() if key != "provider"}
+    known = PROVIDERS.get(name)
+    if known is None:
+        return _from_entry_point(name, rest)
+    try:
+        made: Any = msgspec.convert(rest, known, strict=False)
+        return made  # type: ignore[no-any-return]
+    except msgspec.ValidationError as error:
+        fields = ", ".join(known.__struct_fields__)
+        raise UsageError(
+            f"[credentials] of provider {name!r}: {error}. "
             + (f"It knows {fields}." if fields else "It takes no settings.")
         ) from None
 
@@ -88,10 +103,28 @@ def _from_entry_point(name: str, settings: dict[str, Any]) -> CredentialProvider
     found = entry_points(group=ENTRY_POINT_GROUP)
     for entry_point in found:
         if entry_point.name == name:
-            made: CredentialProvider = entry_point.load()(settings)
-            return made
+            return _loaded(entry_point, settings)
     installed = sorted({*PROVIDERS, *(entry_point.name for entry_point in found)})
     raise UsageError(
         f"[credentials] provider: expected one of {', '.join(installed)}; found {name!r}. Is the "
         "package of your site installed here?"
     )
+
+
+def _loaded(entry_point: EntryPoint, settings: dict[str, Any]) -> CredentialProvider:
+    try:
+        made: CredentialProvider = entry_point.load()(settings)
+    except UsageError:
+        raise
+    except Exception as error:  # anything may be wrong with somebody's package
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(
+            f"[credentials] of provider {entry_point.name!r}, which is {entry_point.value}: {said}"
+        ) from None
+    missing = [name for name in _PROTOCOL if not hasattr(made, name)]
+    if missing:
+        raise UsageError(
+            f"[credentials] of provider {entry_point.name!r}: {entry_point.value} returned "
+            f"{type(made).__name__}, which has no {' and no '.join(missing)}"
+        )
+    return made
