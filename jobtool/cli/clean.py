@@ -5,25 +5,32 @@ from __future__ import annotations
 import click
 
 from jobtool.cli.console import Console
-from jobtool.cli.options import command, existing_path, joblist_argument, output_options
+from jobtool.cli.options import (
+    command,
+    existing_path,
+    joblist_argument,
+    open_trusted,
+    output_options,
+    trust_option,
+)
 
 
 @command(name="jobtool clean", example="jobtool clean source08 --yes")
 @joblist_argument
 @click.option("--yes", is_flag=True, help="Remove what was found, rather than list it.")
+@trust_option
 @output_options
-def cli(*, joblist_path: str, yes: bool, verbosity: int, as_json: bool) -> int:
+def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: bool) -> int:
     """List unfinished uploads and temporary files of this joblist; with --yes remove them.
 
     Touches nothing that isn't this joblist's, and no job that a worker is on. What is removed is
     sent again when its job is taken up.
     """
     from jobtool.audit.clean import Leftover, clean
-    from jobtool.jobs.joblist import JobList
     from jobtool.stores.registry import StoreRegistry
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    joblist = JobList.open(existing_path(joblist_path))
+    joblist = open_trusted(existing_path(joblist_path), trust=trust, tell=console.note)
     stores = StoreRegistry(joblist.settings.s3, credentials=joblist.settings.credentials)
     count = 0
     for event in clean(joblist, stores, remove=yes):

@@ -11,7 +11,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from jobtool.cli.console import DONE, FAILED, WARNING, Console, print_error
-from jobtool.cli.options import command, existing_path, joblist_argument, output_options
+from jobtool.cli.options import (
+    command,
+    existing_path,
+    joblist_argument,
+    open_trusted,
+    output_options,
+    trust_option,
+)
 from jobtool.names import quote
 
 if TYPE_CHECKING:
@@ -29,8 +36,9 @@ _MAX_WIDTH = 100
     example="jobtool doctor source08\n  mpirun -n 2 --map-by node jobtool doctor source08",
 )
 @joblist_argument
+@trust_option
 @output_options
-def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
+def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int:
     """Try whether the transfers of a joblist will work, alone or on several nodes by mpirun.
 
     Writes, renames, links and locks in the joblist's folder, also between the ranks; compares
@@ -41,7 +49,6 @@ def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     """
     from jobtool.doctor.ranks import Ranks, RanksLostError
     from jobtool.doctor.run import diagnose
-    from jobtool.jobs.joblist import JobList
     from jobtool.worker.environment import detect
 
     environment = detect(os.environ)
@@ -54,7 +61,7 @@ def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     try:
         with _interruptible():
             diagnosis = diagnose(
-                lambda: JobList.open(existing_path(joblist_path)),
+                lambda: open_trusted(existing_path(joblist_path), trust=trust, tell=console.note),
                 environment,
                 os.environ,
                 ranks=ranks,

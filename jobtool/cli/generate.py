@@ -14,6 +14,7 @@ from jobtool.cli.options import (
     dry_run_option,
     existing_path,
     output_options,
+    trust_option,
 )
 from jobtool.errors import UsageError
 from jobtool.names import quote
@@ -57,6 +58,7 @@ from jobtool.names import quote
     help="A value for the layout's templates, or s3.KEY or credentials.KEY for the joblist's table "
     "of that name. Repeatable.",
 )
+@trust_option
 @dry_run_option
 @output_options
 def cli(
@@ -66,6 +68,7 @@ def cli(
     destination: str | None,
     layout: str | None,
     assignments: tuple[str, ...],
+    trust: bool,
     dry_run: bool,
     verbosity: int,
     as_json: bool,
@@ -96,6 +99,7 @@ def cli(
         values=values,
         s3=s3,
         credentials=credentials,
+        trust=trust,
         dry_run=dry_run,
     )
     generated = generate(request, console.emit)

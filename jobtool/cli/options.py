@@ -6,16 +6,19 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from jobtool import __version__
-from jobtool.cli.console import print_error
+from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
 from jobtool.redact import redact_tracebacks
 from jobtool.worker.deadline import parse_duration
+
+if TYPE_CHECKING:
+    from jobtool.jobs.joblist import JobList
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -126,6 +129,28 @@ def output_options(function: Command) -> Command:
     ):
         function = option(function)
     return function
+
+
+def trust_option(function: Command) -> Command:
+    """Add ``--trust``."""
+    option: Callable[[Command], Command] = click.option(
+        "--trust",
+        is_flag=True,
+        help="Run the commands that joblist.toml names for credentials, this once, though others "
+        "could have written it.",
+    )
+    return option(function)
+
+
+def open_trusted(path: str, *, trust: bool, tell: Callable[[str, str], None]) -> JobList:
+    """Open a joblist whose commands may be run; see ``JobList.require_trusted``."""
+    from jobtool.jobs.joblist import JobList
+
+    joblist = JobList.open(path)
+    warning = joblist.require_trusted(trust=trust)
+    if warning is not None:
+        tell(warning, WARNING)
+    return joblist
 
 
 def dry_run_option(function: Command) -> Command:

@@ -22,7 +22,9 @@ from jobtool.cli.options import (
     dry_run_option,
     existing_path,
     joblist_option,
+    open_trusted,
     output_options,
+    trust_option,
 )
 from jobtool.events import Level
 from jobtool.names import quote
@@ -94,6 +96,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
     help="Symbolic links in a local source: follow them inside the job's tree (the default; others "
     "are errors), skip them, take any for an error, or keep them as links.",
 )
+@trust_option
 @dry_run_option
 @output_options
 def cli(
@@ -109,6 +112,7 @@ def cli(
     if_exists: IfExists | None,
     links: LinkPolicy | None,
     verify: Verify | None,
+    trust: bool,
     dry_run: bool,
     verbosity: int,
     as_json: bool,
@@ -128,6 +132,7 @@ def cli(
             joblist_path=joblist_path,
             time_limit=time_limit,
             grace=grace,
+            trust=trust,
             dry_run=dry_run,
             verbosity=verbosity,
             as_json=as_json,
@@ -147,6 +152,7 @@ def _transfer(
     joblist_path: str,
     time_limit: float | None,
     grace: float | None,
+    trust: bool,
     dry_run: bool,
     verbosity: int,
     as_json: bool,
@@ -154,7 +160,6 @@ def _transfer(
     settings: dict[str, Any],
 ) -> int:
     """Do as ``cli`` says: ``told`` is the worker's alone, ``settings`` the joblist has, too."""
-    from jobtool.jobs.joblist import JobList
     from jobtool.worker.environment import detect
     from jobtool.worker.loop import Worker
     from jobtool.worker.options import WorkerOptions
@@ -166,7 +171,7 @@ def _transfer(
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # told by another rank if the first has died
-    joblist = JobList.open(path)
+    joblist = open_trusted(path, trust=trust, tell=console.note)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")

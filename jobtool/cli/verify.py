@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 import click
 
 from jobtool.cli.console import Console
-from jobtool.cli.options import command, existing_path, job_option, output_options
+from jobtool.cli.options import (
+    command,
+    existing_path,
+    job_option,
+    open_trusted,
+    output_options,
+    trust_option,
+)
 from jobtool.errors import UsageError
 
 
@@ -26,6 +33,7 @@ from jobtool.errors import UsageError
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="Reads at a time."
 )
+@trust_option
 @output_options
 def cli(
     *,
@@ -34,6 +42,7 @@ def cli(
     deep: bool,
     repair: bool,
     threads: int,
+    trust: bool,
     verbosity: int,
     as_json: bool,
 ) -> int:
@@ -44,7 +53,6 @@ def cli(
     off, 3 if all is well but some jobs aren't finished.
     """
     from jobtool.audit.verify import Audit
-    from jobtool.jobs.joblist import JobList
     from jobtool.stores.registry import StoreRegistry
 
     console = Console(verbosity=verbosity, as_json=as_json)
@@ -55,7 +63,7 @@ def cli(
         with _watching(console) as watch:
             audit = Audit(StoreRegistry(), console.emit, deep=deep, threads=threads, watch=watch)
             return audit.table(place).exit_code
-    joblist = JobList.open(place)
+    joblist = open_trusted(place, trust=trust, tell=console.note)
     stores = StoreRegistry(
         joblist.settings.s3,
         credentials=joblist.settings.credentials,

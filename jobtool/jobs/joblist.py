@@ -24,6 +24,7 @@ from jobtool.jobs.receipts import (
     read_table,
 )
 from jobtool.jobs.settings import Settings
+from jobtool.jobs.trust import read_trusted
 from jobtool.names import filename_of, quote
 
 SUFFIX = ".txt"
@@ -55,6 +56,7 @@ class JobList:
         self.path = path
         self.settings = configuration
         self._temporaries: dict[str, list[str]] = {}
+        self._why_untrusted: str | None = None  # nobody else has written what we make ourselves
         self.claims_path = os.path.join(path, CLAIMS_FOLDER)
         self._receipts_path = os.path.join(path, RECEIPTS_FOLDER)
         self._journals_path = os.path.join(path, JOURNALS_FOLDER)
@@ -71,7 +73,8 @@ class JobList:
             )
         toml = os.path.join(path, settings.FILENAME)
         try:
-            text = read_bounded(toml, settings.MAX_BYTES).decode()
+            data, why_untrusted = read_trusted(toml)
+            text = data.decode()
         except FileNotFoundError:
             raise JoblistError(
                 f"{shown} is no joblist: expected {settings.FILENAME} in it; found none. Make a "
@@ -80,7 +83,24 @@ class JobList:
             ) from None
         except (OSError, UnicodeDecodeError, UnfitFileError) as error:
             raise JoblistError(f"can't read {quote(toml)}: {reason_of(error)}") from None
-        return cls(os.path.realpath(path), settings.decode(text, path=toml))
+        joblist = cls(os.path.realpath(path), settings.decode(text, path=toml))
+        joblist._why_untrusted = why_untrusted
+        return joblist
+
+    def require_trusted(self, *, trust: bool) -> str | None:
+        """Make sure that joblist.toml may make us run the commands that it names, if any.
+
+        Return what is to be told where it may only because ``trust`` says so. Raises
+        ``JoblistError`` where it may not.
+        """
+        if self._why_untrusted is None or not self.settings.names_a_command:
+            return None
+        if trust:
+            return f"Trusted as told, though others could have written it: {self._why_untrusted}"
+        raise JoblistError(
+            f"joblist.toml names a command to run, and that may not be trusted. "
+            f"{self._why_untrusted} Or, having read the command, use --trust."
+        )
 
     @classmethod
     def create(cls, path: str, configuration: Settings) -> JobList:

@@ -70,6 +70,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
     transfer: TransferSettings = TransferSettings()
 
+    @property
+    def names_a_command(self) -> bool:
+        """Whether a command is named that would be run for credentials."""
+        sides = (self.credentials.get(side) for side in ("source", "destination"))
+        tables = [self.credentials, *(side for side in sides if isinstance(side, dict))]
+        return any("command" in table for table in tables)
+
 
 def decode(text: str, *, path: str) -> Settings:
     """Read ``joblist.toml``; raises ``JoblistError`` that names ``path`` and the place in it."""

@@ -43,6 +43,8 @@ class Request:
     """What to generate: absolute paths or URLs, a layout's name or file, values for templates.
 
     ``destination`` None takes that of the existing joblist; ``layout`` None likewise, or looks.
+    With ``trust`` commands that an existing joblist.toml names are run whoever could have written
+    it.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Request:
     values: Mapping[str, str] = field(default_factory=dict)
     s3: Mapping[str, object] = field(default_factory=dict)
     credentials: Mapping[str, object] = field(default_factory=dict)
+    trust: bool = False
     dry_run: bool = False
 
 
@@ -68,7 +71,7 @@ class _Generation:
     def __init__(self, request: Request, emit: Emit) -> None:
         self._request = request
         self._emit = emit
-        self._existing = _existing_settings(request.joblist_path)
+        self._existing = _existing_settings(request.joblist_path, trust=request.trust)
         before = self._existing or Settings()
         self._values = {**before.values, **request.values}
         self._s3 = {**before.s3, **request.s3}
@@ -233,9 +236,11 @@ class _Generation:
         )
 
 
-def _existing_settings(path: str) -> Settings | None:
+def _existing_settings(path: str, *, trust: bool) -> Settings | None:
     if os.path.exists(os.path.join(path, FILENAME)):
-        return JobList.open(path).settings
+        joblist = JobList.open(path)
+        joblist.require_trusted(trust=trust)
+        return joblist.settings
     if os.path.exists(path) and not os.path.isdir(path):
         raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
     if os.path.isdir(path):
