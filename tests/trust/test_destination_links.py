@@ -17,7 +17,6 @@ from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.checksum import md5_of
 from tests.audit.conftest import Place, make_joblist, transfer, verify
-from tests.audit.conftest import local as local  # a fixture
 from tests.commands import run, run_ok
 from tests.trees import contents, events, make_items, statuses, write
 
