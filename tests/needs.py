@@ -33,6 +33,13 @@ def need_hosts() -> None:
         lack(f"this user may not name hosts: {done.stderr.decode().strip()}")
 
 
+def need_users() -> None:
+    """Need to be other users for a while, and to give files to them, which root may."""
+    need("setpriv", packages="util-linux")
+    if os.geteuid() != 0:
+        lack("only root may be other users and give files to them")
+
+
 def lack(reason: str) -> NoReturn:
     """Skip the test for want of something, or fail it in CI."""
     if os.environ.get("CI") == "true":

@@ -16,13 +16,7 @@ from jobtool.errors import FileError, JobtoolError
 from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.checksum import md5_of
-from tests.audit.conftest import (
-    Place,
-    local,  # noqa: F401 - a fixture
-    make_joblist,
-    transfer,
-    verify,
-)
+from tests.audit.conftest import Place, make_joblist, transfer, verify
 from tests.commands import run, run_ok
 from tests.trees import contents, events, make_items, statuses, write
 
@@ -278,8 +272,7 @@ def test_a_worker_refuses_a_link_in_the_destination_and_a_person_who_removes_it_
 
 
 def test_verify_does_not_take_what_is_behind_a_link_for_what_was_sent(
-    tmp_path: Path,
-    local: Place,  # noqa: F811
+    tmp_path: Path, local: Place
 ) -> None:
     write(tmp_path / "in" / "item000" / "sub" / "file", DATA)
     joblist = make_joblist(tmp_path, local)
