@@ -40,7 +40,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import quote
-from jobtool.stores.credentials.aws import AWS_HOST, AnonymousProvider
+from jobtool.stores.credentials.aws import AWS_HOST, AnonymousProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Purpose
 from jobtool.stores.s3config import S3Config
@@ -117,7 +117,7 @@ class S3Access:
         self._buckets: dict[str, tuple[int, ObstoreBucket]] = {}
         self._regions: dict[str, str] = {}
         session = self.holder.botocore_session()
-        profile = config.profile or getattr(holder.provider, "profile", None)
+        profile = config.profile or profile_of(holder.provider)
         if profile:  # its region and endpoint count as well
             session.set_config_variable("profile", profile)
         scoped = _scoped_config(session)

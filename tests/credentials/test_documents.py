@@ -15,6 +15,8 @@ import pytest
 from jobtool.errors import UsageError
 from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
 from jobtool.stores.credentials.settings import make_provider
+from jobtool.stores.registry import StoreRegistry
+from tests.servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 
 KEY = "AKIAOFADOCUMENT"
 SECRET = "secret-of-a-document"
@@ -163,6 +165,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     latin = tmp_path / "latin"
     latin.write_bytes(b"\xff" + SECRET.encode())
     assert "no UTF-8" in refusal_of(provider="file", path=str(latin))
+
+
+@pytest.mark.parametrize("section", ["default", "minio"])
+def test_a_files_section_is_no_profile_of_awss_own_files(
+    tmp_path: Path, rclone_s3: S3Server, section: str
+) -> None:
+    path = tmp_path / "credentials"
+    keys = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    path.write_text(f"[{section}]\n{keys}")
+    stores = StoreRegistry(
+        {"endpoint_url": rclone_s3.endpoint_url, "region": REGION},
+        credentials={"provider": "file", "path": str(path), "profile": section},
+    )
+    assert not list(stores.open(f"s3://{rclone_s3.new_bucket()}", "destination").list())
 
 
 # Commands

@@ -186,6 +186,12 @@ class AnonymousProvider(_Settings, frozen=True, kw_only=True):
         """Return none."""
 
 
+def profile_of(provider: object) -> str | None:
+    """Return the profile of AWS's files that a provider goes by; a ``file``'s is none of those."""
+    found = getattr(provider, "profile", None) if isinstance(provider, _Settings) else None
+    return found if isinstance(found, str) else None
+
+
 def session_name(job: str) -> str:
     """Return a job's name as STS takes it for a session: 2 to 64 of certain characters."""
     return _NOT_IN_A_SESSION_NAME.sub("-", f"jobtool-{job}")[:64]
