@@ -295,7 +295,7 @@ def _write(
     schema = _schema()
     count = 0
     try:
-        with _open_new(temporary) as file:  # pyarrow itself can't open a name that is no UTF-8
+        with open(temporary, "wb") as file:  # pyarrow itself can't open a name that is no UTF-8
             with open_writer(file) as writer:
                 for batch in _batches(receipts):
                     writer.write_table(_table(batch, schema))
@@ -311,14 +311,6 @@ def _write(
         raise
     sync_folder(os.path.dirname(path))
     return count
-
-
-def _open_new(path: str) -> BinaryIO:
-    # Its name can be foretold: what stands there is removed and never written to, be it a link.
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    return open(path, "xb")
 
 
 def read_table(path: str) -> Iterator[Receipt]:

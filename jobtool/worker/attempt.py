@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, timedelta
 from enum import Enum
+from functools import partial
 
 from jobtool.errors import (
     ClaimLostError,
@@ -308,12 +310,18 @@ class Attempt:
         stem = self._held.stem
         table_path = self._joblist.table_path_of(stem)
         receipts = _InForce(plan, self._receipts)
-        write_table(
+        write = partial(
+            write_table,
             table_path,
             receipts,
             attempt=self._held.job.attempts,
             require_held=self._held.claim.require_held,
         )
+        try:
+            write()
+        except FileNotFoundError:  # somebody has removed the folder
+            os.makedirs(os.path.dirname(table_path), exist_ok=True)
+            write()
         if receipts.proven != len(plan):
             raise StoreError(
                 f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "

@@ -38,4 +38,4 @@ def test_calls_are_counted_for_the_file_that_they_are_about(tmp_path: Path) -> N
     assert each["journal", "unlink"] == 1
     assert each["source", "pread64"] == 1
     assert each["destination", "pwrite64"] == 1
-    assert each["destination", "rename"] == 1
+    assert each["destination", "renameat"] == 1
