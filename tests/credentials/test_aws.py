@@ -367,6 +367,28 @@ def test_files_that_no_prefix_is_around_cannot_be_granted(url: str) -> None:
     assert "around all its files" in refusal_of(provider, purpose(url))
 
 
+@pytest.mark.usefixtures("keys")
+def test_a_job_is_reached_by_a_grant_of_its_own_and_a_folder_needs_none(
+    authority: Authority, endpoint_url: str
+) -> None:
+    stores = StoreRegistry(
+        {"endpoint_url": endpoint_url, "region": REGION},
+        credentials={
+            "provider": "access-grants",
+            "account_id": ACCOUNT,
+            "endpoint_url": endpoint_url,
+        },
+    )
+    for url in ("s3://bucket/a", "s3://bucket/a", "/data/copies", "s3://bucket/b"):
+        stores.reach_job({"destination": purpose(url)})
+        stores.open(url, "destination")
+    assert [asked["target"] for asked in authority.asked] == ["s3://bucket/a/*", "s3://bucket/b/*"]
+    stores.begin_job({"destination": purpose("/data/copies")})
+    assert len(authority.asked) == 2
+    stores.begin_job({"destination": purpose("s3://bucket/b")})
+    assert len(authority.asked) == 3
+
+
 # Nobody
 
 

@@ -60,7 +60,8 @@ NO_DOCUMENTS = {
     "a string for the table": json.dumps({"Credentials": SECRET}),
     "a token of two lines": json.dumps({**FIELDS, "SessionToken": f"{TOKEN}\nmore"}),
     "a secret with a blank": json.dumps({**FIELDS, "SecretAccessKey": f"{SECRET} "}),
-    "a secret that is no ASCII": json.dumps({**FIELDS, "SecretAccessKey": f"{SECRET}ß"}),
+    "a secret of two lines": json.dumps({**FIELDS, "SecretAccessKey": f"{SECRET}\nmore"}),
+    "a token that is no ASCII": json.dumps({**FIELDS, "SessionToken": f"{TOKEN}ß"}),
     "depth": '{"Credentials":' * 100_000,
 }
 

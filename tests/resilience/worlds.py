@@ -171,6 +171,7 @@ class World:
         left = {str(path.relative_to(self.joblist)) for path in self.joblist.rglob("*")}
         # A killed worker's presence stays until it is certain that it is dead.
         left -= {name for name in left if name.startswith(".claims/workers/")}
+        left -= {".claims/put-back"}  # of ``jobtool retry``
         assert left == {
             *("joblist.toml", "receipts", "journals", ".claims"),
             *(".claims/terms.json", ".claims/workers"),

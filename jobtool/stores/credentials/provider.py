@@ -35,9 +35,11 @@ class Credentials:
 
     def __post_init__(self) -> None:
         # A line end in one would be told in full by the error of who can't make a header of it.
-        for value in (self.access_key, self.secret_key, self.session_token or ""):
+        for value in (self.access_key, self.session_token or ""):
             if not (value.isascii() and value.isprintable() and " " not in value):
-                raise ValueError("a key or a token holds white space or is no ASCII")
+                raise ValueError("a key's ID or a token holds white space or is no ASCII")
+        if not self.secret_key.isprintable() or self.secret_key != self.secret_key.strip():
+            raise ValueError("a secret key has white space around it, or holds control characters")
 
     @property
     def key_end(self) -> str:
