@@ -123,6 +123,8 @@ def _assignments(
             table: dict[str, Any] = tables
             for part in parts:
                 table = table.setdefault(part, {})
+                if not isinstance(table, dict):
+                    raise UsageError(f"--set {text}: {part} has a value already, and is no table")
             table[name] = value
         else:
             values[key] = value

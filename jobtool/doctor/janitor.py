@@ -57,10 +57,21 @@ class Janitor:
         self._tell(json.dumps({"folder": path}) + "\n")
 
     def expect_destination(
-        self, url: str, token: str, made_folders: Sequence[str], s3: Mapping[str, Any]
+        self,
+        url: str,
+        token: str,
+        made_folders: Sequence[str],
+        s3: Mapping[str, Any],
+        credentials: Mapping[str, Any],
     ) -> None:
-        """Say that a destination is about to be probed; ``s3`` is joblist.toml's table."""
-        task = {"url": url, "token": token, "made_folders": list(made_folders), "s3": dict(s3)}
+        """Say that a destination is about to be probed; the last two are joblist.toml's tables."""
+        task = {
+            "url": url,
+            "token": token,
+            "made_folders": list(made_folders),
+            "s3": dict(s3),
+            "credentials": dict(credentials),
+        }
         self._tell(json.dumps(task) + "\n")
 
     def _tell(self, line: str) -> None:
@@ -95,7 +106,8 @@ def _remove(task: dict[str, Any]) -> None:
     if "folder" in task:
         remove_probe(task["folder"])
         return
-    probe = DestinationProbe(task["url"], StoreRegistry(task["s3"]), task["token"])
+    stores = StoreRegistry(task["s3"], credentials=task["credentials"])
+    probe = DestinationProbe(task["url"], stores, task["token"])
     probe.remove_for_another(task["made_folders"])
 
 

@@ -258,8 +258,9 @@ class _Examination:
 
     def _entered(self, probe: DestinationProbe, stack: contextlib.ExitStack) -> DestinationProbe:
         stack.enter_context(probe)
+        settings = self._joblist.settings
         self._janitor.expect_destination(
-            probe.url, probe.token, probe.made_folders, self._joblist.settings.s3
+            probe.url, probe.token, probe.made_folders, settings.s3, settings.credentials
         )
         return probe
 

@@ -17,6 +17,7 @@ from jobtool.errors import (
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Block, Blocks, Taken
 from jobtool.jobs.claim import Claims
+from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.receipts import PartRecord
 from jobtool.layouts.destination import with_destination
@@ -24,6 +25,7 @@ from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.plan import plan_of_files
+from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Existing, Resumption, fold
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
@@ -142,7 +144,7 @@ class Helper:
 
     def _send_files(self, stem: str, taken: Taken, copier: Copier, stop: Stop) -> None:
         files = taken.block.files
-        job = with_destination(self._joblist.load(stem)[0], self._joblist.settings)
+        job = self._job(stem)
         plan = plan_of_files(
             job,
             ((file.src_path, file.dst_path, file.size, file.mtime_ns) for file in files),
@@ -175,7 +177,7 @@ class Helper:
         block, upload = taken.block, taken.block.upload
         if upload is None:
             raise JobFileError("expected an upload in a block of parts; found none")
-        job = with_destination(self._joblist.load(stem)[0], self._joblist.settings)
+        job = self._job(stem)
         file = (upload.src_path, upload.dst_path, upload.size, upload.mtime_ns)
         plan = plan_of_files(job, [file], self._stores, self._joblist.owner_of(stem))
         item = plan.item(0)
@@ -194,6 +196,11 @@ class Helper:
             )
         finally:
             taken.journal.flush(item.lane.destination.sync)
+
+    def _job(self, stem: str) -> Job:
+        job = with_destination(self._joblist.load(stem)[0], self._joblist.settings)
+        self._stores.reach_job(purposes_of(job))
+        return job
 
     def _count(self, size: int) -> None:
         self.bytes_sent += size

@@ -38,6 +38,7 @@ KINDS = (
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _DESCRIPTOR = re.compile(r"\(\d+<([^>]*)>")
+_BELOW = re.compile(r'\d+<([^>]*)>, "([^"]*)"')
 _CALL = re.compile(r"\d+\s+(\w+)\(")
 
 
@@ -113,6 +114,9 @@ def _path_in(line: str) -> str:
     """Return the path that a call is about: the last that it names, else its descriptor's."""
     arguments = line.rpartition(") = ")[0] or line
     quoted = [text for text in _QUOTED.findall(arguments) if text]
+    below = _BELOW.findall(arguments)
+    if quoted and below and not quoted[-1].startswith("/"):
+        return f"{below[-1][0]}/{quoted[-1]}"  # relative to a folder that is open
     if quoted:
         return quoted[-1]
     descriptor = _DESCRIPTOR.search(arguments)
