@@ -90,7 +90,7 @@ def rclone_binary() -> str:
 
 
 @contextlib.contextmanager
-def rclone_server(folder: Path) -> Iterator[S3Server]:
+def rclone_server(folder: Path, *options: str) -> Iterator[S3Server]:
     """Run ``rclone serve s3`` over ``folder`` on a free port."""
     data, log = folder / "data", folder / "rclone.log"
     data.mkdir(parents=True)
@@ -102,6 +102,7 @@ def rclone_server(folder: Path) -> Iterator[S3Server]:
         *("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
         "--disable-multipart-streaming",  # with it a part can't be sent again
         "--no-unicode-normalization",  # two keys that look alike are two
+        *options,
         str(data),
     ]
     with (
@@ -122,7 +123,7 @@ def _announced_url(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         text = log.read_text()
-        if match := re.search(r"Starting s3 server on \[(http://[^]/]+)/?\]", text):
+        if match := re.search(r"Starting s3 server on \[(https?://[^]/]+)/?\]", text):
             return match.group(1)
         assert process.poll() is None, f"rclone ended before it served: {text}"
         time.sleep(0.02)

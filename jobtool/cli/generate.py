@@ -10,6 +10,7 @@ import click
 from jobtool.cli.console import DONE, WARNING, Console
 from jobtool.cli.options import (
     absolute_url,
+    assignments,
     command,
     dry_run_option,
     existing_path,
@@ -52,7 +53,7 @@ from jobtool.names import quote
 )
 @click.option(
     "--set",
-    "assignments",
+    "given",
     multiple=True,
     metavar="KEY=VALUE",
     help="A value for the layout's templates, or s3.KEY or credentials.KEY for the joblist's table "
@@ -67,7 +68,7 @@ def cli(
     output_path: str,
     destination: str | None,
     layout: str | None,
-    assignments: tuple[str, ...],
+    given: tuple[str, ...],
     trust: bool,
     dry_run: bool,
     verbosity: int,
@@ -90,7 +91,7 @@ def cli(
     console.note(f"Valid output path: {quote(joblist_path)}")
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
-    values, s3, credentials = _assignments(assignments)
+    values, s3, credentials = _assignments(given)
     request = Request(
         source=source,
         joblist_path=joblist_path,
@@ -111,24 +112,16 @@ def _assignments(
     texts: tuple[str, ...],
 ) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
     """Return what is for the templates, for ``[s3]`` and for ``[credentials]``."""
+    of_tables = tuple(text for text in texts if text.startswith(("s3.", "credentials.")))
+    tables = assignments(of_tables, option="--set")
     values: dict[str, str] = {}
-    tables: dict[str, dict[str, Any]] = {"s3": {}, "credentials": {}}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {text}: expected KEY=VALUE")
-        first, dot, _ = key.partition(".")
-        if dot and first in tables:
-            *parts, name = key.split(".")
-            table: dict[str, Any] = tables
-            for part in parts:
-                table = table.setdefault(part, {})
-                if not isinstance(table, dict):
-                    raise UsageError(f"--set {text}: {part} has a value already, and is no table")
-            table[name] = value
-        else:
+        if text not in of_tables:
             values[key] = value
-    return values, tables["s3"], tables["credentials"]
+    return values, tables.get("s3", {}), tables.get("credentials", {})
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -142,11 +142,43 @@ def trust_option(function: Command) -> Command:
     return option(function)
 
 
-def open_trusted(path: str, *, trust: bool, tell: Callable[[str, str], None]) -> JobList:
-    """Open a joblist whose commands may be run; see ``JobList.require_trusted``."""
+def assignments(texts: tuple[str, ...], *, option: str) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` and ``TABLE.KEY=VALUE`` into nested tables; raises ``UsageError``."""
+    tables: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{option} {text}: expected KEY=VALUE")
+        *parts, name = key.split(".")
+        table = tables
+        for part in parts:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise UsageError(f"{option} {text}: {part} has a value already, and is no table")
+        table[name] = value
+    return tables
+
+
+def open_trusted(
+    path: str,
+    *,
+    trust: bool,
+    tell: Callable[[str, str], None],
+    credentials: Mapping[str, Any] | None = None,
+) -> JobList:
+    """Open a joblist whose commands may be run; see ``JobList.require_trusted``.
+
+    ``credentials`` are the user's own, and stand for the joblist's.
+    """
+    import msgspec
+
     from jobtool.jobs.joblist import JobList
 
     joblist = JobList.open(path)
+    if credentials:
+        changed = msgspec.structs.replace(joblist.settings, credentials=dict(credentials))
+        joblist.settings = changed
+        return joblist
     warning = joblist.require_trusted(trust=trust)
     if warning is not None:
         tell(warning, WARNING)

@@ -18,6 +18,7 @@ import click
 from jobtool.cli.console import Console
 from jobtool.cli.options import (
     as_seconds,
+    assignments,
     command,
     dry_run_option,
     existing_path,
@@ -96,6 +97,14 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
     help="Symbolic links in a local source: follow them inside the job's tree (the default; others "
     "are errors), skip them, take any for an error, or keep them as links.",
 )
+@click.option(
+    "--credentials",
+    "credentials",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A key of [credentials] in place of the joblist's whole table, as provider=profile. "
+    "Repeatable.",
+)
 @trust_option
 @dry_run_option
 @output_options
@@ -112,6 +121,7 @@ def cli(
     if_exists: IfExists | None,
     links: LinkPolicy | None,
     verify: Verify | None,
+    credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
     verbosity: int,
@@ -132,6 +142,7 @@ def cli(
             joblist_path=joblist_path,
             time_limit=time_limit,
             grace=grace,
+            credentials=assignments(credentials, option="--credentials"),
             trust=trust,
             dry_run=dry_run,
             verbosity=verbosity,
@@ -152,6 +163,7 @@ def _transfer(
     joblist_path: str,
     time_limit: float | None,
     grace: float | None,
+    credentials: dict[str, Any],
     trust: bool,
     dry_run: bool,
     verbosity: int,
@@ -171,7 +183,7 @@ def _transfer(
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # told by another rank if the first has died
-    joblist = open_trusted(path, trust=trust, tell=console.note)
+    joblist = open_trusted(path, trust=trust, tell=console.note, credentials=credentials)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")

@@ -72,6 +72,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
 _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 _MTIME = re.compile(r"(-?)(\d{1,10})(?:\.(\d{1,9})\d*)?")
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer")
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -123,7 +124,14 @@ class S3Access:
         scoped = _scoped_config(session)
         # One for both clients: each boto3 session adds its methods to the botocore session's.
         self._session = boto3.Session(botocore_session=session)
-        self._ca_bundle = os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
+        self._ca_bundle = (
+            config.ca_bundle or os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
+        )
+        if self._ca_bundle and not os.path.isfile(self._ca_bundle):
+            raise StoreUnavailableError(
+                f"expected a file of certificates at {quote(self._ca_bundle)}; found none. Correct "
+                "[s3] ca_bundle in joblist.toml, or AWS_CA_BUNDLE."
+            )
         plain = self._make_client(Config(signature_version=signature))
         self.is_aws = bool(AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
         self.addressing_style = (
@@ -151,6 +159,7 @@ class S3Access:
             "s3",
             endpoint_url=self._config.endpoint_url,
             region_name=self._config.region,
+            verify=self._ca_bundle,  # None is botocore's own bundle; it is never switched off
             config=config,
         )
 
@@ -683,6 +692,12 @@ class S3Store:
         fails = status.startswith("5") and status != "501"  # which says never, not later
         if code in _SERVER_CODES or fails or status == "429":
             return UnreachableError(f"{endpoint} fails for {shown}: {code or status}")
+        if _UNTRUSTED.search(f"{error} {error.__cause__}"):
+            return StoreUnavailableError(
+                f"{endpoint}: its certificate isn't one that this machine trusts. If it is your "
+                "site's, name the file of its authority: [s3] ca_bundle in joblist.toml, or "
+                "AWS_CA_BUNDLE."
+            )
         if status:
             return FileError(f"{endpoint} refuses {shown}: {code or status}: {_said(error)}")
         if isinstance(error, ValueError):

@@ -17,7 +17,8 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     ``checksums`` says whether requests carry AWS's newer checksums, which many other servers
     refuse. By default AWS gets them and others don't; likewise other endpoints are addressed by
-    path (``http://host/bucket/key``) by default. ``timeout_seconds`` is how long a request waits
+    path (``http://host/bucket/key``) by default. ``ca_bundle`` is a file of the certificates (PEM)
+    that the server's is held against. ``timeout_seconds`` is how long a request waits
     for bytes of its answer; when nothing comes it is tried again.
     """
 
@@ -26,6 +27,7 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     profile: str | None = None
     addressing_style: Literal["path", "virtual", "auto"] | None = None
     checksums: Literal["when_required", "when_supported"] | None = None
+    ca_bundle: str | None = None
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = DEFAULT_TIMEOUT_SECONDS
 
 

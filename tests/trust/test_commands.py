@@ -91,3 +91,23 @@ def test_what_runs_no_command_needs_no_trust(joblist: Path, ran: Path) -> None:
     run_ok("summarise-jobs", "-i", joblist)
     run_ok("jobtool", "retry", joblist)
     assert not ran.exists()
+
+
+def test_credentials_of_the_users_own_stand_for_the_joblists(
+    joblist: Path, rclone_s3, ran: Path
+) -> None:
+    joblist.chmod(0o777)
+    env = rclone_s3.environment
+    done = run_ok(
+        "transfer-worker", "-i", joblist, "--credentials", "provider=environment", env=env
+    )
+    assert not ran.exists()
+    assert "Trusted" not in done.stdout
+    assert all("provider=environment" in path.read_text() for path in joblist.glob("*.txt"))
+
+
+@pytest.mark.parametrize("text", ["provider", "=x", "provider.x=1"])
+def test_an_option_that_makes_no_sense_is_one_line(joblist: Path, text: str) -> None:
+    told = ("--credentials", "provider=environment", "--credentials", text)
+    done = run("transfer-worker", "-i", joblist, *told)
+    assert_one_line_error(done, 2, "--credentials")

@@ -145,6 +145,25 @@ def test_a_rank_that_is_killed_is_not_missed(
     assert run_ok("summarise-jobs", "-i", joblist).exit_code == 0
 
 
+def test_a_worker_leaves_what_others_hold_unless_told_to_wait(tmp_path: Path, rclone_s3) -> None:
+    joblist = make_joblist(tmp_path, 1, destination=f"s3://{rclone_s3.new_bucket()}", files=6)
+    with gate_before(rclone_s3.endpoint_url, allowed=2) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        holder = start("transfer-worker", "-i", joblist, env=env)
+        gate.wait_until_held()
+        waiting = start("transfer-worker", "-i", joblist, "--wait", "--no-share", env=env)
+        left = run_ok("transfer-worker", "-i", joblist, "--no-share", env=env)
+        assert "The joblist has 1 ongoing." in left.stdout
+        assert waiting.poll() is None
+        holder.kill()
+        gate.open()
+        finish(holder)
+        done = finish(waiting)
+    assert done.exit_code == 0, done
+    assert "This worker finished 1 job(s)" in done.stdout
+    assert set(statuses(joblist).values()) == {"success"}
+
+
 def pid_of_rank(joblist: Path, rank: int) -> int:
     """The process that works on some job as this rank."""
     lines = (line for path in joblist.glob("*.txt") for line in events(path, "claimed"))
