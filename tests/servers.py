@@ -24,7 +24,7 @@ SECRET_KEY = "secret-key-of-tests"
 REGION = "us-east-1"
 
 _START_SECONDS = 30
-_LIFETIME_SECONDS = 900  # a server that outlives its test run ends itself after this
+_LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself after this
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -294,8 +294,11 @@ def _write(
 ) -> int:
     schema = _schema()
     count = 0
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of an attempt of that number that was killed, or somebody's link
     try:
-        with open(temporary, "wb") as file:  # pyarrow itself can't open a name that is no UTF-8
+        # Opened here, since pyarrow can't open a name that is no UTF-8.
+        with open(temporary, "xb") as file:
             with open_writer(file) as writer:
                 for batch in _batches(receipts):
                     writer.write_table(_table(batch, schema))
@@ -305,8 +308,10 @@ def _write(
         if require_held is not None:
             require_held()
         os.rename(temporary, path)
+    except FileExistsError:
+        raise  # made by somebody else right now
     except BaseException:
-        if os.path.exists(temporary):
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
     sync_folder(os.path.dirname(path))

@@ -240,7 +240,7 @@ def test_pipes_and_sockets_are_skipped_and_the_log_says_so(
         assert f"a {what}, which holds no data" in line
     (success,) = events(joblist / "item.txt", "success")
     assert "files=1 " in success
-    assert success.endswith(" skipped=2")
+    assert success.endswith(" skipped=2 attempt=1")
     if where == "disk":
         expected = {b"item", b"item/file", b"item/empty folder"}
         assert set(everything(tmp_path / "out")) == expected

@@ -42,13 +42,13 @@ class Step:
 
 
 def _renames_to(ending: str) -> Callable[..., bool]:
-    def counts(old: str, new: str) -> bool:
+    def counts(old: str, new: str, **folders: int) -> bool:
         return new.endswith(ending)
 
     return counts
 
 
-def _publishes(old: str, new: str) -> bool:
+def _publishes(old: str, new: str, **folders: int) -> bool:
     return old.endswith(".part")
 
 
@@ -63,6 +63,10 @@ def _stages_job_file(descriptor: int) -> bool:
     return ".txt." in os.readlink(f"/proc/self/fd/{descriptor}")
 
 
+def _stages_table(descriptor: int) -> bool:
+    return ".parquet." in os.readlink(f"/proc/self/fd/{descriptor}")
+
+
 def _records(kind: str) -> Callable[..., bool]:
     def counts(journal: object, record: object) -> bool:
         return type(record).__name__ == kind
@@ -74,6 +78,7 @@ def _flushes_something(journal: Any, *rest: object) -> bool:
     return bool(journal._pending)
 
 
+_CLAIMS = "jobtool.jobs.claim:Claims"
 _CLAIM = "jobtool.jobs.claim:Claim"
 _JOBLIST = "jobtool.jobs.joblist:JobList"
 _JOURNAL = "jobtool.jobs.receipts:Journal"
@@ -83,8 +88,8 @@ _STORE = "the destination's store"
 
 STEPS = {
     # The claim.
-    "before the claim": Step("before", _CLAIM, "take"),
-    "after the claim": Step("after", _CLAIM, "take"),
+    "before the claim": Step("before", _CLAIMS, "take"),
+    "after the claim": Step("after", _CLAIMS, "take"),
     "before the claim's release": Step("before", _CLAIM, "release"),
     "after the claim's release": Step("after", _CLAIM, "release"),
     # The job file: its first change makes the job ongoing, its last says success.
@@ -130,7 +135,7 @@ STEPS = {
     "after the destination is synced": Step("after", _STORE, "sync"),
     # The end of the job.
     "before the table": Step("before", _ATTEMPT, "write_table"),
-    "before the table is synced": Step("before", _OS, "fsync", _writes_to(".parquet.tmp")),
+    "before the table is synced": Step("before", _OS, "fsync", _stages_table),
     "before the table is renamed": Step("before", _OS, "rename", _renames_to(".parquet")),
     "after the table is renamed": Step("after", _OS, "rename", _renames_to(".parquet")),
     "after the table": Step("after", _ATTEMPT, "write_table"),
