@@ -70,7 +70,7 @@ def propose(joblist: JobList, told: Told) -> Settled:
     if told == "auto" and recorded is not None and recorded.kind == "lease" != kind:
         # Leases hold everywhere; whoever recorded them may be on another node.
         return Settled(terms=recorded, reason="as the joblist's other workers")
-    return Settled(terms=Terms(kind=kind, lease_seconds=_lease_seconds(joblist)), reason=reason)
+    return Settled(terms=Terms(kind=kind, lease_seconds=lease_seconds_of(joblist)), reason=reason)
 
 
 def presence_name(worker: str, proposed: Settled) -> str:
@@ -87,9 +87,10 @@ def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled
     wanted = proposed.terms
     path = _path(joblist)
     try:
-        if _recorded(joblist) is None:
-            create_file(path, msgspec.json.encode(wanted))  # of several at once, one wins
         recorded = _recorded(joblist)
+        if recorded is None:
+            create_file(path, msgspec.json.encode(wanted))  # of several at once, one wins
+            recorded = _recorded(joblist)
         if recorded is None:  # what stands there can't be read
             replace_file(path, msgspec.json.encode(wanted))
             recorded = wanted
@@ -129,12 +130,12 @@ def _require_nobody(
 
 def terms_of(joblist: JobList) -> Terms:
     """Return the terms that the joblist's workers use or, if it had none yet, would use."""
-    recorded = _recorded(joblist)
-    if recorded is not None:
-        return recorded
-    told = joblist.settings.claims or "auto"
-    kind, _ = choose(told, filesystem_of(joblist.path))
-    return Terms(kind=kind, lease_seconds=_lease_seconds(joblist))
+    return _recorded(joblist) or propose(joblist, joblist.settings.claims or "auto").terms
+
+
+def lease_seconds_of(joblist: JobList) -> float:
+    """Return how long a lease lasts by the joblist's settings."""
+    return joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS
 
 
 def _recorded(joblist: JobList) -> Terms | None:
@@ -145,7 +146,3 @@ def _recorded(joblist: JobList) -> Terms | None:
 
 def _path(joblist: JobList) -> str:
     return os.path.join(joblist.claims_path, _FILENAME)
-
-
-def _lease_seconds(joblist: JobList) -> float:
-    return joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS

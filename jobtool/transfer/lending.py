@@ -48,6 +48,12 @@ class Lending:
         self._out: set[int] = set()
         self._lenders = 0  # threads with a file whose parts they may lend
 
+    @property
+    def has_helpers(self) -> bool:
+        """Whether anybody offers help, by a look that may be a moment old."""
+        with self._lock:
+            return self._blocks.helpers > 0
+
     def portion(self, left: int) -> int:
         """Return how many of ``left`` equal pieces of work to lend now, 0 for none.
 
@@ -113,7 +119,7 @@ class Lending:
     def close_if_done(self, *, may_lend: bool) -> None:
         """Send helpers away once nothing is out and nothing will be."""
         with self._lock:
-            if not may_lend and not self._lenders and not self._out and self._blocks.helpers:
+            if self.has_helpers and not (may_lend or self._lenders or self._out):
                 self._blocks.close()
 
     def _publish(self, block: Block) -> int:

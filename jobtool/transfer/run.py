@@ -222,6 +222,8 @@ class JobTransfer:
         if self._lending is None:
             return
         self._is_any_back(queue, take_back=False)
+        if not self._lending.has_helpers:
+            return
         while numbers := self._portion_of(queue):
             block = self._lending.lend_files([self._block_file(number) for number in numbers])
             self._lent[block] = numbers

@@ -21,7 +21,7 @@ from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.presence import Presences
-from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS, presence_name, propose, settle
+from jobtool.jobs.terms import lease_seconds_of, presence_name, propose, settle
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stop import Stop
@@ -61,7 +61,6 @@ _LOOKS_TO_PAUSES = 5
 #: How many blocks of others' jobs it does before it looks whether there is a job of its own.
 _BLOCKS_BEFORE_LOOKING = 10
 
-
 #: How often in a row a provider may give no credentials, and how long to wait after the first time;
 #: twice as long after each other.
 _CREDENTIAL_FAILURES = 3
@@ -94,9 +93,7 @@ class Worker:
             read_back=options.policies.verify == "read-back",
         )
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
-        self._presences = Presences(
-            joblist.claims_path, joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS
-        )
+        self._presences = Presences(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
         self._crew = Crew(joblist, environment, self._presences, options.monotonic)
         self._tally = Tally(name=presence_name(self._name, self._proposed))

@@ -81,6 +81,23 @@ def jobfile(joblist: Path) -> Path:
     return path
 
 
+def start_holder(joblist: Path, env: dict[str, str], *options: object) -> subprocess.Popen[str]:
+    """Start a worker, and return it once it is at the only job."""
+    holder = start_worker(joblist, env, *options)
+    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    return holder
+
+
+def start_sharing(
+    joblist: Path, env: dict[str, str]
+) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """Start a holder and a helper, and return them once the helper has recorded something."""
+    holder = start_holder(joblist, env)
+    helper = start_worker(joblist, env)
+    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    return holder, helper
+
+
 def assert_all_arrived(tmp_path: Path, joblist: Path, bucket: str, rclone_s3) -> None:
     assert status_of(jobfile(joblist)) == "success"
     assert contents(rclone_s3.folder / bucket) == contents(tmp_path / "in")
@@ -98,8 +115,7 @@ def test_a_worker_without_a_job_does_files_of_anothers(
     make_items(tmp_path / "in", 1, files=FILES)
     joblist = make_joblist(tmp_path, bucket, lease_seconds=lease_seconds)
     env = env_of(rclone_s3, slow_s3)
-    holder = start_worker(joblist, env)
-    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    holder = start_holder(joblist, env)
     helper = start_worker(joblist, env, "-v", 2)
     held, helped = finish(holder), finish(helper)
     assert (held.exit_code, helped.exit_code) == (0, 0), (held, helped)
@@ -118,8 +134,7 @@ def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: 
     make_items(tmp_path / "in", 1, files=200)
     joblist = make_joblist(tmp_path, bucket)
     env = env_of(rclone_s3, slow_s3)
-    holder = start_worker(joblist, env, "--no-share")
-    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
+    holder = start_holder(joblist, env, "--no-share")
     other = start_worker(joblist, env, "--no-share")
     assert finish(other).exit_code == 0
     assert not list((joblist / "journals").glob("*.blocks"))
@@ -156,11 +171,7 @@ def test_a_helper_that_dies_costs_nothing_but_its_last_files(
 ) -> None:
     make_items(tmp_path / "in", 1, files=FILES)
     joblist = make_joblist(tmp_path, bucket, lease_seconds=lease_seconds)
-    env = env_of(rclone_s3, slow_s3)
-    holder = start_worker(joblist, env)
-    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
-    helper = start_worker(joblist, env)
-    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    holder, helper = start_sharing(joblist, env_of(rclone_s3, slow_s3))
     helper.kill()
     helper.wait()
     held = finish(holder)
@@ -174,11 +185,7 @@ def test_what_helpers_have_done_for_a_holder_that_died_is_not_done_again(
 ) -> None:
     make_items(tmp_path / "in", 1, files=FILES)
     joblist = make_joblist(tmp_path, bucket)
-    env = env_of(rclone_s3, slow_s3)
-    holder = start_worker(joblist, env)
-    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
-    helper = start_worker(joblist, env)
-    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    holder, helper = start_sharing(joblist, env_of(rclone_s3, slow_s3))
     holder.kill()
     holder.wait()
     helped = finish(helper)  # it takes the job once its block is done
@@ -196,11 +203,7 @@ def test_a_helper_that_is_told_to_stop_leaves_its_block_to_the_holder(
 ) -> None:
     make_items(tmp_path / "in", 1, files=FILES)
     joblist = make_joblist(tmp_path, bucket)
-    env = env_of(rclone_s3, slow_s3)
-    holder = start_worker(joblist, env)
-    wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
-    helper = start_worker(joblist, env)
-    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    holder, helper = start_sharing(joblist, env_of(rclone_s3, slow_s3))
     helper.send_signal(signal.SIGTERM)
     assert finish(helper).exit_code == 3
     assert finish(holder).exit_code == 0
