@@ -202,13 +202,13 @@ class DestinationProbe:
             )
             return
         rate = f"{in_bytes(len(whole))} in {in_seconds(time.monotonic() - start)}"
-        if proof.verified_by == "multipart-etag" or self._is_local:
+        if proof.verified_by != "read-back" or self._is_local:
             how = "read back" if self._is_local else "proven by its ETag"
             yield self.subject.passed("parts", f"a file in two parts was {how}: {rate}")
         else:
             yield self.subject.warned(
                 "parts",
-                f"the ETag of a file in two parts isn't that of its parts: {rate}",
+                f"the ETag of a file in two parts says nothing of its MD5: {rate}",
                 "Nothing is wrong, but large files are read back to be proven.",
             )
 

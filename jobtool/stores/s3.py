@@ -474,9 +474,9 @@ class S3Store:
                 ),
             )
             etag = _etag(result["e_tag"])
-        if _is_md5(etag, attributes.md5) and attributes.md5 and not self._read_back:
-            return Proof(md5=attributes.md5, verified_by="etag-md5", etag=etag)
-        return self._proof_by_reading(path, attributes, etag)
+        return self._proof_by_etag(etag, attributes.md5) or self._proof_by_reading(
+            path, attributes, etag
+        )
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a multipart upload; its metadata can't be changed any more."""
@@ -530,9 +530,9 @@ class S3Store:
                 raise StoreError(f"the upload was dropped at the server: {error}") from None
             return proof
         etag = _etag(answer.get("ETag"))
-        if _is_md5(etag, composite) and not self._read_back:
-            return Proof(md5=attributes.md5, verified_by="multipart-etag", etag=etag)
-        return self._proof_by_reading(upload.path, attributes, etag)
+        return self._proof_by_etag(etag, attributes.md5, composite) or self._proof_by_reading(
+            upload.path, attributes, etag
+        )
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that ``ListParts`` tells with the ETags that we were given."""
@@ -582,10 +582,9 @@ class S3Store:
         try:
             head = self._call(path, lambda: self._client.head_object(Bucket=self._bucket, Key=key))
             etag = _etag(head.get("ETag"))
-            if _is_md5(etag, md5) and not self._read_back:
-                return Proof(md5=md5, verified_by="etag-md5", etag=etag)
-            if _is_md5(etag, composite) and not self._read_back:
-                return Proof(md5=md5, verified_by="multipart-etag", etag=etag)
+            proof = self._proof_by_etag(etag, md5, composite)
+            if proof is not None:
+                return proof
             if self.digest(path) != md5:
                 return None
         except NotFoundError:
@@ -602,6 +601,18 @@ class S3Store:
             "Key": self._key(upload.path),
             "UploadId": upload.token,
         }
+
+    def _proof_by_etag(
+        self, etag: str | None, md5: str | None, composite: str | None = None
+    ) -> Proof | None:
+        """Return what an ETag proves; some servers give the MD5 of the whole for parts, too."""
+        if etag is None or md5 is None or self._read_back:
+            return None
+        if etag.lower() == md5:
+            return Proof(md5=md5, verified_by="etag-md5", etag=etag)
+        if etag.lower() == composite:
+            return Proof(md5=md5, verified_by="multipart-etag", etag=etag)
+        return None
 
     def _proof_by_reading(self, path: str, attributes: Attributes, etag: str | None) -> Proof:
         found = self.digest(path)
@@ -748,10 +759,6 @@ def _in_whole_seconds(time: datetime) -> int:
 
 def _condition(attributes: Attributes) -> dict[str, str]:
     return {} if attributes.may_replace else {"IfNoneMatch": "*"}
-
-
-def _is_md5(etag: str | None, md5: str | None) -> bool:
-    return etag is not None and etag.lower() == md5
 
 
 def _etag(value: str | None) -> str | None:

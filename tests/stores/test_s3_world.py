@@ -6,6 +6,7 @@ import hashlib
 import json
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,7 @@ from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, composite_md5
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from tests.resilience.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.raw import S3Raw
 
@@ -168,6 +170,22 @@ def test_with_read_back_an_etag_is_no_proof(request, use, server_name):
     assert put_in_parts(store, "parts")[0].verified_by == "read-back"
 
 
+def test_an_etag_that_is_no_md5_is_no_proof_either(rclone_s3, use, bucket):
+    def befalls(request):
+        return request.is_put or request.is_complete or request.method == "HEAD"
+
+    with proxy_before(rclone_s3.endpoint_url, Fault(befalls, encrypt, times=10**9)) as proxy:
+        use(rclone_s3, AWS_ENDPOINT_URL=proxy.endpoint_url)
+        store = StoreRegistry().open(f"s3://{bucket}", "destination")
+        whole = put(store)
+        parts, _ = put_in_parts(store, "parts")
+        assert (whole.verified_by, parts.verified_by) == ("read-back", "read-back")
+        assert (whole.md5, parts.md5) == (md5_of(b"data"), md5_of(b"".join(PIECES)))
+        assert whole.etag != whole.md5
+        again = store.prove("parts", parts.md5, "no composite")
+        assert again == replace(parts, etag=again.etag)
+
+
 # What other tools see
 
 
@@ -192,6 +210,7 @@ def test_rclone_sees_the_time_and_the_md5(rclone_s3, bucket, store, tmp_path, in
 
 @pytest.mark.parametrize("server_name", ["rclone_s3", "moto_s3"])
 def test_the_etag_of_parts_is_proven_and_recorded(request, use, server_name):
+    # AWS's is made of those of the parts; rclone's is the MD5 of the whole. Nothing is read again.
     server = request.getfixturevalue(server_name)
     use(server)
     name = server.new_bucket()
@@ -200,11 +219,11 @@ def test_the_etag_of_parts_is_proven_and_recorded(request, use, server_name):
     assert composite_md5(parts) == f"{hashlib.md5(digests).hexdigest()}-3"
     etag = S3Raw(server.client, name).head("file")["ETag"].strip('"')
     assert proof.etag == etag
-    if etag == composite_md5(parts):
-        assert proof.verified_by == "multipart-etag"
-    else:
-        assert proof.verified_by == "read-back"
-    assert (server_name, etag) != ("moto_s3", md5_of(b"".join(PIECES)))
+    expected = {
+        "moto_s3": (composite_md5(parts), "multipart-etag"),
+        "rclone_s3": (md5_of(b"".join(PIECES)), "etag-md5"),
+    }
+    assert (etag, proof.verified_by) == expected[server_name]
 
 
 def test_metadata_is_what_rclone_and_aws_tools_expect(store, raw):
