@@ -16,10 +16,6 @@ from jobtool.stop import Stop
 BLOCK_BYTES = 256 * 1024 * 1024
 BLOCK_FILES = 4096
 
-#: With less left than this nothing is lent: it is done sooner than it is asked for.
-WORTH_BYTES = 32 * 1024 * 1024
-WORTH_FILES = 64
-
 #: How many blocks may be out for each helper: the one it works on, and the next.
 _BLOCKS_PER_HELPER = 2
 
@@ -29,7 +25,8 @@ _POLL_SECONDS = 0.2
 class Lending:
     """What one attempt at a job has lent. Threads may call it.
 
-    ``on_return`` is told who has done a block, once it is over and somebody has.
+    ``threads`` is how many pieces of work a helper does at the same time. ``on_return`` is told who
+    has done a block, once it is over and somebody has.
     """
 
     def __init__(
@@ -39,9 +36,11 @@ class Lending:
         attempt: int,
         if_exists: str,
         verify: str,
+        threads: int,
         on_return: Callable[[str], None],
     ) -> None:
         self._blocks = blocks
+        self._threads = threads
         self._block = Block(attempt=attempt, if_exists=if_exists, verify=verify)
         self._on_return = on_return
         self._lock = threading.RLock()
@@ -55,16 +54,12 @@ class Lending:
             return self._blocks.helpers > 0
 
     def portion(self, left: int) -> int:
-        """Return how many of ``left`` equal pieces of work to lend now, 0 for none.
-
-        A share of what is left, so that blocks become smaller towards the end and all workers
-        finish at about the same time.
-        """
+        """Return how many of ``left`` equal pieces of work to lend now, 0 for none."""
         with self._lock:
             helpers = self._blocks.helpers
             if not helpers or self._count_out() >= _BLOCKS_PER_HELPER * helpers:
                 return 0
-            return max(left // (_BLOCKS_PER_HELPER * (helpers + 1)), int(left > helpers))
+            return portion_of(left, helpers=helpers, threads=self._threads)
 
     def lend_files(self, files: Sequence[BlockFile]) -> int:
         """Lend whole files; return the block's number."""
@@ -127,6 +122,16 @@ class Lending:
             number = self._blocks.publish(block)
             self._out.add(number)
             return number
+
+
+def portion_of(left: int, *, helpers: int, threads: int) -> int:
+    """Return how many of ``left`` equal pieces of work make a block: a pure decision.
+
+    A share of what is left, so that blocks become smaller towards the end and all workers finish at
+    about the same time; but enough for all ``threads`` of a helper. All are lent, down to the last:
+    what no helper has begun once the holder is idle is taken back.
+    """
+    return max(left // (_BLOCKS_PER_HELPER * (helpers + 1)), min(left, threads))
 
 
 def settle(blocks: Blocks, stop: Stop) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -18,22 +18,18 @@ from jobtool.errors import (
     StoppedError,
     WorldError,
 )
-from jobtool.jobs.blocks import BlockFile
-from jobtool.jobs.receipts import IntentRecord, Journal, Receipt, UploadRecord
+from jobtool.jobs.receipts import Journal, Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.local import LinkPolicy
-from jobtool.stores.store import Part, Special, Upload
+from jobtool.stores.store import Special
 from jobtool.transfer.copy import Copied, Copier
-from jobtool.transfer.lending import (
-    BLOCK_BYTES,
-    BLOCK_FILES,
-    WORTH_BYTES,
-    WORTH_FILES,
-    Lending,
-)
+from jobtool.transfer.filelog import JournalledLog
+from jobtool.transfer.filequeue import FileQueue
+from jobtool.transfer.lending import Lending
+from jobtool.transfer.lentfiles import LentFiles
 from jobtool.transfer.plan import Item, Plan
-from jobtool.transfer.resume import Existing, Resumption, Unfinished, fold, part_record
+from jobtool.transfer.resume import Existing, Resumption, fold
 from jobtool.transfer.retry import Retry
 
 IfExists = Literal["verify", "overwrite", "error"]
@@ -116,8 +112,6 @@ class JobTransfer:
         self._existing = existing
         self._ours = resumption.ours
         self._tried: set[int] = set()
-        self._unfinished = resumption.unfinished
-        self._intended = resumption.intended
         self._done = resumption.done
         self._threads = threads
         self._worker = worker
@@ -125,7 +119,7 @@ class JobTransfer:
         self._stop = stop
         self._retry = retry
         self._lending = lending
-        self._lent: dict[int, list[int]] = {}  # the files of each block of files that is out
+        self._lent = None if lending is None else LentFiles(lending, plan, existing, resumption)
         self.resumption = resumption
         self._policies = policies or Policies()
         self._on_file = on_file
@@ -177,12 +171,12 @@ class JobTransfer:
             lane.destination.sync()
 
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
-        queue = _Queue(number for number in phase if not self._done[number])
+        queue = FileQueue(number for number in phase if not self._done[number])
         self._run_threads(queue, on_tick)
-        while (self._lent or len(queue)) and self._may_go_on:
+        while (len(queue) or (self._lent is not None and self._lent.are_out)) and self._may_go_on:
             if len(queue):
                 self._run_threads(queue, on_tick)
-            elif not self._is_any_back(queue, take_back=True):
+            elif not self._absorb_returned(queue, take_back=True):
                 self._journal.flush(self._sync)
                 self._stop.wait(_TICK_SECONDS)
                 on_tick(self.progress)
@@ -192,7 +186,7 @@ class JobTransfer:
         is_hopeless = len(self.failures) > MAX_FAILURES
         return not self._stop.is_set() and self._fatal is None and not is_hopeless
 
-    def _run_threads(self, queue: _Queue, on_tick: Callable[[Progress], None]) -> None:
+    def _run_threads(self, queue: FileQueue, on_tick: Callable[[Progress], None]) -> None:
         count = min(self._threads, len(queue))
         threads = [
             threading.Thread(target=self._work, args=(queue,), name=f"copy-{index}")
@@ -206,7 +200,9 @@ class JobTransfer:
                 while thread.is_alive():
                     thread.join(_TICK_SECONDS)
                     on_tick(self.progress)
-                    self._lend(queue)
+                    if self._lent is not None:
+                        self._absorb_returned(queue, take_back=False)
+                        self._lent.lend(queue)
                     if time.monotonic() - last_flush >= _FLUSH_SECONDS:
                         self._journal.flush(self._sync)
                         last_flush = time.monotonic()
@@ -217,88 +213,30 @@ class JobTransfer:
                 thread.join()
             raise
 
-    def _lend(self, queue: _Queue) -> None:
-        """Lend the files that would be done last, if anybody wants them."""
-        if self._lending is None:
-            return
-        self._is_any_back(queue, take_back=False)
-        if not self._lending.has_helpers:
-            return
-        while numbers := self._portion_of(queue):
-            block = self._lending.lend_files([self._block_file(number) for number in numbers])
-            self._lent[block] = numbers
-        self._lending.close_if_done(may_lend=self._is_worth_lending(queue))
-
-    def _portion_of(self, queue: _Queue) -> list[int]:
-        assert self._lending is not None
-        if not self._is_worth_lending(queue):
-            return []
-        most = min(self._lending.portion(len(queue)), BLOCK_FILES)
-        numbers: list[int] = []
-        kept: list[int] = []  # begun by us: they stay with us
-        size = 0
-        while len(numbers) < most and size < BLOCK_BYTES and len(kept) < WORTH_FILES:
-            number = queue.take_last()
-            if number is None:
-                break
-            if self._is_begun(number):
-                kept.append(number)
-                continue
-            numbers.append(number)
-            size += self._plan.size_of(number)
-        queue.put_back(kept)
-        return numbers
-
-    def _is_begun(self, number: int) -> bool:
-        if number in self._unfinished:
-            return True
-        lane = self._plan.item(number).lane
-        return number in self._intended and not lane.destination.capabilities.leaves_temporaries
-
-    def _is_worth_lending(self, queue: _Queue) -> bool:
-        numbers = queue.some_last(WORTH_FILES)
-        size = sum(self._plan.size_of(number) for number in numbers)
-        return len(numbers) >= WORTH_FILES or size >= WORTH_BYTES
-
-    def _block_file(self, number: int) -> BlockFile:
-        item = self._plan.item(number)
-        return BlockFile(
-            src_path=item.source_url,
-            dst_path=item.destination_url,
-            size=item.entry.size,
-            mtime_ns=item.entry.mtime_ns,
-            existing_size=self._existing.size_of(number),
-            ours=bool(self._ours[number]),
-        )
-
-    def _is_any_back(self, queue: _Queue, *, take_back: bool) -> bool:
+    def _absorb_returned(self, queue: FileQueue, *, take_back: bool) -> bool:
         """Take note of blocks that are over; what wasn't done of them is to be done here."""
-        assert self._lending is not None
-        back = [block for block in self._lent if self._lending.is_back(block, take_back=take_back)]
-        for block in back:
-            numbers = self._lent.pop(block)
+        if self._lent is None:
+            return False
+        is_any_back = False
+        for block in self._lent.returned(take_back=take_back):
+            is_any_back = True
             with self._lock:
                 # The parts of large files that a helper has begun may be taken up, too.
-                fold(self.resumption, self._plan, self._lending.records(block))
-                done = [number for number in numbers if self._done[number]]
+                fold(self.resumption, self._plan, block.records())
+                done = [number for number in block.numbers if self._done[number]]
                 self._files_done += len(done)
                 self._bytes_done += sum(self._plan.size_of(number) for number in done)
-            self._absorb(block)
-            undone = [number for number in numbers if not self._done[number]]
+            for record in block.records():
+                self._journal.append(record)
+            self._journal.flush(self._sync)
+            block.forget()
+            undone = [number for number in block.numbers if not self._done[number]]
             self.returned.extend(undone)
             self._tried.update(undone)  # a helper that died may have left its own file there
             queue.put_back(undone)
-        return bool(back)
+        return is_any_back
 
-    def _absorb(self, block: int) -> None:
-        """Take a block's records into the job's own journal, and remove the block."""
-        assert self._lending is not None
-        for record in self._lending.records(block):
-            self._journal.append(record)
-        self._journal.flush(self._sync)
-        self._lending.forget(block)
-
-    def _work(self, queue: _Queue) -> None:
+    def _work(self, queue: FileQueue) -> None:
         while not self._stop.is_set() and self._fatal is None:
             number = queue.take()
             if number is None or len(self.failures) > MAX_FAILURES:
@@ -344,7 +282,7 @@ class JobTransfer:
                 arrived += count
                 self._bytes_under_way += count
 
-        log = _FileLog(self._journal, self._sync, self._unfinished, self._intended, number, item)
+        log = JournalledLog(self._journal, self._sync, self.resumption, number, item)
         self.has_begun_uploads |= item.entry.size >= self._copier.part_bytes
         try:
             if self._existing.has(number) or number in self._tried:
@@ -366,7 +304,7 @@ class JobTransfer:
             with self._lock:
                 self._bytes_under_way -= arrived
 
-    def _adopt(self, number: int, item: Item, log: _FileLog) -> Copied | None:
+    def _adopt(self, number: int, item: Item, log: JournalledLog) -> Copied | None:
         policy = self._policies.if_exists
         is_foreign = not self._ours[number] and number not in self._tried and self._attempt == 1
         if policy == "error" and is_foreign:
@@ -388,7 +326,7 @@ class JobTransfer:
         entry = item.lane.source.head(item.entry.path)
         with self._lock:
             self._plan.update(number, entry)
-            unfinished = self._unfinished.pop(number, None)
+            unfinished = self.resumption.unfinished.pop(number, None)
         if unfinished is not None:
             item.lane.destination.abort(unfinished.upload(item))
 
@@ -427,109 +365,6 @@ class JobTransfer:
                     self.skipped.append((path, _described(special)))
             except FileError as error:
                 self.failures.append(Failure(path=path, error=error))
-
-
-class _Queue:
-    """Files to be done, by number: taken from the front, lent from the back. Threads may use it."""
-
-    def __init__(self, numbers: Iterable[int]) -> None:
-        self._numbers = array("Q", numbers)
-        self._front = 0
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        return len(self._numbers) - self._front
-
-    def take(self) -> int | None:
-        """Return the next; None if there is none."""
-        with self._lock:
-            if self._front == len(self._numbers):
-                return None
-            self._front += 1
-            return self._numbers[self._front - 1]
-
-    def take_last(self) -> int | None:
-        """Return the one that would come last; None if there is none."""
-        with self._lock:
-            return self._numbers.pop() if self._front < len(self._numbers) else None
-
-    def some_last(self, count: int) -> array[int]:
-        """Return the ``count`` that would come last, or all; they stay."""
-        with self._lock:
-            return self._numbers[max(self._front, len(self._numbers) - count) :]
-
-    def put_back(self, numbers: Iterable[int]) -> None:
-        """Add some at the end."""
-        with self._lock:
-            self._numbers.extend(numbers)
-
-
-class _FileLog:
-    """The uploads of one file, in the journal and in memory."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        sync: Callable[[], None],
-        unfinished: dict[int, Unfinished],
-        intended: dict[int, int],
-        number: int,
-        item: Item,
-    ) -> None:
-        self._journal = journal
-        self._sync = sync
-        self._all = unfinished
-        self._intended = intended
-        self._number = number
-        self._item = item
-
-    @property
-    def unfinished(self) -> Unfinished | None:
-        return self._all.get(self._number)
-
-    def beginning(self) -> int | None:
-        if self._item.lane.destination.capabilities.leaves_temporaries:
-            return None  # they bear their owner's mark
-        now_ns = time.time_ns()
-        # On disk before the upload: one that no record names can't be told from somebody else's.
-        self._journal.append(
-            IntentRecord(
-                src_path=self._item.source_url,
-                dst_path=self._item.destination_url,
-                at_ns=now_ns,
-            )
-        )
-        self._journal.flush(self._sync)
-        earlier_ns = self._intended.get(self._number)
-        self._intended.setdefault(self._number, now_ns)
-        return earlier_ns
-
-    def begun(self, upload: Upload, part_size: int) -> None:
-        md5 = upload.attributes.md5
-        self._all[self._number] = Unfinished(upload.token, part_size, md5)
-        self._intended.pop(self._number, None)
-        self._journal.append(
-            UploadRecord(
-                src_path=self._item.source_url,
-                dst_path=self._item.destination_url,
-                size=self._item.entry.size,
-                mtime_ns=self._item.entry.mtime_ns,
-                part_size=part_size,
-                token=upload.token,
-                md5=md5,
-            )
-        )
-        if not self._item.lane.destination.capabilities.leaves_temporaries:
-            # At once: with only an intent, somebody else's upload of this key would pass for ours.
-            self._journal.flush(self._sync)
-
-    def sent(self, part: Part) -> None:
-        unfinished = self._all[self._number]
-        unfinished.parts[part.number] = part
-        self._journal.append(part_record(unfinished.token, part))
-
-    def dropped(self) -> None:
-        self._all.pop(self._number, None)
 
 
 def _set_numbers(flags: bytearray) -> Iterator[int]:

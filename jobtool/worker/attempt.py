@@ -260,6 +260,7 @@ class Attempt:
             attempt=self._held.job.attempts,
             if_exists=self._options.policies.if_exists,
             verify=self._options.policies.verify,
+            threads=self._options.threads,
             on_return=self._note_helper,
         )
 

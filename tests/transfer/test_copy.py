@@ -20,8 +20,9 @@ from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Content, Part, Upload
 from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
+from jobtool.transfer.capacity import ByteBudget
 from jobtool.transfer.checksum import MEBIBYTE, md5_of, part_size_for, ranges
-from jobtool.transfer.copy import ByteBudget, Copier
+from jobtool.transfer.copy import Copier
 from jobtool.transfer.plan import Item, Lane
 from jobtool.transfer.resume import Unfinished
 from jobtool.transfer.retry import Retry

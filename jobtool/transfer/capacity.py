@@ -1,0 +1,67 @@
+"""What the copies of a worker share: a bound on memory, and threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+
+class ByteBudget:
+    """A bound on the bytes in flight; whoever wants more waits until others have finished."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._used = 0
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    @contextlib.contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold ``size`` bytes for the length of the block."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give(size)
+
+    def take(self, size: int) -> None:
+        """Take ``size`` bytes, waiting for room; more than the limit only when nobody has any."""
+        ticket = object()
+
+        def is_my_turn() -> bool:
+            fits = self._used == 0 or self._used + size <= self._limit
+            return fits and self._waiting[0] is ticket
+
+        with self._changed:
+            self._waiting.append(ticket)  # in order, so that the large aren't overtaken for ever
+            try:
+                self._changed.wait_for(is_my_turn)
+                self._used += size
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        with self._changed:
+            self._used -= size
+            self._changed.notify_all()
+
+
+class Capacity:
+    """Memory of ``buffer_bytes``, ``threads`` that send parts and as many that hash them."""
+
+    def __init__(self, *, threads: int, buffer_bytes: int) -> None:
+        self.threads = threads
+        self.budget = ByteBudget(buffer_bytes)
+        self.senders = ThreadPoolExecutor(threads, thread_name_prefix="part")
+        # Hashing must not wait for a thread that waits for a network.
+        self.hashers = ThreadPoolExecutor(threads, thread_name_prefix="hash")
+
+    def close(self) -> None:
+        """Wait for the threads, and end them."""
+        self.senders.shutdown()
+        self.hashers.shutdown()

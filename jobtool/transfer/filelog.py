@@ -1,0 +1,83 @@
+"""What is written down of a file in parts while it is on its way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from jobtool.jobs.receipts import IntentRecord, Journal, UploadRecord
+from jobtool.stores.store import Part, Upload
+from jobtool.transfer.plan import Item
+from jobtool.transfer.resume import Resumption, Unfinished, part_record
+
+
+class JournalledLog:
+    """The uploads of one file, in the journal and in memory: a ``FileLog``."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        sync: Callable[[], None],
+        resumption: Resumption,
+        number: int,
+        item: Item,
+    ) -> None:
+        self._journal = journal
+        self._sync = sync
+        self._all = resumption.unfinished
+        self._intended = resumption.intended
+        self._number = number
+        self._item = item
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """Return the upload that may be taken up."""
+        return self._all.get(self._number)
+
+    def beginning(self) -> int | None:
+        """Note that an upload is about to be begun; see ``FileLog``."""
+        if self._item.lane.destination.capabilities.leaves_temporaries:
+            return None  # they bear their owner's mark
+        now_ns = time.time_ns()
+        # On disk before the upload: one that no record names can't be told from somebody else's.
+        self._journal.append(
+            IntentRecord(
+                src_path=self._item.source_url,
+                dst_path=self._item.destination_url,
+                at_ns=now_ns,
+            )
+        )
+        self._journal.flush(self._sync)
+        earlier_ns = self._intended.get(self._number)
+        self._intended.setdefault(self._number, now_ns)
+        return earlier_ns
+
+    def begun(self, upload: Upload, part_size: int) -> None:
+        """Note an upload."""
+        md5 = upload.attributes.md5
+        self._all[self._number] = Unfinished(upload.token, part_size, md5)
+        self._intended.pop(self._number, None)
+        self._journal.append(
+            UploadRecord(
+                src_path=self._item.source_url,
+                dst_path=self._item.destination_url,
+                size=self._item.entry.size,
+                mtime_ns=self._item.entry.mtime_ns,
+                part_size=part_size,
+                token=upload.token,
+                md5=md5,
+            )
+        )
+        if not self._item.lane.destination.capabilities.leaves_temporaries:
+            # At once: with only an intent, somebody else's upload of this key would pass for ours.
+            self._journal.flush(self._sync)
+
+    def sent(self, part: Part) -> None:
+        """Note a part; called from any thread."""
+        unfinished = self._all[self._number]
+        unfinished.parts[part.number] = part
+        self._journal.append(part_record(unfinished.token, part))
+
+    def dropped(self) -> None:
+        """Forget the upload: it can't be taken up."""
+        self._all.pop(self._number, None)

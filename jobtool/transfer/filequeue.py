@@ -1,0 +1,42 @@
+"""The files that are still to be done."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Iterable
+
+
+class FileQueue:
+    """Files to be done, by number: taken from the front, lent from the back. Threads may use it."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._numbers = array("Q", numbers)
+        self._front = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._numbers) - self._front
+
+    def take(self) -> int | None:
+        """Return the next; None if there is none."""
+        with self._lock:
+            if self._front == len(self._numbers):
+                return None
+            self._front += 1
+            return self._numbers[self._front - 1]
+
+    def take_last(self) -> int | None:
+        """Return the one that would come last; None if there is none."""
+        with self._lock:
+            return self._numbers.pop() if self._front < len(self._numbers) else None
+
+    def some_last(self, count: int) -> array[int]:
+        """Return the ``count`` that would come last, or all; they stay."""
+        with self._lock:
+            return self._numbers[max(self._front, len(self._numbers) - count) :]
+
+    def put_back(self, numbers: Iterable[int]) -> None:
+        """Add some at the end."""
+        with self._lock:
+            self._numbers.extend(numbers)

@@ -1,0 +1,381 @@
+"""A file in parts: what earlier tries have sent is taken up, and some of the rest may be lent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections import deque
+from collections.abc import Callable, Container, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from jobtool.errors import (
+    CredentialsError,
+    DigestMismatchError,
+    FileError,
+    NotFoundError,
+    StoppedError,
+)
+from jobtool.jobs.receipts import Journal, PartRecord, UploadRecord
+from jobtool.names import quote
+from jobtool.stop import Stop
+from jobtool.stores.store import Attributes, Part, Proof, Upload
+from jobtool.transfer.capacity import Capacity
+from jobtool.transfer.checksum import md5_of, ranges
+from jobtool.transfer.digests import Digests, read_digests, require_going, require_recorded
+from jobtool.transfer.lending import BLOCK_BYTES, Lending
+from jobtool.transfer.plan import Item
+from jobtool.transfer.resume import Unfinished, part_of, part_record
+
+#: How many parts of a file are read before a thread is free to send them. They can't be lent any
+#: more: with many, helpers would be idle at the end.
+_READ_AHEAD_PARTS = 1
+
+#: ``(number, offset, length)`` of a part.
+Range = tuple[int, int, int]
+
+
+class FileLog(Protocol):
+    """Where a copy in parts writes what it has done, and reads what was done before."""
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """The upload that may be taken up."""
+
+    def beginning(self) -> int | None:
+        """Note that an upload is about to be begun.
+
+        Returns when (nanoseconds since 1970) one was about to be that no answer told of, None if
+        there was none.
+        """
+
+    def begun(self, upload: Upload, part_size: int) -> None:
+        """Note an upload."""
+
+    def sent(self, part: Part) -> None:
+        """Note a part; called from any thread."""
+
+    def dropped(self) -> None:
+        """Forget the upload: it can't be taken up."""
+
+
+class _UnderWay:
+    """The parts that are being sent, or wait for a thread to send them."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._lengths: dict[Future[Part], int] = {}
+
+    def add(self, length: int, prepare: Callable[[], Callable[[], Part] | None]) -> None:
+        """Read a part of ``length`` bytes by ``prepare``, and have what that returns send it.
+
+        Waits for memory first. If it returns None, nothing is sent.
+        """
+        self._capacity.budget.take(length)
+        is_sent = False
+        try:
+            send = prepare()
+            if send is not None:
+                future = self._capacity.senders.submit(self._send, send, length)
+                self._lengths[future] = length
+                is_sent = True
+        finally:
+            if not is_sent:
+                self._capacity.budget.give(length)
+
+    def _send(self, send: Callable[[], Part], length: int) -> Part:
+        try:
+            return send()
+        finally:
+            self._capacity.budget.give(length)
+
+    def collect(self, most: int = 0) -> Iterator[Part]:
+        """Yield what has arrived, until no more than ``most`` are under way.
+
+        Raises what a part has met.
+        """
+        while True:
+            for future in [future for future in self._lengths if future.done()]:
+                del self._lengths[future]
+                yield future.result()
+            if len(self._lengths) <= most:
+                return
+            wait(self._lengths, return_when=FIRST_COMPLETED)
+
+    def abandon(self) -> None:
+        """Begin no other; wait for those that are being sent."""
+        for future, length in self._lengths.items():
+            if future.cancel():
+                self._capacity.budget.give(length)
+        wait(self._lengths)
+
+
+class PartsCopy:
+    """One try at one file in parts."""
+
+    def __init__(
+        self,
+        item: Item,
+        log: FileLog,
+        capacity: Capacity,
+        *,
+        stop: Stop,
+        on_bytes: Callable[[int], None],
+        may_replace: bool,
+        lending: Lending | None,
+    ) -> None:
+        self._item = item
+        self._log = log
+        self._capacity = capacity
+        self._stop = stop
+        self._on_bytes = on_bytes
+        self._may_replace = may_replace
+        self._lending = lending
+        self._source, self._destination = item.lane.source, item.lane.destination
+        self._upload: Upload | None = None
+        self._parts: list[Part] = []
+        self._under_way = _UnderWay(capacity)
+
+    def run(self, part_size: int) -> tuple[str, Proof]:
+        """Copy; return the MD5 of what was read, and the proof that it arrived."""
+        # Who reads from afar would have to read the lent parts as well, to hash the whole.
+        if self._lending is None or not self._source.capabilities.cheap_reads:
+            return self._run(part_size, None)
+        with self._lending.may_lend():
+            return self._run(part_size, self._lending)
+
+    def _run(self, part_size: int, lending: Lending | None) -> tuple[str, Proof]:
+        known = None
+        if (
+            self._destination.capabilities.attributes_first
+            and self._source.capabilities.cheap_reads
+        ):
+            known = read_digests(self._item, part_size, self._capacity, self._stop)
+        held = self._take_up(known)
+        try:
+            lent = _LentParts(lending, self._item, part_size, self._log)
+            try:
+                md5, attributes = self._send_parts(part_size, known, held, lent)
+            finally:
+                lent.settle(self._stop)
+        finally:
+            self._under_way.abandon()
+        require_recorded(self._item, recorded=attributes.md5, found=md5)
+        assert self._upload is not None, "a file in parts has at least one"
+        parts = sorted(self._parts, key=lambda part: part.number)
+        try:
+            attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
+            return md5, self._destination.complete(self._upload, parts, attributes)
+        except (DigestMismatchError, NotFoundError):
+            self._log.dropped()
+            raise
+
+    def _take_up(self, known: Digests | None) -> dict[int, Part]:
+        """Return the parts that need not be sent, and make their upload this one."""
+        unfinished = self._log.unfinished
+        if unfinished is None:
+            return {}
+        upload = unfinished.upload(self._item)
+        if known is not None and unfinished.md5 != known.whole:
+            self._destination.abort(upload)  # its attributes name a digest that isn't the file's
+            self._log.dropped()
+            return {}
+        try:
+            held = self._destination.held_parts(upload, [*unfinished.parts.values()])
+        except (NotFoundError, CredentialsError):  # gone, or not ours to look at: begin afresh
+            self._log.dropped()
+            return {}
+        self._upload = upload
+        return {part.number: part for part in held}
+
+    def _send_parts(
+        self, part_size: int, known: Digests | None, held: dict[int, Part], lent: _LentParts
+    ) -> tuple[str, Attributes]:
+        item = self._item
+        self._whole = hashlib.md5(usedforsecurity=False)
+        self._attributes = Attributes(mtime_ns=item.entry.mtime_ns)
+        # In the order of the file, since the whole is hashed on the way; lent from the end.
+        todo = deque(ranges(item.entry.size, part_size))
+        while todo:
+            self._send_part(todo.popleft(), part_size, known, held)
+            lent.lend(todo, self._upload)
+        for sent, block in lent.returned(self._stop):
+            held.update(sent)
+            for part_range in block:
+                self._send_part(part_range, part_size, known, held)
+        self._parts.extend(self._under_way.collect())
+        whole = self._whole.hexdigest() if known is None else known.whole
+        return whole, self._attributes
+
+    def _send_part(
+        self, part_range: Range, part_size: int, known: Digests | None, held: dict[int, Part]
+    ) -> None:
+        """Send one part, unless it is held; begin the upload with the first that isn't."""
+        require_going(self._stop, self._item)
+        number, _, length = part_range
+        part = held.get(number)
+        if known is not None and part is not None and part.md5 == known.parts[number - 1]:
+            self._keep(part)
+            return
+        self._under_way.add(length, lambda: self._read_part(part_range, part_size, known, part))
+        # No further ahead than keeps the threads busy: the rest may be lent.
+        most = self._capacity.threads + _READ_AHEAD_PARTS
+        self._parts.extend(self._under_way.collect(most))
+
+    def _read_part(
+        self, part_range: Range, part_size: int, known: Digests | None, held: Part | None
+    ) -> Callable[[], Part] | None:
+        """Read a part; return what sends it, None if what is ``held`` is the same."""
+        number, offset, length = part_range
+        content = self._source.read(self._item.entry, offset, length)
+        if not offset or known is not None:
+            self._attributes = content.attributes
+        if self._upload is None:
+            self._begin(content.attributes, known, part_size)
+        md5 = None
+        if known is not None:
+            md5 = known.parts[number - 1]
+        else:
+            self._whole.update(content.data)
+        if held is not None and held.md5 == md5_of(content.data):
+            self._keep(held)
+            return None
+        return partial(self._send, number, offset, content.data, md5)
+
+    def _begin(self, attributes: Attributes, known: Digests | None, part_size: int) -> None:
+        if known is not None:
+            attributes = replace(attributes, md5=known.whole)
+        since_ns = self._log.beginning()
+        if since_ns is not None:
+            self._drop_lost(since_ns)
+        self._upload = self._destination.begin(self._item.destination_path, attributes)
+        self._log.begun(self._upload, part_size)
+
+    def _drop_lost(self, since_ns: int) -> None:
+        """Drop an upload that was begun without its answer reaching us."""
+        path = self._item.destination_path
+        try:
+            for upload in self._destination.leftovers(path, since_ns):
+                self._destination.abort(upload)
+        except (CredentialsError, FileError) as error:
+            if error.retryable:
+                raise
+            # Who may only write, or at a server that can't tell, leaves it.
+
+    def _keep(self, part: Part) -> None:
+        self._parts.append(part)
+        self._on_bytes(part.size)
+
+    def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str | None) -> Part:
+        assert self._upload is not None
+        # Hashed here rather than by the reader: the threads share the work.
+        part = self._destination.put_part(self._upload, number, offset, data, md5 or md5_of(data))
+        self._log.sent(part)
+        self._on_bytes(part.size)
+        return part
+
+
+class _LentParts:
+    """The parts of one upload that are lent, block by block from the end of the file."""
+
+    def __init__(self, lending: Lending | None, item: Item, part_size: int, log: FileLog) -> None:
+        self._log = log
+        self._lending = lending
+        self._item = item
+        self._part_size = part_size
+        self._blocks: list[tuple[int, list[Range]]] = []
+        self._token = ""
+
+    def lend(self, todo: deque[Range], upload: Upload | None) -> None:
+        """Lend some of the parts that would be sent last, and remove them from ``todo``."""
+        if self._lending is None or upload is None:
+            return
+        while todo:
+            most = max(1, BLOCK_BYTES // self._part_size)
+            count = min(self._lending.portion(len(todo)), most)
+            if not count:
+                return
+            parts = [todo.pop() for _ in range(count)][::-1]
+            self._token = upload.token
+            record = UploadRecord(
+                src_path=self._item.source_url,
+                dst_path=self._item.destination_url,
+                size=self._item.entry.size,
+                mtime_ns=self._item.entry.mtime_ns,
+                part_size=self._part_size,
+                token=upload.token,
+                md5=upload.attributes.md5,
+            )
+            block = self._lending.lend_parts(record, parts[0][0], parts[-1][0])
+            self._blocks.append((block, parts))
+
+    def returned(self, stop: Stop) -> Iterator[tuple[dict[int, Part], list[Range]]]:
+        """Yield each block once it is over, in the order of the file: the parts sent, and all.
+
+        Ends early if asked to stop.
+        """
+        assert self._lending is not None or not self._blocks
+        while self._blocks and self._lending is not None:
+            block, parts = self._blocks.pop()
+            if not self._lending.wait_for(block, stop):
+                raise StoppedError(f"stopped in the middle of {quote(self._item.source_url)}")
+            sent = {
+                record.number: part_of(record)
+                for record in self._lending.records(block)
+                if isinstance(record, PartRecord) and record.token == self._token
+            }
+            unfinished = self._log.unfinished
+            if unfinished is not None and unfinished.token == self._token:
+                for part in sent.values():
+                    self._log.sent(part)
+            yield sent, parts
+
+    def settle(self, stop: Stop) -> None:
+        """Wait for what is still out: nobody else may write to the file after this try."""
+        with contextlib.suppress(StoppedError):
+            for _ in self.returned(stop):
+                pass
+
+
+def send_lent(
+    item: Item,
+    upload: UploadRecord,
+    numbers: Container[int],
+    capacity: Capacity,
+    *,
+    journal: Journal,
+    stop: Stop,
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Send some parts of somebody else's upload, each recorded in ``journal``.
+
+    Raises the errors of stores, and ``StoppedError`` between two parts.
+    """
+    attributes = Attributes(mtime_ns=upload.mtime_ns, md5=upload.md5)
+    begun = Upload(path=item.destination_path, token=upload.token, attributes=attributes)
+
+    def send(number: int, offset: int, data: bytes | memoryview) -> Part:
+        part = item.lane.destination.put_part(begun, number, offset, data, md5_of(data))
+        journal.append(part_record(upload.token, part))
+        on_bytes(part.size)
+        return part
+
+    def prepare(number: int, offset: int, length: int) -> Callable[[], Part]:
+        data = item.lane.source.read(item.entry, offset, length).data
+        return partial(send, number, offset, data)
+
+    under_way = _UnderWay(capacity)
+    try:
+        for number, offset, length in ranges(item.entry.size, upload.part_size):
+            if number not in numbers:
+                continue
+            require_going(stop, item)
+            under_way.add(length, partial(prepare, number, offset, length))
+            for _ in under_way.collect(capacity.threads + _READ_AHEAD_PARTS):
+                pass
+        for _ in under_way.collect():
+            pass
+    finally:
+        under_way.abandon()
