@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from jobtool.events import Event, Level
@@ -17,17 +17,23 @@ INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
 class Console:
     """Prints events and notes on standard output.
 
-    With ``as_json`` every event is a JSON line and notes are left out. ``prefix`` goes before each
-    line for people, to tell workers apart. Threads may print at once.
+    With ``as_json`` every event is a JSON line and notes are left out. ``place`` is told with each
+    line, ``host`` and ``rank`` of one of several. Threads may print at once.
     """
 
-    def __init__(self, *, verbosity: int = 1, as_json: bool = False, prefix: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        verbosity: int = 1,
+        as_json: bool = False,
+        place: Mapping[str, str | int] | None = None,
+    ) -> None:
         self.as_json = as_json
         self.verbosity = verbosity
         self.quiet_kinds: frozenset[str] = frozenset()
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # a display that lines go above
-        self._prefix = prefix
+        self._place = place or {}
         self._lock = threading.Lock()
         for stream in (sys.stdout, sys.stderr):
             _accept_any_name(stream)
@@ -38,7 +44,7 @@ class Console:
         if not is_asked_for or event.kind in self.quiet_kinds:
             return
         if self.as_json:
-            self.print_json(event.json())
+            self.print_json({**event.json(), **self._place})
         else:
             self._print(f"{event.symbol} {event.text()}")
 
@@ -55,12 +61,16 @@ class Console:
         """Print one JSON line."""
         # Elsewhere than on UTF-8 the stream's own escapes would be no JSON.
         is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-        self._print(json.dumps(values, ensure_ascii=not is_utf8, default=str), prefixed=False)
+        self._write(json.dumps(values, ensure_ascii=not is_utf8, default=str))
 
-    def _print(self, text: str, *, prefixed: bool = True) -> None:
+    def _print(self, text: str) -> None:
+        if self._place:
+            prefix = f"[{':'.join(map(str, self._place.values()))}] "
+            text = "\n".join(prefix + line for line in text.split("\n"))
+        self._write(text)
+
+    def _write(self, text: str) -> None:
         text = redact(text)
-        if self._prefix and prefixed:
-            text = "\n".join(self._prefix + line for line in text.split("\n"))
         with self._lock:
             if self.write is not None:
                 self.write(text)

@@ -179,7 +179,7 @@ def _transfer(
     path = existing_path(joblist_path)
     environment = detect(os.environ).without_mpi()
     console = Console(
-        verbosity=_verbosity(verbosity, environment), as_json=as_json, prefix=_prefix(environment)
+        verbosity=_verbosity(verbosity, environment), as_json=as_json, place=_place(environment)
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # told by another rank if the first has died
@@ -270,10 +270,11 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
             console.write = None
 
 
-def _prefix(environment: Environment) -> str:
+def _place(environment: Environment) -> dict[str, str | int]:
+    """Return what tells this worker's lines from those of the other ranks."""
     if environment.size == 1:
-        return ""
-    return f"[{environment.host}:{environment.rank}] "
+        return {}
+    return {"host": environment.host, "rank": environment.rank}
 
 
 def _verbosity(asked: int, environment: Environment) -> int:

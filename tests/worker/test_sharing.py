@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections import Counter
@@ -159,8 +160,11 @@ def test_four_ranks_share_the_parts_of_one_large_file(
     assert done.exit_code == 0, done
     assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
     told = [json.loads(line) for line in done.lines]
-    blocks = [line["bytes"] for line in told if line["event"] == "helped"]
-    assert sum(blocks) > 0.5 * parts * PART_BYTES  # three of four workers
+    helped = [line for line in told if line["event"] == "helped"]
+    assert sum(line["bytes"] for line in helped) > 0.5 * parts * PART_BYTES  # three of four workers
+    (claimed,) = [line for line in told if line["event"] == "claimed"]
+    assert {claimed["rank"], *(line["rank"] for line in helped)} == {0, 1, 2, 3}
+    assert {line["host"] for line in told} == {socket.gethostname().partition(".")[0]}
     assert len(events(jobfile(joblist), "helped")) == 3
     assert proxy.uploaded < 1.1 * parts * PART_BYTES  # next to nothing was sent twice
 
