@@ -56,10 +56,10 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str]) -> Done:
+def finish(process: subprocess.Popen[str], timeout_seconds: float = TIMEOUT_SECONDS) -> Done:
     """Wait for a command; a hanging one is killed and fails the test."""
     try:
-        stdout, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
+        stdout, stderr = process.communicate(timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

@@ -1,16 +1,18 @@
 """What sharing one large job gains: its wall time with and without, in the same run.
 
-    python tests/benchmarks/sharing.py FOLDER [--parts 120] [--ranks 4] [--seconds-per-part 0.4]
+    python tests/benchmarks/sharing.py FOLDER [--parts 120] [--ranks 4] [--seconds-per-part 1]
 
 One job of one file in many parts goes to an S3 server that takes so long for each part on each
 connection, as one node's share of a network does. Each rank sends one part at a time, so a worker
-alone is bound by that; the figures of a file of 20 GB in 16 MiB parts scale alike.
+alone is bound by that. A file of 20 GB in parts of 16 MiB has 1,280 of them; here they have 5 MiB.
+FOLDER needs room for twice the file, memory for once.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -24,13 +26,12 @@ from tests.servers import rclone_server
 from tests.worker.test_sharing import PART_BYTES, make_joblist, slow
 
 
-def measure(folder: Path, env: dict[str, str], bucket: str, ranks: int, *options: str) -> float:
-    """Return the wall time in seconds of one run."""
-    joblist = make_joblist(folder, bucket)
+def measure(joblist: Path, env: dict[str, str], ranks: int, timeout: float, option: str) -> float:
+    """Return the wall time in seconds of one run, from the start of mpirun to its end."""
     env |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     command = ("mpirun", "--oversubscribe", "-n", ranks, BIN / "transfer-worker", "-i", joblist)
     started = time.monotonic()
-    done = finish(start(*command, "--threads", 1, *options, env=env))
+    done = finish(start(*command, "--threads", 1, option, env=env), timeout)
     seconds = time.monotonic() - started
     assert done.exit_code == 0, done
     return seconds
@@ -42,8 +43,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--parts", type=int, default=120)
     parser.add_argument("--ranks", type=int, default=4)
-    parser.add_argument("--seconds-per-part", type=float, default=0.4)
+    parser.add_argument("--seconds-per-part", type=float, default=1.0)
     arguments = parser.parse_args()
+    timeout = 120 + 2 * arguments.parts * arguments.seconds_per_part
     with (
         tempfile.TemporaryDirectory(dir=arguments.folder) as name,
         rclone_server(Path(name)) as server,
@@ -58,9 +60,13 @@ def main() -> None:
                     file.write(os.urandom(PART_BYTES))
             with proxy_before(server.endpoint_url, slow(arguments.seconds_per_part)) as proxy:
                 env = {**server.environment, "AWS_ENDPOINT_URL": proxy.endpoint_url}
-                seconds[option] = measure(folder, env, server.new_bucket(), arguments.ranks, option)
-            run_ok("summarise-jobs", "-i", folder / "list")
-            print(f"{option:>10}: {seconds[option]:6.1f} s")
+                joblist = make_joblist(folder, server.new_bucket())
+                seconds[option] = measure(joblist, env, arguments.ranks, timeout, option)
+            run_ok("summarise-jobs", "-i", joblist)
+            shutil.rmtree(folder)
+            shutil.rmtree(server.folder)
+            server.folder.mkdir()
+            print(f"{option:>10}: {seconds[option]:6.1f} s", flush=True)
         print(f"with sharing / without: {seconds['--share'] / seconds['--no-share']:.2f}")
 
 
