@@ -29,10 +29,11 @@ class Presences:
         self._lease_seconds = lease_seconds
         self._watch = LeaseWatch(lease_seconds)
         self._host: str | None = None  # as filelock names this one
+        self._beginning = ""  # of the names of this host's workers
 
     @contextlib.contextmanager
     def announced(self, name: str) -> Iterator[None]:
-        """Be present as ``name`` for the length of the block.
+        """Be present as ``name``, ``HOST-PID-…``, for the length of the block.
 
         Raises ``JoblistUnavailableError`` if the folder can't be written.
         """
@@ -46,14 +47,37 @@ class Presences:
             ) from None
         owner = lease.owner
         self._host = None if owner is None else owner.hostname
+        self._beginning = name.rpartition(f"-{os.getpid()}-")[0] + "-"
         try:
             yield
         finally:
             lease.release()
 
     def count(self) -> int:
-        """Return how many workers have announced themselves, those included that died since."""
-        return len(os.listdir(self.folder))
+        """Return how many workers have announced themselves; forget dead ones of this host.
+
+        Those of other hosts that died since are included.
+        """
+        names = self._names()
+        return len(names) - sum(
+            self._may_be_dead(name) and not self.is_present(name) for name in names
+        )
+
+    def _names(self) -> list[str]:
+        return [name.removesuffix(SUFFIX) for name in os.listdir(self.folder)]
+
+    def _may_be_dead(self, name: str) -> bool:
+        """Tell whether a worker of this host has no process; asks nothing of the filesystem."""
+        pid = name.removeprefix(self._beginning).partition("-")[0]
+        if not name.startswith(self._beginning) or not pid.isdigit():
+            return False
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+        return False
 
     def wait_to_know(self, matters: Callable[[str], bool]) -> list[str]:
         """Return the names of the workers present of which ``matters`` says so; forget dead ones.
@@ -61,9 +85,9 @@ class Presences:
         Of those of other nodes it takes until their next sign of life to know, at most a lease.
         """
         while True:
-            with os.scandir(self.folder) as entries:
-                names = [entry.name.removesuffix(SUFFIX) for entry in entries]
-            found = sorted(name for name in names if matters(name) and self.is_present(name))
+            found = sorted(
+                name for name in self._names() if matters(name) and self.is_present(name)
+            )
             if not found or not self._watch.is_undecided:
                 return found
             time.sleep(_LOOK_SECONDS)

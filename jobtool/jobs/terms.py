@@ -75,7 +75,11 @@ def propose(joblist: JobList, told: Told) -> Settled:
 
 def presence_name(worker: str, proposed: Settled) -> str:
     """Return the name under which a worker is present, which says what it would use."""
-    return f"{worker}.{proposed.terms.kind}"
+    return worker + _suffix(proposed.terms)
+
+
+def _suffix(terms: Terms) -> str:
+    return f".lease-{terms.lease_seconds:g}" if terms.kind == "lease" else ".lock"
 
 
 def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled:
@@ -96,36 +100,32 @@ def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled
             recorded = wanted
         if recorded == wanted:
             return proposed
-        if recorded.kind == wanted.kind and presences.count() > 1:
-            return Settled(terms=recorded, reason="as the joblist's other workers")
-        _require_nobody(joblist, presences, recorded, proposed)
-        replace_file(path, msgspec.json.encode(wanted))
-        try:  # whoever came since we looked has read what was recorded before
-            _require_nobody(joblist, presences, recorded, proposed)
-        except UsageError:
+        others = _who_want_otherwise(presences, wanted)
+        if not others:
+            replace_file(path, msgspec.json.encode(wanted))
+            # Whoever came since we looked has read what was recorded before.
+            others = _who_want_otherwise(presences, wanted)
+            if not others:
+                return proposed
             replace_file(path, msgspec.json.encode(recorded))
-            raise
     except OSError as error:
         raise JoblistUnavailableError(
             f"can't write {quote(path)}: {error.strerror or error}"
         ) from None
-    return proposed
+    if recorded.kind == wanted.kind:
+        return Settled(terms=recorded, reason="as the joblist's other workers")
+    raise UsageError(
+        f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
+        f"({', '.join(quote(other) for other in others[:3])}"
+        f"{', ...' if len(others) > 3 else ''}), and this one was to use "
+        f'"{wanted.kind}" ({proposed.reason}). Use --claims {recorded.kind}, or wait '
+        "until they have ended."
+    )
 
 
-def _require_nobody(
-    joblist: JobList, presences: Presences, recorded: Terms, proposed: Settled
-) -> None:
-    """Raise ``UsageError`` if workers of another kind are there; waits until that is known."""
-    suffix = f".{proposed.terms.kind}"
-    others = presences.wait_to_know(lambda name: not name.endswith(suffix))
-    if others:
-        raise UsageError(
-            f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
-            f"({', '.join(quote(other) for other in others[:3])}"
-            f"{', ...' if len(others) > 3 else ''}), and this one was to use "
-            f'"{proposed.terms.kind}" ({proposed.reason}). Use --claims {recorded.kind}, or wait '
-            "until they have ended."
-        )
+def _who_want_otherwise(presences: Presences, wanted: Terms) -> list[str]:
+    """Return the workers present that would use other terms; waits until that is known."""
+    return presences.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
 
 
 def terms_of(joblist: JobList) -> Terms:

@@ -106,7 +106,7 @@ def test_workers_told_otherwise_when_nobody_else_is_there_decide_anew(joblist):
     with worker(joblist, "one", "lock"):
         pass
     presences = Presences(joblist.claims_path, 30.0)
-    with presences.announced("two.lease"), worker(joblist, "three", "lease") as settled:
+    with presences.announced("two.lease-60"), worker(joblist, "three", "lease") as settled:
         assert settled.terms.kind == "lease"  # ranks of one run don't stand in each other's way
     assert terms_of(joblist).kind == "lease"
 
@@ -123,7 +123,7 @@ def test_a_worker_of_another_node_that_was_killed_stands_in_the_way_for_a_lease(
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', "node7"]
     subprocess.run([*named, sys.executable, "-c", code, joblist.claims_path], check=True)
     proposed = propose(joblist, "lease")
-    with presences.announced("two.lease"):
+    with presences.announced(presence_name("two", proposed)):
         assert presences.is_present("dead.lock")
         assert settle(joblist, proposed, presences).terms.kind == "lease"
     assert os.listdir(presences.folder) == []
@@ -135,11 +135,12 @@ def test_left_to_itself_a_worker_follows_leases_that_others_use(joblist):
         assert "other workers" in settled.reason
 
 
-def test_the_duration_of_leases_is_the_same_for_all_who_are_there(joblist):
+def test_the_duration_of_leases_is_the_same_for_all_who_are_there(joblist, presences):
     other = JobList(joblist.path, Settings(lease_seconds=5.0))
     with worker(joblist, "one", "lease"), worker(other, "two", "lease") as settled:
         assert settled.terms.lease_seconds == 60.0
-    with worker(other, "three", "lease") as settled:
+    two = presence_name("two", propose(other, "lease"))  # the ranks of one run come at once
+    with presences.announced(two), worker(other, "three", "lease") as settled:
         assert settled.terms.lease_seconds == 5.0
 
 
@@ -162,3 +163,24 @@ def test_a_worker_that_has_left_or_died_is_not_there(joblist, presences):
         assert os.path.exists(os.path.join(presences.folder, "dead.lease"))
         assert presences.wait_to_know(everybody) == ["three"]
     assert os.listdir(presences.folder) == []
+
+
+def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(joblist, presences):
+    with presences.announced(f"node7-{os.getpid()}-one"):
+        pid = os.fork()
+        if pid == 0:
+            context = presences.announced(f"node7-{os.getpid()}-two")
+            context.__enter__()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        alive = subprocess.Popen(["sleep", "60"])
+        # Neither a process that lives, nor a name of another host is looked at.
+        others = [f"node7-{alive.pid}-three.lease", f"node8-{pid}-four.lease", "node7-x-five.lease"]
+        for name in others:
+            with open(os.path.join(presences.folder, name), "wb"):
+                pass
+        assert len(os.listdir(presences.folder)) == 5
+        assert presences.count() == 4
+        alive.kill()
+        alive.wait()
+        assert {f"node7-{os.getpid()}-one.lease", *others} == set(os.listdir(presences.folder))
