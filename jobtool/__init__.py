@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from jobtool.errors import JobtoolError
     from jobtool.jobs.job import FilePair, Job, JobStatus
     from jobtool.jobs.joblist import JobList
-    from jobtool.jobs.receipts import Receipt, read_table
+    from jobtool.jobs.records import Receipt
+    from jobtool.jobs.table import read_table
     from jobtool.layouts.generate import Request, generate
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.report.summary import Summary, summarise
@@ -33,7 +34,7 @@ _HOMES = {
     "JobStatus": "jobtool.jobs.job",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
-    "Receipt": "jobtool.jobs.receipts",
+    "Receipt": "jobtool.jobs.records",
     "Request": "jobtool.layouts.generate",
     "Store": "jobtool.stores.store",
     "StoreRegistry": "jobtool.stores.registry",
@@ -43,7 +44,7 @@ _HOMES = {
     "detect": "jobtool.worker.environment",
     "generate": "jobtool.layouts.generate",
     "load_layout": "jobtool.layouts.layout",
-    "read_table": "jobtool.jobs.receipts",
+    "read_table": "jobtool.jobs.table",
     "summarise": "jobtool.report.summary",
 }
 

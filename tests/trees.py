@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jobtool.jobs.receipts import Receipt, read_table
+from jobtool.jobs.records import Receipt
+from jobtool.jobs.table import read_table
 
 OBJECTS = "aggregated/broad/cellpainting-gallery/cpg0016-jump/{}/workspace/segmentation/{}/objects"
 

@@ -24,7 +24,8 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import last_records, number_of
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import IntentRecord, Receipt, read_table, write_table
+from jobtool.jobs.records import IntentRecord, Receipt
+from jobtool.jobs.table import read_table, write_table
 from jobtool.names import quote
 from jobtool.report.merged import digest_of, last_of_each
 from jobtool.stores.registry import StoreRegistry, parent_of

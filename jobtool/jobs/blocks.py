@@ -29,7 +29,8 @@ import msgspec
 from jobtool.errors import JobFileError, JoblistUnavailableError
 from jobtool.jobs.claim import Claim, Claims
 from jobtool.jobs.durable import replace_file
-from jobtool.jobs.receipts import JOURNAL_SUFFIX, Journal, Record, UploadRecord
+from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal
+from jobtool.jobs.records import Record, UploadRecord
 from jobtool.names import quote, unquote
 
 #: How long a holder's listing of the folder serves, in seconds: without helpers, and with.

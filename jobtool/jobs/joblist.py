@@ -13,17 +13,10 @@ from jobtool.jobs.bounded import UnfitFileError, open_without_waiting, read_boun
 from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord
-from jobtool.jobs.receipts import (
-    BLOCKS_SUFFIX,
-    JOURNAL_SUFFIX,
-    TABLE_SUFFIX,
-    Journal,
-    Receipt,
-    Record,
-    read_journals,
-    read_table,
-)
+from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal, read_journals
+from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.settings import Settings
+from jobtool.jobs.table import TABLE_SUFFIX, read_table
 from jobtool.jobs.trust import read_trusted
 from jobtool.names import filename_of, quote
 
@@ -32,6 +25,7 @@ CLAIMS_FOLDER = ".claims"
 _PUT_BACK = "put-back"
 RECEIPTS_FOLDER = "receipts"
 JOURNALS_FOLDER = "journals"
+_BLOCKS_SUFFIX = ".blocks"
 
 #: No honest job file is larger; none that is gets read. It is read whole, and rewritten whole with
 #: each change of its status.
@@ -135,7 +129,7 @@ class JobList:
 
     def blocks_path_of(self, stem: str) -> str:
         """Return the folder of what a job's holder lends to others; see ``jobs.blocks``."""
-        return os.path.join(self._journals_path, stem + BLOCKS_SUFFIX)
+        return os.path.join(self._journals_path, stem + _BLOCKS_SUFFIX)
 
     def stems_with_blocks(self) -> list[str]:
         """Return the stems of the jobs of which something is lent, or help is offered with."""
@@ -143,7 +137,9 @@ class JobList:
             names = os.listdir(self._journals_path)
         except OSError:
             return []
-        return [name.removesuffix(BLOCKS_SUFFIX) for name in names if name.endswith(BLOCKS_SUFFIX)]
+        return [
+            name.removesuffix(_BLOCKS_SUFFIX) for name in names if name.endswith(_BLOCKS_SUFFIX)
+        ]
 
     def records_of(self, stem: str) -> Iterator[Record]:
         """Yield what is recorded of a job: its table, its journal, those of its blocks."""

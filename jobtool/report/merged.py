@@ -9,7 +9,8 @@ from hashlib import blake2b
 
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import Receipt, write_csv, write_table
+from jobtool.jobs.records import Receipt
+from jobtool.jobs.table import write_csv, write_table
 from jobtool.names import quote
 
 

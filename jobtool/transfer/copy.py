@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
-from jobtool.jobs.receipts import Journal, UploadRecord
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity

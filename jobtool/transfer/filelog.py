@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from jobtool.jobs.receipts import IntentRecord, Journal, UploadRecord
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import IntentRecord, UploadRecord
 from jobtool.stores.store import Part, Upload
 from jobtool.transfer.plan import Item
 from jobtool.transfer.resume import Resumption, Unfinished, part_record

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec.structs import replace
 
 from jobtool.jobs.blocks import Block, BlockFile, Blocks
-from jobtool.jobs.receipts import Record, UploadRecord
+from jobtool.jobs.records import Record, UploadRecord
 from jobtool.stop import Stop
 
 #: No block is larger, so that little is done again when its worker dies, and all end together.

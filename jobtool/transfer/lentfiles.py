@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from jobtool.jobs.blocks import BlockFile
-from jobtool.jobs.receipts import Record
+from jobtool.jobs.records import Record
 from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.lending import BLOCK_BYTES, BLOCK_FILES, Lending
 from jobtool.transfer.plan import Plan

@@ -18,7 +18,8 @@ from jobtool.errors import (
     NotFoundError,
     StoppedError,
 )
-from jobtool.jobs.receipts import Journal, PartRecord, UploadRecord
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import PartRecord, UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
-from jobtool.jobs.receipts import IntentRecord, Receipt, UploadRecord
+from jobtool.jobs.records import IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
 from jobtool.stores.store import Entry, Special, Store, check_path

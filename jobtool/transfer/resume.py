@@ -8,7 +8,7 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from jobtool.errors import CredentialsError, FileError
-from jobtool.jobs.receipts import IntentRecord, PartRecord, Receipt, Record, UploadRecord
+from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, Record, UploadRecord
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.plan import Item, Plan
 

@@ -18,7 +18,8 @@ from jobtool.errors import (
     StoppedError,
     WorldError,
 )
-from jobtool.jobs.receipts import Journal, Receipt
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.local import LinkPolicy

@@ -24,13 +24,9 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import (
-    Receipt,
-    Record,
-    read_journals,
-    read_table,
-    write_table,
-)
+from jobtool.jobs.journal import read_journals
+from jobtool.jobs.records import Receipt, Record
+from jobtool.jobs.table import read_table, write_table
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import ProviderError

@@ -19,7 +19,7 @@ from jobtool.jobs.blocks import Block, Blocks, Taken
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import PartRecord
+from jobtool.jobs.records import PartRecord
 from jobtool.layouts.destination import with_destination
 from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry

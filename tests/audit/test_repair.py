@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import Receipt
+from jobtool.jobs.records import Receipt
 from tests.audit.conftest import Place, make_joblist, transfer, verify
 from tests.commands import run, run_ok
 from tests.trees import contents, events, receipts, status_of, statuses, write

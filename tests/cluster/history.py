@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from jobtool.jobs.jobfile import LogRecord, decode, decode_log
-from jobtool.jobs.receipts import Receipt
+from jobtool.jobs.records import Receipt
 from tests.trees import contents
 
 #: Receipts are dated to the second, and by other processes than the log's lines.

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from jobtool.errors import JobtoolError
 from jobtool.jobs.jobfile import decode_log
-from jobtool.jobs.receipts import Receipt, read_table
+from jobtool.jobs.records import Receipt
+from jobtool.jobs.table import read_table
 from tests.cluster.history import (
     ENDS,
     JobHistory,

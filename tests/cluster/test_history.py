@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from jobtool.jobs.jobfile import decode_log
-from jobtool.jobs.receipts import Receipt
+from jobtool.jobs.records import Receipt
 from tests.cluster.history import (
     JobHistory,
     attempts_of,

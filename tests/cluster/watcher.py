@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobtool.jobs.jobfile import SEPARATOR
-from jobtool.jobs.receipts import Journal, Receipt
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import Receipt
 
 _PERIOD_SECONDS = 0.2
 

@@ -9,7 +9,7 @@ import pytest
 
 from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.receipts import IntentRecord, UploadRecord
+from jobtool.jobs.records import IntentRecord, UploadRecord
 from jobtool.jobs.terms import Terms
 
 NAME = 'weird "name"\n\udcff -> #'

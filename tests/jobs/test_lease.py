@@ -21,7 +21,7 @@ from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.lease import Lease, LeaseWatch
-from jobtool.jobs.receipts import IntentRecord
+from jobtool.jobs.records import IntentRecord
 from jobtool.jobs.settings import Settings
 from jobtool.jobs.terms import Terms
 from tests.needs import need_hosts

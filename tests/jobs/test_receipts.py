@@ -13,14 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import JobtoolError
-from jobtool.jobs.receipts import (
-    Journal,
-    PartRecord,
-    Receipt,
-    UploadRecord,
-    read_table,
-    write_table,
-)
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import PartRecord, Receipt, UploadRecord
+from jobtool.jobs.table import read_table, write_table
 from tests.strategies import some_name
 
 receipts = st.builds(

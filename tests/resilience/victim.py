@@ -81,7 +81,7 @@ def _flushes_something(journal: Any, *rest: object) -> bool:
 _CLAIMS = "jobtool.jobs.claim:Claims"
 _CLAIM = "jobtool.jobs.claim:Claim"
 _JOBLIST = "jobtool.jobs.joblist:JobList"
-_JOURNAL = "jobtool.jobs.receipts:Journal"
+_JOURNAL = "jobtool.jobs.journal:Journal"
 _ATTEMPT = "jobtool.worker.attempt"
 _OS = "os"
 _STORE = "the destination's store"

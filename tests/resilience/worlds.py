@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import Journal, PartRecord, Receipt, Record, UploadRecord, read_table
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import PartRecord, Receipt, Record, UploadRecord
 from jobtool.jobs.settings import Settings, TransferSettings
+from jobtool.jobs.table import read_table
 from tests.resilience.proxy import Proxy
 from tests.servers import S3Server
 from tests.trees import contents, statuses, write

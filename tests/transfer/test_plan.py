@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jobtool.errors import FileError, NotFoundError, SourceError
 from jobtool.jobs.job import FilePair, Job
-from jobtool.jobs.receipts import Receipt
+from jobtool.jobs.records import Receipt
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry

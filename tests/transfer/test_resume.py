@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import CredentialsError, StoreError
-from jobtool.jobs.receipts import PartRecord, Receipt, UploadRecord
+from jobtool.jobs.records import PartRecord, Receipt, UploadRecord
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry

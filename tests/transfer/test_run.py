@@ -8,7 +8,8 @@ import random
 import pytest
 
 from jobtool.errors import FileError, StoreError, StoreUnavailableError
-from jobtool.jobs.receipts import Journal, Receipt, UploadRecord
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import Receipt, UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore

@@ -16,8 +16,10 @@ import pytest
 from jobtool.errors import JobFileError, JoblistError, JobtoolError, LayoutError
 from jobtool.jobs.jobfile import MAX_HEADER_LINES, decode, decode_log
 from jobtool.jobs.joblist import MAX_JOBFILE_BYTES, JobList
-from jobtool.jobs.receipts import Journal, Receipt, read_table, write_table
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import Receipt
 from jobtool.jobs.settings import Settings
+from jobtool.jobs.table import read_table, write_table
 from jobtool.layouts.layout import load_layout
 from jobtool.report.summary import summarise
 from tests.commands import BIN, environment, run_ok
@@ -171,7 +173,7 @@ def test_endless_lines_of_a_journal_are_passed_over_and_the_others_count(tmp_pat
         file.seek(GIBIBYTE, os.SEEK_CUR)
         file.write(b"\n" + line + b"[" * 200_000 + b"\n" + line)
     code = (
-        "import sys; from jobtool.jobs.receipts import Journal;"
+        "import sys; from jobtool.jobs.journal import Journal;"
         "print(len(list(Journal(sys.argv[1]).read())))"
     )
     done = subprocess.run(

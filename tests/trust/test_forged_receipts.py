@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.receipts import Receipt, read_table, write_table
+from jobtool.jobs.records import Receipt
+from jobtool.jobs.table import read_table, write_table
 from tests.audit.conftest import FILES, Place, make_joblist, transfer, verify
 from tests.commands import run_ok
 from tests.trees import status_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.jobs.receipts import Journal
+from jobtool.jobs.journal import Journal
 from tests.commands import Done, finish, run, run_ok, start
 from tests.gate import Gate, gate_before
 from tests.trees import contents, events, make_items, receipts, status_of, write

@@ -1,0 +1,154 @@
+"""The journal: the records of a job under way, one line of JSON each.
+
+It is appended to and flushed in batches: what a kill costs is the last batch, whose files are sent
+again. When the job is done the receipts in it become a table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from jobtool.errors import JobFileError, JoblistUnavailableError
+from jobtool.jobs.bounded import open_without_waiting
+from jobtool.jobs.durable import sync_folder
+from jobtool.jobs.records import Record, quoted, unquoted
+from jobtool.names import quote
+
+JOURNAL_SUFFIX = ".jsonl"
+
+#: A longer line of a journal is none of ours: it holds two paths and some numbers.
+MAX_LINE_BYTES = 256 * 1024
+
+
+class Journal:
+    """The records of a job under way. Threads may append and flush.
+
+    ``require_held`` is called before every write; what it raises prevents that.
+    """
+
+    def __init__(self, path: str, require_held: Callable[[], None] | None = None) -> None:
+        self.path = path
+        self._require_held = require_held
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._pending: list[bytes] = []
+        self._descriptor: int | None = None
+        self._encoder = msgspec.json.Encoder()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything in it on disk."""
+        return os.path.exists(self.path)
+
+    def append(self, record: Record) -> None:
+        """Add a record; it is durable after the next ``flush``."""
+        line = self._encoder.encode(quoted(record))
+        with self._lock:
+            self._pending.append(line)
+
+    def flush(self, before: Callable[[], None] | None = None) -> None:
+        """Write and sync what was appended since the last flush, if anything.
+
+        ``before`` is called first, if there is anything: it makes durable what the records tell of.
+        If that or writing fails, nothing is forgotten. Raises ``JoblistUnavailableError``, and what
+        ``before`` and ``require_held`` raise.
+        """
+        with self._writing:
+            with self._lock:
+                pending, self._pending = self._pending, []
+            if not pending:
+                return
+            try:
+                if before is not None:
+                    before()
+                if self._require_held is not None:
+                    self._require_held()
+                self._write(b"\n".join(pending) + b"\n")
+            except BaseException:
+                with self._lock:
+                    self._pending = pending + self._pending  # for the next flush
+                raise
+
+    def _write(self, data: bytes) -> None:
+        try:
+            if self._descriptor is None:
+                self._descriptor = self._open()
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+        except OSError as error:
+            self._close_descriptor()  # opening it again ends a torn line
+            raise JoblistUnavailableError(
+                f"can't write {quote(self.path)}: {error.strerror or error}"
+            ) from None
+
+    def close(self) -> None:
+        """Flush and close."""
+        try:
+            self.flush()
+        finally:
+            self._close_descriptor()
+
+    def discard(self) -> None:
+        """Close, and forget what was not flushed: it isn't ours to write any more."""
+        with self._lock:
+            self._pending = []
+        self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # no link leads to our journal
+        try:
+            descriptor = os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            descriptor = os.open(self.path, flags, 0o666)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")  # ends a line that a kill has torn
+        sync_folder(os.path.dirname(self.path))
+        return descriptor
+
+    def read(self) -> Iterator[Record]:
+        """Yield the records on disk, oldest first; torn, foreign and endless lines are left out."""
+        decoder = msgspec.json.Decoder(Record)
+        try:
+            file = open(self.path, "rb", opener=open_without_waiting)  # noqa: SIM115 - see below
+        except FileNotFoundError:
+            return
+        with file:
+            is_whole = True  # whether what comes next begins a line
+            while line := file.readline(MAX_LINE_BYTES):
+                was_whole, is_whole = is_whole, line.endswith(b"\n")
+                if not was_whole or len(line) == MAX_LINE_BYTES:
+                    continue
+                try:
+                    yield unquoted(decoder.decode(line))
+                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
+                    continue
+
+    def remove(self) -> None:
+        """Remove the journal, whose receipts are in the table."""
+        self.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+
+def read_journals(folder: str) -> Iterator[Record]:
+    """Yield the records of all journals in a folder, by name; none if there is no such folder."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if name.endswith(JOURNAL_SUFFIX):
+            yield from Journal(os.path.join(folder, name)).read()

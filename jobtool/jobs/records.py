@@ -1,0 +1,111 @@
+"""Records: what is written down of a job's files. A receipt is one that proves an arrival."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from jobtool.names import quote, unquote
+
+R = TypeVar("R", bound="Record")
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
+    """Proof of one file.
+
+    ``src_path`` and ``dst_path`` are absolute paths or URLs, written as in job files. ``size`` is
+    in bytes, ``mtime_ns`` the source's modification time in nanoseconds since 1970, both as listed
+    before the copy. The hash sums are MD5 in hex of the whole file, of what was read and of what
+    the destination was proven to hold; ``verified_by`` says how: ``etag-md5`` (the store's own
+    digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
+    object's, with the ``part_size`` in bytes that it depends on, where there is one.
+    """
+
+    src_path: str
+    dst_path: str
+    size: _Count
+    mtime_ns: _Number
+    hashsum_src: str
+    hashsum_dst: str
+    verified_by: str
+    verified_at: str
+    worker: str
+    attempt: _Attempt
+    etag: str | None = None
+    part_size: _Count | None = None
+
+
+class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent"):
+    """A destination is about to be written by us, at a time in nanoseconds since 1970.
+
+    What is found there unfinished from then on, without an upload's record, is ours.
+    """
+
+    src_path: str
+    dst_path: str
+    at_ns: int
+
+
+class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):
+    """A file in parts was begun.
+
+    ``token`` is the store's name for the upload, ``size`` and ``mtime_ns`` the source's, ``md5``
+    the whole file's where it had to be known first.
+    """
+
+    src_path: str
+    dst_path: str
+    size: _Count
+    mtime_ns: _Number
+    part_size: _Count
+    token: str
+    md5: str | None = None
+
+
+class PartRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="part"):
+    """A part of an upload was sent: its number from 1, size in bytes, MD5 in hex, ETag."""
+
+    token: str
+    number: _Count
+    offset: _Count
+    size: _Count
+    md5: str
+    etag: str | None = None
+
+
+Record = Receipt | IntentRecord | UploadRecord | PartRecord
+
+
+def quoted(record: R) -> R:
+    """Return a record whose names are text that any file can hold."""
+    if isinstance(record, PartRecord):
+        return _replaced(record, token=quote(record.token))
+    changed = _replaced(record, src_path=quote(record.src_path), dst_path=quote(record.dst_path))
+    if isinstance(changed, UploadRecord):
+        return _replaced(changed, token=quote(changed.token))
+    return changed
+
+
+def unquoted(record: R) -> R:
+    """Return a record as it was before ``quoted``. Raises ``JobFileError``."""
+    if isinstance(record, Receipt) and '"' not in (record.src_path[:1], record.dst_path[:1]):
+        return record
+    if isinstance(record, PartRecord):
+        return _replaced(record, token=unquote(record.token))
+    changed = _replaced(
+        record, src_path=unquote(record.src_path), dst_path=unquote(record.dst_path)
+    )
+    if isinstance(changed, UploadRecord):
+        return _replaced(changed, token=unquote(changed.token))
+    return changed
+
+
+def _replaced(record: R, **texts: str) -> R:
+    if all(getattr(record, name) == text for name, text in texts.items()):
+        return record  # nearly always; a new one costs more than the comparison
+    return msgspec.structs.replace(record, **texts)

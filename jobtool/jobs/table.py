@@ -1,0 +1,211 @@
+"""The verification table: the receipts of a job that is done, as Parquet or CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from jobtool.errors import JobFileError, JobtoolError
+from jobtool.jobs.bounded import open_without_waiting
+from jobtool.jobs.durable import sync_folder
+from jobtool.jobs.records import Receipt, quoted, unquoted
+from jobtool.names import quote
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE_SUFFIX = ".parquet"
+
+#: How many attempts back unfinished tables are looked for.
+_ATTEMPTS_TO_CLEAN = 16
+
+_ROWS_PER_GROUP = 8192
+
+#: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
+MAX_GROUP_BYTES = 256 * 1024 * 1024
+
+#: What of a table's own description is read: strings in bytes, lists in items.
+_THRIFT_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 20}
+
+
+def write_table(
+    path: str,
+    receipts: Iterable[Receipt],
+    *,
+    attempt: int = 0,
+    require_held: Callable[[], None] | None = None,
+) -> int:
+    """Write receipts as a verification table, atomically and durably; return how many.
+
+    Columns: the fields of ``Receipt`` and ``mtime``; that and ``verified_at`` are timestamps in
+    UTC, to the microsecond and second. ``attempt`` is that of the job: what earlier ones have left
+    unfinished is removed. ``require_held`` is called at the last moment; what it raises prevents
+    the change.
+    """
+    import pyarrow.parquet as pq
+
+    for earlier in range(max(attempt - _ATTEMPTS_TO_CLEAN, 0), attempt):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_temporary(path, earlier))
+    return _write(
+        path,
+        _temporary(path, attempt),
+        receipts,
+        lambda file: pq.ParquetWriter(file, _schema(), compression="zstd"),
+        require_held,
+    )
+
+
+def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
+    """Write receipts as CSV with the columns of ``write_table``, atomically and durably."""
+    import pyarrow.csv
+
+    return _write(
+        path, _temporary(path, 0), receipts, lambda file: pyarrow.csv.CSVWriter(file, _schema())
+    )
+
+
+def _temporary(path: str, attempt: int) -> str:
+    # Each attempt has its own: a worker that has lost its claim may not know it yet. Hidden, so
+    # that readers of the folder of tables pass over what a kill leaves.
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{attempt}.tmp")
+
+
+def _write(
+    path: str,
+    temporary: str,
+    receipts: Iterable[Receipt],
+    open_writer: Callable[[BinaryIO], Any],
+    require_held: Callable[[], None] | None = None,
+) -> int:
+    schema = _schema()
+    count = 0
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # of an attempt of that number that was killed, or somebody's link
+    try:
+        # Opened here, since pyarrow can't open a name that is no UTF-8.
+        with open(temporary, "xb") as file:
+            with open_writer(file) as writer:
+                for batch in _batches(receipts):
+                    writer.write_table(_table(batch, schema))
+                    count += len(batch)
+            file.flush()
+            os.fsync(file.fileno())
+        if require_held is not None:
+            require_held()
+        os.rename(temporary, path)
+    except FileExistsError:
+        raise  # made by somebody else right now
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(path))
+    return count
+
+
+def read_table(path: str) -> Iterator[Receipt]:
+    """Yield the receipts of a table that ``write_table`` wrote; none if it is missing.
+
+    Raises ``JobtoolError`` for a file that is no such table.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    if not os.path.exists(path):
+        return
+    try:
+        with (
+            open(path, "rb", opener=open_without_waiting) as file,
+            pq.ParquetFile(file, **_THRIFT_LIMITS) as table,
+        ):
+            _require_small_groups(table.metadata)
+            names = [*Receipt.__struct_fields__]
+            for batch in table.iter_batches(batch_size=8192, columns=names):
+                columns = {name: batch.column(name) for name in names}
+                _require_receipts(columns)
+                stamps = columns["verified_at"].cast(pa.timestamp("s", tz="UTC"))
+                columns["verified_at"] = pc.strftime(stamps, format="%Y-%m-%dT%H:%M:%SZ")
+                values = (column.to_pylist() for column in columns.values())
+                for row in zip(*values, strict=True):
+                    yield unquoted(Receipt(**dict(zip(names, row, strict=True))))
+    except (pa.ArrowException, KeyError, ValueError, OSError, JobFileError) as error:
+        raise JobtoolError(
+            f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
+            "the job's files sent again."
+        ) from None
+
+
+def _require_small_groups(metadata: Any) -> None:
+    # What a table says of itself; one that was forged to say less than it holds isn't found out.
+    for index in range(metadata.num_row_groups):
+        size = metadata.row_group(index).total_byte_size
+        if not 0 <= size <= MAX_GROUP_BYTES:
+            raise ValueError(
+                f"expected groups of rows of at most {MAX_GROUP_BYTES} bytes; found one of {size}"
+            )
+
+
+def _require_receipts(columns: dict[str, Any]) -> None:
+    schema = _schema()
+    for name, column in columns.items():
+        expected = schema.field(name).type
+        is_stamp = name == "verified_at"  # Parquet has no whole seconds
+        if column.type != expected and not is_stamp:
+            raise ValueError(f"column {name!r}: expected {expected}; found {column.type}")
+        if column.null_count and name not in ("etag", "part_size"):
+            raise ValueError(f"column {name!r} lacks values")
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("src_path", pa.string()),
+            ("dst_path", pa.string()),
+            ("size", pa.int64()),
+            ("mtime", pa.timestamp("us", tz="UTC")),
+            ("mtime_ns", pa.int64()),
+            ("hashsum_src", pa.string()),
+            ("hashsum_dst", pa.string()),
+            ("verified_by", pa.string()),
+            ("verified_at", pa.timestamp("s", tz="UTC")),
+            ("worker", pa.string()),
+            ("attempt", pa.int32()),
+            ("etag", pa.string()),
+            ("part_size", pa.int64()),
+        ]
+    )
+
+
+def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]] = {name: [] for name in Receipt.__struct_fields__}
+    for receipt in receipts:
+        for name, value in zip(columns, msgspec.structs.astuple(quoted(receipt)), strict=True):
+            columns[name].append(value)
+    microseconds = pa.array([mtime_ns // 1000 for mtime_ns in columns["mtime_ns"]], pa.int64())
+    arrays: dict[str, Any] = {
+        "mtime": microseconds.cast(schema.field("mtime").type),
+        "verified_at": pa.array(columns.pop("verified_at")).cast(schema.field("verified_at").type),
+    }
+    arrays |= {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
+    return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _batches(receipts: Iterable[Receipt]) -> Iterator[list[Receipt]]:
+    batch: list[Receipt] = []
+    for receipt in receipts:
+        batch.append(receipt)
+        if len(batch) == _ROWS_PER_GROUP:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
