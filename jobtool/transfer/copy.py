@@ -60,6 +60,7 @@ class Copier:
         *,
         stop: Stop,
         on_bytes: Callable[[int], None],
+        on_kept: Callable[[int], None] | None = None,
         may_replace: bool = True,
         lending: Lending | None = None,
     ) -> Copied:
@@ -68,9 +69,10 @@ class Copier:
         With ``may_replace`` False a file at the destination is never replaced, where the store
         knows how to do that. With ``lending`` others may be given some of its parts.
 
-        ``on_bytes`` is told the bytes that have arrived, from any thread, as they do. Raises the
-        errors of stores, and ``StoppedError`` between two parts once ``stop`` is set. Nothing of a
-        failed try is visible at the destination; what it sent of a file in parts is in ``log``.
+        ``on_bytes`` is told the bytes that have arrived, from any thread, as they do; ``on_kept``
+        those that need not be sent, since an earlier try has. Raises the errors of stores, and
+        ``StoppedError`` between two parts once ``stop`` is set. Nothing of a failed try is visible
+        at the destination; what it sent of a file in parts is in ``log``.
         """
         if item.entry.size < self.part_bytes:
             if log.unfinished is not None:  # it had parts once
@@ -86,6 +88,7 @@ class Copier:
             self._capacity,
             stop=stop,
             on_bytes=on_bytes,
+            on_kept=on_kept or on_bytes,
             may_replace=may_replace,
             lending=lending,
         )

@@ -124,6 +124,7 @@ class PartsCopy:
         *,
         stop: Stop,
         on_bytes: Callable[[int], None],
+        on_kept: Callable[[int], None],
         may_replace: bool,
         lending: Lending | None,
     ) -> None:
@@ -132,11 +133,13 @@ class PartsCopy:
         self._capacity = capacity
         self._stop = stop
         self._on_bytes = on_bytes
+        self._on_kept = on_kept
         self._may_replace = may_replace
         self._lending = lending
         self._source, self._destination = item.lane.source, item.lane.destination
         self._upload: Upload | None = None
         self._parts: list[Part] = []
+        self._lent: set[int] = set()  # the numbers of what others have sent in this try
         self._under_way = _UnderWay(capacity)
 
     def run(self, part_size: int) -> tuple[str, Proof]:
@@ -203,6 +206,7 @@ class PartsCopy:
             self._send_part(todo.popleft(), part_size, known, held)
             lent.lend(todo, self._upload)
         for sent, block in lent.returned(self._stop):
+            self._lent.update(sent)
             held.update(sent)
             for part_range in block:
                 self._send_part(part_range, part_size, known, held)
@@ -267,7 +271,8 @@ class PartsCopy:
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)
-        self._on_bytes(part.size)
+        count = self._on_bytes if part.number in self._lent else self._on_kept
+        count(part.size)
 
     def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str | None) -> Part:
         assert self._upload is not None

@@ -47,12 +47,17 @@ _FLUSH_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a transfer is. Bytes and files that had receipts before count as done."""
+    """How far a transfer is. Bytes and files that had receipts before count as done.
+
+    ``files_sent`` and ``bytes_sent`` are what was sent now, by others that were lent it, too.
+    """
 
     files_done: int
     files_total: int
     bytes_done: int
     bytes_total: int
+    files_sent: int
+    bytes_sent: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +134,7 @@ class JobTransfer:
         self._files_done = sum(self._done)
         self._bytes_done = sum(plan.size_of(number) for number in _set_numbers(self._done))
         self._bytes_under_way = 0
+        self._files_sent = self._bytes_sent = 0
 
     @property
     def progress(self) -> Progress:
@@ -139,6 +145,8 @@ class JobTransfer:
                 files_total=len(self._plan),
                 bytes_done=self._bytes_done + self._bytes_under_way,
                 bytes_total=self._plan.total_bytes,
+                files_sent=self._files_sent,
+                bytes_sent=self._bytes_sent,
             )
 
     @property
@@ -225,8 +233,11 @@ class JobTransfer:
                 # The parts of large files that a helper has begun may be taken up, too.
                 fold(self.resumption, self._plan, block.records())
                 done = [number for number in block.numbers if self._done[number]]
+                size = sum(self._plan.size_of(number) for number in done)
                 self._files_done += len(done)
-                self._bytes_done += sum(self._plan.size_of(number) for number in done)
+                self._bytes_done += size
+                self._files_sent += len(done)
+                self._bytes_sent += size
             for record in block.records():
                 self._journal.append(record)
             self._journal.flush(self._sync)
@@ -271,17 +282,23 @@ class JobTransfer:
             self._done[number] = 1
             self._files_done += 1
             self._bytes_done += item.entry.size
+            self._files_sent += not copied.was_there
         if self._on_file is not None:
             self._on_file(item, copied)
 
     def _copy(self, number: int, item: Item) -> Copied:
         arrived = 0
 
-        def on_bytes(count: int) -> None:
+        def on_kept(size: int) -> None:
             nonlocal arrived
             with self._lock:
-                arrived += count
-                self._bytes_under_way += count
+                arrived += size
+                self._bytes_under_way += size
+
+        def on_bytes(size: int) -> None:
+            on_kept(size)
+            with self._lock:
+                self._bytes_sent += size
 
         log = JournalledLog(self._journal, self._sync, self.resumption, number, item)
         self.has_begun_uploads |= item.entry.size >= self._copier.part_bytes
@@ -298,6 +315,7 @@ class JobTransfer:
                 log,
                 stop=self._stop,
                 on_bytes=on_bytes,
+                on_kept=on_kept,
                 may_replace=may_replace,
                 lending=self._lending,
             )

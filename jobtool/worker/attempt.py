@@ -206,7 +206,7 @@ class Attempt:
             )
         )
         try:
-            transfer.run(self._reporter(before))
+            transfer.run(self._reporter())
         finally:
             self._journal.close()
         return plan, transfer
@@ -265,23 +265,22 @@ class Attempt:
             self._helpers.add(worker)
             self._held.log("helped", worker=worker)
 
-    def _reporter(self, before: Progress) -> Callable[[Progress], None]:
+    def _reporter(self) -> Callable[[Progress], None]:
         monotonic = self._options.monotonic
         started = last = monotonic()
 
         def on_tick(progress: Progress) -> None:
             nonlocal last
             now = monotonic()
-            sent = progress.bytes_done - before.bytes_done
             told = JobProgress(
                 job=self._name,
                 files_done=progress.files_done,
                 files_total=progress.files_total,
                 bytes_done=progress.bytes_done,
                 bytes_total=progress.bytes_total,
-                files_sent=progress.files_done - before.files_done,
-                bytes_sent=sent,
-                rate_mb_s=sent / 1e6 / max(now - started, 1e-3),
+                files_sent=progress.files_sent,
+                bytes_sent=progress.bytes_sent,
+                rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
             )
             self._counts = {
                 "files": f"{told.files_done}/{told.files_total}",

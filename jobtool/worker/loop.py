@@ -274,7 +274,7 @@ class Worker:
         for _ in range(_BLOCKS_BEFORE_LOOKING):
             if not helper.help(copier):
                 break
-        self._reporter.count_help(helper.files_sent, helper.bytes_sent)
+        self._reporter.tick()  # what it sent is counted by the job's holder
         return True
 
     def _stay(self, claims: Claims, helper: Helper) -> bool:

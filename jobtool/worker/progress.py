@@ -25,8 +25,6 @@ class Reporter:
         self._rank = rank
         self._files_before = 0  # those of the jobs that are over
         self._bytes_before = 0
-        self._files_helped = 0
-        self._bytes_helped = 0
         self._started = self._emitted = options.monotonic()
 
     def watch(self, progress: JobProgress) -> None:
@@ -43,14 +41,6 @@ class Reporter:
         self._files_before = self._tally.files_sent
         self._bytes_before = self._tally.bytes_sent
         self._crew.tell(self._tally)
-
-    def count_help(self, files: int, bytes_: int) -> None:
-        """Count what was sent of others' jobs, since the worker began."""
-        self._tally.files_sent += files - self._files_helped
-        self._tally.bytes_sent += bytes_ - self._bytes_helped
-        self._files_helped, self._bytes_helped = files, bytes_
-        self.end_job()
-        self.tick()
 
     def tick(self) -> None:
         """Tell the crew, and show how far it is, each as often as is right."""

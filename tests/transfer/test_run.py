@@ -147,6 +147,7 @@ def test_progress_ends_with_everything_and_never_goes_beyond(bench):
     last = bench.progress[-1]
     assert (last.files_done, last.files_total) == (len(TREE), len(TREE))
     assert last.bytes_done == last.bytes_total == sum(map(len, TREE.values()))
+    assert (last.files_sent, last.bytes_sent) == (last.files_done, last.bytes_done)
     assert max(progress.bytes_done for progress in bench.progress) == last.bytes_total
 
 
@@ -162,7 +163,8 @@ def test_what_has_a_receipt_is_not_sent_again(bench):
     assert transfer.is_complete
     assert destination.calls["put"] == 1
     assert destination.calls["put_part"] == 0
-    assert destination.bytes_written == len(b"changed")
+    assert destination.bytes_written == transfer.progress.bytes_sent == len(b"changed")
+    assert transfer.progress.files_sent == 1
     assert bench.published["c/7"] == b"changed"
 
 
@@ -260,6 +262,7 @@ def test_a_large_file_that_was_stopped_in_the_middle_is_taken_up_by_the_next_att
     transfer, second = bench.run()
     assert transfer.is_complete
     assert first.bytes_written + second.bytes_written == len(data)
+    assert transfer.progress.bytes_sent == second.bytes_written
     assert second.calls["begin"] == 0
     assert bench.published == {"large": data}
     assert len(bench.receipts) == 1
@@ -331,6 +334,8 @@ def test_what_is_there_without_a_receipt_is_compared_or_overwritten_as_told(benc
     assert destination.calls["put"] == puts
     assert destination.calls["put_part"] == (0 if if_exists == "verify" else 3)
     assert len(bench.receipts) == len(TREE)
+    assert transfer.progress.files_sent == puts + (if_exists == "overwrite")  # the one with parts
+    assert transfer.progress.bytes_sent == destination.bytes_written
 
 
 def test_what_is_there_without_a_receipt_is_an_error_if_told_and_is_left_as_it_is(bench):
