@@ -1,11 +1,12 @@
-"""When the time is up: from what a worker was told, or from the scheduler's environment."""
+"""When the time is up, as a worker was told or the scheduler's environment says; what fits in."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 DEFAULT_GRACE_SECONDS = 120.0
@@ -28,6 +29,40 @@ class Deadline:
     def grace_seconds(self) -> float:
         """How much of that to keep for draining, unless somebody knows better."""
         return min(DEFAULT_GRACE_SECONDS, max(self.seconds, 0) / 4)
+
+
+class Pace:
+    """How long jobs take, and whether another one would be done in time.
+
+    ``drain_at`` is when none may be under way any more, on the ``monotonic`` clock in seconds, None
+    if the time isn't limited.
+    """
+
+    def __init__(self, drain_at: float | None, monotonic: Callable[[], float]) -> None:
+        self._drain_at = drain_at
+        self._monotonic = monotonic
+        self._jobs = 0
+        self._seconds = 0.0
+
+    def note(self, seconds: float) -> None:
+        """Take note of a job that is done."""
+        self._jobs += 1
+        self._seconds += seconds
+
+    @property
+    def job_seconds(self) -> float:
+        """How long a job took on average, 0 before the first is done."""
+        return self._seconds / self._jobs if self._jobs else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """How much time is left for jobs; negative once it is over."""
+        return math.inf if self._drain_at is None else self._drain_at - self._monotonic()
+
+    @property
+    def is_enough_for_another(self) -> bool:
+        """Whether a job like those so far would be done; the first of all is always begun."""
+        return not self._jobs or self.job_seconds <= self.seconds_left
 
 
 def parse_duration(text: str) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import time
+from functools import partial
 
 from jobtool.errors import (
     ClaimLostError,
@@ -30,7 +31,8 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
 from jobtool.worker.attempt import Attempt, Outcome
-from jobtool.worker.crew import Crew, Scan, Tally
+from jobtool.worker.crew import Crew, Tally
+from jobtool.worker.deadline import Pace
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
     ClaimsChosen,
@@ -49,14 +51,17 @@ from jobtool.worker.events import (
 from jobtool.worker.helper import Helper
 from jobtool.worker.options import WorkerOptions
 from jobtool.worker.progress import Reporter
+from jobtool.worker.seen import FINISHED, SeenJobs
 
 _CLAIMABLE = (JobStatus.TODO, JobStatus.ONGOING)
-_FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
-#: How long a worker that has nothing to claim pauses before it looks again: at least so long, and
-#: so many times as long as the looking takes.
+#: How long a worker that has nothing to claim pauses before it looks again: at least so long, so
+#: many times as long as the looking takes, and this share of the time that it has been idle, but no
+#: longer than that.
 _LOOK_SECONDS = 0.5
 _LOOKS_TO_PAUSES = 5
+_IDLE_TO_PAUSES = 0.1
+_LONGEST_PAUSE_SECONDS = 10.0
 
 #: How many blocks of others' jobs it does before it looks whether there is a job of its own.
 _BLOCKS_BEFORE_LOOKING = 10
@@ -98,16 +103,12 @@ class Worker:
         self._crew = Crew(joblist, environment, self._presences, options.monotonic)
         self._tally = Tally(name=presence_name(self._name, self._proposed))
         self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
-        self._finished: dict[str, JobStatus] = {}
-        self._invalid: dict[str, str] = {}
-        self._ongoing: list[str] = []  # what others held when we last looked, or have left
+        self._seen = SeenJobs(joblist)
+        self._pace = Pace(options.drain_at, options.monotonic)
         self._has_others = False  # ranks that were there when we last looked, to be waited for
         self._others = 0  # workers that were there before this one, where they have no ranks
         self._is_out_of_time = False
-        self._look_seconds = 0.0
-        self._put_back_ns = joblist.last_put_back_ns()
-        self._jobs_done = 0
-        self._jobs_seconds = 0.0
+        self._busy_at = options.monotonic()
         self._credential_failures = 0  # in a row
 
     def run(self) -> int:
@@ -146,7 +147,7 @@ class Worker:
                     self._emit(
                         WouldTransfer(job=job.name, source=job.origin, destination=job.target)
                     )
-        return 1 if self._invalid else 0
+        return 1 if self._seen.invalid else 0
 
     @property
     def _is_ended(self) -> bool:
@@ -157,14 +158,15 @@ class Worker:
     def _work(self) -> None:
         settled = settle(self._joblist, self._proposed, self._presences)
         claims = Claims(self._joblist.claims_path, settled.terms)
-        scan = self._crew.hand_over(self._look, self._options.stop.is_set)
-        self._finished = {stem: status for stem, status in scan.items() if status is not None}
+        look = partial(self._seen.scan, thoroughly=not self._crew.is_alone)
+        scan = self._crew.hand_over(look, self._options.stop.is_set)
+        self._seen.learn(scan)
         stems = [*scan]
         if self._environment.rank == 0:
             self._emit(JobsFound(count=len(stems), path=self._joblist.path))
             self._emit(Scanning())
             self._emit(ClaimsChosen(claims=settled.terms.kind, reason=settled.reason))
-        self._reporter.jobs_total = len(stems) - len(self._finished)
+        self._reporter.jobs_total = len(stems) - len(self._seen.finished)
         copier = Copier(
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
@@ -181,13 +183,15 @@ class Worker:
         try:
             while not self._is_ended:
                 before = self._tally.taken
-                started = time.monotonic()
+                started = self._options.monotonic()
                 self._take_todo(stems, claims, copier)
                 if self._tally.taken == before:
                     self._take_orphans(claims, copier)
                 is_idle = self._tally.taken == before and not self._is_ended
-                self._look_seconds = time.monotonic() - started
-                if is_idle and not self._help(helper, copier) and not self._stay(claims, helper):
+                look_seconds = self._options.monotonic() - started
+                if not is_idle or self._help(helper, copier):
+                    self._busy_at = self._options.monotonic()
+                elif not self._stay(claims, helper, look_seconds):
                     break
                 stems = self._joblist.stems()
             self._sweep_blocks(claims)
@@ -195,37 +199,22 @@ class Worker:
             helper.withdraw()
             copier.close()
 
-    def _look(self) -> Scan:
-        """List the jobs; on behalf of a crew, read which of them are finished."""
-        stems = self._joblist.stems()
-        if not self._crew.is_alone:
-            for stem in stems:
-                with contextlib.suppress(FileNotFoundError):
-                    self._status_of(stem)
-        return {stem: self._finished.get(stem) for stem in stems}
-
-    def _status_of(self, stem: str) -> JobStatus | None:
-        status = self._joblist.status_of(stem)
-        if status in _FINISHED:
-            self._finished[stem] = status
-        return status
-
     def _in_order(self, stems: list[str]) -> list[str]:
         start = self._environment.start_of(len(stems), others=self._others)
         return stems[start:] + stems[:start]
 
     def _take_todo(self, stems: list[str], claims: Claims, copier: Copier) -> None:
         """Go through the jobs once, each looked at right before it would be taken."""
-        self._ongoing = []
+        self._seen.ongoing = []
         for stem in self._in_order(stems):
             if self._is_ended:
                 return
             if self._joblist.has_temporaries(stem):
                 self._sweep(stem, claims)
-            if stem in self._finished or stem in self._invalid:
+            if self._seen.is_over(stem):
                 continue
             try:
-                status = self._status_of(stem)
+                status = self._seen.look(stem)
             except FileNotFoundError:
                 continue  # removed by hand meanwhile
             if status is None:
@@ -233,7 +222,7 @@ class Worker:
             elif status is JobStatus.ONGOING or (
                 status is JobStatus.TODO and not self._take(stem, claims, copier)
             ):
-                self._ongoing.append(stem)
+                self._seen.ongoing.append(stem)
 
     def _sweep(self, stem: str, claims: Claims) -> None:
         """Remove what a worker that was killed over this job file has left beside it."""
@@ -246,7 +235,7 @@ class Worker:
     def _sweep_blocks(self, claims: Claims) -> None:
         """Remove offers of help, made by workers that were killed, with jobs that are done."""
         for stem in self._joblist.stems_with_blocks():
-            if self._finished.get(stem) is not JobStatus.SUCCESS:
+            if self._seen.finished.get(stem) is not JobStatus.SUCCESS:
                 continue
             with contextlib.suppress(FileNotFoundError, JobFileError):
                 held = HeldJob.take(self._joblist, claims, stem, self._options.now)
@@ -257,18 +246,18 @@ class Worker:
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""
-        ongoing, self._ongoing = self._ongoing, []
+        ongoing, self._seen.ongoing = self._seen.ongoing, []
         for stem in ongoing:
             if self._is_ended:
                 return
             if not self._take(stem, claims, copier):
-                self._ongoing.append(stem)
+                self._seen.ongoing.append(stem)
 
     def _help(self, helper: Helper, copier: Copier) -> bool:
         """Do a block of a job that another holds, if one can be had."""
         if not self._options.share:
             return False
-        helper.offer(self._in_order(self._ongoing))
+        helper.offer(self._in_order(self._seen.ongoing))
         if not helper.help(copier):
             return False
         for _ in range(_BLOCKS_BEFORE_LOOKING):
@@ -277,26 +266,19 @@ class Worker:
         self._reporter.tick()  # what it sent is counted by the job's holder
         return True
 
-    def _stay(self, claims: Claims, helper: Helper) -> bool:
+    def _stay(self, claims: Claims, helper: Helper, look_seconds: float) -> bool:
         """Wait a moment if there may be something to do later; tell whether to look again."""
         had_others, self._has_others = self._has_others, self._must_wait_for_others()
-        is_awaited = self._ongoing and (
-            self._options.wait or helper.is_hopeful or claims.watch.is_undecided
+        is_hopeful = helper.is_hopeful
+        is_awaited = self._seen.ongoing and (
+            self._options.wait or is_hopeful or claims.watch.is_undecided
         )
         if not is_awaited and not had_others and not self._has_others:
-            return self._is_anything_put_back()
+            return self._seen.forget_if_put_back()
         self._reporter.tick()
-        seconds = max(_LOOK_SECONDS, _LOOKS_TO_PAUSES * self._look_seconds)
-        return not self._options.stop.wait(seconds)
-
-    def _is_anything_put_back(self) -> bool:
-        """Tell whether somebody has put finished jobs back since; all are looked at then."""
-        put_back_ns = self._joblist.last_put_back_ns()
-        if put_back_ns == self._put_back_ns:
-            return False
-        self._put_back_ns = put_back_ns
-        self._finished.clear()
-        return True
+        idle_seconds = 0.0 if is_hopeful else self._options.monotonic() - self._busy_at
+        pause = pause_seconds(look_seconds=look_seconds, idle_seconds=idle_seconds)
+        return not self._options.stop.wait(pause)
 
     def _must_wait_for_others(self) -> bool:
         return self._crew.has_others() and self._crew.is_lowest()
@@ -328,21 +310,21 @@ class Worker:
                     held.job = with_destination(held.job, self._joblist.settings)
                     self._work_on(held, claims, copier, stop)
                 else:
-                    self._finished[stem] = held.job.status
+                    self._seen.finished[stem] = held.job.status
             except JobFileError as error:
                 self._leave_invalid(stem, str(error))
         return True
 
     def _has_time(self) -> bool:
         """Tell whether a job like those so far would be done in time; say so if not."""
-        if self._options.drain_at is None or not self._jobs_done:
-            return True
-        job_seconds = self._jobs_seconds / self._jobs_done
-        seconds_left = self._options.drain_at - self._options.monotonic()
-        if job_seconds <= seconds_left:
+        if self._pace.is_enough_for_another:
             return True
         self._is_out_of_time = True
-        self._emit(NoTimeLeft(seconds_left=max(seconds_left, 0), job_seconds=job_seconds))
+        self._emit(
+            NoTimeLeft(
+                seconds_left=max(self._pace.seconds_left, 0.0), job_seconds=self._pace.job_seconds
+            )
+        )
         return False
 
     def _load(self, stem: str) -> Job | None:
@@ -356,7 +338,7 @@ class Worker:
             return None
 
     def _leave_invalid(self, stem: str, reason: str) -> None:
-        self._invalid[stem] = reason
+        self._seen.invalid.add(stem)
         self._emit(JobInvalid(stem=stem, reason=reason))
 
     def _work_on(self, held: HeldJob, claims: Claims, copier: Copier, stop: Stop) -> None:
@@ -402,16 +384,15 @@ class Worker:
         self._credential_failures = 0
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
-            self._jobs_done += 1
-            self._jobs_seconds += self._options.monotonic() - started
+            self._pace.note(self._options.monotonic() - started)
         elif outcome is Outcome.ERROR:
             self._tally.failed += 1
         elif outcome is Outcome.LOST:
             self._tally.lost += 1
         else:
             self._tally.handed_back += 1
-        if held.job.status in _FINISHED and outcome is not Outcome.LOST:
-            self._finished[stem] = held.job.status
+        if held.job.status in FINISHED and outcome is not Outcome.LOST:
+            self._seen.finished[stem] = held.job.status
 
     def _wait_for_credentials(self, error: ProviderError) -> None:
         """Give the provider time; raises its error once it has failed too often in a row."""
@@ -437,18 +418,7 @@ class Worker:
         return max([code, *(tally.exit_code for tally in tallies)])
 
     def _summarise(self, tallies: list[Tally]) -> int:
-        counts = dict.fromkeys([*JobStatus, None], 0)
-        held_by_others = set(self._ongoing)
-        for stem in self._joblist.stems():
-            status = self._finished.get(stem)
-            if status is None and stem not in self._invalid:
-                try:
-                    status = self._joblist.status_of(stem)
-                except FileNotFoundError:
-                    continue
-            if status is JobStatus.TODO and stem in held_by_others:
-                status = JobStatus.ONGOING  # claimed by another, and about to say so
-            counts[status] += 1
+        counts = self._seen.count()
         self._emit(
             WorkerFinished(
                 succeeded=sum(tally.succeeded for tally in tallies),
@@ -466,3 +436,13 @@ class Worker:
         if counts[JobStatus.TODO] or (self._is_ended and counts[JobStatus.ONGOING]):
             return 3
         return 1 if counts[JobStatus.ERROR] or counts[None] else 0
+
+
+def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:
+    """Return how long to wait before the joblist is looked at again: a pure decision.
+
+    So that a fleet that waits for hours with ``--wait`` doesn't wear out the filesystem, and what
+    there is to do is found at most a tenth later than it might have been.
+    """
+    by_idleness = min(_IDLE_TO_PAUSES * idle_seconds, _LONGEST_PAUSE_SECONDS)
+    return max(_LOOK_SECONDS, _LOOKS_TO_PAUSES * look_seconds, by_idleness)

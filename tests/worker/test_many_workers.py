@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.worker.loop import pause_seconds
 from tests.commands import BIN, Done, finish, run, run_ok, start
 from tests.gate import gate_before
 from tests.trees import contents, events, make_items, receipts, statuses
@@ -162,6 +163,16 @@ def test_a_worker_leaves_what_others_hold_unless_told_to_wait(tmp_path: Path, rc
     assert done.exit_code == 0, done
     assert "This worker finished 1 job(s)" in done.stdout
     assert set(statuses(joblist).values()) == {"success"}
+
+
+@pytest.mark.parametrize(
+    ("look_seconds", "idle_seconds", "pause"),
+    [(0, 0, 0.5), (0.01, 3, 0.5), (1, 0, 5), (0, 60, 6), (0, 1e6, 10), (3, 1e6, 15)],
+)
+def test_who_waits_looks_less_often_the_longer_it_has_waited_and_the_longer_a_look_takes(
+    look_seconds: float, idle_seconds: float, pause: float
+) -> None:
+    assert pause_seconds(look_seconds=look_seconds, idle_seconds=idle_seconds) == pause
 
 
 def pid_of_rank(joblist: Path, rank: int) -> int:

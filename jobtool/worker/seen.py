@@ -1,0 +1,74 @@
+"""What a worker has seen of a joblist's jobs."""
+
+from __future__ import annotations
+
+import contextlib
+
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.joblist import JobList
+from jobtool.worker.crew import Scan
+
+FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
+
+
+class SeenJobs:
+    """The jobs by stem, so that no file is read twice in a pass, nor again once its job is over.
+
+    ``ongoing`` are those that others held when they were last looked at, or have left.
+    """
+
+    def __init__(self, joblist: JobList) -> None:
+        self.finished: dict[str, JobStatus] = {}
+        self.invalid: set[str] = set()
+        self.ongoing: list[str] = []
+        self._joblist = joblist
+        self._put_back_ns = joblist.last_put_back_ns()
+
+    def is_over(self, stem: str) -> bool:
+        """Tell whether a job is known to be finished, or to be none."""
+        return stem in self.finished or stem in self.invalid
+
+    def look(self, stem: str) -> JobStatus | None:
+        """Read a job's status; None if its first line is none. Raises ``FileNotFoundError``."""
+        status = self._joblist.status_of(stem)
+        if status in FINISHED:
+            self.finished[stem] = status
+        return status
+
+    def scan(self, *, thoroughly: bool) -> Scan:
+        """List the jobs; ``thoroughly`` reads which of them are finished."""
+        stems = self._joblist.stems()
+        if thoroughly:
+            for stem in stems:
+                with contextlib.suppress(FileNotFoundError):
+                    self.look(stem)
+        return {stem: self.finished.get(stem) for stem in stems}
+
+    def learn(self, scan: Scan) -> None:
+        """Take over what a scan, perhaps another rank's, has found."""
+        self.finished = {stem: status for stem, status in scan.items() if status is not None}
+
+    def forget_if_put_back(self) -> bool:
+        """Forget what is finished if somebody has put jobs back since; tell whether."""
+        put_back_ns = self._joblist.last_put_back_ns()
+        if put_back_ns == self._put_back_ns:
+            return False
+        self._put_back_ns = put_back_ns
+        self.finished.clear()
+        return True
+
+    def count(self) -> dict[JobStatus | None, int]:
+        """Count the jobs by status, None for what is none, reading those that aren't over."""
+        counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
+        held_by_others = set(self.ongoing)
+        for stem in self._joblist.stems():
+            status = self.finished.get(stem)
+            if not self.is_over(stem):
+                try:
+                    status = self._joblist.status_of(stem)
+                except FileNotFoundError:
+                    continue
+            if status is JobStatus.TODO and stem in held_by_others:
+                status = JobStatus.ONGOING  # claimed by another, and about to say so
+            counts[status] += 1
+        return counts
