@@ -82,3 +82,7 @@ class JournalledLog:
     def dropped(self) -> None:
         """Forget the upload: it can't be taken up."""
         self._all.pop(self._number, None)
+
+    def flush(self) -> None:
+        """Bring what was noted to disk."""
+        self._journal.flush(self._sync)

@@ -7,7 +7,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -60,6 +60,9 @@ class FileLog(Protocol):
 
     def dropped(self) -> None:
         """Forget the upload: it can't be taken up."""
+
+    def flush(self) -> None:
+        """Bring what was noted to disk."""
 
 
 class _UnderWay:
@@ -204,15 +207,24 @@ class PartsCopy:
         todo = deque(ranges(item.entry.size, part_size))
         while todo:
             self._send_part(todo.popleft(), part_size, known, held)
+            if known is not None:  # else what was lent has its turn in that order
+                for block in lent.returned():
+                    self._absorb(block, part_size, known, held)
             lent.lend(todo, self._upload)
-        for sent, block in lent.returned(self._stop):
-            self._lent.update(sent)
-            held.update(sent)
-            for part_range in block:
-                self._send_part(part_range, part_size, known, held)
+        for block in lent.rest(self._stop):
+            self._absorb(block, part_size, known, held)
         self._parts.extend(self._under_way.collect())
         whole = self._whole.hexdigest() if known is None else known.whole
         return whole, self._attributes
+
+    def _absorb(
+        self, block: _Returned, part_size: int, known: Digests | None, held: dict[int, Part]
+    ) -> None:
+        """Keep what was sent of a block that was lent, and send the rest of it."""
+        self._lent.update(block.sent)
+        held.update(block.sent)
+        for part_range in block.ranges:
+            self._send_part(part_range, part_size, known, held)
 
     def _send_part(
         self, part_range: Range, part_size: int, known: Digests | None, held: dict[int, Part]
@@ -283,6 +295,14 @@ class PartsCopy:
         return part
 
 
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    """A block of parts that is over: which parts it was of, and those of them that were sent."""
+
+    ranges: list[Range]
+    sent: dict[int, Part]
+
+
 class _LentParts:
     """The parts of one upload that are lent, block by block from the end of the file."""
 
@@ -317,32 +337,43 @@ class _LentParts:
             block = self._lending.lend_parts(record, parts[0][0], parts[-1][0])
             self._blocks.append((block, parts))
 
-    def returned(self, stop: Stop) -> Iterator[tuple[dict[int, Part], list[Range]]]:
-        """Yield each block once it is over, in the order of the file: the parts sent, and all.
+    def returned(self) -> Iterator[_Returned]:
+        """Yield the blocks that are done by now."""
+        for number, parts in [*self._blocks]:
+            if self._lending is not None and self._lending.is_back(number, take_back=False):
+                self._blocks.remove((number, parts))
+                yield self._collect(self._lending, number, parts)
 
-        Ends early if asked to stop.
+    def rest(self, stop: Stop) -> Iterator[_Returned]:
+        """Yield each block once it is over, in the order of the file; what nobody does is taken.
+
+        Raises ``StoppedError`` if asked to stop.
         """
-        assert self._lending is not None or not self._blocks
         while self._blocks and self._lending is not None:
-            block, parts = self._blocks.pop()
-            if not self._lending.wait_for(block, stop):
+            number, parts = self._blocks.pop()
+            if not self._lending.wait_for(number, stop):
                 raise StoppedError(f"stopped in the middle of {quote(self._item.source_url)}")
-            sent = {
-                record.number: part_of(record)
-                for record in self._lending.records(block)
-                if isinstance(record, PartRecord) and record.token == self._token
-            }
-            unfinished = self._log.unfinished
-            if unfinished is not None and unfinished.token == self._token:
-                for part in sent.values():
-                    self._log.sent(part)
-            yield sent, parts
+            yield self._collect(self._lending, number, parts)
 
     def settle(self, stop: Stop) -> None:
         """Wait for what is still out: nobody else may write to the file after this try."""
         with contextlib.suppress(StoppedError):
-            for _ in self.returned(stop):
+            for _ in self.rest(stop):
                 pass
+
+    def _collect(self, lending: Lending, number: int, parts: list[Range]) -> _Returned:
+        sent = {
+            record.number: part_of(record)
+            for record in lending.records(number)
+            if isinstance(record, PartRecord) and record.token == self._token
+        }
+        unfinished = self._log.unfinished
+        if unfinished is not None and unfinished.token == self._token:
+            for part in sent.values():
+                self._log.sent(part)
+            self._log.flush()
+            lending.forget(number)
+        return _Returned(parts, sent)
 
 
 def send_lent(

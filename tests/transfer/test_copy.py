@@ -62,6 +62,9 @@ class Notes:
     def dropped(self) -> None:
         self.unfinished = None
 
+    def flush(self) -> None:
+        pass
+
     @property
     def bytes_sent(self) -> int:
         return sum(part.size for part in self.unfinished.parts.values())

@@ -21,6 +21,8 @@ import pytest
 from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import PartRecord
 from tests.commands import BIN, finish, run_ok, start
 from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
@@ -99,6 +101,12 @@ def start_sharing(
     return holder, helper
 
 
+def recorded_parts(joblist: Path) -> set[int]:
+    """The numbers of the parts that the job's own journal tells of."""
+    records = Journal(str(joblist / "journals" / "plate.jsonl")).read()
+    return {record.number for record in records if isinstance(record, PartRecord)}
+
+
 def assert_all_arrived(tmp_path: Path, joblist: Path, bucket: str, rclone_s3) -> None:
     assert status_of(jobfile(joblist)) == "success"
     assert contents(rclone_s3.folder / bucket) == contents(tmp_path / "in")
@@ -156,7 +164,11 @@ def test_four_ranks_share_the_parts_of_one_large_file(
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         }
         command = ("mpirun", "--oversubscribe", "-n", 4, BIN / "transfer-worker", "-i", joblist)
-        done = finish(start(*command, "--threads", 1, "-v", 2, "--json", env=env))
+        run = start(*command, "--threads", 1, "-v", 2, "--json", env=env)
+        # The last parts are lent first, and count as soon as they are sent.
+        wait_for(lambda: parts in recorded_parts(joblist))
+        assert len(recorded_parts(joblist)) < parts
+        done = finish(run)
     assert done.exit_code == 0, done
     assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
     told = [json.loads(line) for line in done.lines]
