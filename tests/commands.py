@@ -7,7 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,14 @@ def start_ranks(
     for program in programs:
         parts += [":"] * bool(parts) + ["-n", 1, *program]
     return start("mpirun", "--oversubscribe", *parts, env={**allowed, **(env or {})})
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is true; a test that waits in vain fails."""
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
 
 
 def unused_port() -> int:

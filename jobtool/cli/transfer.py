@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.run import IfExists, Verify
     from jobtool.worker.environment import Environment
+    from jobtool.worker.guard import Ended
     from jobtool.worker.options import WorkerOptions
 
 #: What people and schedulers send before the end: all mean to finish what is under way and leave.
@@ -172,12 +173,25 @@ def _transfer(
     settings: dict[str, Any],
 ) -> int:
     """Do as ``cli`` says: ``told`` is the worker's alone, ``settings`` the joblist has, too."""
-    from jobtool.worker.environment import detect
+    from jobtool.worker.environment import detect, launched_size
+
+    charge = None
+    if not dry_run and launched_size(os.environ) > 1:
+        from jobtool.worker.guard import Ended, stand_guard
+
+        outcome = stand_guard(_STOP_SIGNALS)
+        if isinstance(outcome, Ended):
+            return _after(outcome, joblist_path, as_json=as_json)
+        charge = outcome
+
     from jobtool.worker.loop import Worker
     from jobtool.worker.options import WorkerOptions
 
-    path = existing_path(joblist_path)
+    # Before anything can go wrong: the other ranks wait for this one in it.
     environment = detect(os.environ).without_mpi()
+    if charge is not None:
+        charge.introduce(environment)
+    path = existing_path(joblist_path)
     console = Console(
         verbosity=_verbosity(verbosity, environment), as_json=as_json, place=_place(environment)
     )
@@ -213,7 +227,36 @@ def _transfer(
     is_alone = environment.size == 1
     display = _display(console, options) if is_alone else nullcontext(options)
     with display as options:
-        return Worker(joblist, environment, options, console.emit).run()
+        code = Worker(joblist, environment, options, console.emit).run()
+    if charge is not None:
+        charge.dismiss()
+    return code
+
+
+def _after(ended: Ended, path: str, *, as_json: bool) -> int:
+    """Return the exit code of a rank whose worker has ended; if not in order, when all have."""
+    environment = ended.environment
+    if ended.in_order or environment is None or environment.run is None:
+        return ended.exit_code
+    from jobtool.jobs.joblist import CLAIMS_FOLDER
+    from jobtool.jobs.presence import Presences
+    from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS
+    from jobtool.worker.crew import Crew
+    from jobtool.worker.events import WorkerStopped
+    from jobtool.worker.guard import outlast
+
+    if not os.path.isdir(path):  # on this node: the others may see it, and the first tells for all
+        return ended.exit_code if environment.rank == 0 else 0
+    console = Console(as_json=as_json, place=_place(environment))
+    if ended.killed_by is not None:
+        reason = f"worker {environment.worker} was killed ({ended.killed_by.name})"
+        console.emit(WorkerStopped(reason=reason))
+    claims_path = os.path.join(path, CLAIMS_FOLDER)
+    crew = Crew(claims_path, environment, Presences(claims_path, DEFAULT_LEASE_SECONDS))
+    code = outlast(ended, crew)
+    if code and ended.killed_by is not None:
+        console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
+    return code
 
 
 def _settled(settings: TransferSettings, **given: Any) -> dict[str, Any]:

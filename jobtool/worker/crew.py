@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from jobtool.jobs.job import JobStatus
-from jobtool.jobs.joblist import JobList
 from jobtool.jobs.presence import Presences
 from jobtool.worker.environment import Environment
 
@@ -57,7 +56,7 @@ class Crew:
 
     def __init__(
         self,
-        joblist: JobList,
+        claims_path: str,
         environment: Environment,
         presences: Presences,
         monotonic: Callable[[], float] = time.monotonic,
@@ -65,7 +64,7 @@ class Crew:
         self.is_alone = environment.run is None or environment.size == 1
         self.size = 1 if self.is_alone else environment.size
         self._rank = environment.rank
-        self._folder = os.path.join(joblist.claims_path, RUNS_FOLDER, environment.run or "")
+        self._folder = os.path.join(claims_path, RUNS_FOLDER, environment.run or "")
         self._presences = presences
         self._monotonic = monotonic
         self._started = monotonic()
@@ -81,6 +80,16 @@ class Crew:
         if not now and time_ - self._told_at < self.period_seconds:
             return
         self._told_at = time_
+        self._write(str(self._rank), msgspec.json.encode(tally))
+
+    def tell_end(self, exit_code: int | None) -> None:
+        """Tell for this rank, whose worker can't any more, that it has ended, or None: was killed.
+
+        What it had told of its work stays. Raises ``OSError``.
+        """
+        tally = self._tally(self._rank) or Tally(name=f"rank {self._rank}")
+        if exit_code is not None:
+            tally.exit_code, tally.is_over = exit_code, True
         self._write(str(self._rank), msgspec.json.encode(tally))
 
     def tallies(self) -> list[Tally]:
@@ -117,6 +126,11 @@ class Crew:
     def has_others(self) -> bool:
         """Tell whether any other rank is still there."""
         return self._is_any_present(rank for rank in range(self.size) if rank != self._rank)
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether some rank has told what all came to: then the run's files are gone."""
+        return not os.path.isdir(self._folder)
 
     def dismiss(self) -> None:
         """Remove the run's files, once all ranks have ended."""

@@ -78,6 +78,14 @@ class Environment:
         return replace(self, run=run, communicator=None)
 
 
+def launched_size(environ: Mapping[str, str]) -> int:
+    """Return how many processes a launcher says that it has started together, 1 if there is none.
+
+    By its variables alone: nothing is loaded.
+    """
+    return _mpi_size(environ) or _step_size(environ)
+
+
 def detect(environ: Mapping[str, str]) -> Environment:
     """Return the environment that this process was started in; initialises MPI under mpirun."""
     place: dict[str, Any] = {
@@ -85,9 +93,7 @@ def detect(environ: Mapping[str, str]) -> Environment:
         "pid": os.getpid(),
         "array_index": _first_number(environ, _ARRAY_INDEXES) or 0,
     }
-    size = _first_number(environ, _MPI_SIZES)
-    if size is None and "PMIX_RANK" in environ:  # srun --mpi=pmix names no size of its own
-        size = _first_number(environ, ("SLURM_STEP_NUM_TASKS",))
+    size = _mpi_size(environ)
     if size is None:
         return _in_a_step(environ, place)
     try:
@@ -119,10 +125,23 @@ def mpi_versions() -> str:
     return f"mpi4py {mpi4py.__version__}, {library}"
 
 
-def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environment:
+def _mpi_size(environ: Mapping[str, str]) -> int | None:
+    size = _first_number(environ, _MPI_SIZES)
+    if size is None and "PMIX_RANK" in environ:  # srun --mpi=pmix names no size of its own
+        size = _first_number(environ, ("SLURM_STEP_NUM_TASKS",))
+    return size
+
+
+def _step_size(environ: Mapping[str, str]) -> int:
     # srun's tasks have a step; a batch script itself has none, though it has a SLURM_PROCID too.
-    size = _first_number(environ, ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")) or 1
-    if "SLURM_STEP_ID" not in environ or size == 1:
+    if "SLURM_STEP_ID" not in environ:
+        return 1
+    return _first_number(environ, ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")) or 1
+
+
+def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environment:
+    size = _step_size(environ)
+    if size == 1:
         return Environment(**place)
     rank = _first_number(environ, ("SLURM_PROCID",)) or 0
     return Environment(rank=rank, size=size, run=_name_of_run(environ), **place)

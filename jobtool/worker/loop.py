@@ -100,7 +100,7 @@ class Worker:
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._presences = Presences(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
-        self._crew = Crew(joblist, environment, self._presences, options.monotonic)
+        self._crew = Crew(joblist.claims_path, environment, self._presences, options.monotonic)
         self._tally = Tally(name=presence_name(self._name, self._proposed))
         self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
         self._seen = SeenJobs(joblist)
@@ -419,6 +419,8 @@ class Worker:
 
     def _summarise(self, tallies: list[Tally]) -> int:
         counts = self._seen.count()
+        # One that has told nothing has died before it could.
+        died = self._crew.size - 1 - sum(tally.is_over for tally in tallies)
         self._emit(
             WorkerFinished(
                 succeeded=sum(tally.succeeded for tally in tallies),
@@ -428,12 +430,14 @@ class Worker:
                 left_ongoing=counts[JobStatus.ONGOING],
                 in_error=counts[JobStatus.ERROR],
                 invalid=counts[None],
-                workers=len(tallies),
-                died=sum(not tally.is_over for tally in tallies if tally.name != self._tally.name),
+                workers=self._crew.size,
+                died=died,
             )
         )
-        # What others are working on is theirs, unless we left before looking for orphans.
-        if counts[JobStatus.TODO] or (self._is_ended and counts[JobStatus.ONGOING]):
+        # What others are working on is theirs, unless it may be an orphan: one of us has died, or
+        # we left before looking.
+        may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
+        if counts[JobStatus.TODO] or may_be_orphans:
             return 3
         return 1 if counts[JobStatus.ERROR] or counts[None] else 0
 

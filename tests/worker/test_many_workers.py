@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from jobtool.worker.loop import pause_seconds
-from tests.commands import BIN, Done, finish, run, run_ok, start
+from tests.commands import BIN, Done, finish, run, run_ok, start, wait_for
+from tests.commands import start_ranks as start_programs
 from tests.gate import gate_before
 from tests.trees import contents, events, make_items, receipts, statuses
 
@@ -122,28 +123,98 @@ def test_ranks_share_the_work_and_say_which_they_are(tmp_path: Path, mpirun: str
     assert prefixes == {f"{rank}]" for rank in {*ranks, "0"}}
 
 
-@pytest.mark.parametrize("victim", [0, 2])
+@pytest.mark.parametrize(("victim", "launcher"), [(0, ()), (2, ()), (2, CONTINUE)])
 def test_a_rank_that_is_killed_is_not_missed(
-    tmp_path: Path, mpirun: str, rclone_s3, victim: int
+    tmp_path: Path, mpirun: str, rclone_s3, victim: int, launcher: tuple[str, ...]
 ) -> None:
     joblist = make_joblist(tmp_path, 24, destination=f"s3://{rclone_s3.new_bucket()}", files=6)
     with gate_before(rclone_s3.endpoint_url, allowed=20) as gate:
         env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
         process = start_ranks(
-            mpirun, 4, joblist, "--threads", 2, "-v", 2, launcher=CONTINUE, env=env
+            mpirun, 4, joblist, "--threads", 2, "-v", 2, launcher=launcher, env=env
         )
         gate.wait_until_held()
         os.kill(pid_of_rank(joblist, victim), signal.SIGKILL)
         gate.open()
         done = finish(process)
     assert set(statuses(joblist).values()) == {"success"}
-    # The launcher's own code is 0 only if every rank's is that was not killed.
     assert done.exit_code == 0, done
+    (line,) = [line for line in done.lines if "was killed" in line]
+    assert line.startswith(f"[{socket.gethostname()}:{victim}] ❌ worker")
     (told,) = [line for line in done.lines if "workers" in line and "finished" in line]
     assert "These 4 workers (1 of them died) finished" in told
     assert told.endswith("The joblist has nothing left to do.")
     assert told.startswith(f"[{socket.gethostname()}:{1 if victim == 0 else 0}]")
     assert run_ok("summarise-jobs", "-i", joblist).exit_code == 0
+    assert os.listdir(joblist / ".claims" / "runs") == []
+
+
+def test_if_all_ranks_are_killed_the_exit_code_says_that_work_is_left(
+    tmp_path: Path, mpirun: str, rclone_s3
+) -> None:
+    joblist = make_joblist(tmp_path, 8, destination=f"s3://{rclone_s3.new_bucket()}", files=6)
+    with gate_before(rclone_s3.endpoint_url, allowed=4) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start_ranks(mpirun, 2, joblist, "--threads", 2, env=env)
+        wait_for(lambda: len(claimants(joblist)) == 2)
+        for worker in claimants(joblist):
+            os.kill(int(worker.rpartition(":")[2]), signal.SIGKILL)
+        done = finish(process)
+    assert done.exit_code == 3, done
+    assert any("no rank is left; start again" in line for line in done.lines)
+    assert "finished" not in done.stdout
+    assert run("transfer-worker", "-i", joblist, env=rclone_s3.environment).exit_code == 0
+    assert set(statuses(joblist).values()) == {"success"}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["rank 0", "rank 1"])
+def test_a_rank_that_fails_at_its_start_leaves_the_others_alone(
+    tmp_path: Path, mpirun: str, first: bool
+) -> None:
+    joblist = make_joblist(tmp_path, 40)
+    sound = (BIN / "transfer-worker", "-i", joblist)
+    failing = (*sound, "--credentials", "provider=nonsense")
+    done = finish(start_programs(*([failing, sound] if first else [sound, failing])))
+    assert set(statuses(joblist).values()) == {"success"}, done
+    assert done.exit_code == 2, done
+    assert "nonsense" in done.stderr
+    assert "The joblist has nothing left to do." in done.stdout
+
+
+def test_a_rank_that_sees_no_joblist_leaves_the_others_alone(tmp_path: Path, mpirun: str) -> None:
+    joblist = make_joblist(tmp_path, 40)
+    worker = BIN / "transfer-worker"
+    done = finish(start_programs((worker, "-i", joblist), (worker, "-i", tmp_path / "nowhere")))
+    assert set(statuses(joblist).values()) == {"success"}, done
+    assert done.exit_code == 0, done
+    assert "found nothing" in done.stderr
+    assert "These 2 workers (1 of them died) finished 40 job(s)" in done.stdout
+
+
+def test_a_worker_whose_guard_is_killed_is_killed_with_it(
+    tmp_path: Path, mpirun: str, rclone_s3
+) -> None:
+    joblist = make_joblist(tmp_path, 4, destination=f"s3://{rclone_s3.new_bucket()}", files=6)
+    with gate_before(rclone_s3.endpoint_url, allowed=2) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start_ranks(mpirun, 2, joblist, launcher=CONTINUE, env=env)
+        wait_for(lambda: len(claimants(joblist)) == 2)
+        worker = pid_of_rank(joblist, 1)
+        os.kill(parent_of(worker), signal.SIGKILL)
+        wait_for(lambda: not os.path.exists(f"/proc/{worker}"))
+        gate.open()
+        finish(process)
+    assert set(statuses(joblist).values()) == {"success"}
+
+
+def claimants(joblist: Path) -> set[str]:
+    lines = (line for path in joblist.glob("*.txt") for line in events(path, "claimed"))
+    return {line.split(" worker=")[1].split(" ")[0] for line in lines}
+
+
+def parent_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("PPid:")[2].split()[0])
 
 
 def test_a_worker_leaves_what_others_hold_unless_told_to_wait(tmp_path: Path, rclone_s3) -> None:

@@ -23,7 +23,7 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import PartRecord
-from tests.commands import BIN, finish, run_ok, start
+from tests.commands import BIN, finish, run_ok, start, wait_for
 from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
 
@@ -70,13 +70,6 @@ def make_joblist(tmp_path: Path, bucket: str, *, lease_seconds: float | None = N
 
 def start_worker(joblist: Path, env: dict[str, str], *options: object) -> subprocess.Popen[str]:
     return start("transfer-worker", "-i", joblist, "--threads", 1, *options, env=env)
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.05)
 
 
 def jobfile(joblist: Path) -> Path:

@@ -1,0 +1,121 @@
+"""The guard: of several ranks, the process that the launcher has started and knows.
+
+mpirun and its like end all ranks of a program when one is killed, for want of memory, say, or ends
+with an error. So the worker is a child of the process that they know. That one hands on what
+signals it gets, and ends as its child does. If the child didn't end in order, it stays until the
+other ranks have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from jobtool.worker.crew import Crew
+from jobtool.worker.environment import Environment
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+_LOOK_SECONDS = 0.5
+_IN_ORDER = b"in order"
+
+#: The exit code of a guard if nobody is left who could tell what all have come to.
+_WORK_MAY_BE_LEFT = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a worker has ended: with ``exit_code``, or ``killed_by`` a signal.
+
+    ``environment`` is what it had found out about itself, None if it hadn't yet. ``in_order`` says
+    that the exit code is what it meant to tell its launcher.
+    """
+
+    exit_code: int
+    in_order: bool = False
+    killed_by: signal.Signals | None = None
+    environment: Environment | None = None
+
+
+class Charge:
+    """The worker's end of the line to its guard."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def introduce(self, environment: Environment) -> None:
+        """Tell the guard who this is, once that is known."""
+        self._say(msgspec.json.encode(environment))
+
+    def dismiss(self) -> None:
+        """Tell the guard that the work has ended in order, and with whatever exit code."""
+        self._say(_IN_ORDER)
+
+    def _say(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # a guard that is gone takes us with it
+            os.write(self._descriptor, word + b"\n")
+
+
+def stand_guard(signals: Iterable[signal.Signals]) -> Charge | Ended:
+    """Fork. Returns in the child at once, in its guard when the child has ended.
+
+    ``signals`` are handed on to the child, whose handlers stay as they are. It has a process group
+    of its own, so that what is sent to that of its guard doesn't reach it twice, and is killed if
+    its guard is. To be called before there are threads, and before MPI is loaded.
+    """
+    wanted = [*signals]
+    reading, writing = os.pipe()
+    guard = os.getpid()
+    held_back = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != guard:
+            os._exit(128 + signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+        return Charge(writing)
+    os.close(writing)
+
+    def hand_on(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    for number in wanted:
+        signal.signal(number, hand_on)
+    signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
+    with open(reading, "rb") as line:
+        words = line.read().splitlines()  # to its end, which comes with the child's
+    _, status = os.waitpid(child, 0)
+    environment = msgspec.json.decode(words[0], type=Environment) if words else None
+    if os.WIFSIGNALED(status):
+        killed_by = signal.Signals(os.WTERMSIG(status))
+        return Ended(exit_code=128 + killed_by, killed_by=killed_by, environment=environment)
+    return Ended(
+        exit_code=os.waitstatus_to_exitcode(status),
+        in_order=words[1:] == [_IN_ORDER],
+        environment=environment,
+    )
+
+
+def outlast(ended: Ended, crew: Crew) -> int:
+    """Wait until the other ranks have ended; return the exit code of one that has not in order.
+
+    That is its own if it failed. If it was killed it is 0 if another has told what all came to, and
+    3 if none could: work may be left.
+    """
+    with contextlib.suppress(OSError):
+        crew.tell_end(None if ended.killed_by else ended.exit_code)
+    while not crew.is_dismissed and crew.has_others():
+        time.sleep(_LOOK_SECONDS)
+    if not ended.killed_by:
+        return ended.exit_code
+    return 0 if crew.is_dismissed else _WORK_MAY_BE_LEFT
