@@ -43,7 +43,7 @@ from jobtool.names import quote
 from jobtool.stores.credentials.aws import AWS_HOST, AnonymousProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Purpose
-from jobtool.stores.s3config import S3Config
+from jobtool.stores.s3.config import S3Config
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
