@@ -18,7 +18,7 @@ from jobtool.stores.s3.config import read_s3_table
 from jobtool.stores.store import Store
 
 if TYPE_CHECKING:
-    from jobtool.stores.s3.store import S3Access
+    from jobtool.stores.s3.access import S3Access
 
 Role = Literal["source", "destination"]
 SCHEMES = ("file", "s3", "memory")
@@ -115,7 +115,7 @@ class StoreRegistry:
         return Purpose(job=job, url=url, permission=permissions[role])
 
     def _s3_access(self, role: Role, url: str) -> S3Access:
-        from jobtool.stores.s3.store import S3Access
+        from jobtool.stores.s3.access import S3Access
 
         config, provider = self._s3_configs[role], self._providers[role]
         # Both sides share clients and credentials where those are the same.
