@@ -14,11 +14,11 @@ from jobtool.stores.credentials.provider import Permission, Purpose
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.stores.s3config import read_s3_table
+from jobtool.stores.s3.config import read_s3_table
 from jobtool.stores.store import Store
 
 if TYPE_CHECKING:
-    from jobtool.stores.s3 import S3Access
+    from jobtool.stores.s3.access import S3Access
 
 Role = Literal["source", "destination"]
 SCHEMES = ("file", "s3", "memory")
@@ -69,7 +69,7 @@ class StoreRegistry:
         """
         scheme, rest = split_url(url)
         if scheme == "s3":
-            from jobtool.stores.s3 import S3Store
+            from jobtool.stores.s3.store import S3Store
 
             bucket, _, prefix = rest.partition("/")
             return S3Store(
@@ -115,7 +115,7 @@ class StoreRegistry:
         return Purpose(job=job, url=url, permission=permissions[role])
 
     def _s3_access(self, role: Role, url: str) -> S3Access:
-        from jobtool.stores.s3 import S3Access
+        from jobtool.stores.s3.access import S3Access
 
         config, provider = self._s3_configs[role], self._providers[role]
         # Both sides share clients and credentials where those are the same.

@@ -202,7 +202,7 @@ def main() -> None:
     step, nth, joblist = sys.argv[1:]
     settings = tomllib.loads((Path(joblist) / "joblist.toml").read_text())
     is_s3 = settings["destination"].startswith("s3:")
-    store = "jobtool.stores.s3:S3Store" if is_s3 else "jobtool.stores.local:LocalStore"
+    store = "jobtool.stores.s3.store:S3Store" if is_s3 else "jobtool.stores.local:LocalStore"
     arm(STEPS[step], int(nth), store)
     from jobtool.cli import transfer
 

@@ -8,8 +8,8 @@ from jobtool.errors import UsageError
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import MemoryStore
 from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
-from jobtool.stores.s3 import S3Store
-from jobtool.stores.s3config import S3Config, read_s3_table
+from jobtool.stores.s3.config import S3Config, read_s3_table
+from jobtool.stores.s3.store import S3Store
 
 
 @pytest.mark.parametrize(

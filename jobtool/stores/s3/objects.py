@@ -1,0 +1,148 @@
+"""Bytes of objects, by the cheaper of two clients.
+
+Two clients on purpose. boto3 is the control plane (listing, multipart) and sends parts; whole
+objects go through obstore, which needs a tenth of boto3's CPU for each. Both sign with the same
+credentials. obstore refuses or rewrites some keys that S3 allows; those go through boto3.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import obstore
+import obstore.exceptions
+
+from jobtool.errors import SourceChangedError, StoreError
+from jobtool.names import quote
+from jobtool.stores.s3.access import S3Access
+from jobtool.stores.s3.metadata import (
+    attributes_of,
+    condition_of,
+    etag_of,
+    in_whole_seconds,
+    metadata_of,
+    to_metadata,
+)
+from jobtool.stores.s3.requests import Requests
+from jobtool.stores.store import Attributes, Content, Entry
+
+# What obstore's paths don't take as it is: control characters, empty or dot segments, a slash at
+# either end.
+_NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
+
+
+class Objects:
+    """Reads and writes the objects of a bucket; ``path`` is what errors call one."""
+
+    def __init__(self, access: S3Access, bucket: str, requests: Requests) -> None:
+        self._access = access
+        self._client = access.client
+        self._bucket = bucket
+        self._requests = requests
+
+    def read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
+        """Return bytes of an object by one ranged GET; raises ``SourceChangedError``."""
+        by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
+        if by_boto3 or _NOT_FOR_OBSTORE.search(key):
+            data, size, modified, metadata = self._read_by_boto3(entry.path, key, offset, length)
+        else:
+            data, size, modified, metadata = self._requests.call(
+                entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
+            )
+        is_same = size == entry.size and in_whole_seconds(modified) == entry.mtime_ns
+        if not is_same and not (size == entry.size and self._still_lists(entry, key)):
+            raise SourceChangedError(
+                f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: listed with "
+                f"{entry.size} bytes, now {size} bytes, or with another time"
+            )
+        if len(data) != length:
+            raise StoreError(
+                f"{quote(self._requests.url_of(entry.path))}: expected {length} bytes; "
+                f"received {len(data)}"
+            )
+        return Content(data=data, attributes=attributes_of(metadata, entry.mtime_ns))
+
+    def _still_lists(self, entry: Entry, key: str) -> bool:
+        # rclone's server lists the time in an object's metadata, and answers with that of the PUT.
+        answer = self._requests.call(
+            entry.path,
+            lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1),
+        )
+        found = (
+            (item["Key"], item["Size"], in_whole_seconds(item["LastModified"]))
+            for item in answer.get("Contents", ())
+        )
+        return (key, entry.size, entry.mtime_ns) in found
+
+    def _read_by_obstore(
+        self, entry: Entry, key: str, offset: int, length: int
+    ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
+        bucket = self._access.bucket(self._bucket)
+        try:
+            if length == entry.size:
+                result = obstore.get(bucket, key)
+            else:
+                result = obstore.get(bucket, key, options={"range": (offset, offset + length)})
+        except obstore.exceptions.GenericError as error:
+            if "non-partial response" not in str(error):
+                raise
+            # Some servers answer with a range but call it whole (200), which obstore refuses.
+            self._access.is_lax_about_ranges = True
+            return self._read_by_boto3(entry.path, key, offset, length)
+        size, modified = result.meta["size"], result.meta["last_modified"]
+        # An object that has grown isn't read to its end.
+        data = memoryview(result.bytes()) if size == entry.size else memoryview(b"")
+        attributes = {name.lower(): value for name, value in result.attributes.items()}
+        return data, size, modified, attributes
+
+    def _read_by_boto3(
+        self, path: str, key: str, offset: int, length: int
+    ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
+        where = {"Bucket": self._bucket, "Key": key}
+        if length == 0:
+            found = self._requests.call(path, lambda: self._client.head_object(**where))
+            return b"", found["ContentLength"], found["LastModified"], metadata_of(found)
+        span = f"bytes={offset}-{offset + length - 1}"
+        found = self._requests.call(path, lambda: self._client.get_object(**where, Range=span))
+        data = self._requests.call(path, found["Body"].read)
+        if "ContentRange" not in found:  # a server that doesn't know ranges sends everything
+            return (
+                data[offset : offset + length],
+                len(data),
+                found["LastModified"],
+                metadata_of(found),
+            )
+        size = int(found["ContentRange"].rpartition("/")[2])
+        return data, size, found["LastModified"], metadata_of(found)
+
+    def put(
+        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes
+    ) -> str | None:
+        """Write a whole object by one PUT; return its ETag."""
+        metadata = to_metadata(attributes)
+        if _NOT_FOR_OBSTORE.search(key):
+            answer = self._requests.call(
+                path,
+                lambda: self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=bytes(data),
+                    Metadata=metadata,
+                    ContentMD5=metadata["md5chksum"],
+                    **condition_of(attributes),
+                ),
+            )
+            return etag_of(answer.get("ETag"))
+        result = self._requests.call(
+            path,
+            lambda: obstore.put(
+                self._access.bucket(self._bucket),
+                key,
+                data,
+                attributes=metadata,
+                use_multipart=False,
+                mode="overwrite" if attributes.may_replace else "create",
+            ),
+        )
+        return etag_of(result["e_tag"])

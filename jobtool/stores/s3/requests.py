@@ -1,0 +1,86 @@
+"""Requests to a bucket: credentials are renewed, errors translated, listings followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import obstore.exceptions
+
+from jobtool.errors import CredentialsError, JobtoolError, StoreError
+from jobtool.names import quote
+from jobtool.stores.s3.access import S3Access
+from jobtool.stores.s3.errors import CLIENT_ERRORS, may_hide_expiry, tells_expiry, translate
+
+T = TypeVar("T")
+
+
+class Requests:
+    """Makes the requests of the store at ``url``, which is a bucket or a prefix of one."""
+
+    def __init__(self, access: S3Access, bucket: str, url: str) -> None:
+        self._access = access
+        self._bucket = bucket
+        self._url = url
+
+    def url_of(self, path: str) -> str:
+        """Return the URL of ``path``."""
+        return f"{self._url}/{path}" if path else self._url
+
+    def call(self, path: str, call: Callable[[], T]) -> T:
+        """Return what a request returns; once more if its credentials have expired meanwhile."""
+        holder = self._access.holder
+        holder.current()
+        seen = holder.generation
+        try:
+            return call()
+        except JobtoolError:
+            raise
+        except CLIENT_ERRORS as error:
+            if not self._may_have_expired(error):
+                raise self._translate(error, path) from None
+        self._access.renew(seen)
+        try:
+            return call()
+        except CLIENT_ERRORS as error:
+            raise self._translate(error, path) from None
+
+    def pages(
+        self, path: str, ask: Callable[..., dict[str, Any]], marks: dict[str, str]
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the pages of a listing; ``marks`` says what of one goes into the next request.
+
+        Not boto3's paginators: one of those that has failed says that there are no more pages.
+        """
+        more: dict[str, Any] = {}
+        while True:
+            page = self.call(path, lambda more=more: ask(**more))  # type: ignore[misc]
+            yield page
+            following = {name: page[mark] for name, mark in marks.items() if page.get(mark)}
+            if not page.get("IsTruncated"):
+                return
+            if following in ({}, more):
+                raise StoreError(
+                    f"{quote(self.url_of(path))}: the server says that its listing goes on, and "
+                    "not where"
+                )
+            more = following
+
+    def _may_have_expired(self, error: Exception) -> bool:
+        return tells_expiry(error) or (
+            may_hide_expiry(error) and self._access.holder.current().session_token is not None
+        )
+
+    def _translate(self, error: Exception, path: str) -> JobtoolError:
+        if isinstance(error, obstore.exceptions.UnauthenticatedError):
+            try:  # obstore turns what its provider raises into its own
+                self._access.holder.current()
+            except CredentialsError as ours:
+                return ours
+        return translate(
+            error,
+            self.url_of(path),
+            root=self._url,
+            bucket=self._bucket,
+            endpoint=self._access.client.meta.endpoint_url,
+        )
