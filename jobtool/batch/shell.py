@@ -7,12 +7,12 @@ import shlex
 from jobtool.batch.request import BatchRequest
 
 _MPIRUN = """\
-# --continuous: if one worker dies, Open MPI leaves the others alive. Other kinds of mpirun don't
-# know it; remove it there.
+# --continuous: if a node is lost, Open MPI leaves the workers on others alive. Other kinds of
+# mpirun don't know it; remove it there.
 # --bind-to none: the threads of a worker may use any core of the job."""
 
 _SRUN = """\
-# --kill-on-bad-exit=0: if one worker dies, srun leaves the others alive."""
+# --kill-on-bad-exit=0: if a node is lost, srun leaves the workers on others alive."""
 
 _WAIT = """\
 workers=$!

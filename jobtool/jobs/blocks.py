@@ -7,6 +7,7 @@ They lie in a folder beside the job's journal::
     ├── 000001.block              what is to be done
     ├── 000001.jsonl              the records of whoever did it
     ├── 000001.done               it is over; who did it, or nobody
+    ├── stay                      there may be something to lend later
     └── closed                    there is nothing more to lend
 
 A block is claimed like a job. Its files or parts are done by whoever holds that claim and by nobody
@@ -39,6 +40,7 @@ LOOK_SECONDS_WITH_HELPERS = 0.5
 
 _TRIES = 5
 
+_STAY = "stay"
 _CLOSED = "closed"
 _HELPER_SUFFIX = ".helper"
 _BLOCK_NAME = re.compile(r"(\d{6})\.(block|done)")
@@ -166,6 +168,11 @@ class Blocks:
         names = [name for name in self._names if name.startswith(f"{number:06d}.")]
         return sorted(names, key=lambda name: name.endswith(".done"))
 
+    def ask_to_stay(self) -> None:
+        """Tell helpers that something may be lent later."""
+        if _STAY not in self._look():
+            self._write(_STAY, b"")
+
     def close(self) -> None:
         """Tell helpers that nothing more will be lent."""
         if _CLOSED not in self._look():
@@ -196,6 +203,11 @@ class Blocks:
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._path, name + _HELPER_SUFFIX))
             os.rmdir(self._path)
+
+    @property
+    def is_asked_to_stay(self) -> bool:
+        """Whether something may be lent later, if its holder lives."""
+        return _STAY in self._look()
 
     @property
     def is_closed(self) -> bool:

@@ -111,10 +111,14 @@ class Lending:
         with self._lock:
             self._blocks.forget(number)
 
-    def close_if_done(self, *, may_lend: bool) -> None:
-        """Send helpers away once nothing is out and nothing will be."""
+    def answer(self, *, may_lend: bool) -> None:
+        """Tell helpers whether to stay, or that nothing is out and nothing will be lent."""
         with self._lock:
-            if self.has_helpers and not (may_lend or self._lenders or self._out):
+            if not self.has_helpers:
+                return
+            if may_lend or self._lenders or self._out:
+                self._blocks.ask_to_stay()
+            else:
                 self._blocks.close()
 
     def _publish(self, block: Block) -> int:

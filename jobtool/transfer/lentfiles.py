@@ -58,7 +58,7 @@ class LentFiles:
         while numbers := self._portion_of(queue):
             block = self._lending.lend_files([self._block_file(number) for number in numbers])
             self._blocks[block] = numbers
-        self._lending.close_if_done(may_lend=self._is_worth_lending(queue))
+        self._lending.answer(may_lend=self._is_worth_lending(queue))
 
     def returned(self, *, take_back: bool) -> Iterator[ReturnedBlock]:
         """Yield the blocks that are over; with ``take_back`` those, too, that nobody works on."""

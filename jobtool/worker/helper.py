@@ -35,8 +35,8 @@ from jobtool.worker.options import WorkerOptions
 #: How many jobs a worker offers to help with at a time.
 _MOST_JOBS = 4
 
-#: A holder that hasn't lent anything for so long, nor said that it won't, isn't waited for.
-PATIENCE_SECONDS = 30.0
+#: A holder that for so long hasn't lent anything, nor said that it may or won't, isn't waited for.
+PATIENCE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -92,7 +92,8 @@ class Helper:
         """Whether some holder may still lend something."""
         now = self._options.monotonic()
         for stem, offer in [*self._offers.items()]:
-            if offer.blocks.is_closed or now - offer.since >= PATIENCE_SECONDS:
+            is_patient = offer.blocks.is_asked_to_stay or now - offer.since < PATIENCE_SECONDS
+            if offer.blocks.is_closed or not is_patient:
                 self._decline(stem)
         return bool(self._offers)
 

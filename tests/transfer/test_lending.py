@@ -1,11 +1,17 @@
-"""How large the blocks are that a holder lends."""
+"""How large the blocks are that a holder lends, and what it tells those who wait for one."""
 
 from __future__ import annotations
 
+from itertools import count
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.transfer.lending import portion_of
+from jobtool.jobs.blocks import Blocks
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.terms import Terms
+from jobtool.transfer.lending import Lending, portion_of
 
 COUNTS = st.integers(1, 1000)
 
@@ -25,3 +31,30 @@ def test_blocks_never_grow_and_come_to_an_end(left, helpers, threads):
         portions.append(portion_of(left, helpers=helpers, threads=threads))
         left -= portions[-1]
     assert portions == sorted(portions, reverse=True)
+
+
+@pytest.fixture
+def both(folder):
+    """The lending of a holder, and the blocks as a helper sees them; each look is afresh."""
+    claims = Claims(str(folder), Terms(kind="lock"))
+    path = str(folder / "job.blocks")
+    mine, theirs = (Blocks(path, claims, monotonic=count(step=10).__next__) for _ in range(2))
+    lending = Lending(
+        mine, attempt=1, if_exists="verify", verify="digest", threads=1, on_return=print
+    )
+    return lending, theirs
+
+
+def test_while_there_may_be_something_to_lend_helpers_are_asked_to_stay(both):
+    lending, helper = both
+    lending.answer(may_lend=True)
+    assert helper.is_closed, "nobody has asked, so that there is no folder"
+    helper.offer("one")
+    assert not helper.is_asked_to_stay
+    assert not helper.is_closed
+    with lending.may_lend():  # a large file is hashed, say, and its parts can't be lent yet
+        lending.answer(may_lend=False)
+    assert helper.is_asked_to_stay
+    assert not helper.is_closed
+    lending.answer(may_lend=False)
+    assert helper.is_closed

@@ -18,17 +18,31 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.events import ignore
 from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import PartRecord
+from jobtool.stores.registry import StoreRegistry
+from jobtool.transfer.copy import Copier
+from jobtool.worker.helper import Helper
+from jobtool.worker.options import WorkerOptions
 from tests.commands import BIN, finish, run_ok, start, wait_for
 from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
 
 PART_BYTES = 5 * 1024 * 1024
 FILES = 600
+
+
+class Clock:
+    """A clock that stands still unless told otherwise."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def slow(seconds: float) -> Fault:
@@ -172,6 +186,32 @@ def test_four_ranks_share_the_parts_of_one_large_file(
     assert {line["host"] for line in told} == {socket.gethostname().partition(".")[0]}
     assert len(events(jobfile(joblist), "helped")) == 3
     assert proxy.uploaded < 1.1 * parts * PART_BYTES  # next to nothing was sent twice
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_a_holder_is_waited_for_as_long_as_it_asks_for_that(
+    tmp_path: Path, bucket: str, is_asked: bool
+) -> None:
+    make_items(tmp_path / "in", 1)
+    joblist = JobList.open(str(make_joblist(tmp_path, bucket)))
+    claims = Claims.of(joblist)
+    clock, copier = Clock(), Copier(threads=1)
+    options = WorkerOptions(monotonic=clock)
+    registry = StoreRegistry()
+    helper = Helper(joblist, claims, registry, options, ignore, name="one", worker="node:1")
+    helper.offer(["item000"])
+    blocks = Blocks(joblist.blocks_path_of("item000"), claims)
+    if is_asked:
+        blocks.ask_to_stay()
+    assert not helper.help(copier)  # it looks, and there is none
+    assert helper.is_hopeful
+    clock.now += 3600
+    assert helper.is_hopeful is is_asked
+    if is_asked:
+        blocks.remove()
+        assert not helper.help(copier)
+        assert not helper.is_hopeful
+    copier.close()
 
 
 @pytest.mark.parametrize("lease_seconds", [None, 2.0], ids=["lock", "lease"])
