@@ -4,8 +4,8 @@ A message names the thing, what was expected, what was found and what to do. It 
 credential. Commands print it as one line and exit with ``exit_code``; library users catch
 ``JobtoolError`` or one of its branches.
 
-Exit codes: 1 a job or a file is in error · 2 wrong usage or configuration · 4 the world is broken
-(no credentials, destination full or unreachable). 0 and 3 (stopped early, work left) are outcomes.
+Exit codes: 1 a job or a file is in error · 2 wrong usage or configuration · 3 stopped early, work
+is left · 4 the world is broken (no credentials, destination full or unreachable).
 """
 
 from __future__ import annotations
@@ -82,6 +82,12 @@ class StoppedError(JobtoolError):
 
 class ClaimLostError(JobtoolError):
     """Another worker may have the job now: nothing must be written any more."""
+
+
+class PresenceLostError(ClaimLostError):
+    """The joblist's other workers may have taken this one for dead."""
+
+    exit_code = 3
 
 
 class WorldError(JobtoolError):

@@ -32,8 +32,9 @@ class Claim:
     holder where it is known, which is under leases.
     """
 
-    def __init__(self, held: FileLock | Lease) -> None:
+    def __init__(self, held: FileLock | Lease, require_present: Callable[[], None]) -> None:
         self._held = held
+        self._require_present = require_present
         if isinstance(held, Lease):
             self.token, self.generation = held.token, held.generation
         else:
@@ -41,6 +42,7 @@ class Claim:
 
     def require_held(self) -> None:
         """Raise ``ClaimLostError`` unless the claim is still ours; before every write."""
+        self._require_present()
         if isinstance(self._held, Lease):
             self._held.require_held()
 
@@ -68,12 +70,21 @@ class Claim:
 class Claims:
     """Takes claims on names in a folder, in the way that ``terms`` say.
 
-    ``watch`` watches the leases of others; it knows more the longer it is kept.
+    ``watch`` watches the leases of others; it knows more the longer it is kept. What
+    ``require_present`` raises means that the worker is no longer known to others, who may claim in
+    another way.
     """
 
-    def __init__(self, folder: str, terms: Terms, watch: LeaseWatch | None = None) -> None:
+    def __init__(
+        self,
+        folder: str,
+        terms: Terms,
+        watch: LeaseWatch | None = None,
+        require_present: Callable[[], None] | None = None,
+    ) -> None:
         self._folder = folder
         self._terms = terms
+        self._require_present = require_present or _ignore
         self.watch = watch or LeaseWatch(terms.lease_seconds)
 
     @classmethod
@@ -83,7 +94,7 @@ class Claims:
 
     def within(self, folder: str) -> Claims:
         """Return the same for another folder."""
-        return Claims(folder, self._terms, self.watch)
+        return Claims(folder, self._terms, self.watch, self._require_present)
 
     def take(
         self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
@@ -116,13 +127,13 @@ class Claims:
                 watch=self.watch,
                 on_loss=on_loss,
             )
-            return None if lease is None else Claim(lease)
+            return None if lease is None else Claim(lease, self._require_present)
         lock = FileLock(base + LOCK_SUFFIX, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
         except Timeout:
             return None
-        return Claim(lock)
+        return Claim(lock, self._require_present)
 
 
 def _ignore() -> None:

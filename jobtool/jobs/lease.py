@@ -31,6 +31,9 @@ SUFFIX = ".lease"
 _LOOKS = 3
 _LOOK_SECONDS = 0.05
 
+#: After which share of a lease without a heartbeat its holder may be dead.
+_OVERDUE = 0.5
+
 
 class LeaseWatch:
     """Watches the markers of others, each for its whole duration, all at the same time.
@@ -70,11 +73,17 @@ class LeaseWatch:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether some marker may yet turn out to be a dead holder's, if one goes on looking."""
+        """Whether some marker may yet turn out to be a dead holder's, if one goes on looking.
+
+        One of which no heartbeat was seen yet, or whose next is overdue: they come three times in
+        a lease.
+        """
         now = self._monotonic()
+        silences = ((now - seen.since, seen.has_beaten) for seen in self._seen.values())
         return any(
-            not seen.has_beaten and now - seen.since < self._lease_seconds
-            for seen in self._seen.values()
+            silence < self._lease_seconds
+            and (not has_beaten or silence > _OVERDUE * self._lease_seconds)
+            for silence, has_beaten in silences
         )
 
 
@@ -97,7 +106,7 @@ class Lease:
         self._soft = soft
         self._base = base
         self._older = older
-        self._lost: str | None = None
+        self._is_lost = False
 
     @classmethod
     def take(
@@ -144,24 +153,17 @@ class Lease:
 
     def require_held(self) -> None:
         """Raise ``ClaimLostError`` unless the marker is ours and there is none above it."""
-        for look in range(_LOOKS):
-            if self._lost is None and self._is_in_place():
-                return
-            if self._lost is None and look < _LOOKS - 1:
-                time.sleep(_LOOK_SECONDS)
-        self._lost = self._lost or f"the claim on {quote(os.path.basename(self._base))} was lost"
-        raise ClaimLostError(
-            f"{self._lost}: this process gave no sign of life for too long, or somebody removed "
-            "its marker. Another worker may have the job now."
-        )
+        self._is_lost = self._is_lost or not holds(self._is_in_place)
+        if self._is_lost:
+            raise ClaimLostError(
+                f"the claim on {quote(os.path.basename(self._base))} was lost: this process gave "
+                "no sign of life for too long, or somebody removed its marker. Another worker may "
+                "have the job now."
+            )
 
     def _is_in_place(self) -> bool:
-        if self._soft.compromise is not None:
-            return False
-        owner = self._soft.owner
-        if owner is None or owner.token != self.token:
-            return False
-        return not os.path.lexists(_marker(self._base, self.generation + 1))
+        above = _marker(self._base, self.generation + 1)
+        return is_in_place(self._soft, self.token) and not os.path.lexists(above)
 
     def remove_older(self) -> None:
         """Remove the markers of dead holders that this one follows, so that they notice."""
@@ -172,6 +174,24 @@ class Lease:
     def release(self) -> None:
         """Give the name up; removes the marker if it is still ours."""
         self._soft.release()
+
+
+def is_in_place(soft: SoftFileLease, token: str) -> bool:
+    """Tell whether a marker is there and bears the token it was made with."""
+    if soft.compromise is not None:
+        return False
+    owner = soft.owner
+    return owner is not None and owner.token == token
+
+
+def holds(look: Callable[[], bool]) -> bool:
+    """Tell whether one of a few looks finds a marker as it should be."""
+    for number in range(_LOOKS):
+        if number:
+            time.sleep(_LOOK_SECONDS)
+        if look():
+            return True
+    return False
 
 
 def _marker(base: str, generation: int) -> str:

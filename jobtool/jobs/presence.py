@@ -10,10 +10,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
+from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from jobtool.errors import JoblistUnavailableError
-from jobtool.jobs.lease import SUFFIX, LeaseWatch
+from jobtool.errors import JoblistUnavailableError, PresenceLostError
+from jobtool.jobs.lease import SUFFIX, LeaseWatch, holds, is_in_place
 from jobtool.names import quote
 
 _LOOK_SECONDS = 0.2
@@ -24,22 +24,32 @@ WORKERS_FOLDER = "workers"
 class Presences:
     """The workers of a joblist: ``folder`` has a marker for each."""
 
-    def __init__(self, claims_path: str, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        claims_path: str,
+        lease_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder = os.path.join(claims_path, WORKERS_FOLDER)
         self._lease_seconds = lease_seconds
         self._watch = LeaseWatch(lease_seconds)
+        self._monotonic = monotonic
+        self._own: SoftFileLease | None = None
+        self._token = ""
+        self._looked_at = float("-inf")
         self._host: str | None = None  # as filelock names this one
         self._beginning = ""  # of the names of this host's workers
 
     @contextlib.contextmanager
-    def announced(self, name: str) -> Iterator[None]:
+    def announced(self, name: str, on_loss: Callable[[], None] | None = None) -> Iterator[None]:
         """Be present as ``name``, ``HOST-PID-…``, for the length of the block.
 
+        ``on_loss`` is called from another thread when others have taken this worker for dead.
         Raises ``JoblistUnavailableError`` if the folder can't be written.
         """
         try:
             os.makedirs(self.folder, exist_ok=True)
-            lease = self._lease(name)
+            lease = self._lease(name, on_loss)
             lease.acquire(timeout=0)
         except (OSError, Timeout) as error:
             raise JoblistUnavailableError(
@@ -47,11 +57,33 @@ class Presences:
             ) from None
         owner = lease.owner
         self._host = None if owner is None else owner.hostname
+        self._own, self._token = lease, lease.token or ""
+        self._looked_at = self._monotonic()
         self._beginning = name.rpartition(f"-{os.getpid()}-")[0] + "-"
         try:
             yield
         finally:
+            self._own = None
             lease.release()
+
+    def require_present(self) -> None:
+        """Raise ``PresenceLostError`` if others may have taken this worker for dead.
+
+        They do so after a lease without a sign of life. So a look each half of one tells in time,
+        also after this process was frozen, and hardly any call of this asks the filesystem.
+        """
+        now = self._monotonic()
+        own = self._own
+        if own is None:
+            return
+        if own.compromise is None and now - self._looked_at < self._lease_seconds / 2:
+            return
+        if not holds(lambda: is_in_place(own, self._token)):
+            raise PresenceLostError(
+                f"this worker gave no sign of life in {quote(self.folder)} for too long, or its "
+                "marker was removed: others may claim in another way now. It ends; start it again."
+            )
+        self._looked_at = now
 
     def count(self) -> int:
         """Return how many workers have announced themselves; forget dead ones of this host.
@@ -118,7 +150,14 @@ class Presences:
     def _path(self, name: str) -> str:
         return os.path.join(self.folder, name + SUFFIX)
 
-    def _lease(self, name: str) -> SoftFileLease:
+    def _lease(self, name: str, on_loss: Callable[[], None] | None = None) -> SoftFileLease:
+        def on_compromise(compromise: LeaseCompromise) -> None:
+            if on_loss is not None:
+                on_loss()
+
         return SoftFileLease(
-            self._path(name), lease_duration=self._lease_seconds, thread_local=False
+            self._path(name),
+            lease_duration=self._lease_seconds,
+            thread_local=False,
+            on_compromise=on_compromise,
         )

@@ -13,6 +13,7 @@ from jobtool.errors import (
     JobFileError,
     JoblistUnavailableError,
     JobtoolError,
+    PresenceLostError,
     WorldError,
 )
 from jobtool.events import Emit, ignore
@@ -116,17 +117,20 @@ class Worker:
 
         Of several ranks that were started together only the last of the lowest tells what all
         of them came to; the others return 0. Raises ``WorldError`` after handing the job back, and
-        if the joblist can't be written; ``UsageError`` if other workers claim in another way.
+        if the joblist can't be written; ``UsageError`` if other workers claim in another way;
+        ``PresenceLostError`` if they have taken this one for dead.
         """
         try:
-            with self._presences.announced(self._tally.name):
+            with self._presences.announced(self._tally.name, self._stop_unknown):
                 if self._crew.is_alone:
                     self._others = self._presences.count() - 1
                 self._crew.tell(self._tally, now=True)
                 try:
                     self._work()
+                    self._presences.require_present()
                 except (JobtoolError, OSError) as error:
-                    if self._crew.is_alone:
+                    # Of a crew that takes it for dead it is no longer one.
+                    if self._crew.is_alone or isinstance(error, PresenceLostError):
                         raise
                     self._tally.exit_code = getattr(error, "exit_code", 4)
                     self._emit(WorkerStopped(reason=str(error)))
@@ -135,6 +139,9 @@ class Worker:
             raise JoblistUnavailableError(
                 f"can't use the joblist {quote(self._joblist.path)}: {reason_of(error)}"
             ) from None
+
+    def _stop_unknown(self) -> None:
+        self._options.stop.set("others have taken this worker for dead")
 
     def preview(self) -> int:
         """Tell what would be transferred, and touch nothing; return the exit code."""
@@ -157,7 +164,11 @@ class Worker:
 
     def _work(self) -> None:
         settled = settle(self._joblist, self._proposed, self._presences)
-        claims = Claims(self._joblist.claims_path, settled.terms)
+        claims = Claims(
+            self._joblist.claims_path,
+            settled.terms,
+            require_present=self._presences.require_present,
+        )
         look = partial(self._seen.scan, thoroughly=not self._crew.is_alone)
         scan = self._crew.hand_over(look, self._options.stop.is_set)
         self._seen.learn(scan)
@@ -367,6 +378,9 @@ class Worker:
             return
         except WorldError:
             self._tally.handed_back += 1
+            raise
+        except PresenceLostError:
+            self._tally.lost += 1
             raise
         except ClaimLostError as error:
             self._emit(JobLost(job=job.name, reason=str(error)))
