@@ -47,6 +47,8 @@ class LeaseWatch:
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._seen: dict[str, _Seen] = {}
+        #: For names that others hold, the highest generation that is over: nobody need try those.
+        self.over: dict[str, int] = {}
 
     def is_expired(self, path: str) -> bool:
         """Look at a marker; tell whether it had no heartbeat for the whole of its duration.
@@ -125,7 +127,7 @@ class Lease:
 
         Raises ``OSError`` if the folder can't be written.
         """
-        generation, older = after, []
+        generation, older = max(after, watch.over.get(base, 0)), []
         while True:
             generation += 1
             path = _marker(base, generation)
@@ -140,6 +142,7 @@ class Lease:
                 soft.acquire(timeout=0)
             except (Timeout, LeaseSettingsMismatch):
                 if not watch.is_expired(path):
+                    watch.over[base] = generation - 1
                     return None
                 older.append(path)
                 continue

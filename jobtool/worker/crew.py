@@ -27,6 +27,9 @@ START_SECONDS = 60.0
 _SCAN = "scan"
 _POLL_SECONDS = 0.1
 
+#: How many looks for the scan there are to one at whether its rank lives, which costs many more.
+_LOOKS_AT_RANK = 10
+
 
 class Tally(msgspec.Struct, kw_only=True):
     """What a worker has done so far, counting from its start; ``exit_code`` is that of an error."""
@@ -69,6 +72,8 @@ class Crew:
         self._monotonic = monotonic
         self._started = monotonic()
         self._told_at = float("-inf")
+        # So that all ranks together look some five hundred times a second at most.
+        self._poll_seconds = max(_POLL_SECONDS, self.size / 500)
         # So that all ranks together write some fifty times a second at most.
         self.period_seconds = max(2.0, self.size / 50)
 
@@ -109,10 +114,14 @@ class Crew:
             scan = look()
             self._write(_SCAN, _encode(scan))
             return scan
-        while self._is_scanning() and not stop():
+        looks = 0
+        while not stop():
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 return _decode(file.read())
-            time.sleep(_POLL_SECONDS)
+            looks += 1
+            if looks % _LOOKS_AT_RANK == 0 and not self._is_scanning():
+                break
+            time.sleep(self._poll_seconds)
         return look()
 
     def _is_scanning(self) -> bool:

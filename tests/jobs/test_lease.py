@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from filelock import SoftFileLease
 
 from jobtool.errors import ClaimLostError
 from jobtool.jobs.claim import Claims
@@ -87,6 +88,33 @@ def until(condition, seconds=30):
     raise AssertionError("it never came true")
 
 
+def test_who_looks_again_at_a_held_name_makes_no_marker_of_a_generation_that_is_over(
+    folder, monkeypatch
+):
+    base = str(folder / "a")
+    watch = LeaseWatch(LEASE_SECONDS)
+    arguments = {"lease_seconds": LEASE_SECONDS, "on_loss": lambda: None}
+    first = Lease.take(base, after=0, watch=LeaseWatch(LEASE_SECONDS), **arguments)
+    first.release()
+    held = Lease.take(base, after=1, watch=LeaseWatch(LEASE_SECONDS), **arguments)
+    asked = []
+    acquire = SoftFileLease.acquire
+
+    def noted(soft, *args, **kwargs):
+        asked.append(os.path.basename(soft.lock_file))
+        return acquire(soft, *args, **kwargs)
+
+    monkeypatch.setattr(SoftFileLease, "acquire", noted)
+    for names in (["a.1.lease", "a.2.lease"], ["a.2.lease"]):
+        asked.clear()
+        assert Lease.take(base, after=0, watch=watch, **arguments) is None
+        assert asked == names
+    held.release()
+    again = Lease.take(base, after=0, watch=watch, **arguments)
+    assert again.generation == 2
+    again.release()
+
+
 def test_a_lease_excludes_until_it_is_released(base):
     lease = take(base, LeaseWatch(LEASE_SECONDS))
     assert take(base, LeaseWatch(LEASE_SECONDS)) is None
@@ -129,6 +157,22 @@ def test_a_holder_of_another_host_that_lives_is_never_followed(base, clock):
     holder.stdin.flush()
     assert holder.stdout.readline() == "still held\n"
     holder.wait()
+
+
+def test_a_holder_whose_heartbeat_is_overdue_may_be_dead(folder, clock):
+    marker = folder / "a.1.lease"
+    marker.write_bytes(b"a")
+    watch = LeaseWatch(9.0, clock)
+    assert not watch.is_expired(str(marker))
+    clock.now += 3.0
+    os.utime(marker, ns=(1, 1))  # it beats: its holder lives, and others need not stay for it
+    assert not watch.is_expired(str(marker))
+    found = []
+    for _ in range(10):
+        clock.now += 1.0
+        found.append((watch.is_undecided, watch.is_expired(str(marker))))
+    alive, undecided, dead = (False, False), (True, False), (False, True)
+    assert found == [alive] * 4 + [undecided] * 4 + [dead] * 2
 
 
 def test_a_frozen_holder_finds_out_that_another_has_its_lease(base):
