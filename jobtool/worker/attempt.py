@@ -39,6 +39,7 @@ from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Existing, Resumption, open_uploads, remove_leftovers, resume
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import Failure, JobTransfer, Progress
+from jobtool.worker.deadline import Pace
 from jobtool.worker.events import (
     CredentialsTooShort,
     FileTransferred,
@@ -75,6 +76,8 @@ class Outcome(Enum):
 class Attempt:
     """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status.
 
+    ``pace`` tells whether it can be done in time; if not, it ``is_too_long`` and is handed back.
+
     ``stop`` ends this attempt: the worker's, or the loss of the claim. ``watch`` is told the
     progress several times a second.
     """
@@ -89,7 +92,11 @@ class Attempt:
         emit: Emit,
         watch: Callable[[JobProgress], None],
         claims: Claims,
+        pace: Pace,
     ) -> None:
+        self.files_sent = self.bytes_sent = 0
+        self.is_too_long = False
+        self._pace = pace
         self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
         self._helpers: set[str] = set()
         self._holders: list[CredentialHolder] = []
@@ -205,11 +212,25 @@ class Attempt:
                 bytes_done=before.bytes_done,
             )
         )
+        self._stop_if_too_long(before)
         try:
             transfer.run(self._reporter())
         finally:
             self._journal.close()
         return plan, transfer
+
+    def _stop_if_too_long(self, listed: Progress) -> None:
+        """Begin nothing that can't be finished in time at the rate so far."""
+        seconds = self._pace.seconds_for(
+            files=listed.files_total - listed.files_done,
+            size_bytes=listed.bytes_total - listed.bytes_done,
+        )
+        left = self._pace.seconds_left
+        if seconds > left:
+            self.is_too_long = True
+            self._stop.set(
+                f"it would take {seconds:.0f} s at the rate so far, and {left:.0f} are left"
+            )
 
     def _records(self, *, with_table: bool = True) -> Iterator[Record]:
         """Yield what is recorded of the job; looks at no blocks where there can't be any."""
@@ -272,6 +293,7 @@ class Attempt:
         def on_tick(progress: Progress) -> None:
             nonlocal last
             now = monotonic()
+            self.files_sent, self.bytes_sent = progress.files_sent, progress.bytes_sent
             told = JobProgress(
                 job=self._name,
                 files_done=progress.files_done,

@@ -32,27 +32,26 @@ class Deadline:
 
 
 class Pace:
-    """How long jobs take, and whether another one would be done in time.
+    """How fast a worker is, and what it would get done in time.
 
-    ``drain_at`` is when none may be under way any more, on the ``monotonic`` clock in seconds, None
-    if the time isn't limited.
+    ``drain_at`` is when nothing may be under way any more, on the ``monotonic`` clock in seconds,
+    None if the time isn't limited.
     """
 
     def __init__(self, drain_at: float | None, monotonic: Callable[[], float]) -> None:
+        #: How long the shortest job took, 0 before the first is done.
+        self.shortest_seconds = 0.0
         self._drain_at = drain_at
         self._monotonic = monotonic
-        self._jobs = 0
         self._seconds = 0.0
+        self._files = self._bytes = 0
 
-    def note(self, seconds: float) -> None:
-        """Take note of a job that is done."""
-        self._jobs += 1
+    def note(self, seconds: float, *, files: int, size_bytes: int) -> None:
+        """Take note of a job that is done, and what was sent for it."""
+        self.shortest_seconds = min(seconds, self.shortest_seconds or seconds)
         self._seconds += seconds
-
-    @property
-    def job_seconds(self) -> float:
-        """How long a job took on average, 0 before the first is done."""
-        return self._seconds / self._jobs if self._jobs else 0.0
+        self._files += files
+        self._bytes += size_bytes
 
     @property
     def seconds_left(self) -> float:
@@ -61,8 +60,17 @@ class Pace:
 
     @property
     def is_enough_for_another(self) -> bool:
-        """Whether a job like those so far would be done; the first of all is always begun."""
-        return not self._jobs or self.job_seconds <= self.seconds_left
+        """Whether some job like those so far would be done; the first of all is always begun."""
+        return not self._seconds or self.shortest_seconds <= self.seconds_left
+
+    def seconds_for(self, *, files: int, size_bytes: int) -> float:
+        """Return how long so much would take at the rate so far, 0 if that isn't known.
+
+        By files or by bytes, whichever is longer: what a job has more of than others decides.
+        """
+        by_files = files * self._seconds / self._files if self._files else 0.0
+        by_bytes = size_bytes * self._seconds / self._bytes if self._bytes else 0.0
+        return max(by_files, by_bytes)
 
 
 def parse_duration(text: str) -> float:

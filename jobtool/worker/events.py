@@ -316,7 +316,7 @@ class Helped(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoTimeLeft(Event):
-    """The jobs so far took longer than the time that is left, so no other is begun."""
+    """Each job so far took longer than the time that is left, so no other is begun."""
 
     kind: ClassVar[str] = "no-time-left"
     symbol: ClassVar[str] = "❗"
@@ -326,8 +326,8 @@ class NoTimeLeft(Event):
     def text(self) -> str:
         """Return the sentence."""
         return (
-            f"{self.seconds_left:.0f} s are left, and a job takes {self.job_seconds:.0f} s at the "
-            "rate so far: taking no more."
+            f"{self.seconds_left:.0f} s are left, and the shortest job so far took "
+            f"{self.job_seconds:.0f} s: taking no more."
         )
 
 

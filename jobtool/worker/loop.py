@@ -222,7 +222,7 @@ class Worker:
                 return
             if self._joblist.has_temporaries(stem):
                 self._sweep(stem, claims)
-            if self._seen.is_over(stem):
+            if self._seen.is_over(stem) or stem in self._seen.too_long:
                 continue
             try:
                 status = self._seen.look(stem)
@@ -327,13 +327,14 @@ class Worker:
         return True
 
     def _has_time(self) -> bool:
-        """Tell whether a job like those so far would be done in time; say so if not."""
+        """Tell whether any job like those so far would be done in time; say so if not."""
         if self._pace.is_enough_for_another:
             return True
         self._is_out_of_time = True
         self._emit(
             NoTimeLeft(
-                seconds_left=max(self._pace.seconds_left, 0.0), job_seconds=self._pace.job_seconds
+                seconds_left=max(self._pace.seconds_left, 0.0),
+                job_seconds=self._pace.shortest_seconds,
             )
         )
         return False
@@ -370,6 +371,7 @@ class Worker:
                 self._emit,
                 self._reporter.watch,
                 claims,
+                self._pace,
             )
             outcome = attempt.run(self._stores, copier)
         except ProviderError as error:
@@ -398,13 +400,16 @@ class Worker:
         self._credential_failures = 0
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
-            self._pace.note(self._options.monotonic() - started)
+            seconds = self._options.monotonic() - started
+            self._pace.note(seconds, files=attempt.files_sent, size_bytes=attempt.bytes_sent)
         elif outcome is Outcome.ERROR:
             self._tally.failed += 1
         elif outcome is Outcome.LOST:
             self._tally.lost += 1
         else:
             self._tally.handed_back += 1
+            if attempt.is_too_long:
+                self._seen.too_long.add(stem)
         if held.job.status in FINISHED and outcome is not Outcome.LOST:
             self._seen.finished[stem] = held.job.status
 

@@ -14,13 +14,15 @@ FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 class SeenJobs:
     """The jobs by stem, so that no file is read twice in a pass, nor again once its job is over.
 
-    ``ongoing`` are those that others held when they were last looked at, or have left.
+    ``ongoing`` are those that others held when they were last looked at, or have left, ``too_long``
+    those that can't be done in the time that is left.
     """
 
     def __init__(self, joblist: JobList) -> None:
         self.finished: dict[str, JobStatus] = {}
         self.invalid: set[str] = set()
         self.ongoing: list[str] = []
+        self.too_long: set[str] = set()
         self._joblist = joblist
         self._put_back_ns = joblist.last_put_back_ns()
 

@@ -18,7 +18,7 @@ from jobtool.worker.events import JobProgress, NoTimeLeft
 from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions
 from tests.commands import assert_one_line_error, run, run_ok
-from tests.trees import make_items, statuses
+from tests.trees import make_items, statuses, write
 
 
 class Clock:
@@ -114,9 +114,32 @@ def test_no_job_is_begun_that_would_take_longer_than_is_left(joblist: Path) -> N
     assert sorted(statuses(joblist).values()) == ["success"] * 3 + ["todo"] * 7
     (said,) = (event for event in told if isinstance(event, NoTimeLeft))
     assert (round(said.seconds_left), round(said.job_seconds)) == (50, 100)
-    assert said.text() == (
-        "50 s are left, and a job takes 100 s at the rate so far: taking no more."
-    )
+    assert said.text() == ("50 s are left, and the shortest job so far took 100 s: taking no more.")
+
+
+def test_a_job_that_is_too_long_by_its_size_is_left_and_a_shorter_one_is_done(
+    tmp_path: Path,
+) -> None:
+    for number, files in enumerate([1, 60, 2]):
+        for name in range(files):
+            write(tmp_path / "in" / f"item{number}" / str(name), b"x")
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    clock, told, sent = Clock(), [], {}
+
+    def watch(progress: JobProgress) -> None:  # each file takes ten seconds
+        sent[progress.job] = progress.files_sent
+        clock.now = 1000 + 10 * sum(sent.values())
+
+    options = WorkerOptions(drain_at=1500, monotonic=clock, watch=watch)
+    joblist = JobList.open(str(tmp_path / "list"))
+    worker = Worker(joblist, Environment(pid=os.getpid()), options, told.append)
+    assert worker.run() == 3
+    assert statuses(tmp_path / "list") == {"item0": "success", "item1": "todo", "item2": "success"}
+    (said,) = (event for event in told if event.kind == "handed-back")
+    assert said.job == "item1"
+    assert said.reason == "it would take 600 s at the rate so far, and 490 are left"
+    assert not (tmp_path / "out" / "item1").exists()
 
 
 def test_a_list_that_fits_is_finished(joblist: Path) -> None:
