@@ -1,0 +1,100 @@
+"""What is told of how far a whole crew is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jobtool.events import Event
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.presence import Presences
+from jobtool.jobs.settings import Settings
+from jobtool.worker.crew import Crew, Tally
+from jobtool.worker.environment import Environment
+from jobtool.worker.events import CrewProgress, JobProgress
+from jobtool.worker.options import WorkerOptions
+from jobtool.worker.progress import CREW_SECONDS, Reporter
+
+MEGABYTE = 1_000_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Rank:
+    """A rank of a run of two, as far as it tells of its progress."""
+
+    def __init__(self, joblist: JobList, rank: int, clock: Clock, **done: int) -> None:
+        place = Environment(rank=rank, size=2, run="a run")
+        self.crew = Crew(joblist.claims_path, place, Presences(joblist.claims_path, 60.0), clock)
+        self.tally = Tally(name=f"node-{rank}", **done)
+        self.told: list[Event] = []
+        options = WorkerOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
+        self.reporter = Reporter(self.crew, self.tally, options, self.told.append, rank=rank)
+        self.reporter.jobs_total = 9
+        self.crew.tell(self.tally, now=True)
+
+
+@pytest.fixture
+def joblist(tmp_path: Path) -> JobList:
+    return JobList.create(str(tmp_path / "list"), Settings())
+
+
+def progress(*, files_sent: int, bytes_sent: int) -> JobProgress:
+    return JobProgress(
+        job="a job",
+        files_done=files_sent,
+        files_total=100,
+        bytes_done=bytes_sent,
+        bytes_total=100 * MEGABYTE,
+        files_sent=files_sent,
+        bytes_sent=bytes_sent,
+        rate_mb_s=1.0,
+    )
+
+
+def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) -> None:
+    clock = Clock()
+    first = Rank(joblist, 0, clock, succeeded=1)
+    second = Rank(joblist, 1, clock, succeeded=3, failed=1, lost=5, handed_back=6)
+    first.reporter.watch(progress(files_sent=2, bytes_sent=30 * MEGABYTE))
+    second.reporter.watch(progress(files_sent=5, bytes_sent=10 * MEGABYTE))
+    clock.now += CREW_SECONDS - 1
+    for rank in (second, first):
+        rank.reporter.tick()
+        assert rank.told == []
+
+    clock.now += 1
+    first.reporter.tick()
+    expected = {"jobs_done": 5, "jobs_total": 9, "files_sent": 7, "bytes_sent": 40 * MEGABYTE}
+    rate = pytest.approx(40 / CREW_SECONDS)
+    assert first.told == [CrewProgress(workers=2, rate_mb_s=rate, **expected)]
+    first.reporter.tick()
+    assert len(first.told) == 1
+
+    # The job under way counts from where those before it have ended, and who is over still counts.
+    first.reporter.end_job()
+    second.tally.is_over = True
+    second.crew.tell(second.tally, now=True)
+    clock.now += CREW_SECONDS
+    first.reporter.watch(progress(files_sent=1, bytes_sent=20 * MEGABYTE))
+    expected |= {"files_sent": 8, "bytes_sent": 60 * MEGABYTE}
+    rate = pytest.approx(60 / (2 * CREW_SECONDS))
+    assert first.told[1:] == [CrewProgress(workers=1, rate_mb_s=rate, **expected)]
+
+
+def test_no_other_rank_tells_it_again(joblist: JobList) -> None:
+    clock = Clock()
+    first, second = (Rank(joblist, rank, clock) for rank in (0, 1))
+    for _ in range(3):
+        clock.now += CREW_SECONDS
+        second.reporter.watch(progress(files_sent=1, bytes_sent=MEGABYTE))
+        first.reporter.tick()
+    assert [event.kind for event in first.told] == ["run-progress"] * 3
+    assert second.told == []
