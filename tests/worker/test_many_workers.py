@@ -9,6 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,11 @@ def workers_of(joblist: Path) -> Counter[str]:
     return claims
 
 
+def finished(joblist: Path) -> set[str]:
+    """The stems of the jobs that are done."""
+    return {stem for stem, status in statuses(joblist).items() if status == "success"}
+
+
 def assert_each_done_once(tmp_path: Path, joblist: Path) -> None:
     assert statuses(joblist) == {f"item{n:03d}": "success" for n in range(JOBS)}
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
@@ -109,6 +115,26 @@ def test_workers_by_hand_alone_do_each_of_200_jobs_once(tmp_path: Path) -> None:
     processes = [start("transfer-worker", "-i", joblist, "--threads", 2) for _ in range(4)]
     assert [finish(process).exit_code for process in processes] == [0] * 4
     assert_each_done_once(tmp_path, joblist)
+
+
+def test_each_rank_begins_at_a_place_of_its_own(tmp_path: Path, mpirun: str) -> None:
+    joblist = make_joblist(tmp_path, 30, files=1)
+    done = finish(start_ranks(mpirun, 3, joblist, "--max-jobs", 1))
+    assert finished(joblist) == {"item000", "item010", "item020"}, done
+
+
+def test_each_task_of_an_array_begins_at_a_place_of_its_own(tmp_path: Path) -> None:
+    joblist = make_joblist(tmp_path, 40, files=1)
+    firsts: list[int] = []
+    for index in range(4):  # one after the other, so that no other worker is in its way
+        before = finished(joblist)
+        env = {"SLURM_ARRAY_TASK_ID": str(index)}
+        assert run("transfer-worker", "-i", joblist, "--max-jobs", 1, env=env).exit_code == 3
+        (stem,) = finished(joblist) - before
+        firsts.append(int(stem.removeprefix("item")))
+    places = sorted(firsts)
+    assert all(after - place >= 4 for place, after in pairwise(places)), firsts
+    assert places[-1] >= 20, firsts  # all over the list, not just at its beginning
 
 
 def test_ranks_share_the_work_and_say_which_they_are(tmp_path: Path, mpirun: str) -> None:
