@@ -25,6 +25,8 @@ SYSCALLS = """
     fsync fdatasync sync syncfs
 """.split()
 
+_OPENINGS = ("open", "openat", "openat2")
+
 KINDS = (
     "job file",
     "list folder",
@@ -78,6 +80,24 @@ def trace(joblist: Path, *, claims: str | None = None) -> Counter[tuple[str, str
     _run([["-y", "-s", "0", "-o", str(output)]], joblist, claims)
     with open(output, errors="surrogateescape") as lines:
         return Counter(_classified(lines, joblist))
+
+
+def strace_opens(output: Path) -> tuple[str, ...]:
+    """What to put before a worker to have each opening of a file written to ``output``."""
+    select = f"trace=?{',?'.join(_OPENINGS)}"
+    return ("strace", "-f", "-y", "--seccomp-bpf", "-e", select, "-o", str(output))
+
+
+def job_files_opened(output: Path, joblist: Path) -> Counter[str]:
+    """Return how often each job file was opened, by stem; not what is renamed into its place."""
+    with open(output, errors="surrogateescape") as lines:
+        calls = ((_CALL.match(line), line) for line in lines)
+        paths = [Path(_path_in(line)) for call, line in calls if call and call[1] in _OPENINGS]
+    return Counter(
+        path.stem
+        for path in paths
+        if path.parent == joblist and path.suffix == ".txt" and not path.name.startswith(".")
+    )
 
 
 def per_job(larger: Counter, smaller: Counter, jobs: int) -> dict:
