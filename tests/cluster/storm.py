@@ -49,6 +49,7 @@ ROUNDS = 6
 #: What a file smaller than that counts for in the rate of a mount: it is read by the page.
 _PAGE_BYTES = 4096
 
+_ANY = 0.2  # of all blows: they hit whomever, also one that only starts
 _STOPS = 0.3  # of all blows, where claims can be lost
 _AIMED = 1 / 3  # of all kills
 _LONG = 0.75  # of all stops
@@ -134,7 +135,7 @@ class Storm:
             for number, place in enumerate(self._places):
                 if self._workers[number].poll() is not None:
                     self._workers[number] = self._start(place)
-            self._strike(self._random.randrange(len(self._places)))
+            self._strike(self._choose())
 
     def calm(self, joblist: Path) -> None:
         """Let the workers finish, and send others as long as there is work for them."""
@@ -169,6 +170,18 @@ class Storm:
         process = place.start(output)
         self._all.append((process, place.name_of(process), output))
         return process
+
+    def _choose(self) -> int:
+        """Choose a worker to strike: mostly one that has had a job already."""
+        numbers = [*range(len(self._places))]
+        outputs = {process.pid: output for process, _, output in self._all}
+        at_work = [
+            number
+            for number in numbers
+            if "Found 'todo' job" in outputs[self._workers[number].pid].read_text()
+        ]
+        is_any = self._random.random() < _ANY or not at_work
+        return self._random.choice(numbers if is_any else at_work)
 
     def _strike(self, number: int) -> None:
         victim = self._workers[number]
