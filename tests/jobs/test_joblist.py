@@ -197,3 +197,53 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder):
     assert os.listdir(folder) == ["folder"]
     assert not create_file(str(folder / "folder"), b"data")
     assert os.listdir(folder) == ["folder"]
+
+
+def vanishing(monkeypatch, name, times):
+    """Let the temporary file be gone when ``os.<name>`` is called, so many times; return them."""
+    original, gone = getattr(os, name), []
+
+    def call(path, *others):
+        if len(gone) < times and path.endswith(".tmp"):
+            gone.append(path)
+            unlink(path)
+        return original(path, *others)
+
+    unlink = os.unlink
+    monkeypatch.setattr(os, name, call)
+    return gone
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("call", ["link", "unlink"])
+def test_a_temporary_file_that_a_worker_sweeps_away_fails_no_creation(
+    folder, monkeypatch, call, times
+):
+    gone = vanishing(monkeypatch, call, times)
+    assert create_file(str(folder / "new"), b"data")
+    assert (folder / "new").read_bytes() == b"data"
+    assert not create_file(str(folder / "new"), b"other")
+    assert (folder / "new").read_bytes() == b"data"
+    assert len(set(gone)) == min(times, 2 if call == "unlink" else 4)
+    assert os.listdir(folder) == ["new"]
+
+
+def test_a_temporary_file_that_a_worker_sweeps_away_fails_no_replacement(folder, monkeypatch):
+    path = str(folder / "file")
+    replace_file(path, b"old")
+    asked = []
+    gone = vanishing(monkeypatch, "rename", 3)
+    replace_file(path, b"new", before=lambda: asked.append(1))
+    assert (folder / "file").read_bytes() == b"new"
+    assert len(set(gone)) == 3
+    assert len(asked) == 4  # each rename only by who may
+    assert os.listdir(folder) == ["file"]
+
+
+def test_a_write_whose_temporary_files_all_vanish_says_so_in_the_end(folder, monkeypatch):
+    vanishing(monkeypatch, "link", 1000)
+    with pytest.raises(FileNotFoundError):
+        create_file(str(folder / "new"), b"data")
+    assert os.listdir(folder) == []
+    with pytest.raises(FileNotFoundError):
+        create_file(str(folder / "none" / "new"), b"data")
