@@ -17,6 +17,7 @@ import click
 
 from jobtool.cli.console import Console
 from jobtool.cli.options import (
+    NumberRange,
     as_seconds,
     assignments,
     command,
@@ -63,7 +64,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0, max=86400),
+    type=NumberRange(min=0, max=86400),
     metavar="SECONDS",
     help="How long before the end to begin to drain. [default: 120, or a quarter of the time]",
 )

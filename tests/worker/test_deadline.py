@@ -133,6 +133,15 @@ def test_when_the_time_is_up_nothing_is_begun(joblist: Path) -> None:
     assert set(statuses(joblist).values()) == {"todo"}
 
 
+@pytest.mark.parametrize("grace", ["nan", "-nan", "inf", "-1", "86401", "soon"])
+def test_a_grace_that_is_no_time_is_refused(joblist: Path, grace: str) -> None:
+    done = run("transfer-worker", "-i", joblist, "--time-limit=1h", f"--grace={grace}")
+    assert_one_line_error(done, 2, "--grace", grace)
+    assert set(statuses(joblist).values()) == {"todo"}
+    done = run("jobtool", "sbatch", joblist, "--time=01:00:00", f"--grace={grace}")
+    assert_one_line_error(done, 2, "--grace", grace)
+
+
 def test_slurms_end_is_known_from_the_environment(joblist: Path) -> None:
     env = {"SLURM_JOB_END_TIME": str(int(time.time()) + 100)}
     done = run("transfer-worker", "-i", joblist, "--grace", 200, env=env)
