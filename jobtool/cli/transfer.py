@@ -28,6 +28,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.errors import UsageError
 from jobtool.events import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
@@ -135,6 +136,11 @@ def cli(
     back; Ctrl-C once more stops at once, and nothing that was proven is lost either way. The same
     happens when the time is nearly up.
     """
+    if time_limit is not None and grace is not None and grace >= time_limit:
+        raise UsageError(
+            f"--grace {grace:g} leaves nothing of --time-limit {time_limit:g}s: expected a shorter "
+            "grace or a longer time"
+        )
     stop = Stop()
     # First of all: a signal that comes before would end the worker as if it had failed.
     with _stopping(stop):

@@ -127,10 +127,20 @@ def test_a_list_that_fits_is_finished(joblist: Path) -> None:
 
 
 def test_when_the_time_is_up_nothing_is_begun(joblist: Path) -> None:
-    done = run("transfer-worker", "-i", joblist, "--time-limit", "30s", "--grace", 30)
+    done = run("transfer-worker", "-i", joblist, "--time-limit", "0s")
     assert done.exit_code == 3
-    assert "0:00:30 left (--time-limit), the last 30 s of it to drain." in done.stdout
+    assert "0:00:00 left (--time-limit), the last 0 s of it to drain." in done.stdout
     assert set(statuses(joblist).values()) == {"todo"}
+
+
+@pytest.mark.parametrize(("limit", "grace"), [("10s", 100), ("30s", 30), ("1m", 60), ("0s", 0)])
+def test_a_grace_that_leaves_nothing_of_the_time_is_refused(
+    joblist: Path, limit: str, grace: int
+) -> None:
+    done = run("transfer-worker", "-i", joblist, "--time-limit", limit, "--grace", grace)
+    assert_one_line_error(done, 2, f"--grace {grace} leaves nothing of --time-limit", "expected")
+    assert set(statuses(joblist).values()) == {"todo"}
+    assert not (joblist / ".claims" / "workers").exists()
 
 
 @pytest.mark.parametrize("grace", ["nan", "-nan", "inf", "-1", "86401", "soon"])
