@@ -26,6 +26,9 @@ _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE
 #: What tells one run from another: PMIx's name, Slurm's job, step and how often it was requeued.
 _RUN_NAMES = ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
 
+#: A rank, a size or an index: more digits are none.
+_NUMBER = re.compile(r"[0-9]{1,10}")
+
 _GOLDEN_RATIO = 0.618034
 
 
@@ -136,6 +139,6 @@ def _name_of_run(environ: Mapping[str, str]) -> str | None:
 
 def _first_number(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
     for name in names:
-        if environ.get(name, "").isdigit():
+        if _NUMBER.fullmatch(environ.get(name, "")):
             return int(environ[name])
     return None

@@ -70,6 +70,28 @@ def test_what_the_worker_was_told_goes_before_the_schedulers_word() -> None:
     assert find_deadline(None, {"SLURM_JOB_END_TIME": "NONE"}, now=1700000000) is None
 
 
+@pytest.mark.parametrize("name", ["SLURM_JOB_END_TIME", "PBS_WALLTIME"])
+@pytest.mark.parametrize("value", ["9" * 20, "9" * 400, "9" * 5000, "²", "-5", "1e9", " ", "soon"])
+def test_a_time_that_can_be_none_is_nobodys_word(name: str, value: str) -> None:
+    assert find_deadline(None, {name: value}, now=1700000000) is None
+    both = {"SLURM_JOB_END_TIME": "1700000600", name: value}
+    if name == "PBS_WALLTIME":
+        assert find_deadline(None, both, now=1700000000).seconds == 600
+
+
+@pytest.mark.parametrize("seconds", [-30, 5 * 365 * 86400])
+def test_an_end_that_has_passed_or_is_far_away_counts(seconds: int) -> None:
+    env = {"SLURM_JOB_END_TIME": str(1700000000 + seconds)}
+    assert find_deadline(None, env, now=1700000000).seconds == seconds
+
+
+def test_a_worker_works_where_the_scheduler_tells_nonsense(joblist: Path) -> None:
+    env = {"SLURM_JOB_END_TIME": "9" * 20, "PBS_WALLTIME": "9" * 20, "SLURM_ARRAY_TASK_ID": "²"}
+    env["OMPI_COMM_WORLD_SIZE"] = "²"
+    assert "left (" not in run_ok("transfer-worker", "-i", joblist, env=env).stdout
+    assert set(statuses(joblist).values()) == {"success"}
+
+
 def test_torques_walltime_counts_from_the_start_of_the_session() -> None:
     code = (
         "import os, time; from jobtool.worker.deadline import find_deadline; time.sleep(2);"

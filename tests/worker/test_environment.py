@@ -42,6 +42,10 @@ def detected_elsewhere(cwd: Path, **variables: str) -> dict[str, object]:
         ({"PBS_ARRAY_INDEX": "5"}, 0, 1, 5),
         ({"LSB_JOBINDEX": "6"}, 0, 1, 6),
         ({"SGE_TASK_ID": "undefined"}, 0, 1, 0),
+        ({"SLURM_ARRAY_TASK_ID": "²", "PBS_ARRAY_INDEX": "5"}, 0, 1, 5),
+        ({"SLURM_ARRAY_TASK_ID": "9" * 400}, 0, 1, 0),
+        ({"OMPI_COMM_WORLD_SIZE": "²", "OMPI_COMM_WORLD_RANK": "0"}, 0, 1, 0),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "٣", "SLURM_STEP_ID": "0"}, 0, 1, 0),
     ],
     ids=str,
 )
