@@ -97,7 +97,7 @@ def detect(environ: Mapping[str, str]) -> Environment:
         from mpi4py import MPI
     except (ImportError, RuntimeError):  # no mpi4py, or no MPI library that it could load
         rank = _first_number(environ, _MPI_RANKS) or 0
-        return Environment(rank=rank, size=size, is_mpi=True, run=_name_of_run(environ), **place)
+        return _one_of(size, rank, environ, {**place, "is_mpi": True})
     communicator = MPI.COMM_WORLD
     return Environment(
         rank=communicator.Get_rank(),
@@ -128,6 +128,16 @@ def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environm
     if "SLURM_STEP_ID" not in environ or size == 1:
         return Environment(**place)
     rank = _first_number(environ, ("SLURM_PROCID",)) or 0
+    return _one_of(size, rank, environ, place)
+
+
+def _one_of(
+    size: int, rank: int, environ: Mapping[str, str], place: Mapping[str, Any]
+) -> Environment:
+    # Variables that contradict each other, as those handed on by an outer job, tell of no ranks
+    # that this one would find.
+    if rank >= size:
+        return Environment(**place)
     return Environment(rank=rank, size=size, run=_name_of_run(environ), **place)
 
 
