@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobtool.errors import JobFileError, JoblistError
+from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs.durable import create_file, replace_file
 from jobtool.jobs.job import TRANSITIONS, Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, decode_log
@@ -127,6 +127,23 @@ def test_saving_a_job_leaves_no_other_file(joblist):
         "journals",
         "receipts",
     ]
+
+
+@pytest.mark.parametrize("left", ["nothing", "a folder that was made anew"])
+def test_a_joblist_that_is_gone_is_not_taken_for_one_without_jobs(joblist, left):
+    assert joblist.stems() == []
+    os.rename(joblist.path, joblist.path + " moved")
+    if left != "nothing":
+        os.makedirs(os.path.join(joblist.path, ".claims", "workers"))
+    for look in (joblist.stems, lambda: list(joblist.scan())):
+        with pytest.raises(JoblistUnavailableError, match="expected the joblist still at"):
+            look()
+
+
+def test_jobs_are_found_while_somebody_edits_joblist_toml(joblist):
+    joblist.add(job_named("a"))
+    os.rename(os.path.join(joblist.path, "joblist.toml"), os.path.join(joblist.path, "x~"))
+    assert joblist.stems() == ["a"]
 
 
 @pytest.mark.parametrize("before", JobStatus)
