@@ -105,7 +105,7 @@ class StoreUnavailableError(WorldError):
 
 
 class JoblistUnavailableError(WorldError):
-    """The joblist can't be written: its filesystem is full, read-only or gone."""
+    """The joblist can't be read or written: it or its filesystem is gone, full or read-only."""
 
 
 class UnreachableError(StoreUnavailableError):

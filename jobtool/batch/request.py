@@ -20,14 +20,19 @@ DEFAULT_JOB_NAME = "transfer"
 # line, open a quote, begin an option or be one of the scheduler's own patterns, as %j is.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _LIST_OF_NAMES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,@:-]*")
-_RANGE = r"\d+(-\d+(:\d+)?)?"
+# \d and int() take the digits of other scripts, too; a scheduler doesn't.
+_N = "[0-9]{1,9}"
+_RANGE = rf"{_N}(-{_N}(:{_N})?)?"
 _ARRAYS = {
-    "slurm": (re.compile(rf"{_RANGE}(,{_RANGE})*(%\d+)?"), "0-15, 0-15%4 or 1,3,5-9"),
-    "pbs": (re.compile(r"\d+-\d+(:\d+)?(%\d+)?"), "0-15 or 0-15:2"),
+    "slurm": (re.compile(rf"{_RANGE}(,{_RANGE})*(%{_N})?"), "0-15, 0-15%4 or 1,3,5-9"),
+    "pbs": (re.compile(rf"{_N}-{_N}(:{_N})?(%{_N})?"), "0-15 or 0-15:2"),
 }
+_ENDS = re.compile(r"([0-9]+)-([0-9]+)")
+_ZERO = re.compile(r"([:%])0+(?![0-9])")
 
 # The script says these to the worker itself.
-_TAKEN = ("-i", "--input-path", "--input_path", "--grace", "--time-limit", "--time_limit")
+_TAKEN = ("--input-path", "--input_path", "--grace", "--time-limit", "--time_limit")
+_TAKEN_SHORT = "-i"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +68,13 @@ class BatchRequest:
         _match("--partition", self.partition, _LIST_OF_NAMES, "a name")
         _match("--account", self.account, _LIST_OF_NAMES, "a name")
         _match("--array", self.array, *_ARRAYS[self.scheduler])
+        self._check_array()
         self._check_time()
         if self.scheduler == "pbs" and self.launcher == "srun":
             raise UsageError("--launcher srun is Slurm's; with --scheduler pbs use mpirun")
         for option in self.worker_options:
-            if option.partition("=")[0] in _TAKEN:
+            # A short option's value may follow without anything between.
+            if option.startswith(_TAKEN_SHORT) or option.partition("=")[0] in _TAKEN:
                 raise UsageError(f"the script gives {quote(option)} to its workers itself")
         if self.worker_options and not self.worker_options[0].startswith("-"):
             raise UsageError(
@@ -79,6 +86,19 @@ class BatchRequest:
     def walltime_seconds(self) -> int | None:
         """The wall time in seconds."""
         return None if self.time is None else walltime_seconds(self.time)
+
+    def _check_array(self) -> None:
+        array = self.array or ""
+        for found in _ENDS.finditer(array):
+            if int(found[1]) > int(found[2]):
+                raise UsageError(
+                    f"--array: expected ranges from a lower to a higher number; found {found[0]} "
+                    f"in {array}. Did you mean {found[2]}-{found[1]}?"
+                )
+        zero = _ZERO.search(array)
+        if zero is not None:
+            what = "step after :" if zero[1] == ":" else "number at a time after %"
+            raise UsageError(f"--array: expected a {what} of at least 1; found 0 in {array}")
 
     def _check_time(self) -> None:
         seconds = self.walltime_seconds

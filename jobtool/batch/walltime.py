@@ -7,7 +7,7 @@ import re
 from jobtool.errors import UsageError
 from jobtool.names import quote
 
-_TIME = re.compile(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)")
+_TIME = re.compile(r"(?:([0-9]+)-)?([0-9]+):([0-5][0-9]):([0-5][0-9])")
 
 
 def walltime_seconds(text: str) -> int:

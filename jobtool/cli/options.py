@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -30,6 +31,19 @@ Exit codes:
   3  stopped early, work is left: run it again
   4  the world is broken (no credentials, destination full or unreachable);
      jobs were handed back, not failed"""
+
+
+class NumberRange(click.FloatRange):
+    """A range of numbers as click has it; NaN, which no comparison finds outside, isn't in any."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read a number; a usage error for what is none or out of range."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"expected a number; found {value}.", param, ctx)
+        return number
 
 
 class OneLineErrors(click.Command):

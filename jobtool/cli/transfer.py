@@ -17,6 +17,7 @@ import click
 
 from jobtool.cli.console import Console
 from jobtool.cli.options import (
+    NumberRange,
     as_seconds,
     assignments,
     command,
@@ -27,6 +28,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.errors import UsageError
 from jobtool.events import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
@@ -64,7 +66,7 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
 )
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0, max=86400),
+    type=NumberRange(min=0, max=86400),
     metavar="SECONDS",
     help="How long before the end to begin to drain. [default: 120, or a quarter of the time]",
 )
@@ -135,6 +137,11 @@ def cli(
     back; Ctrl-C once more stops at once, and nothing that was proven is lost either way. The same
     happens when the time is nearly up.
     """
+    if time_limit is not None and grace is not None and grace >= time_limit:
+        raise UsageError(
+            f"--grace {grace:g} leaves nothing of --time-limit {time_limit:g}s: expected a shorter "
+            "grace or a longer time"
+        )
     stop = Stop()
     # First of all: a signal that comes before would end the worker as if it had failed.
     with _stopping(stop):

@@ -94,7 +94,7 @@ def diagnose(
     examination = _Examination(*opened, ranks, calls)
     try:
         examination.run()
-    except (RanksLostError, OSError) as error:
+    except (RanksLostError, JoblistUnavailableError, OSError) as error:
         if ranks.rank:
             if isinstance(error, RanksLostError):
                 raise

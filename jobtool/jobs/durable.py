@@ -11,6 +11,11 @@ from collections.abc import Callable, Iterator
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
+#: How many temporary files in a row may vanish under a writer before it gives up. Each costs a
+#: worker that listed the folder meanwhile and took the file for what a killed writer has left.
+_TRIES = 5
+
+
 def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = None) -> None:
     """Put ``data`` at ``path``, atomically and durably, whatever stood there.
 
@@ -18,10 +23,16 @@ def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = 
     the user's mask. ``before`` is called right before the rename; what it raises prevents that.
     Raises ``OSError``.
     """
-    with staged(path, data) as temporary:
-        if before is not None:
-            before()
-        os.rename(temporary, path)
+    for tries_left in reversed(range(_TRIES)):
+        with staged(path, data) as temporary:
+            if before is not None:
+                before()
+            try:
+                os.rename(temporary, path)
+                break
+            except FileNotFoundError:  # somebody has removed it
+                if not tries_left:
+                    raise
     sync_folder(os.path.dirname(path))
 
 
@@ -31,20 +42,32 @@ def create_file(path: str, data: bytes) -> bool:
     Readers see nothing or all of it, and of several writers one wins. The folder isn't synced: one
     ``sync_folder`` after many files does that. Raises ``OSError``.
     """
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(FileNotFoundError), staged(path, data) as temporary:
+            return _move_unless_there(temporary, path)
     with staged(path, data) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            os.unlink(temporary)
+        return _move_unless_there(temporary, path)
+
+
+def _move_unless_there(temporary: str, path: str) -> bool:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        _remove(temporary)
+        return False
+    except OSError:  # a filesystem without hard links, or somebody has removed it
+        if os.path.lexists(path):
+            _remove(temporary)
             return False
-        except OSError:  # a filesystem without hard links
-            if os.path.lexists(path):
-                os.unlink(temporary)
-                return False
-            os.rename(temporary, path)
-        else:
-            os.unlink(temporary)
+        os.rename(temporary, path)
+    else:
+        _remove(temporary)
     return True
+
+
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
 
 
 def sync_folder(path: str) -> None:
@@ -78,6 +101,5 @@ def staged(path: str, data: bytes) -> Iterator[str]:
             os.fsync(descriptor)
         yield temporary
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        _remove(temporary)
         raise

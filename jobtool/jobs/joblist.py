@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from jobtool.errors import JobFileError, JoblistError
+from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs import jobfile, settings
 from jobtool.jobs.bounded import UnfitFileError, open_without_waiting, read_bounded
 from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_of
@@ -169,16 +169,31 @@ class JobList:
         return f"{self.settings.id or self.path}\0{stem}"
 
     def stems(self) -> list[str]:
-        """Return the stems of all job files, sorted. One reading of the folder."""
-        with os.scandir(self.path) as entries:
-            names = [entry.name for entry in entries]
+        """Return the stems of all job files, sorted. One reading of the folder.
+
+        Raises ``JoblistUnavailableError`` where it isn't there any more.
+        """
+        try:
+            names = os.listdir(self.path)
+        except OSError as error:
+            raise self._gone(reason_of(error)) from None
+        stems = _stems_among(names)
+        # A joblist may have no jobs, and joblist.toml may be away while somebody edits it. Without
+        # both this is another folder, made in the joblist's place by whoever wrote into it last.
+        if not stems and settings.FILENAME not in names:
+            raise self._gone(f"neither {settings.FILENAME} nor a job file in it")
         self._temporaries = {}
         for name in names:
             stem = temporary_of(name)
             if stem is not None:
                 self._temporaries.setdefault(stem, []).append(name)
-        jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
-        return sorted(name.removesuffix(SUFFIX) for name in jobs)
+        return stems
+
+    def _gone(self, found: str) -> JoblistUnavailableError:
+        return JoblistUnavailableError(
+            f"expected the joblist still at {quote(self.path)}; found: {found}. "
+            "Put it back where it was, or start again with its new path."
+        )
 
     def has_temporaries(self, stem: str) -> bool:
         """Tell whether a change of this job file was under way, or cut off, when last listed."""
@@ -265,6 +280,16 @@ class JobList:
             os.write(descriptor, jobfile.encode_record(record))
         finally:
             os.close(descriptor)
+
+
+def stems_in(path: str) -> list[str]:
+    """Return the stems of the job files in a folder that need not be a joblist yet, sorted."""
+    return _stems_among(os.listdir(path))
+
+
+def _stems_among(names: list[str]) -> list[str]:
+    jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
+    return sorted(name.removesuffix(SUFFIX) for name in jobs)
 
 
 def _require_short(stem: str) -> None:

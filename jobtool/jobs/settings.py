@@ -30,6 +30,9 @@ _MEBIBYTE = 1024 * 1024
 #: What S3 allows for a part.
 _PART_SIZES = msgspec.Meta(ge=5 * _MEBIBYTE, le=5 * 1024 * _MEBIBYTE)
 
+#: How long a lease may last without a heartbeat.
+LeaseSeconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
+
 
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[transfer]`` table; None means the default.
@@ -67,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3: dict[str, Any] = {}
     credentials: dict[str, Any] = {}
     claims: Literal["auto", "lock", "lease"] | None = None
-    lease_seconds: Annotated[float, msgspec.Meta(ge=1, le=86400)] | None = None
+    lease_seconds: LeaseSeconds | None = None
     transfer: TransferSettings = TransferSettings()
 
     @property

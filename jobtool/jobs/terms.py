@@ -19,6 +19,7 @@ from jobtool.jobs.durable import create_file, replace_file
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.presence import Presences
+from jobtool.jobs.settings import LeaseSeconds
 from jobtool.names import quote
 
 Kind = Literal["lock", "lease"]
@@ -33,7 +34,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """The ``kind`` of claims, and how long a lease lasts without a heartbeat."""
 
     kind: Kind
-    lease_seconds: float = DEFAULT_LEASE_SECONDS
+    lease_seconds: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,10 @@ def lease_seconds_of(joblist: JobList) -> float:
 
 
 def _recorded(joblist: JobList) -> Terms | None:
-    with contextlib.suppress(OSError, msgspec.DecodeError), open(_path(joblist), "rb") as file:
+    """Return what is recorded, None where nothing is or what is there are no terms."""
+    # ValueError: what is no JSON, no UTF-8 or out of bounds; RecursionError: nested too deep.
+    unreadable = (OSError, ValueError, RecursionError)
+    with contextlib.suppress(*unreadable), open(_path(joblist), "rb") as file:
         return msgspec.json.decode(file.read(), type=Terms)
     return None
 

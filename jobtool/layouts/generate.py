@@ -20,7 +20,7 @@ from jobtool.errors import JobFileError, JoblistError, LayoutError, UsageError
 from jobtool.events import Emit, ignore
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
-from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblist import JobList, stems_in
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.layouts.auto import pick_layout
 from jobtool.layouts.drafts import Draft, Drafter, with_absolute_folders
@@ -273,7 +273,7 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
 def _taken_stems(path: str) -> dict[str, str | None]:
     if not os.path.isdir(path):
         return {}
-    return dict.fromkeys(JobList(path, Settings()).stems())
+    return dict.fromkeys(stems_in(path))
 
 
 def _source_in(joblist: JobList, stem: str) -> str | None:
@@ -286,7 +286,7 @@ def _source_in(joblist: JobList, stem: str) -> str | None:
 def _destinations_in(joblist: JobList) -> Iterator[str]:
     if not os.path.isdir(joblist.path):
         return
-    for stem in joblist.stems():
+    for stem in stems_in(joblist.path):
         try:
             job, _ = joblist.load(stem)
         except FileNotFoundError:

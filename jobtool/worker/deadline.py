@@ -13,6 +13,9 @@ DEFAULT_GRACE_SECONDS = 120.0
 
 _LONGEST_SECONDS = 10 * 365 * 86400
 
+#: A scheduler's number: more digits are no time.
+_NUMBER = re.compile(r"[0-9]{1,18}")
+
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _BY_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _BY_COLONS = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2}):(\d{1,2})")
@@ -105,17 +108,24 @@ def find_deadline(
     ``now`` is in seconds since 1970. What the worker was told counts from now and goes before the
     scheduler's: Slurm's ``SLURM_JOB_END_TIME`` (seconds since 1970) and Torque's ``PBS_WALLTIME``
     (seconds, from about when the batch script began). OpenPBS, LSF and SGE tell no process;
-    they send signals before the end if asked to.
+    they send signals before the end if asked to. What is no number, or more than ten years ahead,
+    is nobody's word.
     """
     if time_limit_seconds is not None:
         return Deadline(seconds=time_limit_seconds, source="--time-limit")
-    with contextlib.suppress(KeyError, ValueError):
-        end = float(int(environ["SLURM_JOB_END_TIME"]))
+    end = _number_in(environ, "SLURM_JOB_END_TIME")
+    if end is not None and end - now <= _LONGEST_SECONDS:
         return Deadline(seconds=end - now, source="SLURM_JOB_END_TIME")
-    with contextlib.suppress(KeyError, ValueError, OSError):
-        wall_seconds = int(environ["PBS_WALLTIME"])
-        return Deadline(seconds=wall_seconds - _session_seconds(), source="PBS_WALLTIME")
+    wall_seconds = _number_in(environ, "PBS_WALLTIME")
+    if wall_seconds is not None and wall_seconds <= _LONGEST_SECONDS:
+        with contextlib.suppress(ValueError, OSError):
+            return Deadline(seconds=wall_seconds - _session_seconds(), source="PBS_WALLTIME")
     return None
+
+
+def _number_in(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name, "").strip()
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _session_seconds() -> float:

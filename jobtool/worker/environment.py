@@ -26,6 +26,9 @@ _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE
 #: What tells one run from another: PMIx's name, Slurm's job, step and how often it was requeued.
 _RUN_NAMES = ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
 
+#: A rank, a size or an index: more digits are none.
+_NUMBER = re.compile(r"[0-9]{1,10}")
+
 _GOLDEN_RATIO = 0.618034
 
 
@@ -100,7 +103,7 @@ def detect(environ: Mapping[str, str]) -> Environment:
         from mpi4py import MPI
     except (ImportError, RuntimeError):  # no mpi4py, or no MPI library that it could load
         rank = _first_number(environ, _MPI_RANKS) or 0
-        return Environment(rank=rank, size=size, is_mpi=True, run=_name_of_run(environ), **place)
+        return _one_of(size, rank, environ, {**place, "is_mpi": True})
     communicator = MPI.COMM_WORLD
     return Environment(
         rank=communicator.Get_rank(),
@@ -144,6 +147,16 @@ def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environm
     if size == 1:
         return Environment(**place)
     rank = _first_number(environ, ("SLURM_PROCID",)) or 0
+    return _one_of(size, rank, environ, place)
+
+
+def _one_of(
+    size: int, rank: int, environ: Mapping[str, str], place: Mapping[str, Any]
+) -> Environment:
+    # Variables that contradict each other, as those handed on by an outer job, tell of no ranks
+    # that this one would find.
+    if rank >= size:
+        return Environment(**place)
     return Environment(rank=rank, size=size, run=_name_of_run(environ), **place)
 
 
@@ -155,6 +168,6 @@ def _name_of_run(environ: Mapping[str, str]) -> str | None:
 
 def _first_number(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
     for name in names:
-        if environ.get(name, "").isdigit():
+        if _NUMBER.fullmatch(environ.get(name, "")):
             return int(environ[name])
     return None

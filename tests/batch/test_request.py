@@ -41,7 +41,9 @@ def test_units_leave_out_what_is_zero(seconds: int, text: str) -> None:
     assert as_units(seconds) == text
 
 
-@pytest.mark.parametrize("array", ["0-15", "0-15%4", "1,3,5-9", "0-15:2", "7", "1-2:1,5%1"])
+@pytest.mark.parametrize(
+    "array", ["0-15", "0-15%4", "1,3,5-9", "0-15:2", "7", "1-2:1,5%1", "3-3", "9-10:10%10", "0,0-0"]
+)
 def test_arrays_of_slurm(array: str) -> None:
     assert BatchRequest(joblist="/list", array=array).array == array
 
@@ -52,6 +54,16 @@ def test_arrays_of_slurm(array: str) -> None:
         ({"array": "all"}, "--array: expected .*found all"),
         ({"array": "0-15\n#SBATCH --exclusive"}, "--array"),
         ({"array": "1,3", "scheduler": "pbs"}, "--array"),
+        ({"array": "15-0"}, "found 15-0 in 15-0. Did you mean 0-15"),
+        ({"array": "1,3-5,9-7:2%4"}, "found 9-7 in 1,3-5,9-7:2%4"),
+        ({"array": "15-0", "scheduler": "pbs"}, "found 15-0"),
+        ({"array": "0-15:0"}, "step after : of at least 1; found 0 in 0-15:0"),
+        ({"array": "0-15:00,3"}, "step after : of at least 1"),
+        ({"array": "0-15:0", "scheduler": "pbs"}, "step after : of at least 1"),
+        ({"array": "0-15%0"}, "number at a time after % of at least 1; found 0 in 0-15%0"),
+        ({"array": "0-" + "9" * 5000}, "--array: expected"),
+        ({"array": "0-١٥"}, "--array: expected .*found"),
+        ({"array": "٠-١٥", "scheduler": "pbs"}, "--array: expected .*found"),
         ({"job_name": "two words"}, "--job-name: .*two words"),
         ({"job_name": ""}, "--job-name"),
         ({"job_name": "100%j"}, "--job-name"),
@@ -60,10 +72,13 @@ def test_arrays_of_slurm(array: str) -> None:
         ({"partition": "a b"}, "--partition"),
         ({"account": "'"}, "--account"),
         ({"time": "soon"}, "--time"),
+        ({"time": "١٢:00:00"}, "--time"),
         ({"time": "00:02:00"}, "--grace 120 leaves nothing of --time 00:02:00"),
         ({"scheduler": "pbs", "time": "01:00:00", "launcher": "srun"}, "srun is Slurm's"),
         ({"worker_options": ("--grace=3",)}, "--grace=3 to its workers itself"),
         ({"worker_options": ("--threads", "2", "-i")}, "-i to its workers itself"),
+        ({"worker_options": ("-isomewhere",)}, "-isomewhere to its workers itself"),
+        ({"worker_options": ("--threads", "2", "-i=other")}, "-i=other to its workers itself"),
         ({"worker_options": ("other-list",)}, "expected one joblist.*found other-list"),
     ],
 )

@@ -68,6 +68,8 @@ def test_a_name_that_is_no_utf_8_comes_out_byte_by_byte(joblist: Path) -> None:
     ("options", "expected"),
     [
         (("--array", "some"), "--array"),
+        (("--array", "15-0"), "Did you mean 0-15?"),
+        (("--array", "0-15%0"), "--array"),
         (("--ntasks", 0), "--ntasks"),
         (("--time", "12h"), "HH:MM:SS"),
         (("--time", "00:01:00"), "--grace 120"),
@@ -77,6 +79,7 @@ def test_a_name_that_is_no_utf_8_comes_out_byte_by_byte(joblist: Path) -> None:
         (("another-list",), "another-list"),
         (("--nodes", 3), "--nodes"),
         (("--", "--time-limit", "3h"), "--time-limit"),
+        (("--", "-iother-list"), "-iother-list"),
     ],
 )
 def test_wrong_usage_is_one_line(joblist: Path, options: tuple[object, ...], expected: str) -> None:

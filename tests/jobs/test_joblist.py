@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobtool.errors import JobFileError, JoblistError
+from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs.durable import create_file, replace_file
 from jobtool.jobs.job import TRANSITIONS, Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, decode_log
@@ -129,6 +129,23 @@ def test_saving_a_job_leaves_no_other_file(joblist):
     ]
 
 
+@pytest.mark.parametrize("left", ["nothing", "a folder that was made anew"])
+def test_a_joblist_that_is_gone_is_not_taken_for_one_without_jobs(joblist, left):
+    assert joblist.stems() == []
+    os.rename(joblist.path, joblist.path + " moved")
+    if left != "nothing":
+        os.makedirs(os.path.join(joblist.path, ".claims", "workers"))
+    for look in (joblist.stems, lambda: list(joblist.scan())):
+        with pytest.raises(JoblistUnavailableError, match="expected the joblist still at"):
+            look()
+
+
+def test_jobs_are_found_while_somebody_edits_joblist_toml(joblist):
+    joblist.add(job_named("a"))
+    os.rename(os.path.join(joblist.path, "joblist.toml"), os.path.join(joblist.path, "x~"))
+    assert joblist.stems() == ["a"]
+
+
 @pytest.mark.parametrize("before", JobStatus)
 @pytest.mark.parametrize("after", JobStatus)
 def test_only_some_changes_of_status_are_allowed(before, after):
@@ -197,3 +214,53 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder):
     assert os.listdir(folder) == ["folder"]
     assert not create_file(str(folder / "folder"), b"data")
     assert os.listdir(folder) == ["folder"]
+
+
+def vanishing(monkeypatch, name, times):
+    """Let the temporary file be gone when ``os.<name>`` is called, so many times; return them."""
+    original, gone = getattr(os, name), []
+
+    def call(path, *others):
+        if len(gone) < times and path.endswith(".tmp"):
+            gone.append(path)
+            unlink(path)
+        return original(path, *others)
+
+    unlink = os.unlink
+    monkeypatch.setattr(os, name, call)
+    return gone
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("call", ["link", "unlink"])
+def test_a_temporary_file_that_a_worker_sweeps_away_fails_no_creation(
+    folder, monkeypatch, call, times
+):
+    gone = vanishing(monkeypatch, call, times)
+    assert create_file(str(folder / "new"), b"data")
+    assert (folder / "new").read_bytes() == b"data"
+    assert not create_file(str(folder / "new"), b"other")
+    assert (folder / "new").read_bytes() == b"data"
+    assert len(set(gone)) == min(times, 2 if call == "unlink" else 4)
+    assert os.listdir(folder) == ["new"]
+
+
+def test_a_temporary_file_that_a_worker_sweeps_away_fails_no_replacement(folder, monkeypatch):
+    path = str(folder / "file")
+    replace_file(path, b"old")
+    asked = []
+    gone = vanishing(monkeypatch, "rename", 3)
+    replace_file(path, b"new", before=lambda: asked.append(1))
+    assert (folder / "file").read_bytes() == b"new"
+    assert len(set(gone)) == 3
+    assert len(asked) == 4  # each rename only by who may
+    assert os.listdir(folder) == ["file"]
+
+
+def test_a_write_whose_temporary_files_all_vanish_says_so_in_the_end(folder, monkeypatch):
+    vanishing(monkeypatch, "link", 1000)
+    with pytest.raises(FileNotFoundError):
+        create_file(str(folder / "new"), b"data")
+    assert os.listdir(folder) == []
+    with pytest.raises(FileNotFoundError):
+        create_file(str(folder / "none" / "new"), b"data")

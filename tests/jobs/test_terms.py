@@ -15,7 +15,9 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.presence import Presences
 from jobtool.jobs.settings import Settings
 from jobtool.jobs.terms import Terms, choose, presence_name, propose, settle, terms_of
+from tests.commands import run_ok
 from tests.needs import need_hosts
+from tests.trees import make_items
 
 MOUNTS = r"""22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 22 0:26 / /lustre rw shared:1 - lustre 10.0.0.1@o2ib:/fs rw,flock
@@ -142,6 +144,42 @@ def test_the_duration_of_leases_is_the_same_for_all_who_are_there(joblist, prese
     two = presence_name("two", propose(other, "lease"))  # the ranks of one run come at once
     with presences.announced(two), worker(other, "three", "lease") as settled:
         assert settled.terms.lease_seconds == 5.0
+
+
+UNFIT = [
+    b'{"kind":"lease","lease_seconds":0}',
+    b'{"kind":"lease","lease_seconds":-5}',
+    b'{"kind":"lease","lease_seconds":NaN}',
+    b'{"kind":"lease","lease_seconds":1e300}',
+    b'{"kind":"lease","lease_seconds":86401}',
+    b'{"kind":"lo\xffck"}',
+    b'{"kind":"lock","more":' + b"[" * 100_000,
+    b"",
+]
+
+
+@pytest.mark.parametrize("text", UNFIT, ids=lambda text: ascii(text[:40]))
+def test_terms_that_make_no_sense_count_as_unreadable(joblist, text):
+    path = os.path.join(joblist.claims_path, "terms.json")
+    with open(path, "wb") as file:
+        file.write(text)
+    assert terms_of(joblist).lease_seconds == 60.0
+    with worker(joblist, "one", "lease") as settled:
+        assert settled.terms == terms_of(joblist) == Terms(kind="lease")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1e300"])
+def test_no_command_stumbles_over_terms_that_a_hand_has_broken(tmp_path, seconds):
+    make_items(tmp_path / "in", 1)
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    terms = tmp_path / "list" / ".claims" / "terms.json"
+    text = f'{{"kind":"lease","lease_seconds":{seconds}}}'
+    terms.write_text(text)
+    run_ok("jobtool", "clean", tmp_path / "list")
+    assert terms.read_text() == text
+    run_ok("transfer-worker", "-i", tmp_path / "list", "--claims", "lease")
+    assert terms.read_text() == '{"kind":"lease","lease_seconds":60.0}'
 
 
 def everybody(name):

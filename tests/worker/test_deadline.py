@@ -70,6 +70,28 @@ def test_what_the_worker_was_told_goes_before_the_schedulers_word() -> None:
     assert find_deadline(None, {"SLURM_JOB_END_TIME": "NONE"}, now=1700000000) is None
 
 
+@pytest.mark.parametrize("name", ["SLURM_JOB_END_TIME", "PBS_WALLTIME"])
+@pytest.mark.parametrize("value", ["9" * 20, "9" * 400, "9" * 5000, "²", "-5", "1e9", " ", "soon"])
+def test_a_time_that_can_be_none_is_nobodys_word(name: str, value: str) -> None:
+    assert find_deadline(None, {name: value}, now=1700000000) is None
+    both = {"SLURM_JOB_END_TIME": "1700000600", name: value}
+    if name == "PBS_WALLTIME":
+        assert find_deadline(None, both, now=1700000000).seconds == 600
+
+
+@pytest.mark.parametrize("seconds", [-30, 5 * 365 * 86400])
+def test_an_end_that_has_passed_or_is_far_away_counts(seconds: int) -> None:
+    env = {"SLURM_JOB_END_TIME": str(1700000000 + seconds)}
+    assert find_deadline(None, env, now=1700000000).seconds == seconds
+
+
+def test_a_worker_works_where_the_scheduler_tells_nonsense(joblist: Path) -> None:
+    env = {"SLURM_JOB_END_TIME": "9" * 20, "PBS_WALLTIME": "9" * 20, "SLURM_ARRAY_TASK_ID": "²"}
+    env["OMPI_COMM_WORLD_SIZE"] = "²"
+    assert "left (" not in run_ok("transfer-worker", "-i", joblist, env=env).stdout
+    assert set(statuses(joblist).values()) == {"success"}
+
+
 def test_torques_walltime_counts_from_the_start_of_the_session() -> None:
     code = (
         "import os, time; from jobtool.worker.deadline import find_deadline; time.sleep(2);"
@@ -150,10 +172,29 @@ def test_a_list_that_fits_is_finished(joblist: Path) -> None:
 
 
 def test_when_the_time_is_up_nothing_is_begun(joblist: Path) -> None:
-    done = run("transfer-worker", "-i", joblist, "--time-limit", "30s", "--grace", 30)
+    done = run("transfer-worker", "-i", joblist, "--time-limit", "0s")
     assert done.exit_code == 3
-    assert "0:00:30 left (--time-limit), the last 30 s of it to drain." in done.stdout
+    assert "0:00:00 left (--time-limit), the last 0 s of it to drain." in done.stdout
     assert set(statuses(joblist).values()) == {"todo"}
+
+
+@pytest.mark.parametrize(("limit", "grace"), [("10s", 100), ("30s", 30), ("1m", 60), ("0s", 0)])
+def test_a_grace_that_leaves_nothing_of_the_time_is_refused(
+    joblist: Path, limit: str, grace: int
+) -> None:
+    done = run("transfer-worker", "-i", joblist, "--time-limit", limit, "--grace", grace)
+    assert_one_line_error(done, 2, f"--grace {grace} leaves nothing of --time-limit", "expected")
+    assert set(statuses(joblist).values()) == {"todo"}
+    assert not (joblist / ".claims" / "workers").exists()
+
+
+@pytest.mark.parametrize("grace", ["nan", "-nan", "inf", "-1", "86401", "soon"])
+def test_a_grace_that_is_no_time_is_refused(joblist: Path, grace: str) -> None:
+    done = run("transfer-worker", "-i", joblist, "--time-limit=1h", f"--grace={grace}")
+    assert_one_line_error(done, 2, "--grace", grace)
+    assert set(statuses(joblist).values()) == {"todo"}
+    done = run("jobtool", "sbatch", joblist, "--time=01:00:00", f"--grace={grace}")
+    assert_one_line_error(done, 2, "--grace", grace)
 
 
 def test_slurms_end_is_known_from_the_environment(joblist: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.worker.environment import Environment, detect
-from tests.commands import environment, finish, run, start
+from tests.commands import environment, finish, run, run_ok, start
 from tests.trees import make_items, statuses
 
 
@@ -42,6 +42,10 @@ def detected_elsewhere(cwd: Path, **variables: str) -> dict[str, object]:
         ({"PBS_ARRAY_INDEX": "5"}, 0, 1, 5),
         ({"LSB_JOBINDEX": "6"}, 0, 1, 6),
         ({"SGE_TASK_ID": "undefined"}, 0, 1, 0),
+        ({"SLURM_ARRAY_TASK_ID": "²", "PBS_ARRAY_INDEX": "5"}, 0, 1, 5),
+        ({"SLURM_ARRAY_TASK_ID": "9" * 400}, 0, 1, 0),
+        ({"OMPI_COMM_WORLD_SIZE": "²", "OMPI_COMM_WORLD_RANK": "0"}, 0, 1, 0),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "٣", "SLURM_STEP_ID": "0"}, 0, 1, 0),
     ],
     ids=str,
 )
@@ -59,6 +63,34 @@ def test_under_mpirun_without_mpi4py_the_launchers_variables_count(
     monkeypatch.setitem(sys.modules, "mpi4py", None)  # importing it raises ImportError
     found = detect({f"{prefix}SIZE": "4", f"{prefix}RANK": "2"})
     assert (found.rank, found.size, found.communicator) == (2, 4, None)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_PROCID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "5"},
+        {"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_ID": "0"},
+        {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "2"},
+        {"PMI_SIZE": "0", "PMI_RANK": "0"},
+    ],
+    ids=str,
+)
+def test_a_rank_that_is_not_below_the_size_stands_alone(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    found = detect(variables)
+    assert (found.rank, found.size, found.run, found.start_of(10)) == (0, 1, None, 0)
+
+
+def test_a_worker_whose_rank_makes_no_sense_works_alone(tmp_path: Path) -> None:
+    items = make_items(tmp_path / "in", 2)
+    paths = ("-i", items, "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    env = {"SLURM_PROCID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "5"}
+    done = run_ok("transfer-worker", "-i", tmp_path / "list", env=env)
+    assert "Found 2 job file(s)" in done.stdout  # which of several ranks only the first tells
+    assert set(statuses(tmp_path / "list").values()) == {"success"}
 
 
 def test_a_worker_is_named_by_host_and_process() -> None:

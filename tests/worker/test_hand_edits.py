@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.errors import JoblistUnavailableError
+from jobtool.jobs.joblist import JobList
+from jobtool.stop import Stop
+from jobtool.worker.environment import Environment
+from jobtool.worker.events import JobProgress, WorkerFinished
+from jobtool.worker.loop import Worker
+from jobtool.worker.options import WorkerOptions
 from tests.commands import run, run_ok
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
@@ -173,3 +180,22 @@ def test_removing_a_job_file_removes_the_job(tmp_path: Path, joblist: Path) -> N
     (joblist / "item000.txt").unlink()
     run_ok("transfer-worker", "-i", joblist)
     assert list(contents(tmp_path / "out")) == ["item001/0.bin", "item001/1.bin"]
+
+
+def test_a_joblist_that_is_moved_away_during_a_run_is_no_joblist_that_is_done(
+    tmp_path: Path, joblist: Path
+) -> None:
+    moved = tmp_path / "moved"
+
+    def watch(progress: JobProgress) -> None:
+        if joblist.exists() and not moved.exists():
+            joblist.rename(moved)
+
+    told: list[object] = []
+    options = WorkerOptions(stop=Stop(), watch=watch)
+    worker = Worker(JobList.open(str(joblist)), Environment(pid=os.getpid()), options, told.append)
+    with pytest.raises(JoblistUnavailableError, match="expected the joblist still at"):
+        worker.run()
+    assert not [event for event in told if isinstance(event, WorkerFinished)]
+    run_ok("transfer-worker", "-i", moved)
+    assert set(statuses(moved).values()) == {"success"}
