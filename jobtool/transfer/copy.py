@@ -12,8 +12,9 @@ from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for
 from jobtool.transfer.digests import read_digests, require_recorded
+from jobtool.transfer.filelog import FileLog
 from jobtool.transfer.lending import Lending
-from jobtool.transfer.parts import FileLog, PartsCopy, send_lent
+from jobtool.transfer.parts import PartsCopy, send_lent
 from jobtool.transfer.plan import Item
 
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024

@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, UploadRecord
 from jobtool.stores.store import Part, Upload
 from jobtool.transfer.plan import Item
 from jobtool.transfer.resume import Resumption, Unfinished, part_record
+
+
+class FileLog(Protocol):
+    """Where a copy in parts writes what it has done, and reads what was done before."""
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """The upload that may be taken up."""
+
+    def beginning(self) -> int | None:
+        """Note that an upload is about to be begun.
+
+        Returns when (nanoseconds since 1970) one was about to be that no answer told of, None if
+        there was none.
+        """
+
+    def begun(self, upload: Upload, part_size: int) -> None:
+        """Note an upload."""
+
+    def sent(self, part: Part) -> None:
+        """Note a part; called from any thread."""
+
+    def dropped(self) -> None:
+        """Forget the upload: it can't be taken up."""
+
+    def flush(self) -> None:
+        """Bring what was noted to disk."""
 
 
 class JournalledLog:

@@ -2,67 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from jobtool.errors import (
     CredentialsError,
     DigestMismatchError,
     FileError,
     NotFoundError,
-    StoppedError,
 )
 from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import PartRecord, UploadRecord
-from jobtool.names import quote
+from jobtool.jobs.records import UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
 from jobtool.transfer.digests import Digests, read_digests, require_going, require_recorded
-from jobtool.transfer.lending import BLOCK_BYTES, Lending
+from jobtool.transfer.filelog import FileLog
+from jobtool.transfer.lending import Lending
+from jobtool.transfer.lentparts import LentParts, Range, ReturnedParts
 from jobtool.transfer.plan import Item
-from jobtool.transfer.resume import Unfinished, part_of, part_record
+from jobtool.transfer.resume import part_record
 
 #: How many parts of a file are read before a thread is free to send them. They can't be lent any
 #: more: with many, helpers would be idle at the end.
 _READ_AHEAD_PARTS = 1
-
-#: ``(number, offset, length)`` of a part.
-Range = tuple[int, int, int]
-
-
-class FileLog(Protocol):
-    """Where a copy in parts writes what it has done, and reads what was done before."""
-
-    @property
-    def unfinished(self) -> Unfinished | None:
-        """The upload that may be taken up."""
-
-    def beginning(self) -> int | None:
-        """Note that an upload is about to be begun.
-
-        Returns when (nanoseconds since 1970) one was about to be that no answer told of, None if
-        there was none.
-        """
-
-    def begun(self, upload: Upload, part_size: int) -> None:
-        """Note an upload."""
-
-    def sent(self, part: Part) -> None:
-        """Note a part; called from any thread."""
-
-    def dropped(self) -> None:
-        """Forget the upload: it can't be taken up."""
-
-    def flush(self) -> None:
-        """Bring what was noted to disk."""
 
 
 class _UnderWay:
@@ -162,7 +130,7 @@ class PartsCopy:
             known = read_digests(self._item, part_size, self._capacity, self._stop)
         held = self._take_up(known)
         try:
-            lent = _LentParts(lending, self._item, part_size, self._log)
+            lent = LentParts(lending, self._item, part_size, self._log)
             try:
                 md5, attributes = self._send_parts(part_size, known, held, lent)
             finally:
@@ -198,7 +166,7 @@ class PartsCopy:
         return {part.number: part for part in held}
 
     def _send_parts(
-        self, part_size: int, known: Digests | None, held: dict[int, Part], lent: _LentParts
+        self, part_size: int, known: Digests | None, held: dict[int, Part], lent: LentParts
     ) -> tuple[str, Attributes]:
         item = self._item
         self._whole = hashlib.md5(usedforsecurity=False)
@@ -218,7 +186,7 @@ class PartsCopy:
         return whole, self._attributes
 
     def _absorb(
-        self, block: _Returned, part_size: int, known: Digests | None, held: dict[int, Part]
+        self, block: ReturnedParts, part_size: int, known: Digests | None, held: dict[int, Part]
     ) -> None:
         """Keep what was sent of a block that was lent, and send the rest of it."""
         self._lent.update(block.sent)
@@ -293,87 +261,6 @@ class PartsCopy:
         self._log.sent(part)
         self._on_bytes(part.size)
         return part
-
-
-@dataclass(frozen=True, slots=True)
-class _Returned:
-    """A block of parts that is over: which parts it was of, and those of them that were sent."""
-
-    ranges: list[Range]
-    sent: dict[int, Part]
-
-
-class _LentParts:
-    """The parts of one upload that are lent, block by block from the end of the file."""
-
-    def __init__(self, lending: Lending | None, item: Item, part_size: int, log: FileLog) -> None:
-        self._log = log
-        self._lending = lending
-        self._item = item
-        self._part_size = part_size
-        self._blocks: list[tuple[int, list[Range]]] = []
-        self._token = ""
-
-    def lend(self, todo: deque[Range], upload: Upload | None) -> None:
-        """Lend some of the parts that would be sent last, and remove them from ``todo``."""
-        if self._lending is None or upload is None:
-            return
-        while todo:
-            most = max(1, BLOCK_BYTES // self._part_size)
-            count = min(self._lending.portion(len(todo)), most)
-            if not count:
-                return
-            parts = [todo.pop() for _ in range(count)][::-1]
-            self._token = upload.token
-            record = UploadRecord(
-                src_path=self._item.source_url,
-                dst_path=self._item.destination_url,
-                size=self._item.entry.size,
-                mtime_ns=self._item.entry.mtime_ns,
-                part_size=self._part_size,
-                token=upload.token,
-                md5=upload.attributes.md5,
-            )
-            block = self._lending.lend_parts(record, parts[0][0], parts[-1][0])
-            self._blocks.append((block, parts))
-
-    def returned(self) -> Iterator[_Returned]:
-        """Yield the blocks that are done by now."""
-        for number, parts in [*self._blocks]:
-            if self._lending is not None and self._lending.is_back(number, take_back=False):
-                self._blocks.remove((number, parts))
-                yield self._collect(self._lending, number, parts)
-
-    def rest(self, stop: Stop) -> Iterator[_Returned]:
-        """Yield each block once it is over, in the order of the file; what nobody does is taken.
-
-        Raises ``StoppedError`` if asked to stop.
-        """
-        while self._blocks and self._lending is not None:
-            number, parts = self._blocks.pop()
-            if not self._lending.wait_for(number, stop):
-                raise StoppedError(f"stopped in the middle of {quote(self._item.source_url)}")
-            yield self._collect(self._lending, number, parts)
-
-    def settle(self, stop: Stop) -> None:
-        """Wait for what is still out: nobody else may write to the file after this try."""
-        with contextlib.suppress(StoppedError):
-            for _ in self.rest(stop):
-                pass
-
-    def _collect(self, lending: Lending, number: int, parts: list[Range]) -> _Returned:
-        sent = {
-            record.number: part_of(record)
-            for record in lending.records(number)
-            if isinstance(record, PartRecord) and record.token == self._token
-        }
-        unfinished = self._log.unfinished
-        if unfinished is not None and unfinished.token == self._token:
-            for part in sent.values():
-                self._log.sent(part)
-            self._log.flush()
-            lending.forget(number)
-        return _Returned(parts, sent)
 
 
 def send_lent(
