@@ -234,9 +234,10 @@ def _transfer(
     is_alone = environment.size == 1
     display = _display(console, options) if is_alone else nullcontext(options)
     with display as options:
-        code = Worker(joblist, environment, options, console.emit).run()
+        worker = Worker(joblist, environment, options, console.emit)
+        code = worker.run(None if charge is None else charge.has_told)
     if charge is not None:
-        charge.dismiss()
+        charge.dismiss(code)
     return code
 
 
@@ -257,12 +258,14 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
     console = Console(as_json=as_json, place=_place(environment))
     if ended.killed_by is not None:
         reason = f"worker {environment.worker} was killed ({ended.killed_by.name})"
-        console.emit(WorkerStopped(reason=reason))
+        with contextlib.suppress(OSError):  # nobody listens: no reason to leave the others
+            console.emit(WorkerStopped(reason=reason))
     claims_path = os.path.join(path, CLAIMS_FOLDER)
     crew = Crew(claims_path, environment, Presences(claims_path, DEFAULT_LEASE_SECONDS))
     code = outlast(ended, crew)
     if code and ended.killed_by is not None:
-        console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
+        with contextlib.suppress(OSError):
+            console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
     return code
 
 

@@ -120,7 +120,8 @@ class Blocks:
     def publish(self, block: Block) -> int:
         """Offer a block; return its number."""
         if not self._last:
-            self._last = max(self._numbers("block"), default=0)
+            # One that is over may be left alone by who died while removing it.
+            self._last = max((*self._numbers("block"), *self._numbers("done")), default=0)
         self._last += 1
         self._write(f"{self._last:06d}.block", msgspec.json.encode(_quoted(block)))
         return self._last
@@ -138,6 +139,7 @@ class Blocks:
             claim.settle()
             # Whoever has done it may have said so since we looked.
             if not os.path.exists(self._file(number, "done")):
+                claim.require_held()
                 self._mark_done(number, "")
         return True
 
@@ -164,7 +166,7 @@ class Blocks:
 
     def _names_of(self, number: int) -> list[str]:
         # The mark that it is over goes last: who looks meanwhile must not take it up.
-        self.look()
+        self._look()
         names = [name for name in self._names if name.startswith(f"{number:06d}.")]
         return sorted(names, key=lambda name: name.endswith(".done"))
 

@@ -50,11 +50,13 @@ class LeaseWatch:
         #: For names that others hold, the highest generation that is over: nobody need try those.
         self.over: dict[str, int] = {}
 
-    def is_expired(self, path: str) -> bool:
+    def is_expired(self, path: str, lease_seconds: float | None = None) -> bool:
         """Look at a marker; tell whether it had no heartbeat for the whole of its duration.
 
-        The first look never says so. A marker that is gone isn't expired.
+        That is ``lease_seconds``, by default the watch's own. The first look never says so. A
+        marker that is gone isn't expired.
         """
+        lease_seconds = lease_seconds or self._lease_seconds
         try:
             # Opened, since looking at the name alone may be answered from a network client's cache.
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -69,9 +71,9 @@ class LeaseWatch:
         key = (found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
         seen = self._seen.get(path)
         if seen is None or seen.key != key:
-            self._seen[path] = _Seen(key, now, has_beaten=seen is not None)
+            self._seen[path] = _Seen(key, now, lease_seconds, has_beaten=seen is not None)
             return False
-        return now - seen.since >= self._lease_seconds
+        return now - seen.since >= seen.lease_seconds
 
     @property
     def is_undecided(self) -> bool:
@@ -81,11 +83,10 @@ class LeaseWatch:
         a lease.
         """
         now = self._monotonic()
-        silences = ((now - seen.since, seen.has_beaten) for seen in self._seen.values())
+        silences = (((now - seen.since) / seen.lease_seconds, seen) for seen in self._seen.values())
         return any(
-            silence < self._lease_seconds
-            and (not has_beaten or silence > _OVERDUE * self._lease_seconds)
-            for silence, has_beaten in silences
+            silence < 1 and (not seen.has_beaten or silence > _OVERDUE)
+            for silence, seen in silences
         )
 
 
@@ -93,6 +94,7 @@ class LeaseWatch:
 class _Seen:
     key: tuple[int, int, int]
     since: float
+    lease_seconds: float
     has_beaten: bool
 
 

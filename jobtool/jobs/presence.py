@@ -32,7 +32,7 @@ class Presences:
     ) -> None:
         self.folder = os.path.join(claims_path, WORKERS_FOLDER)
         self._lease_seconds = lease_seconds
-        self._watch = LeaseWatch(lease_seconds)
+        self._watch = LeaseWatch(lease_seconds, monotonic)
         self._monotonic = monotonic
         self._own: SoftFileLease | None = None
         self._token = ""
@@ -139,7 +139,9 @@ class Presences:
             owner = lease.owner
             if owner is not None and owner.hostname == self._host:
                 return True  # filelock has seen its process
-            if not self._watch.is_expired(path):
+            # By its own duration: it may have been told another than we were.
+            told = owner.lease_duration if owner is not None else None
+            if not self._watch.is_expired(path, max(self._lease_seconds, told or 0)):
                 return True
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

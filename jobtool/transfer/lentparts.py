@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from jobtool.errors import StoppedError
@@ -40,8 +40,11 @@ class LentParts:
         self._blocks: list[tuple[int, list[Range]]] = []
         self._token = ""
 
-    def lend(self, todo: deque[Range], upload: Upload | None) -> None:
-        """Lend some of the parts that would be sent last, and remove them from ``todo``."""
+    def lend(self, todo: deque[Range], held: Container[int], upload: Upload | None) -> None:
+        """Lend some of the parts that would be sent last, and remove them from ``todo``.
+
+        None of those that are ``held``, which earlier tries have sent.
+        """
         if self._lending is None or upload is None:
             return
         while todo:
@@ -49,7 +52,9 @@ class LentParts:
             count = min(self._lending.portion(len(todo)), most)
             if not count:
                 return
-            parts = [todo.pop() for _ in range(count)][::-1]
+            parts = _last_in_a_row(todo, count, held)
+            if not parts:
+                return
             self._token = upload.token
             record = UploadRecord(
                 src_path=self._item.source_url,
@@ -100,3 +105,25 @@ class LentParts:
             self._log.flush()
             lending.forget(number)
         return ReturnedParts(parts, sent)
+
+
+def lends_parts(item: Item) -> bool:
+    """Tell whether parts of a file may be lent.
+
+    Who reads from afar would have to read the lent parts as well, to hash the whole.
+    """
+    return item.lane.source.capabilities.cheap_reads
+
+
+def _last_in_a_row(todo: deque[Range], most: int, held: Container[int]) -> list[Range]:
+    """Remove and return up to ``most`` parts that follow each other: the last that aren't held."""
+    passed_over: list[Range] = []
+    while todo and todo[-1][0] in held:
+        passed_over.append(todo.pop())
+    parts: list[Range] = []
+    while todo and len(parts) < most and todo[-1][0] not in held:
+        if parts and todo[-1][0] != parts[-1][0] - 1:
+            break
+        parts.append(todo.pop())
+    todo.extend(reversed(passed_over))
+    return parts[::-1]

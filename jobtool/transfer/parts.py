@@ -115,13 +115,6 @@ class PartsCopy:
 
     def run(self, part_size: int) -> tuple[str, Proof]:
         """Copy; return the MD5 of what was read, and the proof that it arrived."""
-        # Who reads from afar would have to read the lent parts as well, to hash the whole.
-        if self._lending is None or not self._source.capabilities.cheap_reads:
-            return self._run(part_size, None)
-        with self._lending.may_lend():
-            return self._run(part_size, self._lending)
-
-    def _run(self, part_size: int, lending: Lending | None) -> tuple[str, Proof]:
         known = None
         if (
             self._destination.capabilities.attributes_first
@@ -130,7 +123,7 @@ class PartsCopy:
             known = read_digests(self._item, part_size, self._capacity, self._stop)
         held = self._take_up(known)
         try:
-            lent = LentParts(lending, self._item, part_size, self._log)
+            lent = LentParts(self._lending, self._item, part_size, self._log)
             try:
                 md5, attributes = self._send_parts(part_size, known, held, lent)
             finally:
@@ -172,13 +165,16 @@ class PartsCopy:
         self._whole = hashlib.md5(usedforsecurity=False)
         self._attributes = Attributes(mtime_ns=item.entry.mtime_ns)
         # In the order of the file, since the whole is hashed on the way; lent from the end.
-        todo = deque(ranges(item.entry.size, part_size))
+        todo: deque[Range] = deque()
+        for part_range in ranges(item.entry.size, part_size):
+            if not self._is_kept(part_range, known, held):
+                todo.append(part_range)
         while todo:
             self._send_part(todo.popleft(), part_size, known, held)
             if known is not None:  # else what was lent has its turn in that order
                 for block in lent.returned():
                     self._absorb(block, part_size, known, held)
-            lent.lend(todo, self._upload)
+            lent.lend(todo, held, self._upload)
         for block in lent.rest(self._stop):
             self._absorb(block, part_size, known, held)
         self._parts.extend(self._under_way.collect())
@@ -194,16 +190,24 @@ class PartsCopy:
         for part_range in block.ranges:
             self._send_part(part_range, part_size, known, held)
 
+    def _is_kept(self, part_range: Range, known: Digests | None, held: dict[int, Part]) -> bool:
+        """Tell whether a part need not even be read; it is kept then."""
+        number, _, _ = part_range
+        part = held.get(number)
+        if known is None or part is None or part.md5 != known.parts[number - 1]:
+            return False
+        self._keep(part)
+        return True
+
     def _send_part(
         self, part_range: Range, part_size: int, known: Digests | None, held: dict[int, Part]
     ) -> None:
         """Send one part, unless it is held; begin the upload with the first that isn't."""
         require_going(self._stop, self._item)
         number, _, length = part_range
-        part = held.get(number)
-        if known is not None and part is not None and part.md5 == known.parts[number - 1]:
-            self._keep(part)
+        if self._is_kept(part_range, known, held):
             return
+        part = held.get(number)
         self._under_way.add(length, lambda: self._read_part(part_range, part_size, known, part))
         # No further ahead than keeps the threads busy: the rest may be lent.
         most = self._capacity.threads + _READ_AHEAD_PARTS

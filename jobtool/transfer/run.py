@@ -6,6 +6,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -29,6 +30,7 @@ from jobtool.transfer.filelog import JournalledLog
 from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.lending import Lending
 from jobtool.transfer.lentfiles import LentFiles
+from jobtool.transfer.lentparts import lends_parts
 from jobtool.transfer.plan import Item, Plan
 from jobtool.transfer.resume import Existing, Resumption, fold
 from jobtool.transfer.retry import Retry
@@ -276,7 +278,8 @@ class JobTransfer:
                 self._list_again(number, item)
                 raise
 
-        item, copied = self._retry.call(one_try)
+        with self._may_lend_parts(number):  # also between two tries
+            item, copied = self._retry.call(one_try)
         self._journal.append(self._receipt(item, copied))
         with self._lock:
             self._done[number] = 1
@@ -285,6 +288,12 @@ class JobTransfer:
             self._files_sent += not copied.was_there
         if self._on_file is not None:
             self._on_file(item, copied)
+
+    def _may_lend_parts(self, number: int) -> AbstractContextManager[None]:
+        is_large = self._plan.size_of(number) >= self._copier.part_bytes
+        if self._lending is None or not is_large or not lends_parts(self._plan.item(number)):
+            return nullcontext()
+        return self._lending.may_lend()
 
     def _copy(self, number: int, item: Item) -> Copied:
         arrived = 0
@@ -317,7 +326,7 @@ class JobTransfer:
                 on_bytes=on_bytes,
                 on_kept=on_kept,
                 may_replace=may_replace,
-                lending=self._lending,
+                lending=self._lending if lends_parts(item) else None,
             )
         finally:
             with self._lock:

@@ -14,6 +14,7 @@ from jobtool.errors import (
     ClaimLostError,
     JoblistUnavailableError,
     JobtoolError,
+    PresenceLostError,
     StoreError,
     UnreachableError,
     WorldError,
@@ -94,7 +95,7 @@ class Attempt:
         claims: Claims,
         pace: Pace,
     ) -> None:
-        self.files_sent = self.bytes_sent = 0
+        self.files_done = self.bytes_done = 0  # not counting what was done before
         self.is_too_long = False
         self._pace = pace
         self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
@@ -124,6 +125,9 @@ class Attempt:
         """
         try:
             return self._run(stores, copier)
+        except PresenceLostError:
+            self._journal.discard()
+            raise
         except ClaimLostError as error:
             self._journal.discard()
             self._emit(JobLost(job=self._name, reason=str(error)))
@@ -214,7 +218,7 @@ class Attempt:
         )
         self._stop_if_too_long(before)
         try:
-            transfer.run(self._reporter())
+            transfer.run(self._reporter(before))
         finally:
             self._journal.close()
         return plan, transfer
@@ -286,14 +290,15 @@ class Attempt:
             self._helpers.add(worker)
             self._held.log("helped", worker=worker)
 
-    def _reporter(self) -> Callable[[Progress], None]:
+    def _reporter(self, before: Progress) -> Callable[[Progress], None]:
         monotonic = self._options.monotonic
         started = last = monotonic()
 
         def on_tick(progress: Progress) -> None:
             nonlocal last
             now = monotonic()
-            self.files_sent, self.bytes_sent = progress.files_sent, progress.bytes_sent
+            self.files_done = progress.files_done - before.files_done
+            self.bytes_done = progress.bytes_done - before.bytes_done
             told = JobProgress(
                 job=self._name,
                 files_done=progress.files_done,

@@ -87,15 +87,18 @@ class Crew:
         self._told_at = time_
         self._write(str(self._rank), msgspec.json.encode(tally))
 
-    def tell_end(self, exit_code: int | None) -> None:
+    def tell_end(self, exit_code: int | None, *, has_told: bool) -> None:
         """Tell for this rank, whose worker can't any more, that it has ended, or None: was killed.
 
-        What it had told of its work stays. Raises ``OSError``.
+        What it ``has_told`` of its work stays. If it has, and the run is dismissed, nobody wants to
+        know. Raises ``OSError``.
         """
+        if has_told and self.is_dismissed:
+            return
         tally = self._tally(self._rank) or Tally(name=f"rank {self._rank}")
         if exit_code is not None:
             tally.exit_code, tally.is_over = exit_code, True
-        self._write(str(self._rank), msgspec.json.encode(tally))
+        self._write(str(self._rank), msgspec.json.encode(tally), make_folder=not has_told)
 
     def tallies(self) -> list[Tally]:
         """Return what each rank has told last, dead ones too."""
@@ -138,7 +141,7 @@ class Crew:
 
     @property
     def is_dismissed(self) -> bool:
-        """Whether some rank has told what all came to: then the run's files are gone."""
+        """Whether the run's files are gone: some rank has told all. Or there aren't any yet."""
         return not os.path.isdir(self._folder)
 
     def dismiss(self) -> None:
@@ -163,13 +166,15 @@ class Crew:
             return msgspec.json.decode(file.read(), type=Tally)
         return None
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes, *, make_folder: bool = True) -> None:
         # Renamed into place, so that nobody reads half of it; it need not survive a power cut.
         temporary = os.path.join(self._folder, f".{name}.tmp")
         try:
             with open(temporary, "wb") as file:
                 file.write(data)
         except FileNotFoundError:
+            if not make_folder:
+                raise
             os.makedirs(self._folder, exist_ok=True)
             with open(temporary, "wb") as file:
                 file.write(data)

@@ -50,7 +50,7 @@ class Pace:
         self._files = self._bytes = 0
 
     def note(self, seconds: float, *, files: int, size_bytes: int) -> None:
-        """Take note of a job that is done, and what was sent for it."""
+        """Take note of a job that is done, and of how much of it wasn't done before."""
         self.shortest_seconds = min(seconds, self.shortest_seconds or seconds)
         self._seconds += seconds
         self._files += files
@@ -67,13 +67,15 @@ class Pace:
         return not self._seconds or self.shortest_seconds <= self.seconds_left
 
     def seconds_for(self, *, files: int, size_bytes: int) -> float:
-        """Return how long so much would take at the rate so far, 0 if that isn't known.
+        """Return how long so much would take at the least, at the rate so far; 0 if nobody knows.
 
-        By files or by bytes, whichever is longer: what a job has more of than others decides.
+        By files or by bytes, whichever is shorter. Each takes all time so far for its own, so that
+        a job of other files than those before may take less than the longer says. In doubt it is
+        begun: nothing that was sent is lost.
         """
         by_files = files * self._seconds / self._files if self._files else 0.0
         by_bytes = size_bytes * self._seconds / self._bytes if self._bytes else 0.0
-        return max(by_files, by_bytes)
+        return min(by_files, by_bytes)
 
 
 def parse_duration(text: str) -> float:

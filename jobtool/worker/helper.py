@@ -11,6 +11,7 @@ from jobtool.errors import (
     FileError,
     JobFileError,
     JoblistUnavailableError,
+    PresenceLostError,
     StoppedError,
     WorldError,
 )
@@ -136,6 +137,9 @@ class Helper:
                 if stop.is_set() or not is_any_done:
                     return is_any_done
                 blocks.finish(taken, self._worker)
+            except PresenceLostError:
+                taken.journal.discard()
+                raise
             except (StoppedError, ClaimLostError, JoblistUnavailableError):
                 taken.journal.discard()
                 return False

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import time
+from collections.abc import Callable
 from functools import partial
 
 from jobtool.errors import (
@@ -112,8 +113,10 @@ class Worker:
         self._busy_at = options.monotonic()
         self._credential_failures = 0  # in a row
 
-    def run(self) -> int:
+    def run(self, on_announced: Callable[[], None] | None = None) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
+
+        ``on_announced`` is called once other ranks can know of this one.
 
         Of several ranks that were started together only the last of the lowest tells what all
         of them came to; the others return 0. Raises ``WorldError`` after handing the job back, and
@@ -125,6 +128,8 @@ class Worker:
                 if self._crew.is_alone:
                     self._others = self._presences.count() - 1
                 self._crew.tell(self._tally, now=True)
+                if on_announced is not None:
+                    on_announced()
                 try:
                     self._work()
                     self._presences.require_present()
@@ -401,15 +406,15 @@ class Worker:
         if outcome is Outcome.SUCCESS:
             self._tally.succeeded += 1
             seconds = self._options.monotonic() - started
-            self._pace.note(seconds, files=attempt.files_sent, size_bytes=attempt.bytes_sent)
+            self._pace.note(seconds, files=attempt.files_done, size_bytes=attempt.bytes_done)
         elif outcome is Outcome.ERROR:
             self._tally.failed += 1
         elif outcome is Outcome.LOST:
             self._tally.lost += 1
+        elif attempt.is_too_long:
+            self._seen.too_long.add(stem)  # looked at, rather than taken
         else:
             self._tally.handed_back += 1
-            if attempt.is_too_long:
-                self._seen.too_long.add(stem)
         if held.job.status in FINISHED and outcome is not Outcome.LOST:
             self._seen.finished[stem] = held.job.status
 

@@ -131,6 +131,30 @@ def test_a_worker_of_another_node_that_was_killed_stands_in_the_way_for_a_lease(
     assert os.listdir(presences.folder) == []
 
 
+def test_a_worker_with_longer_leases_is_not_taken_for_dead_before_its_time(joblist):
+    need_hosts()
+    code = (
+        "import sys; from jobtool.jobs.presence import Presences;"
+        "there = Presences(sys.argv[1], 30.0).announced('far.lease-30'); there.__enter__();"
+        "print('here', flush=True); sys.stdin.read()"
+    )
+    named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', "node7"]
+    far = subprocess.Popen(
+        [*named, sys.executable, "-c", code, joblist.claims_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    far.stdout.readline()
+    now = [0.0]
+    presences = Presences(joblist.claims_path, 2.0, lambda: now[0])
+    found = []
+    for now[0] in (0.0, 3.0, 29.0, 31.0):
+        found.append(presences.is_present("far.lease-30"))
+    far.kill()
+    far.wait()
+    assert found == [True, True, True, False]
+
+
 def test_left_to_itself_a_worker_follows_leases_that_others_use(joblist):
     with worker(joblist, "one", "lease"), worker(joblist, "two", "auto") as settled:
         assert settled.terms.kind == "lease"

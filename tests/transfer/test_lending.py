@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import count
 
 import pytest
@@ -12,6 +13,7 @@ from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.terms import Terms
 from jobtool.transfer.lending import Lending, portion_of
+from jobtool.transfer.lentparts import _last_in_a_row
 
 COUNTS = st.integers(1, 1000)
 
@@ -58,3 +60,18 @@ def test_while_there_may_be_something_to_lend_helpers_are_asked_to_stay(both):
     assert not helper.is_closed
     lending.answer(may_lend=False)
     assert helper.is_closed
+
+
+@given(numbers=st.sets(st.integers(1, 60)), held=st.sets(st.integers(1, 60)), most=COUNTS)
+def test_parts_of_a_block_follow_each_other_and_none_was_sent_before(numbers, held, most):
+    before = [(number, 10 * number, 10) for number in sorted(numbers)]
+    todo = deque(before)
+    parts = _last_in_a_row(todo, most, held)
+    block = [number for number, _, _ in parts]
+    assert block == [*range(block[0], block[-1] + 1)] if block else numbers <= held
+    assert not held & {*block}
+    assert len(block) <= most
+    assert sorted([*todo, *parts]) == before
+    assert [*todo] == sorted(todo)
+    if block:  # what comes after is held
+        assert {number for number in numbers if number > block[-1]} <= held

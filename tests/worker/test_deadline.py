@@ -12,7 +12,7 @@ import pytest
 
 from jobtool.jobs.joblist import JobList
 from jobtool.stop import Stop
-from jobtool.worker.deadline import find_deadline, parse_duration
+from jobtool.worker.deadline import Pace, find_deadline, parse_duration
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobProgress, NoTimeLeft
 from jobtool.worker.loop import Worker
@@ -162,6 +162,17 @@ def test_a_job_that_is_too_long_by_its_size_is_left_and_a_shorter_one_is_done(
     assert said.job == "item1"
     assert said.reason == "it would take 600 s at the rate so far, and 490 are left"
     assert not (tmp_path / "out" / "item1").exists()
+
+
+def test_a_rate_is_taken_for_what_it_is() -> None:
+    pace = Pace(1000.0, lambda: 0.0)
+    assert pace.seconds_for(files=10**6, size_bytes=10**12) == 0  # the first job is begun
+    pace.note(1000.0, files=1, size_bytes=10**11)
+    assert pace.seconds_for(files=1, size_bytes=2 * 10**11) == 1000
+    assert pace.seconds_for(files=10**5, size_bytes=10**9) == 10  # many small files
+    pace.note(10.0, files=0, size_bytes=0)  # all was there
+    assert pace.shortest_seconds == 10
+    assert pace.seconds_for(files=2, size_bytes=2 * 10**11) == 2020
 
 
 def test_a_list_that_fits_is_finished(joblist: Path) -> None:

@@ -1,0 +1,115 @@
+"""What a guard does when its worker is gone; with real ranks it is tried in test_many_workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from jobtool.jobs.presence import Presences
+from jobtool.worker.crew import Crew, Tally
+from jobtool.worker.environment import Environment
+from jobtool.worker.guard import Charge, Ended, outlast, stand_guard
+
+KILLED = Ended(exit_code=137, killed_by=signal.SIGKILL, has_told=True)
+FAILED = Ended(exit_code=2)
+
+
+@pytest.fixture
+def crew(folder):
+    """The second of two ranks, and the first; both have told of themselves."""
+
+    def rank(number):
+        environment = Environment(rank=number, size=2, run="run")
+        return Crew(str(folder), environment, Presences(str(folder), 30.0))
+
+    os.mkdir(folder / "workers")
+    crews = [rank(0), rank(1)]
+    for number, one in enumerate(crews):
+        one.tell(Tally(name=f"worker{number}"), now=True)
+    return crews
+
+
+def test_a_run_that_is_dismissed_is_not_begun_again_by_a_guard(crew, folder):
+    first, second = crew
+    first.dismiss()
+    assert outlast(KILLED, second) == 0
+    assert os.listdir(folder / "runs") == []
+
+
+def test_a_guard_stays_until_the_run_is_dismissed(crew, folder):
+    first, second = crew
+    with Presences(str(folder), 30.0).announced("worker0"):
+        ended = []
+        waiting = threading.Thread(target=lambda: ended.append(outlast(KILLED, second)))
+        waiting.start()
+        time.sleep(0.2)
+        assert waiting.is_alive()
+        first.dismiss()
+        waiting.join(30)
+    assert ended == [0]
+
+
+def test_if_nobody_is_left_to_tell_the_code_says_that_work_may_be_left(crew):
+    assert outlast(KILLED, crew[1]) == 3
+
+
+def test_what_a_failed_rank_ended_with_is_known_to_the_others(crew, folder):
+    first, second = crew
+    assert outlast(FAILED, second) == 2
+    assert [(tally.exit_code, tally.is_over) for tally in first.tallies()] == [
+        (0, False),
+        (2, True),
+    ]
+
+
+def in_child(work):
+    """Let a worker do some work under a guard; return how it ended, and the guard's signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
+    outcome = stand_guard(before)
+    if isinstance(outcome, Charge):
+        try:
+            work(outcome)
+        finally:
+            os._exit(99)
+    during = [signal.getsignal(number) for number in before]
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return outcome, during
+
+
+def test_what_a_worker_said_in_order_counts_whatever_befalls_its_process():
+    def work(charge):
+        charge.introduce(Environment(rank=1, size=2, run="run"))
+        charge.has_told()
+        charge.dismiss(3)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ended, _ = in_child(work)
+    assert (ended.exit_code, ended.in_order, ended.killed_by) == (3, True, None)
+    assert ended.environment.rank == 1
+
+
+def test_a_guard_whose_worker_is_gone_hands_on_no_signals():
+    def work(charge):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ended, signals = in_child(work)
+    assert (ended.exit_code, ended.killed_by, ended.environment) == (137, signal.SIGKILL, None)
+    assert signals == [signal.SIG_IGN, signal.SIG_IGN]
+
+
+def test_signals_reach_the_worker_once():
+    def work(charge):
+        got = []
+        signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
+        assert os.getpgid(0) != os.getpgid(os.getppid())
+        os.kill(os.getppid(), signal.SIGUSR1)
+        time.sleep(0.5)
+        os._exit(len(got))
+
+    ended, _ = in_child(work)
+    assert ended.exit_code == 1
