@@ -10,7 +10,7 @@ demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -253,12 +253,15 @@ class Worker:
         for stem in self._joblist.stems_with_blocks():
             if self._seen.finished.get(stem) is not JobStatus.SUCCESS:
                 continue
+            blocks = Blocks(self._joblist.blocks_path_of(stem), claims)
             with contextlib.suppress(FileNotFoundError, JobFileError):
                 held = HeldJob.take(self._joblist, claims, stem, self._options.now)
-                if held is not None:
-                    with held:
-                        if held.job.status is JobStatus.SUCCESS:
-                            Blocks(self._joblist.blocks_path_of(stem), claims).remove()
+                if held is None:  # by the lease of who has done it and died then, perhaps
+                    blocks.withdraw_all()
+                    continue
+                with held:
+                    if held.job.status is JobStatus.SUCCESS:
+                        blocks.remove()
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""

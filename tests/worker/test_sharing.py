@@ -260,6 +260,20 @@ def test_a_helper_that_is_told_to_stop_leaves_its_block_to_the_holder(
     assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
 
 
+def test_offers_of_killed_helpers_go_also_where_the_claim_of_a_dead_holder_stays(
+    tmp_path: Path, rclone_s3, bucket: str
+) -> None:
+    make_items(tmp_path / "in", 1)
+    path = make_joblist(tmp_path, bucket, lease_seconds=3.0)
+    run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
+    joblist = JobList.open(str(path))
+    claims = Claims.of(joblist)
+    with claims.take("item000"):  # as one that has died after it was done
+        Blocks(joblist.blocks_path_of("item000"), claims).offer("node7-1-dead")
+        run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
+    assert os.listdir(path / "journals") == []
+
+
 def test_a_block_that_names_files_that_are_not_the_jobs_is_not_done(
     tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
 ) -> None:
