@@ -101,13 +101,15 @@ class Beneath:
         return here
 
     def _open_root(self, *, make: bool) -> int:
-        try:
-            return os.open(self.root, _FOLDER)
-        except FileNotFoundError:
-            if not make:
-                raise
-            os.makedirs(self.root, exist_ok=True)
-            return os.open(self.root, _FOLDER)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return os.open(self.root, _FOLDER)
+            except FileNotFoundError:
+                if not make or not tries_left:
+                    raise
+            with contextlib.suppress(FileNotFoundError):  # removed again by others meanwhile
+                os.makedirs(self.root, exist_ok=True)
+        raise AssertionError("unreachable")
 
     def _step(self, here: int, name: str, shown: str, *, make: bool) -> int:
         flags = _FOLDER if self.root == "/" else _FOLDER | os.O_NOFOLLOW
