@@ -101,7 +101,7 @@ class Presences:
     def _may_be_dead(self, name: str) -> bool:
         """Tell whether a worker of this host has no process; asks nothing of the filesystem."""
         pid = name.removeprefix(self._beginning).partition("-")[0]
-        if not name.startswith(self._beginning) or not pid.isdigit():
+        if not name.startswith(self._beginning) or not (pid.isascii() and pid.isdigit()):
             return False
         try:
             os.kill(int(pid), 0)

@@ -24,6 +24,7 @@ from jobtool.worker.environment import Environment
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _LOOK_SECONDS = 0.5
+
 #: What a worker says to its guard.
 _TOLD = b"told"
 _IN_ORDER = b"in order "

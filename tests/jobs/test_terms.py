@@ -237,7 +237,7 @@ def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(
         os.waitpid(pid, 0)
         alive = subprocess.Popen(["sleep", "60"])
         # Neither a process that lives, nor a name of another host is looked at.
-        others = [f"node7-{alive.pid}-three.lease", f"node8-{pid}-four.lease", "node7-x-five.lease"]
+        others = [f"node7-{alive.pid}-three.lease", f"node8-{pid}-four.lease", "node7-²-five.lease"]
         for name in others:
             with open(os.path.join(presences.folder, name), "wb"):
                 pass
