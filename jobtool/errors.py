@@ -1,4 +1,8 @@
-"""One tree of errors: each knows its exit code and whether another try may help.
+"""One tree of errors: each knows its scope, its exit code and whether another try may help.
+
+``scope`` says what an error is about, and so what may go on: the other files of the job (``file``),
+the other jobs (``job``), or nothing (``store``). Some answers don't tell: a store says "denied" for
+one key and for all keys alike. Those are ``uncertain``, and the engine decides on evidence.
 
 A message names the thing, what was expected, what was found and what to do. It never holds a
 credential. Commands print it as one line and exit with ``exit_code``; library users catch
@@ -10,12 +14,23 @@ is left · 4 the world is broken (no credentials, destination full or unreachabl
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
+
+
+class Scope(StrEnum):
+    """What an error is about."""
+
+    FILE = "file"
+    JOB = "job"
+    STORE = "store"
+    UNCERTAIN = "uncertain"
 
 
 class JobtoolError(Exception):
     """The root of every error that jobtool raises on purpose."""
 
+    scope: ClassVar[Scope] = Scope.JOB
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
 
@@ -40,6 +55,8 @@ class JobFileError(JobtoolError):
 
 class FileError(JobtoolError):
     """One file can't be transferred, and another try would end the same."""
+
+    scope = Scope.FILE
 
 
 class SourceError(FileError):
@@ -74,6 +91,18 @@ class StoreError(FileError):
     retryable = True
 
 
+class RefusedError(FileError):
+    """A store refuses access (403, EACCES, EPERM): to this one file, or to every file."""
+
+    scope = Scope.UNCERTAIN
+
+
+class ServerError(StoreError):
+    """A server fails to answer a request for one file (500, 502, 504): for this one, or for all."""
+
+    scope = Scope.UNCERTAIN
+
+
 class StoppedError(JobtoolError):
     """The work was asked to stop; what is under way is left for the next worker."""
 
@@ -93,6 +122,7 @@ class PresenceLostError(ClaimLostError):
 class WorldError(JobtoolError):
     """What is wrong is wrong with the world, not with the job: the job is handed back."""
 
+    scope = Scope.STORE
     exit_code = 4
 
 

@@ -20,7 +20,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, parent_of
-from jobtool.stores.store import Attributes, Special, Upload
+from jobtool.stores.store import Attributes, Entry, Upload
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import open_uploads
 
@@ -116,7 +116,7 @@ def _temporaries(
     store = stores.open(job.destination, "destination", owner=owner)
     if store.capabilities.leaves_temporaries and store.kind("") == "folder":
         for entry in store.list():
-            if not isinstance(entry, Special) and store.is_leftover(entry.path):
+            if isinstance(entry, Entry) and store.is_leftover(entry.path):
                 if remove:
                     store.delete(entry.path)
                 yield _temporary(job, store.url_of(entry.path), remove=remove)

@@ -29,7 +29,7 @@ from jobtool.jobs.table import read_table, write_table
 from jobtool.names import quote
 from jobtool.report.merged import digest_of, last_of_each
 from jobtool.stores.registry import StoreRegistry, parent_of
-from jobtool.stores.store import Special, Store
+from jobtool.stores.store import Special, Store, Unlisted
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import is_below
 
@@ -231,6 +231,9 @@ class Audit:
                 if isinstance(entry, Special):
                     if entry.what == "link":
                         links.add(entry.path)
+                    continue
+                if isinstance(entry, Unlisted):
+                    self._tell(job.name, "unreadable", store.url_of(entry.path), str(entry.error))
                     continue
                 url = inside + entry.path
                 known = expected.numbers.get(digest_of(url))

@@ -42,6 +42,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     SpecialKind,
+    Unlisted,
     Upload,
     check_path,
     require_same,
@@ -136,7 +137,23 @@ class LocalStore:
         for entry in sorted(self._scan(self.url_of(path)), key=lambda entry: entry.name):
             yield Child(entry.name, _is_folder(entry), entry.is_symlink())
 
-    def list(self) -> Iterator[Entry | Special]:
+    def check_access(self, *, write: bool) -> None:
+        """List the root or, with ``write``, make and remove a file in it.
+
+        A root that isn't there yet would be made in the next folder above that is.
+        """
+        if not write:
+            self._scan(self.url)
+            return
+        folder = self.url
+        while not os.path.lexists(folder) and folder != "/":
+            folder = os.path.dirname(folder)
+        temporary = os.path.join(folder, self._temporary())
+        with self._writing(temporary):
+            os.close(os.open(temporary, _CREATE, 0o600))
+            os.unlink(temporary)
+
+    def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root; links by policy."""
         # Depth first with a stack of its own: a tree may be deeper than Python's calls may nest.
         stack = [("", iter(self._marked_names("")))]

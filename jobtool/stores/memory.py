@@ -81,6 +81,9 @@ class MemoryStore:
         found = {(rest.partition("/")[0], "/" in rest) for rest in rests}
         yield from (Child(name, is_folder) for name, is_folder in sorted(found))
 
+    def check_access(self, *, write: bool) -> None:
+        """Do nothing: memory refuses nobody."""
+
     def list(self) -> Iterator[Entry]:
         """Yield every file below the root."""
         inside = f"{self._prefix}/" if self._prefix else ""

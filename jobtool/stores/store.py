@@ -7,6 +7,8 @@ from many threads. They raise the errors of ``jobtool.errors``:
 - ``NotFoundError``: nothing there. ``SourceError``: there, but it can't be read.
 - ``StoreError``: a failure that may pass; the caller may try again.
 - ``FileError``: this one file can't be written here (its name, what stands in its place).
+- ``RefusedError``, ``ServerError``: a refusal or a failure that may concern this file or all files;
+  the caller finds out which, by ``check_access`` or by what happens to other files.
 - ``WorldError``: no file can be written or read: credentials, no space, no such bucket.
 """
 
@@ -44,6 +46,17 @@ class Special:
     path: str
     what: SpecialKind
     target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """Something found by a listing that can't be carried, or a folder that can't be listed.
+
+    ``error`` says why, with the whole path or key. The rest of the tree is listed all the same.
+    """
+
+    path: str
+    error: FileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +159,20 @@ class Store(Protocol):
         Links to folders count as folders. Raises ``NotFoundError`` or ``SourceError``.
         """
 
-    def list(self) -> Iterator[Entry | Special]:
+    def check_access(self, *, write: bool) -> None:
+        """Try to read at the root or, with ``write``, to write below it; leave nothing behind.
+
+        Raises ``RefusedError``, ``ServerError`` or ``WorldError`` where that fails.
+        """
+
+    def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root, by the bytes of its path, in ascending order.
 
         (What is listed of a folder, such as that it is empty, as if its name ended in a slash.)
 
-        Lazy: a million files take no more memory than one folder's names. Raises ``SourceError``
-        if a folder can't be listed; what was yielded before is then not all.
+        Lazy: a million files take no more memory than one folder's names. What can't be carried,
+        and a folder below the root that can't be listed, is ``Unlisted``. Raises ``SourceError`` or
+        ``RefusedError`` if the root itself can't be listed.
         """
 
     def head(self, path: str) -> Entry:

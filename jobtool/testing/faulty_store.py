@@ -33,6 +33,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     Store,
+    Unlisted,
     Upload,
 )
 
@@ -116,7 +117,11 @@ class FaultyStore:
         yield from self.inner.children(path)
         _raise(late)
 
-    def list(self) -> Iterator[Entry | Special]:
+    def check_access(self, *, write: bool) -> None:
+        """Try access as the inner store does."""
+        self.inner.check_access(write=write)
+
+    def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root."""
         late = self._strike("list", "")
         yield from self.inner.list()

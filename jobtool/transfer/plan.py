@@ -17,7 +17,7 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.records import IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
-from jobtool.stores.store import Entry, Special, Store, check_path
+from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
 METADATA_NAMES = frozenset(
@@ -256,6 +256,8 @@ def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
     for entry in source.list():
         if isinstance(entry, Special):
             plan.add_special(entry)
+        elif isinstance(entry, Unlisted):
+            raise entry.error
         else:
             plan.add(entry)
     if not len(plan) and not plan.specials and "://" not in job.destination:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, Record, UploadRecord
-from jobtool.stores.store import Attributes, Part, Special, Upload
+from jobtool.stores.store import Attributes, Entry, Part, Upload
 from jobtool.transfer.plan import Item, Plan
 
 _MISSING = -1
@@ -70,7 +70,7 @@ class Existing:
         if destination.kind("") != "folder":
             return
         for entry in destination.list():  # without what is behind links: writing will tell
-            if isinstance(entry, Special):
+            if not isinstance(entry, Entry):
                 continue
             known = plan.find_path(0, entry.path)
             if known is not None:

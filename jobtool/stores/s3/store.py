@@ -7,6 +7,7 @@ servers) the object is read back.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ from jobtool.stores.store import (
     Part,
     Proof,
     Special,
+    Unlisted,
     Upload,
     check_path,
     composite_md5,
@@ -116,7 +118,20 @@ class S3Store:
             raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found nothing")
         yield from (Child(name, is_folder) for name, is_folder in sorted(found))
 
-    def list(self) -> Iterator[Entry | Special]:
+    def check_access(self, *, write: bool) -> None:
+        """List one key or, with ``write``, begin an upload and abort it; no object is made."""
+        if not write:
+            self._requests.call(
+                "",
+                lambda: self._client.list_objects_v2(
+                    Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1
+                ),
+            )
+            return
+        name = f".jobtool-access-{secrets.token_hex(8)}"
+        self.abort(self.begin(name, Attributes(mtime_ns=0)))
+
+    def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield every object below the root, a thousand to a request."""
         for page in self._pages("", Prefix=self._prefix):
             for item in page.get("Contents", ()):
