@@ -17,6 +17,9 @@ from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.names import quote
 from jobtool.redact import redact
 
+#: How often in a row a job may be handed back without progress for a reason that is not its own.
+MAX_HAND_BACKS = 10
+
 #: How much of a claim's token the log shows; enough to tell any two apart.
 _TOKEN_DIGITS = 12
 
@@ -96,7 +99,7 @@ class HeldJob:
         A job that required intervention and is worked on has had it: its failures are forgotten.
         """
         if self.job.requires_intervention:
-            self.job = replace(self.job, failures=0, requires_intervention=False)
+            self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)
         attempt = max(self.job.attempts + 1, self.claim.generation)
         self.job = replace(self.job, attempts=attempt)
         self._attempt = attempt
@@ -124,6 +127,8 @@ class HeldJob:
         if log and not log.endswith(b"\n"):
             log += b"\n"
         self.job = self.job.to(status)
+        if status is JobStatus.SUCCESS:
+            self.job = replace(self.job, hand_backs=0)
         record = encode_record(self._record(event, values))
         with self._writing():
             self._joblist.save(self.stem, self.job, log + record, before=self.claim.require_held)
@@ -143,9 +148,26 @@ class HeldJob:
         self.change(status, "error", **values)
         return status
 
+    def set_back(self, values: Mapping[str, object], *, has_progressed: bool) -> JobStatus:
+        """Hand the job back for a reason that is not its own; return the status it has then.
+
+        ``todo``; but ``error``, with ``requires_intervention``, if that was so ``MAX_HAND_BACKS``
+        times in a row and it ``has_progressed`` in none of them: the other jobs must not wait for
+        ever behind it. ``values`` are logged.
+        """
+        count = 1 if has_progressed else self.job.hand_backs + 1
+        self.job = replace(self.job, hand_backs=count)
+        if count < MAX_HAND_BACKS:
+            self.change(JobStatus.TODO, "handed-back", **values)
+            return JobStatus.TODO
+        self.job = replace(self.job, requires_intervention=True)
+        reason = f"handed back {count} times in a row: {values.get('reason', '')}"
+        self.change(JobStatus.ERROR, "error", **{**values, "reason": reason})
+        return JobStatus.ERROR
+
     def put_back(self, event: str) -> None:
         """Make the job ``todo``, its failures forgotten."""
-        self.job = replace(self.job, failures=0, requires_intervention=False)
+        self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)
         self.change(JobStatus.TODO, event)
 
     def log(self, event: str, **values: object) -> None:

@@ -51,7 +51,8 @@ class Job:
     tree (or the one file) at ``source`` to ``destination``. A job read from the older form of job
     file has no destination of its own. ``fields`` are what the layout found in the path;
     ``attempts`` counts claims, ``failures`` those that ended in an error, and
-    ``requires_intervention`` says that they were as many as may be;
+    ``requires_intervention`` says that they were as many as may be; ``hand_backs`` counts how often
+    in a row it was handed back, without progress, for a reason that is not its own;
     ``extra`` are header lines that this version doesn't know, kept as they are.
     """
 
@@ -64,6 +65,7 @@ class Job:
     attempts: int = 0
     failures: int = 0
     requires_intervention: bool = False
+    hand_backs: int = 0
     extra: tuple[tuple[str, str], ...] = ()
 
     @property

@@ -38,7 +38,14 @@ MAX_LINE_BYTES = 65536
 MAX_LOG_BYTES = 4 * 1024 * 1024
 FIELD_PREFIX = "field."
 
-_KNOWN_KEYS = ("source", "destination", "attempts", "failures", "requires_intervention")
+_KNOWN_KEYS = (
+    "source",
+    "destination",
+    "attempts",
+    "failures",
+    "requires_intervention",
+    "hand_backs",
+)
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _STAMPED_LINE = re.compile(rb"^[ \t]*\d{4}-\d\d-\d\dT[^\n]{0,%d}$" % MAX_LINE_BYTES, re.MULTILINE)
@@ -167,6 +174,8 @@ def _header_lines(job: Job) -> Iterator[str]:
         yield f"failures: {job.failures}"
     if job.requires_intervention:
         yield "requires_intervention: true"
+    if job.hand_backs:
+        yield f"hand_backs: {job.hand_backs}"
     for key, value in job.fields.items():
         yield f"{FIELD_PREFIX}{key}: {quote(value)}"
     for key, value in job.extra:
@@ -228,6 +237,7 @@ class _HeaderReader:
             attempts=self._number("attempts"),
             failures=self._number("failures"),
             requires_intervention=known.get("requires_intervention") == "true",
+            hand_backs=self._number("hand_backs"),
             extra=tuple(self._extra),
         )
 

@@ -78,7 +78,18 @@ class PartRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     etag: str | None = None
 
 
-Record = Receipt | IntentRecord | UploadRecord | PartRecord
+class ListingRecord(msgspec.Struct, frozen=True, kw_only=True, tag="listing"):
+    """Some of the files that were found below a source, and are to go below a destination.
+
+    ``names`` are their paths there, joined by NUL characters and compressed by zlib.
+    """
+
+    src_path: str
+    dst_path: str
+    names: bytes
+
+
+Record = Receipt | IntentRecord | UploadRecord | PartRecord | ListingRecord
 
 
 def quoted(record: R) -> R:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from jobtool.jobs.blocks import BlockFile
 from jobtool.jobs.records import Record
+from jobtool.transfer.existing import Existing
 from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.lending import BLOCK_BYTES, BLOCK_FILES, Lending
 from jobtool.transfer.plan import Plan
-from jobtool.transfer.resume import Existing, Resumption
+from jobtool.transfer.resume import Resumption
 
 #: With less left than this nothing is lent: it is done sooner than it is asked for.
 WORTH_BYTES = 32 * 1024 * 1024

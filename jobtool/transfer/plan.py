@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import get_args
 
-from jobtool.errors import FileError, NotFoundError
-from jobtool.jobs.job import Job
+from jobtool.errors import JobtoolError
 from jobtool.jobs.records import IntentRecord, Receipt, UploadRecord
-from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
-from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
+from jobtool.stores.store import Entry, Special, SpecialKind, Store
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
 METADATA_NAMES = frozenset(
@@ -34,7 +32,11 @@ METADATA_NAMES = frozenset(
     )
 )
 
+#: A job with more files in error than this isn't worth going on with.
+MAX_FAILURES = 100
+
 _NEARBY = 64
+_SPECIAL_KINDS: tuple[SpecialKind, ...] = get_args(SpecialKind)
 _SEPARATOR = b"\0"  # the one byte that no name holds
 
 
@@ -65,8 +67,20 @@ class Item:
         return self.lane.destination.url_of(self.destination_path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A file that can't be transferred, by the path or URL of its source."""
+
+    path: str
+    error: JobtoolError
+
+
 class Plan:
-    """The files of a job, numbered from 0."""
+    """The files of a job, numbered from 0.
+
+    ``failures`` are the files that were found and can't be carried, or named and not found; after
+    ``MAX_FAILURES`` no more are kept.
+    """
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
@@ -79,7 +93,10 @@ class Plan:
         self._sorted: list[array[int]] | None = None
         self._last_found = -1
         self.is_tree = False  # one lane, each file under the same path on both sides
-        self.specials: list[tuple[Lane, Special]] = []
+        self.failures: list[Failure] = []
+        self._specials = bytearray()
+        self._special_ends = array("Q")
+        self._special_lanes = array("Q")
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -91,7 +108,31 @@ class Plan:
 
     def add_special(self, special: Special) -> None:
         """Add something of the current lane that has no bytes."""
-        self.specials.append((self.lanes[-1], special))
+        target = b"" if special.target is None else _SEPARATOR + os.fsencode(special.target)
+        kind = bytes([_SPECIAL_KINDS.index(special.what)])
+        self._specials += kind + os.fsencode(special.path) + target
+        self._special_ends.append(len(self._specials))
+        self._special_lanes.append(len(self.lanes) - 1)
+
+    @property
+    def has_specials(self) -> bool:
+        """Whether anything was added that has no bytes."""
+        return bool(self._special_ends)
+
+    def specials(self) -> Iterator[tuple[Lane, Special]]:
+        """Yield what has no bytes, in the order in which it was added."""
+        start = 0
+        for end, lane in zip(self._special_ends, self._special_lanes, strict=True):
+            packed, start = bytes(self._specials[start:end]), end
+            path, separator, target = packed[1:].partition(_SEPARATOR)
+            what = _SPECIAL_KINDS[packed[0]]
+            special = Special(os.fsdecode(path), what, os.fsdecode(target) if separator else None)
+            yield self.lanes[lane], special
+
+    def fail(self, path: str, error: JobtoolError) -> None:
+        """Note that a file, by the path or URL of its source, can't be transferred."""
+        if len(self.failures) <= MAX_FAILURES:
+            self.failures.append(Failure(path=path, error=error))
 
     def update(self, number: int, entry: Entry) -> None:
         """Say that a file has another size and time than it was listed with."""
@@ -109,6 +150,10 @@ class Plan:
         self._mtimes.append(entry.mtime_ns)
         self.total_bytes += entry.size
 
+    def is_metadata(self, number: int) -> bool:
+        """Tell whether a file makes a data set readable, and so goes last."""
+        return _last_name(self._name(number)) in METADATA_NAMES
+
     def size_of(self, number: int) -> int:
         """Return a file's size in bytes."""
         return self._sizes[number]
@@ -120,11 +165,17 @@ class Plan:
         lane = self.lanes[self._lane_of(number)]
         return Item(lane, entry, os.fsdecode(destination_path or path))
 
+    def lane_ranges(self) -> Iterator[tuple[int, int, Store]]:
+        """Yield the first number, that after the last, and the destination of each lane's files."""
+        bounds = [*self._lane_starts, len(self)]
+        for lane, (first, last) in zip(self.lanes, pairwise(bounds), strict=True):
+            yield first, last, lane.destination
+
     def find(self, receipt: Receipt | IntentRecord | UploadRecord) -> int | None:
         """Return the number of the file that a record is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
-            source = _inside(lane.source, receipt.src_path)
-            destination = _inside(lane.destination, receipt.dst_path)
+            source = inside(lane.source, receipt.src_path)
+            destination = inside(lane.destination, receipt.dst_path)
             if source is None or destination is None:
                 continue
             name = os.fsencode(source)
@@ -153,8 +204,7 @@ class Plan:
         by_depth: dict[int, array[int]] = {}
         for number in range(len(self)):
             path = self._name(number)
-            name = path.rpartition(_SEPARATOR)[2].rpartition(b"/")[2]
-            if name in METADATA_NAMES:
+            if _last_name(path) in METADATA_NAMES:
                 by_depth.setdefault(path.count(b"/"), array("Q")).append(number)
             elif self._sizes[number] >= large_bytes:
                 large.append(number)
@@ -199,7 +249,7 @@ class Plan:
     def _order(self) -> list[array[int]]:
         # Each lane's numbers by name. Stores list in that order; for those that don't, and for
         # named files, this sorts.
-        if self._sorted is None:
+        if self._sorted is None or sum(map(len, self._sorted)) != len(self):
             bounds = [*self._lane_starts, len(self)]
             self._sorted = [
                 array("Q", sorted(range(start, end), key=self._name))
@@ -208,193 +258,11 @@ class Plan:
         return self._sorted
 
 
-def make_plan(job: Job, stores: StoreRegistry, *, owner: str = "") -> Plan:
-    """List what a job copies, on behalf of ``owner``.
-
-    ``job.destination`` must be set unless all its files are absolute.
-
-    Raises ``SourceError`` if something is missing or can't be listed, ``FileError`` for a path that
-    would leave its root or a destination named twice, ``WorldError``.
-    """
-    for url in (job.source, job.destination):
-        if url is not None and "\0" in split_url(url)[1]:
-            raise FileError(f"{quote(url)}: expected a path without NUL; no file has such a name")
-    _require_no_way_up(job.destination)
-    return _plan_files(job, stores, owner) if job.files else _plan_tree(job, stores, owner)
-
-
-def _require_no_way_up(destination: str | None) -> None:
-    # A field of a layout may be '..' where it comes from a key of S3.
-    if destination is not None:
-        scheme, path = split_url(destination)
-        if scheme == "file" and ".." in path.split("/"):
-            raise FileError(f"destination {quote(destination)}: expected a path without '..'")
-
-
-def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
-    if job.source is None or job.destination is None:
-        raise FileError(f"job {quote(job.name)}: expected a source and a destination")
-    plan = Plan()
-    source = stores.open(job.source, "source")
-    kind = source.kind("")
-    if kind == "file" or (kind == "missing" and _is_one_file(job.source, stores)):
-        source_folder, source_name = parent_of(job.source)
-        destination_folder, destination_name = parent_of(job.destination)
-        source = stores.open(source_folder, "source")
-        destination = stores.open(destination_folder, "destination", owner=owner)
-        plan.start_lane(Lane(source, destination))
-        plan.add(source.head(source_name), destination_name)
-        return plan
-    if kind == "missing":
-        raise NotFoundError(
-            f"expected a folder or file at {quote(job.source)}; found nothing. "
-            "Was the source moved or removed?"
-        )
-    destination = stores.open(job.destination, "destination", owner=owner)
-    plan.start_lane(Lane(source, destination))
-    plan.is_tree = True
-    for entry in source.list():
-        if isinstance(entry, Special):
-            plan.add_special(entry)
-        elif isinstance(entry, Unlisted):
-            raise entry.error
-        else:
-            plan.add(entry)
-    if not len(plan) and not plan.specials and "://" not in job.destination:
-        return _plan_empty_folder(source, job.destination, stores, owner)
-    return plan
-
-
-def plan_of_files(
-    job: Job, entries: Iterable[tuple[str, str, int, int]], stores: StoreRegistry, owner: str
-) -> Plan:
-    """Make a plan of some files of a job without looking at them, in the order given.
-
-    Each is its source, its destination (absolute paths or URLs), its size in bytes and its
-    modification time in nanoseconds since 1970. Raises ``FileError`` for one that lies elsewhere.
-    """
-    plan = Plan()
-    if not job.files and job.source is not None and job.destination is not None:
-        lane = Lane(
-            stores.open(job.source, "source"),
-            stores.open(job.destination, "destination", owner=owner),
-        )
-        entries = [*entries]
-        if entries and _inside(lane.source, entries[0][0]):
-            plan.start_lane(lane)
-            for source_url, destination_url, size, mtime_ns in entries:
-                source = _inside(lane.source, source_url)
-                destination = _inside(lane.destination, destination_url)
-                if not source or not destination:
-                    raise _not_of(job, source_url, destination_url)
-                plan.add(Entry(check_path(source), size, mtime_ns), check_path(destination))
-            return plan
-    named = _named_files(job, stores)
-    lanes: dict[tuple[str, str], Lane] = {}
-    last: Lane | None = None
-    for source_url, destination_url, size, mtime_ns in entries:
-        if (source_url, destination_url) not in named:
-            raise _not_of(job, source_url, destination_url)
-        roots, source, destination = named[source_url, destination_url]
-        if roots not in lanes:
-            lanes[roots] = Lane(
-                stores.open(roots[0], "source"),
-                stores.open(roots[1], "destination", owner=owner),
-            )
-        if lanes[roots] is not last:
-            last = lanes[roots]
-            plan.start_lane(last)
-        plan.add(Entry(source, size, mtime_ns), destination)
-    return plan
-
-
-_Roots = tuple[str, str]
-
-
-def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple[_Roots, str, str]]:
-    """Return the files that a job names, by their URLs: their stores' roots, their paths there."""
-    pairs = [
-        (*_resolve(pair.source, job.source), *_resolve_destination(pair.destination, job))
-        for pair in job.files
-    ]
-    if not job.files:
-        pairs = [(*parent_of(job.source or ""), *parent_of(job.destination or ""))]
-    found = {}
-    urls: dict[str, Store] = {}
-    for source_root, source, destination_root, destination in pairs:
-        for root in (source_root, destination_root):
-            if root not in urls:
-                urls[root] = stores.open(root, "source")
-        key = (urls[source_root].url_of(source), urls[destination_root].url_of(destination))
-        found[key] = ((source_root, destination_root), source, destination)
-    return found
-
-
-def _below(folder: str, url: str) -> str | None:
-    root = folder.rstrip("/") + "/"
-    return url.removeprefix(root) if url.startswith(root) else None
-
-
-def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
-    return FileError(
-        f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
-    )
-
-
-def _plan_empty_folder(source: Store, destination: str, stores: StoreRegistry, owner: str) -> Plan:
-    folder, name = parent_of(destination)
-    plan = Plan()
-    plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
-    plan.add_special(Special(name, "empty-folder"))
-    return plan
-
-
-def _is_one_file(url: str, stores: StoreRegistry) -> bool:
-    folder, name = parent_of(url)
-    is_bucket = folder.endswith((":/", "//"))
-    return not is_bucket and stores.open(folder, "source").kind(name) == "file"
-
-
-def _plan_files(job: Job, stores: StoreRegistry, owner: str) -> Plan:
-    plan = Plan()
-    pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    taken: set[tuple[str, str]] = set()
-    for pair in job.files:
-        source_root, source = _resolve(pair.source, job.source)
-        destination_root, destination = _resolve_destination(pair.destination, job)
-        if (destination_root, destination) in taken:
-            raise FileError(f"{quote(pair.destination)} is the destination of two files of the job")
-        taken.add((destination_root, destination))
-        pairs.setdefault((source_root, destination_root), []).append((source, destination))
-    for (source_root, destination_root), names in pairs.items():
-        lane = Lane(
-            stores.open(source_root, "source"),
-            stores.open(destination_root, "destination", owner=owner),
-        )
-        plan.start_lane(lane)
-        for source, destination in names:
-            plan.add(lane.source.head(source), destination)
-    return plan
-
-
-def _resolve(path: str, root: str | None) -> tuple[str, str]:
-    if path.startswith("/") or "://" in path:
-        anchor, inside = anchor_of(path)
-        return anchor, check_path(inside)
-    if root is None:
-        raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
-    return root.rstrip("/") or "/", check_path(path)
-
-
-def _resolve_destination(path: str, job: Job) -> tuple[str, str]:
-    """Resolve a destination as relative wherever it can be: links below the job's are refused."""
-    if path.startswith("/") and job.destination is not None:
-        inside = _below(job.destination, path)
-        if inside:
-            return job.destination.rstrip("/") or "/", check_path(inside)
-    return _resolve(path, job.destination)
-
-
-def _inside(store: Store, url: str) -> str | None:
+def inside(store: Store, url: str) -> str | None:
+    """Return the path of a URL in a store, None if it isn't below the store's root."""
     root = store.url_of("x")[:-1]
     return url[len(root) :] if url.startswith(root) else None
+
+
+def _last_name(packed: bytes) -> bytes:
+    return packed.rpartition(_SEPARATOR)[2].rpartition(b"/")[2]

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from jobtool.errors import CredentialsError, FileError
-from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, Record, UploadRecord
-from jobtool.stores.store import Attributes, Entry, Part, Upload
+from jobtool.jobs.records import (
+    IntentRecord,
+    ListingRecord,
+    PartRecord,
+    Receipt,
+    Record,
+    UploadRecord,
+)
+from jobtool.stores.store import Attributes, Part, Upload
+from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import Item, Plan
 
-_MISSING = -1
+#: The records that name a file, or several.
+FileRecord = Receipt | IntentRecord | UploadRecord | ListingRecord
 
 
 @dataclass(slots=True)
@@ -33,62 +41,6 @@ class Unfinished:
         return Upload(path=item.destination_path, token=self.token, attributes=attributes)
 
 
-class Existing:
-    """What the destination of a plan holds already: the size of each file of the plan, or -1.
-
-    ``sizes`` are those where somebody has looked before.
-
-    ``is_known`` is False where the credentials don't allow to look; then nothing is said to exist,
-    and nothing to be missing.
-    """
-
-    def __init__(self, plan: Plan, sizes: Iterable[int] | None = None) -> None:
-        self._sizes = array("q", [_MISSING]) * len(plan)
-        self.is_known = True
-        if sizes is not None:
-            self._sizes = array("q", sizes)
-            return
-        try:
-            self._look(plan)
-        except CredentialsError:  # whoever may only write will find out when writing
-            self._sizes = array("q", [_MISSING]) * len(plan)
-            self.is_known = False
-
-    def _look(self, plan: Plan) -> None:
-        if not plan.is_tree:
-            for number in range(len(plan)):
-                item = plan.item(number)
-                try:
-                    found = item.lane.destination.head(item.destination_path)
-                except FileError as error:
-                    if error.retryable:
-                        raise
-                    continue  # missing, or a name that can't be there: writing will tell
-                self._sizes[number] = found.size
-            return
-        destination = plan.lanes[0].destination
-        if destination.kind("") != "folder":
-            return
-        for entry in destination.list():  # without what is behind links: writing will tell
-            if not isinstance(entry, Entry):
-                continue
-            known = plan.find_path(0, entry.path)
-            if known is not None:
-                self._sizes[known] = entry.size
-
-    def size_of(self, number: int) -> int:
-        """Return the size of what is in the place of a file of the plan, -1 for nothing."""
-        return self._sizes[number]
-
-    def has(self, number: int) -> bool:
-        """Tell whether there is a file in the place of one of the plan."""
-        return self._sizes[number] != _MISSING
-
-    def may_be(self, number: int, size: int) -> bool:
-        """Tell whether the destination may hold a file of this size; False if it surely doesn't."""
-        return not self.is_known or self._sizes[number] == size
-
-
 @dataclass(frozen=True, slots=True)
 class Resumption:
     """Where a job stands.
@@ -102,6 +54,22 @@ class Resumption:
     ours: bytearray
     unfinished: dict[int, Unfinished]
     intended: dict[int, int]
+
+    @classmethod
+    def fresh(cls, count: int) -> Resumption:
+        """Return where a job of ``count`` files stands of which nothing is recorded."""
+        return cls(bytearray(count), bytearray(count), {}, {})
+
+    def grow(self) -> None:
+        """Take note of another file, of which nothing is recorded."""
+        self.done.append(0)
+        self.ours.append(0)
+
+    def confirm(self, plan: Plan, existing: Existing) -> None:
+        """Take back what is proven of files that the destination doesn't hold any more."""
+        for number in range(len(plan)):
+            if self.done[number] and not existing.may_be(number, plan.size_of(number)):
+                self.done[number] = 0
 
 
 def is_below(path: str, folders: Container[str]) -> bool:
@@ -118,18 +86,22 @@ def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumpt
     - Of a file's uploads the last counts, if its source is the same and no receipt followed.
     - A part counts for the upload it names.
     """
-    count = len(plan)
-    state = Resumption(bytearray(count), bytearray(count), {}, {})
-    fold(state, plan, records, existing)
+    state = Resumption.fresh(len(plan))
+    fold(state, plan, records)
+    state.confirm(plan, existing)
     return state
 
 
 def fold(
-    state: Resumption, plan: Plan, records: Iterable[Record], existing: Existing | None = None
+    state: Resumption,
+    plan: Plan,
+    records: Iterable[Record],
+    on_unknown: Callable[[FileRecord], None] | None = None,
 ) -> None:
-    """Fold more records into where a job stands; see ``resume``.
+    """Fold records into where a job stands, as if the destination still held what they prove.
 
-    Without ``existing`` the records are of this very attempt: what they prove is there.
+    ``on_unknown`` is called with each record of a file that the plan doesn't hold, and with each
+    listing.
     """
     by_token = {upload.token: upload for upload in list(state.unfinished.values())}
     for record in records:
@@ -137,21 +109,23 @@ def fold(
             if record.token in by_token:
                 by_token[record.token].parts[record.number] = part_of(record)
             continue
-        number = plan.find(record)
+        number = None if isinstance(record, ListingRecord) else plan.find(record)
         if number is None:
+            if on_unknown is not None:
+                on_unknown(record)
             continue
         state.ours[number] = 1
         if isinstance(record, IntentRecord):
             state.intended[number] = record.at_ns
             continue
         state.intended.pop(number, None)
-        if not plan.proves(record, number):
+        if isinstance(record, ListingRecord) or not plan.proves(record, number):
             continue
         if isinstance(record, Receipt):
             if record.hashsum_src != record.hashsum_dst:
                 continue  # nothing of ours says so
             state.unfinished.pop(number, None)
-            state.done[number] = existing is None or existing.may_be(number, record.size)
+            state.done[number] = 1
         else:
             upload = Unfinished(record.token, record.part_size, record.md5)
             state.unfinished[number] = by_token[record.token] = upload

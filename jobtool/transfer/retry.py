@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import tenacity
 
-from jobtool.errors import JobtoolError, UnreachableError
+from jobtool.errors import JobtoolError, ServerError, UnreachableError
 from jobtool.stop import Stop
 
 T = TypeVar("T")
 
 DEFAULT_TRIES = 4
 DEFAULT_PATIENCE_SECONDS = 120.0
+
+#: How often a request is tried that a server fails to answer while it answers others: the waits
+#: add up to about a minute.
+SERVER_TRIES = 8
+
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 20.0
 
 
-class Retry:
-    """Calls things again while their error is retryable, at most ``tries`` times in all.
+class Successes:
+    """When something last worked, on a clock in seconds. Threads may use it."""
 
-    A store that doesn't answer, or only with server errors, is asked for ``patience_seconds``.
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.last = float("-inf")
+        self._monotonic = monotonic
+
+    def note(self) -> None:
+        """Take note of a success."""
+        self.last = self._monotonic()
+
+
+class Retry:
+    """Calls functions again while their error is retryable.
+
+    ============================ ==================================================================
+    error                        given up
+    ============================ ==================================================================
+    ``UnreachableError``         ``patience_seconds`` after the first failure of the call, or after
+                                 the call's own last success if that was later
+    ``ServerError``              likewise; but if anything else has worked since the first failure,
+                                 after ``SERVER_TRIES`` tries: then it is this request alone
+    any other that is retryable  after ``tries`` tries
+    ============================ ==================================================================
+
     ``sleep`` takes seconds; the default wakes up when ``stop`` is set, and then no further try is
-    made. ``on_retry`` is told each error that is tried again.
+    made. ``on_retry`` is called with each error that is tried again. ``monotonic`` is the clock, in
+    seconds.
     """
 
     def __init__(
@@ -34,48 +62,73 @@ class Retry:
         stop: Stop | None = None,
         sleep: Callable[[float], None] | None = None,
         on_retry: Callable[[BaseException], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        stopping = stop or Stop()
+        self.tries = tries
+        self.patience_seconds = patience_seconds
+        self.stop = stop or Stop()
+        self.monotonic = monotonic
+        #: Whatever works for the callers of this object: they take note of it here.
+        self.elsewhere = Successes(monotonic)
+        self._on_retry = on_retry
+        self._sleep = sleep or self._wait
 
-        def wait(seconds: float) -> None:
-            stopping.wait(seconds)
+    def _wait(self, seconds: float) -> None:
+        self.stop.wait(seconds)
 
-        def before_sleep(state: tenacity.RetryCallState) -> None:
-            if on_retry is not None and state.outcome is not None:
-                error = state.outcome.exception()
-                if error is not None:
-                    on_retry(error)
+    def call(self, function: Callable[[], T], *, own: Successes | None = None) -> T:
+        """Return what ``function`` returns; raises its last error.
 
-        self._retrying = tenacity.Retrying(
+        ``own`` tells when the function itself last got something done, such as a part of its file.
+        """
+        retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
-            stop=_Enough(tries, patience_seconds, stopping),
+            stop=_Enough(self, own or Successes(self.monotonic)),
             wait=tenacity.wait_exponential(
                 multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
             )
             + tenacity.wait_random(0, 1),
-            sleep=sleep or wait,
-            before_sleep=before_sleep,
+            sleep=self._sleep,
+            before_sleep=self._before_sleep,
             reraise=True,
         )
+        return retrying(function)
 
-    def call(self, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns; raises its last error."""
-        return self._retrying(function)
+    def _before_sleep(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if self._on_retry is not None and error is not None:
+            self._on_retry(error)
 
 
 class _Enough(tenacity.stop.stop_base):
-    def __init__(self, tries: int, patience_seconds: float, stop: Stop) -> None:
-        self._stop = stop
-        self._tries = tries
-        self._patience_seconds = patience_seconds
+    """When one call has been tried often enough."""
+
+    def __init__(self, retry: Retry, own: Successes) -> None:
+        self._retry = retry
+        self._own = own
+        self._first_failure: float | None = None
+        self._slept_before = 0.0  # until the last success
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
-        if self._stop.is_set():
+        now = self._retry.monotonic()
+        if self._first_failure is None:
+            self._first_failure = now
+        if self._retry.stop.is_set():
             return True
         error = retry_state.outcome.exception() if retry_state.outcome is not None else None
-        if isinstance(error, UnreachableError):
-            return (retry_state.seconds_since_start or 0) >= self._patience_seconds
-        return retry_state.attempt_number >= self._tries
+        if isinstance(error, ServerError) and self._retry.elsewhere.last > self._first_failure:
+            return retry_state.attempt_number >= max(SERVER_TRIES, self._retry.tries)
+        if isinstance(error, (UnreachableError, ServerError)):
+            return self._seconds_without_success(now, retry_state) >= self._retry.patience_seconds
+        return retry_state.attempt_number >= self._retry.tries
+
+    def _seconds_without_success(self, now: float, state: tenacity.RetryCallState) -> float:
+        assert self._first_failure is not None
+        if self._own.last > self._first_failure:
+            self._first_failure = self._own.last
+            self._slept_before = float(state.idle_for)
+        # Time spent asleep counts even where a test's clock stands still.
+        return max(now - self._first_failure, float(state.idle_for) - self._slept_before)
 
 
 def _is_retryable(error: BaseException) -> bool:

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 from jobtool.errors import (
     ClaimLostError,
     FileError,
     JobtoolError,
+    NotFoundError,
+    Scope,
     SourceChangedError,
     StoppedError,
     WorldError,
@@ -26,22 +29,31 @@ from jobtool.stop import Stop
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.store import Special
 from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.earlier import listing_records
+from jobtool.transfer.existing import Existing
 from jobtool.transfer.filelog import JournalledLog
 from jobtool.transfer.filequeue import FileQueue
+from jobtool.transfer.headstart import HeadStart
 from jobtool.transfer.lending import Lending
 from jobtool.transfer.lentfiles import LentFiles
 from jobtool.transfer.lentparts import lends_parts
-from jobtool.transfer.plan import Item, Plan
-from jobtool.transfer.resume import Existing, Resumption, fold
-from jobtool.transfer.retry import Retry
+from jobtool.transfer.plan import MAX_FAILURES, Failure, Item, Plan
+from jobtool.transfer.planning import TreeListing
+from jobtool.transfer.resume import Resumption, fold
+from jobtool.transfer.retry import Retry, Successes
 
 IfExists = Literal["verify", "overwrite", "error"]
 Verify = Literal["digest", "read-back"]
+IfGone = Literal["error", "ignore"]
 
-#: A job with more files in error than this isn't worth going on with.
-MAX_FAILURES = 100
+#: After so many refusals or server errors in a row, without one success, the store is in doubt.
+DOUBTFUL_FAILURES = 20
 
 _TICK_SECONDS = 0.1
+_SPECIALS_PER_LOOK = 64
+
+#: Files go while a tree is still being listed once that has taken so long.
+_HEAD_START_SECONDS = 0.2
 
 #: How long a receipt may be in memory only; what a kill may cost.
 _FLUSH_SECONDS = 1.0
@@ -63,14 +75,6 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A file that could not be transferred."""
-
-    path: str
-    error: JobtoolError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
     """What to do where it is a matter of taste.
 
@@ -78,11 +82,14 @@ class Policies:
     is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
     did with symbolic links. ``verify``: how what was written is proven, by what the store says of
     it where that is a proof (``digest``), or by reading it again from its medium (``read-back``).
+    ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that the source
+    doesn't hold any more is an ``error``, or is left out (``ignore``).
     """
 
     if_exists: IfExists = "verify"
     links: LinkPolicy = "follow"
     verify: Verify = "digest"
+    if_gone: IfGone = "error"
 
 
 class JobTransfer:
@@ -90,7 +97,9 @@ class JobTransfer:
 
     ``stop`` ends it early: files under way are finished, files in parts left after the parts under
     way, no other is begun. ``lending`` gives work to others. ``on_file`` is called from the threads
-    with each file that has arrived.
+    with each file that has arrived. With ``listing`` the plan is still to be listed, its
+    destination holds nothing and nothing is recorded of it: small files go while it is listed, and
+    ``on_listed`` is called when that is over.
     """
 
     def __init__(
@@ -109,9 +118,21 @@ class JobTransfer:
         lending: Lending | None = None,
         policies: Policies | None = None,
         on_file: Callable[[Item, Copied], None] | None = None,
+        listing: TreeListing | None = None,
+        on_listed: Callable[[], None] | None = None,
+        has_listing_record: bool = False,
     ) -> None:
-        self.failures: list[Failure] = []
-        self.skipped: list[tuple[str, str]] = []
+        self.failures: list[Failure] = list(plan.failures)
+        self.has_succeeded = False
+        self._doubtful_in_a_row = 0
+        self._failed: set[int] = set()
+        self._listing = listing
+        self._is_listed = listing is None
+        self._on_listed = on_listed
+        self._has_listing_record = has_listing_record
+        self._has_left_specials = False
+        self.skipped: list[tuple[str, str]] = []  # the first of them
+        self.skipped_count = 0
         self.has_begun_uploads = False
         self.returned: list[int] = []  # files that were lent and came back undone
         self._plan = plan
@@ -153,8 +174,22 @@ class JobTransfer:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every file of the plan is proven, and all else that was listed is dealt with."""
-        return self._files_done == len(self._plan) and not self.failures
+        """Whether all is listed, every file is proven, and all else is dealt with."""
+        return (
+            self._is_listed
+            and self._files_done == len(self._plan)
+            and not self.failures
+            and not self._has_left_specials
+        )
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the failures may be those of a store rather than of the files.
+
+        They are refusals or server errors, and nothing has worked, or nothing any more.
+        """
+        is_any = any(failure.error.scope is Scope.UNCERTAIN for failure in self.failures)
+        return is_any and (not self.has_succeeded or self._doubtful_in_a_row >= DOUBTFUL_FAILURES)
 
     def run(self, on_tick: Callable[[Progress], None]) -> None:
         """Transfer; ``on_tick`` is called in this thread several times a second.
@@ -164,16 +199,23 @@ class JobTransfer:
         bug raises; receipts of what had arrived are in the journal either way.
         """
         try:
+            if self._listing is not None:
+                self._list(self._listing, on_tick)
             for phase in self._plan.phases(large_bytes=self._copier.part_bytes):
                 self._run_phase(phase, on_tick)
                 if self._fatal is not None:
                     raise self._fatal
                 if self.failures or (self._stop.is_set() and self._files_done < len(self._plan)):
                     return  # metadata makes readers believe in what it describes
+                if not self._is_listed:
+                    return
             self._make_specials()
             self._sync()
         finally:
-            self._journal.flush(self._sync)
+            if self.is_complete:
+                self._journal.flush(self._sync)
+            else:
+                self._flush()
             on_tick(self.progress)
 
     def _sync(self) -> None:
@@ -181,12 +223,67 @@ class JobTransfer:
         for lane in self._plan.lanes:
             lane.destination.sync()
 
+    def _list(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
+        """List the plan; once that has taken a while, files go meanwhile."""
+        listing.on_entry = self._grow
+        try:
+            is_over = self._retry.call(lambda: listing.run(seconds=_HEAD_START_SECONDS))
+            if not is_over:
+                self._list_and_send(listing, on_tick)
+        except StoppedError:
+            return
+        self._is_listed = True
+        self.failures[:0] = self._plan.failures
+        if self._on_listed is not None:
+            self._on_listed()
+
+    def _list_and_send(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
+        start = HeadStart(
+            self._plan, large_bytes=self._copier.part_bytes, may_go_on=lambda: self._may_go_on
+        )
+        failures: list[BaseException] = []
+
+        def on_entry() -> None:
+            self._grow()
+            start.note()
+            if not self._may_go_on:
+                raise StoppedError("no more files are wanted")
+
+        def work() -> None:
+            try:
+                self._retry.call(listing.run)
+            except BaseException as error:  # raised again in the main thread
+                failures.append(error)
+            finally:
+                start.end()
+
+        listing.on_entry = on_entry
+        thread = threading.Thread(target=work, name="listing")
+        thread.start()
+        try:
+            self._run_threads(start.take, self._threads, on_tick)
+        finally:
+            start.end()
+            while thread.is_alive():
+                thread.join(_TICK_SECONDS)
+        if self._fatal is not None:
+            raise self._fatal
+        if failures:
+            raise failures[0]
+
+    def _grow(self) -> None:
+        """Take note of another file in the plan."""
+        self._existing.grow()
+        self.resumption.grow()
+
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
-        queue = FileQueue(number for number in phase if not self._done[number])
-        self._run_threads(queue, on_tick)
+        queue = FileQueue(
+            number for number in phase if not self._done[number] and number not in self._failed
+        )
+        self._run_queue(queue, on_tick)
         while (len(queue) or (self._lent is not None and self._lent.are_out)) and self._may_go_on:
             if len(queue):
-                self._run_threads(queue, on_tick)
+                self._run_queue(queue, on_tick)
             elif not self._absorb_returned(queue, take_back=True):
                 self._journal.flush(self._sync)
                 self._stop.wait(_TICK_SECONDS)
@@ -194,13 +291,28 @@ class JobTransfer:
 
     @property
     def _may_go_on(self) -> bool:
-        is_hopeless = len(self.failures) > MAX_FAILURES
+        is_hopeless = (
+            len(self.failures) > MAX_FAILURES or self._doubtful_in_a_row >= DOUBTFUL_FAILURES
+        )
         return not self._stop.is_set() and self._fatal is None and not is_hopeless
 
-    def _run_threads(self, queue: FileQueue, on_tick: Callable[[Progress], None]) -> None:
-        count = min(self._threads, len(queue))
+    def _run_queue(self, queue: FileQueue, on_tick: Callable[[Progress], None]) -> None:
+        def lend() -> None:
+            if self._lent is not None:
+                self._absorb_returned(queue, take_back=False)
+                self._lent.lend(queue)
+
+        self._run_threads(queue.take, min(self._threads, len(queue)), on_tick, lend)
+
+    def _run_threads(
+        self,
+        take: Callable[[], int | None],
+        count: int,
+        on_tick: Callable[[Progress], None],
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
         threads = [
-            threading.Thread(target=self._work, args=(queue,), name=f"copy-{index}")
+            threading.Thread(target=self._work, args=(take,), name=f"copy-{index}")
             for index in range(count)
         ]
         for thread in threads:
@@ -211,11 +323,10 @@ class JobTransfer:
                 while thread.is_alive():
                     thread.join(_TICK_SECONDS)
                     on_tick(self.progress)
-                    if self._lent is not None:
-                        self._absorb_returned(queue, take_back=False)
-                        self._lent.lend(queue)
+                    if meanwhile is not None:
+                        meanwhile()
                     if time.monotonic() - last_flush >= _FLUSH_SECONDS:
-                        self._journal.flush(self._sync)
+                        self._flush()
                         last_flush = time.monotonic()
         except BaseException as error:
             # No thread may go on once the caller gives up the claim.
@@ -223,6 +334,14 @@ class JobTransfer:
             for thread in threads:
                 thread.join()
             raise
+
+    def _flush(self) -> None:
+        """Bring receipts to disk and, with the first of them, what is listed and not done yet."""
+        if self._is_listed and not self._has_listing_record:
+            self._has_listing_record = True
+            for record in listing_records(self._plan, self._done):
+                self._journal.append(record)
+        self._journal.flush(self._sync)
 
     def _absorb_returned(self, queue: FileQueue, *, take_back: bool) -> bool:
         """Take note of blocks that are over; what wasn't done of them is to be done here."""
@@ -234,6 +353,7 @@ class JobTransfer:
             with self._lock:
                 # The parts of large files that a helper has begun may be taken up, too.
                 fold(self.resumption, self._plan, block.records())
+                self.has_succeeded = True
                 done = [number for number in block.numbers if self._done[number]]
                 size = sum(self._plan.size_of(number) for number in done)
                 self._files_done += len(done)
@@ -250,10 +370,10 @@ class JobTransfer:
             queue.put_back(undone)
         return is_any_back
 
-    def _work(self, queue: FileQueue) -> None:
-        while not self._stop.is_set() and self._fatal is None:
-            number = queue.take()
-            if number is None or len(self.failures) > MAX_FAILURES:
+    def _work(self, take: Callable[[], int | None]) -> None:
+        while self._may_go_on:
+            number = take()
+            if number is None:
                 return
             try:
                 self._transfer(number)
@@ -264,25 +384,37 @@ class JobTransfer:
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():
                     return  # it was not given its other tries
-                path = self._plan.item(number).source_url
-                self.failures.append(Failure(path=path, error=error))
+                self._fail(number, error)
             except BaseException as error:  # raised again in the main thread
                 self._fatal = error
 
+    def _fail(self, number: int, error: JobtoolError) -> None:
+        path = self._plan.item(number).source_url
+        with self._lock:
+            self._failed.add(number)
+            self.failures.append(Failure(path=path, error=error))
+            is_doubtful = error.scope is Scope.UNCERTAIN
+            self._doubtful_in_a_row = self._doubtful_in_a_row + 1 if is_doubtful else 0
+
     def _transfer(self, number: int) -> None:
+        own = Successes(self._retry.monotonic)
+
         def one_try() -> tuple[Item, Copied]:
             item = self._plan.item(number)
             try:
-                return item, self._copy(number, item)
+                return item, self._copy(number, item, own)
             except SourceChangedError:
                 self._list_again(number, item)
                 raise
 
         with self._may_lend_parts(number):  # also between two tries
-            item, copied = self._retry.call(one_try)
+            item, copied = self._retry.call(one_try, own=own)
+        self._retry.elsewhere.note()
         self._journal.append(self._receipt(item, copied))
         with self._lock:
             self._done[number] = 1
+            self.has_succeeded = True
+            self._doubtful_in_a_row = 0
             self._files_done += 1
             self._bytes_done += item.entry.size
             self._files_sent += not copied.was_there
@@ -295,7 +427,7 @@ class JobTransfer:
             return nullcontext()
         return self._lending.may_lend()
 
-    def _copy(self, number: int, item: Item) -> Copied:
+    def _copy(self, number: int, item: Item, own: Successes) -> Copied:
         arrived = 0
 
         def on_kept(size: int) -> None:
@@ -305,6 +437,8 @@ class JobTransfer:
                 self._bytes_under_way += size
 
         def on_bytes(size: int) -> None:
+            own.note()
+            self._retry.elsewhere.note()
             on_kept(size)
             with self._lock:
                 self._bytes_sent += size
@@ -333,18 +467,25 @@ class JobTransfer:
                 self._bytes_under_way -= arrived
 
     def _adopt(self, number: int, item: Item, log: JournalledLog) -> Copied | None:
+        """Keep what is at the destination if it is the same; None to send the file.
+
+        Raises ``FileError`` for a file that isn't ours where ``if_exists`` is ``error``.
+        """
         policy = self._policies.if_exists
-        is_foreign = not self._ours[number] and number not in self._tried and self._attempt == 1
-        if policy == "error" and is_foreign:
-            raise FileError(
-                f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error "
-                "was asked for. Remove it, or use --if-exists verify or overwrite."
-            )
+        may_be_ours = number in self._tried or self._attempt > 1
+        if policy == "error" and not self._ours[number] and not may_be_ours:
+            raise _exists(item)
         may_be_same = number in self._tried or self._existing.may_be(number, item.entry.size)
-        if policy == "overwrite" or not may_be_same:
+        adopted = None
+        if policy != "overwrite" and may_be_same:
+            adopted = self._copier.adopt(item, log, stop=self._stop)
+        if adopted is None:
+            # An earlier attempt, or a try whose answer was lost, may have put our own file there.
+            # This one is another.
+            if policy == "error" and not self._ours[number] and _is_there(item):
+                raise _exists(item)
             return None
-        adopted = self._copier.adopt(item, log, stop=self._stop)
-        if adopted is not None and log.unfinished is not None:
+        if log.unfinished is not None:
             item.lane.destination.abort(log.unfinished.upload(item))
             log.dropped()
         return adopted
@@ -375,7 +516,10 @@ class JobTransfer:
         )
 
     def _make_specials(self) -> None:
-        for lane, special in self._plan.specials:
+        for count, (lane, special) in enumerate(self._plan.specials(), start=1):
+            if count % _SPECIALS_PER_LOOK == 0 and self._stop.is_set():
+                self._has_left_specials = True
+                return
             path = lane.source.url_of(special.path)
             can = special.what in lane.destination.capabilities.specials
             try:
@@ -385,18 +529,41 @@ class JobTransfer:
                             f"{quote(path)} is a link, and {quote(lane.destination.url)} can't "
                             "hold one. Use --links follow or --links skip."
                         )
-                    lane.destination.make_special(special)
+                    self._retry.call(partial(lane.destination.make_special, special))
                 elif special.what == "empty-folder":
                     if can:
-                        lane.destination.make_special(special)
+                        self._retry.call(partial(lane.destination.make_special, special))
                 else:
-                    self.skipped.append((path, _described(special)))
+                    self._skip(path, special)
             except FileError as error:
                 self.failures.append(Failure(path=path, error=error))
+
+    def _skip(self, path: str, special: Special) -> None:
+        self.skipped_count += 1
+        if len(self.skipped) < MAX_FAILURES:
+            self.skipped.append((path, _described(special)))
 
 
 def _set_numbers(flags: bytearray) -> Iterator[int]:
     return (number for number, flag in enumerate(flags) if flag)
+
+
+def _is_there(item: Item) -> bool:
+    try:
+        item.lane.destination.head(item.destination_path)
+    except NotFoundError:
+        return False
+    except FileError as error:
+        if error.retryable:
+            raise
+    return True
+
+
+def _exists(item: Item) -> FileError:
+    return FileError(
+        f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error "
+        "was asked for. Remove it, or use --if-exists verify or overwrite."
+    )
 
 
 def _described(special: Special) -> str:

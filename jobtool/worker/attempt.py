@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, timedelta
 from enum import Enum
@@ -15,6 +14,8 @@ from jobtool.errors import (
     JoblistUnavailableError,
     JobtoolError,
     PresenceLostError,
+    Scope,
+    StoppedError,
     StoreError,
     UnreachableError,
     WorldError,
@@ -34,13 +35,18 @@ from jobtool.stores.credentials.provider import ProviderError
 from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.earlier import Earlier
+from jobtool.transfer.existing import Existing, holds_nothing
+from jobtool.transfer.inforce import ReceiptsInForce
 from jobtool.transfer.lending import Lending, settle
-from jobtool.transfer.plan import Item, Plan, make_plan
+from jobtool.transfer.plan import Failure, Item, Plan
+from jobtool.transfer.planning import TreeListing, open_plan
 from jobtool.transfer.purposes import purposes_of
-from jobtool.transfer.resume import Existing, Resumption, open_uploads, remove_leftovers, resume
+from jobtool.transfer.resume import Resumption, fold, open_uploads, remove_leftovers
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import Failure, JobTransfer, Progress
+from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.deadline import Pace
+from jobtool.worker.doubt import Doubts
 from jobtool.worker.events import (
     CredentialsTooShort,
     FileTransferred,
@@ -61,6 +67,8 @@ PROGRESS_SECONDS = 30.0
 #: After how long the rate is good enough to say how long a job will take.
 _ESTIMATE_SECONDS = 10.0
 
+_RECORDS_PER_LOOK = 256
+
 #: How many failed or skipped files the job's log names one by one.
 _LOGGED_FILES = 20
 
@@ -71,6 +79,7 @@ class Outcome(Enum):
     SUCCESS = "success"
     ERROR = "error"
     HANDED_BACK = "handed-back"
+    DOUBTFUL = "doubtful"
     LOST = "lost"
 
 
@@ -78,6 +87,8 @@ class Attempt:
     """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status.
 
     ``pace`` tells whether it can be done in time; if not, it ``is_too_long`` and is handed back.
+    ``doubts`` tells what else works where files are refused; an attempt that ends ``DOUBTFUL``
+    was handed back for ``doubt``.
 
     ``stop`` ends this attempt: the worker's, or the loss of the claim. ``watch`` is told the
     progress several times a second.
@@ -94,9 +105,13 @@ class Attempt:
         watch: Callable[[JobProgress], None],
         claims: Claims,
         pace: Pace,
+        doubts: Doubts,
     ) -> None:
         self.files_done = self.bytes_done = 0  # not counting what was done before
         self.is_too_long = False
+        self.doubt: JobtoolError | None = None
+        self._doubts = doubts
+        self._transferring: JobTransfer | None = None
         self._pace = pace
         self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
         self._helpers: set[str] = set()
@@ -146,51 +161,75 @@ class Attempt:
                     self._abort_unfinished(stores)
         except ClaimLostError:
             raise
+        except StoppedError:
+            return self._hand_back(self._stop.reason)
         except ProviderError:
-            self._hand_back("no credentials")  # why is told once, at the end
+            self._set_back("no credentials")  # why is told once, at the end
             raise
         except WorldError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)
-            self._hand_back(str(error))
+            self._set_back(str(error))
             raise
         except JobtoolError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)  # it was not given its other tries
-            return self._fail([Failure(path="", error=error)])
+            is_doubtful = error.scope is Scope.UNCERTAIN and not self._has_succeeded
+            return self._end_in_failure([Failure(path="", error=error)], is_doubtful=is_doubtful)
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
             unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
             return self._fail([Failure(path="", error=unexpected)])
         for path, reason in transfer.skipped[:_LOGGED_FILES]:
             self._held.log("skipped", path=path, reason=reason)
         if transfer.failures:
-            return self._fail(transfer.failures)
+            return self._end_in_failure(transfer.failures, is_doubtful=transfer.is_doubtful)
         if not transfer.is_complete:
             return self._hand_back(self._stop.reason)
         seconds = self._options.monotonic() - started
-        return self._succeed(plan, skipped=len(transfer.skipped), seconds=seconds)
+        return self._succeed(plan, skipped=transfer.skipped_count, seconds=seconds)
+
+    @property
+    def _has_succeeded(self) -> bool:
+        return self._transferring is not None and self._transferring.has_succeeded
 
     def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
-        options = self._options
+        options, job = self._options, self._held.job
         retry = Retry(
             patience_seconds=options.patience_seconds,
             stop=self._stop,
             sleep=options.sleep,
             on_retry=self._tell_retry,
+            monotonic=options.monotonic,
         )
         stores.on_renewal = self._note_renewal
-        stores.begin_job(purposes_of(self._held.job))
-        plan = retry.call(lambda: make_plan(self._held.job, stores, owner=self._owner))
+        stores.begin_job(purposes_of(job))
+        plan, listing = retry.call(lambda: open_plan(job, stores, owner=self._owner, retry=retry))
         self._holders = stores.credential_holders()
         for holder in self._holders:
             self._held.log("credentials", **described(holder))
-        if self._held.job.attempts > 1:
+        if job.attempts > 1:
             settle(self._blocks, self._stop)
-        existing = retry.call(lambda: Existing(plan))
-        resumption = resume(plan, self._records(), existing)
-        if self._held.job.attempts > 1:
+        has_listing_record = False
+        if listing is not None and self._may_send_while_listing(listing):
+            existing, resumption = Existing.nothing(plan), Resumption.fresh(len(plan))
+        else:
+            if listing is not None:
+                retry.call(listing.run)
+                listing = None
+            earlier = Earlier(plan)
+            resumption = Resumption.fresh(len(plan))
+            fold(resumption, plan, self._records_until_stopped(), earlier.note)
+            earlier.settle(resumption, accept_gone=options.policies.if_gone == "ignore")
+            existing = retry.call(lambda: Existing(plan, retry=retry))
+            resumption.confirm(plan, existing)
+            has_listing_record = earlier.has_listing
+        if job.attempts > 1:
             retry.call(lambda: self._remove_leftovers(plan, resumption))
-        transfer = JobTransfer(
+
+        def tell_listed() -> None:
+            self._tell_listed(transfer.progress)
+
+        transfer = self._transferring = JobTransfer(
             plan,
             self._journal,
             copier,
@@ -200,28 +239,48 @@ class Attempt:
             lending=self._lending() if options.share else None,
             threads=options.threads,
             worker=self._worker,
-            attempt=self._held.job.attempts,
+            attempt=job.attempts,
             stop=self._stop,
             retry=retry,
             on_file=self._tell_file,
+            listing=listing,
+            on_listed=tell_listed,
+            has_listing_record=has_listing_record,
         )
-        before = transfer.progress
         self._was_done = transfer.is_complete
-        self._emit(
-            JobListed(
-                job=self._name,
-                files=before.files_total,
-                bytes=before.bytes_total,
-                files_done=before.files_done,
-                bytes_done=before.bytes_done,
-            )
-        )
-        self._stop_if_too_long(before)
+        if listing is None:
+            tell_listed()
         try:
-            transfer.run(self._reporter(before))
+            transfer.run(self._reporter(transfer.progress))
         finally:
             self._journal.close()
         return plan, transfer
+
+    def _may_send_while_listing(self, listing: TreeListing) -> bool:
+        """Tell whether files may go before all is listed: there is nothing that they might meet."""
+        return (
+            self._held.job.attempts == 1
+            and holds_nothing(listing.lane.destination)
+            and next(self._records(), None) is None
+        )
+
+    def _records_until_stopped(self) -> Iterator[Record]:
+        for count, record in enumerate(self._records()):
+            if count % _RECORDS_PER_LOOK == 0 and self._stop.is_set():
+                raise StoppedError("stopped while reading what is recorded of the job")
+            yield record
+
+    def _tell_listed(self, listed: Progress) -> None:
+        self._emit(
+            JobListed(
+                job=self._name,
+                files=listed.files_total,
+                bytes=listed.bytes_total,
+                files_done=listed.files_done,
+                bytes_done=listed.bytes_done,
+            )
+        )
+        self._stop_if_too_long(listed)
 
     def _stop_if_too_long(self, listed: Progress) -> None:
         """Begin nothing that can't be finished in time at the rate so far."""
@@ -332,7 +391,7 @@ class Attempt:
     def _write_table(self, plan: Plan) -> None:
         stem = self._held.stem
         table_path = self._joblist.table_path_of(stem)
-        receipts = _InForce(plan, self._receipts)
+        receipts = ReceiptsInForce(plan, self._receipts)
         write = partial(
             write_table,
             table_path,
@@ -395,7 +454,36 @@ class Attempt:
         )
         return Outcome.ERROR if status is JobStatus.ERROR else Outcome.HANDED_BACK
 
+    def _end_in_failure(self, failures: Sequence[Failure], *, is_doubtful: bool) -> Outcome:
+        """Fail the job; or hand it back if what was refused may be refused to all jobs."""
+        if not is_doubtful:
+            return self._fail(failures)
+        try:
+            if self._doubts.is_of_the_job(self._held.stem):
+                return self._fail(failures)
+        except WorldError as error:
+            self._set_back(str(error))
+            raise
+        self.doubt = next(
+            failure.error for failure in failures if failure.error.scope is Scope.UNCERTAIN
+        )
+        self._set_back(str(self.doubt))
+        return Outcome.DOUBTFUL
+
+    def _set_back(self, reason: str) -> None:
+        """Hand the job back for a reason that isn't its own, unless that was so too often."""
+        status = self._held.set_back(
+            {**self._counts, "reason": reason}, has_progressed=self._has_succeeded
+        )
+        if status is JobStatus.ERROR:
+            self._emit(
+                JobFailed(job=self._name, reason=reason, failed_files=0, will_be_tried_again=False)
+            )
+        else:
+            self._emit(JobHandedBack(job=self._name, reason=reason))
+
     def _hand_back(self, reason: str | None) -> Outcome:
+        """Hand the job back because the work was asked to stop."""
         reason = reason or ASKED
         self._held.change(JobStatus.TODO, "handed-back", **self._counts, reason=reason)
         self._emit(JobHandedBack(job=self._name, reason=reason))
@@ -410,6 +498,7 @@ class Attempt:
             self._held.log("waiting", reason=str(error))
 
     def _tell_file(self, item: Item, copied: Copied) -> None:
+        self._doubts.note_arrival(item)
         self._emit(
             FileTransferred(
                 job=self._name,
@@ -429,30 +518,3 @@ def described(holder: CredentialHolder) -> dict[str, str]:
     if current.expires_at is not None:
         expires = f"{current.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
     return {"provider": holder.provider.name, "key": current.key_end, "expires": expires}
-
-
-class _InForce:
-    """The last receipt that proves each file of the plan, and those about other files.
-
-    Reads the receipts twice rather than keep a million of them. ``proven`` counts the files of the
-    plan, once it was iterated.
-    """
-
-    def __init__(self, plan: Plan, receipts: Callable[[], Iterator[Receipt]]) -> None:
-        self._plan = plan
-        self._receipts = receipts
-        self.proven = 0
-
-    def __iter__(self) -> Iterator[Receipt]:
-        last = array("q", [-1]) * len(self._plan)
-        for index, receipt in enumerate(self._receipts()):
-            number = self._plan.find(receipt)
-            if number is not None and self._plan.proves(receipt, number):
-                last[number] = index
-        for index, receipt in enumerate(self._receipts()):
-            number = self._plan.find(receipt)
-            if number is not None and last[number] == index:
-                self.proven += 1
-                yield receipt
-            elif number is None:
-                yield receipt

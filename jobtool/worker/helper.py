@@ -25,9 +25,10 @@ from jobtool.layouts.destination import with_destination
 from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.plan import plan_of_files
+from jobtool.transfer.existing import Existing
+from jobtool.transfer.planning import plan_of_files
 from jobtool.transfer.purposes import purposes_of
-from jobtool.transfer.resume import Existing, Resumption, fold
+from jobtool.transfer.resume import Resumption, fold
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.events import Helped

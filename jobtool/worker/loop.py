@@ -35,6 +35,7 @@ from jobtool.transfer.copy import Copier
 from jobtool.worker.attempt import Attempt, Outcome
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.deadline import Pace
+from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
     ClaimsChosen,
@@ -112,6 +113,7 @@ class Worker:
         self._is_out_of_time = False
         self._busy_at = options.monotonic()
         self._credential_failures = 0  # in a row
+        self._doubts = Doubts(self._others_succeed)
 
     def run(self, on_announced: Callable[[], None] | None = None) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
@@ -380,6 +382,7 @@ class Worker:
                 self._reporter.watch,
                 claims,
                 self._pace,
+                self._doubts,
             )
             outcome = attempt.run(self._stores, copier)
         except ProviderError as error:
@@ -407,6 +410,7 @@ class Worker:
             self._reporter.end_job()
         self._credential_failures = 0
         if outcome is Outcome.SUCCESS:
+            self._doubts.note_success()
             self._tally.succeeded += 1
             seconds = self._options.monotonic() - started
             self._pace.note(seconds, files=attempt.files_done, size_bytes=attempt.bytes_done)
@@ -414,12 +418,18 @@ class Worker:
             self._tally.failed += 1
         elif outcome is Outcome.LOST:
             self._tally.lost += 1
+        elif outcome is Outcome.DOUBTFUL and attempt.doubt is not None:
+            self._tally.handed_back += 1
+            self._doubts.add(stem, attempt.doubt)
         elif attempt.is_too_long:
             self._seen.too_long.add(stem)  # looked at, rather than taken
         else:
             self._tally.handed_back += 1
         if held.job.status in FINISHED and outcome is not Outcome.LOST:
             self._seen.finished[stem] = held.job.status
+
+    def _others_succeed(self) -> bool:
+        return not self._crew.is_alone and any(tally.succeeded for tally in self._crew.tallies())
 
     def _wait_for_credentials(self, error: ProviderError) -> None:
         """Give the provider time; raises its error once it has failed too often in a row."""

@@ -14,7 +14,8 @@ from jobtool.jobs.records import Receipt
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry
-from jobtool.transfer.plan import METADATA_NAMES, Lane, Plan, make_plan
+from jobtool.transfer.plan import METADATA_NAMES, Lane, Plan
+from jobtool.transfer.planning import make_plan
 from tests.stores.raw import LocalRaw, MemoryRaw
 
 LANE = Lane(MemoryStore(Memory(), "memory://a"), MemoryStore(Memory(), "memory://b/c", "c"))
@@ -186,10 +187,23 @@ def test_named_files_may_be_relative_or_absolute(stores, raw, folder):
     }
 
 
+def test_named_files_that_are_missing_fail_alone_and_the_others_are_planned(stores, raw):
+    for path in ("a", "b", "c"):
+        raw.write(path, b"1")
+    names = ("a", "gone 1", "b", "gone 2", "c", "gone 3")
+    files = tuple(FilePair(source=name, destination=name) for name in names)
+    job = Job(name="j", source="memory://src", destination="memory://dst", files=files)
+    plan = make_plan(job, stores)
+    assert [plan.item(number).entry.path for number in range(len(plan))] == ["a", "b", "c"]
+    assert [failure.path for failure in plan.failures] == [
+        f"memory://src/gone {number}" for number in (1, 2, 3)
+    ]
+    assert all(isinstance(failure.error, NotFoundError) for failure in plan.failures)
+
+
 @pytest.mark.parametrize(
     ("pairs", "error"),
     [
-        ([("missing", "x")], NotFoundError),
         ([("../a", "x")], FileError),
         ([("a", "../x")], FileError),
         ([("a", "x/../../y")], FileError),

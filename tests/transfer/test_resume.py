@@ -16,8 +16,9 @@ from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry
 from jobtool.testing.faulty_store import Fault, FaultyStore
 from jobtool.transfer.checksum import md5_of
+from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import Lane, Plan
-from jobtool.transfer.resume import Existing, Resumption, Unfinished, remove_leftovers, resume
+from jobtool.transfer.resume import Resumption, Unfinished, remove_leftovers, resume
 from tests.stores.raw import LocalRaw, MemoryRaw
 
 SIZE, MTIME_NS, PART_SIZE = 10, 7, 5

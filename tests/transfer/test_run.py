@@ -17,10 +17,11 @@ from jobtool.stores.store import Special
 from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.plan import Lane, Plan
-from jobtool.transfer.resume import Existing, resume
+from jobtool.transfer.existing import Existing
+from jobtool.transfer.plan import MAX_FAILURES, Lane, Plan
+from jobtool.transfer.resume import resume
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import MAX_FAILURES, JobTransfer, Policies
+from jobtool.transfer.run import JobTransfer, Policies
 from tests.stores.raw import MemoryRaw
 
 TREE = {f"c/{number}": f"{number}".encode() for number in range(40)}

@@ -1,0 +1,36 @@
+"""Which receipts are in force once a job is done."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+
+from jobtool.jobs.records import Receipt
+from jobtool.transfer.plan import Plan
+
+
+class ReceiptsInForce:
+    """The last receipt that proves each file of the plan, and those about other files.
+
+    Reads the receipts twice rather than keep a million of them. ``proven`` counts the files of the
+    plan, once it was iterated.
+    """
+
+    def __init__(self, plan: Plan, receipts: Callable[[], Iterator[Receipt]]) -> None:
+        self._plan = plan
+        self._receipts = receipts
+        self.proven = 0
+
+    def __iter__(self) -> Iterator[Receipt]:
+        last = array("q", [-1]) * len(self._plan)
+        for index, receipt in enumerate(self._receipts()):
+            number = self._plan.find(receipt)
+            if number is not None and self._plan.proves(receipt, number):
+                last[number] = index
+        for index, receipt in enumerate(self._receipts()):
+            number = self._plan.find(receipt)
+            if number is not None and last[number] == index:
+                self.proven += 1
+                yield receipt
+            elif number is None:
+                yield receipt

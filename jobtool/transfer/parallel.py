@@ -1,0 +1,34 @@
+"""One question about many files, asked for several at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: How many questions are asked ahead for each thread.
+_AHEAD = 4
+
+
+def in_parallel(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
+    """Yield what ``function`` returns for each item, in the order of the items.
+
+    ``threads`` calls are made at a time, and only so far ahead that memory stays bounded. What a
+    call raises is raised when its turn comes; calls that haven't begun by then are not made.
+    """
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="ask") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > _AHEAD * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

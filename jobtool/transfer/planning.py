@@ -1,0 +1,323 @@
+"""Planning: what a job names is listed into a plan."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from jobtool.errors import FileError, NotFoundError, StoppedError, StoreError
+from jobtool.jobs.job import Job
+from jobtool.names import quote
+from jobtool.stop import Stop
+from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
+from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
+from jobtool.transfer.parallel import in_parallel
+from jobtool.transfer.plan import Failure, Lane, Plan, inside
+from jobtool.transfer.retry import Retry
+
+#: How many files are asked about at a time where a job names them one by one.
+LOOKS_AT_A_TIME = 16
+
+#: How often a listing looks whether to stop, in entries.
+_ENTRIES_PER_LOOK = 64
+
+
+class TreeListing:
+    """Lists a tree into its plan, in order. After a failure it goes on where it was.
+
+    ``on_entry`` is called after each entry. Raises ``StoppedError`` once ``stop`` is set.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        lane: Lane,
+        finish: Callable[[Plan], None],
+        *,
+        stop: Stop | None = None,
+    ) -> None:
+        self.plan = plan
+        self.lane = lane
+        self.stop = stop or Stop()
+        self.on_entry: Callable[[], None] | None = None
+        self._finish = finish
+        self._entries: Iterator[Entry | Special | Unlisted] | None = None
+        self._last = b""
+        self._is_in_order = True
+
+    def run(self, *, seconds: float | None = None) -> bool:
+        """List the rest; with ``seconds`` no longer than that. Return whether all is listed.
+
+        Raises the errors of the source, and ``StoppedError``.
+        """
+        end = None if seconds is None else time.monotonic() + seconds
+        skip_to = self._last if self._entries is None else b""
+        if skip_to and not self._is_in_order:
+            raise StoreError(
+                f"{quote(self.lane.source.url)}: its listing failed midway, and it isn't sorted, "
+                "so that it can't be taken up"
+            )
+        entries = self._entries or self.lane.source.list()
+        self._entries = None  # what fails is begun again
+        try:
+            for count, entry in enumerate(entries):
+                if count % _ENTRIES_PER_LOOK == 0:
+                    if self.stop.is_set():
+                        raise StoppedError(f"stopped while listing {quote(self.lane.source.url)}")
+                    if end is not None and count and time.monotonic() >= end:
+                        self._add(entry, skip_to)
+                        self._entries, entries = entries, iter(())
+                        return False
+                self._add(entry, skip_to)
+        finally:
+            close = getattr(entries, "close", None)
+            if close is not None:
+                close()
+        self._finish(self.plan)
+        return True
+
+    def _add(self, entry: Entry | Special | Unlisted, skip_to: bytes) -> None:
+        key = _sort_key(entry)
+        if skip_to and key <= skip_to:
+            return
+        self._is_in_order = self._is_in_order and key > self._last
+        self._last = key
+        if isinstance(entry, Special):
+            self.plan.add_special(entry)
+        elif isinstance(entry, Unlisted):
+            self.plan.fail(self.lane.source.url_of(entry.path), entry.error)
+        else:
+            self.plan.add(entry)
+            if self.on_entry is not None:
+                self.on_entry()
+
+
+def _sort_key(entry: Entry | Special | Unlisted) -> bytes:
+    # What is listed of a folder sorts as if its name ended in a slash.
+    ending = b"/" if isinstance(entry, Special) and entry.what == "empty-folder" else b""
+    return os.fsencode(entry.path) + ending
+
+
+def make_plan(
+    job: Job, stores: StoreRegistry, *, owner: str = "", retry: Retry | None = None
+) -> Plan:
+    """List what a job copies, on behalf of ``owner``; see ``open_plan``."""
+    plan, listing = open_plan(job, stores, owner=owner, retry=retry)
+    if listing is not None:
+        listing.run()
+    return plan
+
+
+def open_plan(
+    job: Job, stores: StoreRegistry, *, owner: str = "", retry: Retry | None = None
+) -> tuple[Plan, TreeListing | None]:
+    """Return the plan of a job and, if that is a tree, what lists it; a tree isn't listed yet.
+
+    ``job.destination`` must be set unless all its files are absolute. Files that the job names are
+    looked at by ``retry``, several at a time; those that aren't there or can't be read are
+    ``failures`` of the plan.
+
+    Raises ``NotFoundError`` if the source is missing, ``FileError`` for a path that would leave its
+    root or a destination named twice, ``StoppedError``, ``WorldError``.
+    """
+    for url in (job.source, job.destination):
+        if url is not None and "\0" in split_url(url)[1]:
+            raise FileError(f"{quote(url)}: expected a path without NUL; no file has such a name")
+    _require_no_way_up(job.destination)
+    retry = retry or Retry(tries=1, patience_seconds=0)
+    if job.files:
+        return _plan_files(job, stores, owner, retry), None
+    return _open_tree(job, stores, owner, retry)
+
+
+def _require_no_way_up(destination: str | None) -> None:
+    # A field of a layout may be '..' where it comes from a key of S3.
+    if destination is not None:
+        scheme, path = split_url(destination)
+        if scheme == "file" and ".." in path.split("/"):
+            raise FileError(f"destination {quote(destination)}: expected a path without '..'")
+
+
+def _open_tree(
+    job: Job, stores: StoreRegistry, owner: str, retry: Retry
+) -> tuple[Plan, TreeListing | None]:
+    if job.source is None or job.destination is None:
+        raise FileError(f"job {quote(job.name)}: expected a source and a destination")
+    plan = Plan()
+    source = stores.open(job.source, "source")
+    kind = source.kind("")
+    if kind == "file" or (kind == "missing" and _is_one_file(job.source, stores)):
+        source_folder, source_name = parent_of(job.source)
+        destination_folder, destination_name = parent_of(job.destination)
+        source = stores.open(source_folder, "source")
+        destination = stores.open(destination_folder, "destination", owner=owner)
+        plan.start_lane(Lane(source, destination))
+        plan.add(source.head(source_name), destination_name)
+        return plan, None
+    if kind == "missing":
+        raise NotFoundError(
+            f"expected a folder or file at {quote(job.source)}; found nothing. "
+            "Was the source moved or removed?"
+        )
+    target = job.destination
+    lane = Lane(source, stores.open(target, "destination", owner=owner))
+    plan.start_lane(lane)
+    plan.is_tree = True
+
+    def finish(plan: Plan) -> None:
+        if not (len(plan) or plan.has_specials or plan.failures) and "://" not in target:
+            # The folder itself is what has to be made.
+            folder, name = parent_of(target)
+            plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
+            plan.add_special(Special(name, "empty-folder"))
+
+    return plan, TreeListing(plan, lane, finish, stop=retry.stop)
+
+
+def plan_of_files(
+    job: Job, entries: Iterable[tuple[str, str, int, int]], stores: StoreRegistry, owner: str
+) -> Plan:
+    """Make a plan of some files of a job without looking at them, in the order given.
+
+    Each is its source, its destination (absolute paths or URLs), its size in bytes and its
+    modification time in nanoseconds since 1970. Raises ``FileError`` for one that lies elsewhere.
+    """
+    plan = Plan()
+    if not job.files and job.source is not None and job.destination is not None:
+        lane = Lane(
+            stores.open(job.source, "source"),
+            stores.open(job.destination, "destination", owner=owner),
+        )
+        entries = [*entries]
+        if entries and inside(lane.source, entries[0][0]):
+            plan.start_lane(lane)
+            for source_url, destination_url, size, mtime_ns in entries:
+                source = inside(lane.source, source_url)
+                destination = inside(lane.destination, destination_url)
+                if not source or not destination:
+                    raise _not_of(job, source_url, destination_url)
+                plan.add(Entry(check_path(source), size, mtime_ns), check_path(destination))
+            return plan
+    named = _named_files(job, stores)
+    lanes: dict[tuple[str, str], Lane] = {}
+    last: Lane | None = None
+    for source_url, destination_url, size, mtime_ns in entries:
+        if (source_url, destination_url) not in named:
+            raise _not_of(job, source_url, destination_url)
+        roots, source, destination = named[source_url, destination_url]
+        if roots not in lanes:
+            lanes[roots] = Lane(
+                stores.open(roots[0], "source"),
+                stores.open(roots[1], "destination", owner=owner),
+            )
+        if lanes[roots] is not last:
+            last = lanes[roots]
+            plan.start_lane(last)
+        plan.add(Entry(source, size, mtime_ns), destination)
+    return plan
+
+
+_Roots = tuple[str, str]
+
+
+def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple[_Roots, str, str]]:
+    """Return the files that a job names, by their URLs: their stores' roots, their paths there."""
+    pairs = [
+        (*_resolve(pair.source, job.source), *_resolve_destination(pair.destination, job))
+        for pair in job.files
+    ]
+    if not job.files:
+        pairs = [(*parent_of(job.source or ""), *parent_of(job.destination or ""))]
+    found = {}
+    urls: dict[str, Store] = {}
+    for source_root, source, destination_root, destination in pairs:
+        for root in (source_root, destination_root):
+            if root not in urls:
+                urls[root] = stores.open(root, "source")
+        key = (urls[source_root].url_of(source), urls[destination_root].url_of(destination))
+        found[key] = ((source_root, destination_root), source, destination)
+    return found
+
+
+def _below(folder: str, url: str) -> str | None:
+    root = folder.rstrip("/") + "/"
+    return url.removeprefix(root) if url.startswith(root) else None
+
+
+def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
+    return FileError(
+        f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
+    )
+
+
+def _is_one_file(url: str, stores: StoreRegistry) -> bool:
+    folder, name = parent_of(url)
+    is_bucket = folder.endswith((":/", "//"))
+    return not is_bucket and stores.open(folder, "source").kind(name) == "file"
+
+
+def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Plan:
+    plan = Plan()
+    pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    taken: set[tuple[str, str]] = set()
+    for pair in job.files:
+        source_root, source = _resolve(pair.source, job.source)
+        destination_root, destination = _resolve_destination(pair.destination, job)
+        if (destination_root, destination) in taken:
+            raise FileError(f"{quote(pair.destination)} is the destination of two files of the job")
+        taken.add((destination_root, destination))
+        pairs.setdefault((source_root, destination_root), []).append((source, destination))
+    for (source_root, destination_root), names in pairs.items():
+        lane = Lane(
+            stores.open(source_root, "source"),
+            stores.open(destination_root, "destination", owner=owner),
+        )
+        plan.start_lane(lane)
+        for (source, destination), found in zip(
+            names, look_at(lane.source, (source for source, _ in names), retry), strict=True
+        ):
+            if isinstance(found, Entry):
+                plan.add(found, destination)
+            else:
+                # All of them: their number is bounded by the job file.
+                path = lane.source.url_of(source)
+                plan.failures.append(Failure(path=path, error=found))
+    return plan
+
+
+def look_at(store: Store, paths: Iterable[str], retry: Retry) -> Iterator[Entry | FileError]:
+    """Yield the entry of each file, or why it has none; several files are looked at at a time.
+
+    Raises ``StoppedError`` and ``WorldError``.
+    """
+
+    def look(path: str) -> Entry | FileError:
+        if retry.stop.is_set():
+            raise StoppedError(f"stopped while looking at {quote(store.url_of(path))}")
+        try:
+            found = retry.call(lambda: store.head(path))
+        except FileError as error:
+            return error
+        retry.elsewhere.note()
+        return found
+
+    yield from in_parallel(look, paths, threads=LOOKS_AT_A_TIME)
+
+
+def _resolve(path: str, root: str | None) -> tuple[str, str]:
+    if path.startswith("/") or "://" in path:
+        anchor, inside = anchor_of(path)
+        return anchor, check_path(inside)
+    if root is None:
+        raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
+    return root.rstrip("/") or "/", check_path(path)
+
+
+def _resolve_destination(path: str, job: Job) -> tuple[str, str]:
+    """Resolve a destination as relative wherever it can be: links below the job's are refused."""
+    if path.startswith("/") and job.destination is not None:
+        inside = _below(job.destination, path)
+        if inside:
+            return job.destination.rstrip("/") or "/", check_path(inside)
+    return _resolve(path, job.destination)
