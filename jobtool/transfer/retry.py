@@ -45,7 +45,7 @@ class Retry:
     ``UnreachableError``         ``patience_seconds`` after the first failure of the call, or after
                                  the call's own last success if that was later
     ``ServerError``              likewise; but if anything else has worked since the first failure,
-                                 after ``SERVER_TRIES`` tries: then it is this request alone
+                                 after ``SERVER_TRIES`` tries: then it is this request's own
     any other that is retryable  after ``tries`` tries
     ============================ ==================================================================
 
@@ -116,8 +116,10 @@ class _Enough(tenacity.stop.stop_base):
         if self._retry.stop.is_set():
             return True
         error = retry_state.outcome.exception() if retry_state.outcome is not None else None
-        if isinstance(error, ServerError) and self._retry.elsewhere.last > self._first_failure:
-            return retry_state.attempt_number >= max(SERVER_TRIES, self._retry.tries)
+        is_elsewhere_fine = self._retry.elsewhere.last > self._first_failure
+        is_of_the_request = isinstance(error, ServerError) and is_elsewhere_fine
+        if is_of_the_request and retry_state.attempt_number >= SERVER_TRIES:
+            return True
         if isinstance(error, (UnreachableError, ServerError)):
             return self._seconds_without_success(now, retry_state) >= self._retry.patience_seconds
         return retry_state.attempt_number >= self._retry.tries
