@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from jobtool.cli.main import COMMANDS
+from jobtool.stores.local.errors import READING, WITHOUT_ROOT, WRITING
 from jobtool.stores.verdict import Verdict
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -46,7 +47,24 @@ What may pass is tried again: a few times, or, where a store can't be reached, f
 """
 
 #: Heading, introduction and rows of each table of errors.
-ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = []
+ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
+    (
+        "Reading local files",
+        "Any other error of the system is the file's, and may pass.",
+        READING,
+    ),
+    (
+        "Writing local files",
+        "Any other error of the system is the file's, and may pass. A refused mode or time of a "
+        "file\nfails nothing.",
+        WRITING,
+    ),
+    (
+        "Writing local files below a destination that is not there",
+        "Where the destination itself is no folder, these codes mean something else.",
+        WITHOUT_ROOT,
+    ),
+]
 
 
 def errors_page() -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+from collections.abc import Iterator
 
 from jobtool.stores.store import READ_BYTES, Part
+
+#: What a filesystem says that is read-only, or that keeps nothing in memory.
+_NOTHING_DIRTY = (errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def write_range(descriptor: int, data: bytes | memoryview, offset: int) -> None:
@@ -45,7 +50,28 @@ def part_md5(descriptor: int, part: Part) -> str:
 
 
 def forget_cached(descriptor: int) -> None:
-    """Make the next reads come from the medium: write back what is dirty, then drop the pages."""
-    with contextlib.suppress(OSError):  # a file on a read-only filesystem has nothing dirty
+    """Make the next reads come from the medium: write back what is dirty, then drop the pages.
+
+    Raises ``OSError`` if that fails: pages that could not be written back can't be dropped, either.
+    """
+    try:
         os.fdatasync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOTHING_DIRTY:
+            raise
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close what is open at the block's end, and raise what closing tells of bytes written before.
+
+    Network filesystems tell of a full disk or quota only then (``close(2)``, ``write(2)``).
+    """
+    try:
+        yield descriptor
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+    os.close(descriptor)

@@ -136,6 +136,7 @@ class LocalStore:
         """Prove a file by reading it."""
         if not reading.has_md5(self._tree, path, md5, attributes):
             return None
+        self._writer.note_proven(path)
         return Proof(md5=md5, verified_by="read-back")
 
     def make_special(self, special: Special) -> None:

@@ -6,7 +6,6 @@ All by a descriptor of their folder, so that no link below the root is ever gone
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,9 @@ from jobtool.stores.beneath import LinkInTheWayError
 from jobtool.stores.local.attributes import make_folder, set_attributes
 from jobtool.stores.local.durability import Durability
 from jobtool.stores.local.errors import read_error, write_error
-from jobtool.stores.local.files import file_md5, forget_cached, part_md5, read_range, write_range
+from jobtool.stores.local.files import closing, file_md5, forget_cached, part_md5, write_range
 from jobtool.stores.local.links import make_link
+from jobtool.stores.local.publish import ExistsError, publish
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import OPEN, Tree
 from jobtool.stores.store import Attributes, Part, Proof, Special, Upload, check_path, require_same
@@ -33,7 +33,7 @@ class Writer:
         self._tree = tree
         self._temporaries = temporaries
         self._read_back = read_back
-        self._durability = Durability(tree)
+        self._durability = Durability()
         self.sync = self._durability.sync
 
     def check_access(self) -> None:
@@ -47,52 +47,30 @@ class Writer:
             os.unlink(temporary)
 
     def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
-        """Write a whole file; one descriptor for writing, reading back and setting the time."""
+        """Write a whole file under a temporary name, close it, prove it, publish it."""
         target, (folder, name) = self._tree.full(check_path(path)), os.path.split(path)
         temporary = self._temporaries.new()
-        with (
-            self._writing(target),
-            self._tree.beneath.folder(folder, make=True) as held,
-            self._creating(held, temporary, folder, attributes) as descriptor,
-        ):
-            write_range(descriptor, data, 0)
-            if self._read_back:
-                forget_cached(descriptor)
-            digest = hashlib.md5(read_range(descriptor, 0, len(data)), usedforsecurity=False)
-            require_same(target, sent=attributes.md5, found=digest.hexdigest())
-            set_attributes(descriptor, attributes)
-            _publish(held, temporary, name, target, attributes)
-        return Proof(md5=digest.hexdigest(), verified_by="read-back")
+        with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
+            descriptor = _create(held, temporary, attributes)
+            with _removed_on_failure(held, temporary):
+                with closing(descriptor):
+                    self._hold(held, folder, descriptor)
+                    write_range(descriptor, data, 0)
+                with closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
+                    found = self._prove(descriptor, target, attributes)
+                publish(held, temporary, name, target, may_replace=attributes.may_replace)
+        return Proof(md5=found, verified_by="read-back")
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""
         target, folder = self._tree.full(check_path(path)), os.path.dirname(path)
         temporary = self._temporaries.new()
-        with (
-            self._writing(target),
-            self._tree.beneath.folder(folder, make=True) as held,
-            self._creating(held, temporary, folder, attributes),
-        ):
-            pass
+        with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
+            descriptor = _create(held, temporary, attributes)
+            with _removed_on_failure(held, temporary), closing(descriptor):
+                self._hold(held, folder, descriptor)
         token = os.path.join(os.path.dirname(target), temporary)
         return Upload(path=path, token=token, attributes=attributes)
-
-    @contextlib.contextmanager
-    def _creating(
-        self, held: int, temporary: str, folder: str, attributes: Attributes
-    ) -> Iterator[int]:
-        """Create a file and open it for the block's length; remove it if that fails."""
-        # What others may not read at the source they may not while it is written, either.
-        mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
-        descriptor = os.open(temporary, _CREATE, mode, dir_fd=held)
-        try:
-            self._durability.note_folder(descriptor, folder)
-            yield descriptor
-        except BaseException:
-            _remove(held, temporary)
-            raise
-        finally:
-            os.close(descriptor)
 
     def put_part(self, upload: Upload, offset: int, data: bytes | memoryview) -> None:
         """Write one part at its offset in the temporary file."""
@@ -100,53 +78,50 @@ class Writer:
         with (
             self._writing(target),
             self._tree.beneath.folder(folder) as held,
-            self._temporary_file(upload, held, os.O_WRONLY) as descriptor,
+            closing(self._open_upload(upload, held, os.O_WRONLY)) as descriptor,
         ):
-            self._durability.note_folder(descriptor, folder)
+            self._hold(held, folder, descriptor)
             write_range(descriptor, data, offset)
 
     def complete(self, upload: Upload, attributes: Attributes) -> Proof:
-        """Read the temporary file back and rename it to its target."""
+        """Prove the temporary file, whose parts were each closed, and publish it."""
         target, (folder, name) = self._tree.full(upload.path), os.path.split(upload.path)
         temporary = os.path.basename(upload.token)
         with self._writing(target), self._tree.beneath.folder(folder) as held:
-            with self._temporary_file(upload, held, os.O_RDONLY) as descriptor:
-                found = file_md5(descriptor, from_medium=self._read_back)
-                try:
-                    require_same(target, sent=attributes.md5, found=found)
-                except DigestMismatchError:
-                    _remove(held, temporary)
-                    raise
-                set_attributes(descriptor, attributes)
-            _publish(held, temporary, name, target, attributes)
+            self._hold(held, folder)
+            try:
+                with closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
+                    found = self._prove(descriptor, target, attributes)
+                publish(held, temporary, name, target, may_replace=attributes.may_replace)
+            except (DigestMismatchError, ExistsError):  # not after what may pass: it has the parts
+                _remove(held, temporary)
+                raise
         return Proof(md5=found, verified_by="read-back")
 
+    def _prove(self, descriptor: int, target: str, attributes: Attributes) -> str:
+        """Read a file back and give it its attributes; return its MD5."""
+        found = file_md5(descriptor, from_medium=self._read_back)
+        require_same(target, sent=attributes.md5, found=found)
+        set_attributes(descriptor, attributes)
+        return found
+
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
-        """Return the parts that the temporary file holds, by reading them again."""
+        """Return the parts that the temporary file holds, by reading them from its medium."""
         try:
             with (
                 self._tree.beneath.folder(os.path.dirname(upload.path)) as held,
-                self._temporary_file(upload, held, os.O_RDONLY) as descriptor,
+                closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor,
             ):
+                forget_cached(descriptor)
                 return [part for part in parts if part_md5(descriptor, part) == part.md5]
         except OSError as error:
             raise read_error(error, upload.token) from None
 
-    @contextlib.contextmanager
-    def _temporary_file(self, upload: Upload, held: int, flags: int) -> Iterator[int]:
+    def _open_upload(self, upload: Upload, held: int, flags: int) -> int:
         """Open an upload's temporary file; raises ``NotFoundError`` for what can't be ours."""
-        missing = NotFoundError(f"{quote(upload.token)} is no unfinished upload of this job")
         if not self._is_temporary_of(upload):
-            raise missing
-        descriptor = os.open(os.path.basename(upload.token), flags | OPEN, dir_fd=held)
-        try:
-            found = os.fstat(descriptor)
-            # Of a file that has a second name somebody has made a trap, or its target is published.
-            if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-                raise missing
-            yield descriptor
-        finally:
-            os.close(descriptor)
+            raise _not_ours(upload.token)
+        return _open_temporary(held, os.path.basename(upload.token), flags, upload.token)
 
     def abort(self, upload: Upload) -> None:
         """Remove the temporary file; a token that names none of ours is left alone."""
@@ -191,14 +166,11 @@ class Writer:
         folder, name = os.path.split(special.path)
         with self._writing(full):
             if special.what == "empty-folder":
-                held = make_folder(self._tree.beneath, special.path)
-                try:
-                    self._durability.note_folder(held, special.path)
-                finally:
-                    os.close(held)
+                with closing(make_folder(self._tree.beneath, special.path)) as held:
+                    self._hold(held, special.path)
             elif special.what == "link" and special.target is not None:
                 with self._tree.beneath.folder(folder, make=True) as held:
-                    self._durability.note_folder(held, folder)
+                    self._hold(held, folder)
                     make_link(held, name, special.target, full)
             else:
                 raise FileError(f"{quote(full)}: can't make a {special.what}")
@@ -213,6 +185,15 @@ class Writer:
         ):
             os.unlink(name, dir_fd=held)
 
+    def note_proven(self, path: str) -> None:
+        """Note a file of an earlier attempt that was proven: its name need not be durable yet."""
+        folder = os.path.dirname(path)
+        with self._writing(self._tree.full(path)), self._tree.beneath.folder(folder) as held:
+            self._hold(held, folder)
+
+    def _hold(self, held: int, folder: str, descriptor: int | None = None) -> None:
+        self._durability.hold(held, self._tree.full(folder), file=descriptor)
+
     @contextlib.contextmanager
     def _writing(self, target: str) -> Iterator[None]:
         """Turn what the system says into our errors, and count the write."""
@@ -224,17 +205,36 @@ class Writer:
             self._durability.note_write()
 
 
-def _publish(held: int, temporary: str, name: str, target: str, attributes: Attributes) -> None:
-    if attributes.may_replace:
-        os.rename(temporary, name, src_dir_fd=held, dst_dir_fd=held)
-        return
+def _create(held: int, temporary: str, attributes: Attributes) -> int:
+    # What others may not read at the source they may not while it is written, either.
+    mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
+    return os.open(temporary, _CREATE, mode, dir_fd=held)
+
+
+def _open_temporary(held: int, temporary: str, flags: int, shown: str = "") -> int:
+    descriptor = os.open(temporary, flags | OPEN, dir_fd=held)
     try:
-        # Unlike a rename it never replaces.
-        os.link(temporary, name, src_dir_fd=held, dst_dir_fd=held, follow_symlinks=False)
-    except FileExistsError:
-        raise FileError(f"{quote(target)} exists already, and is not to be replaced") from None
-    finally:
-        os.unlink(temporary, dir_fd=held)
+        found = os.fstat(descriptor)
+        # Of a file that has a second name somebody has made a trap, or its target is published.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise _not_ours(shown or temporary)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _not_ours(token: str) -> NotFoundError:
+    return NotFoundError(f"{quote(token)} is no unfinished upload of this job")
+
+
+@contextlib.contextmanager
+def _removed_on_failure(held: int, temporary: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _remove(held, temporary)
+        raise
 
 
 def _remove(held: int, temporary: str) -> None:
