@@ -148,3 +148,9 @@ class UnreachableError(StoreUnavailableError):
     """A store doesn't answer, or only with server errors; it may come back."""
 
     retryable = True
+
+
+class ExhaustedError(WorldError):
+    """Memory or open files have run out for this process or machine; that may pass."""
+
+    retryable = True

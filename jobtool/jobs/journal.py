@@ -37,6 +37,7 @@ class Journal:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._pending: list[bytes] = []
+        self._is_unsafe = False  # what is told of could not be made durable
         self._descriptor: int | None = None
         self._encoder = msgspec.json.Encoder()
 
@@ -55,17 +56,22 @@ class Journal:
         """Write and sync what was appended since the last flush, if anything.
 
         ``before`` is called first, if there is anything: it makes durable what the records tell of.
-        If that or writing fails, nothing is forgotten. Raises ``JoblistUnavailableError``, and what
-        ``before`` and ``require_held`` raise.
+        If that or writing fails, nothing is forgotten. After ``before`` has failed, nothing is
+        written until it succeeds: a receipt must not outlive its file. Raises
+        ``JoblistUnavailableError``, and what ``before`` and ``require_held`` raise.
         """
         with self._writing:
+            if before is None and self._is_unsafe:
+                return
             with self._lock:
                 pending, self._pending = self._pending, []
             if not pending:
                 return
             try:
                 if before is not None:
+                    self._is_unsafe = True
                     before()
+                    self._is_unsafe = False
                 if self._require_held is not None:
                     self._require_held()
                 self._write(b"\n".join(pending) + b"\n")

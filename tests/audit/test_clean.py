@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.jobs.joblist import JobList
-from jobtool.stores.local import LocalStore
+from jobtool.stores.local.temporaries import Temporaries
 from tests.audit.conftest import Place, make_joblist, transfer, words
 from tests.commands import finish, run_ok, start
 from tests.gate import gate_before
@@ -104,9 +104,7 @@ def test_temporary_files_of_a_killed_worker_are_listed_then_removed_and_others_s
     assert left.parent == (out / name).parent
     # What has such a name, but was made for another job, another joblist or by another program.
     owners = ["", f"{joblist}\0another", f"{joblist}2\0item"]
-    foreign = {
-        left.with_name(LocalStore(str(left.parent), owner=owner)._temporary()) for owner in owners
-    }
+    foreign = {left.with_name(Temporaries(owner).new()) for owner in owners}
     foreign |= {left.with_name(left.name + ".bak"), left.with_name(".jobtool-notes.part")}
     foreign |= {out / "mine.part", out / "item.part"}
     for path in foreign:
@@ -131,7 +129,7 @@ def test_relative_names_of_a_job_are_below_its_destination(tmp_path: Path, local
     owner = JobList.open(str(joblist)).owner_of("item000")
     folders = [Path(local.url, "item000"), Path(local.url, "item000", "sub")]
     for folder in folders:
-        write(folder / LocalStore(str(folder), owner=owner)._temporary())
+        write(folder / Temporaries(owner).new())
     done = run_ok("jobtool", "clean", joblist, "--yes")
     assert words(done)[-1] == "Removed 2 leftover(s)."
     assert temporaries(Path(local.url)) == set()

@@ -14,6 +14,7 @@ import pytest
 
 from jobtool.errors import FileError, JobtoolError
 from jobtool.stores.local import LocalStore
+from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.store import Attributes, Part, Special, Upload
 from jobtool.transfer.checksum import md5_of
 from tests.audit.conftest import Place, make_joblist, transfer, verify
@@ -41,7 +42,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def begun(store: LocalStore, path: str) -> Upload:
     """An upload as a journal would tell of it."""
-    token = os.path.join(os.path.dirname(store.url_of(path)), store._temporary())
+    token = os.path.join(os.path.dirname(store.url_of(path)), Temporaries("we").new())
     return Upload(path=path, token=token, attributes=PROVEN)
 
 
@@ -230,7 +231,7 @@ def test_a_file_is_never_more_open_while_it_is_written_than_the_mask_and_its_sou
 def test_temporary_files_are_created_and_never_opened(
     tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LocalStore(str(tmp_path / "root"), links="keep")
+    store = LocalStore(str(tmp_path / "root"), owner="we", links="keep")
     monkeypatch.setattr("secrets.token_hex", lambda count: "0" * 2 * count)
     for place in ("link", "file"):
         trap = Path(begun(store, "x").token)

@@ -1,0 +1,77 @@
+"""Bytes of an open file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+
+from jobtool.stores.store import READ_BYTES, Part
+
+#: What a filesystem says that is read-only, or that keeps nothing in memory.
+_NOTHING_DIRTY = (errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def write_range(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of ``data`` at ``offset``."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def read_range(descriptor: int, offset: int, length: int) -> bytes:
+    """Return ``length`` bytes from ``offset``, or what there is up to the file's end."""
+    data = os.pread(descriptor, length, offset)
+    while 0 < len(data) < length:
+        more = os.pread(descriptor, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def file_md5(descriptor: int, *, from_medium: bool = False) -> str:
+    """Return the MD5 of what an open file holds from where it stands."""
+    digest = hashlib.md5(usedforsecurity=False)
+    if from_medium:
+        forget_cached(descriptor)
+    while data := os.read(descriptor, READ_BYTES):
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def part_md5(descriptor: int, part: Part) -> str:
+    """Return the MD5 of the bytes that stand where a part belongs."""
+    data = read_range(descriptor, part.offset, part.size)
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def forget_cached(descriptor: int) -> None:
+    """Make the next reads come from the medium: write back what is dirty, then drop the pages.
+
+    Raises ``OSError`` if that fails: pages that could not be written back can't be dropped, either.
+    """
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOTHING_DIRTY:
+            raise
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+@contextlib.contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close what is open at the block's end, and raise what closing tells of bytes written before.
+
+    Network filesystems tell of a full disk or quota only then (``close(2)``, ``write(2)``).
+    """
+    try:
+        yield descriptor
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+    os.close(descriptor)

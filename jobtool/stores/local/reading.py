@@ -1,0 +1,92 @@
+"""Reading files: their entries, their bytes, their digests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from jobtool.errors import NotFoundError, SourceChangedError, StoreError
+from jobtool.names import quote
+from jobtool.stores.local.attributes import attributes_of, set_attributes
+from jobtool.stores.local.errors import not_a_file, read_error
+from jobtool.stores.local.files import file_md5, read_range
+from jobtool.stores.local.tree import Tree
+from jobtool.stores.store import Attributes, Content, Entry, Kind
+
+
+def kind(tree: Tree, path: str) -> Kind:
+    """Tell what is at ``path``, following links."""
+    try:
+        mode = os.stat(tree.full(path)).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "missing"
+    except OSError as error:
+        raise read_error(error, tree.full(path)) from None
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def head(tree: Tree, path: str) -> Entry:
+    """Return one file's entry; a link is followed or refused as the policy says."""
+    full = tree.full(path)
+    try:
+        with _opened(tree, path, os.O_PATH) as descriptor:
+            found = os.fstat(descriptor)
+    except NotFoundError:
+        if os.path.islink(full):
+            target = quote(os.readlink(full))
+            raise NotFoundError(f"{quote(full)} is a link to {target}: nothing there") from None
+        raise
+    if not stat.S_ISREG(found.st_mode):
+        raise not_a_file(full, found.st_mode)
+    return Entry(path, found.st_size, found.st_mtime_ns)
+
+
+def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
+    """Return bytes of a file that is still as it was listed."""
+    full = tree.full(entry.path)
+    with _opened(tree, entry.path) as descriptor:
+        data = read_range(descriptor, offset, length)
+        found = os.fstat(descriptor)
+    if (found.st_size, found.st_mtime_ns) != (entry.size, entry.mtime_ns):
+        raise SourceChangedError(
+            f"{quote(full)} was changed while it was read: listed with {entry.size} bytes, "
+            f"now {found.st_size} bytes, or with another time"
+        )
+    if len(data) != length:
+        raise StoreError(f"{quote(full)}: expected {length} bytes; read {len(data)}")
+    return Content(data=data, attributes=attributes_of(found, entry))
+
+
+def has_md5(tree: Tree, path: str, md5: str, attributes: Attributes | None) -> bool:
+    """Tell whether a file has this MD5 on its medium; give it ``attributes`` if it has."""
+    try:
+        with _opened(tree, path) as descriptor:
+            if file_md5(descriptor, from_medium=True) != md5:
+                return False
+            if attributes is not None:
+                with contextlib.suppress(OSError):  # somebody else's file keeps its own
+                    set_attributes(descriptor, attributes)
+    except NotFoundError:
+        return False
+    return True
+
+
+def digest(tree: Tree, path: str) -> str:
+    """Read a file from its medium and return its MD5."""
+    with _opened(tree, path) as descriptor:
+        return file_md5(descriptor, from_medium=True)
+
+
+@contextlib.contextmanager
+def _opened(tree: Tree, path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """Open a file for the block's length, whose system errors become ours."""
+    try:
+        descriptor = tree.open_file(path, flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise read_error(error, tree.full(path)) from None

@@ -1,0 +1,156 @@
+"""The local store: what each method is made of stands in the modules beside this one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from jobtool.stores.local import listing, reading
+from jobtool.stores.local.links import LinkPolicy
+from jobtool.stores.local.temporaries import Temporaries
+from jobtool.stores.local.tree import Tree
+from jobtool.stores.local.writing import Writer
+from jobtool.stores.store import (
+    Attributes,
+    Capabilities,
+    Child,
+    Content,
+    Entry,
+    Kind,
+    Part,
+    Proof,
+    Special,
+    Unlisted,
+    Upload,
+)
+
+
+class LocalStore:
+    """A folder of this machine's filesystems.
+
+    ``owner`` marks temporary files, so that only their owner removes them. ``links`` says what
+    listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
+    leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
+    Whatever has changed since it was listed, what is read lies inside the root, and was reached
+    through no link but where links are followed. Nothing is written through a link below the root.
+    With ``read_back`` what was written is read from its medium to be proven, else from memory if it
+    is still there.
+    """
+
+    capabilities = Capabilities(
+        attributes_first=False,
+        cheap_reads=True,
+        leaves_temporaries=True,
+        specials=frozenset({"empty-folder", "link"}),
+    )
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        owner: str = "",
+        links: LinkPolicy = "follow",
+        read_back: bool = False,
+    ) -> None:
+        self._tree = Tree(root, links)
+        self._temporaries = Temporaries(owner)
+        self._writer = Writer(self._tree, self._temporaries, read_back=read_back)
+
+    @property
+    def url(self) -> str:
+        """The root's absolute path."""
+        return self._tree.root
+
+    def url_of(self, path: str) -> str:
+        """Return the absolute path of ``path``."""
+        return self._tree.full(path)
+
+    def kind(self, path: str) -> Kind:
+        """Tell what is at ``path``, following links."""
+        return reading.kind(self._tree, path)
+
+    def children(self, path: str) -> Iterator[Child]:
+        """Yield what is directly inside ``path``."""
+        return listing.children(self._tree.full(path))
+
+    def check_access(self, *, write: bool) -> None:
+        """List the root or, with ``write``, make and remove a file in it.
+
+        A root that isn't there yet would be made in the next folder above that is.
+        """
+        if write:
+            self._writer.check_access()
+        else:
+            listing.scan(self._tree.root)
+
+    def list(self) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root; links by policy."""
+        return listing.list_tree(self._tree)
+
+    def head(self, path: str) -> Entry:
+        """Return one file's entry; a link is followed or refused as ``links`` says."""
+        return reading.head(self._tree, path)
+
+    def read(self, entry: Entry, offset: int, length: int) -> Content:
+        """Return bytes of a file."""
+        return reading.read(self._tree, entry, offset, length)
+
+    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        """Write a whole file under a temporary name, prove it, rename it."""
+        return self._writer.put(path, data, attributes)
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a file in parts: an empty temporary file beside the target."""
+        return self._writer.begin(path, attributes)
+
+    def put_part(
+        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
+    ) -> Part:
+        """Write one part at its offset in the temporary file."""
+        self._writer.put_part(upload, offset, data)
+        return Part(number=number, offset=offset, size=len(data), md5=md5)
+
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
+        """Read the temporary file back and rename it to its target."""
+        return self._writer.complete(upload, attributes)
+
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return the parts that the temporary file holds, by reading them again."""
+        return self._writer.held_parts(upload, parts)
+
+    def abort(self, upload: Upload) -> None:
+        """Remove the temporary file; a token that names none of ours is left alone."""
+        self._writer.abort(upload)
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return the owner's temporary files in the folder of ``path``, whatever their target."""
+        return self._writer.leftovers(path)
+
+    def is_leftover(self, path: str) -> bool:
+        """Tell by its name whether a file is a temporary one of this owner."""
+        return self._temporaries.owns(os.path.basename(path))
+
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
+        """Prove a file by reading it."""
+        if not reading.has_md5(self._tree, path, md5, attributes):
+            return None
+        self._writer.note_proven(path)
+        return Proof(md5=md5, verified_by="read-back")
+
+    def make_special(self, special: Special) -> None:
+        """Make an empty folder or a link."""
+        self._writer.make_special(special)
+
+    def digest(self, path: str) -> str:
+        """Read a file from its medium and return its MD5."""
+        return reading.digest(self._tree, path)
+
+    def delete(self, path: str) -> None:
+        """Remove a file."""
+        self._writer.delete(path)
+
+    def sync(self) -> None:
+        """Bring the filesystems that were written to their media: one call for all files."""
+        self._writer.sync()

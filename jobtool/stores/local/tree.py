@@ -1,0 +1,75 @@
+"""The folder that a store is rooted at, and how it is reached for reading and for writing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from jobtool.errors import SourceError
+from jobtool.names import quote
+from jobtool.stores.beneath import Beneath
+from jobtool.stores.local.errors import not_a_file
+from jobtool.stores.local.links import LinkPolicy
+
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+#: Flags to open a file that may have become anything: a named pipe would wait for its other end.
+OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Tree:
+    """Paths and descriptors below a root.
+
+    What is opened to be read lies inside the root and was reached through no link, but where the
+    policy is to follow links.
+    """
+
+    def __init__(self, root: str, links: LinkPolicy) -> None:
+        self.root = "/" + os.path.abspath(root).lstrip("/")
+        self.links = links
+        self.beneath = Beneath(self.root)
+        self._inside = self.root.rstrip("/") + "/"
+
+    def full(self, path: str) -> str:
+        """Return the absolute path of ``path``."""
+        return self._inside + path if path else self.root
+
+    def open_folder(self, path: str) -> int:
+        """Open a folder of the tree to be listed."""
+        if self.links != "follow":
+            return self.beneath.open(path)
+        return self._require_inside(os.open(self.full(path), _FOLDER), path)
+
+    def open_file(self, path: str, flags: int = os.O_RDONLY) -> int:
+        """Open a file to be read, whatever has become of it and its folders since it was listed.
+
+        Raises ``OSError``, and ``SourceError`` for a link or what lies outside.
+        """
+        if self.links == "follow":
+            flags |= os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = self._require_inside(os.open(self.full(path), flags), path)
+        else:
+            folder, name = os.path.split(path)
+            with self.beneath.folder(folder) as held:
+                try:
+                    descriptor = os.open(name, flags | OPEN, dir_fd=held)
+                except OSError as error:
+                    if error.errno == errno.ELOOP:
+                        raise not_a_file(self.full(path), stat.S_IFLNK) from None
+                    raise
+        if not flags & os.O_PATH:
+            os.set_blocking(descriptor, True)  # a file on tape is to be waited for
+        return descriptor
+
+    def _require_inside(self, descriptor: int, path: str) -> int:
+        try:
+            if self.beneath.holds(descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        raise SourceError(
+            f"{quote(self.full(path))} leads through a link to what is outside "
+            f"{quote(self.root)}. Remove the link, or use --links skip or --links keep."
+        )

@@ -1,0 +1,242 @@
+"""Writing files under temporary names, proving them, and giving them their own names.
+
+All by a descriptor of their folder, so that no link below the root is ever gone through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from jobtool.errors import DigestMismatchError, FileError, NotFoundError
+from jobtool.names import quote
+from jobtool.stores.beneath import LinkInTheWayError
+from jobtool.stores.local.attributes import make_folder, set_attributes
+from jobtool.stores.local.durability import Durability
+from jobtool.stores.local.errors import read_error, write_error
+from jobtool.stores.local.files import closing, file_md5, forget_cached, part_md5, write_range
+from jobtool.stores.local.links import make_link
+from jobtool.stores.local.publish import ExistsError, publish
+from jobtool.stores.local.temporaries import Temporaries
+from jobtool.stores.local.tree import OPEN, Tree
+from jobtool.stores.store import Attributes, Part, Proof, Special, Upload, check_path, require_same
+
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Writer:
+    """Writes below a tree's root; the methods are those of ``Store``."""
+
+    def __init__(self, tree: Tree, temporaries: Temporaries, *, read_back: bool) -> None:
+        self._tree = tree
+        self._temporaries = temporaries
+        self._read_back = read_back
+        self._durability = Durability()
+        self.sync = self._durability.sync
+
+    def check_access(self) -> None:
+        """Make and remove a file in the root, or in the next folder above that is there."""
+        folder = self._tree.root
+        while not os.path.lexists(folder) and folder != "/":
+            folder = os.path.dirname(folder)
+        temporary = os.path.join(folder, self._temporaries.new())
+        with self._writing(temporary):
+            os.close(os.open(temporary, _CREATE, 0o600))
+            os.unlink(temporary)
+
+    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        """Write a whole file under a temporary name, close it, prove it, publish it."""
+        target, (folder, name) = self._tree.full(check_path(path)), os.path.split(path)
+        temporary = self._temporaries.new()
+        with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
+            descriptor = _create(held, temporary, attributes)
+            with _removed_on_failure(held, temporary):
+                with closing(descriptor):
+                    self._hold(held, folder, descriptor)
+                    write_range(descriptor, data, 0)
+                with closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
+                    found = self._prove(descriptor, target, attributes)
+                publish(held, temporary, name, target, may_replace=attributes.may_replace)
+        return Proof(md5=found, verified_by="read-back")
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a file in parts: an empty temporary file beside the target."""
+        target, folder = self._tree.full(check_path(path)), os.path.dirname(path)
+        temporary = self._temporaries.new()
+        with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
+            descriptor = _create(held, temporary, attributes)
+            with _removed_on_failure(held, temporary), closing(descriptor):
+                self._hold(held, folder, descriptor)
+        token = os.path.join(os.path.dirname(target), temporary)
+        return Upload(path=path, token=token, attributes=attributes)
+
+    def put_part(self, upload: Upload, offset: int, data: bytes | memoryview) -> None:
+        """Write one part at its offset in the temporary file."""
+        target, folder = self._tree.full(upload.path), os.path.dirname(upload.path)
+        with (
+            self._writing(target),
+            self._tree.beneath.folder(folder) as held,
+            closing(self._open_upload(upload, held, os.O_WRONLY)) as descriptor,
+        ):
+            self._hold(held, folder, descriptor)
+            write_range(descriptor, data, offset)
+
+    def complete(self, upload: Upload, attributes: Attributes) -> Proof:
+        """Prove the temporary file, whose parts were each closed, and publish it."""
+        target, (folder, name) = self._tree.full(upload.path), os.path.split(upload.path)
+        temporary = os.path.basename(upload.token)
+        with self._writing(target), self._tree.beneath.folder(folder) as held:
+            self._hold(held, folder)
+            try:
+                with closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
+                    found = self._prove(descriptor, target, attributes)
+                publish(held, temporary, name, target, may_replace=attributes.may_replace)
+            except (DigestMismatchError, ExistsError):  # not after what may pass: it has the parts
+                _remove(held, temporary)
+                raise
+        return Proof(md5=found, verified_by="read-back")
+
+    def _prove(self, descriptor: int, target: str, attributes: Attributes) -> str:
+        """Read a file back and give it its attributes; return its MD5."""
+        found = file_md5(descriptor, from_medium=self._read_back)
+        require_same(target, sent=attributes.md5, found=found)
+        set_attributes(descriptor, attributes)
+        return found
+
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return the parts that the temporary file holds, by reading them from its medium."""
+        try:
+            with (
+                self._tree.beneath.folder(os.path.dirname(upload.path)) as held,
+                closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor,
+            ):
+                forget_cached(descriptor)
+                return [part for part in parts if part_md5(descriptor, part) == part.md5]
+        except OSError as error:
+            raise read_error(error, upload.token) from None
+
+    def _open_upload(self, upload: Upload, held: int, flags: int) -> int:
+        """Open an upload's temporary file; raises ``NotFoundError`` for what can't be ours."""
+        if not self._is_temporary_of(upload):
+            raise _not_ours(upload.token)
+        return _open_temporary(held, os.path.basename(upload.token), flags, upload.token)
+
+    def abort(self, upload: Upload) -> None:
+        """Remove the temporary file; a token that names none of ours is left alone."""
+        if not self._is_temporary_of(upload):
+            return
+        with (
+            self._writing(upload.token),
+            contextlib.suppress(FileNotFoundError, LinkInTheWayError),
+            self._tree.beneath.folder(os.path.dirname(upload.path)) as held,
+        ):
+            os.unlink(os.path.basename(upload.token), dir_fd=held)
+
+    def leftovers(self, path: str) -> Sequence[Upload]:
+        """Return the owner's temporary files in the folder of ``path``, whatever their target.
+
+        What lies behind a link is none of ours.
+        """
+        folder = os.path.dirname(self._tree.full(check_path(path)))
+        try:
+            with self._tree.beneath.folder(os.path.dirname(path)) as held:
+                names = list(filter(self._temporaries.owns, os.listdir(f"/proc/self/fd/{held}")))
+        except (FileNotFoundError, NotADirectoryError, LinkInTheWayError):
+            return ()
+        except OSError as error:
+            raise read_error(error, folder) from None
+        nothing = Attributes(mtime_ns=0)
+        return [
+            Upload(path=path, token=os.path.join(folder, name), attributes=nothing)
+            for name in names
+        ]
+
+    def _is_temporary_of(self, upload: Upload) -> bool:
+        # A journal is a file that somebody may have edited: only what can be ours is touched.
+        folder, name = os.path.split(upload.token)
+        return folder == os.path.dirname(self._tree.full(upload.path)) and self._temporaries.owns(
+            name
+        )
+
+    def make_special(self, special: Special) -> None:
+        """Make an empty folder or a link."""
+        full = self._tree.full(check_path(special.path))
+        folder, name = os.path.split(special.path)
+        with self._writing(full):
+            if special.what == "empty-folder":
+                with closing(make_folder(self._tree.beneath, special.path)) as held:
+                    self._hold(held, special.path)
+            elif special.what == "link" and special.target is not None:
+                with self._tree.beneath.folder(folder, make=True) as held:
+                    self._hold(held, folder)
+                    make_link(held, name, special.target, full)
+            else:
+                raise FileError(f"{quote(full)}: can't make a {special.what}")
+
+    def delete(self, path: str) -> None:
+        """Remove a file; does nothing if there is none."""
+        folder, name = os.path.split(check_path(path))
+        with (
+            self._writing(self._tree.full(path)),
+            contextlib.suppress(FileNotFoundError),
+            self._tree.beneath.folder(folder) as held,
+        ):
+            os.unlink(name, dir_fd=held)
+
+    def note_proven(self, path: str) -> None:
+        """Note a file of an earlier attempt that was proven: its name need not be durable yet."""
+        folder = os.path.dirname(path)
+        with self._writing(self._tree.full(path)), self._tree.beneath.folder(folder) as held:
+            self._hold(held, folder)
+
+    def _hold(self, held: int, folder: str, descriptor: int | None = None) -> None:
+        self._durability.hold(held, self._tree.full(folder), file=descriptor)
+
+    @contextlib.contextmanager
+    def _writing(self, target: str) -> Iterator[None]:
+        """Turn what the system says into our errors, and count the write."""
+        try:
+            yield
+        except OSError as error:
+            raise write_error(error, target, self._tree.root) from None
+        finally:
+            self._durability.note_write()
+
+
+def _create(held: int, temporary: str, attributes: Attributes) -> int:
+    # What others may not read at the source they may not while it is written, either.
+    mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
+    return os.open(temporary, _CREATE, mode, dir_fd=held)
+
+
+def _open_temporary(held: int, temporary: str, flags: int, shown: str = "") -> int:
+    descriptor = os.open(temporary, flags | OPEN, dir_fd=held)
+    try:
+        found = os.fstat(descriptor)
+        # Of a file that has a second name somebody has made a trap, or its target is published.
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            raise _not_ours(shown or temporary)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _not_ours(token: str) -> NotFoundError:
+    return NotFoundError(f"{quote(token)} is no unfinished upload of this job")
+
+
+@contextlib.contextmanager
+def _removed_on_failure(held: int, temporary: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        _remove(held, temporary)
+        raise
+
+
+def _remove(held: int, temporary: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(temporary, dir_fd=held)
