@@ -1,6 +1,6 @@
-"""Write docs/reference/commands.md from the commands themselves.
+"""Write docs/reference/commands.md and errors.md from the code.
 
-With ``--check`` nothing is written; the exit code is 1 if the page differs from the code.
+With ``--check`` nothing is written; the exit code is 1 if a page differs from the code.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import click
 
 from jobtool.cli.main import COMMANDS
+from jobtool.stores.verdict import Verdict
 
-PAGE = Path(__file__).parent / "reference" / "commands.md"
+REFERENCE = Path(__file__).parent / "reference"
 
 INTRODUCTION = """\
 <!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
@@ -27,9 +28,42 @@ The first three are programs of their own, and every command is a subcommand of 
 options may be written with dashes or underscores: `--input-path` and `--input_path` are the same.
 """
 
+ERRORS_INTRODUCTION = """\
+<!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
 
-def page() -> str:
-    """Return the whole page."""
+# Errors of stores
+
+What a store answers decides how far its error reaches:
+
+| about | what happens |
+| --- | --- |
+| file | the file is in error; the other files of the job go on |
+| store | the worker stops with exit code 4; its job goes back to `todo`, no other is touched |
+| uncertain | this one file or the whole store: while other files arrive, it is the file's error; if none does, the store is tried, and the answer decides |
+
+What may pass is tried again: a few times, or, where a store can't be reached, for
+`patience_seconds`.
+"""
+
+#: Heading, introduction and rows of each table of errors.
+ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = []
+
+
+def errors_page() -> str:
+    """Return the whole page of errors."""
+    lines = [ERRORS_INTRODUCTION]
+    for heading, introduction, verdicts in ERROR_TABLES:
+        lines += [f"## {heading}", "", introduction, ""]
+        lines += ["| code | about | may pass | meaning |", "| --- | --- | --- | --- |"]
+        for verdict in verdicts:
+            may_pass = "yes" if verdict.may_pass else "no"
+            lines.append(f"| `{verdict.code}` | {verdict.scope} | {may_pass} | {verdict.meaning} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def commands_page() -> str:
+    """Return the whole page of commands."""
     commands = {name: import_module(module).cli for name, module in COMMANDS.items()}
     codes = {name: exit_codes(command) for name, command in commands.items()}
     common = next(iter(codes.values()))
@@ -100,19 +134,26 @@ def code_table(codes: list[tuple[str, str]]) -> Iterator[str]:
         yield f"| {code} | {meaning} |"
 
 
+PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "errors.md": errors_page}
+
+
 def main() -> int:
-    """Write the page, or with --check compare it; return the exit code."""
+    """Write the pages, or with --check compare them; return the exit code."""
     if sys.argv[1:] not in ([], ["--check"]):
         sys.stderr.write("usage: generate_reference.py [--check]\n")
         return 2
-    text = page()
-    if not sys.argv[1:]:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        sys.stderr.write(f"{PAGE} differs from the code: run python docs/generate_reference.py\n")
-        return 1
-    return 0
+    exit_code = 0
+    for name, page in PAGES.items():
+        path, text = REFERENCE / name, page()
+        if not sys.argv[1:]:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            sys.stderr.write(
+                f"{path} differs from the code: run python docs/generate_reference.py\n"
+            )
+            exit_code = 1
+    return exit_code
 
 
 if __name__ == "__main__":
