@@ -15,10 +15,7 @@ from pathlib import Path
 import click
 
 from jobtool.cli.main import COMMANDS
-<<<<<<< HEAD
 from jobtool.stores.local.errors import READING, WITHOUT_ROOT, WRITING
-=======
->>>>>>> h-errors
 from jobtool.stores.verdict import Verdict
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -50,7 +47,6 @@ What may pass is tried again: a few times, or, where a store can't be reached, f
 """
 
 #: Heading, introduction and rows of each table of errors.
-<<<<<<< HEAD
 ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
     (
         "Reading local files",
@@ -69,9 +65,6 @@ ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
         WITHOUT_ROOT,
     ),
 ]
-=======
-ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = []
->>>>>>> h-errors
 
 
 def errors_page() -> str:
