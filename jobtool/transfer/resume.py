@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
-from jobtool.errors import CredentialsError, FileError
+from jobtool.errors import CredentialsError, FileError, RefusedError
 from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, Record, UploadRecord
 from jobtool.stores.store import Attributes, Entry, Part, Upload
 from jobtool.transfer.plan import Item, Plan
@@ -50,7 +50,10 @@ class Existing:
             return
         try:
             self._look(plan)
-        except CredentialsError:  # whoever may only write will find out when writing
+        except (
+            CredentialsError,
+            RefusedError,
+        ):  # whoever may only write will find out when writing
             self._sizes = array("q", [_MISSING]) * len(plan)
             self.is_known = False
 
