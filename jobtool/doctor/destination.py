@@ -19,6 +19,7 @@ from jobtool.errors import (
     FileError,
     JobtoolError,
     NotFoundError,
+    RefusedError,
     UnreachableError,
 )
 from jobtool.jobs.joblist import reason_of
@@ -279,7 +280,7 @@ def _name_of(check: object) -> str:
 
 
 def _advice(error: JobtoolError) -> str:
-    if isinstance(error, CredentialsError):
+    if isinstance(error, CredentialsError | RefusedError):
         return f"Log in, or name the right profile. {_ACTIONS}"
     if isinstance(error, UnreachableError):
         return "Correct endpoint_url, or open the way to it: compute nodes often have none."

@@ -14,6 +14,7 @@ from jobtool.errors import (
     DigestMismatchError,
     FileError,
     NotFoundError,
+    RefusedError,
 )
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import UploadRecord
@@ -152,7 +153,11 @@ class PartsCopy:
             return {}
         try:
             held = self._destination.held_parts(upload, [*unfinished.parts.values()])
-        except (NotFoundError, CredentialsError):  # gone, or not ours to look at: begin afresh
+        except (
+            NotFoundError,
+            RefusedError,
+            CredentialsError,
+        ):  # gone, or not ours to look at: begin afresh
             self._log.dropped()
             return {}
         self._upload = upload

@@ -14,14 +14,14 @@ from jobtool.errors import (
     CredentialsError,
     FileError,
     NotFoundError,
-    SourceError,
+    RefusedError,
     StoreError,
     StoreUnavailableError,
     UnreachableError,
 )
 from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry, Special, composite_md5
+from jobtool.stores.store import Attributes, Entry, Special, Unlisted, composite_md5
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.resilience.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
@@ -86,12 +86,14 @@ def attempts(store, *, with_head=True):
 def test_a_wrong_secret_is_told_with_the_endpoint_and_without_the_secret(rclone_s3, bucket, use):
     use(rclone_s3, AWS_SECRET_ACCESS_KEY="wrong-secret-of-tests")
     store = StoreRegistry().open(f"s3://{bucket}", "destination")
-    for attempt in attempts(store):
+    for attempt in (*attempts(store, with_head=False), lambda: store.kind("file")):
         with pytest.raises(CredentialsError) as caught:
             attempt()
         assert rclone_s3.endpoint_url in str(caught.value)
         assert "wrong-secret" not in str(caught.value)
         assert ACCESS_KEY not in str(caught.value)
+    with pytest.raises(RefusedError, match=rclone_s3.endpoint_url):  # 403, and not why
+        store.head("file")
 
 
 def test_without_any_credentials_one_is_told_where_they_may_come_from(monkeypatch, rclone_s3):
@@ -251,14 +253,26 @@ def test_keys_of_other_tools_are_listed_and_read(moto_s3, use):
     found = list(store.list())
     # The marker of a folder has no bytes to copy, but tells of the folder.
     assert [entry.path for entry in found] == ["/d", "a", "a//c", "a/b"]
-    assert [entry for entry in found if isinstance(entry, Special)] == [
-        Special("a", "empty-folder")
-    ]
-    files = [entry for entry in found if isinstance(entry, Entry)]
-    assert {bytes(store.read(entry, 0, 4).data) for entry in files} == {b"data"}
-    raw.write("e/", b"data")
-    with pytest.raises(SourceError, match="ends in a slash"):
-        list(store.list())
+    assert found[1] == Special("a", "empty-folder")
+    assert isinstance(found[3], Entry)
+    assert bytes(store.read(found[3], 0, 4).data) == b"data"
+
+
+def test_objects_whose_keys_are_no_paths_are_named_and_the_others_are_listed(moto_s3, use):
+    use(moto_s3)
+    name = moto_s3.new_bucket()
+    raw = S3Raw(moto_s3.client, name)
+    odd = ("p/", "p//lead", "p/a//c", "p/a/../b", "p/a/./b", "p/e/", "p/..", "p/f//")
+    markers = ("p/empty/", "p/twice//")
+    for key in (*odd, *markers, "p/a", "p/z/..z"):
+        raw.write(key, b"" if key in markers else b"data")
+    found = list(StoreRegistry().open(f"s3://{name}/p", "source").list())
+    refused = {each.path: str(each.error) for each in found if isinstance(each, Unlisted)}
+    assert refused.keys() == {key.removeprefix("p/") for key in odd}
+    for path, message in refused.items():
+        assert f"s3://{name}/p/{path}:" in message
+    assert [each.path for each in found if isinstance(each, Entry)] == ["a", "z/..z"]
+    assert {each.path for each in found if isinstance(each, Special)} == {"empty", "twice"}
 
 
 # Settings

@@ -1,132 +1,328 @@
-"""What the errors of boto3 and obstore mean in the terms of ``jobtool.errors``."""
+"""What the errors of boto3 and obstore mean in the terms of ``jobtool.errors``.
+
+What a server answers is judged by the table in ``codes``; what happens without an answer by the
+table here.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import botocore.exceptions
+import botocore.parsers
 import obstore.exceptions
+import urllib3.exceptions
 
 from jobtool.errors import (
     CredentialsError,
-    DigestMismatchError,
     FileError,
     JobtoolError,
     NotFoundError,
-    SourceError,
+    ServerError,
+    StoreError,
     StoreUnavailableError,
     UnreachableError,
 )
 from jobtool.names import quote
-
-_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer")
-_CODE = re.compile(r"<Code>([^<]*)</Code>")
-_MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
-_STATUS = re.compile(r"status code: (\d{3})")
-
-_DENIED = "check the credentials and what they are allowed to do"
-_CREDENTIAL_CODES = {
-    "AccessDenied": _DENIED,
-    "AllAccessDisabled": _DENIED,
-    "ExpiredToken": "log in again",
-    "ExpiredTokenException": "log in again",
-    "InvalidAccessKeyId": "check the credentials and the endpoint that they belong to",
-    "InvalidToken": "log in again",
-    "RequestExpired": "log in again, and check this machine's clock",
-    "RequestTimeTooSkewed": "check this machine's clock",
-    "SignatureDoesNotMatch": "check the secret key and the endpoint",
-    "TokenRefreshRequired": "log in again",
-    "401": _DENIED,
-    "403": _DENIED,
-}
-#: What is said of credentials that were good once.
-_EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
+from jobtool.stores.s3.codes import CODES, RegionError, verdict_on
+from jobtool.stores.verdict import Verdict
 
 #: What the clients raise for an answer that is an error, or for none.
 CLIENT_ERRORS = (
     botocore.exceptions.ClientError,
     botocore.exceptions.BotoCoreError,
-    botocore.exceptions.HTTPClientError,
+    botocore.parsers.ResponseParserError,
     obstore.exceptions.BaseError,
-    FileNotFoundError,
+    urllib3.exceptions.HTTPError,
+    OSError,
     ValueError,
 )
-_SERVER_CODES = ("InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown", "429")
+
+#: What is said of credentials that were good once.
+_EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
+
+# How obstore tells an answer: one line of its own, then the body, then its own debugging output.
+_ANSWER = re.compile(
+    r"Error performing [A-Z]+ \S+ in .*?Server returned non-2xx status code: (\d{3})[^:]*:(.*)",
+    re.DOTALL,
+)
+_DEBUG = "\n\nDebug source:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Where a request went: the store's URL, its bucket, endpoint and region.
+
+    ``find_region`` asks the server for the bucket's region, "" if it doesn't tell.
+    """
+
+    root: str
+    bucket: str
+    endpoint: str
+    region: str
+    find_region: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What a server said: "" where it said nothing."""
+
+    code: str
+    status: str
+    message: str
+    region: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """How to know a failure without an answer: by its class and, if given, by its words."""
+
+    types: tuple[type[Exception], ...]
+    words: re.Pattern[str] | None = None
+    verdict: Verdict
+
+    def fits(self, error: Exception) -> bool:
+        """Tell whether an error is one of these."""
+        if not isinstance(error, self.types):
+            return False
+        return self.words is None or bool(self.words.search(f"{error} {error.__cause__}"))
+
+
+def _failure(
+    code: str,
+    error: type[JobtoolError],
+    meaning: str,
+    *types: type[Exception],
+    words: str | None = None,
+) -> _Failure:
+    return _Failure(
+        types=types,
+        words=None if words is None else re.compile(words),
+        verdict=Verdict(code=code, error=error, meaning=meaning),
+    )
+
+
+_UNREACHABLE = _failure("no answer", UnreachableError, "the endpoint can't be reached", Exception)
+
+# In this order: the first that fits counts.
+_FAILURES = (
+    _failure(
+        "invalid bucket",
+        StoreUnavailableError,
+        "the bucket's name is none: correct the URL",
+        botocore.exceptions.ParamValidationError,
+        words=r"(?i)bucket name|parameter Bucket",
+    ),
+    _failure(
+        "invalid parameter",
+        FileError,
+        "a request for this file can't be made",
+        botocore.exceptions.ParamValidationError,
+        obstore.exceptions.InvalidPathError,
+    ),
+    _failure(
+        "no credentials",
+        CredentialsError,
+        "there are no credentials to sign with: log in, or name a profile",
+        botocore.exceptions.NoCredentialsError,
+        botocore.exceptions.PartialCredentialsError,
+        botocore.exceptions.CredentialRetrievalError,
+        botocore.exceptions.NoAuthTokenError,
+        botocore.exceptions.TokenRetrievalError,
+        botocore.exceptions.SSOError,
+        botocore.exceptions.LoginError,
+    ),
+    _failure(
+        "untrusted certificate",
+        StoreUnavailableError,
+        "the endpoint's certificate isn't one that this machine trusts: name the file of its "
+        "authority by [s3] ca_bundle, or AWS_CA_BUNDLE",
+        Exception,
+        words=r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer",
+    ),
+    _failure(
+        "no TLS",
+        StoreUnavailableError,
+        "the endpoint doesn't speak TLS: is it http:// instead of https://?",
+        Exception,
+        words=r"WRONG_VERSION_NUMBER|InvalidContentType|received corrupt message",
+    ),
+    _failure(
+        "redirect",
+        RegionError,
+        "the bucket is in another region, or at another endpoint",
+        obstore.exceptions.BaseError,
+        words=r"Received redirect without LOCATION",
+    ),
+    _failure(
+        "torn answer",
+        ServerError,
+        "the answer broke off",
+        botocore.exceptions.IncompleteReadError,
+        botocore.exceptions.ResponseStreamingError,
+        urllib3.exceptions.ProtocolError,
+        urllib3.exceptions.DecodeError,
+    ),
+    _failure(
+        "torn answer",
+        ServerError,
+        "the answer broke off",
+        obstore.exceptions.BaseError,
+        words=r"error decoding response body|request or response body error",
+    ),
+    _failure(
+        "unknown answer",
+        ServerError,
+        "the answer isn't one of S3",
+        botocore.parsers.ResponseParserError,
+    ),
+    _failure(
+        "unknown answer",
+        ServerError,
+        "the answer isn't one of S3",
+        obstore.exceptions.BaseError,
+        words=r"Unable to extract metadata from headers|header not present|non-partial response",
+    ),
+    _failure(
+        "other checksum",
+        StoreError,
+        "what arrived has another checksum than the server says",
+        botocore.exceptions.ChecksumError,
+        botocore.exceptions.FlexibleChecksumError,
+        botocore.exceptions.AwsChunkedWrapperError,
+    ),
+    _failure(
+        "no answer",
+        UnreachableError,
+        _UNREACHABLE.verdict.meaning,
+        botocore.exceptions.ConnectionError,
+        botocore.exceptions.HTTPClientError,
+        urllib3.exceptions.HTTPError,
+        obstore.exceptions.BaseError,
+        OSError,
+    ),
+    _failure(
+        "configuration",
+        StoreUnavailableError,
+        "correct the endpoint or the region, in [s3] or in AWS's configuration",
+        botocore.exceptions.BotoCoreError,
+    ),
+    _failure("invalid value", FileError, "a request for this file can't be made", ValueError),
+)
+
+
+def failures() -> Iterator[Verdict]:
+    """Yield what failures without an answer mean, each once."""
+    yield from {failure.verdict.code: failure.verdict for failure in _FAILURES}.values()
 
 
 def tells_expiry(error: Exception) -> bool:
     """Tell whether a server says that credentials have expired."""
-    code, _ = _code_and_status(error)
-    return code in _EXPIRED_CODES
+    answer = _answer_of(error)
+    return answer is not None and answer.code in _EXPIRED_CODES
 
 
 def may_hide_expiry(error: Exception) -> bool:
     """Tell whether an error may be the answer to temporary credentials that have expired."""
     # An answer to HEAD has no body, and so no code but its status.
-    code, _ = _code_and_status(error)
-    return code == "400" and getattr(error, "operation_name", "").startswith("Head")
+    answer = _answer_of(error)
+    is_head = getattr(error, "operation_name", "").startswith("Head")
+    return answer is not None and answer.code == "400" and is_head
 
 
-def translate(error: Exception, url: str, *, root: str, bucket: str, endpoint: str) -> JobtoolError:
-    """Return our error for one of ``CLIENT_ERRORS``, met at ``url`` in the store at ``root``."""
-    if isinstance(error, botocore.exceptions.ParamValidationError):
-        return StoreUnavailableError(f"{quote(root)}: {_first_line(error)}")
-    code, status = _code_and_status(error)
-    shown = quote(url)
-    if code == "NoSuchBucket" or (code == "404" and url == root):
+def translate(error: Exception, url: str, where: Where) -> JobtoolError:
+    """Return our error for one of ``CLIENT_ERRORS``, met at ``url``."""
+    answer = _answer_of(error)
+    if answer is not None:
+        return _judge_answer(answer, url, where)
+    failure = next((each for each in _FAILURES if each.fits(error)), _UNREACHABLE)
+    verdict, line = failure.verdict, _brief(error)
+    if verdict.error is RegionError:
+        return _elsewhere(verdict.code, where.find_region(), "", where)
+    if verdict.error is UnreachableError:
+        return UnreachableError(
+            f"can't reach {where.endpoint}: {line}. Is the endpoint right and up?"
+        )
+    return verdict.error(f"{quote(url)}: {verdict.meaning} ({where.endpoint}: {line})")
+
+
+def _judge_answer(answer: _Answer, url: str, where: Where) -> JobtoolError:
+    verdict = verdict_on(answer.code, answer.status)
+    if verdict.error is NotFoundError and url == where.root:
+        verdict = CODES["NoSuchBucket"]
+    told = answer.code or answer.status
+    if verdict.code == "NoSuchBucket":
         return StoreUnavailableError(
-            f"there is no bucket {quote(bucket)} at {endpoint}. Create it, or correct the URL."
+            f"there is no bucket {quote(where.bucket)} at {where.endpoint} ({told}). Create it, or "
+            "correct the URL."
         )
-    if code == "InvalidObjectState":
-        return SourceError(f"{shown} is archived: restore it first ({code})")
-    if code in _CREDENTIAL_CODES or status in ("401", "403"):
-        hint = _CREDENTIAL_CODES.get(code, _DENIED)
-        return CredentialsError(f"{endpoint} refuses {shown}: {code or status} ({hint})")
-    if code in ("NoSuchKey", "NoSuchUpload", "404") or status == "404":
-        return NotFoundError(f"expected something at {shown}; found nothing ({code or 404})")
-    if code == "PreconditionFailed" or isinstance(error, obstore.exceptions.AlreadyExistsError):
-        return FileError(f"{shown} exists already, and is not to be replaced")
-    if code == "BadDigest":
-        return DigestMismatchError(
-            f"{shown}: the server received other bytes than were sent (BadDigest)"
-        )
-    fails = status.startswith("5") and status != "501"  # which says never, not later
-    if code in _SERVER_CODES or fails or status == "429":
-        return UnreachableError(f"{endpoint} fails for {shown}: {code or status}")
-    if _UNTRUSTED.search(f"{error} {error.__cause__}"):
-        return StoreUnavailableError(
-            f"{endpoint}: its certificate isn't one that this machine trusts. If it is your "
-            "site's, name the file of its authority: [s3] ca_bundle in joblist.toml, or "
-            "AWS_CA_BUNDLE."
-        )
-    if status:
-        return FileError(f"{endpoint} refuses {shown}: {code or status}: {_said(error)}")
-    if isinstance(error, ValueError):
-        return FileError(f"{shown}: {_first_line(error)}")
-    return UnreachableError(
-        f"can't reach {endpoint}: {_first_line(error)}. Is the endpoint right and up?"
+    if verdict.error is RegionError:
+        return _elsewhere(told, answer.region or where.find_region(), answer.message, where)
+    if verdict.error is NotFoundError:
+        return NotFoundError(f"expected something at {quote(url)}; found nothing ({told})")
+    # Words about credentials may repeat them.
+    says = answer.message if verdict.error is not CredentialsError else ""
+    return verdict.error(
+        f"{quote(url)}: {verdict.meaning} ({where.endpoint} answers {told}{says and ': ' + says})"
     )
 
 
-def _code_and_status(error: Exception) -> tuple[str, str]:
-    if isinstance(error, botocore.exceptions.ClientError):
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
-        return str(error.response.get("Error", {}).get("Code", "")), str(status)
-    text = str(error)
-    code, status_match = _CODE.search(text), _STATUS.search(text)
-    return code.group(1) if code else "", status_match.group(1) if status_match else ""
-
-
-def _said(error: Exception) -> str:
-    """Return a server's message, and no more of its answer, which may repeat a token."""
-    if isinstance(error, botocore.exceptions.ClientError):
-        message = str(error.response.get("Error", {}).get("Message", ""))
+def _elsewhere(told: str, region: str, message: str, where: Where) -> RegionError:
+    used = f"region {where.region} at {where.endpoint}"
+    if region and region != where.region:
+        advice = (
+            f"The bucket is in region {region}: set [s3] region to it in joblist.toml, and correct "
+            "endpoint_url if that names a region."
+        )
     else:
-        found = _MESSAGE.search(str(error))
-        message = found.group(1) if found else _STATUS.split(_first_line(error))[0]
-    return " ".join(message.split())[:300] or type(error).__name__
+        advice = (
+            "The server doesn't say where the bucket is: correct [s3] region or endpoint_url in "
+            "joblist.toml."
+        )
+    says = f": {message}" if message else ""
+    return RegionError(
+        f"bucket {quote(where.bucket)} can't be used by {used} ({told}{says}). {advice}"
+    )
 
 
-def _first_line(error: Exception) -> str:
-    line = str(error).partition("\n")[0].strip()
-    return line[:300] or type(error).__name__
+def _answer_of(error: Exception) -> _Answer | None:
+    if isinstance(error, botocore.exceptions.ClientError):
+        told = error.response.get("Error", {})
+        metadata = error.response.get("ResponseMetadata", {})
+        region = told.get("Region") or metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        return _Answer(
+            code=str(told.get("Code", "")),
+            status=str(metadata.get("HTTPStatusCode", "")),
+            message=_shortened(str(told.get("Message", ""))),
+            region=str(region or ""),
+            endpoint=str(told.get("Endpoint") or ""),
+        )
+    found = _ANSWER.search(str(error).partition(_DEBUG)[0])
+    if found is None:
+        return None
+    status, body = found.groups()
+    return _Answer(
+        code=_element(body, "Code"),
+        status=status,
+        message=_shortened(_element(body, "Message")),
+        region=_element(body, "Region"),
+        endpoint=_element(body, "Endpoint"),
+    )
+
+
+def _element(body: str, name: str) -> str:
+    found = re.search(f"<{name}>([^<]*)</{name}>", body)
+    return found.group(1).strip() if found else ""
+
+
+def _shortened(text: str) -> str:
+    """Return a server's message, and no more of its answer, which may repeat a token."""
+    return " ".join(text.split())[:300]
+
+
+def _brief(error: Exception) -> str:
+    text, _, _ = str(error).partition(_DEBUG)
+    return _shortened(text) or type(error).__name__

@@ -13,7 +13,7 @@ from datetime import datetime
 import obstore
 import obstore.exceptions
 
-from jobtool.errors import SourceChangedError, StoreError
+from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChangedError
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.metadata import (
@@ -57,7 +57,7 @@ class Objects:
                 f"{entry.size} bytes, now {size} bytes, or with another time"
             )
         if len(data) != length:
-            raise StoreError(
+            raise ServerError(
                 f"{quote(self._requests.url_of(entry.path))}: expected {length} bytes; "
                 f"received {len(data)}"
             )
@@ -65,15 +65,19 @@ class Objects:
 
     def _still_lists(self, entry: Entry, key: str) -> bool:
         # rclone's server lists the time in an object's metadata, and answers with that of the PUT.
-        answer = self._requests.call(
+        pages = self._requests.pages(
             entry.path,
-            lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=key, MaxKeys=1),
+            lambda **more: self._client.list_objects_v2(
+                Bucket=self._bucket, Prefix=key, MaxKeys=1, **more
+            ),
+            {"ContinuationToken": "NextContinuationToken"},
         )
         found = (
             (item["Key"], item["Size"], in_whole_seconds(item["LastModified"]))
-            for item in answer.get("Contents", ())
+            for page in pages
+            for item in page.get("Contents", ())
         )
-        return (key, entry.size, entry.mtime_ns) in found
+        return next(found, None) == (key, entry.size, entry.mtime_ns)  # the key sorts first
 
     def _read_by_obstore(
         self, entry: Entry, key: str, offset: int, length: int
@@ -102,24 +106,33 @@ class Objects:
         where = {"Bucket": self._bucket, "Key": key}
         if length == 0:
             found = self._requests.call(path, lambda: self._client.head_object(**where))
-            return b"", found["ContentLength"], found["LastModified"], metadata_of(found)
+            size = self._requests.field(path, found, "ContentLength")
+            modified = self._requests.field(path, found, "LastModified")
+            return b"", size, modified, metadata_of(found)
         span = f"bytes={offset}-{offset + length - 1}"
         found = self._requests.call(path, lambda: self._client.get_object(**where, Range=span))
         data = self._requests.call(path, found["Body"].read)
+        modified = self._requests.field(path, found, "LastModified")
         if "ContentRange" not in found:  # a server that doesn't know ranges sends everything
-            return (
-                data[offset : offset + length],
-                len(data),
-                found["LastModified"],
-                metadata_of(found),
-            )
+            return data[offset : offset + length], len(data), modified, metadata_of(found)
         size = int(found["ContentRange"].rpartition("/")[2])
-        return data, size, found["LastModified"], metadata_of(found)
+        return data, size, modified, metadata_of(found)
 
     def put(
         self, path: str, key: str, data: bytes | memoryview, attributes: Attributes
     ) -> str | None:
-        """Write a whole object by one PUT; return its ETag."""
+        """Write a whole object by one PUT; return its ETag.
+
+        Raises ``ExistsError`` where a write that is to create only finds something.
+        """
+        try:
+            return self._put(path, key, data, attributes)
+        except NotFoundError as error:  # no such bucket has a code of its own
+            raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
+
+    def _put(
+        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes
+    ) -> str | None:
         metadata = to_metadata(attributes)
         if _NOT_FOR_OBSTORE.search(key):
             answer = self._requests.call(

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import botocore.exceptions
 import obstore.exceptions
 
-from jobtool.errors import CredentialsError, JobtoolError, StoreError
+from jobtool.errors import CredentialsError, JobtoolError, ServerError
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
-from jobtool.stores.s3.errors import CLIENT_ERRORS, may_hide_expiry, tells_expiry, translate
+from jobtool.stores.s3.errors import (
+    CLIENT_ERRORS,
+    Where,
+    may_hide_expiry,
+    tells_expiry,
+    translate,
+)
 
 T = TypeVar("T")
 
@@ -50,7 +57,8 @@ class Requests:
     ) -> Iterator[dict[str, Any]]:
         """Yield the pages of a listing; ``marks`` says what of one goes into the next request.
 
-        Not boto3's paginators: one of those that has failed says that there are no more pages.
+        A page may be empty though the listing goes on: only a server's word ends it. Not boto3's
+        paginators: one of those that has failed says that there are no more pages.
         """
         more: dict[str, Any] = {}
         while True:
@@ -60,11 +68,28 @@ class Requests:
             if not page.get("IsTruncated"):
                 return
             if following in ({}, more):
-                raise StoreError(
+                raise ServerError(
                     f"{quote(self.url_of(path))}: the server says that its listing goes on, and "
                     "not where"
                 )
             more = following
+
+    def require(self, path: str, answer: dict[str, Any], *names: str) -> None:
+        """Raise ``ServerError`` unless an answer has at least one of some fields."""
+        if not any(name in answer for name in names):
+            raise ServerError(
+                f"{quote(self.url_of(path))}: {self._endpoint} answers without {names[0]}. Is "
+                "there something between that isn't S3, such as a proxy or a login page?"
+            )
+
+    def field(self, path: str, answer: dict[str, Any], name: str) -> Any:
+        """Return what every answer of this kind has; raises ``ServerError`` if this one hasn't."""
+        self.require(path, answer, name)
+        return answer[name]
+
+    @property
+    def _endpoint(self) -> str:
+        return str(self._access.client.meta.endpoint_url)
 
     def _may_have_expired(self, error: Exception) -> bool:
         return tells_expiry(error) or (
@@ -80,7 +105,23 @@ class Requests:
         return translate(
             error,
             self.url_of(path),
-            root=self._url,
-            bucket=self._bucket,
-            endpoint=self._access.client.meta.endpoint_url,
+            Where(
+                root=self._url,
+                bucket=self._bucket,
+                endpoint=self._endpoint,
+                region=str(self._access.client.meta.region_name),
+                find_region=self._find_region,
+            ),
         )
+
+    def _find_region(self) -> str:
+        """Return the region that the server says the bucket is in, "" if it says none."""
+        # S3 names it in the answer to this request, even where that is a refusal.
+        try:
+            answer = self._access.client_asking_once.head_bucket(Bucket=self._bucket)
+        except botocore.exceptions.ClientError as error:
+            answer = error.response
+        except CLIENT_ERRORS:
+            return ""
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return str(headers.get("x-amz-bucket-region", ""))

@@ -7,13 +7,21 @@ servers) the object is read back.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError, StoreError
+from jobtool.errors import (
+    DigestMismatchError,
+    FileError,
+    NotFoundError,
+    RefusedError,
+    StoreError,
+)
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
+from jobtool.stores.s3.codes import ExistsError, PartsLostError
+from jobtool.stores.s3.listing import Listing
 from jobtool.stores.s3.metadata import (
     base64_of,
     condition_of,
@@ -70,6 +78,7 @@ class S3Store:
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._requests = Requests(access, bucket, self.url)
         self._objects = Objects(access, bucket, self._requests)
+        self._listing = Listing(access.client, bucket, self._prefix, self._requests)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -90,70 +99,39 @@ class S3Store:
 
     def kind(self, path: str) -> Kind:
         """Tell what is at ``path``."""
+        refused: RefusedError | None = None
         if path:
             try:
                 self.head(path)
             except NotFoundError:
                 pass
+            except RefusedError as error:  # the answer to a listing says more, for it has a body
+                refused = error
             else:
                 return "file"
         inside = f"{self._key(path)}/" if path else self._prefix
-        answer = self._requests.call(
-            path,
-            lambda: self._client.list_objects_v2(Bucket=self._bucket, Prefix=inside, MaxKeys=1),
-        )
-        return "folder" if answer.get("Contents") else "missing"
+        if self._listing.is_any(path, inside):
+            return "folder"
+        if refused is not None:
+            raise refused
+        return "missing"
 
     def children(self, path: str) -> Iterator[Child]:
         """Yield what is directly inside ``path``."""
         inside = f"{self._key(path)}/" if path else self._prefix
-        found: set[tuple[str, bool]] = set()
-        for page in self._pages(path, Prefix=inside, Delimiter="/"):
-            for item in page.get("CommonPrefixes", ()):
-                found.add((item["Prefix"][len(inside) : -1], True))
-            for item in page.get("Contents", ()):
-                found.add((item["Key"][len(inside) :], False))
-        found.discard(("", False))  # a marker that makes an empty folder visible
-        if not found:
-            raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found nothing")
-        yield from (Child(name, is_folder) for name, is_folder in sorted(found))
+        yield from self._listing.children(path, inside)
 
     def check_access(self, *, write: bool) -> None:
         """List one key or, with ``write``, begin an upload and abort it; no object is made."""
         if not write:
-            self._requests.call(
-                "",
-                lambda: self._client.list_objects_v2(
-                    Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1
-                ),
-            )
+            self._listing.try_it()
             return
         name = f".jobtool-access-{secrets.token_hex(8)}"
         self.abort(self.begin(name, Attributes(mtime_ns=0)))
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield every object below the root, a thousand to a request."""
-        for page in self._pages("", Prefix=self._prefix):
-            for item in page.get("Contents", ()):
-                path = item["Key"][len(self._prefix) :]
-                if path.endswith("/") or not path:
-                    if item["Size"] == 0:  # the marker of a folder, mostly an empty one
-                        if path:
-                            yield Special(path.rstrip("/"), "empty-folder")
-                        continue
-                    raise SourceError(
-                        f"{quote(self.url_of(path))}: expected no bytes under a name that ends "
-                        f"in a slash; found {item['Size']}"
-                    )
-                modified_ns = in_whole_seconds(item["LastModified"])
-                yield Entry(path, item["Size"], modified_ns, etag_of(item.get("ETag")))
-
-    def _pages(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        yield from self._requests.pages(
-            path,
-            lambda **more: self._client.list_objects_v2(Bucket=self._bucket, **arguments, **more),
-            {"ContinuationToken": "NextContinuationToken"},
-        )
+        yield from self._listing.entries()
 
     def head(self, path: str) -> Entry:
         """Return one object's entry."""
@@ -161,15 +139,24 @@ class S3Store:
         found = self._requests.call(
             path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
         )
-        return Entry(path, found["ContentLength"], in_whole_seconds(found["LastModified"]))
+        size = self._requests.field(path, found, "ContentLength")
+        modified = self._requests.field(path, found, "LastModified")
+        return Entry(path, size, in_whole_seconds(modified))
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of an object by one ranged GET."""
         return self._objects.read(entry, self._key(entry.path), offset, length)
 
     def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
-        """Write a whole object by one PUT."""
-        etag = self._objects.put(path, self._key(check_path(path)), data, attributes)
+        """Write a whole object by one PUT.
+
+        A write that is to create only and finds the same bytes there has its proof: the object is
+        its own, of an earlier try whose answer was lost, or holds what it would.
+        """
+        try:
+            etag = self._objects.put(path, self._key(check_path(path)), data, attributes)
+        except ExistsError as error:
+            return self._found(path, len(data), attributes.md5, "", error)
         return self._proof_by_etag(etag, attributes.md5) or self._proof_by_reading(
             path, attributes, etag
         )
@@ -177,13 +164,17 @@ class S3Store:
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a multipart upload; its metadata can't be changed any more."""
         key = self._key(check_path(path))
-        answer = self._requests.call(
-            path,
-            lambda: self._access.client_asking_once.create_multipart_upload(
-                Bucket=self._bucket, Key=key, Metadata=to_metadata(attributes)
-            ),
-        )
-        return Upload(path=path, token=answer["UploadId"], attributes=attributes)
+        try:
+            answer = self._requests.call(
+                path,
+                lambda: self._access.client_asking_once.create_multipart_upload(
+                    Bucket=self._bucket, Key=key, Metadata=to_metadata(attributes)
+                ),
+            )
+        except NotFoundError as error:  # no such bucket has a code of its own
+            raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
+        token = self._requests.field(path, answer, "UploadId")
+        return Upload(path=path, token=token, attributes=attributes)
 
     def put_part(
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
@@ -205,7 +196,11 @@ class S3Store:
         return Part(number=number, offset=offset, size=len(data), md5=md5, etag=etag)
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
-        """Complete a multipart upload."""
+        """Complete a multipart upload.
+
+        A server that says that the upload or its parts are gone, or that something is there already
+        where nothing may be, may have completed it before, without its answer reaching us.
+        """
         assert attributes.md5 is not None, "complete() needs the MD5 of the whole"
         ordered = sorted(parts, key=lambda part: part.number)
         named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in ordered]
@@ -219,12 +214,12 @@ class S3Store:
                     **condition_of(attributes),
                 ),
             )
-        except NotFoundError as error:
-            # An earlier completion may have succeeded without its answer reaching us.
-            proof = self.prove(upload.path, attributes.md5, composite)
-            if proof is None:
-                raise StoreError(f"the upload was dropped at the server: {error}") from None
-            return proof
+        except (NotFoundError, PartsLostError, ExistsError) as error:
+            failure: FileError = error
+            if isinstance(error, NotFoundError):
+                failure = StoreError(f"the upload was dropped at the server: {error}")
+            size = sum(part.size for part in parts)
+            return self._found(upload.path, size, attributes.md5, composite, failure)
         etag = etag_of(answer.get("ETag"))
         return self._proof_by_etag(etag, attributes.md5, composite) or self._proof_by_reading(
             upload.path, attributes, etag
@@ -274,11 +269,16 @@ class S3Store:
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
         """Prove an object by its ETag, or by reading it where that is no MD5 of ours."""
+        return self._prove(path, md5, composite)
+
+    def _prove(self, path: str, md5: str, composite: str, size: int | None = None) -> Proof | None:
         key = self._key(path)
         try:
             head = self._requests.call(
                 path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
             )
+            if size is not None and head.get("ContentLength") != size:
+                return None
             etag = etag_of(head.get("ETag"))
             proof = self._proof_by_etag(etag, md5, composite)
             if proof is not None:
@@ -292,6 +292,16 @@ class S3Store:
     def make_special(self, special: Special) -> None:
         """Refuse: there is nothing but objects here."""
         raise FileError(f"{quote(self.url_of(special.path))}: S3 has no {special.what}")
+
+    def _found(
+        self, path: str, size: int, md5: str | None, composite: str, error: FileError
+    ) -> Proof:
+        """Return the proof that an object is what was to be written; else raise ``error``."""
+        assert md5 is not None, "a write needs the MD5 of the whole"
+        proof = self._prove(path, md5, composite, size)
+        if proof is None:
+            raise error
+        return proof
 
     def _where(self, upload: Upload) -> dict[str, str]:
         return {
@@ -338,7 +348,10 @@ class S3Store:
     def delete(self, path: str) -> None:
         """Remove an object."""
         key = self._key(check_path(path))
-        self._requests.call(path, lambda: self._client.delete_object(Bucket=self._bucket, Key=key))
+        with contextlib.suppress(NotFoundError):
+            self._requests.call(
+                path, lambda: self._client.delete_object(Bucket=self._bucket, Key=key)
+            )
 
     def sync(self) -> None:
         """Do nothing: what S3 has acknowledged is durable."""
