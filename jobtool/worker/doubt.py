@@ -12,21 +12,31 @@ from jobtool.errors import FileError, JobtoolError, StoreUnavailableError, World
 from jobtool.transfer.plan import Item
 
 #: After so many jobs in a row that nothing worked for, the worker stops.
-MOST_IN_A_ROW = 3
+MOST_IN_A_ROW = 5
+
+#: How often, and how many seconds apart, a worker looks whether others get something done.
+_LOOKS_ELSEWHERE = 20
+_LOOK_SECONDS = 0.5
 
 
 class Doubts:
     """What a worker knows of its stores, over all its jobs.
 
-    ``others_succeed`` tells whether workers of the same run have finished jobs.
+    ``elsewhere`` counts the files and jobs that the other workers of its run have finished so far,
+    and returns -1 for a worker without others;
+    ``wait`` sleeps for some seconds and returns True if the worker is asked to stop.
     """
 
-    def __init__(self, others_succeed: Callable[[], bool]) -> None:
-        self._others_succeed = others_succeed
+    def __init__(self, elsewhere: Callable[[], int], wait: Callable[[float], bool]) -> None:
+        self._elsewhere = elsewhere
+        self._wait = wait
         self._last_arrived: Item | None = None
         self._in_a_row = 0
         self._succeeded = 0
-        self._in_doubt: dict[str, int] = {}
+        self._in_doubt: dict[
+            str, tuple[int, int]
+        ] = {}  # what had succeeded by then, here and there
+        self._elsewhere_before = 0
 
     def note_arrival(self, item: Item) -> None:
         """Take note of a file that has arrived. Threads may call it."""
@@ -42,13 +52,14 @@ class Doubts:
         """Tell whether what was refused is the job's own business: whether other things work.
 
         - The last file that arrived can be read again, and one can be written beside it.
-        - Or other jobs have succeeded since this one was in doubt before, or in the same run.
+        - Or something else has succeeded, here or in the same run, since the job was last in doubt.
 
         Raises ``WorldError`` if the store says for sure that it can't be used.
         """
-        if self._succeeded > self._in_doubt.get(stem, self._succeeded):
+        before = self._in_doubt.get(stem)
+        if before is not None and (self._succeeded > before[0] or self._elsewhere() > before[1]):
             return True
-        return self._still_works() or self._others_succeed()
+        return self._still_works()
 
     def _still_works(self) -> bool:
         item = self._last_arrived
@@ -68,14 +79,32 @@ class Doubts:
     def add(self, stem: str, error: JobtoolError) -> None:
         """Take note of a job in doubt, which is handed back.
 
-        Raises ``WorldError`` once so many in a row say enough about the store.
+        Raises ``WorldError`` once so many in a row say enough about the store, and no other worker
+        of the run gets anything done meanwhile.
         """
-        self._in_doubt[stem] = self._succeeded
+        elsewhere = self._elsewhere()
+        if not self._in_a_row:
+            self._elsewhere_before = elsewhere
+        self._in_doubt[stem] = (self._succeeded, elsewhere)
         self._in_a_row += 1
-        if self._in_a_row >= MOST_IN_A_ROW:
-            if isinstance(error, WorldError):
-                raise error
-            raise StoreUnavailableError(
-                f"{error}. Nothing was transferred for {self._in_a_row} jobs in a row, so this may "
-                "be true of all: check the credentials and permissions, or the server."
-            )
+        if self._in_a_row < MOST_IN_A_ROW:
+            return
+        if self._works_elsewhere():
+            self._in_a_row = 0
+            return
+        if isinstance(error, WorldError):
+            raise error
+        raise StoreUnavailableError(
+            f"{error}. Nothing was transferred for {self._in_a_row} jobs in a row, so this may "
+            "be true of all: check the credentials and permissions, or the server."
+        )
+
+    def _works_elsewhere(self) -> bool:
+        """Wait for other workers of the run, if there are any, to tell of a success."""
+        for _ in range(_LOOKS_ELSEWHERE):
+            now = self._elsewhere()
+            if now > self._elsewhere_before:
+                return True
+            if now < 0 or self._wait(_LOOK_SECONDS):
+                return False
+        return False

@@ -113,7 +113,7 @@ class Worker:
         self._is_out_of_time = False
         self._busy_at = options.monotonic()
         self._credential_failures = 0  # in a row
-        self._doubts = Doubts(self._others_succeed)
+        self._doubts = Doubts(self._done_elsewhere, options.stop.wait)
 
     def run(self, on_announced: Callable[[], None] | None = None) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
@@ -428,8 +428,12 @@ class Worker:
         if held.job.status in FINISHED and outcome is not Outcome.LOST:
             self._seen.finished[stem] = held.job.status
 
-    def _others_succeed(self) -> bool:
-        return not self._crew.is_alone and any(tally.succeeded for tally in self._crew.tallies())
+    def _done_elsewhere(self) -> int:
+        """Return how many files and jobs the other ranks of the run have done, -1 if alone."""
+        if self._crew.is_alone:
+            return -1
+        others = (tally for tally in self._crew.tallies() if tally.name != self._tally.name)
+        return sum(tally.succeeded + tally.files_sent for tally in others)
 
     def _wait_for_credentials(self, error: ProviderError) -> None:
         """Give the provider time; raises its error once it has failed too often in a row."""
