@@ -140,6 +140,12 @@ class StoreUnavailableError(WorldError):
     """A store is missing, full or read-only."""
 
 
+class StoreSettingsError(StoreUnavailableError):
+    """The settings of a store make no sense: of its endpoint, its region, a proxy, a file."""
+
+    exit_code = 2
+
+
 class JoblistUnavailableError(WorldError):
     """The joblist can't be read or written: it or its filesystem is gone, full or read-only."""
 

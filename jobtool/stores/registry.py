@@ -10,11 +10,11 @@ from urllib.parse import unquote as percent_decode
 from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import Permission, Purpose
+from jobtool.stores.credentials.provider import CredentialProvider, Permission, Purpose
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.stores.s3.config import read_s3_table
+from jobtool.stores.s3.config import S3Config, read_s3_table
 from jobtool.stores.store import Store
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ Role = Literal["source", "destination"]
 SCHEMES = ("file", "s3", "memory")
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 
 
@@ -51,7 +52,7 @@ class StoreRegistry:
         self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
         self._connections = connections
         self._memories: dict[str, Memory] = {}
-        self._s3: dict[tuple[object, ...], S3Access] = {}
+        self._s3: dict[tuple[Role, S3Config], S3Access] = {}
         self._providers = {
             role: make_provider(
                 settings_of(credentials or {}, role), profile=self._s3_configs[role].profile
@@ -72,6 +73,7 @@ class StoreRegistry:
             from jobtool.stores.s3.store import S3Store
 
             bucket, _, prefix = rest.partition("/")
+            _require_bucket(url, bucket)
             return S3Store(
                 self._s3_access(role, url), bucket, prefix.strip("/"), read_back=self._read_back
             )
@@ -82,12 +84,27 @@ class StoreRegistry:
         links = self._links if role == "source" else "keep"
         return LocalStore(rest, owner=owner, links=links, read_back=self._read_back)
 
+    def prepare(self, urls: Mapping[Role, str | None]) -> None:
+        """Make the S3 clients that URLs will need, so that wrong settings are told at once.
+
+        Nobody is contacted, and nothing done a second time. Raises ``StoreSettingsError``,
+        ``CredentialsError`` and ``StoreUnavailableError``.
+        """
+        for role, url in urls.items():
+            if url is not None and url.lower().startswith("s3://"):
+                key, _ = self._key_of(role)
+                if key not in self._s3:
+                    self._s3_access(role, url)
+
     def credential_holders(self) -> list[CredentialHolder]:
         """Return the holders of the credentials of every S3 client so far."""
         return [access.holder for access in self._s3.values()]
 
     def begin_job(self, purposes: Mapping[Role, Purpose]) -> None:
-        """Have fresh credentials, for a job's own purposes. Raises ``CredentialsError``."""
+        """Have credentials for a job: its own, or those in force if they aren't due.
+
+        Raises ``CredentialsError``.
+        """
         self._purposes = dict(purposes)
         for key, access in self._s3.items():
             purpose = self._purpose(key[0], "")
@@ -106,7 +123,7 @@ class StoreRegistry:
             if access.holder.provider.is_per_purpose and purpose.url.startswith("s3:"):
                 access.reach(purpose)
 
-    def _purpose(self, role: Any, url: str) -> Purpose:
+    def _purpose(self, role: Role, url: str) -> Purpose:
         permissions: dict[Role, Permission] = {"source": "READ", "destination": "READWRITE"}
         known = self._purposes.get(role)
         if known is not None and (known.url.startswith("s3:") or not url):
@@ -114,9 +131,7 @@ class StoreRegistry:
         job = "" if known is None else known.job
         return Purpose(job=job, url=url, permission=permissions[role])
 
-    def _s3_access(self, role: Role, url: str) -> S3Access:
-        from jobtool.stores.s3.access import S3Access
-
+    def _key_of(self, role: Role) -> tuple[tuple[Role, S3Config], CredentialProvider]:
         config, provider = self._s3_configs[role], self._providers[role]
         # Both sides share clients and credentials where those are the same.
         other: Role = "destination" if role == "source" else "source"
@@ -125,12 +140,17 @@ class StoreRegistry:
             and provider == self._providers[other]
             and config == self._s3_configs[other]
         )
-        key = ("destination" if is_shared else role, config)
+        return ("destination" if is_shared else role, config), provider
+
+    def _s3_access(self, role: Role, url: str) -> S3Access:
+        from jobtool.stores.s3.access import S3Access
+
+        key, provider = self._key_of(role)
         if key not in self._s3:
             holder = CredentialHolder(
                 provider, self._purpose(key[0], url), on_renewal=self._tell_renewal
             )
-            self._s3[key] = S3Access(config, holder, connections=self._connections)
+            self._s3[key] = S3Access(key[1], holder, connections=self._connections)
             if self._purposes:
                 self._s3[key].begin(self._purpose(key[0], url))
         elif provider.is_per_purpose and not self._purposes:
@@ -140,6 +160,15 @@ class StoreRegistry:
     def _tell_renewal(self, holder: CredentialHolder) -> None:
         if self.on_renewal is not None:
             self.on_renewal(holder)
+
+
+def _require_bucket(url: str, bucket: str) -> None:
+    """Refuse an ARN that is cut at a slash; raises ``UsageError`` with the right spelling."""
+    if _CUT_ARN.fullmatch(bucket):
+        raise UsageError(
+            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
+            f"before the name, as in s3://{quote(bucket)}:NAME/prefix"
+        )
 
 
 def split_url(url: str) -> tuple[str, str]:

@@ -308,6 +308,9 @@ class Worker:
         """Take a job if it can be had and needs work; False if another holds it, or may still."""
         if not self._has_time():
             return True
+        # Before a job is claimed: settings that no client can be made of are no job's fault.
+        settings = self._joblist.settings
+        self._stores.prepare({"source": settings.source, "destination": settings.destination})
         stop = Stop(parent=self._options.stop)
         try:
             held = HeldJob.take(

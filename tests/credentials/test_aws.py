@@ -12,12 +12,12 @@ from typing import Any
 import boto3
 import pytest
 
+from jobtool.errors import WorldError
 from jobtool.stores.credentials.aws import session_name
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
     Credentials,
     Permission,
-    ProviderError,
     Purpose,
 )
 from jobtool.stores.credentials.settings import make_provider
@@ -46,7 +46,7 @@ def fetch(provider: CredentialProvider, wanted: Purpose | None = None) -> Creden
 
 def refusal_of(provider: CredentialProvider, wanted: Purpose | None = None) -> str:
     """What a provider says that can't give any; one line, and nothing behind it."""
-    with pytest.raises(ProviderError) as caught:
+    with pytest.raises(WorldError) as caught:
         provider.fetch(wanted or purpose())
     text = str(caught.value)
     assert len(text.splitlines()) == 1
@@ -167,7 +167,9 @@ def test_a_config_file_that_cannot_be_read_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_files(tmp_path, monkeypatch, config=f"[default\naws_secret_access_key = {SECRET}\n")
-    assert "Unable to parse config file" in refusal_of(make_provider({}))
+    refusal = refusal_of(make_provider({}))
+    assert str(tmp_path / "config") in refusal
+    assert "aws configure list" in refusal
 
 
 def test_without_any_credentials_it_is_told_where_they_may_come_from() -> None:

@@ -246,6 +246,7 @@ def test_credentials_that_have_ended_already_are_none(clock: Clock, renewals: li
     with pytest.raises(ProviderError, match="ended at 2026-11-19T23:59:59"):
         holder.current()
     mint.lasts = timedelta(hours=1)
+    clock.turn(seconds=5)
     assert holder.current().access_key == "KEY0002"
 
 
@@ -259,12 +260,80 @@ def test_whatever_a_sites_own_provider_raises_is_a_providers_error_without_its_w
     assert isinstance(caught.value, CredentialsError)
 
 
-def test_each_job_has_its_own(mint: Mint, holder: CredentialHolder, renewals: list[int]) -> None:
+def test_a_failure_is_the_answer_for_all_threads_that_wait_and_for_some_seconds(
+    clock: Clock, mint: Mint, holder: CredentialHolder
+) -> None:
+    asked: list[None] = []
+    mint.gate = lambda: asked.append(None)
+    mint.failure = ProviderError("nobody answers")
+    for _ in range(16):
+        with pytest.raises(ProviderError, match="nobody answers"):
+            holder.current()
+    assert len(asked) == 1
+    with pytest.raises(ProviderError):
+        holder.begin(purpose(job="next"))  # a job asks anew
+    assert len(asked) == 2
+    mint.failure = None
+    clock.turn(seconds=5)
+    assert holder.current().access_key == "KEY0001"
+
+
+@pytest.mark.parametrize("is_per_purpose", [True, False])
+def test_a_job_has_its_own_only_where_they_are_good_for_its_purpose(
+    mint: Mint, holder: CredentialHolder, renewals: list[int], is_per_purpose: bool
+) -> None:
+    mint.is_per_purpose = is_per_purpose
     holder.current()
-    holder.begin(purpose(job="next"))
-    assert holder.current().access_key == "KEY0002"
-    assert [each.job for each in mint.fetched] == ["job", "next"]
+    for number in range(10):
+        holder.begin(purpose(job=f"job {number}"))
+        holder.current()
+    assert len(mint.fetched) == (11 if is_per_purpose else 1)
     assert renewals == []  # it's no renewal
+
+
+@pytest.mark.parametrize(
+    ("lasts", "minutes"),
+    [
+        (timedelta(hours=1), 50),  # about to end
+        (timedelta(minutes=4), 3),
+        (None, 5),  # no end: somebody may have replaced them
+    ],
+)
+def test_a_job_has_fresh_ones_once_they_are_due(
+    clock: Clock, renewals: list[int], lasts: timedelta | None, minutes: float
+) -> None:
+    mint = Mint(clock, lasts)
+    holder = holder_of(mint, clock, renewals)
+    holder.begin(purpose())
+    clock.turn(minutes=minutes, milliseconds=-1)
+    holder.begin(purpose())
+    assert len(mint.fetched) == 1
+    clock.turn(milliseconds=1)
+    holder.begin(purpose())
+    assert len(mint.fetched) == 2
+
+
+def test_a_job_has_fresh_ones_after_a_server_has_refused_those_in_force(
+    mint: Mint, holder: CredentialHolder
+) -> None:
+    holder.begin(purpose())
+    holder.doubt()
+    for _ in range(3):
+        holder.begin(purpose())
+    assert len(mint.fetched) == 2
+
+
+def test_a_job_begins_with_what_is_good_still_if_none_can_be_had(
+    clock: Clock, mint: Mint, holder: CredentialHolder
+) -> None:
+    holder.begin(purpose())
+    mint.failure = ProviderError("not now")
+    clock.turn(minutes=55)
+    holder.begin(purpose())
+    assert holder.last.access_key == "KEY0001"
+    clock.turn(minutes=5)
+    with pytest.raises(ProviderError, match="not now"):
+        holder.begin(purpose())
 
 
 @pytest.mark.parametrize(

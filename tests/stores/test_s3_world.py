@@ -322,7 +322,7 @@ def test_buckets_are_addressed_as_told(
     write_config(tmp_path / "config", monkeypatch, f"[default]\nregion = {REGION}\n{config}")
     registry = StoreRegistry({"addressing_style": told} if told else {})
     access = registry.open("s3://any", "destination")._access
-    assert access.addressing_style == expected
+    assert access.connection.addressing_style == expected
 
 
 def test_a_rewritten_credentials_file_is_seen_after_a_refresh(

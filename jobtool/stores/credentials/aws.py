@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,9 +17,12 @@ from jobtool.stores.credentials.provider import (
     Purpose,
     parse_time,
 )
-
-#: The names of AWS's own endpoints.
-AWS_HOST = re.compile(r"\.(amazonaws\.com(\.cn)?|api\.aws)$")
+from jobtool.stores.credentials.sessions import (
+    address_by_one_name,
+    asking,
+    client_of,
+    session_of,
+)
 
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 
@@ -48,7 +49,7 @@ class ChainProvider(_Settings, frozen=True, kw_only=True):
 
     def fetch(self, purpose: Purpose) -> Credentials:
         """Walk the chain anew, so that a rewritten credentials file is seen."""
-        return _from_session(_session(self.profile))
+        return _from_session(session_of(self.profile))
 
 
 class ProfileProvider(ChainProvider, frozen=True, kw_only=True):
@@ -79,7 +80,7 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
         except ValueError:
             expires_at = None
         token = os.environ.get("AWS_SESSION_TOKEN") or None
-        with _asking("the environment"):
+        with asking("the environment"):
             return Credentials(
                 access_key=key, secret_key=secret, session_token=token, expires_at=expires_at
             )
@@ -104,8 +105,8 @@ class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
             "ExternalId": self.external_id,
             "DurationSeconds": self.duration_seconds,
         }
-        with _asking(f"STS for role {quote(self.role_arn)}"):
-            client = _client(self, "sts")
+        with asking(f"STS for role {quote(self.role_arn)}", self.profile):
+            client = client_of(self, "sts")
             return _from_answer(client.assume_role(**_without_none(arguments)))
 
 
@@ -136,8 +137,8 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
             "WebIdentityToken": token,
             "DurationSeconds": self.duration_seconds,
         }
-        with _asking(f"STS for role {quote(self.role_arn)}"):
-            client = _client(self, "sts", unsigned=True)
+        with asking(f"STS for role {quote(self.role_arn)}"):
+            client = client_of(self, "sts", unsigned=True)
             return _from_answer(client.assume_role_with_web_identity(**_without_none(arguments)))
 
 
@@ -171,9 +172,9 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
             "Permission": self.permission or purpose.permission,
             "DurationSeconds": self.duration_seconds,
         }
-        with _asking(f"S3 Access Grants for {quote(target)}"):
-            client = _client(self, "s3control")
-            _address_by_one_name(client, self.account_id)
+        with asking(f"S3 Access Grants for {quote(target)}", self.profile):
+            client = client_of(self, "s3control")
+            address_by_one_name(client, self.account_id)
             return _from_answer(client.get_data_access(**_without_none(arguments)))
 
 
@@ -219,25 +220,8 @@ def _from_answer(answer: Mapping[str, Any]) -> Credentials:
     )
 
 
-def _session(profile: str | None) -> Any:
-    import boto3
-    import botocore.exceptions
-
-    try:
-        return boto3.Session(profile_name=profile)
-    except botocore.exceptions.ProfileNotFound as error:
-        # Its name comes from AWS_PROFILE where it isn't ours.
-        named = quote(str(error.kwargs.get("profile", profile)))
-        raise ProviderError(
-            f"expected an AWS profile {named} in AWS's configuration files; found none. Correct "
-            "the profile's name in joblist.toml, or AWS_PROFILE."
-        ) from None
-    except botocore.exceptions.BotoCoreError as error:
-        raise ProviderError(f"can't use AWS's configuration: {_said(error)}") from None
-
-
 def _from_session(session: Any) -> Credentials:
-    with _asking("AWS's credential chain"):
+    with asking("AWS's credential chain", session.profile_name):
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
         if found is not None and frozen is not None and frozen.access_key and frozen.secret_key:
@@ -251,65 +235,6 @@ def _from_session(session: Any) -> Credentials:
         "expected AWS credentials in the environment, AWS's files or this machine's role; "
         "found none. Log in, set AWS_PROFILE, or name a profile: [credentials] in joblist.toml."
     )
-
-
-def _client(settings: Any, service: str, *, unsigned: bool = False) -> Any:
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 3},
-        connect_timeout=10,
-        read_timeout=30,
-        signature_version=UNSIGNED if unsigned else None,
-    )
-    return _session(settings.profile).client(
-        service, region_name=settings.region, endpoint_url=settings.endpoint_url, config=config
-    )
-
-
-def _address_by_one_name(client: Any, account_id: str) -> None:
-    """Have requests go to the endpoint's own host, unless it is AWS's.
-
-    There the account's ID goes before the host's name, and botocore puts it before any other.
-    """
-
-    def shorten(params: dict[str, Any], **_: object) -> None:
-        params["url"] = params["url"].replace(f"://{account_id}.", "://", 1)
-
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
-    if not AWS_HOST.search(host):
-        client.meta.events.register("before-call.s3-control", shorten)
-
-
-@contextlib.contextmanager
-def _asking(whom: str) -> Iterator[None]:
-    import botocore.exceptions
-
-    try:
-        yield
-    except botocore.exceptions.ClientError as error:
-        told = error.response.get("Error", {})
-        # Only the first line: STS repeats the headers of what it can't verify, the token as well.
-        message = str(told.get("Message", "")).partition("\n")[0][:200]
-        raise ProviderError(f"{whom}: {told.get('Code', 'an error')}: {message}") from None
-    except KeyError as error:
-        raise ProviderError(f"{whom}: expected {error} in the answer; found none") from None
-    except (botocore.exceptions.BotoCoreError, ValueError, RuntimeError) as error:
-        raise ProviderError(f"can't get credentials from {whom}: {_said(error)}") from None
-
-
-def _said(error: Exception) -> str:
-    """Return what an error says in one line, without what a command has printed."""
-    import botocore.exceptions
-
-    if isinstance(error, botocore.exceptions.CredentialRetrievalError):
-        # Of a profile's credential_process this is the standard error, whatever that holds.
-        return (
-            f"its provider {error.kwargs.get('provider')} failed. Run what the profile names by "
-            "hand to see what it says"
-        )
-    return " ".join(str(error).split())[:300]
 
 
 def _without_none(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,14 @@ _CLIENT_CACHE = timedelta(minutes=5)
 _MARGIN = timedelta(minutes=10)
 _JITTER = 0.5
 
+#: How long credentials without an end are used for one job after the other before they are fetched
+#: anew, so that those that somebody has replaced are seen.
+_UNENDING = timedelta(minutes=5)
+
+#: How long a failure stands for an answer, unless a job begins: a provider that takes seconds to
+#: fail isn't asked by each thread in turn.
+_FAILURE = timedelta(seconds=5)
+
 _NOBODY = Credentials(access_key="", secret_key="")
 
 
@@ -59,14 +67,40 @@ class CredentialHolder:
         self._jitter = jitter
         self._fetching = threading.Lock()
         self._current: Credentials | None = None
+        self._fetched_at: datetime | None = None
+        self._is_doubted = False
+        self._failure: tuple[JobtoolError, datetime] | None = None
         self._renew_at: datetime | None = None
         self._background: threading.Thread | None = None
 
     def begin(self, purpose: Purpose) -> None:
-        """Fetch credentials for another purpose. Raises ``CredentialsError``."""
+        """Have credentials for another job: its own, or those in force unless they are due.
+
+        Due is what a server has refused, what is about to end, and what has no end after five
+        minutes. Raises ``CredentialsError``.
+        """
         with self._fetching:
             self._purpose = purpose
-            self._fetch()
+            if self.provider.is_per_purpose or self._current is None or self._is_doubted:
+                self._fetch()
+            elif self._is_due():
+                try:
+                    self._fetch()
+                except CredentialsError:
+                    if _has_expired(self._current, self._now()):
+                        raise
+
+    def doubt(self) -> None:
+        """Have the next job fetch anew: a server has refused the credentials in force."""
+        self._is_doubted = True
+
+    def _is_due(self) -> bool:
+        assert self._current is not None
+        if self._renew_at is not None:
+            return self._now() >= self._renew_at
+        if self._current.expires_at is not None:
+            return _has_expired(self._current, self._now())
+        return self._fetched_at is not None and self._now() - self._fetched_at >= _UNENDING
 
     def reach(self, purpose: Purpose) -> None:
         """Fetch credentials for another purpose unless those in force are for what is around it.
@@ -75,7 +109,9 @@ class CredentialHolder:
         """
         ours, wanted = (each.url.rstrip("/") + "/" for each in (self._purpose, purpose))
         if not wanted.startswith(ours):
-            self.begin(purpose)
+            with self._fetching:
+                self._purpose = purpose
+                self._fetch()
 
     def current(self) -> Credentials:
         """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
@@ -95,6 +131,9 @@ class CredentialHolder:
         with self._fetching:
             if self.generation == seen or self._current is None:
                 is_renewal = self._current is not None
+                if self._failure is not None and self._now() - self._failure[1] < _FAILURE:
+                    error = self._failure[0]
+                    raise type(error)(*error.args)  # each thread its own
                 self._fetch()
             current = self._current
         assert current is not None
@@ -108,6 +147,16 @@ class CredentialHolder:
         return self._current or _NOBODY
 
     def _fetch(self) -> None:
+        try:
+            self._fetch_anew()
+        except JobtoolError as error:
+            self._failure = error, self._now()
+            raise
+        self._failure = None
+        self._is_doubted = False
+        self._fetched_at = self._now()
+
+    def _fetch_anew(self) -> None:
         try:
             fetched = self.provider.fetch(self._purpose)
         except JobtoolError:
@@ -162,8 +211,11 @@ class CredentialHolder:
             "expires_at": min(current.expires_at or soon, soon),
         }
 
-    def botocore_session(self) -> botocore.session.Session:
-        """Return a session whose clients ask this holder at every signature."""
+    def botocore_session(self, *, reads_profile: bool = True) -> botocore.session.Session:
+        """Return a session whose clients ask this holder at every signature.
+
+        ``reads_profile`` tells whether ``AWS_PROFILE`` counts for its other settings.
+        """
         import botocore.credentials
         import botocore.session
 
@@ -180,7 +232,9 @@ class CredentialHolder:
             def load_credentials(self) -> Any:
                 return Held("held", "held")  # both are looked up at each signature
 
-        session = botocore.session.Session()
+        session = botocore.session.Session(
+            session_vars={} if reads_profile else {"profile": (None, [], None, None)}
+        )
         session.register_component("credential_provider", Resolver())
         return session
 

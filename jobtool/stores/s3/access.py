@@ -1,94 +1,117 @@
-"""Access to S3: sessions, clients and regions that all stores of one configuration share."""
+"""Access to S3: the clients that all stores of one configuration share."""
 
 from __future__ import annotations
 
-import os
-from datetime import timedelta
+import contextlib
+import re
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import boto3
 import botocore.exceptions
+import obstore.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
 
-from jobtool.errors import CredentialsError, StoreUnavailableError
-from jobtool.names import quote
-from jobtool.stores.credentials.aws import AWS_HOST, AnonymousProvider, profile_of
+from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Purpose
 from jobtool.stores.s3.config import S3Config
+from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
+from jobtool.stores.s3.fast import is_trusted, open_bucket, why_not
 
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObstoreBucket
 
+#: The key of requests that are made to see where they would go, and aren't sent.
+_KEY = "jobtool"
+
+#: Answers that come from the bucket's own region, whatever they refuse.
+_AT_HOME = frozenset({403, 404, 405, 501})
+
+#: What is said of credentials themselves, rather than of what they are allowed to do.
+_ABOUT_CREDENTIALS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+    }
+)
+
+_CODE = re.compile(r"<Code>([^<]*)</Code>")
+
 
 class S3Access:
-    """What all stores of one ``S3Config`` share: credentials, a boto3 client, obstore buckets."""
+    """What all stores of one ``S3Config`` share: credentials, boto3 clients, obstore buckets.
+
+    Making one contacts nobody. Raises ``StoreSettingsError`` for settings that make no sense, in
+    ``[s3]``, the environment or AWS's files; ``CredentialsError`` for a profile that isn't there.
+    """
 
     def __init__(self, config: S3Config, holder: CredentialHolder, *, connections: int) -> None:
         self.holder = holder
         self._config = config
-        self._is_signed = not isinstance(holder.provider, AnonymousProvider)
-        signature = "s3v4" if self._is_signed else UNSIGNED
         self.is_lax_about_ranges = False  # found out at the first range that is read
         self._buckets: dict[str, tuple[int, ObstoreBucket]] = {}
-        self._regions: dict[str, str] = {}
-        session = self.holder.botocore_session()
-        profile = config.profile or profile_of(holder.provider)
-        if profile:  # its region and endpoint count as well
-            session.set_config_variable("profile", profile)
-        scoped = _scoped_config(session)
-        # One for both clients: each boto3 session adds its methods to the botocore session's.
-        self._session = boto3.Session(botocore_session=session)
-        self._ca_bundle = (
-            config.ca_bundle or os.environ.get("AWS_CA_BUNDLE") or scoped.get("ca_bundle")
-        )
-        if self._ca_bundle and not os.path.isfile(self._ca_bundle):
-            raise StoreUnavailableError(
-                f"expected a file of certificates at {quote(self._ca_bundle)}; found none. Correct "
-                "[s3] ca_bundle in joblist.toml, or AWS_CA_BUNDLE."
+        self._addresses: dict[str, Address] = {}
+        self._at_home: set[str] = set()  # buckets that have answered boto3 in their own region
+        self._for_boto3_alone: set[str] = set()
+        self._looking = threading.local()
+        is_signed = not isinstance(holder.provider, AnonymousProvider)
+        signature = "s3v4" if is_signed else UNSIGNED
+        try:
+            session = holder.botocore_session(
+                reads_profile=not isinstance(holder.provider, EnvironmentProvider)
             )
-        plain = self._make_client(Config(signature_version=signature))
-        self.is_aws = bool(AWS_HOST.search(urlsplit(plain.meta.endpoint_url).hostname or ""))
-        self.addressing_style = (
-            config.addressing_style
-            or (scoped.get("s3") or {}).get("addressing_style")
-            or ("auto" if self.is_aws else "path")
-        )
-        settings = Config(
-            signature_version=signature,
-            s3={"addressing_style": self.addressing_style},
-            max_pool_connections=connections,
-            connect_timeout=10,
-            read_timeout=config.timeout_seconds,
-            retries={"mode": "standard", "total_max_attempts": 3},
-            **self._checksum_settings(scoped),
-        )
-        self.client = self._make_client(settings)
-        #: For what must not be asked twice behind our back: each answer lost would leave an upload.
-        self.client_asking_once = self._make_client(
-            settings.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
-        )
+            profile = config.profile or profile_of(holder.provider)
+            if profile:  # its region and endpoint count as well
+                session.set_config_variable("profile", profile)
+            # One for all clients: each boto3 session adds its methods to the botocore session's.
+            self._session = boto3.Session(botocore_session=session)
+            plain = self._make_client(Config(signature_version=signature))
+            self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
+            ca_bundle = self.connection.ca_bundle
+            settings = Config(
+                signature_version=signature,
+                s3={"addressing_style": self.connection.addressing_style},
+                proxies=self.connection.proxies,
+                max_pool_connections=connections,
+                connect_timeout=10,
+                read_timeout=config.timeout_seconds,
+                retries={"mode": "standard", "total_max_attempts": 3},
+                **self.connection.checksums,
+            )
+            self.client = self._make_client(settings, ca_bundle)
+            #: For what must not be asked twice behind our back: each lost answer would leave an
+            #: upload.
+            self.client_asking_once = self._make_client(
+                settings.merge(Config(retries={"mode": "standard", "total_max_attempts": 1})),
+                ca_bundle,
+            )
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            raise settings_error(error, config) from None
+        for client in (self.client, self.client_asking_once):
+            events = client.meta.events
+            events.register("after-call.s3", self._note_answer)
+            for operation in ("PutObject", "CreateMultipartUpload"):
+                events.register(f"before-parameter-build.s3.{operation}", self._encrypt)
+        self.client.meta.events.register("before-send.s3.HeadObject", self._look)
 
-    def _make_client(self, config: Config) -> Any:
+    def _make_client(self, config: Config, ca_bundle: str | None = None) -> Any:
         return self._session.client(
             "s3",
             endpoint_url=self._config.endpoint_url,
             region_name=self._config.region,
-            verify=self._ca_bundle,  # None is botocore's own bundle; it is never switched off
+            verify=ca_bundle or True,  # botocore's own bundle; it is never switched off
             config=config,
         )
 
-    def _checksum_settings(self, scoped: dict[str, Any]) -> dict[str, Any]:
-        names = ("request_checksum_calculation", "response_checksum_validation")
-        if self._config.checksums:
-            return dict.fromkeys(names, self._config.checksums)
-        told = any(f"AWS_{name.upper()}" in os.environ or name in scoped for name in names)
-        return {} if told or self.is_aws else dict.fromkeys(names, "when_required")
-
     def begin(self, purpose: Purpose) -> None:
-        """Have fresh credentials for another purpose. Raises ``CredentialsError``."""
+        """Have credentials for another job; see ``CredentialHolder.begin``."""
         self.holder.begin(purpose)
 
     def reach(self, purpose: Purpose) -> None:
@@ -102,72 +125,89 @@ class S3Access:
         """
         self.holder.renew(seen)
 
-    def bucket(self, name: str) -> ObstoreBucket:
-        """Return obstore's view of a bucket, with no older credentials than the holder's."""
+    def is_for_obstore(self, name: str) -> bool:
+        """Tell whether obstore can be told the same as boto3; if not, boto3 handles the bucket.
+
+        Raises what boto3 raises, since it goes first.
+        """
+        return self._open(name) is not None
+
+    @contextlib.contextmanager
+    def obstore(self, name: str) -> Iterator[ObstoreBucket]:
+        """Lend obstore's view of a bucket, with no older credentials than the holder's."""
+        bucket = self._open(name)
+        assert bucket is not None, "ask is_for_obstore() first"
+        try:
+            yield bucket
+        except obstore.exceptions.BaseError as error:
+            code = _CODE.search(str(error))
+            self._note_refusal(code[1] if code else "")
+            raise
+
+    def _open(self, name: str) -> ObstoreBucket | None:
+        if name in self._for_boto3_alone:
+            return None
         generation = self.holder.generation
         # obstore keeps credentials for a while, so that one opened before has the old ones.
         opened, bucket = self._buckets.get(name, (-1, None))
-        if bucket is None or opened != generation:
-            bucket = self._open_bucket(name)
-            self._buckets[name] = generation, bucket
+        if bucket is not None and opened == generation:
+            return bucket
+        address = self._addresses.get(name) or self._find_address(name)
+        if address is None or why_not(address, self.connection) is not None:
+            self._for_boto3_alone.add(name)
+            return None
+        is_new = bucket is None
+        bucket = open_bucket(name, address, self.connection, self.holder)
+        if is_new and self.connection.ca_bundle and not is_trusted(bucket, _KEY):
+            self._for_boto3_alone.add(name)
+            return None
+        self._buckets[name] = generation, bucket
         return bucket
 
-    def _open_bucket(self, name: str) -> ObstoreBucket:
-        from obstore.store import S3Store as ObstoreBucket
-
-        endpoint = urlsplit(self.client.meta.endpoint_url)
-        virtual = self.addressing_style == "virtual" or (
-            self.addressing_style == "auto" and "." not in name
-        )
-        settings: dict[str, Any] = {
-            "region": self._region_of(name),
-            "virtual_hosted_style_request": virtual,
-        }
-        if not self.is_aws:
-            host = f"{name}.{endpoint.netloc}" if virtual else endpoint.netloc
-            settings["endpoint"] = f"{endpoint.scheme}://{host}{endpoint.path}"
-        options: dict[str, Any] = {
-            "allow_http": endpoint.scheme == "http",
-            "connect_timeout": timedelta(seconds=10),
-            "read_timeout": timedelta(seconds=self._config.timeout_seconds),
-            "timeout": timedelta(minutes=10),
-        }
-        if self._ca_bundle:
-            with open(self._ca_bundle, "rb") as file:
-                options["root_certificate"] = file.read()
-        signing: dict[str, Any] = {"skip_signature": True}
-        if self._is_signed:
-            signing = {"credential_provider": self.holder.for_obstore}
-        return ObstoreBucket(
-            name,
-            client_options=options,  # type: ignore[arg-type]
-            # Retries on top are the transfer's; these bridge a dropped connection.
-            retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
-            **signing,
-            **settings,
-        )
-
-    def _region_of(self, bucket: str) -> str:
-        # AWS answers requests at the wrong region with a redirect, which obstore doesn't follow.
-        # The answer names the region, even where it is a refusal.
-        default: str = self.client.meta.region_name or "us-east-1"
-        if not self.is_aws or self._config.region:
-            return default
-        if bucket not in self._regions:
+    def _find_address(self, name: str) -> Address | None:
+        """Have boto3 find the bucket's region, then see where it sends requests."""
+        if name.endswith("--x-s3"):
+            return None  # S3 Express: boto3 makes sessions for each bucket
+        if name not in self._at_home:
+            # Answered from the wrong region it finds the right one, and remembers it.
             try:
-                answer = self.client.head_bucket(Bucket=bucket)
-            except botocore.exceptions.ClientError as error:
-                answer = error.response
-            headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-            self._regions[bucket] = str(headers.get("x-amz-bucket-region", default))
-        return self._regions[bucket]
+                self.client.list_objects_v2(Bucket=name, MaxKeys=1)
+            except botocore.exceptions.ClientError:
+                if name not in self._at_home:
+                    raise
+        self._looking.request = None
+        self._looking.is_on = True
+        try:
+            self.client.head_object(Bucket=name, Key=_KEY)
+        except _Seen:
+            address = address_of(self._looking.request, _KEY)
+        else:
+            return None
+        finally:
+            self._looking.is_on = False
+        self._addresses[name] = address
+        return address
+
+    def _look(self, request: Any, **_: object) -> None:
+        if getattr(self._looking, "is_on", False):
+            self._looking.request = request
+            raise _Seen
+
+    def _note_answer(self, context: Any, http_response: Any, parsed: Any, **_: object) -> None:
+        status = http_response.status_code
+        name = (context or {}).get("s3_redirect", {}).get("bucket")
+        if name and (status < 300 or status in _AT_HOME):
+            self._at_home.add(name)
+        self._note_refusal(str(parsed.get("Error", {}).get("Code", "")))
+
+    def _note_refusal(self, code: str) -> None:
+        """Have the next job fetch credentials anew if a server's error code is about them."""
+        if code in _ABOUT_CREDENTIALS:
+            self.holder.doubt()
+
+    def _encrypt(self, params: dict[str, Any], **_: object) -> None:
+        params.update(self.connection.encryption)
 
 
-def _scoped_config(session: Any) -> dict[str, Any]:
-    try:
-        return dict(session.get_scoped_config())
-    except botocore.exceptions.ProfileNotFound as error:
-        raise CredentialsError(
-            f"{error} in AWS's configuration files. Correct [s3] profile in joblist.toml, "
-            "or AWS_PROFILE."
-        ) from None
+class _Seen(Exception):  # noqa: N818 - what was to be seen was seen
+    """A request was seen, and isn't to be sent."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from jobtool.errors import UsageError
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
+
+#: As botocore takes it: a label of a host's name.
+_REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,8 +24,9 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``checksums`` says whether requests carry AWS's newer checksums, which many other servers
     refuse. By default AWS gets them and others don't; likewise other endpoints are addressed by
     path (``http://host/bucket/key``) by default. ``ca_bundle`` is a file of the certificates (PEM)
-    that the server's is held against. ``timeout_seconds`` is how long a request waits
-    for bytes of its answer; when nothing comes it is tried again.
+    that the server's is held against: an absolute path. ``timeout_seconds`` is how long a request
+    waits for bytes of its answer; when nothing comes it is tried again. ``server_side_encryption``
+    and ``kms_key_id`` go with each new object; without them the bucket's own default holds.
     """
 
     endpoint_url: str | None = None
@@ -28,6 +35,8 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     addressing_style: Literal["path", "virtual", "auto"] | None = None
     checksums: Literal["when_required", "when_supported"] | None = None
     ca_bundle: str | None = None
+    server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
+    kms_key_id: str | None = None
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = DEFAULT_TIMEOUT_SECONDS
 
 
@@ -53,10 +62,48 @@ def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:
             )
     try:
         for side, values in sides.items():
-            msgspec.convert(values, S3Config)
+            _check(msgspec.convert(values, S3Config, strict=False))
             if side == role:
                 common |= values
-        return msgspec.convert(common, S3Config)
+        config = msgspec.convert(common, S3Config, strict=False)  # --set gives text for numbers
     except msgspec.ValidationError as error:
         known = ", ".join(S3Config.__struct_fields__)
         raise UsageError(f"joblist.toml, table [s3]: {error}. It knows {known}.") from None
+    _check(config)
+    if config.kms_key_id and config.server_side_encryption in (None, "AES256"):
+        raise UsageError(
+            'joblist.toml, table [s3]: kms_key_id wants server_side_encryption = "aws:kms" or '
+            f'"aws:kms:dsse"; found {config.server_side_encryption!r}'
+        )
+    return config
+
+
+def _check(config: S3Config) -> None:
+    """Raise ``UsageError`` for what no client could be made of."""
+    where = "joblist.toml, table [s3]:"
+    if config.endpoint_url is not None and not is_endpoint(config.endpoint_url):
+        raise UsageError(
+            f"{where} endpoint_url: expected a URL as in https://minio.example:9000; found "
+            f"{config.endpoint_url!r}"
+        )
+    if config.region is not None and not _REGION.fullmatch(config.region):
+        raise UsageError(
+            f"{where} region: expected a name as in us-east-1, without blanks; found "
+            f"{config.region!r}"
+        )
+    told = config.ca_bundle
+    if told is not None and not (os.path.isabs(told) or told.startswith("~")):
+        raise UsageError(
+            f"{where} ca_bundle: expected an absolute path, since workers may start anywhere; "
+            f"found {told!r}"
+        )
+
+
+def is_endpoint(url: str) -> bool:
+    """Tell whether a text is the URL of a server: with http:// or https:// and a host."""
+    try:
+        parts = urlsplit(url)
+        is_known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_known and url.isprintable() and " " not in url and not (parts.query or parts.fragment)

@@ -1,8 +1,9 @@
 """Bytes of objects, by the cheaper of two clients.
 
 Two clients on purpose. boto3 is the control plane (listing, multipart) and sends parts; whole
-objects go through obstore, which needs a tenth of boto3's CPU for each. Both sign with the same
-credentials. obstore refuses or rewrites some keys that S3 allows; those go through boto3.
+objects go through obstore, which needs a tenth of boto3's CPU for each. Both are made of one
+resolved connection and sign with the same credentials. What obstore can't be told goes through
+boto3: some keys that S3 allows, and whole buckets (``S3Access.bucket``).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Objects:
     def read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
         """Return bytes of an object by one ranged GET; raises ``SourceChangedError``."""
         by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
-        if by_boto3 or _NOT_FOR_OBSTORE.search(key):
+        if by_boto3 or not self._is_for_obstore(entry.path, key):
             data, size, modified, metadata = self._read_by_boto3(entry.path, key, offset, length)
         else:
             data, size, modified, metadata = self._requests.call(
@@ -79,15 +80,21 @@ class Objects:
         )
         return next(found, None) == (key, entry.size, entry.mtime_ns)  # the key sorts first
 
+    def _is_for_obstore(self, path: str, key: str) -> bool:
+        """Tell whether obstore can handle this key as boto3 would."""
+        return not _NOT_FOR_OBSTORE.search(key) and self._requests.call(
+            path, lambda: self._access.is_for_obstore(self._bucket)
+        )
+
     def _read_by_obstore(
         self, entry: Entry, key: str, offset: int, length: int
     ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
-        bucket = self._access.bucket(self._bucket)
         try:
-            if length == entry.size:
-                result = obstore.get(bucket, key)
-            else:
-                result = obstore.get(bucket, key, options={"range": (offset, offset + length)})
+            with self._access.obstore(self._bucket) as bucket:
+                if length == entry.size:
+                    result = obstore.get(bucket, key)
+                else:
+                    result = obstore.get(bucket, key, options={"range": (offset, offset + length)})
         except obstore.exceptions.GenericError as error:
             if "non-partial response" not in str(error):
                 raise
@@ -134,7 +141,7 @@ class Objects:
         self, path: str, key: str, data: bytes | memoryview, attributes: Attributes
     ) -> str | None:
         metadata = to_metadata(attributes)
-        if _NOT_FOR_OBSTORE.search(key):
+        if not self._is_for_obstore(path, key):
             answer = self._requests.call(
                 path,
                 lambda: self._client.put_object(
@@ -147,15 +154,17 @@ class Objects:
                 ),
             )
             return etag_of(answer.get("ETag"))
-        result = self._requests.call(
-            path,
-            lambda: obstore.put(
-                self._access.bucket(self._bucket),
-                key,
-                data,
-                attributes=metadata,
-                use_multipart=False,
-                mode="overwrite" if attributes.may_replace else "create",
-            ),
-        )
-        return etag_of(result["e_tag"])
+
+        def put_by_obstore() -> str | None:
+            with self._access.obstore(self._bucket) as bucket:
+                result = obstore.put(
+                    bucket,
+                    key,
+                    data,
+                    attributes=metadata,
+                    use_multipart=False,
+                    mode="overwrite" if attributes.may_replace else "create",
+                )
+            return etag_of(result["e_tag"])
+
+        return self._requests.call(path, put_by_obstore)

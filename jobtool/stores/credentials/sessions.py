@@ -1,0 +1,177 @@
+"""Sessions and clients of AWS's own library, which ask nobody, and what their errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from jobtool.errors import CredentialsError, StoreSettingsError
+from jobtool.names import quote
+from jobtool.stores.credentials.provider import ProviderError
+from jobtool.stores.proxies import proxies_for
+
+#: The names of AWS's own endpoints, in every partition.
+AWS_HOST = re.compile(
+    r"\.(amazonaws\.(com|com\.cn|eu)|api\.(aws|amazonwebservices\.(com\.cn|eu))"
+    r"|c2s\.ic\.gov|api\.aws\.ic\.gov|sc2s\.sgov\.gov|api\.aws\.scloud|cloud\.adc-e\.uk"
+    r"|api\.cloud-aws\.adc-e\.uk|csp\.hci\.ic\.gov|api\.aws\.hci\.ic\.gov)$"
+)
+
+
+def session_of(profile: str | None) -> Any:
+    """Return a boto3 session that asks nobody, of a profile or of the environment's.
+
+    Raises ``ProviderError`` and ``StoreSettingsError``.
+    """
+    import boto3
+    import botocore.exceptions
+    import botocore.session
+
+    try:
+        inner = botocore.session.Session()
+        session = boto3.Session(profile_name=profile, botocore_session=inner)
+        _ask_nobody(inner, session.profile_name)
+        return session
+    except botocore.exceptions.ProfileNotFound as error:
+        # Its name comes from AWS_PROFILE where it isn't ours.
+        named = quote(str(error.kwargs.get("profile", profile)))
+        raise ProviderError(
+            f"expected an AWS profile {named} in AWS's configuration files; found none. Correct "
+            "the profile's name in joblist.toml, or AWS_PROFILE."
+        ) from None
+    except botocore.exceptions.ConfigParseError as error:
+        raise unreadable_config(error) from None
+    except botocore.exceptions.BotoCoreError as error:
+        raise ProviderError(f"can't use AWS's configuration: {_said(error)}") from None
+
+
+def unreadable_config(error: Any) -> StoreSettingsError:
+    """Return our error for a file of AWS's that botocore can't parse."""
+    path = quote(str(error.kwargs.get("path", "AWS's configuration")))
+    return StoreSettingsError(
+        f"{path}: AWS's configuration file can't be read as one. Correct it; 'aws configure list' "
+        "tells whether it can be read."
+    )
+
+
+def _ask_nobody(session: Any, profile: str) -> None:
+    """Have a botocore session that never asks: a worker has nobody who would answer.
+
+    A profile's role may want the code of a device (``mfa_serial``), which botocore reads from the
+    terminal, and its ``credential_process`` would inherit standard input and the terminal.
+    """
+
+    def refuse(prompt: str) -> str:
+        raise CredentialsError(
+            f"AWS profile {quote(profile)} asks for the code of a device (mfa_serial), and a "
+            "worker can't ask anybody. Get credentials first, as by 'aws configure "
+            f"export-credentials --profile {quote(profile)} --format env', and give it those."
+        )
+
+    popen = partial(subprocess.Popen, stdin=subprocess.DEVNULL, start_new_session=True)
+    for provider in session.get_component("credential_provider").providers:
+        if hasattr(provider, "_prompter"):
+            provider._prompter = refuse
+        if hasattr(provider, "_popen"):
+            provider._popen = popen
+        builder = getattr(provider, "_profile_provider_builder", None)
+        if builder is not None:
+            _make_quiet(builder, popen)
+
+
+def _make_quiet(builder: Any, popen: Any) -> None:
+    """Have the commands of profiles that a role builds on ask nobody either."""
+    create = builder._create_process_provider
+
+    def create_quiet(*arguments: Any) -> Any:
+        provider = create(*arguments)
+        provider._popen = popen
+        return provider
+
+    builder._create_process_provider = create_quiet
+
+
+def client_of(settings: Any, service: str, *, unsigned: bool = False) -> Any:
+    """Return a client of a service by a provider's profile, region and endpoint."""
+    from botocore import UNSIGNED
+    from botocore.config import Config
+    from botocore.utils import get_environ_proxies
+
+    config = Config(
+        retries={"mode": "standard", "total_max_attempts": 3},
+        connect_timeout=10,
+        read_timeout=30,
+        signature_version=UNSIGNED if unsigned else None,
+    )
+    session = session_of(settings.profile)
+    where = {"region_name": settings.region, "endpoint_url": settings.endpoint_url}
+    client = session.client(service, config=config, **where)
+    url = client.meta.endpoint_url
+    proxies, usual = proxies_for(url), get_environ_proxies(url)
+    if proxies.get(urlsplit(url).scheme) != usual.get(urlsplit(url).scheme):
+        client = session.client(service, config=config.merge(Config(proxies=proxies)), **where)
+    return client
+
+
+def address_by_one_name(client: Any, account_id: str) -> None:
+    """Have requests go to the endpoint's own host, unless it is AWS's.
+
+    There the account's ID goes before the host's name, and botocore puts it before any other.
+    """
+
+    def shorten(params: dict[str, Any], **_: object) -> None:
+        params["url"] = params["url"].replace(f"://{account_id}.", "://", 1)
+
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if not AWS_HOST.search(host):
+        client.meta.events.register("before-call.s3-control", shorten)
+
+
+@contextlib.contextmanager
+def asking(whom: str, profile: str | None = None) -> Iterator[None]:
+    """Turn what AWS's library raises while credentials are asked for into our errors."""
+    import botocore.exceptions
+
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        told = error.response.get("Error", {})
+        # Only the first line: STS repeats the headers of what it can't verify, the token as well.
+        message = str(told.get("Message", "")).partition("\n")[0][:200]
+        raise ProviderError(f"{whom}: {told.get('Code', 'an error')}: {message}") from None
+    except (botocore.exceptions.SSOError, botocore.exceptions.TokenRetrievalError) as error:
+        raise _signed_out(error, "aws sso login", profile) from None
+    except botocore.exceptions.LoginError as error:
+        raise _signed_out(error, "aws login", profile) from None
+    except KeyError as error:
+        raise ProviderError(f"{whom}: expected {error} in the answer; found none") from None
+    except (botocore.exceptions.BotoCoreError, ValueError, RuntimeError) as error:
+        raise ProviderError(f"can't get credentials from {whom}: {_said(error)}") from None
+
+
+def _signed_out(error: Exception, command: str, profile: str | None) -> CredentialsError:
+    """Return an error that no second try mends: somebody has to log in."""
+    named = profile or os.environ.get("AWS_PROFILE") or "default"
+    return CredentialsError(
+        f"the sign-on of AWS profile {quote(named)} has ended, or never began. Log in: {command} "
+        f"--profile {quote(named)}. ({_said(error)})"
+    )
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says in one line, without what a command has printed."""
+    import botocore.exceptions
+
+    if isinstance(error, botocore.exceptions.CredentialRetrievalError):
+        # Of a profile's credential_process this is the standard error, whatever that holds.
+        return (
+            f"its provider {error.kwargs.get('provider')} failed. Run what the profile names by "
+            "hand to see what it says"
+        )
+    return " ".join(str(error).split())[:300]

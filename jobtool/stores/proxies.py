@@ -1,0 +1,70 @@
+"""Which proxy requests go through: one decision for every client, made once for its endpoint."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import urllib.request
+from urllib.parse import urlsplit
+
+from jobtool.errors import StoreSettingsError
+from jobtool.names import quote
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def proxy_for(url: str) -> str | None:
+    """Return the URL of the proxy for requests to ``url``; None for none.
+
+    ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY`` name it, in capitals or not; ``NO_PROXY``
+    names what is reached without one: hosts, domains, ``host:port``, addresses, networks
+    (``10.0.0.0/8``) or ``*``. Raises ``StoreSettingsError`` for a proxy that isn't one of HTTP.
+    """
+    parts = urlsplit(url)
+    told = urllib.request.getproxies()
+    kind = parts.scheme if told.get(parts.scheme) else "all"
+    proxy = told.get(kind)
+    if not proxy or _is_excluded(parts.hostname or "", parts.port, parts.scheme, told.get("no")):
+        return None
+    full = proxy if "://" in proxy else f"http://{proxy.removeprefix('//')}"
+    try:
+        found = urlsplit(full)
+        is_known = found.scheme in _DEFAULT_PORTS and bool(found.hostname) and found.port != 0
+    except ValueError:
+        is_known = False
+    if not is_known:
+        scheme = full.partition("://")[0]  # the rest may hold a password
+        raise StoreSettingsError(
+            f"{_variable(kind)}: expected a proxy as in http://proxy.example:3128; found one with "
+            f"{quote(scheme)}://, or without a host. Correct it, or add "
+            f"{quote(parts.hostname or '')} to NO_PROXY."
+        )
+    return full
+
+
+def proxies_for(url: str) -> dict[str, str]:
+    """Return the decision for ``url`` as botocore's ``Config(proxies=...)`` takes it."""
+    proxy = proxy_for(url)
+    return {} if proxy is None else {urlsplit(url).scheme: proxy}
+
+
+def _is_excluded(host: str, port: int | None, scheme: str, excluded: str | None) -> bool:
+    named = f"{host}:{port or _DEFAULT_PORTS.get(scheme)}"
+    if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(named):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    for entry in (excluded or "").split(","):
+        try:
+            if address in ipaddress.ip_network(entry.strip().strip("[]"), strict=False):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def _variable(kind: str) -> str:
+    names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
+    return next((name for name in names if os.environ.get(name)), names[1])

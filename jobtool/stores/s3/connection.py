@@ -1,0 +1,215 @@
+"""One resolved connection to an S3 service, which both clients are made of.
+
+botocore resolves it: from ``[s3]``, the environment and AWS's files. What is left to decide for one
+bucket (host, style, the region that signs) is read off a request that boto3 is about to send. Thus
+obstore is told an exact URL, and has nothing to resolve itself.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.exceptions
+from botocore.httpsession import get_cert_path
+
+from jobtool.errors import (
+    CredentialsError,
+    JobtoolError,
+    StoreSettingsError,
+    StoreUnavailableError,
+)
+from jobtool.names import quote
+from jobtool.stores.credentials.sessions import AWS_HOST, unreadable_config
+from jobtool.stores.proxies import proxy_for
+from jobtool.stores.s3.config import S3Config, is_endpoint
+
+_CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How requests reach a service.
+
+    ``ca_bundle`` is a file of certificates that is trusted in place of the usual ones, ``proxy``
+    the URL of an HTTP proxy. ``checksums`` are botocore's settings of that name; empty means its
+    defaults. ``encryption`` goes with each new object, as boto3 names it.
+    """
+
+    endpoint_url: str
+    is_aws: bool
+    is_signed: bool
+    addressing_style: str
+    ca_bundle: str | None
+    proxy: str | None
+    checksums: Mapping[str, str]
+    encryption: Mapping[str, str]
+    timeout_seconds: float
+
+    @property
+    def trusted_path(self) -> str:
+        """The file of the certificates that the server's is held against."""
+        return str(get_cert_path(self.ca_bundle or True))
+
+    @property
+    def proxies(self) -> dict[str, str]:
+        """The proxy as botocore takes it: an empty table is none, whatever the environment says."""
+        return {} if self.proxy is None else {urlsplit(self.endpoint_url).scheme: self.proxy}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where boto3 sends requests for one bucket: its URL, and what signs them.
+
+    ``extra_headers`` are those of S3 that a plain signed request doesn't have.
+    """
+
+    url: str
+    is_signed: bool
+    service: str | None
+    region: str | None
+    extra_headers: frozenset[str]
+
+
+def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: bool) -> Connection:
+    """Resolve all that holds for every bucket of a service whose endpoint is known.
+
+    Raises ``StoreSettingsError`` that names the setting, and ``StoreUnavailableError``.
+    """
+    _require_url(endpoint_url, config)
+    scoped = session.get_scoped_config()
+    is_aws = bool(AWS_HOST.search(urlsplit(endpoint_url).hostname or ""))
+    of_profile = scoped.get("s3")
+    style = of_profile.get("addressing_style") if isinstance(of_profile, Mapping) else None
+    return Connection(
+        endpoint_url=endpoint_url,
+        is_aws=is_aws,
+        is_signed=is_signed,
+        addressing_style=config.addressing_style or style or ("auto" if is_aws else "path"),
+        ca_bundle=_ca_bundle(config, session) if endpoint_url.startswith("https:") else None,
+        proxy=proxy_for(endpoint_url),
+        checksums=_checksums(config, scoped, is_aws=is_aws),
+        encryption=_encryption(config),
+        timeout_seconds=config.timeout_seconds,
+    )
+
+
+def address_of(request: Any, key: str) -> Address:
+    """Return where a request for ``key`` is about to go, by its URL and its signature."""
+    parts = urlsplit(request.url)
+    url = f"{parts.scheme}://{parts.netloc}{parts.path}".removesuffix(f"/{key}")
+    headers = {name.lower(): _text(value) for name, value in request.headers.items()}
+    service = region = None
+    scope = headers.get("authorization", "").partition("Credential=")[2].partition(",")[0]
+    if scope:  # KEY/20261120/eu-west-1/s3/aws4_request
+        region, service = scope.split("/")[-3:-1]
+    usual = {"x-amz-date", "x-amz-content-sha256", "x-amz-security-token"}
+    extra = {name for name in headers if name.startswith("x-amz-")} - usual
+    return Address(
+        url=url,
+        is_signed="authorization" in headers,
+        service=service,
+        region=region,
+        extra_headers=frozenset(extra),
+    )
+
+
+def settings_error(error: Exception, config: S3Config) -> JobtoolError:
+    """Return our error for what botocore says of its configuration: it names the setting."""
+    if isinstance(error, botocore.exceptions.ProfileNotFound):
+        return CredentialsError(
+            f"{error} in AWS's configuration files. Correct [s3] profile in joblist.toml, "
+            "or AWS_PROFILE."
+        )
+    if isinstance(error, botocore.exceptions.ConfigParseError):
+        return unreadable_config(error)
+    if isinstance(error, botocore.exceptions.InvalidRegionError):
+        name = _named(config.region, "region", "AWS_REGION", "AWS_DEFAULT_REGION")
+        return StoreSettingsError(
+            f"{name}: expected a region as in us-east-1, without blanks; found "
+            f"{error.kwargs.get('region_name')!r}"
+        )
+    if isinstance(error, ValueError) and "endpoint" in str(error).lower():
+        return _bad_endpoint(str(error).rpartition(": ")[2], config)
+    said = " ".join(str(error).split())[:300]
+    return StoreSettingsError(f"AWS's configuration (environment or files) can't be used: {said}")
+
+
+def _require_url(endpoint_url: str, config: S3Config) -> None:
+    if not is_endpoint(endpoint_url):
+        raise _bad_endpoint(endpoint_url, config)
+    parts = urlsplit(endpoint_url)
+    if parts.username or parts.password:
+        raise StoreSettingsError(
+            f"{_endpoint_setting(config)} holds a user or a password. Use AWS's credentials file."
+        )
+
+
+def _bad_endpoint(found: str, config: S3Config) -> StoreSettingsError:
+    return StoreSettingsError(
+        f"{_endpoint_setting(config)}: expected a URL as in https://minio.example:9000; found "
+        f"{quote(found)}"
+    )
+
+
+def _endpoint_setting(config: S3Config) -> str:
+    return _named(config.endpoint_url, "endpoint_url", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+
+
+def _named(told: object, key: str, *variables: str) -> str:
+    """Return where a setting stands: in joblist.toml, in the environment or in AWS's files."""
+    if told is not None:
+        return f"joblist.toml, table [s3], {key}"
+    for variable in variables:
+        if os.environ.get(variable):
+            return variable
+    return f"{key} in AWS's configuration file"
+
+
+def _ca_bundle(config: S3Config, session: Any) -> str | None:
+    """Return the file of certificates, by botocore's order; None for its own."""
+    told = config.ca_bundle and os.path.expanduser(config.ca_bundle)
+    name = "[s3] ca_bundle in joblist.toml"
+    if not told:
+        told, name = session.get_config_variable("ca_bundle"), "AWS_CA_BUNDLE"
+        if told and not os.environ.get(name):
+            name = "ca_bundle in AWS's configuration file"
+    if not told:
+        told, name = os.environ.get("REQUESTS_CA_BUNDLE"), "REQUESTS_CA_BUNDLE"
+    if not told:
+        return None
+    if not os.path.isfile(told):
+        raise StoreUnavailableError(
+            f"expected a file of certificates at {quote(told)}; found none. Correct {name}."
+        )
+    try:
+        ssl.create_default_context(cafile=told)
+    except (ssl.SSLError, OSError) as error:
+        raise StoreSettingsError(
+            f"expected certificates (PEM) in {quote(told)}; found "
+            f"{getattr(error, 'reason', None) or error}. Correct {name}."
+        ) from None
+    return str(told)
+
+
+def _checksums(config: S3Config, scoped: Mapping[str, Any], *, is_aws: bool) -> dict[str, str]:
+    if config.checksums:
+        return dict.fromkeys(_CHECKSUMS, config.checksums)
+    told = any(f"AWS_{name.upper()}" in os.environ or name in scoped for name in _CHECKSUMS)
+    return {} if told or is_aws else dict.fromkeys(_CHECKSUMS, "when_required")
+
+
+def _encryption(config: S3Config) -> dict[str, str]:
+    told = {
+        "ServerSideEncryption": config.server_side_encryption,
+        "SSEKMSKeyId": config.kms_key_id,
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

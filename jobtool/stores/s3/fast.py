@@ -1,0 +1,122 @@
+"""obstore's view of a bucket, made of what boto3 does, or the reason why there is none.
+
+obstore reads ``AWS_…`` of the environment and its HTTP library reads proxies, each by rules of its
+own. So it is told every setting, and where it can't be told the same as boto3, boto3 does it all.
+Source of what it reads: object_store 0.14, ``aws/builder.rs`` and ``client/mod.rs``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import obstore
+import obstore.exceptions
+
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.s3.connection import Address, Connection
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store as ObstoreBucket
+
+#: What obstore takes from the environment, and nobody can take back from it.
+_NOT_TO_BE_UNTOLD = frozenset(
+    {
+        "aws_checksum_algorithm",
+        "aws_server_side_encryption",
+        "aws_sse_kms_key_id",
+        "aws_sse_bucket_key_enabled",
+        "aws_sse_customer_key_base64",
+    }
+)
+
+_UNTRUSTED = re.compile(r"invalid peer certificate|UnknownIssuer|CaUsedAsEndEntity")
+
+#: A proxy that no request goes through: without one reqwest reads the environment.
+_NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
+
+
+def why_not(address: Address, connection: Connection) -> str | None:
+    """Tell why obstore can't be told the same as boto3; None if it can."""
+    if connection.is_signed != address.is_signed:
+        return "boto3 decides by itself whether it signs"
+    if address.is_signed and (address.service != "s3" or not _is_region(address.region)):
+        return "it signs with a kind of signature that obstore doesn't know"
+    if address.extra_headers:
+        return f"it sends {', '.join(sorted(address.extra_headers))}"
+    if not address.url.startswith(("http://", "https://")):
+        return "its URL isn't known"
+    told = sorted(
+        name for name in os.environ if name.startswith("AWS_") and name.lower() in _NOT_TO_BE_UNTOLD
+    )
+    if told:
+        return f"obstore alone would go by {', '.join(told)}"
+    if connection.proxy is not None:
+        proxy = urlsplit(connection.proxy)
+        if proxy.scheme != "http" or bool(proxy.username) != bool(proxy.password):
+            return "obstore and boto3 greet such a proxy differently"
+    return None
+
+
+def _is_region(region: str | None) -> bool:
+    return bool(region) and region != "*"
+
+
+def open_bucket(
+    name: str, address: Address, connection: Connection, holder: CredentialHolder
+) -> ObstoreBucket:
+    """Return obstore's view of a bucket at an address; it resolves nothing itself."""
+    from obstore.store import S3Store as ObstoreBucket
+
+    is_plain = address.url.startswith("http:")
+    options: dict[str, Any] = {
+        "allow_http": is_plain,
+        "connect_timeout": timedelta(seconds=10),
+        "read_timeout": timedelta(seconds=connection.timeout_seconds),
+        "timeout": timedelta(minutes=10),
+    }
+    options |= {"proxy_url": connection.proxy} if connection.proxy else _NO_PROXY
+    if not is_plain:
+        with open(connection.trusted_path, "rb") as file:
+            options["root_certificate"] = file.read()
+        options["disable_system_certificates"] = True
+    encryption = {}
+    if connection.encryption:
+        encryption["server_side_encryption"] = connection.encryption["ServerSideEncryption"]
+    if "SSEKMSKeyId" in connection.encryption:
+        encryption["sse_kms_key_id"] = connection.encryption["SSEKMSKeyId"]
+    return ObstoreBucket(
+        name,
+        # Both, since either may stand in the environment, and the second is preferred.
+        endpoint=address.url,
+        aws_endpoint_url_s3=address.url,
+        virtual_hosted_style_request=True,  # the URL is the bucket's: only the key is added
+        region=address.region or "us-east-1",
+        skip_signature=not address.is_signed,
+        unsigned_payload=False,
+        request_payer=False,
+        s3_express=False,
+        disable_tagging=False,
+        conditional_put="etag",
+        copy_if_not_exists="multipart",
+        credential_provider=holder.for_obstore,  # type: ignore[arg-type] # unused if unsigned
+        client_options=options,  # type: ignore[arg-type]
+        # Retries on top are the transfer's; these bridge a dropped connection.
+        retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
+        **encryption,  # type: ignore[arg-type]
+    )
+
+
+def is_trusted(bucket: ObstoreBucket, key: str) -> bool:
+    """Tell whether obstore takes the certificate of a server that boto3 has talked to.
+
+    A server's own certificate, with no authority's above it, is enough for OpenSSL, not for rustls.
+    """
+    try:
+        obstore.head(bucket, key)
+    except (obstore.exceptions.BaseError, FileNotFoundError, ValueError) as error:
+        return _UNTRUSTED.search(f"{error} {error.__cause__}") is None
+    return True
