@@ -123,13 +123,14 @@ class Copier:
     def adopt(self, item: Item, log: FileLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
         part_size = self._part_size(item, log)
-        digests = read_digests(item, part_size, self._capacity, stop)
-        composite = digests.composite(part_size, item.entry.size)
+        digests = read_digests(item, part_size, self._capacity, stop, log)
+        composite = digests.parts.composite()
         proof = item.lane.destination.prove(
             item.destination_path, digests.whole, composite, digests.attributes
         )
         if proof is None:
             return None
+        log.forget_digests()
         has_parts = item.entry.size >= self.part_bytes
         return Copied(
             md5=digests.whole,

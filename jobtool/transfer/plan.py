@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
-from jobtool.jobs.records import IntentRecord, Receipt, UploadRecord
+from jobtool.jobs.records import DigestRecord, IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
 from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
@@ -120,7 +120,7 @@ class Plan:
         lane = self.lanes[self._lane_of(number)]
         return Item(lane, entry, os.fsdecode(destination_path or path))
 
-    def find(self, receipt: Receipt | IntentRecord | UploadRecord) -> int | None:
+    def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
         """Return the number of the file that a record is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
             source = _inside(lane.source, receipt.src_path)
@@ -139,7 +139,7 @@ class Plan:
         """Return the number of the file of a tree's lane that is to be at ``path``."""
         return self._search(lane, os.fsencode(path))
 
-    def proves(self, receipt: Receipt | UploadRecord, number: int) -> bool:
+    def proves(self, receipt: Receipt | UploadRecord | DigestRecord, number: int) -> bool:
         """Tell whether a record is about the file as it is now: same size and time."""
         return (receipt.size, receipt.mtime_ns) == (self._sizes[number], self._mtimes[number])
 

@@ -8,8 +8,16 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from jobtool.errors import CredentialsError, FileError
-from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, Record, UploadRecord
+from jobtool.jobs.records import (
+    DigestRecord,
+    IntentRecord,
+    PartRecord,
+    Receipt,
+    Record,
+    UploadRecord,
+)
 from jobtool.stores.store import Attributes, Entry, Part, Upload
+from jobtool.transfer.knowndigests import KnownDigests, folded
 from jobtool.transfer.plan import Item, Plan
 
 _MISSING = -1
@@ -95,13 +103,15 @@ class Resumption:
 
     ``done`` flags the files that are proven, ``ours`` those whose destination some record names;
     ``unfinished`` are the files in parts that were begun, ``intended`` those about to be begun, and
-    when (nanoseconds since 1970), of whose upload no record tells.
+    when (nanoseconds since 1970), of whose upload no record tells; ``digests`` is what was read of
+    files that aren't proven.
     """
 
     done: bytearray
     ours: bytearray
     unfinished: dict[int, Unfinished]
     intended: dict[int, int]
+    digests: dict[int, KnownDigests] = field(default_factory=dict)
 
 
 def is_below(path: str, folders: Container[str]) -> bool:
@@ -140,6 +150,10 @@ def fold(
         number = plan.find(record)
         if number is None:
             continue
+        if isinstance(record, DigestRecord):  # which says nothing of the destination
+            if plan.proves(record, number):
+                state.digests[number] = folded(state.digests.get(number), record)
+            continue
         state.ours[number] = 1
         if isinstance(record, IntentRecord):
             state.intended[number] = record.at_ns
@@ -151,6 +165,7 @@ def fold(
             if record.hashsum_src != record.hashsum_dst:
                 continue  # nothing of ours says so
             state.unfinished.pop(number, None)
+            state.digests.pop(number, None)
             state.done[number] = existing is None or existing.may_be(number, record.size)
         else:
             upload = Unfinished(record.token, record.part_size, record.md5)
