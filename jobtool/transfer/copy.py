@@ -37,7 +37,8 @@ class Copier:
     """Copies files for the threads of a worker, within a common bound on memory.
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
-    size, ``threads`` parts at a time over all files.
+    size, ``threads`` parts at a time over all files, but no more than fit in ``buffer_bytes``, or
+    two if that is more.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Copier:
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
     ) -> None:
         self.part_bytes = part_bytes
-        self._capacity = Capacity(threads=threads, buffer_bytes=max(buffer_bytes, 2 * part_bytes))
+        self._capacity = Capacity(threads=threads, buffer_bytes=buffer_bytes)
 
     def close(self) -> None:
         """Wait for the threads that send parts, and end them."""

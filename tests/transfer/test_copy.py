@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
 import threading
@@ -356,9 +357,47 @@ def test_a_copy_in_parts_stops_between_parts_and_the_next_sends_the_rest(make_st
     assert raw.read(PATH) == LARGE + LARGE
 
 
-def test_the_budget_lets_one_that_is_too_large_pass_when_nobody_else_holds_any():
+class CountsPartsInFlight(MemoryStore):
+    """Holds on to each part until two are on their way, or no other comes."""
+
+    def __init__(self, memory, url):
+        super().__init__(memory, url)
+        self.two = threading.Barrier(2)
+        self.most = self._now = 0
+        self._counting = threading.Lock()
+
+    def put_part(self, upload, number, offset, data, md5):
+        with self._counting:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self.two.wait(2)
+            return super().put_part(upload, number, offset, data, md5)
+        finally:
+            with self._counting:
+                self._now -= 1
+
+
+@pytest.mark.parametrize("mebibytes", [4, 5], ids=["even", "odd"])
+def test_parts_that_fill_the_buffer_alone_go_two_at_a_time(mebibytes):
+    # 10,000 parts of 100 bytes don't suffice: the file goes in parts of 1 MiB, as one of 2 TB in
+    # larger ones than the buffer. The buffer is for one of them.
+    data = LARGE[: mebibytes * MEBIBYTE]
+    source, _, _ = memory_pair(data)
+    destination = CountsPartsInFlight(Memory(), "memory://b")
+    copier = Copier(threads=3, part_bytes=100, buffer_bytes=MEBIBYTE)
+    try:
+        copied = copy(copier, source, destination)
+    finally:
+        copier.close()
+    assert copied.part_size == MEBIBYTE
+    assert destination.most == 2
+
+
+def test_the_budget_lets_two_that_are_too_large_pass_when_nobody_else_holds_any():
     budget = ByteBudget(10)
-    with budget.holding(100):
+    with budget.holding(100), budget.holding(100):
         pass
     budget.take(6)
     budget.take(4)

@@ -14,6 +14,7 @@ from typing import Any
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError, StoreError
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
+from jobtool.stores.s3.body import body_of
 from jobtool.stores.s3.metadata import (
     base64_of,
     condition_of,
@@ -195,7 +196,7 @@ class S3Store:
                 lambda: self._client.upload_part(
                     **self._where(upload),
                     PartNumber=number,
-                    Body=bytes(data),
+                    Body=body_of(data),
                     ContentMD5=base64_of(md5),
                 ),
             )
