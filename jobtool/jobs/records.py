@@ -13,6 +13,8 @@ R = TypeVar("R", bound="Record")
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+_MD5 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
@@ -89,7 +91,26 @@ class ListingRecord(msgspec.Struct, frozen=True, kw_only=True, tag="listing"):
     names: bytes
 
 
-Record = Receipt | IntentRecord | UploadRecord | PartRecord | ListingRecord
+class DigestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="digests"):
+    """Parts of a source's file were read and hashed: ``md5s`` of some in a row, from ``first`` on.
+
+    ``size`` and ``mtime_ns`` are the source's, ``part_size`` is in bytes, parts are numbered from
+    1. ``state`` is that of the whole file's MD5 after the last of these parts, as 32 digits; None
+    where it isn't known. ``whole`` is the digest itself, once the file was read to its end.
+    """
+
+    src_path: str
+    dst_path: str
+    size: _Count
+    mtime_ns: _Number
+    part_size: _Positive
+    first: _Positive
+    md5s: tuple[_MD5, ...]
+    state: _MD5 | None = None
+    whole: _MD5 | None = None
+
+
+Record = Receipt | IntentRecord | UploadRecord | PartRecord | ListingRecord | DigestRecord
 
 
 def quoted(record: R) -> R:

@@ -8,13 +8,21 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+#: So many may hold something at the same time, however much that is.
+_ALWAYS = 2
+
 
 class ByteBudget:
-    """A bound on the bytes in flight; whoever wants more waits until others have finished."""
+    """A bound on the bytes in flight; whoever wants more waits until others have finished.
+
+    Two may always hold something, however large: of parts that exceed the bound one is read while
+    another is sent.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._used = 0
+        self._holders = 0
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
@@ -28,11 +36,11 @@ class ByteBudget:
             self.give(size)
 
     def take(self, size: int) -> None:
-        """Take ``size`` bytes, waiting for room; more than the limit only when nobody has any."""
+        """Take ``size`` bytes, waiting for room; over the limit only if at most one has any."""
         ticket = object()
 
         def is_my_turn() -> bool:
-            fits = self._used == 0 or self._used + size <= self._limit
+            fits = self._holders < _ALWAYS or self._used + size <= self._limit
             return fits and self._waiting[0] is ticket
 
         with self._changed:
@@ -40,6 +48,7 @@ class ByteBudget:
             try:
                 self._changed.wait_for(is_my_turn)
                 self._used += size
+                self._holders += 1
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
@@ -48,6 +57,7 @@ class ByteBudget:
         """Give back what was taken."""
         with self._changed:
             self._used -= size
+            self._holders -= 1
             self._changed.notify_all()
 
 

@@ -37,7 +37,8 @@ class Copier:
     """Copies files for the threads of a worker, within a common bound on memory.
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
-    size, ``threads`` parts at a time over all files.
+    size, ``threads`` parts at a time over all files, but no more than fit in ``buffer_bytes``, or
+    two if that is more.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Copier:
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
     ) -> None:
         self.part_bytes = part_bytes
-        self._capacity = Capacity(threads=threads, buffer_bytes=max(buffer_bytes, 2 * part_bytes))
+        self._capacity = Capacity(threads=threads, buffer_bytes=buffer_bytes)
 
     def close(self) -> None:
         """Wait for the threads that send parts, and end them."""
@@ -123,13 +124,14 @@ class Copier:
     def adopt(self, item: Item, log: FileLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
         part_size = self._part_size(item, log)
-        digests = read_digests(item, part_size, self._capacity, stop)
-        composite = digests.composite(part_size, item.entry.size)
+        digests = read_digests(item, part_size, self._capacity, stop, log)
+        composite = digests.parts.composite()
         proof = item.lane.destination.prove(
             item.destination_path, digests.whole, composite, digests.attributes
         )
         if proof is None:
             return None
+        log.forget_digests()
         has_parts = item.entry.size >= self.part_bytes
         return Copied(
             md5=digests.whole,

@@ -2,60 +2,83 @@
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import Future
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from jobtool.errors import SourceDigestError, StoppedError
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.store import Attributes, Part, composite_md5
+from jobtool.stores.store import Attributes
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
+from jobtool.transfer.filelog import FileLog
+from jobtool.transfer.knowndigests import KnownDigests
 from jobtool.transfer.plan import Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digests:
-    """MD5s in hex: that of the whole file, and those of its ``parts`` in order.
-
-    ``attributes`` are the source's.
-    """
+    """The MD5 of the ``whole`` file in hex, those of its ``parts``, the source's ``attributes``."""
 
     whole: str
-    parts: tuple[str, ...]
+    parts: KnownDigests
     attributes: Attributes
 
-    def composite(self, part_size: int, size: int) -> str:
-        """Return the ETag of the file as one of parts of ``part_size`` bytes."""
-        numbered = zip(ranges(size, part_size), self.parts, strict=True)
-        return composite_md5(
-            [
-                Part(number=number, offset=offset, size=length, md5=md5)
-                for (number, offset, length), md5 in numbered
-            ]
-        )
 
-
-def read_digests(item: Item, part_size: int, capacity: Capacity, stop: Stop) -> Digests:
+def read_digests(
+    item: Item, part_size: int, capacity: Capacity, stop: Stop, log: FileLog
+) -> Digests:
     """Read a file once for the digests of the whole and of its parts, both at the same time.
 
-    Raises the errors of the source's store, and ``StoppedError`` between two parts.
+    What earlier tries and attempts have read of it isn't read again. Raises the errors of the
+    source's store, and ``StoppedError`` between two parts.
     """
-    whole = hashlib.md5(usedforsecurity=False)
-    parts = []
-    for _, offset, length in ranges(item.entry.size, part_size):
-        require_going(stop, item)
-        with capacity.budget.holding(length):
-            content = item.lane.source.read(item.entry, offset, length)
-            if not offset:
-                attributes = content.attributes
-            part: Future[str] | None = None
-            if length < item.entry.size:  # else the only part is the whole
-                part = capacity.hashers.submit(md5_of, content.data)
-            whole.update(content.data)
-            parts.append(whole.hexdigest() if part is None else part.result())
-    return Digests(whole=whole.hexdigest(), parts=tuple(parts), attributes=attributes)
+    size = item.entry.size
+    known = log.digests(part_size) if size > part_size else fresh_digests(item, part_size)
+    attributes = None
+    try:
+        for number, offset, length in islice(ranges(size, part_size), len(known), None):
+            require_going(stop, item)
+            with capacity.budget.holding(length):
+                content = item.lane.source.read(item.entry, offset, length)
+                attributes = attributes or content.attributes
+                add_part(known, number, content.data, capacity)
+            if known.is_worth_noting:
+                log.hashed(known)
+    finally:
+        if size > part_size:
+            log.hashed(known)
+    assert known.whole is not None, "the file was read to its end"
+    return Digests(whole=known.whole, parts=known, attributes=attributes or read_attributes(item))
+
+
+def fresh_digests(item: Item, part_size: int) -> KnownDigests:
+    """Return the digests of a file of which nothing was read yet."""
+    return KnownDigests(size=item.entry.size, mtime_ns=item.entry.mtime_ns, part_size=part_size)
+
+
+def add_part(known: KnownDigests, number: int, data: bytes | memoryview, capacity: Capacity) -> str:
+    """Hash a part, the next that isn't known or one that is; return its MD5."""
+    md5 = known.md5_of(number)
+    if md5 is not None:
+        return md5
+    assert number == len(known) + 1, "a file is hashed in order"
+    hashing: Callable[[], str]
+    if len(data) < known.size:
+        hashing = capacity.hashers.submit(md5_of, data).result
+        known.add_to_whole(data)
+    else:  # the only part is the whole
+        known.add_to_whole(data)
+        hashing = known.digest_so_far
+    md5 = hashing()
+    known.add(md5)
+    return md5
+
+
+def read_attributes(item: Item) -> Attributes:
+    """Return a file's attributes, by reading as little of it as a store can."""
+    return item.lane.source.read(item.entry, 0, min(1, item.entry.size)).attributes
 
 
 def require_going(stop: Stop, item: Item) -> None:

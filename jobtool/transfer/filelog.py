@@ -9,6 +9,7 @@ from typing import Protocol
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, UploadRecord
 from jobtool.stores.store import Part, Upload
+from jobtool.transfer.knowndigests import KnownDigests
 from jobtool.transfer.plan import Item
 from jobtool.transfer.resume import Resumption, Unfinished, part_record
 
@@ -36,6 +37,15 @@ class FileLog(Protocol):
     def dropped(self) -> None:
         """Forget the upload: it can't be taken up."""
 
+    def digests(self, part_size: int) -> KnownDigests:
+        """Return what is known of the file's digests, to be added to; of parts of this size."""
+
+    def hashed(self, known: KnownDigests) -> None:
+        """Note what was added to the file's digests."""
+
+    def forget_digests(self) -> None:
+        """Forget the digests: the file reads differently now, or is done."""
+
     def flush(self) -> None:
         """Bring what was noted to disk."""
 
@@ -55,6 +65,7 @@ class JournalledLog:
         self._sync = sync
         self._all = resumption.unfinished
         self._intended = resumption.intended
+        self._digests = resumption.digests
         self._number = number
         self._item = item
 
@@ -110,6 +121,24 @@ class JournalledLog:
     def dropped(self) -> None:
         """Forget the upload: it can't be taken up."""
         self._all.pop(self._number, None)
+
+    def digests(self, part_size: int) -> KnownDigests:
+        """Return what is known of the file's digests, to be added to; see ``FileLog``."""
+        known = self._digests.get(self._number)
+        if known is None or not known.is_of(self._item, part_size):
+            entry = self._item.entry
+            known = KnownDigests(size=entry.size, mtime_ns=entry.mtime_ns, part_size=part_size)
+            self._digests[self._number] = known
+        return known
+
+    def hashed(self, known: KnownDigests) -> None:
+        """Note what was added to the file's digests."""
+        for record in known.records(self._item):
+            self._journal.append(record)
+
+    def forget_digests(self) -> None:
+        """Forget the digests: the file reads differently now, or is done."""
+        self._digests.pop(self._number, None)
 
     def flush(self) -> None:
         """Bring what was noted to disk."""

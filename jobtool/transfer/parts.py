@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Container, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,14 +14,24 @@ from jobtool.errors import (
     FileError,
     NotFoundError,
     RefusedError,
+    SourceChangedError,
+    SourceDigestError,
 )
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import UploadRecord
+from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
-from jobtool.transfer.digests import Digests, read_digests, require_going, require_recorded
+from jobtool.transfer.digests import (
+    add_part,
+    fresh_digests,
+    read_attributes,
+    read_digests,
+    require_going,
+    require_recorded,
+)
 from jobtool.transfer.filelog import FileLog
 from jobtool.transfer.lending import Lending
 from jobtool.transfer.lentparts import LentParts, Range, ReturnedParts
@@ -116,38 +125,63 @@ class PartsCopy:
 
     def run(self, part_size: int) -> tuple[str, Proof]:
         """Copy; return the MD5 of what was read, and the proof that it arrived."""
-        known = None
-        if (
-            self._destination.capabilities.attributes_first
-            and self._source.capabilities.cheap_reads
-        ):
-            known = read_digests(self._item, part_size, self._capacity, self._stop)
-        held = self._take_up(known)
+        self._read_digests(part_size)
+        held = self._take_up()
         try:
             lent = LentParts(self._lending, self._item, part_size, self._log)
             try:
-                md5, attributes = self._send_parts(part_size, known, held, lent)
+                self._send_parts(part_size, held, lent)
             finally:
                 lent.settle(self._stop)
         finally:
             self._under_way.abandon()
-        require_recorded(self._item, recorded=attributes.md5, found=md5)
+            if self._keeps_digests:
+                self._log.hashed(self._known)
+        md5 = self._known.whole
+        attributes = self._attributes or read_attributes(self._item)
+        assert md5 is not None, "the file was read to its end"
         assert self._upload is not None, "a file in parts has at least one"
         parts = sorted(self._parts, key=lambda part: part.number)
         try:
+            require_recorded(self._item, recorded=attributes.md5, found=md5)
             attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
-            return md5, self._destination.complete(self._upload, parts, attributes)
-        except (DigestMismatchError, NotFoundError):
-            self._log.dropped()
+            proof = self._destination.complete(self._upload, parts, attributes)
+        except SourceDigestError:
+            self._log.forget_digests()
             raise
+        except (DigestMismatchError, NotFoundError) as error:
+            self._log.dropped()
+            if isinstance(error, DigestMismatchError):
+                self._log.forget_digests()  # to be read again, like all of the file
+            raise
+        self._log.forget_digests()
+        return md5, proof
 
-    def _take_up(self, known: Digests | None) -> dict[int, Part]:
+    def _read_digests(self, part_size: int) -> None:
+        """Read the file first if its digest is part of what is sent first, else on the way.
+
+        On the way what earlier tries have read isn't read again if reading is dear. If it is cheap
+        it is, so that a file that reads differently now isn't believed.
+        """
+        reads = self._source.capabilities
+        self._is_read_first = self._destination.capabilities.attributes_first and reads.cheap_reads
+        self._keeps_digests = self._is_read_first or not reads.cheap_reads
+        self._attributes: Attributes | None = None
+        if self._is_read_first:
+            digests = read_digests(self._item, part_size, self._capacity, self._stop, self._log)
+            self._known, self._attributes = digests.parts, digests.attributes
+        elif self._keeps_digests:
+            self._known = self._log.digests(part_size)
+        else:
+            self._known = fresh_digests(self._item, part_size)
+
+    def _take_up(self) -> dict[int, Part]:
         """Return the parts that need not be sent, and make their upload this one."""
         unfinished = self._log.unfinished
         if unfinished is None:
             return {}
         upload = unfinished.upload(self._item)
-        if known is not None and unfinished.md5 != known.whole:
+        if self._is_read_first and unfinished.md5 != self._known.whole:
             self._destination.abort(upload)  # its attributes name a digest that isn't the file's
             self._log.dropped()
             return {}
@@ -163,84 +197,70 @@ class PartsCopy:
         self._upload = upload
         return {part.number: part for part in held}
 
-    def _send_parts(
-        self, part_size: int, known: Digests | None, held: dict[int, Part], lent: LentParts
-    ) -> tuple[str, Attributes]:
-        item = self._item
-        self._whole = hashlib.md5(usedforsecurity=False)
-        self._attributes = Attributes(mtime_ns=item.entry.mtime_ns)
+    def _send_parts(self, part_size: int, held: dict[int, Part], lent: LentParts) -> None:
         # In the order of the file, since the whole is hashed on the way; lent from the end.
         todo: deque[Range] = deque()
-        for part_range in ranges(item.entry.size, part_size):
-            if not self._is_kept(part_range, known, held):
+        for part_range in ranges(self._item.entry.size, part_size):
+            if not self._is_kept(part_range, held):
                 todo.append(part_range)
         while todo:
-            self._send_part(todo.popleft(), part_size, known, held)
-            if known is not None:  # else what was lent has its turn in that order
+            self._send_part(todo.popleft(), part_size, held)
+            if self._is_read_first:  # else what was lent has its turn in that order
                 for block in lent.returned():
-                    self._absorb(block, part_size, known, held)
+                    self._absorb(block, part_size, held)
             lent.lend(todo, held, self._upload)
         for block in lent.rest(self._stop):
-            self._absorb(block, part_size, known, held)
+            self._absorb(block, part_size, held)
         self._parts.extend(self._under_way.collect())
-        whole = self._whole.hexdigest() if known is None else known.whole
-        return whole, self._attributes
 
-    def _absorb(
-        self, block: ReturnedParts, part_size: int, known: Digests | None, held: dict[int, Part]
-    ) -> None:
+    def _absorb(self, block: ReturnedParts, part_size: int, held: dict[int, Part]) -> None:
         """Keep what was sent of a block that was lent, and send the rest of it."""
         self._lent.update(block.sent)
         held.update(block.sent)
         for part_range in block.ranges:
-            self._send_part(part_range, part_size, known, held)
+            self._send_part(part_range, part_size, held)
 
-    def _is_kept(self, part_range: Range, known: Digests | None, held: dict[int, Part]) -> bool:
+    def _is_kept(self, part_range: Range, held: dict[int, Part]) -> bool:
         """Tell whether a part need not even be read; it is kept then."""
         number, _, _ = part_range
         part = held.get(number)
-        if known is None or part is None or part.md5 != known.parts[number - 1]:
+        if part is None or part.md5 != self._known.md5_of(number):
             return False
         self._keep(part)
         return True
 
-    def _send_part(
-        self, part_range: Range, part_size: int, known: Digests | None, held: dict[int, Part]
-    ) -> None:
+    def _send_part(self, part_range: Range, part_size: int, held: dict[int, Part]) -> None:
         """Send one part, unless it is held; begin the upload with the first that isn't."""
         require_going(self._stop, self._item)
         number, _, length = part_range
-        if self._is_kept(part_range, known, held):
+        if self._is_kept(part_range, held):
             return
         part = held.get(number)
-        self._under_way.add(length, lambda: self._read_part(part_range, part_size, known, part))
+        self._under_way.add(length, lambda: self._read_part(part_range, part_size, part))
+        if self._keeps_digests and self._known.is_worth_noting:
+            self._log.hashed(self._known)
         # No further ahead than keeps the threads busy: the rest may be lent.
         most = self._capacity.threads + _READ_AHEAD_PARTS
         self._parts.extend(self._under_way.collect(most))
 
     def _read_part(
-        self, part_range: Range, part_size: int, known: Digests | None, held: Part | None
+        self, part_range: Range, part_size: int, held: Part | None
     ) -> Callable[[], Part] | None:
         """Read a part; return what sends it, None if what is ``held`` is the same."""
         number, offset, length = part_range
         content = self._source.read(self._item.entry, offset, length)
-        if not offset or known is not None:
-            self._attributes = content.attributes
+        self._attributes = content.attributes
         if self._upload is None:
-            self._begin(content.attributes, known, part_size)
-        md5 = None
-        if known is not None:
-            md5 = known.parts[number - 1]
-        else:
-            self._whole.update(content.data)
-        if held is not None and held.md5 == md5_of(content.data):
+            self._begin(content.attributes, part_size)
+        md5 = add_part(self._known, number, content.data, self._capacity)
+        if held is not None and held.md5 == md5:
             self._keep(held)
             return None
         return partial(self._send, number, offset, content.data, md5)
 
-    def _begin(self, attributes: Attributes, known: Digests | None, part_size: int) -> None:
-        if known is not None:
-            attributes = replace(attributes, md5=known.whole)
+    def _begin(self, attributes: Attributes, part_size: int) -> None:
+        if self._is_read_first:
+            attributes = replace(attributes, md5=self._known.whole)
         since_ns = self._log.beginning()
         if since_ns is not None:
             self._drop_lost(since_ns)
@@ -263,10 +283,19 @@ class PartsCopy:
         count = self._on_bytes if part.number in self._lent else self._on_kept
         count(part.size)
 
-    def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str | None) -> Part:
+    def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str) -> Part:
         assert self._upload is not None
-        # Hashed here rather than by the reader: the threads share the work.
-        part = self._destination.put_part(self._upload, number, offset, data, md5 or md5_of(data))
+        try:
+            part = self._destination.put_part(self._upload, number, offset, data, md5)
+        except FileError as error:
+            found = md5_of(data)
+            if found == md5:
+                raise
+            self._log.forget_digests()
+            raise SourceChangedError(
+                f"{quote(self._item.source_url)} was changed while it was copied, without a new "
+                f"time: {len(data)} bytes from {offset} on had MD5 {md5}, now {found}"
+            ) from error
         self._log.sent(part)
         self._on_bytes(part.size)
         return part

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import get_args
 
 from jobtool.errors import JobtoolError
-from jobtool.jobs.records import IntentRecord, Receipt, UploadRecord
+from jobtool.jobs.records import DigestRecord, IntentRecord, Receipt, UploadRecord
 from jobtool.stores.store import Entry, Special, SpecialKind, Store
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
@@ -171,7 +171,7 @@ class Plan:
         for lane, (first, last) in zip(self.lanes, pairwise(bounds), strict=True):
             yield first, last, lane.destination
 
-    def find(self, receipt: Receipt | IntentRecord | UploadRecord) -> int | None:
+    def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
         """Return the number of the file that a record is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
             source = inside(lane.source, receipt.src_path)
@@ -190,7 +190,7 @@ class Plan:
         """Return the number of the file of a tree's lane that is to be at ``path``."""
         return self._search(lane, os.fsencode(path))
 
-    def proves(self, receipt: Receipt | UploadRecord, number: int) -> bool:
+    def proves(self, receipt: Receipt | UploadRecord | DigestRecord, number: int) -> bool:
         """Tell whether a record is about the file as it is now: same size and time."""
         return (receipt.size, receipt.mtime_ns) == (self._sizes[number], self._mtimes[number])
 

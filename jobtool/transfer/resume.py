@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import (
+    DigestRecord,
     IntentRecord,
     ListingRecord,
     PartRecord,
@@ -17,10 +18,11 @@ from jobtool.jobs.records import (
 )
 from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.existing import Existing
+from jobtool.transfer.knowndigests import KnownDigests, folded
 from jobtool.transfer.plan import Item, Plan
 
 #: The records that name a file, or several.
-FileRecord = Receipt | IntentRecord | UploadRecord | ListingRecord
+FileRecord = Receipt | IntentRecord | UploadRecord | ListingRecord | DigestRecord
 
 
 @dataclass(slots=True)
@@ -47,13 +49,15 @@ class Resumption:
 
     ``done`` flags the files that are proven, ``ours`` those whose destination some record names;
     ``unfinished`` are the files in parts that were begun, ``intended`` those about to be begun, and
-    when (nanoseconds since 1970), of whose upload no record tells.
+    when (nanoseconds since 1970), of whose upload no record tells; ``digests`` is what was read of
+    files that aren't proven.
     """
 
     done: bytearray
     ours: bytearray
     unfinished: dict[int, Unfinished]
     intended: dict[int, int]
+    digests: dict[int, KnownDigests] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, count: int) -> Resumption:
@@ -114,6 +118,10 @@ def fold(
             if on_unknown is not None:
                 on_unknown(record)
             continue
+        if isinstance(record, DigestRecord):  # which says nothing of the destination
+            if plan.proves(record, number):
+                state.digests[number] = folded(state.digests.get(number), record)
+            continue
         state.ours[number] = 1
         if isinstance(record, IntentRecord):
             state.intended[number] = record.at_ns
@@ -125,6 +133,7 @@ def fold(
             if record.hashsum_src != record.hashsum_dst:
                 continue  # nothing of ours says so
             state.unfinished.pop(number, None)
+            state.digests.pop(number, None)
             state.done[number] = 1
         else:
             upload = Unfinished(record.token, record.part_size, record.md5)

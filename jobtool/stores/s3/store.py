@@ -20,6 +20,7 @@ from jobtool.errors import (
 )
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
+from jobtool.stores.s3.body import body_of
 from jobtool.stores.s3.codes import ExistsError, PartsLostError
 from jobtool.stores.s3.listing import Listing
 from jobtool.stores.s3.metadata import (
@@ -186,7 +187,7 @@ class S3Store:
                 lambda: self._client.upload_part(
                     **self._where(upload),
                     PartNumber=number,
-                    Body=bytes(data),
+                    Body=body_of(data),
                     ContentMD5=base64_of(md5),
                 ),
             )

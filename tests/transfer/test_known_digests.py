@@ -1,0 +1,267 @@
+"""What was read of a file once isn't read again to hash it, by the next try or the next attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobtool.errors import StoreError
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import DigestRecord, Receipt
+from jobtool.stop import Stop
+from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
+from jobtool.transfer import knowndigests, resumable
+from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.transfer.copy import Copier
+from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.resume import Existing, resume
+from jobtool.transfer.retry import Retry
+from jobtool.transfer.run import JobTransfer
+from tests.stores.raw import MemoryRaw
+
+PARTS = 8
+DATA = random.Random(1).randbytes(PARTS * MEBIBYTE)
+
+
+class Source(MemoryStore):
+    """Counts what is read, and stops the worker after so many reads."""
+
+    stop: Stop | None = None
+    left = -1
+    bytes_read = 0
+    is_dear = False
+
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, cheap_reads=not self.is_dear)
+
+    def read(self, entry, offset, length):
+        self.bytes_read += length
+        self.left -= 1
+        if self.left == 0 and self.stop is not None:
+            self.stop.set("the time is up")
+        return super().read(entry, offset, length)
+
+
+class Destination(MemoryStore):
+    """Wants to know a file's MD5 first, as S3 does."""
+
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, attributes_first=True)
+
+
+class Bench:
+    """One file, a journal on disk, attempts by workers that know nothing of each other."""
+
+    def __init__(self, folder, data=DATA, *, is_dear=False):
+        self.memories = Memory(), Memory()
+        self.is_dear = is_dear
+        self.bytes_read = 0
+        self.journal_path = str(folder / "journals" / "job.jsonl")
+        self.write(data)
+
+    def write(self, data, mtime_ns=1):
+        MemoryRaw(self.memories[0], "").write("large", data, mtime_ns=mtime_ns)
+
+    def records(self, kind):
+        return [record for record in Journal(self.journal_path).read() if isinstance(record, kind)]
+
+    @property
+    def published(self):
+        return {path: data for path, (data, _) in self.memories[1].files.items()}
+
+    def attempt(self, *faults, reads=-1, tries=4):
+        """Let one worker try, until it has read so often; return what ran, and what was read."""
+        source = Source(self.memories[0], "memory://a")
+        source.is_dear, source.left, source.stop = self.is_dear, reads, Stop()
+        inner = Destination(self.memories[1], "memory://b")
+        destination = FaultyStore(inner, faults)
+        plan = Plan()
+        plan.start_lane(Lane(source, destination))
+        plan.is_tree = True
+        for entry in source.list():
+            plan.add(entry)
+        existing = Existing(plan)
+        copier = Copier(threads=1, part_bytes=MEBIBYTE)
+        journal = Journal(self.journal_path)
+        transfer = JobTransfer(
+            plan,
+            journal,
+            copier,
+            existing=existing,
+            resumption=resume(plan, journal.read(), existing),
+            threads=1,
+            worker="node:1",
+            attempt=1,
+            stop=source.stop,
+            retry=Retry(tries=tries, stop=source.stop, sleep=lambda seconds: None),
+        )
+        try:
+            transfer.run(lambda progress: None)
+        finally:
+            copier.close()
+            journal.close()
+        self.bytes_read += source.bytes_read
+        return transfer, source.bytes_read
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(knowndigests, "BATCH_BYTES", MEBIBYTE)
+
+
+@pytest.mark.parametrize("is_dear", [False, True], ids=["cheap-reads", "dear-reads"])
+def test_a_file_that_takes_longer_to_hash_than_each_worker_has_arrives_all_the_same(
+    tmp_path, is_dear
+):
+    bench = Bench(tmp_path, is_dear=is_dear)
+    attempts, is_complete = 0, False
+    while not is_complete and attempts < 20:
+        transfer, _ = bench.attempt(reads=3)
+        is_complete = transfer.is_complete
+        attempts += 1
+    assert is_complete, f"nothing has moved in {attempts} attempts"
+    assert bench.published == {"large": DATA}
+    (receipt,) = bench.records(Receipt)
+    assert receipt.hashsum_src == receipt.hashsum_dst == md5_of(DATA)
+    readings = 1 if is_dear else 2  # to hash it, where that is done first, and to send it
+    # Besides one part for each attempt, which was read and not yet hashed or sent.
+    assert bench.bytes_read <= readings * len(DATA) + attempts * (MEBIBYTE + 1)
+
+
+@pytest.mark.parametrize("is_dear", [False, True], ids=["cheap-reads", "dear-reads"])
+def test_a_part_that_fails_six_times_does_not_have_the_file_read_again(tmp_path, is_dear):
+    bench = Bench(tmp_path, is_dear=is_dear)
+    fault = Fault(method="put_part", error=StoreError("reset"), skip=PARTS - 1, times=6)
+    transfer, bytes_read = bench.attempt(fault, tries=7)
+    assert transfer.is_complete
+    assert bench.published == {"large": DATA}
+    assert bytes_read <= (1 if is_dear else 2) * len(DATA) + 6 * (MEBIBYTE + 1)
+
+
+def test_a_part_that_is_spoilt_on_its_way_does_not_have_the_file_read_again(tmp_path):
+    bench = Bench(tmp_path)
+    transfer, bytes_read = bench.attempt(Corruption(method="put_part", skip=2, times=3))
+    assert transfer.is_complete
+    assert bytes_read <= 2 * len(DATA) + 6 * (MEBIBYTE + 1)
+
+
+@pytest.mark.parametrize("change", ["size", "time", "bytes"])
+def test_a_file_that_changed_between_two_attempts_is_hashed_afresh(tmp_path, change):
+    bench = Bench(tmp_path)
+    bench.attempt(reads=PARTS + 4)  # all is hashed, some sent
+    assert bench.records(DigestRecord)
+    other = DATA[::-1] + (b"more" if change == "size" else b"")
+    bench.write(other, mtime_ns=2 if change == "time" else 1)
+    transfer, bytes_read = bench.attempt()
+    assert transfer.is_complete
+    assert bench.published == {"large": other}
+    assert bytes_read >= 2 * len(other)
+    assert bench.records(Receipt)[-1].hashsum_src == md5_of(other)
+
+
+def test_what_was_compared_is_not_read_again_to_be_sent(tmp_path):
+    bench = Bench(tmp_path)
+    MemoryRaw(bench.memories[1], "").write("large", DATA[::-1])
+    transfer, bytes_read = bench.attempt()
+    assert transfer.is_complete
+    assert bench.published == {"large": DATA}
+    assert bytes_read <= 2 * len(DATA) + 1  # its attributes come with one byte
+
+
+def test_a_killed_worker_costs_no_more_than_a_batch(tmp_path, small_batches):
+    bench = Bench(tmp_path)
+    bench.attempt(reads=5)
+    lines = (tmp_path / "journals" / "job.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["type"] == "digests"][:3]
+    assert [json.loads(line)["first"] for line in kept] == [1, 2, 3]
+    (tmp_path / "journals" / "job.jsonl").write_bytes(b"".join(kept) + kept[0][:50])
+    transfer, bytes_read = bench.attempt()
+    assert transfer.is_complete
+    assert bytes_read == (PARTS - 3) * MEBIBYTE + len(DATA)
+    assert bench.records(Receipt)[0].hashsum_src == md5_of(DATA)
+
+
+def test_lines_that_an_older_version_does_not_know_are_passed_over(tmp_path):
+    bench = Bench(tmp_path)
+    bench.attempt(reads=5)
+    path = tmp_path / "journals" / "job.jsonl"
+    lines = path.read_bytes()
+    path.write_bytes(b'{"type":"from-the-future","src_path":"x"}\n' + lines)
+    assert [type(record) for record in Journal(str(path)).read()] == [DigestRecord]
+
+
+def test_without_a_library_all_is_hashed_again_and_what_was_hashed_to_its_end_is_kept(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(resumable, "_library", lambda: None)
+    bench = Bench(tmp_path)
+    _, first = bench.attempt(reads=3)
+    assert bench.records(DigestRecord) == []
+    _, second = bench.attempt(reads=PARTS + 2)
+    transfer, third = bench.attempt()
+    assert transfer.is_complete
+    assert bench.published == {"large": DATA}
+    assert first + second + third <= 3 * MEBIBYTE + 2 * len(DATA) + 2 * MEBIBYTE
+
+
+def test_a_state_from_elsewhere_is_of_no_use_without_a_library(tmp_path, monkeypatch):
+    bench = Bench(tmp_path)
+    bench.attempt(reads=4)
+    monkeypatch.setattr(resumable, "_library", lambda: None)
+    transfer, bytes_read = bench.attempt()
+    assert transfer.is_complete
+    assert bytes_read == 2 * len(DATA)
+
+
+def test_records_of_ten_thousand_parts_fit_into_lines_of_a_journal(tmp_path, monkeypatch):
+    monkeypatch.setattr(resumable, "_library", lambda: None)  # one batch, at the end
+    bench = Bench(tmp_path)
+    transfer, _ = bench.attempt(Fault(method="begin", error=StoreError("reset"), times=9))
+    item = transfer._plan.item(0)
+    size = 10_000 * 100 - 1
+    known = knowndigests.KnownDigests(size=size, mtime_ns=1, part_size=100)
+    known.add_to_whole(b"x" * size)
+    for number in range(10_000):
+        known.add(md5_of(str(number).encode()))
+    journal = Journal(str(tmp_path / "other.jsonl"))
+    records = [*known.records(item)]
+    for record in records:
+        journal.append(record)
+    journal.close()
+    found = None
+    for record in journal.read():
+        found = knowndigests.folded(found, record)
+    assert len(records) == 10
+    assert len(found) == 10_000
+    assert found.whole == known.whole == md5_of(b"x" * size)
+    assert found.composite() == known.composite()
+    assert [*known.records(item)] == []
+
+
+@given(
+    chunks=st.lists(st.binary(max_size=300), max_size=6),
+    at=st.integers(0, 6),
+    as_view=st.booleans(),
+)
+def test_a_digest_gone_on_with_is_that_of_hashlib(chunks, at, as_view):
+    if not resumable.can_resume():
+        pytest.skip("no OpenSSL that can go on from a state")
+    before, after = b"".join(chunks[:at]), b"".join(chunks[at:])
+    begun = resumable.ResumableMD5()
+    begun.update(memoryview(before) if as_view else before)
+    assert begun.hexdigest() == hashlib.md5(before).hexdigest()
+    state = begun.state
+    assert (state is None) == bool(len(before) % resumable.BLOCK_BYTES)
+    if state is not None:
+        begun = resumable.ResumableMD5(state, len(before))
+    begun.update(after)
+    assert begun.hexdigest() == hashlib.md5(before + after).hexdigest()
