@@ -16,8 +16,9 @@ from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.jobs.records import IntentRecord, Receipt, UploadRecord
 from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
+from jobtool.stores.urls import anchor_of, inside, is_absolute, is_local, parent_of, parse
 
 #: Files that make a data set readable; they go last, so that no reader sees half of one.
 METADATA_NAMES = frozenset(
@@ -214,21 +215,13 @@ def make_plan(job: Job, stores: StoreRegistry, *, owner: str = "") -> Plan:
     ``job.destination`` must be set unless all its files are absolute.
 
     Raises ``SourceError`` if something is missing or can't be listed, ``FileError`` for a path that
-    would leave its root or a destination named twice, ``WorldError``.
+    would leave its root or a destination named twice, ``UsageError`` for a source or destination
+    that can't be carried, ``WorldError``.
     """
     for url in (job.source, job.destination):
-        if url is not None and "\0" in split_url(url)[1]:
-            raise FileError(f"{quote(url)}: expected a path without NUL; no file has such a name")
-    _require_no_way_up(job.destination)
+        if url is not None:
+            parse(url)
     return _plan_files(job, stores, owner) if job.files else _plan_tree(job, stores, owner)
-
-
-def _require_no_way_up(destination: str | None) -> None:
-    # A field of a layout may be '..' where it comes from a key of S3.
-    if destination is not None:
-        scheme, path = split_url(destination)
-        if scheme == "file" and ".." in path.split("/"):
-            raise FileError(f"destination {quote(destination)}: expected a path without '..'")
 
 
 def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
@@ -260,7 +253,7 @@ def _plan_tree(job: Job, stores: StoreRegistry, owner: str) -> Plan:
             raise entry.error
         else:
             plan.add(entry)
-    if not len(plan) and not plan.specials and "://" not in job.destination:
+    if not len(plan) and not plan.specials and is_local(job.destination):
         return _plan_empty_folder(source, job.destination, stores, owner)
     return plan
 
@@ -330,11 +323,6 @@ def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple
     return found
 
 
-def _below(folder: str, url: str) -> str | None:
-    root = folder.rstrip("/") + "/"
-    return url.removeprefix(root) if url.startswith(root) else None
-
-
 def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
     return FileError(
         f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
@@ -351,8 +339,7 @@ def _plan_empty_folder(source: Store, destination: str, stores: StoreRegistry, o
 
 def _is_one_file(url: str, stores: StoreRegistry) -> bool:
     folder, name = parent_of(url)
-    is_bucket = folder.endswith((":/", "//"))
-    return not is_bucket and stores.open(folder, "source").kind(name) == "file"
+    return name != "" and stores.open(folder, "source").kind(name) == "file"
 
 
 def _plan_files(job: Job, stores: StoreRegistry, owner: str) -> Plan:
@@ -378,9 +365,9 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str) -> Plan:
 
 
 def _resolve(path: str, root: str | None) -> tuple[str, str]:
-    if path.startswith("/") or "://" in path:
-        anchor, inside = anchor_of(path)
-        return anchor, check_path(inside)
+    if is_absolute(path):
+        anchor, path = anchor_of(path)
+        return anchor, check_path(path)
     if root is None:
         raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
     return root.rstrip("/") or "/", check_path(path)
@@ -389,9 +376,9 @@ def _resolve(path: str, root: str | None) -> tuple[str, str]:
 def _resolve_destination(path: str, job: Job) -> tuple[str, str]:
     """Resolve a destination as relative wherever it can be: links below the job's are refused."""
     if path.startswith("/") and job.destination is not None:
-        inside = _below(job.destination, path)
-        if inside:
-            return job.destination.rstrip("/") or "/", check_path(inside)
+        below = inside(job.destination, path)
+        if below:
+            return job.destination.rstrip("/") or "/", check_path(below)
     return _resolve(path, job.destination)
 
 

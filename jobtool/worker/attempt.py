@@ -31,8 +31,9 @@ from jobtool.jobs.table import read_table, write_table
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
+from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.lending import Lending, settle
 from jobtool.transfer.plan import Item, Plan, make_plan

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError, StoreError
+from jobtool.errors import DigestMismatchError, FileError, NotFoundError, StoreError
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.metadata import (
@@ -40,6 +40,7 @@ from jobtool.stores.store import (
     digest_by_reading,
     require_same,
 )
+from jobtool.stores.urls import unfit_reason
 
 _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 
@@ -104,19 +105,25 @@ class S3Store:
         )
         return "folder" if answer.get("Contents") else "missing"
 
-    def children(self, path: str) -> Iterator[Child]:
+    def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside ``path``."""
         inside = f"{self._key(path)}/" if path else self._prefix
         found: set[tuple[str, bool]] = set()
+        is_there = False
         for page in self._pages(path, Prefix=inside, Delimiter="/"):
             for item in page.get("CommonPrefixes", ()):
                 found.add((item["Prefix"][len(inside) : -1], True))
             for item in page.get("Contents", ()):
-                found.add((item["Key"][len(inside) :], False))
-        found.discard(("", False))  # a marker that makes an empty folder visible
-        if not found:
+                is_there = True
+                if item["Key"] != inside or item["Size"]:  # else the marker of the folder itself
+                    found.add((item["Key"][len(inside) :], False))
+        if not found and not is_there:
             raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found nothing")
-        yield from (Child(name, is_folder) for name, is_folder in sorted(found))
+        for name, is_folder in sorted(found):
+            if unfit_reason(name) is None:
+                yield Child(name, is_folder)
+            else:
+                yield self._unlisted(inside + name + "/" * is_folder)
 
     def check_access(self, *, write: bool) -> None:
         """List one key or, with ``write``, begin an upload and abort it; no object is made."""
@@ -136,17 +143,24 @@ class S3Store:
         for page in self._pages("", Prefix=self._prefix):
             for item in page.get("Contents", ()):
                 path = item["Key"][len(self._prefix) :]
-                if path.endswith("/") or not path:
-                    if item["Size"] == 0:  # the marker of a folder, mostly an empty one
-                        if path:
-                            yield Special(path.rstrip("/"), "empty-folder")
-                        continue
-                    raise SourceError(
-                        f"{quote(self.url_of(path))}: expected no bytes under a name that ends "
-                        f"in a slash; found {item['Size']}"
-                    )
+                is_marker = item["Size"] == 0 and (path.endswith("/") or not path)
+                if is_marker:  # of a folder, mostly an empty one
+                    if unfit_reason(path[:-1]) is None:
+                        yield Special(path[:-1], "empty-folder")
+                    continue
+                if unfit_reason(path) is not None:
+                    yield self._unlisted(item["Key"])
+                    continue
                 modified_ns = in_whole_seconds(item["LastModified"])
                 yield Entry(path, item["Size"], modified_ns, etag_of(item.get("ETag")))
+
+    def _unlisted(self, key: str) -> Unlisted:
+        """Return what stands in a listing for a key, or a beginning of keys, that is unfit."""
+        error = FileError(
+            f"{quote(f's3://{self._bucket}/{key}')}: an object of this key can't be transferred: "
+            f"the key has {unfit_reason(key)}"
+        )
+        return Unlisted(key.removeprefix(self._prefix), error)
 
     def _pages(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
         yield from self._requests.pages(
