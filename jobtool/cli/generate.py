@@ -17,6 +17,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.stores.urls import resolve
@@ -127,4 +128,5 @@ def _assignments(
 
 def main() -> None:
     """Run the command."""
+    ensure_utf8()
     cli()

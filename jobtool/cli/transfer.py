@@ -28,6 +28,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.events import Level
 from jobtool.names import quote
@@ -337,4 +338,5 @@ def _verbosity(asked: int, environment: Environment) -> int:
 
 def main() -> None:
     """Run the command."""
+    ensure_utf8()
     cli()

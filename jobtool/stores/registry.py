@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from jobtool.names import require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Permission, Purpose
 from jobtool.stores.credentials.settings import make_provider, settings_of
@@ -26,7 +27,7 @@ class StoreRegistry:
     ``s3`` and ``credentials`` are the tables of those names in joblist.toml. ``connections`` is how
     many requests may be under way at once; ``links`` is what listing a local source does with
     symbolic links; with ``read_back`` what was written is proven by reading it. Raises
-    ``UsageError`` for a table that makes no sense.
+    ``UsageError`` for a table that makes no sense, and where file names aren't taken for UTF-8.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class StoreRegistry:
         links: LinkPolicy = "follow",
         read_back: bool = False,
     ) -> None:
+        require_utf8()
         self._read_back = read_back
         self._links = links
         table = dict(s3 or {})
