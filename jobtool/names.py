@@ -9,11 +9,13 @@ can't be seen. Both directions are exact: ``unquote(quote(name)) == name`` for e
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
+import sys
 from urllib.parse import unquote_to_bytes
 
-from jobtool.errors import JobFileError
+from jobtool.errors import JobFileError, UsageError
 
 ARROW = " -> "
 
@@ -29,6 +31,21 @@ _BY_LETTER = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
 _BY_CHARACTER = {character: letter for letter, character in _BY_LETTER.items()}
 
 MAX_FILENAME_BYTES = 200  # leaves room for ".txt", ".parquet" and the like within 255
+
+
+def are_utf8() -> bool:
+    """Tell whether this Python takes the bytes of file names for UTF-8."""
+    return codecs.lookup(sys.getfilesystemencoding()).name == "utf-8"
+
+
+def require_utf8() -> None:
+    """Raise ``UsageError`` where names in memory aren't what other locales make of them."""
+    if not are_utf8():
+        raise UsageError(
+            f"expected file names in UTF-8; this Python reads them as "
+            f"{sys.getfilesystemencoding()}, by the locale. Start it with python -X utf8, or with "
+            "PYTHONUTF8=1 in the environment."
+        )
 
 
 def quote(name: str, *, word: bool = False) -> str:

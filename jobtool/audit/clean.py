@@ -19,8 +19,9 @@ from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Upload
+from jobtool.stores.urls import is_absolute, parent_of
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import open_uploads
 
@@ -128,9 +129,7 @@ def _targets(job: Job) -> dict[str, str]:
         return {} if job.destination is None else dict([parent_of(job.destination)])
     root = "" if job.destination is None else job.destination.rstrip("/") + "/"
     paths = (pair.destination for pair in job.files)
-    return dict(
-        parent_of(path if path.startswith("/") or "://" in path else root + path) for path in paths
-    )
+    return dict(parent_of(path if is_absolute(path) else root + path) for path in paths)
 
 
 def _temporary(job: Job, path: str, *, remove: bool) -> Leftover:

@@ -28,8 +28,9 @@ from jobtool.jobs.records import IntentRecord, Receipt
 from jobtool.jobs.table import read_table, write_table
 from jobtool.names import quote
 from jobtool.report.merged import digest_of, last_of_each
-from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Special, Store, Unlisted
+from jobtool.stores.urls import parent_of
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import is_below
 

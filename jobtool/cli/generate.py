@@ -9,16 +9,18 @@ import click
 
 from jobtool.cli.console import DONE, WARNING, Console
 from jobtool.cli.options import (
-    absolute_url,
     assignments,
     command,
     dry_run_option,
     existing_path,
+    local_path,
     output_options,
     trust_option,
 )
+from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
+from jobtool.stores.urls import resolve
 
 #: Settings of a joblist's tables that are paths.
 _PATH_KEYS = ("ca_bundle", "path", "identity_file")
@@ -86,7 +88,7 @@ def cli(
     console = Console(verbosity=verbosity, as_json=as_json)
     source = existing_path(input_path)
     console.note(f"Valid input path: {quote(source)}")
-    joblist_path = os.path.realpath(output_path)
+    joblist_path = local_path(output_path)
     if not os.path.exists(joblist_path):
         console.note(f"The output path '{quote(joblist_path)}' does not exist.", WARNING)
         if not dry_run:
@@ -98,7 +100,7 @@ def cli(
     request = Request(
         source=source,
         joblist_path=joblist_path,
-        destination=None if destination is None else absolute_url(destination),
+        destination=None if destination is None else resolve(destination).url,
         layout=layout,
         values=values,
         s3=s3,
@@ -139,4 +141,5 @@ def _make_paths_absolute(table: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command."""
+    ensure_utf8()
     cli()

@@ -8,6 +8,7 @@ import click
 
 from jobtool import __version__
 from jobtool.cli.options import OneLineErrors
+from jobtool.cli.utf8 import ensure_utf8
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
@@ -50,4 +51,5 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command."""
+    ensure_utf8()
     cli()

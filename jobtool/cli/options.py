@@ -16,6 +16,7 @@ from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
 from jobtool.redact import redact_tracebacks
+from jobtool.stores.urls import is_local, resolve
 from jobtool.worker.deadline import parse_duration
 
 if TYPE_CHECKING:
@@ -219,26 +220,25 @@ def as_seconds(
         raise click.BadParameter(str(error)) from None
 
 
-def absolute_url(text: str) -> str:
-    """Return a path as an absolute one without links, a URL as it is, without slashes at the end.
-
-    Raises ``UsageError`` for an empty one.
-    """
-    if not text.strip():
-        raise UsageError("expected a path or URL; found an empty one")
-    if "://" in text and not text.startswith("/"):
-        return text.rstrip("/")
-    return os.path.realpath(os.path.expanduser(text))
-
-
 def existing_path(text: str) -> str:
-    """Return an input path as ``absolute_url`` does; raises ``UsageError`` if it isn't there."""
-    url = absolute_url(text)
-    if "://" not in url and not os.path.exists(url):
+    """Return an input path as an absolute one without links, a URL as it is.
+
+    Raises ``UsageError`` if it isn't there, or looks like a URL and isn't one.
+    """
+    url = resolve(text).url
+    if is_local(url) and not os.path.exists(url):
         raise UsageError(
             f"expected something at the input path {quote(url)}; found nothing. "
             "Correct --input-path."
         )
+    return url
+
+
+def local_path(text: str) -> str:
+    """Return an output path as an absolute one without links; raises ``UsageError`` for a URL."""
+    url = resolve(text).url
+    if not is_local(url):
+        raise UsageError(f"{quote(text)}: expected a path of this machine; found a URL")
     return url
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from jobtool.cli.console import DONE, Console
-from jobtool.cli.options import command, existing_path, joblist_argument, output_options
+from jobtool.cli.options import command, existing_path, joblist_argument, local_path, output_options
 from jobtool.names import quote
 
 
@@ -31,7 +29,7 @@ def cli(*, joblist_path: str, output: str, verbosity: int, as_json: bool) -> int
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = JobList.open(existing_path(joblist_path))
-    count = merge_receipts(joblist, os.path.abspath(output))
+    count = merge_receipts(joblist, local_path(output))
     if as_json:
         console.print_json({"event": "receipts", "files": count, "output": output})
     console.note(f"Wrote {count} receipt(s) to {quote(output)}.", DONE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
 from jobtool.cli.options import command, existing_path, joblist_option, output_options
+from jobtool.cli.utf8 import ensure_utf8
 from jobtool.names import quote
 
 if TYPE_CHECKING:
@@ -76,4 +77,5 @@ def _print_jobs(jobs: tuple[JobLine, ...]) -> None:
 
 def main() -> None:
     """Run the command."""
+    ensure_utf8()
     cli()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobtool.cli.console import Console
+from jobtool.cli.console import WARNING, Console
 from jobtool.cli.options import (
     NumberRange,
     as_seconds,
@@ -28,6 +28,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.events import Level
 from jobtool.names import quote
@@ -209,7 +210,10 @@ def _transfer(
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
         console.note(f"Verbosity level: {verbosity}")
-    deadline = find_deadline(time_limit, os.environ, now=time.time())
+    warnings: list[str] = []
+    deadline = find_deadline(time_limit, os.environ, now=time.time(), warn=warnings.append)
+    for warning in warnings if environment.rank == 0 else ():
+        console.note(warning, WARNING)
     drain_at = None
     if deadline is not None:
         grace = deadline.grace_seconds if grace is None else grace
@@ -337,4 +341,5 @@ def _verbosity(asked: int, environment: Environment) -> int:
 
 def main() -> None:
     """Run the command."""
+    ensure_utf8()
     cli()

@@ -21,11 +21,13 @@ from jobtool.errors import (
     NotFoundError,
     RefusedError,
     UnreachableError,
+    UsageError,
 )
 from jobtool.jobs.joblist import reason_of
 from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, split_url
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Part, Store, Upload
+from jobtool.stores.urls import is_local, is_s3, parse
 
 _PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
 _SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
@@ -65,7 +67,7 @@ class DestinationProbe:
 
     @property
     def _is_local(self) -> bool:
-        return "://" not in self.url or self.url.lower().startswith("file:///")
+        return is_local(self.url)
 
     @property
     def _probe_url(self) -> str:
@@ -74,7 +76,7 @@ class DestinationProbe:
     def __enter__(self) -> DestinationProbe:
         if self._is_local:
             with contextlib.suppress(JobtoolError):  # a URL that is none, which a check tells
-                self.made_folders = _missing_folders(split_url(self._probe_url)[1])
+                self.made_folders = _missing_folders(parse(self._probe_url).url)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,9 +118,11 @@ class DestinationProbe:
         return self._store
 
     def _space(self) -> Finding:
-        folder = split_url(self.url)[1]
         try:
-            return space_finding(self.subject, _existing(folder), little_bytes=_LITTLE_BYTES)
+            folder = _existing(parse(self.url).url)
+            return space_finding(self.subject, folder, little_bytes=_LITTLE_BYTES)
+        except UsageError as error:
+            return self.subject.failed("space", str(error), "Correct the destination.")
         except OSError as error:
             return self.subject.failed("space", reason_of(error), "Is its filesystem mounted?")
 
@@ -152,7 +156,7 @@ class DestinationProbe:
                 "the ETag is no MD5, as with encryption by SSE-KMS",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
-        if self.url.lower().startswith("s3://"):
+        if is_s3(self.url):
             stamped = entry.mtime_ns / 1e9  # whole seconds
             difference = max(before - stamped - 1, stamped - after, 0.0)
             yield judge_clock(

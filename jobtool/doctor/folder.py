@@ -271,7 +271,7 @@ def _held_elsewhere(path: str) -> Iterator[None]:
     It goes first: where locks hang, for want of a lock server, it is the one that can be killed.
     """
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, path],
+        [sys.executable, "-X", "utf8", "-c", _HOLDER, path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

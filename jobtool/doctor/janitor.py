@@ -37,7 +37,7 @@ class Janitor:
     def __enter__(self) -> Janitor:
         with contextlib.suppress(OSError):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name],
+                [sys.executable, "-X", "utf8", "-m", __spec__.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

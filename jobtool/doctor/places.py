@@ -9,7 +9,7 @@ from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
-from jobtool.stores.registry import parent_of
+from jobtool.stores.urls import inside, is_absolute, is_s3, join, parent_of
 
 #: How many jobs are looked at: a joblist may hold a hundred thousand.
 _LOOKED_AT = 12
@@ -27,7 +27,7 @@ class Places:
     @property
     def has_s3(self) -> bool:
         """Whether a destination is S3."""
-        return any(url.lower().startswith("s3://") for url in self.destinations)
+        return any(map(is_s3, self.destinations))
 
 
 def places_of(joblist: JobList) -> Places:
@@ -42,7 +42,7 @@ def places_of(joblist: JobList) -> Places:
     roots = [joblist.settings.destination] if joblist.settings.destination else []
     for job in jobs:
         for url in _targets(job):
-            if not any(_is_below(url, root) for root in roots):
+            if not any(inside(root, url) is not None for root in roots):
                 roots.append(parent_of(url)[0])
     return Places(
         tuple(_spread([url for url in sources if url is not None], _SOURCES)),
@@ -70,13 +70,7 @@ def _targets(job: Job) -> Iterator[str]:
 
 
 def _absolute(path: str, root: str | None) -> str:
-    if path.startswith("/") or "://" in path or root is None:
-        return path
-    return f"{root.rstrip('/')}/{path}"
-
-
-def _is_below(url: str, root: str) -> bool:
-    return url == root or url.startswith(root.rstrip("/") + "/")
+    return path if is_absolute(path) or root is None else join(root, path)
 
 
 def _widest(urls: list[str]) -> list[str]:
@@ -84,7 +78,7 @@ def _widest(urls: list[str]) -> list[str]:
     return [
         url
         for url in distinct
-        if not any(_is_below(url, other) for other in distinct if other != url)
+        if not any(inside(other, url) is not None for other in distinct if other != url)
     ]
 
 

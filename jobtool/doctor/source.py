@@ -7,8 +7,9 @@ from itertools import islice
 from jobtool.doctor.finding import Finding, Subject
 from jobtool.errors import JobtoolError, NotFoundError
 from jobtool.names import quote
-from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Store
+from jobtool.stores.urls import parent_of
 
 _FIRST_BYTES = 64 * 1024
 _FIRST_ENTRIES = 1000
@@ -46,7 +47,7 @@ def _first_entry(url: str, stores: StoreRegistry) -> tuple[Store, Entry] | None:
                 return store, entry
         return None
     folder, name = parent_of(url)
-    if kind == "missing" and folder.endswith((":/", "//")):  # a bucket, which is no file
+    if not name:  # a bucket, which is no file
         raise NotFoundError(f"expected a folder or file at {quote(url)}; found nothing")
     store = stores.open(folder, "source")
     return store, store.head(name)

@@ -77,12 +77,16 @@ def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[Finding]
         return
     name, number = seen[0]
     yield around.passed("scheduler", f"{name}, job {number}")
-    deadline = find_deadline(None, environ, now=time.time())
+    ignored: list[str] = []
+    deadline = find_deadline(None, environ, now=time.time(), warn=ignored.append)
+    if ignored:
+        advice = "Is it left from another job? Correct or unset it, or use --time-limit."
+        yield around.warned("time left", "; ".join(ignored), advice)
+        return
     if deadline is None:
         yield around.passed("time left", f"not told by {name}; a worker that is killed is resumed")
         return
-    left = in_seconds(deadline.seconds) if deadline.seconds > 0 else "none, the time is over"
-    found = f"{left} (by {deadline.source})"
+    found = f"{in_seconds(deadline.seconds)} (by {deadline.source})"
     if deadline.seconds < _LITTLE_SECONDS:
         advice = "Ask for more time. What a worker has proven isn't lost when time is over."
         yield around.warned("time left", found, advice)

@@ -18,7 +18,7 @@ from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.settings import Settings
 from jobtool.jobs.table import TABLE_SUFFIX, read_table
 from jobtool.jobs.trust import read_trusted
-from jobtool.names import filename_of, quote
+from jobtool.names import filename_of, quote, require_utf8
 
 SUFFIX = ".txt"
 CLAIMS_FOLDER = ".claims"
@@ -44,9 +44,13 @@ class ScannedJob:
 
 
 class JobList:
-    """A joblist on disk. Paths are made once; each method says which files it touches."""
+    """A joblist on disk. Paths are made once; each method says which files it touches.
+
+    Raises ``UsageError`` where file names aren't taken for UTF-8.
+    """
 
     def __init__(self, path: str, configuration: Settings) -> None:
+        require_utf8()
         self.path = path
         self.settings = configuration
         self._temporaries: dict[str, list[str]] = {}

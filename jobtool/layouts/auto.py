@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jobtool.errors import JobtoolError
 from jobtool.layouts.layout import MANIFEST, load_layout
 from jobtool.layouts.pattern import Pattern
-from jobtool.stores.store import Child, Kind, Store
+from jobtool.stores.store import Child, Kind, Store, Unlisted
 
 #: How many folders are looked into before a tree is taken for just a tree.
 _MAX_FOLDERS = 2000
@@ -21,7 +21,8 @@ def pick_layout(store: Store) -> tuple[str, str]:
     if store.kind("") == "file":
         return MANIFEST, "the input path is a file"
     if store.kind("") == "folder":
-        if any(child.name.startswith("server_name=") for child in store.children("")):
+        names = [child.name for child in store.children("") if isinstance(child, Child)]
+        if any(name.startswith("server_name=") for name in names):
             return "partitions", "it holds folders server_name=…"
         pattern = Pattern(load_layout("plates")[1].pattern)
         try:
@@ -43,7 +44,7 @@ class _Glance:
         self._store = store
         self._left = _MAX_FOLDERS
 
-    def children(self, path: str) -> Iterator[Child]:
+    def children(self, path: str) -> Iterator[Child | Unlisted]:
         self._left -= 1
         if self._left < 0:
             raise _EnoughError

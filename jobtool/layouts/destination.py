@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from jobtool.errors import JobFileError, LayoutError
+from jobtool.errors import JobFileError, LayoutError, UsageError
 from jobtool.jobs.job import Job
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.layouts.layout import layout_of_table
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
+from jobtool.stores.urls import parse
 
 
 def with_destination(job: Job, settings: Settings) -> Job:
     """Return the job with the destination that joblist.toml's layout gives to its source.
 
-    A job that says where its bytes go is returned as it is. Raises ``JobFileError`` if the layout
-    doesn't fit the source, and for a path that depends on the folder a worker was started in.
+    A job that says where its bytes go keeps its destination. Raises ``JobFileError`` if the layout
+    doesn't fit the source, and for a path or URL that can't be carried or depends on the folder a
+    worker was started in.
     """
-    for key, path in (("source", job.source), ("destination", job.destination)):
-        if path is not None and not path.startswith("/") and "://" not in path:
-            raise JobFileError(f"{key}: expected an absolute path or URL; found {quote(path)}")
+    source = job.source and _place("source", job.source)
+    destination = job.destination and _place("destination", job.destination)
+    if (source, destination) != (job.source, job.destination):
+        job = replace(job, source=source, destination=destination)
     if job.destination is not None or job.files or job.source is None:
         return job
     problem = f"it names no destination, and {FILENAME} gives none"
@@ -32,7 +35,16 @@ def with_destination(job: Job, settings: Settings) -> Job:
         fields = Pattern(layout.pattern).match_end(job.source)
         if fields is None or layout.destination is None:
             raise JobFileError(f"{problem}: {quote(job.source)} doesn't match {layout.pattern}")
-        values = {**settings.values, **fields, "destination": settings.destination.rstrip("/")}
-        return replace(job, destination=Template(layout.destination).fill(values), fields=fields)
+        root = _place("destination", settings.destination)
+        values = {**settings.values, **fields, "destination": root.rstrip("/")}
+        filled = Template(layout.destination).fill(values)
+        return replace(job, destination=_place("destination", filled), fields=fields)
     except LayoutError as error:
         raise JobFileError(f"{problem}: {error}") from None
+
+
+def _place(key: str, url: str) -> str:
+    try:
+        return parse(url).url
+    except UsageError as error:
+        raise JobFileError(f"{key}: {error}") from None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from jobtool.errors import LayoutError, SourceError, UsageError
+from jobtool.errors import FileError, LayoutError, UsageError
 from jobtool.events import Emit
 from jobtool.jobs.job import FilePair, Job
 from jobtool.layouts.events import FieldCounted, Unreadable
@@ -16,7 +16,8 @@ from jobtool.layouts.layout import Layout
 from jobtool.layouts.pattern import Match, Pattern
 from jobtool.layouts.template import Template, safe
 from jobtool.names import quote
-from jobtool.stores.store import Store
+from jobtool.stores.store import Child, Store
+from jobtool.stores.urls import file_below, inside, is_absolute, parse, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,14 @@ class Drafter:
         )
         if self._layout.destination is not None:
             filled = Template(self._layout.destination).fill(values)
-            return Draft(replace(job, destination=_absolute(filled)))
+            destination = self._destination_of(job, filled)
+            return Draft(replace(job, destination=destination))
         values["uuid"] = str(uuid.uuid4())
-        present = {child.name for child in self._source.children(match.path)}
+        children = self._source.children(match.path)
+        present = {child.name for child in children if isinstance(child, Child)}
         pairs = [
             FilePair(
-                source=name, destination=_absolute(Template(text).fill(values), self._destination)
+                source=name, destination=self._destination_of(job, Template(text).fill(values))
             )
             for name, text in self._layout.files.items()
             if name in present or name not in self._layout.optional
@@ -102,6 +105,17 @@ class Drafter:
                 return Draft(job, f"expected {quote(pair.source)} in {where}; found none")
         return Draft(job)
 
+    def _destination_of(self, job: Job, filled: str) -> str:
+        """Return where a filled template leads; raises ``LayoutError`` if that can't be carried."""
+        try:
+            if is_absolute(filled):
+                return parse(filled).url
+            if self._layout.files and self._destination is not None:
+                return file_below(self._destination, filled)
+            return resolve(filled, follow_links=False).url
+        except (FileError, UsageError) as error:
+            raise LayoutError(f"job {quote(job.name)}, from {quote(job.origin)}: {error}") from None
+
     def _is_complete(self, match: Match) -> bool:
         for text in self._layout.require:
             name = Template(text).fill({**self._values, **match.fields})
@@ -111,10 +125,9 @@ class Drafter:
         return True
 
     def _is_ours(self, match: Match) -> bool:
-        url = self._source.url_of(match.path)
-        return self._joblist_path == url or self._joblist_path.startswith(url + "/")
+        return inside(self._source.url_of(match.path), self._joblist_path) is not None
 
-    def _skip_unreadable(self, error: SourceError) -> None:
+    def _skip_unreadable(self, error: FileError) -> None:
         self.unreadable += 1
         self._emit(Unreadable(reason=str(error)))
 
@@ -147,11 +160,10 @@ class Drafter:
 
     def _require_apart(self, jobs: Iterable[Job]) -> None:
         """Refuse two trees for one destination, and a destination inside the source."""
-        inside = self._source.url.rstrip("/") + "/"
         sources: dict[str, str] = {}
         for job in jobs:
             for target in _targets(job):
-                if (target + "/").startswith(inside):
+                if inside(self._source.url, target) is not None:
                     raise UsageError(
                         f"the destination {quote(target)} lies inside the input path "
                         f"{quote(self._source.url)}: a copy would copy itself. Choose another."
@@ -199,11 +211,6 @@ def with_absolute_folders(layout: Layout, values: Mapping[str, str]) -> dict[str
     """Make the values that destinations begin with independent of the current folder."""
     starts = {template.leading_field for template in layout.templates()}
     return {
-        key: _absolute(value) if key in starts and value else value for key, value in values.items()
+        key: resolve(value, follow_links=False).url if key in starts and value else value
+        for key, value in values.items()
     }
-
-
-def _absolute(path: str, root: str | None = None) -> str:
-    if "://" in path or path.startswith("/") or root is not None:
-        return path
-    return os.path.abspath(path)

@@ -35,7 +35,8 @@ from jobtool.layouts.events import (
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
 from jobtool.layouts.manifest import Manifest
 from jobtool.names import filename_of, quote
-from jobtool.stores.registry import StoreRegistry, split_url
+from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.urls import parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,27 +70,29 @@ def generate(request: Request, emit: Emit = ignore) -> Generated:
 
 class _Generation:
     def __init__(self, request: Request, emit: Emit) -> None:
-        self._request = request
+        source = parse(request.source).url
+        destination = request.destination and parse(request.destination).url
+        self._request = request = replace(request, source=source, destination=destination)
         self._emit = emit
         self._existing = _existing_settings(request.joblist_path, trust=request.trust)
-        before = self._existing or Settings()
+        before = _canonical(self._existing or Settings())
         self._values = {**before.values, **request.values}
         self._s3 = {**before.s3, **request.s3}
         self._credentials = {**before.credentials, **request.credentials}
         self._stores = StoreRegistry(self._s3, credentials=self._credentials)
-        self._destination = request.destination or before.destination
-        if self._destination is not None:
-            split_url(self._destination)
+        self._destination = destination or before.destination
         self._layout_name, self._layout = self._choose_layout(before)
         if self._layout is not None:
             values = {**self._layout.values, **self._values}
             if self._destination is None:
                 values = with_absolute_folders(self._layout, values)
+                told = with_absolute_folders(self._layout, before.values)
+                before = structs.replace(before, values=told)
             self._values = values
         self._settings = Settings(
             jobtool=__version__,
             id=before.id or uuid.uuid4().hex,
-            source=request.source,
+            source=source,
             destination=self._destination,
             layout={"preset": self._layout_name} if self._layout is None else self._layout.table(),
             values=self._values,
@@ -251,6 +254,18 @@ def _existing_settings(path: str, *, trust: bool) -> Settings | None:
                 "another --output-path, or an empty folder."
             )
     return None
+
+
+def _canonical(settings: Settings) -> Settings:
+    """Return settings whose places are written as generating writes them."""
+    try:
+        return structs.replace(
+            settings,
+            source=settings.source and parse(settings.source).url,
+            destination=settings.destination and parse(settings.destination).url,
+        )
+    except UsageError as error:
+        raise JoblistError(f"{FILENAME}: {error}") from None
 
 
 def _require_same(before: Settings, now: Settings, request: Request) -> None:

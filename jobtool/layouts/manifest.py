@@ -1,20 +1,22 @@
-"""Manifests: a CSV or Parquet table of ``src_path,dst_path`` becomes jobs of some files each."""
+"""Manifests: a table of ``src_path`` and ``dst_path`` becomes jobs of some files each."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
 
-from jobtool.errors import FileError, JobFileError, LayoutError, UsageError
+from jobtool.errors import FileError, JobFileError, LayoutError
 from jobtool.jobs.job import FilePair, Job
 from jobtool.names import quote, unquote
-from jobtool.stores.registry import anchor_of, split_url
-from jobtool.stores.store import check_path
+from jobtool.stores.urls import file_below, is_local
 
 DEFAULT_MAX_FILES = 1000
 _COLUMNS = ("src_path", "dst_path")
+_FORMATS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".pq": "parquet"}
 
 
 class Manifest:
@@ -27,6 +29,7 @@ class Manifest:
 
     def __init__(self, path: str, values: Mapping[str, str], destination: str | None) -> None:
         self._path = path
+        self._format = _format_of(path)
         self._destination = destination
         self._max_files = _number(values, "max_files") or DEFAULT_MAX_FILES
         self._max_bytes = _number(values, "max_bytes")
@@ -36,7 +39,7 @@ class Manifest:
 
         ``known`` are the destinations of existing jobs, ``taken`` their files' stems.
         """
-        stem = re.sub(r"\.(csv|parquet)$", "", os.path.basename(self._path))
+        stem = os.path.splitext(os.path.basename(self._path))[0]
         numbers = _free_numbers(stem, taken)
         pairs: list[FilePair] = []
         size = 0
@@ -63,10 +66,10 @@ class Manifest:
         existing = {_digest(path) for path in known}
         seen: set[bytes] = set()
         for row, (source, destination) in enumerate(self._rows(), start=1):
-            try:
-                pair = self._pair(source, destination)
-            except (FileError, JobFileError, UsageError) as error:
-                raise LayoutError(f"{quote(self._path)}, row {row}: {error}") from None
+            pair = FilePair(
+                source=self._place(row, "src_path", source),
+                destination=self._place(row, "dst_path", destination),
+            )
             digest = _digest(pair.destination)
             if digest in seen:
                 raise LayoutError(
@@ -77,17 +80,18 @@ class Manifest:
             if digest not in existing:
                 yield pair, self._size_of(pair.source, row)
 
-    def _pair(self, source: str | None, destination: str | None) -> FilePair:
-        if not source or not destination:
-            raise FileError("expected a src_path and a dst_path; found an empty one")
-        source, destination = unquote(source), unquote(destination)
-        return FilePair(
-            source=_under(os.path.dirname(self._path), source, "src_path"),
-            destination=_under(self._destination, destination, "dst_path"),
-        )
+    def _place(self, row: int, column: str, text: str | None) -> str:
+        folder = os.path.dirname(self._path)
+        root = folder if column == "src_path" else self._destination
+        try:
+            if not text:
+                raise FileError("expected a path or URL; found an empty one")
+            return file_below(root, unquote(text))
+        except (FileError, JobFileError) as error:
+            raise LayoutError(f"{quote(self._path)}, row {row}, {column}: {error}") from None
 
     def _size_of(self, source: str, row: int) -> int:
-        if self._max_bytes is None or split_url(source)[0] != "file":
+        if self._max_bytes is None or not is_local(source):
             return 0
         try:
             return os.stat(source).st_size
@@ -98,51 +102,102 @@ class Manifest:
 
     def _rows(self) -> Iterator[tuple[str | None, str | None]]:
         import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
 
         try:
             with open(self._path, "rb") as file:  # pyarrow opens only names that are UTF-8
-                if self._path.endswith(".parquet"):
-                    table = pyarrow.parquet.ParquetFile(file)
-                    self._require_columns(table.schema_arrow.names)
-                    batches = table.iter_batches(columns=list(_COLUMNS))
-                else:
-                    types = dict.fromkeys(_COLUMNS, pa.string())
-                    options = pyarrow.csv.ConvertOptions(
-                        column_types=types, strings_can_be_null=False
-                    )
-                    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-                    batches = pyarrow.csv.open_csv(
-                        file, convert_options=options, parse_options=parsing
-                    )
-                    self._require_columns(batches.schema.names)
-                for batch in batches:
-                    yield from zip(*(batch[name].to_pylist() for name in _COLUMNS), strict=True)
-        except (pa.ArrowInvalid, OSError) as error:
+                for batch in self._batches(file):
+                    yield from zip(*(_texts(batch[name]) for name in _COLUMNS), strict=True)
+        except (pa.ArrowException, OSError) as error:
             line = str(error).partition("\n")[0]
             raise LayoutError(
-                f"{quote(self._path)}: expected a CSV or Parquet table: {line}"
+                f"{quote(self._path)}: expected a {self._format.upper()} table: {line}"
             ) from None
 
-    def _require_columns(self, found: Collection[str]) -> None:
-        if not set(_COLUMNS) <= set(found):
+    def _batches(self, file: BinaryIO) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        if self._format == "parquet":
+            table = pyarrow.parquet.ParquetFile(file)
+            self._require_columns(table.schema_arrow)
+            yield from table.iter_batches(columns=list(_COLUMNS))
+            return
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise LayoutError(
-                f"{quote(self._path)}: expected the columns {' and '.join(_COLUMNS)}; found "
-                f"{', '.join(found)}"
+                f"{quote(self._path)}: expected UTF-8; found UTF-16. Save it as UTF-8."
             )
-
-
-def _under(root: str | None, path: str, column: str) -> str:
-    if path.startswith("/") or "://" in path:
-        check_path(anchor_of(path)[1])
-        return path
-    check_path(path)
-    if root is None:
-        raise FileError(
-            f"the {column} {quote(path)} is relative. Say below what with --destination URL."
+        file.seek(0)
+        batches = pyarrow.csv.open_csv(
+            file,
+            convert_options=pyarrow.csv.ConvertOptions(
+                # Names need not be UTF-8.
+                column_types=dict.fromkeys(_COLUMNS, pa.binary()),
+                strings_can_be_null=False,
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter="\t" if self._format == "tsv" else ",", newlines_in_values=True
+            ),
         )
-    return f"{root.rstrip('/')}/{path}"
+        self._require_columns(batches.schema)
+        yield from batches
+
+    def _require_columns(self, schema: Any) -> None:
+        for name in _COLUMNS:
+            count = schema.names.count(name)
+            if count != 1:
+                raise LayoutError(
+                    f"{quote(self._path)}: expected the columns {' and '.join(_COLUMNS)}, each "
+                    f"once; found {', '.join(schema.names)}"
+                )
+            if not _holds_text(schema.field(name).type):
+                raise LayoutError(
+                    f"{quote(self._path)}, column {name}: expected text; found "
+                    f"{schema.field(name).type}"
+                )
+
+
+def _format_of(path: str) -> str:
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in _FORMATS:
+        raise LayoutError(
+            f"{quote(path)}: expected a table whose name ends in {', '.join(_FORMATS)}; found "
+            f"{quote(ending) if ending else 'no ending'}"
+        )
+    return _FORMATS[ending]
+
+
+def _holds_text(type_: Any) -> bool:
+    """Tell whether a column of an Arrow type may hold names, as text or as bytes."""
+    import pyarrow.types as kinds
+
+    if kinds.is_dictionary(type_):
+        type_ = type_.value_type
+    return bool(_is_string(type_) or _is_bytes(type_) or kinds.is_null(type_))
+
+
+def _is_string(type_: Any) -> bool:
+    return str(type_) in ("string", "large_string", "string_view")
+
+
+def _is_bytes(type_: Any) -> bool:
+    return str(type_) in ("binary", "large_binary", "binary_view") or str(type_).startswith(
+        "fixed_size_binary"
+    )
+
+
+def _texts(column: Any) -> list[str | None]:
+    """Return a column's values; bytes that are no UTF-8 are surrogates."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_string(column.type):
+        column = column.cast(pa.large_binary())  # nobody has made sure that it is UTF-8
+    return [
+        None if value is None else value.decode("utf-8", "surrogateescape")
+        for value in column.to_pylist()
+    ]
 
 
 def _free_numbers(stem: str, taken: Collection[str]) -> Iterator[int]:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobtool.errors import LayoutError, SourceError
+from jobtool.errors import FileError, LayoutError, RefusedError, SourceError
 from jobtool.layouts.wildcards import Wildcards
-from jobtool.stores.store import Child, Kind
+from jobtool.stores.store import Child, Kind, Unlisted
 
 _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*)|([{}])")
 _ANY_DEPTH = "**"
@@ -27,7 +27,7 @@ _MOST_STATES = 1000
 class Folders(Protocol):
     """What finding needs of a store."""
 
-    def children(self, path: str) -> Iterator[Child]:
+    def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside a folder."""
 
     def kind(self, path: str) -> Kind:
@@ -70,12 +70,13 @@ class Pattern:
         store: Folders,
         *,
         files: bool = False,
-        on_unreadable: Callable[[SourceError], None] | None = None,
+        on_unreadable: Callable[[FileError], None] | None = None,
     ) -> Iterator[Match]:
         """Yield what matches below a store's root, in the order of its paths.
 
-        With ``files`` files match too, else folders only. A folder that can't be listed is told to
-        ``on_unreadable`` and left out; without that its ``SourceError`` is raised.
+        With ``files`` files match too, else folders only. A folder that can't be listed, and a name
+        that can't be carried, is told to ``on_unreadable`` and left out; without that its
+        ``FileError`` is raised.
         """
         stack: list[tuple[str, tuple[_State, ...]]] = [("", self._closure((_State(0, {}),)))]
         while stack:
@@ -86,10 +87,15 @@ class Pattern:
             below: list[tuple[str, tuple[_State, ...]]] = []
             try:
                 for child in self._children(store, path, states):
+                    if isinstance(child, Unlisted):
+                        if on_unreadable is None:
+                            raise child.error
+                        on_unreadable(child.error)
+                        continue
                     reached = self._advance(states, child, files=files)
                     if reached:
                         below.append((f"{path}/{child.name}".lstrip("/"), reached))
-            except SourceError as error:
+            except (SourceError, RefusedError) as error:
                 if on_unreadable is None or path == "":
                     raise
                 on_unreadable(error)
@@ -109,7 +115,9 @@ class Pattern:
                 fields = segment.match(part, fields)
         return fields
 
-    def _children(self, store: Folders, path: str, states: Sequence[_State]) -> Iterator[Child]:
+    def _children(
+        self, store: Folders, path: str, states: Sequence[_State]
+    ) -> Iterator[Child | Unlisted]:
         segments = [self._segments[state.position] for state in states]
         if any(segment.text == _ANY_DEPTH or not segment.is_literal for segment in segments):
             yield from store.children(path)

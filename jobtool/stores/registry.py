@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from urllib.parse import unquote as percent_decode
 
-from jobtool.errors import UsageError
-from jobtool.names import quote
+from jobtool.names import require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialProvider, Permission, Purpose
 from jobtool.stores.credentials.settings import make_provider, settings_of
@@ -16,16 +13,12 @@ from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.s3.config import S3Config, read_s3_table
 from jobtool.stores.store import Store
+from jobtool.stores.urls import parse
 
 if TYPE_CHECKING:
     from jobtool.stores.s3.access import S3Access
 
 Role = Literal["source", "destination"]
-SCHEMES = ("file", "s3", "memory")
-
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 
 
 class StoreRegistry:
@@ -34,7 +27,7 @@ class StoreRegistry:
     ``s3`` and ``credentials`` are the tables of those names in joblist.toml. ``connections`` is how
     many requests may be under way at once; ``links`` is what listing a local source does with
     symbolic links; with ``read_back`` what was written is proven by reading it. Raises
-    ``UsageError`` for a table that makes no sense.
+    ``UsageError`` for a table that makes no sense, and where file names aren't taken for UTF-8.
     """
 
     def __init__(
@@ -46,6 +39,7 @@ class StoreRegistry:
         links: LinkPolicy = "follow",
         read_back: bool = False,
     ) -> None:
+        require_utf8()
         self._read_back = read_back
         self._links = links
         table = dict(s3 or {})
@@ -68,21 +62,21 @@ class StoreRegistry:
         ``owner`` marks what is written, but not finished, as somebody's. Raises ``UsageError`` for
         a URL that is none of ours, and ``CredentialsError``.
         """
-        scheme, rest = split_url(url)
-        if scheme == "s3":
+        location = parse(url)
+        if location.scheme == "s3":
             from jobtool.stores.s3.store import S3Store
 
-            bucket, _, prefix = rest.partition("/")
-            _require_bucket(url, bucket)
             return S3Store(
-                self._s3_access(role, url), bucket, prefix.strip("/"), read_back=self._read_back
+                self._s3_access(role, location.url),
+                location.name,
+                location.path,
+                read_back=self._read_back,
             )
-        if scheme == "memory":
-            name, _, prefix = rest.partition("/")
-            memory = self._memories.setdefault(name, Memory())
-            return MemoryStore(memory, url.rstrip("/"), prefix.strip("/"))
+        if location.scheme == "memory":
+            memory = self._memories.setdefault(location.name, Memory())
+            return MemoryStore(memory, location.url, location.path)
         links = self._links if role == "source" else "keep"
-        return LocalStore(rest, owner=owner, links=links, read_back=self._read_back)
+        return LocalStore(location.url, owner=owner, links=links, read_back=self._read_back)
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
         """Make the S3 clients that URLs will need, so that wrong settings are told at once.
@@ -160,54 +154,3 @@ class StoreRegistry:
     def _tell_renewal(self, holder: CredentialHolder) -> None:
         if self.on_renewal is not None:
             self.on_renewal(holder)
-
-
-def _require_bucket(url: str, bucket: str) -> None:
-    """Refuse an ARN that is cut at a slash; raises ``UsageError`` with the right spelling."""
-    if _CUT_ARN.fullmatch(bucket):
-        raise UsageError(
-            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
-            f"before the name, as in s3://{quote(bucket)}:NAME/prefix"
-        )
-
-
-def split_url(url: str) -> tuple[str, str]:
-    """Return the scheme of a path or URL and the rest; raises ``UsageError``.
-
-    ``file://`` URLs become paths. What follows ``s3://`` is taken as it is: keys may hold ``?``,
-    ``#`` and ``%``.
-    """
-    match = _URL.fullmatch(url)
-    if match is None:
-        return "file", url
-    scheme, rest = match.group(1).lower(), match.group(2)
-    if scheme not in SCHEMES:
-        raise UsageError(
-            f"{quote(url)}: expected a path or a URL with one of {', '.join(SCHEMES)}; "
-            f"found {scheme!r}"
-        )
-    if scheme == "file":
-        if not rest.startswith("/"):
-            raise UsageError(f"{quote(url)}: expected an absolute path, as in file:///data")
-        return scheme, percent_decode(rest, errors="surrogateescape")
-    if not _BUCKET.fullmatch(rest.partition("/")[0]):
-        raise UsageError(f"{quote(url)}: expected a name after '{scheme}://', as in s3://bucket/x")
-    return scheme, rest
-
-
-def anchor_of(url: str) -> tuple[str, str]:
-    """Split an absolute path or URL into the widest store that holds it and the path in that.
-
-    ``/data/a`` is ``a`` below ``/data``'s root ``/``; ``s3://bucket/a`` is ``a`` in its bucket.
-    """
-    scheme, rest = split_url(url)
-    if scheme == "file":
-        return "/", rest.lstrip("/")
-    name, _, path = rest.partition("/")
-    return f"{scheme}://{name}", path
-
-
-def parent_of(url: str) -> tuple[str, str]:
-    """Split a path or URL into its folder and its last name."""
-    folder, _, name = url.rstrip("/").rpartition("/")
-    return folder or "/", name

@@ -21,6 +21,7 @@ from typing import Literal, Protocol
 
 from jobtool.errors import DigestMismatchError, FileError
 from jobtool.names import quote
+from jobtool.stores.urls import unfit_reason
 
 Kind = Literal["file", "folder", "missing"]
 SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
@@ -153,10 +154,11 @@ class Store(Protocol):
     def kind(self, path: str) -> Kind:
         """Tell what is at ``path``; ``""`` is the root."""
 
-    def children(self, path: str) -> Iterator[Child]:
+    def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside the folder ``path``, sorted by name; ``""`` is the root.
 
-        Links to folders count as folders. Raises ``NotFoundError`` or ``SourceError``.
+        Links to folders count as folders. What can't be carried is ``Unlisted``. Raises
+        ``NotFoundError`` or ``SourceError``.
         """
 
     def check_access(self, *, write: bool) -> None:
@@ -281,6 +283,10 @@ def require_same(url: str, *, sent: str | None, found: str) -> None:
 
 def check_path(path: str) -> str:
     """Return ``path`` if it can't leave the store's root; raises ``FileError``."""
-    if not path or any(part in ("", ".", "..") for part in path.split("/")) or "\0" in path:
-        raise FileError(f"{quote(path)}: expected a relative path without empty parts, '.' or '..'")
+    reason = unfit_reason(path)
+    if reason is not None:
+        raise FileError(
+            f"{quote(path)}: expected a relative path without empty parts, '.' or '..'; found "
+            f"{reason}"
+        )
     return path

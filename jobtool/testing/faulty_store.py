@@ -111,7 +111,7 @@ class FaultyStore:
         _raise(late)
         return kind
 
-    def children(self, path: str) -> Iterator[Child]:
+    def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside ``path``."""
         late = self._strike("children", path)
         yield from self.inner.children(path)

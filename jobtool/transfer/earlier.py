@@ -14,7 +14,7 @@ from jobtool.errors import NotFoundError, SourceError
 from jobtool.jobs.records import ListingRecord, Receipt
 from jobtool.names import quote
 from jobtool.stores.store import Entry
-from jobtool.transfer.plan import Lane, Plan, inside
+from jobtool.transfer.plan import Lane, Plan, path_in
 from jobtool.transfer.resume import FileRecord, Resumption
 
 #: How many bytes of names a record of a listing holds, before they are compressed.
@@ -89,7 +89,7 @@ class Earlier:
         if not self._plan.is_tree:
             return source in self._failed
         lane = self._plan.lanes[0]
-        return bool(inside(lane.source, source)) and bool(inside(lane.destination, destination))
+        return bool(path_in(lane.source, source)) and bool(path_in(lane.destination, destination))
 
     def settle(self, state: Resumption, *, accept_gone: bool) -> None:
         """Add the files that are gone to the plan.
@@ -122,7 +122,7 @@ class Earlier:
             if not isinstance(self._failed[path].error, NotFoundError):
                 continue
             for lane in list(self._plan.lanes):
-                if inside(lane.source, receipt.src_path) and inside(
+                if path_in(lane.source, receipt.src_path) and path_in(
                     lane.destination, receipt.dst_path
                 ):
                     self._plan.start_lane(lane)
@@ -134,8 +134,8 @@ class Earlier:
         ]
 
     def _add(self, lane: Lane, receipt: Receipt, state: Resumption) -> None:
-        source = inside(lane.source, receipt.src_path) or ""
-        destination = inside(lane.destination, receipt.dst_path) or ""
+        source = path_in(lane.source, receipt.src_path) or ""
+        destination = path_in(lane.destination, receipt.dst_path) or ""
         self._plan.add(Entry(source, receipt.size, receipt.mtime_ns), destination)
         state.grow()
         state.done[-1] = state.ours[-1] = 1

@@ -174,8 +174,8 @@ class Plan:
     def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
         """Return the number of the file that a record is about, None if the plan holds none."""
         for index, lane in enumerate(self.lanes):
-            source = inside(lane.source, receipt.src_path)
-            destination = inside(lane.destination, receipt.dst_path)
+            source = path_in(lane.source, receipt.src_path)
+            destination = path_in(lane.destination, receipt.dst_path)
             if source is None or destination is None:
                 continue
             name = os.fsencode(source)
@@ -258,7 +258,7 @@ class Plan:
         return self._sorted
 
 
-def inside(store: Store, url: str) -> str | None:
+def path_in(store: Store, url: str) -> str | None:
     """Return the path of a URL in a store, None if it isn't below the store's root."""
     root = store.url_of("x")[:-1]
     return url[len(root) :] if url.startswith(root) else None

@@ -10,10 +10,11 @@ from jobtool.errors import FileError, NotFoundError, StoppedError, StoreError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
+from jobtool.stores.urls import anchor_of, inside, is_absolute, is_local, parent_of, parse
 from jobtool.transfer.parallel import in_parallel
-from jobtool.transfer.plan import Failure, Lane, Plan, inside
+from jobtool.transfer.plan import Failure, Lane, Plan, path_in
 from jobtool.transfer.retry import Retry
 
 #: How many files are asked about at a time where a job names them one by one.
@@ -119,24 +120,16 @@ def open_plan(
     ``failures`` of the plan.
 
     Raises ``NotFoundError`` if the source is missing, ``FileError`` for a path that would leave its
-    root or a destination named twice, ``StoppedError``, ``WorldError``.
+    root or a destination named twice, ``UsageError`` for a source or destination that can't be
+    carried, ``StoppedError``, ``WorldError``.
     """
     for url in (job.source, job.destination):
-        if url is not None and "\0" in split_url(url)[1]:
-            raise FileError(f"{quote(url)}: expected a path without NUL; no file has such a name")
-    _require_no_way_up(job.destination)
+        if url is not None:
+            parse(url)
     retry = retry or Retry(tries=1, patience_seconds=0)
     if job.files:
         return _plan_files(job, stores, owner, retry), None
     return _open_tree(job, stores, owner, retry)
-
-
-def _require_no_way_up(destination: str | None) -> None:
-    # A field of a layout may be '..' where it comes from a key of S3.
-    if destination is not None:
-        scheme, path = split_url(destination)
-        if scheme == "file" and ".." in path.split("/"):
-            raise FileError(f"destination {quote(destination)}: expected a path without '..'")
 
 
 def _open_tree(
@@ -166,7 +159,7 @@ def _open_tree(
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
-        if not (len(plan) or plan.has_specials or plan.failures) and "://" not in target:
+        if not (len(plan) or plan.has_specials or plan.failures) and is_local(target):
             # The folder itself is what has to be made.
             folder, name = parent_of(target)
             plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
@@ -190,11 +183,11 @@ def plan_of_files(
             stores.open(job.destination, "destination", owner=owner),
         )
         entries = [*entries]
-        if entries and inside(lane.source, entries[0][0]):
+        if entries and path_in(lane.source, entries[0][0]):
             plan.start_lane(lane)
             for source_url, destination_url, size, mtime_ns in entries:
-                source = inside(lane.source, source_url)
-                destination = inside(lane.destination, destination_url)
+                source = path_in(lane.source, source_url)
+                destination = path_in(lane.destination, destination_url)
                 if not source or not destination:
                     raise _not_of(job, source_url, destination_url)
                 plan.add(Entry(check_path(source), size, mtime_ns), check_path(destination))
@@ -240,11 +233,6 @@ def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple
     return found
 
 
-def _below(folder: str, url: str) -> str | None:
-    root = folder.rstrip("/") + "/"
-    return url.removeprefix(root) if url.startswith(root) else None
-
-
 def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
     return FileError(
         f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
@@ -253,8 +241,7 @@ def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
 
 def _is_one_file(url: str, stores: StoreRegistry) -> bool:
     folder, name = parent_of(url)
-    is_bucket = folder.endswith((":/", "//"))
-    return not is_bucket and stores.open(folder, "source").kind(name) == "file"
+    return name != "" and stores.open(folder, "source").kind(name) == "file"
 
 
 def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Plan:
@@ -306,9 +293,9 @@ def look_at(store: Store, paths: Iterable[str], retry: Retry) -> Iterator[Entry 
 
 
 def _resolve(path: str, root: str | None) -> tuple[str, str]:
-    if path.startswith("/") or "://" in path:
-        anchor, inside = anchor_of(path)
-        return anchor, check_path(inside)
+    if is_absolute(path):
+        anchor, path = anchor_of(path)
+        return anchor, check_path(path)
     if root is None:
         raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
     return root.rstrip("/") or "/", check_path(path)
@@ -317,7 +304,7 @@ def _resolve(path: str, root: str | None) -> tuple[str, str]:
 def _resolve_destination(path: str, job: Job) -> tuple[str, str]:
     """Resolve a destination as relative wherever it can be: links below the job's are refused."""
     if path.startswith("/") and job.destination is not None:
-        inside = _below(job.destination, path)
-        if inside:
-            return job.destination.rstrip("/") or "/", check_path(inside)
+        below = inside(job.destination, path)
+        if below:
+            return job.destination.rstrip("/") or "/", check_path(below)
     return _resolve(path, job.destination)

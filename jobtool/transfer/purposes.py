@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobtool.jobs.job import Job
 from jobtool.stores.credentials.provider import Purpose
+from jobtool.stores.urls import is_absolute
 
 if TYPE_CHECKING:
     from jobtool.stores.registry import Role
@@ -28,7 +29,7 @@ def _around(root: str | None, paths: list[str]) -> str:
     if not paths:
         return root or ""
     inside = (root or "").rstrip("/") + "/"
-    full = [path if path.startswith("/") or "://" in path else inside + path for path in paths]
+    full = [path if is_absolute(path) else inside + path for path in paths]
     folders = [path.rpartition("/")[0].split("/") for path in full]
     common = []
     for parts in zip(*folders, strict=False):

@@ -32,8 +32,9 @@ from jobtool.jobs.table import read_table, write_table
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.registry import StoreRegistry, parent_of
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
+from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.earlier import Earlier
 from jobtool.transfer.existing import Existing, holds_nothing

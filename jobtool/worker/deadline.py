@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from jobtool.names import quote
+
 DEFAULT_GRACE_SECONDS = 120.0
 
 _LONGEST_SECONDS = 10 * 365 * 86400
@@ -82,7 +84,8 @@ def parse_duration(text: str) -> float:
     """Return a duration in seconds.
 
     It is written as ``11h30m``, ``90m``, ``45s``, ``1d``, ``12:00:00`` or ``1-12:00:00``. A bare
-    number is refused, since schedulers differ in its unit. Raises ``ValueError``.
+    number is refused, since schedulers differ in its unit, and so is no time at all. Raises
+    ``ValueError``.
     """
     text = text.strip().lower()
     by_units = _BY_UNITS.fullmatch(text)
@@ -97,37 +100,51 @@ def parse_duration(text: str) -> float:
         )
     scale = _UNIT_SECONDS.values()
     seconds = sum(int(number or 0) * unit for number, unit in zip(numbers, scale, strict=True))
+    if not seconds:
+        raise ValueError(f"expected a duration above 0; found {text!r}")
     if seconds > _LONGEST_SECONDS:
         raise ValueError(f"expected a duration of at most ten years; found {text!r}")
     return float(seconds)
 
 
 def find_deadline(
-    time_limit_seconds: float | None, environ: Mapping[str, str], *, now: float
+    time_limit_seconds: float | None,
+    environ: Mapping[str, str],
+    *,
+    now: float,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Deadline | None:
     """Return when the worker will be ended, None if nobody says.
 
     ``now`` is in seconds since 1970. What the worker was told counts from now and goes before the
     scheduler's: Slurm's ``SLURM_JOB_END_TIME`` (seconds since 1970) and Torque's ``PBS_WALLTIME``
     (seconds, from about when the batch script began). OpenPBS, LSF and SGE tell no process;
-    they send signals before the end if asked to. What is no number, or more than ten years ahead,
-    is nobody's word.
+    they send signals before the end if asked to.
+
+    A scheduler's variable that is no number, lies in the past or more than ten years ahead is
+    ignored, and told to ``warn``: a worker that still runs hasn't reached its end, and one that
+    believed it would be started again and again without doing anything.
     """
     if time_limit_seconds is not None:
         return Deadline(seconds=time_limit_seconds, source="--time-limit")
-    end = _number_in(environ, "SLURM_JOB_END_TIME")
-    if end is not None and end - now <= _LONGEST_SECONDS:
-        return Deadline(seconds=end - now, source="SLURM_JOB_END_TIME")
-    wall_seconds = _number_in(environ, "PBS_WALLTIME")
-    if wall_seconds is not None and wall_seconds <= _LONGEST_SECONDS:
+    told: dict[str, Callable[[int], float]] = {
+        "SLURM_JOB_END_TIME": lambda end: end - now,
+        "PBS_WALLTIME": lambda wall_seconds: wall_seconds - _session_seconds(),
+    }
+    for name, seconds_until in told.items():
+        text = environ.get(name, "").strip()
+        if not text:
+            continue
+        if not _NUMBER.fullmatch(text):
+            warn(f"{name} is ignored: expected a number of seconds; found {quote(text[:40])}")
+            continue
         with contextlib.suppress(ValueError, OSError):
-            return Deadline(seconds=wall_seconds - _session_seconds(), source="PBS_WALLTIME")
+            seconds = seconds_until(int(text))
+            if 0 < seconds <= _LONGEST_SECONDS:
+                return Deadline(seconds=seconds, source=name)
+            side = "over already" if seconds <= 0 else "more than ten years ahead"
+            warn(f"{name} is ignored: expected an end to come; found {text}, which is {side}")
     return None
-
-
-def _number_in(environ: Mapping[str, str], name: str) -> int | None:
-    text = environ.get(name, "").strip()
-    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def _session_seconds() -> float:

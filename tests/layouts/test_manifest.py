@@ -122,34 +122,39 @@ def test_a_table_in_a_folder_that_is_no_utf_8_is_read(place, table: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("row", "expected"),
+    ("row", "column", "expected"),
     [
-        (("", "/out/x"), "an empty one"),
-        (("/in/x", ""), "an empty one"),
-        (("/in/../x", "/out/x"), "'..'"),
-        (("/in/x", "/out/../x"), "'..'"),
-        (("../x", "x"), "'..'"),
-        (("x", "../x"), "'..'"),
-        (("x", "a//b"), "a//b"),
-        (("x", "s3://bucket/../x"), "'..'"),
-        (("x", "gopher://x/y"), "gopher"),
-        (('"x', "y"), "closing double quote"),
-        (("/in/other", "s3://bucket/00.bin"), "an earlier row"),
+        (("", "/out/x"), "src_path", "an empty one"),
+        (("/in/x", ""), "dst_path", "an empty one"),
+        (("/in/../x", "/out/x"), "src_path", "'..'"),
+        (("/in/x", "/out/../x"), "dst_path", "'..'"),
+        (("../x", "x"), "src_path", "'..'"),
+        (("x", "../x"), "dst_path", "'..'"),
+        (("x", "a//b"), "dst_path", "a//b"),
+        (("x", "/out/a/"), "dst_path", "a slash at its end"),
+        (("x", "s3://bucket/../x"), "dst_path", "'..'"),
+        (("x", "s3://bucket//x"), "dst_path", "Did you mean s3://bucket/x?"),
+        (("s3://bucket/./x", "x"), "src_path", "Did you mean s3://bucket/x?"),
+        (("x", "s3:/bucket/x"), "dst_path", "Did you mean s3://bucket/x?"),
+        (("file:/in/x", "x"), "src_path", "Did you mean file:///in/x?"),
+        (("x", "gopher://x/y"), "dst_path", "gopher"),
+        (('"x', "y"), "src_path", "closing double quote"),
+        (("/in/other", "s3://bucket/00.bin"), "", "an earlier row"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_named_and_nothing_written(
-    place, table: Path, row: tuple[str, str], expected: str
+    place, table: Path, row: tuple[str, str], column: str, expected: str
 ) -> None:
     write_table(table, [*rows_of(place, 2), row])
     message = place.refused("manifest", source=str(table))
-    assert f"{table}, row 3: " in message
+    assert f"{table}, row 3{', ' * bool(column)}{column}: " in message
     assert expected in message
 
 
 def test_a_missing_value_in_parquet_is_an_empty_cell(place) -> None:
     table = place.root / "schedule.parquet"
     write_table(table, [("/in/x", "/out/x"), (None, "/out/y")])
-    assert "row 2: " in place.refused("manifest", source=str(table))
+    assert "row 2, src_path: " in place.refused("manifest", source=str(table))
 
 
 @pytest.mark.parametrize("missing", ["src_path", "dst_path"])
@@ -189,7 +194,7 @@ def test_a_table_without_rows_lists_no_files(place) -> None:
 def test_a_relative_destination_asks_for_what_it_is_below(place, table: Path) -> None:
     write_table(table, [("/in/x", "x")])
     message = place.refused("manifest", source=str(table), destination=None)
-    assert "row 1: " in message
+    assert "row 1, dst_path: " in message
     assert "--destination" in message
 
 

@@ -7,50 +7,9 @@ import pytest
 from jobtool.errors import UsageError
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import MemoryStore
-from jobtool.stores.registry import StoreRegistry, anchor_of, parent_of, split_url
+from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.s3.config import S3Config, read_s3_table
 from jobtool.stores.s3.store import S3Store
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("/data/a b", ("file", "/data/a b")),
-        ("relative", ("file", "relative")),
-        ("/data/s3://x", ("file", "/data/s3://x")),
-        ("file:///data/a%20b%FF", ("file", "/data/a b\udcff")),
-        ("FILE:///data", ("file", "/data")),
-        ("s3://bucket/a?b#c%20d\nnew", ("s3", "bucket/a?b#c%20d\nnew")),
-        ("s3://bucket", ("s3", "bucket")),
-        ("s3://my.bucket-1/", ("s3", "my.bucket-1/")),
-        ("memory://name/x", ("memory", "name/x")),
-    ],
-)
-def test_a_url_is_split_into_scheme_and_rest(url, expected):
-    assert split_url(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url", ["ftp://host/x", "gs://bucket", "s3://", "s3:///key", "memory://", "file://host/x"]
-)
-def test_a_url_that_is_none_of_ours_is_refused_and_named(url):
-    with pytest.raises(UsageError, match=url):
-        split_url(url)
-
-
-@pytest.mark.parametrize(
-    ("url", "anchor", "parent"),
-    [
-        ("/data/a/b", ("/", "data/a/b"), ("/data/a", "b")),
-        ("/b", ("/", "b"), ("/", "b")),
-        ("file:///data/b", ("/", "data/b"), ("file:///data", "b")),
-        ("s3://bucket/a/b", ("s3://bucket", "a/b"), ("s3://bucket/a", "b")),
-        ("memory://name/b/", ("memory://name", "b/"), ("memory://name", "b")),
-    ],
-)
-def test_a_url_is_split_at_its_anchor_and_at_its_last_name(url, anchor, parent):
-    assert anchor_of(url) == anchor
-    assert parent_of(url) == parent
 
 
 def test_the_scheme_chooses_the_store(monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from tests.commands import run, run_ok
 from tests.trees import contents, events, status_of, write
 
-OUTSIDE = "expected a relative path without empty parts, '.' or '..'"
+OUTSIDE = "path without empty parts, '.' or '..'"
 BAD = {
     "up": ("ok -> ../escaped", OUTSIDE),
     "up later": ("ok -> a/../../escaped", OUTSIDE),
@@ -73,13 +73,25 @@ def test_a_name_that_would_leave_its_root_is_one_clear_error_and_nothing_is_writ
 
 @pytest.mark.parametrize(
     ("destination", "reason"),
-    [("{out}/../escaped", "without '..'"), ('"{out}/a\\u0000b"', "without NUL")],
+    [
+        ("{out}/../escaped", OUTSIDE),
+        ('"{out}/a\\u0000b"', "without NUL"),
+        ("s3://bucket//to", "Did you mean s3://bucket/to?"),
+        ("s3://bucket/results/./x", "Did you mean s3://bucket/results/x?"),
+        ("s3:/bucket/to", "Did you mean s3://bucket/to?"),
+    ],
 )
-def test_a_destination_that_is_none_is_an_error(place: Path, destination: str, reason: str) -> None:
+def test_a_destination_that_is_none_makes_the_job_invalid(
+    place: Path, destination: str, reason: str
+) -> None:
     jobfile = job(place, destination=destination)
-    assert run("transfer-worker", "-i", place / "list", "--links", "skip").exit_code == 1
-    (error,) = events(jobfile, "error")
-    assert reason in error
+    before = jobfile.read_bytes()
+    done = run("transfer-worker", "-i", place / "list", "--links", "skip")
+    assert done.exit_code == 1
+    (line,) = [line for line in done.lines if line.startswith("❌")]
+    assert "destination: " in line
+    assert reason in line
+    assert jobfile.read_bytes() == before
     assert not (place / "escaped").exists()
 
 

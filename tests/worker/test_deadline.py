@@ -53,12 +53,14 @@ def test_durations_are_read_in_every_usual_form(text: str, seconds: float) -> No
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "90", "soon", "1h30", "12:00", "-1h", "1.5h", "h"])
+@pytest.mark.parametrize(
+    "text", ["", "90", "soon", "1h30", "12:00", "-1h", "1.5h", "h", "0", "0s", "00:00:00"]
+)
 def test_what_is_no_clear_duration_is_refused(joblist: Path, text: str) -> None:
     with pytest.raises(ValueError, match="expected a duration"):
         parse_duration(text)
     done = run("transfer-worker", "-i", joblist, f"--time-limit={text}")
-    assert_one_line_error(done, 2, "--time-limit", "expected a duration such as 11h30m")
+    assert_one_line_error(done, 2, "--time-limit", "expected a duration")
 
 
 def test_what_the_worker_was_told_goes_before_the_schedulers_word() -> None:
@@ -73,16 +75,43 @@ def test_what_the_worker_was_told_goes_before_the_schedulers_word() -> None:
 @pytest.mark.parametrize("name", ["SLURM_JOB_END_TIME", "PBS_WALLTIME"])
 @pytest.mark.parametrize("value", ["9" * 20, "9" * 400, "9" * 5000, "²", "-5", "1e9", " ", "soon"])
 def test_a_time_that_can_be_none_is_nobodys_word(name: str, value: str) -> None:
-    assert find_deadline(None, {name: value}, now=1700000000) is None
+    warnings: list[str] = []
+    assert find_deadline(None, {name: value}, now=1700000000, warn=warnings.append) is None
+    assert all(f"{name} is ignored: " in text and value[:18] in text for text in warnings)
+    assert len(warnings) == (0 if value == " " else 1)
     both = {"SLURM_JOB_END_TIME": "1700000600", name: value}
     if name == "PBS_WALLTIME":
         assert find_deadline(None, both, now=1700000000).seconds == 600
 
 
-@pytest.mark.parametrize("seconds", [-30, 5 * 365 * 86400])
-def test_an_end_that_has_passed_or_is_far_away_counts(seconds: int) -> None:
-    env = {"SLURM_JOB_END_TIME": str(1700000000 + seconds)}
-    assert find_deadline(None, env, now=1700000000).seconds == seconds
+def test_an_end_that_is_far_away_counts() -> None:
+    env = {"SLURM_JOB_END_TIME": str(1700000000 + 5 * 365 * 86400)}
+    assert find_deadline(None, env, now=1700000000).seconds == 5 * 365 * 86400
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"SLURM_JOB_END_TIME": "0"},
+        {"SLURM_JOB_END_TIME": "1700000000"},
+        {"PBS_WALLTIME": "0"},
+        {"SLURM_JOB_END_TIME": "0", "PBS_WALLTIME": "0"},
+    ],
+)
+def test_an_end_that_is_over_is_ignored_with_a_warning_and_the_work_is_done(
+    joblist: Path, env: dict[str, str]
+) -> None:
+    done = run_ok("transfer-worker", "-i", joblist, env=env)
+    for name, value in env.items():
+        expected = f"❗ {name} is ignored: expected an end to come; found {value}, which is over"
+        assert expected in done.stdout
+    assert " left (" not in done.stdout
+    assert set(statuses(joblist).values()) == {"success"}
+
+
+def test_a_good_word_counts_after_a_bad_one() -> None:
+    env = {"SLURM_JOB_END_TIME": "5", "PBS_WALLTIME": str(9 * 365 * 86400)}
+    assert find_deadline(None, env, now=1700000000).source == "PBS_WALLTIME"
 
 
 def test_a_worker_works_where_the_scheduler_tells_nonsense(joblist: Path) -> None:
@@ -183,13 +212,14 @@ def test_a_list_that_fits_is_finished(joblist: Path) -> None:
 
 
 def test_when_the_time_is_up_nothing_is_begun(joblist: Path) -> None:
-    done = run("transfer-worker", "-i", joblist, "--time-limit", "0s")
+    env = {"SLURM_JOB_END_TIME": str(int(time.time()) + 100)}
+    done = run("transfer-worker", "-i", joblist, "--grace", "86400", env=env)
     assert done.exit_code == 3
-    assert "0:00:00 left (--time-limit), the last 0 s of it to drain." in done.stdout
+    assert "left (SLURM_JOB_END_TIME), the last 86400 s of it to drain." in done.stdout
     assert set(statuses(joblist).values()) == {"todo"}
 
 
-@pytest.mark.parametrize(("limit", "grace"), [("10s", 100), ("30s", 30), ("1m", 60), ("0s", 0)])
+@pytest.mark.parametrize(("limit", "grace"), [("10s", 100), ("30s", 30), ("1m", 60)])
 def test_a_grace_that_leaves_nothing_of_the_time_is_refused(
     joblist: Path, limit: str, grace: int
 ) -> None:

@@ -10,6 +10,7 @@ from jobtool.names import quote
 from jobtool.stores.s3.metadata import etag_of, in_whole_seconds
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.store import Child, Entry, Special, Unlisted
+from jobtool.stores.urls import unfit_reason
 
 # What tells a page of a listing, even an empty one, from another XML document or none.
 _OF_A_PAGE = ("IsTruncated", "KeyCount", "MaxKeys", "Name", "Contents", "CommonPrefixes")
@@ -46,46 +47,45 @@ class Listing:
         """List one key. Raises the errors of stores."""
         next(self.pages("", Prefix=self._prefix, MaxKeys=1))
 
-    def children(self, path: str, inside: str) -> Iterator[Child]:
+    def children(self, path: str, inside: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside a folder, whose keys begin with ``inside``."""
         found: set[tuple[str, bool]] = set()
+        is_there = False
         for page in self.pages(path, Prefix=inside, Delimiter="/"):
             for item in page.get("CommonPrefixes", ()):
                 found.add((item["Prefix"][len(inside) : -1], True))
             for item in page.get("Contents", ()):
-                found.add((item["Key"][len(inside) :], False))
-        found.discard(("", False))  # a marker that makes an empty folder visible
-        if not found:
+                is_there = True
+                if item["Key"] != inside or item["Size"]:  # else the marker of the folder itself
+                    found.add((item["Key"][len(inside) :], False))
+        if not found and not is_there:
             where = quote(self._requests.url_of(path))
             raise NotFoundError(f"expected a folder at {where}; found nothing")
-        yield from (Child(name, is_folder) for name, is_folder in sorted(found))
+        for name, is_folder in sorted(found):
+            if unfit_reason(name) is None:
+                yield Child(name, is_folder)
+            else:
+                yield self._unlisted(inside + name + "/" * is_folder)
 
     def entries(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield every object, a thousand to a request."""
         for page in self.pages("", Prefix=self._prefix):
             for item in page.get("Contents", ()):
                 path = item["Key"][len(self._prefix) :]
-                unlisted = self._unlisted(path, item)
-                if unlisted is not None:
-                    yield unlisted
-                elif path.endswith("/") or not path:  # the marker of a folder, mostly an empty one
-                    if path:
-                        yield Special(path.rstrip("/"), "empty-folder")
+                is_marker = item["Size"] == 0 and (path.endswith("/") or not path)
+                if is_marker:  # of a folder, mostly an empty one
+                    if unfit_reason(path[:-1]) is None:
+                        yield Special(path[:-1], "empty-folder")
+                elif unfit_reason(path) is not None:
+                    yield self._unlisted(item["Key"])
                 else:
                     modified_ns = in_whole_seconds(item["LastModified"])
                     yield Entry(path, item["Size"], modified_ns, etag_of(item.get("ETag")))
 
-    def _unlisted(self, path: str, item: dict[str, Any]) -> Unlisted | None:
-        """Return why a listed object can't be carried, None if it can."""
-        if (path.endswith("/") or not path) and item["Size"]:
-            reason = f"{item['Size']} bytes under a key that ends in a slash"
-        elif path and any(part in ("", ".", "..") for part in path.rstrip("/").split("/")):
-            reason = "a key with an empty part, '.' or '..' between its slashes"
-        else:
-            return None
-        key = quote(f"s3://{self._bucket}/{item['Key']}")
+    def _unlisted(self, key: str) -> Unlisted:
+        """Return what stands in a listing for a key, or a beginning of keys, that is unfit."""
         error = SourceError(
-            f"{key}: found {reason}, which is no path of a file. Copy the object to another key, "
-            "or leave it out."
+            f"{quote(f's3://{self._bucket}/{key}')}: an object of this key can't be transferred: "
+            f"the key has {unfit_reason(key)}. Copy it to another key, or leave it out."
         )
-        return Unlisted(path, error)
+        return Unlisted(key.removeprefix(self._prefix), error)

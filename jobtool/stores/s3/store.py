@@ -117,7 +117,7 @@ class S3Store:
             raise refused
         return "missing"
 
-    def children(self, path: str) -> Iterator[Child]:
+    def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside ``path``."""
         inside = f"{self._key(path)}/" if path else self._prefix
         yield from self._listing.children(path, inside)

@@ -1,0 +1,297 @@
+"""The grammar of paths and URLs: what names a place, and what only looks as if it did.
+
+A place is an absolute path of this machine or a URL ``s3://BUCKET/PATH``, ``file:///PATH`` or
+``memory://NAME/PATH``. Below a store's root paths have parts joined by ``/``; none of them is
+empty, ``.`` or ``..``, and none holds NUL. S3 allows such keys, no filesystem can hold them, and to
+leave the odd part out would name another object. So nothing is rewritten: what can't be carried is
+refused by name. Two exceptions say the same place for certain: one slash at the end of a URL, and,
+in a path of this machine, slashes that are repeated and parts ``.`` (POSIX, 4.13 "Pathname
+Resolution").
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+from urllib.parse import unquote as percent_decode
+
+from jobtool.errors import FileError, UsageError
+from jobtool.names import quote
+
+Scheme = Literal["file", "s3", "memory"]
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
+_CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
+
+#: Schemes that people know: what begins with one and a colon is never taken for a file's name.
+_FAMILIAR = frozenset(
+    "abfs abfss az azure cos dav davs file ftp gcs gs hdfs http https memory oss s3 s3a s3n scp "
+    "sftp ssh swift wasb wasbs webdav webhdfs".split()
+)
+_S3_ALIASES = ("s3", "s3a", "s3n")
+
+_NO_ODD_PARTS = "without empty parts, '.' or '..'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A place: ``root`` is the widest store that holds it, ``path`` is inside that.
+
+    The root is ``/``, ``s3://BUCKET`` or ``memory://NAME``. The path is empty for the root itself.
+    """
+
+    scheme: Scheme
+    root: str
+    path: str
+
+    @property
+    def url(self) -> str:
+        """The place as text: an absolute path or a URL, without a slash at its end."""
+        return join(self.root, self.path) if self.path else self.root
+
+    @property
+    def name(self) -> str:
+        """The bucket, or what a memory is called."""
+        return self.root.partition("://")[2]
+
+
+def parse(url: str) -> Location:
+    """Read an absolute path or URL, as it stands in job files, tables and settings.
+
+    Raises ``UsageError`` for what names no place, or one that can't be carried.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        if not url.startswith("/"):
+            hint = _suggestion(*_split_at_colon(url)) if _is_familiar(url) else ""
+            raise UsageError(f"{quote(url)}: expected an absolute path or a URL{hint}")
+        return Location(scheme="file", root="/", path=_local_path(url, url))
+    scheme, rest = match.group(1).lower(), match.group(2)
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise UsageError(
+                f"{quote(url)}: expected an absolute path after file://, as in "
+                f"file:///{_after_host(rest)}; found the host {quote(rest.partition('/')[0])}"
+            )
+        decoded = percent_decode(rest, errors="surrogateescape")
+        return Location(scheme="file", root="/", path=_local_path(decoded, url))
+    if scheme not in get_args(Scheme):
+        raise UsageError(
+            f"{quote(url)}: expected a path or a URL with one of {', '.join(get_args(Scheme))}; "
+            f"found {scheme!r}{_suggestion(scheme, rest)}"
+        )
+    return _in_store(scheme, rest, url)
+
+
+def resolve(text: str, *, follow_links: bool = True) -> Location:
+    """Read a path or URL that a person typed, in the folder where that was.
+
+    A path may be relative and hold ``~`` and ``..``. Its links are followed; without
+    ``follow_links`` they stay, and ``..`` is the part before. Raises ``UsageError`` for an empty
+    text, and for what looks like a URL but isn't one: a first part with a colon, unless there is
+    something of that name.
+    """
+    if not text.strip():
+        raise UsageError("expected a path or URL; found an empty one")
+    if _URL.fullmatch(text) is None:
+        scheme, rest = _split_at_colon(text)
+        if scheme and (_is_familiar(text) or not os.path.lexists(text.partition("/")[0])):
+            raise UsageError(
+                f"{quote(text)}: it looks like a URL, but it isn't one{_suggestion(scheme, rest)} "
+                f"For a file or folder of that name write {quote('./' + text)}."
+            )
+        path = os.path.expanduser(text)
+    else:
+        location = parse(text)
+        if location.scheme != "file":
+            return location
+        path = location.url
+    try:
+        return parse(os.path.realpath(path) if follow_links else os.path.abspath(path))
+    except ValueError:
+        raise UsageError(f"{quote(text)}: expected a path without NUL") from None
+
+
+def file_below(root: str | None, path: str) -> str:
+    """Return where a file is that a table or a layout names, below ``root`` if relative.
+
+    Raises ``FileError`` for a path that can't be carried, or is relative and has no root.
+    """
+    if is_absolute(path):
+        return join(*anchor_of(path))
+    if _is_familiar(path):
+        raise FileError(
+            f"{quote(path)}: it looks like a URL, but it isn't one"
+            f"{_suggestion(*_split_at_colon(path))} For a file of that name write its whole path."
+        )
+    reason = unfit_reason(path)
+    if reason is not None:
+        raise FileError(f"{quote(path)}: expected a path {_NO_ODD_PARTS}; found {reason}")
+    if root is None:
+        raise FileError(f"{quote(path)} is relative. Say below what with --destination URL.")
+    return join(root, path)
+
+
+def unfit_reason(path: str) -> str | None:
+    """Return what makes a path below a store's root one that can't be carried; None if nothing."""
+    if not path:
+        return "nothing"
+    if "\0" in path:
+        return "NUL"
+    if path.startswith("/"):
+        return "a slash at its beginning"
+    if "//" in path:
+        return "an empty part ('//')"
+    parts = path.split("/")
+    dots = next((dots for dots in ("..", ".") if dots in parts), None)
+    if dots is not None:
+        return f"a part {dots!r}"
+    return "a slash at its end" if path.endswith("/") else None
+
+
+def is_absolute(path: str) -> bool:
+    """Tell whether a path stands for itself: an absolute one, or a URL of whatever scheme."""
+    return path.startswith("/") or _URL.fullmatch(path) is not None
+
+
+def is_local(url: str) -> bool:
+    """Tell whether a place is one of this machine's filesystems."""
+    match = _URL.fullmatch(url)
+    return match is None or match.group(1).lower() == "file"
+
+
+def is_s3(url: str) -> bool:
+    """Tell whether a place is S3's."""
+    match = _URL.fullmatch(url)
+    return match is not None and match.group(1).lower() == "s3"
+
+
+def join(root: str, path: str) -> str:
+    """Return the place of ``path`` below ``root``."""
+    return f"{root.rstrip('/')}/{path}"
+
+
+def inside(root: str, url: str) -> str | None:
+    """Return the path of a place below ``root``, empty for that itself; None if it isn't there."""
+    if url == root:
+        return ""
+    start = root.rstrip("/") + "/"
+    return url[len(start) :] if url.startswith(start) else None
+
+
+def anchor_of(url: str) -> tuple[str, str]:
+    """Split a file's absolute path or URL into the widest store that holds it and the path in that.
+
+    ``/data/a`` is ``a`` below ``/data``'s root ``/``; ``s3://bucket/a`` is ``a`` in its bucket.
+    Raises ``FileError`` for what names no file or can't be carried.
+    """
+    try:
+        location = parse(url)
+    except UsageError as error:
+        raise FileError(str(error)) from None
+    if not location.path or url.endswith("/"):
+        raise FileError(f"{quote(url)}: expected a file's path; found a slash at its end")
+    return location.root, location.path
+
+
+def parent_of(url: str) -> tuple[str, str]:
+    """Split a path or URL into its folder and its last name.
+
+    A root such as a bucket is in no folder: it is returned with an empty name.
+    """
+    match = _URL.fullmatch(url)
+    scheme = "" if match is None else match.group(1) + "://"
+    path = url[len(scheme) :].rstrip("/")
+    folder, slash, name = path.rpartition("/")
+    if not slash:
+        return scheme + path or "/", ""
+    return scheme + (folder or "/"), name
+
+
+def _local_path(path: str, url: str) -> str:
+    if "\0" in path:
+        raise UsageError(f"{quote(url)}: expected a path without NUL")
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if ".." in parts:
+        # What it means depends on links, which may change.
+        raise UsageError(
+            f"{quote(url)}: expected a path {_NO_ODD_PARTS}; found a part '..'"
+            f"{_did_you_mean('/' + '/'.join(_resolved(parts)))}"
+        )
+    return "/".join(parts)
+
+
+def _in_store(scheme: str, rest: str, url: str) -> Location:
+    name, _, path = rest.partition("/")
+    if scheme == "s3" and _CUT_ARN.fullmatch(name):
+        raise UsageError(
+            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
+            f"before the name, as in s3://{quote(name)}:NAME/prefix"
+        )
+    root = f"{scheme}://{name}"
+    if not _BUCKET.fullmatch(name):
+        kind = "a bucket" if scheme == "s3" else "a name"
+        found = quote(name) if name else "nothing"
+        likely = "/".join(part for part in rest.split("/") if part) if not name else ""
+        raise UsageError(
+            f"{quote(url)}: expected {kind} after '{scheme}://', as in {scheme}://bucket/x; found "
+            f"{found}{_did_you_mean(f'{scheme}://{likely}') if likely else ''}"
+        )
+    if not rest.endswith("//"):
+        path = path.removesuffix("/")
+    reason = unfit_reason(path) if path else None
+    if reason is not None:
+        cleaned = join(root, "/".join(_resolved(path.split("/")))).rstrip("/")
+        raise UsageError(
+            f"{quote(url)}: expected a path {_NO_ODD_PARTS}; found {reason}. Such keys can't be "
+            f"transferred{_did_you_mean(cleaned)}"
+        )
+    if scheme == "memory":
+        return Location(scheme="memory", root=root, path=path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{quote(url)}: expected UTF-8, as all S3 keys are") from None
+    return Location(scheme="s3", root=root, path=path)
+
+
+def _split_at_colon(text: str) -> tuple[str, str]:
+    """Return what stands before and after a colon in the first part of a path; empty if none."""
+    match = _COLON.match(text)
+    return (match.group(1).strip().lower(), match.group(2)) if match else ("", "")
+
+
+def _is_familiar(text: str) -> bool:
+    return _split_at_colon(text)[0] in _FAMILIAR
+
+
+def _suggestion(scheme: str, rest: str) -> str:
+    """Return the end of a sentence: the right spelling, as far as it can be told."""
+    path = "/".join(part for part in rest.replace("\\", "/").split("/") if part)
+    if scheme == "file":
+        return _did_you_mean(f"file:///{path}") if path else ". Expected file:///PATH."
+    if scheme == "memory" or (scheme in _FAMILIAR and scheme not in _S3_ALIASES):
+        return ". Expected a path, or s3://BUCKET/PATH."
+    return _did_you_mean(f"s3://{path}") if path else ". Expected s3://BUCKET/PATH."
+
+
+def _did_you_mean(url: str) -> str:
+    return f". Did you mean {quote(url)}?"
+
+
+def _resolved(parts: list[str]) -> list[str]:
+    kept: list[str] = []
+    for part in parts:
+        if part == "..":
+            del kept[-1:]
+        elif part not in ("", ".", "\0"):
+            kept.append(part.replace("\0", ""))
+    return kept
+
+
+def _after_host(rest: str) -> str:
+    return rest.partition("/")[2] or "PATH"
