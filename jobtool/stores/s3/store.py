@@ -161,7 +161,8 @@ class S3Store:
         found = self._requests.call(
             path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
         )
-        return Entry(path, found["ContentLength"], in_whole_seconds(found["LastModified"]))
+        modified_ns = in_whole_seconds(found["LastModified"])
+        return Entry(path, found["ContentLength"], modified_ns, etag_of(found.get("ETag")))
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of an object by one ranged GET."""
