@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import chain
 from typing import ClassVar
 
-from jobtool.audit.retry import LeftAlone
-from jobtool.errors import JobFileError, NotFoundError
+from jobtool.audit.retry import LeftAlone, take
+from jobtool.errors import (
+    FileError,
+    JoblistUnavailableError,
+    JobtoolError,
+    NotFoundError,
+    Scope,
+    WorldError,
+)
 from jobtool.events import Event
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.journal import read_journals
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry, Upload
-from jobtool.stores.urls import is_absolute, parent_of
+from jobtool.stores.store import Attributes, Entry, Unlisted, Upload
+from jobtool.stores.urls import anchor_of, is_absolute, parent_of
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import open_uploads
 
@@ -48,25 +54,74 @@ def clean(
     """Yield what was left behind, removing it if ``remove``. Jobs that a worker holds are left.
 
     Uploads count as ours if a journal of this joblist names them, temporary files if their name
-    bears the job's tag. Raises ``WorldError``.
+    bears the job's tag. What can't be looked at is yielded with the reason. A bucket that can't be
+    used is tried once, unless each job has credentials of its own.
+
+    Raises ``JoblistUnavailableError``.
     """
     claims = Claims.of(joblist)
+    broken: dict[str, WorldError] = {}
     for stem in joblist.stems():
         try:
             job = with_destination(joblist.load(stem)[0], joblist.settings)
-        except (JobFileError, FileNotFoundError):
+            buckets = _buckets(job)
+        except FileNotFoundError:
             continue
-        held = HeldJob.take(joblist, claims, stem, lambda: datetime.now(UTC))
-        if held is None:
-            yield LeftAlone(job=job.name, reason="a worker is on it")
+        except JobtoolError as error:
+            yield _unreached(stem, error)
             continue
-        with held:
-            stores.reach_job(purposes_of(job))
-            if remove:
-                joblist.remove_temporaries(stem)
-            yield from _offers(joblist, stem, job, claims, remove=remove)
-            yield from _uploads(joblist, stem, job, stores, remove=remove)
-            yield from _temporaries(joblist, stem, job, stores, remove=remove)
+        known = next((broken[bucket] for bucket in buckets if bucket in broken), None)
+        if known is not None:
+            yield _unreached(job.name, known)
+            continue
+        held = take(joblist, claims, stem, job.name)
+        if isinstance(held, LeftAlone):
+            yield held
+            continue
+        try:
+            with held:
+                yield from _clean(joblist, stem, job, stores, claims, remove=remove)
+        except JoblistUnavailableError:
+            raise
+        except JobtoolError as error:
+            if isinstance(error, WorldError) and not _is_per_job(stores):
+                broken.update(dict.fromkeys(buckets, error))
+            yield _unreached(job.name, error)
+
+
+def _clean(
+    joblist: JobList,
+    stem: str,
+    job: Job,
+    stores: StoreRegistry,
+    claims: Claims,
+    *,
+    remove: bool,
+) -> Iterator[Leftover | LeftAlone]:
+    """Yield what one job left behind, and remove it. Raises ``FileError`` and ``WorldError``."""
+    if remove:
+        joblist.remove_temporaries(stem)
+    stores.reach_job(purposes_of(job))
+    yield from _uploads(joblist, stem, job, stores, remove=remove)
+    yield from _temporaries(joblist, stem, job, stores, remove=remove)
+    # Last: the journals in it name uploads.
+    yield from _offers(joblist, stem, job, claims, remove=remove)
+
+
+def _is_per_job(stores: StoreRegistry) -> bool:
+    """Tell whether some job may have other credentials than another."""
+    return any(holder.provider.is_per_purpose for holder in stores.credential_holders())
+
+
+def _unreached(name: str, error: JobtoolError) -> LeftAlone:
+    code = error.exit_code if error.scope is Scope.STORE else JobtoolError.exit_code
+    return LeftAlone(job=name, reason=str(error), exit_code=code)
+
+
+def _buckets(job: Job) -> set[str]:
+    """Return the buckets that a job's files go to; what folders of this machine are is cheap."""
+    anchors = {anchor_of(folder)[0] for folder in _targets(job)}
+    return {anchor for anchor in anchors if "://" in anchor}
 
 
 def _offers(
@@ -84,9 +139,10 @@ def _offers(
 
 def _uploads(
     joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
-) -> Iterator[Leftover]:
-    begun = open_uploads(joblist.journal_of(stem).read())
-    for token, url in begun.items():
+) -> Iterator[Leftover | LeftAlone]:
+    lines = joblist.journal_of(stem).read()
+    lent = read_journals(joblist.blocks_path_of(stem))
+    for token, url in open_uploads(chain(lines, lent)).items():
         folder, name = parent_of(url)
         store = stores.open(folder, "destination", owner=joblist.owner_of(stem))
         if store.capabilities.leaves_temporaries:
@@ -94,30 +150,39 @@ def _uploads(
         upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
         try:
             store.held_parts(upload, ())
+            if remove:
+                store.abort(upload)
         except NotFoundError:
             continue
-        if remove:
-            with contextlib.suppress(NotFoundError):
-                store.abort(upload)
+        except FileError as error:
+            yield _unreached(job.name, error)
+            continue
         yield Leftover(job=job.name, what="an unfinished upload", path=url, removed=remove)
 
 
 def _temporaries(
     joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
-) -> Iterator[Leftover]:
+) -> Iterator[Leftover | LeftAlone]:
     owner = joblist.owner_of(stem)
     for folder, name in _targets(job).items():
         store = stores.open(folder, "destination", owner=owner)
-        for upload in store.leftovers(name, 0) if store.capabilities.leaves_temporaries else ():
-            if remove:
-                store.abort(upload)
-            yield _temporary(job, upload.token, remove=remove)
+        if not store.capabilities.leaves_temporaries:
+            continue
+        try:
+            for upload in store.leftovers(name, 0):
+                if remove:
+                    store.abort(upload)
+                yield _temporary(job, upload.token, remove=remove)
+        except FileError as error:
+            yield _unreached(job.name, error)
     if job.files or job.destination is None:
         return
     store = stores.open(job.destination, "destination", owner=owner)
     if store.capabilities.leaves_temporaries and store.kind("") == "folder":
         for entry in store.list():
-            if isinstance(entry, Entry) and store.is_leftover(entry.path):
+            if isinstance(entry, Unlisted):
+                yield _unreached(job.name, entry.error)
+            elif isinstance(entry, Entry) and store.is_leftover(entry.path):
                 if remove:
                     store.delete(entry.path)
                 yield _temporary(job, store.url_of(entry.path), remove=remove)

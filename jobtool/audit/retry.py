@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from jobtool.errors import JobFileError
+from jobtool.errors import ClaimLostError, JobFileError
 from jobtool.events import Event
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import last_records
 from jobtool.jobs.joblist import JobList
-from jobtool.names import quote
+from jobtool.names import filename_of, quote
+
+_REMOVED = "its file was removed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,12 @@ class Selection:
             self.match is None or self.match in last_reason(log)
         )
 
+    def name_of_file(self, stem: str) -> str | None:
+        """Return how to name a job file that can't be read, if it may be meant; else None."""
+        if not self.names:
+            return stem if self.match is None else None
+        return next((name for name in self.names if filename_of(name) == stem), None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PutBack(Event):
@@ -50,12 +58,17 @@ class PutBack(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftAlone(Event):
-    """A job that was meant but can't be put back."""
+    """A job that was meant and that nothing was done about.
+
+    ``exit_code`` is 0 where that is in order, as if a worker is on it; else the command's, which
+    could not look at the job.
+    """
 
     kind: ClassVar[str] = "left-alone"
     symbol: ClassVar[str] = "❗"
     job: str
     reason: str
+    exit_code: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
@@ -65,39 +78,70 @@ class LeftAlone(Event):
 def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | LeftAlone]:
     """Put the selected jobs back to ``todo``, their failures forgotten, and yield each.
 
-    Receipts stay, so that nothing proven is sent again. A job that a worker holds is left alone.
+    Receipts stay, so that nothing proven is sent again. A job that a worker holds, and one whose
+    file can't be read, is left alone. Raises ``JoblistUnavailableError``.
     """
     claims = Claims.of(joblist)
     for stem in joblist.stems():
         try:
             job, log = joblist.load(stem)
-        except (JobFileError, FileNotFoundError):
+        except JobFileError as error:
+            name = selection.name_of_file(stem)
+            if name is not None:
+                yield unfit(name, error)
+            continue
+        except FileNotFoundError:
             continue
         if selection.takes(job, log):
-            yield put_back(joblist, claims, stem, job.name, event="retry")
+            yield put_back(joblist, claims, stem, job, event="retry")
+
+
+def take(joblist: JobList, claims: Claims, stem: str, name: str) -> HeldJob | LeftAlone:
+    """Claim a job, or tell why it can't be had. Raises ``JoblistUnavailableError``."""
+    try:
+        held = HeldJob.take(joblist, claims, stem, lambda: datetime.now(UTC))
+    except JobFileError as error:
+        return unfit(name, error)
+    except FileNotFoundError:
+        return LeftAlone(job=name, reason=_REMOVED)
+    return LeftAlone(job=name, reason="a worker is on it") if held is None else held
 
 
 def put_back(
     joblist: JobList,
     claims: Claims,
     stem: str,
-    name: str,
+    chosen: Job,
     *,
     event: str,
-    then: Callable[[], None] | None = None,
+    before: Callable[[HeldJob], None] | None = None,
 ) -> PutBack | LeftAlone:
-    """Put one job back to ``todo`` under its claim; ``then`` is called while it is held."""
-    held = HeldJob.take(joblist, claims, stem, lambda: datetime.now(UTC))
-    if held is None:
-        return LeftAlone(job=name, reason="a worker is on it")
+    """Put one job back to ``todo`` under its claim, unless a worker has taken it up meanwhile.
+
+    ``chosen`` is the job as it was when it was chosen. ``before`` is called first, while the job
+    is held. Raises ``JoblistUnavailableError``.
+    """
+    held = take(joblist, claims, stem, chosen.name)
+    if isinstance(held, LeftAlone):
+        return held
     with held:
-        job = held.job
-        if job.status is not JobStatus.TODO:
+        if (held.job.status, held.job.attempts) != (chosen.status, chosen.attempts):
+            return LeftAlone(job=chosen.name, reason="it was taken up meanwhile")
+        try:
+            if before is not None:
+                before(held)
             held.put_back(event)
-            joblist.mark_put_back()
-        if then is not None:
-            then()
-        return PutBack(job=job.name, was=job.status.value)
+        except ClaimLostError as error:
+            return LeftAlone(job=chosen.name, reason=str(error))
+        except FileNotFoundError:
+            return LeftAlone(job=chosen.name, reason=_REMOVED)
+        joblist.mark_put_back()
+    return PutBack(job=chosen.name, was=chosen.status.value)
+
+
+def unfit(name: str, error: JobFileError) -> LeftAlone:
+    """Tell of a job whose file can't be read."""
+    return LeftAlone(job=name, reason=str(error), exit_code=error.exit_code)
 
 
 def last_reason(log: bytes) -> str:

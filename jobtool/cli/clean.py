@@ -24,18 +24,22 @@ def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: b
     """List unfinished uploads and temporary files of this joblist; with --yes remove them.
 
     Touches nothing that isn't this joblist's, and no job that a worker is on. What is removed is
-    sent again when its job is taken up.
+    sent again when its job is taken up. What can't be looked at is named, and the exit code is 1,
+    or 4 if it is a whole store.
     """
     from jobtool.audit.clean import Leftover, clean
+    from jobtool.audit.retry import LeftAlone
     from jobtool.stores.registry import StoreRegistry
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = open_trusted(existing_path(joblist_path), trust=trust, tell=console.note)
     stores = StoreRegistry(joblist.settings.s3, credentials=joblist.settings.credentials)
-    count = 0
+    count = exit_code = 0
     for event in clean(joblist, stores, remove=yes):
         console.emit(event)
         count += isinstance(event, Leftover)
+        if isinstance(event, LeftAlone):
+            exit_code = max(exit_code, event.exit_code)
     hint = " Remove them with --yes." if count and not yes else ""
     console.note(f"{'Removed' if yes else 'Found'} {count} leftover(s).{hint}")
-    return 0
+    return exit_code

@@ -33,7 +33,8 @@ def cli(
     """Put jobs back to todo, and say which.
 
     By default those in error. A job named by --job is put back whatever its status, if no worker is
-    on it. Receipts stay: what is proven isn't sent again.
+    on it. Receipts stay: what is proven isn't sent again. The exit code is 1 if a job's file
+    can't be read.
     """
     from jobtool.audit.retry import PutBack, Selection, retry_jobs
     from jobtool.jobs.joblist import JobList
@@ -44,10 +45,13 @@ def cli(
     joblist = JobList.open(existing_path(joblist_path))
     selection = Selection(names=frozenset(jobs), match=match)
     put_back: set[str] = set()
-    count = 0
+    count = exit_code = 0
     for event in retry_jobs(joblist, selection):
         console.emit(event)
-        count += isinstance(event, PutBack)
+        if isinstance(event, PutBack):
+            count += 1
+        else:
+            exit_code = max(exit_code, event.exit_code)
         put_back.add(event.job)
     missing = set(jobs) - put_back
     if missing:
@@ -56,4 +60,4 @@ def cli(
             "todo already"
         )
     console.note(f"Put back {count} job(s).")
-    return 0
+    return exit_code

@@ -61,7 +61,8 @@ def cli(
         if jobs or repair:
             raise UsageError("--job and --repair need a joblist; found a table")
         with _watching(console) as watch:
-            audit = Audit(StoreRegistry(), console.emit, deep=deep, threads=threads, watch=watch)
+            stores = StoreRegistry(connections=2 * threads)
+            audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
             return audit.table(place).exit_code
     joblist = open_trusted(place, trust=trust, tell=console.note)
     stores = StoreRegistry(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError
 from jobtool.jobs.bounded import open_without_waiting
-from jobtool.jobs.durable import sync_folder
+from jobtool.jobs.durable import replace_file, sync_folder
 from jobtool.jobs.records import Record, quoted, unquoted
 from jobtool.names import quote
 
@@ -141,6 +141,16 @@ class Journal:
                     yield unquoted(decoder.decode(line))
                 except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
                     continue
+
+    def replace(self, records: Iterable[Record]) -> None:
+        """Put records in the place of all there are, atomically and durably.
+
+        They may be read from the journal itself. Raises ``OSError``, and what ``require_held``
+        raises.
+        """
+        self.close()
+        lines = [self._encoder.encode(quoted(record)) + b"\n" for record in records]
+        replace_file(self.path, b"".join(lines), before=self._require_held)
 
     def remove(self) -> None:
         """Remove the journal, whose receipts are in the table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -14,21 +14,23 @@ R = TypeVar("R")
 _AHEAD = 4
 
 
-def in_parallel(function: Callable[[T], R], items: Iterable[T], *, threads: int) -> Iterator[R]:
+def in_parallel(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int
+) -> Generator[R, None, None]:
     """Yield what ``function`` returns for each item, in the order of the items.
 
-    ``threads`` calls are made at a time, and only so far ahead that memory stays bounded. What a
-    call raises is raised when its turn comes; calls that haven't begun by then are not made.
+    ``threads`` calls are made at a time, and ``items`` is read only so far ahead that memory stays
+    bounded. What a call raises is raised when its turn comes; calls that haven't begun by then are
+    not made.
     """
     pending: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="ask") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > _AHEAD * threads:
-                    yield pending.popleft().result()
-            while pending:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="ask")
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) == _AHEAD * threads:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import UploadRecord
 from jobtool.stores.local.temporaries import Temporaries
 from tests.audit.conftest import Place, make_joblist, transfer, words
-from tests.commands import finish, run_ok, start
+from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
 from tests.trees import contents, status_of, write
 
@@ -140,3 +142,61 @@ def test_a_joblist_without_leftovers_has_none(joblist: Path, place: Place) -> No
     assert words(run_ok("jobtool", "clean", joblist, env=place.env)) == ["Found 0 leftover(s)."]
     run_ok("jobtool", "clean", joblist, "--yes", env=place.env)
     assert place.contents() == before
+
+
+def test_one_job_that_can_not_be_looked_at_is_told_and_the_others_are_cleaned(
+    tmp_path: Path, local: Place, s3: Place
+) -> None:
+    joblist = make_joblist(tmp_path, local, count=4)
+    missing = "s3://there-is-no-such-bucket"
+    for number in 0, 1:
+        jobfile = joblist / f"item00{number}.txt"
+        jobfile.write_text(jobfile.read_text().replace(f"{local.url}/", f"{missing}/"))
+    folder = JobList.open(str(joblist))
+    journal = folder.journal_of("item000")
+    url = f"{missing}/item000/0.bin"
+    journal.append(
+        UploadRecord(src_path="/x", dst_path=url, size=1, mtime_ns=1, part_size=1, token="x")
+    )
+    journal.close()
+    write(joblist / "item002.txt", b"error\nno such header\n")
+    left = Path(local.url) / "item003"
+    left /= Temporaries(folder.owner_of("item003")).new()
+    write(left)
+    done = run("jobtool", "clean", joblist, "--yes", "--json", env=s3.env)
+    assert (done.exit_code, done.stderr) == (4, "")
+    told = [json.loads(line) for line in done.lines]
+    assert [(event["event"], event["job"]) for event in told] == [
+        ("left-alone", "item000"),
+        ("left-alone", "item001"),
+        ("left-alone", "item002"),
+        ("leftover", "item003"),
+    ]
+    assert [event.get("exit_code") for event in told] == [4, 4, 1, None]
+    assert "there-is-no-such-bucket" in told[0]["reason"]
+    assert told[1]["reason"] == told[0]["reason"], "the bucket was tried once"
+    assert not left.exists()
+
+
+def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
+    tmp_path: Path, s3: Place
+) -> None:
+    joblist = make_joblist(tmp_path, s3, count=1)
+    transfer(joblist, s3)
+    key = f"{s3.raw.prefix}item000/0.bin"
+    token = s3.raw.client.create_multipart_upload(Bucket=s3.raw.bucket, Key=key)["UploadId"]
+    blocks = Path(JobList.open(str(joblist)).blocks_path_of("item000"))
+    blocks.mkdir()
+    journal = Journal(str(blocks / "000001.jsonl"))
+    url = f"s3://{s3.raw.bucket}/{key}"
+    journal.append(
+        UploadRecord(src_path="/x", dst_path=url, size=1, mtime_ns=1, part_size=1, token=token)
+    )
+    journal.close()
+    done = run_ok("jobtool", "clean", joblist, "--yes", env=s3.env)
+    assert words(done) == [
+        f"Removed an unfinished upload of item000: {url}",
+        f"Removed what was lent of item000: {blocks}",
+        "Removed 2 leftover(s).",
+    ]
+    assert uploads(s3) == set()

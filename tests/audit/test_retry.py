@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobtool.audit.retry import LeftAlone, put_back
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.joblist import JobList
 from tests.audit.conftest import Place, make_joblist, transfer, words
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.gate import gate_before
@@ -164,3 +169,29 @@ def test_the_mark_that_a_person_is_needed_is_taken_off(
     assert "failures" not in header
     assert transfer(joblist, s3) == [f"{s3.url}/item000/1.bin"]
     assert s3.contents() == contents(tmp_path / "in")
+
+
+def test_a_job_file_that_can_not_be_read_is_named_and_the_others_are_put_back(
+    joblist: Path,
+) -> None:
+    write(joblist / "item001.txt", b"error\nno such header\n")
+    done = run("jobtool", "retry", joblist)
+    assert (done.exit_code, done.stderr) == (1, "")
+    left, *rest = words(done)
+    assert left.startswith("item001: left as it is: ")
+    assert rest == ["item002: error -> todo", "Put back 1 job(s)."]
+    done = run("jobtool", "retry", joblist, "--job", "item001")
+    assert (done.exit_code, done.stderr) == (1, ""), "it is there, and can't be read"
+    assert words(done)[0] == left
+
+
+def test_a_job_that_was_done_after_it_was_chosen_is_left_alone(
+    tmp_path: Path, local: Place
+) -> None:
+    joblist = make_joblist(tmp_path, local, count=1)
+    folder = JobList.open(str(joblist))
+    chosen = replace(folder.load("item000")[0], status=JobStatus.ERROR)
+    transfer(joblist, local)
+    told = put_back(folder, Claims.of(folder), "item000", chosen, event="retry")
+    assert isinstance(told, LeftAlone)
+    assert status_of(joblist / "item000.txt") == "success"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
+from jobtool.audit.evidence import _is_other_time
+from jobtool.audit.verify import Audit
+from jobtool.jobs.joblist import JobList
+from jobtool.stores.registry import StoreRegistry
 from tests.audit.conftest import (
     FILES,
     Place,
@@ -18,7 +24,8 @@ from tests.audit.conftest import (
     without_bytes,
 )
 from tests.commands import assert_one_line_error, run, run_ok, run_without_superpowers
-from tests.trees import make_items, make_partition, snapshot, write
+from tests.resilience.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.trees import make_items, make_partition, receipts, snapshot, write
 
 
 def findings(what: Path, place: Place, *options: object) -> list[object]:
@@ -137,9 +144,101 @@ def test_named_files_are_looked_up_one_by_one_and_their_neighbours_are_none_of_o
     ]
 
 
-def test_a_flipped_bit_in_a_named_file_is_found_by_reading(manifest: Path, place: Place) -> None:
+@pytest.mark.parametrize("form", ["joblist", "table"])
+def test_a_flipped_bit_in_a_named_file_is_found_by_reading_and_on_s3_by_its_etag(
+    tmp_path: Path, manifest: Path, place: Place, form: str
+) -> None:
+    what = manifest
+    if form == "table":
+        what = tmp_path / "all.parquet"
+        run_ok("jobtool", "receipts", manifest, "-o", what)
     place.flip_a_bit("all/3")
-    assert findings(manifest, place, "--deep") == [("changed", f"{place.url}/all/3")]
+    changed = [("changed", f"{place.url}/all/3")]
+    assert findings(what, place, "--deep") == changed
+    code, told = verify(what, place)
+    assert (code, told[:-1]) == ((0, []) if place.is_local else (1, changed))
+
+
+def overwrite(path: Path, *, content: bytes | None = None) -> None:
+    """Write a local file anew, with other bytes or the same, at another time."""
+    data = path.read_bytes()
+    path.write_bytes(data[::-1] if content is None else content)
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 3_600_000_000_000))
+
+
+def test_a_local_file_of_the_same_size_with_another_time_is_read(
+    tmp_path: Path, local: Place
+) -> None:
+    joblist = make_joblist(tmp_path, local)
+    transfer(joblist, local)
+    table = tmp_path / "all.parquet"
+    run_ok("jobtool", "receipts", joblist, "-o", table)
+    spoilt, touched = (Path(local.url, "item000", f"{number}.bin") for number in range(2))
+    overwrite(spoilt)
+    overwrite(touched, content=touched.read_bytes())
+    for what in joblist, table:
+        assert findings(what, local) == [("changed", str(spoilt))]
+
+
+@pytest.mark.parametrize("grain_ns", [1000, 1_000_000_000, 2_000_000_000])
+def test_a_filesystem_with_coarse_times_raises_no_doubt(grain_ns: int) -> None:
+    exact_ns = 1_700_000_001_987_654_321
+    assert not _is_other_time(exact_ns, exact_ns - exact_ns % grain_ns)
+    assert _is_other_time(exact_ns, exact_ns - exact_ns % grain_ns - 2 * grain_ns)
+
+
+def test_where_no_file_has_its_time_few_are_read(tmp_path: Path, local: Place) -> None:
+    make_items(tmp_path / "in", 1, files=300)
+    joblist = make_joblist(tmp_path, local, count=1, files=300)
+    transfer(joblist, local)
+    for path in Path(local.url).rglob("*.bin"):
+        os.utime(path, ns=(1, 1))
+    done = run_ok("jobtool", "verify", joblist)
+    assert done.lines[0].startswith("❗ 100 files have other modification times")
+    assert done.lines[1].startswith("💡 Verified 300 file(s)")
+    counted: list[int] = []
+    audit = Audit(StoreRegistry(), lambda event: None, deep=False, threads=4, watch=counted.append)
+    assert audit.joblist(JobList.open(str(joblist))).exit_code == 0
+    assert counted[-1] < 150
+
+
+def test_named_files_are_looked_up_many_at_a_time_and_told_in_order(
+    tmp_path: Path, s3: Place, rclone_s3
+) -> None:
+    make_items(tmp_path / "in", 1, files=60)
+    rows = "".join(f"in/item000/{number}.bin,all/{number:02d}\n" for number in range(60))
+    write(tmp_path / "files.csv", f"src_path,dst_path\n{rows}".encode())
+    paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", s3.url)
+    run_ok("generate-joblist", *paths)
+    transfer(tmp_path / "list", s3)
+    order = [receipt.dst_path for receipt in receipts(tmp_path / "list")]
+    gone = [order[number] for number in (3, 30, 31, 59)]
+    for url in gone:
+        s3.delete(url.removeprefix(f"{s3.url}/"))
+    lock = threading.Condition()
+    in_flight, most = 0, 0
+
+    def slowly(request: Request, forward: Forward) -> Answer:
+        nonlocal in_flight, most
+        with lock:
+            in_flight += 1
+            most = max(most, in_flight)
+            lock.notify_all()
+            # The first wait for company, or each for a moment in vain.
+            lock.wait_for(lambda: most >= 8, timeout=0.5)
+        try:
+            return forward(request)
+        finally:
+            with lock:
+                in_flight -= 1
+
+    heads = Fault(lambda request: request.method == "HEAD", slowly, times=1000)
+    with proxy_before(rclone_s3.endpoint_url, heads) as proxy:
+        env = {**s3.env, "AWS_ENDPOINT_URL": proxy.endpoint_url}
+        done = run("jobtool", "verify", tmp_path / "list", "--threads", 8, env=env)
+    assert done.lines[:-1] == [f"❌ missing: {url}" for url in gone]
+    assert heads.hits >= 60
+    assert most == 8, "as many as there are threads, and no more"
 
 
 def test_partitions_in_two_stores_are_verified_in_both(

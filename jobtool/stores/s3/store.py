@@ -141,8 +141,8 @@ class S3Store:
             path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
         )
         size = self._requests.field(path, found, "ContentLength")
-        modified = self._requests.field(path, found, "LastModified")
-        return Entry(path, size, in_whole_seconds(modified))
+        modified_ns = in_whole_seconds(self._requests.field(path, found, "LastModified"))
+        return Entry(path, size, modified_ns, etag_of(found.get("ETag")))
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of an object by one ranged GET."""

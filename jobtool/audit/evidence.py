@@ -1,0 +1,159 @@
+"""What receipts say of files, and what tells without reading that a file isn't as they say."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from jobtool.audit.findings import TimesIgnored
+from jobtool.events import Emit
+from jobtool.jobs.job import Job
+from jobtool.jobs.jobfile import last_records, number_of
+from jobtool.jobs.records import IntentRecord, Receipt, Record
+from jobtool.report.merged import digest_of
+from jobtool.stores.store import Entry
+
+_NO_TIME = -(2**63)
+
+#: Filesystems keep times to so many nanoseconds: all, 100 (NTFS), 1000, a millisecond, a second
+#: (HFS+, older NFS), two seconds (FAT).
+_GRAINS_NS = (1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
+
+#: After so many files whose times differ and whose bytes don't, times tell nothing.
+_UNFOUNDED_DOUBTS = 100
+
+
+class Expected:
+    """What receipts say of a tree, in a hundred bytes for each file; the last of each counts.
+
+    ``numbers`` are by the digest of the destination's path; ``hollow`` are the destinations whose
+    receipt proves nothing.
+    """
+
+    def __init__(self, receipts: Iterable[Receipt]) -> None:
+        self.numbers: dict[bytes, int] = {}
+        self.sizes, self._etags, self._times_ns = array("q"), array("Q"), array("q")
+        self.hollow: set[str] = set()
+        for receipt in receipts:
+            number = self.numbers.setdefault(digest_of(receipt.dst_path), len(self.sizes))
+            if number == len(self.sizes):
+                self.sizes.append(0)
+                self._etags.append(0)
+                self._times_ns.append(0)
+            self.sizes[number] = receipt.size
+            self._etags[number] = _short(_etag_of(receipt))
+            self._times_ns[number] = _time_of(receipt)
+            self.hollow.discard(receipt.dst_path)
+            if not is_proof(receipt):
+                self.hollow.add(receipt.dst_path)
+
+    def has_other_etag(self, number: int, entry: Entry) -> bool:
+        """Tell whether a file of the right size has another ETag than its receipt says."""
+        return bool(entry.etag) and _short(entry.etag) != self._etags[number]
+
+    def has_other_time(self, number: int, entry: Entry) -> bool:
+        """Tell whether a file of the right size has another time than its receipt says."""
+        return _is_other_time(self._times_ns[number], entry.mtime_ns)
+
+
+class Times:
+    """Whether modification times tell anything: not where a destination was never given any.
+
+    A time that differs is a doubt, which reading the file settles. After many doubts without reason
+    there are no more, and that is told once.
+    """
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._unfounded = 0
+
+    @property
+    def tell_something(self) -> bool:
+        """Whether a time that differs is a reason to read a file."""
+        return self._unfounded < _UNFOUNDED_DOUBTS
+
+    def unfounded(self) -> None:
+        """Count a file whose time differs and whose bytes don't."""
+        self._unfounded += 1
+        if self._unfounded == _UNFOUNDED_DOUBTS:
+            self._emit(TimesIgnored(files=self._unfounded))
+
+
+def has_other_etag(receipt: Receipt, entry: Entry) -> bool:
+    """Tell whether a file of the right size has another ETag than its receipt says.
+
+    Some servers tell another ETag for an object in parts than they gave at first. So it is a reason
+    to read the file, not yet a finding.
+    """
+    return bool(entry.etag) and _short(entry.etag) != _short(_etag_of(receipt))
+
+
+def has_other_time(receipt: Receipt, entry: Entry) -> bool:
+    """Tell whether a local copy of a local file has another time than its receipt says."""
+    return _is_other_time(_time_of(receipt), entry.mtime_ns)
+
+
+def is_proof(receipt: Receipt) -> bool:
+    """Tell whether a receipt says that the same arrived as was read; ours always do."""
+    return receipt.hashsum_src == receipt.hashsum_dst
+
+
+def without_receipt(records: Iterable[Record]) -> set[str]:
+    """Return the destinations that were to be written and have no receipt since.
+
+    A finished job has none; those it has were dropped by a repair that was cut off.
+    """
+    found: set[str] = set()
+    for record in records:
+        if isinstance(record, IntentRecord):
+            found.add(record.dst_path)
+        elif isinstance(record, Receipt):
+            found.discard(record.dst_path)
+    return found
+
+
+def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
+    """Return why the receipts of a finished job can't be all; empty if they may be."""
+    expected = _transferred_files(job, log)
+    if expected is None and not found:
+        return "it says success, its log doesn't say of how many files, and it has no receipts"
+    if expected is not None and expected > found:
+        return f"{expected - found} file(s) were transferred and have no receipt"
+    return ""
+
+
+def _transferred_files(job: Job, log: bytes) -> int | None:
+    """Return how many files must have receipts, as the job file tells; None if it doesn't."""
+    success = last_records(log, ("success",)).get("success")
+    files = None if success is None else number_of(success.values.get("files", ""))
+    if files is None:
+        return len(job.files) or None
+    return max(len(job.files), files)
+
+
+def _etag_of(receipt: Receipt) -> str | None:
+    """Return the ETag that a receipt vouches for; None for one that doesn't bear itself out."""
+    etag = receipt.etag
+    if receipt.verified_by == "etag-md5" and (etag or "").lower() != receipt.hashsum_dst:
+        return None
+    return etag
+
+
+def _short(etag: str | None) -> int:
+    return int.from_bytes(blake2b((etag or "").encode(), digest_size=8).digest()) if etag else 0
+
+
+def _time_of(receipt: Receipt) -> int:
+    # Elsewhere a file's time is that of its writing, or the one in the source's metadata.
+    is_local = receipt.src_path.startswith("/") and receipt.dst_path.startswith("/")
+    return receipt.mtime_ns if is_local else _NO_TIME
+
+
+def _is_other_time(expected_ns: int, found_ns: int) -> bool:
+    if expected_ns in (found_ns, _NO_TIME):
+        return False
+    return not any(
+        found_ns % grain_ns == 0 and abs(found_ns - expected_ns) < grain_ns
+        for grain_ns in _GRAINS_NS
+    )

@@ -1,0 +1,81 @@
+"""Repair: a job's receipts of what is off are dropped, then the job is put back to ``todo``.
+
+In this order a kill leaves a job that is ``success`` and lacks receipts, which the next audit
+finds, and never one that is ``todo`` and believes in files that are missing or changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Container
+from functools import partial
+
+from jobtool.audit.retry import LeftAlone, PutBack, put_back
+from jobtool.errors import JoblistUnavailableError
+from jobtool.jobs.blocks import Blocks
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.held import HeldJob
+from jobtool.jobs.job import Job
+from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.records import IntentRecord, Receipt
+from jobtool.jobs.table import write_table
+from jobtool.names import quote
+
+
+class Repair:
+    """Puts jobs of a joblist back to ``todo``, without the receipts of what is off."""
+
+    def __init__(self, joblist: JobList) -> None:
+        self._joblist = joblist
+        self._claims = Claims.of(joblist)
+
+    def job(self, stem: str, audited: Job, off: Container[str]) -> PutBack | LeftAlone:
+        """Have the files at the URLs ``off`` sent again; ``audited`` is the job as it was then.
+
+        A job that a worker holds, or has done again since, is left alone. Raises
+        ``JoblistUnavailableError``.
+        """
+
+        def drop(held: HeldJob) -> None:
+            try:
+                self._drop_receipts(held, off)
+            except OSError as error:
+                path = quote(self._joblist.table_path_of(stem))
+                raise JoblistUnavailableError(f"can't write {path}: {reason_of(error)}") from None
+
+        return put_back(self._joblist, self._claims, stem, audited, event="repair", before=drop)
+
+    def _drop_receipts(self, held: HeldJob, off: Container[str]) -> None:
+        """Write the table anew without the receipts of what is off.
+
+        First the journal gets a line for each of them, that it is to be written. By that line the
+        next audit finds out about a kill, and the next worker may replace what stands there.
+        """
+        joblist, stem, require_held = self._joblist, held.stem, held.claim.require_held
+        receipts = partial(joblist.receipts_of, stem)
+        journal = joblist.journal_of(stem, require_held)
+        at_ns = time.time_ns()
+        dropped = False
+        for receipt in receipts():
+            if receipt.dst_path in off:
+                dropped = True
+                journal.append(
+                    IntentRecord(src_path=receipt.src_path, dst_path=receipt.dst_path, at_ns=at_ns)
+                )
+        journal.close()
+        if not dropped:
+            return
+        os.makedirs(os.path.dirname(joblist.table_path_of(stem)), exist_ok=True)
+        write_table(
+            joblist.table_path_of(stem),
+            (receipt for receipt in receipts() if receipt.dst_path not in off),
+            attempt=held.job.attempts,
+            require_held=require_held,
+        )
+        # A journal that stayed with the table may have the same receipts.
+        rest = (record for record in joblist.records_of(stem) if not isinstance(record, Receipt))
+        journal.replace(rest)
+        blocks = joblist.blocks_path_of(stem)
+        if os.path.isdir(blocks):
+            Blocks(blocks, self._claims).remove()

@@ -1,0 +1,159 @@
+"""A tree against its receipts, by one listing of the destination."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator
+
+from jobtool.audit.evidence import Expected
+from jobtool.audit.files import HOLLOW, Verdict, failure
+from jobtool.errors import FileError
+from jobtool.jobs.records import Receipt
+from jobtool.report.merged import digest_of, last_of_each
+from jobtool.stores.store import Entry, Special, Store, Unlisted
+from jobtool.transfer.resume import is_below
+
+_MISSING, _LISTED, _HIDDEN = 0, 1, 2
+
+
+class Tree:
+    """Compares a job's receipts with the listing of its destination.
+
+    ``receipts`` gives them anew with each call, and ``dropped`` are destinations that may have
+    files without one. ``tell`` is called with each verdict. Afterwards ``count`` is the number of
+    files with a receipt, ``looked_at`` of those that the listing told of or misses, ``size_bytes``
+    of these; ``off`` are the URLs that aren't as they should be.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        receipts: Callable[[], Iterator[Receipt]],
+        *,
+        dropped: Container[str],
+        tell: Callable[[Verdict], None],
+    ) -> None:
+        self._store = store
+        self._receipts = receipts
+        self._dropped = dropped
+        self._tell = tell
+        self._inside = store.url_of("x")[:-1]
+        self._expected = Expected(self._inner())
+        self._state = bytearray(len(self._expected.sizes))
+        self._links: set[str] = set()
+        self._unlisted: dict[str, FileError] = {}
+        self._other_etag: set[str] = set()
+        self._other_time: set[str] = set()
+        self.off: set[str] = set()
+        self.count = self.looked_at = len(self._state)
+        self.size_bytes = sum(self._expected.sizes)
+
+    def _inner(self) -> Iterator[Receipt]:
+        # A destination changed by hand leaves receipts of the one before.
+        inside = self._inside
+        return (receipt for receipt in self._receipts() if receipt.dst_path.startswith(inside))
+
+    def compare(self) -> None:
+        """List the destination and tell what is off; what is told as unlisted isn't judged."""
+        for url in sorted(self._expected.hollow):
+            self._tell_off(Verdict(url=url, what="unproven", detail=HOLLOW))
+        try:
+            if self._store.kind("") == "folder":
+                for entry in self._store.list():
+                    self._listed(entry)
+        except FileError as error:
+            self._unlisted[""] = error
+        self._judge_the_rest()
+
+    def doubted(
+        self, *, deep: bool, times_tell_something: Callable[[], bool]
+    ) -> Iterator[tuple[str, Receipt, bool]]:
+        """Yield what is to be read: path, receipt, and whether its time is the only reason."""
+        if not (deep or self._other_etag or self._other_time):
+            return
+        for receipt in last_of_each(self._inner):
+            url = receipt.dst_path
+            number = self._expected.numbers[digest_of(url)]
+            if self._state[number] != _LISTED or url in self.off:
+                continue
+            path = url[len(self._inside) :]
+            if deep or url in self._other_etag:
+                yield path, receipt, False
+            elif url in self._other_time and times_tell_something():
+                yield path, receipt, True
+
+    def _listed(self, entry: Entry | Special | Unlisted) -> None:
+        if isinstance(entry, Special):
+            if entry.what == "link":
+                self._links.add(entry.path)
+            return
+        if isinstance(entry, Unlisted):
+            self._unlisted[entry.path.rstrip("/")] = entry.error
+            return
+        url = self._inside + entry.path
+        number = self._expected.numbers.get(digest_of(url))
+        if number is None:
+            if url not in self._dropped:
+                self._tell(Verdict(url=url, what="extra"))
+            return
+        self._state[number] = _LISTED
+        size = self._expected.sizes[number]
+        if url in self.off:
+            return
+        if entry.size != size:
+            detail = f"{size} -> {entry.size} bytes"
+            self._tell_off(Verdict(url=url, what="changed", detail=detail))
+        elif self._expected.has_other_etag(number, entry):
+            self._other_etag.add(url)
+        elif self._expected.has_other_time(number, entry):
+            self._other_time.add(url)
+
+    def _judge_the_rest(self) -> None:
+        """Tell what was not listed: it is missing, or behind what can't be listed, or a link."""
+        hidden: Counter[str] = Counter()
+        for receipt in self._inner():
+            url = receipt.dst_path
+            number = self._expected.numbers[digest_of(url)]
+            if self._state[number] != _MISSING or url in self.off:
+                continue
+            path = url[len(self._inside) :]
+            above = _first_above(path, self._unlisted) if self._unlisted else None
+            if above is not None:
+                hidden[above] += 1
+                self._state[number] = _HIDDEN
+                self.looked_at -= 1
+                self.size_bytes -= self._expected.sizes[number]
+            elif is_below(path, self._links):
+                self._tell_off(self._behind_link(path))
+            else:
+                self._tell_off(Verdict(url=url, what="missing"))
+        for path, error in self._unlisted.items():
+            count = f"{hidden[path]} file(s) of the job there were not looked at: "
+            self._tell(
+                Verdict(
+                    url=self._store.url_of(path),
+                    what="unreadable",
+                    detail=(count if hidden[path] else "") + str(error),
+                )
+            )
+
+    def _behind_link(self, path: str) -> Verdict:
+        """Judge a file below a folder that is a link: what is there isn't at the destination."""
+        url = self._inside + path
+        try:
+            self._store.head(path)
+        except FileError as error:
+            return failure(url, error)
+        # The link has become a folder meanwhile.
+        return Verdict(url=url, what="missing", detail="it was not there when listed")
+
+    def _tell_off(self, verdict: Verdict) -> None:
+        self.off.add(verdict.url)
+        self._tell(verdict)
+
+
+def _first_above(path: str, folders: Container[str]) -> str | None:
+    """Return the first of ``path`` and what is above it that is among ``folders``."""
+    parts = path.split("/")
+    above = ("/".join(parts[:depth]) for depth in range(len(parts) + 1))
+    return next((folder for folder in above if folder in folders), None)
