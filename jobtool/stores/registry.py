@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import unquote as percent_decode
 
@@ -24,6 +25,7 @@ Role = Literal["source", "destination"]
 SCHEMES = ("file", "s3", "memory")
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_GLOBAL_ARN = re.compile(r"arn:[^:]*:s3::[^:]*:accesspoint:.+")
 _CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 
@@ -163,11 +165,17 @@ class StoreRegistry:
 
 
 def _require_bucket(url: str, bucket: str) -> None:
-    """Refuse an ARN that is cut at a slash; raises ``UsageError`` with the right spelling."""
+    """Refuse an ARN that is cut at a slash, or that can't be used; raises ``UsageError``."""
     if _CUT_ARN.fullmatch(bucket):
         raise UsageError(
             f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
             f"before the name, as in s3://{quote(bucket)}:NAME/prefix"
+        )
+    if _GLOBAL_ARN.fullmatch(bucket) and find_spec("awscrt") is None:
+        raise UsageError(
+            f"{quote(url)}: a multi-region access point takes signatures that boto3 can't make "
+            "without the package awscrt. Install it, or name the bucket or access point of one "
+            "region."
         )
 
 
