@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from jobtool.names import require_utf8
+from jobtool.errors import UsageError
+from jobtool.names import quote, require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialProvider, Permission, Purpose
 from jobtool.stores.credentials.settings import make_provider, settings_of
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from jobtool.stores.s3.access import S3Access
 
 Role = Literal["source", "destination"]
+
+_GLOBAL_ARN = re.compile(r"arn:[^:]*:s3::[^:]*:accesspoint:.+")
 
 
 class StoreRegistry:
@@ -66,6 +71,7 @@ class StoreRegistry:
         if location.scheme == "s3":
             from jobtool.stores.s3.store import S3Store
 
+            _require_signable(url, location.name)
             return S3Store(
                 self._s3_access(role, location.url),
                 location.name,
@@ -154,3 +160,13 @@ class StoreRegistry:
     def _tell_renewal(self, holder: CredentialHolder) -> None:
         if self.on_renewal is not None:
             self.on_renewal(holder)
+
+
+def _require_signable(url: str, bucket: str) -> None:
+    """Refuse what boto3 can't sign for as it is installed; raises ``UsageError``."""
+    if _GLOBAL_ARN.fullmatch(bucket) and find_spec("awscrt") is None:
+        raise UsageError(
+            f"{quote(url)}: a multi-region access point takes signatures that boto3 can't make "
+            "without the package awscrt. Install it, or name the bucket or access point of one "
+            "region."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 from collections.abc import Iterator
@@ -62,7 +63,6 @@ class S3Access:
         self._for_boto3_alone: set[str] = set()
         self._looking = threading.local()
         is_signed = not isinstance(holder.provider, AnonymousProvider)
-        signature = "s3v4" if is_signed else UNSIGNED
         try:
             session = holder.botocore_session(
                 reads_profile=not isinstance(holder.provider, EnvironmentProvider)
@@ -72,9 +72,11 @@ class S3Access:
                 session.set_config_variable("profile", profile)
             # One for all clients: each boto3 session adds its methods to the botocore session's.
             self._session = boto3.Session(botocore_session=session)
-            plain = self._make_client(Config(signature_version=signature))
+            plain = self._make_client(Config())
             self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
             ca_bundle = self.connection.ca_bundle
+            # AWS's endpoints say themselves what signs: there are other kinds (S3 Express, ARNs).
+            signature = (None if self.connection.is_aws else "s3v4") if is_signed else UNSIGNED
             settings = Config(
                 signature_version=signature,
                 s3={"addressing_style": self.connection.addressing_style},
@@ -86,29 +88,32 @@ class S3Access:
                 **self.connection.checksums,
             )
             self.client = self._make_client(settings, ca_bundle)
-            #: For what must not be asked twice behind our back: each lost answer would leave an
-            #: upload.
-            self.client_asking_once = self._make_client(
-                settings.merge(Config(retries={"mode": "standard", "total_max_attempts": 1})),
-                ca_bundle,
-            )
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise settings_error(error, config) from None
-        for client in (self.client, self.client_asking_once):
-            events = client.meta.events
-            events.register("after-call.s3", self._note_answer)
-            for operation in ("PutObject", "CreateMultipartUpload"):
-                events.register(f"before-parameter-build.s3.{operation}", self._encrypt)
+        self._settings = settings
+        self._making = threading.Lock()
         self.client.meta.events.register("before-send.s3.HeadObject", self._look)
 
+    @functools.cached_property
+    def client_asking_once(self) -> Any:
+        """A client for what must not be asked twice behind our back: it would leave an upload."""
+        once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+        with self._making:  # boto3's sessions are no matter of several threads
+            return self._make_client(self._settings.merge(once), self.connection.ca_bundle)
+
     def _make_client(self, config: Config, ca_bundle: str | None = None) -> Any:
-        return self._session.client(
+        client = self._session.client(
             "s3",
             endpoint_url=self._config.endpoint_url,
             region_name=self._config.region,
             verify=ca_bundle or True,  # botocore's own bundle; it is never switched off
             config=config,
         )
+        events = client.meta.events
+        events.register("after-call.s3", self._note_answer)
+        for operation in ("PutObject", "CreateMultipartUpload"):
+            events.register(f"before-parameter-build.s3.{operation}", self._encrypt)
+        return client
 
     def begin(self, purpose: Purpose) -> None:
         """Have credentials for another job; see ``CredentialHolder.begin``."""
