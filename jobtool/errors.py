@@ -126,12 +126,6 @@ class WorldError(JobtoolError):
     exit_code = 4
 
 
-class ConfigurationError(WorldError):
-    """A setting makes no sense, so that no job can be transferred: it must be corrected first."""
-
-    exit_code = 2
-
-
 class CredentialsError(WorldError):
     """There are no credentials, or the store doesn't accept them."""
 
