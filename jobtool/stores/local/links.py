@@ -17,9 +17,13 @@ def judge_link(path: str, root: str, policy: LinkPolicy, *, is_folder: bool) -> 
     """Return the target of a link that is listed as one, None for one to follow.
 
     ``path`` is the link's own, below ``root``. Raises ``SourceError`` for a link that the policy
-    refuses, and with ``follow`` for one that dangles, loops or leads out of the root.
+    refuses, and with ``follow`` for one that dangles, loops or leads out of the root; and what
+    reading raises.
     """
-    target = os.readlink(path)
+    try:
+        target = os.readlink(path)
+    except OSError as error:
+        raise read_error(error, path) from None
     if policy in ("skip", "keep"):
         return target
     shown = f"{quote(path)} is a link to {quote(target)}"

@@ -1,4 +1,4 @@
-"""What lies in a folder and below it."""
+"""What lies in one folder, and what a name in it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
+from jobtool.errors import FileError, NotFoundError
+from jobtool.names import quote
 from jobtool.stores.local.errors import read_error
 from jobtool.stores.local.links import judge_link
 from jobtool.stores.local.tree import Tree
@@ -18,59 +20,38 @@ _MARKS = _FOLDER_MARK + _LINK_MARK
 
 def children(folder: str) -> Iterator[Child]:
     """Yield what is directly inside a folder, sorted by name."""
-    for entry in sorted(scan(folder), key=lambda entry: entry.name):
-        yield Child(entry.name, _is_folder(entry), entry.is_symlink())
-
-
-def scan(folder: str) -> Sequence[os.DirEntry[str]]:
-    """Return what is directly inside a folder."""
     try:
         with os.scandir(folder) as entries:
-            return tuple(entries)
+            found = sorted((entry.name, _is_folder(entry), entry.is_symlink()) for entry in entries)
+    except OSError as error:
+        raise read_error(error, folder) from None
+    for name, is_folder, is_link in found:
+        yield Child(name, is_folder, is_link)
+
+
+def check_readable(folder: str) -> None:
+    """Read the first name in a folder, if there is one; raises what reading raises."""
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
     except OSError as error:
         raise read_error(error, folder) from None
 
 
-def list_tree(tree: Tree) -> Iterator[Entry | Special | Unlisted]:
-    """Yield everything below the root; links by policy."""
-    # Depth first with a stack of its own: a tree may be deeper than Python's calls may nest.
-    stack = [("", iter(_marked_names(tree, "")))]
-    while stack:
-        prefix, names = stack[-1]
-        marked = next(names, None)
-        if marked is None:
-            stack.pop()
-            continue
-        path = prefix + os.fsdecode(marked.rstrip(_MARKS))
-        is_folder = _FOLDER_MARK in marked
-        if marked.endswith(_LINK_MARK):
-            target = judge_link(tree.full(path), tree.root, tree.links, is_folder=is_folder)
-            if target is not None:
-                yield Special(path, "link", target)
-                continue
-        if is_folder:
-            below = _marked_names(tree, path)
-            if below:
-                stack.append((path + "/", iter(below)))
-            else:
-                yield Special(path, "empty-folder")
-        else:
-            yield _entry_or_special(tree, path)
-
-
-def _marked_names(tree: Tree, path: str) -> Sequence[bytes]:
+def marked_names(tree: Tree, path: str) -> Sequence[bytes]:
     """Return the names in a folder in order, folders and links marked at their ends.
 
     A folder sorts as if its name ended in a slash, so that whole paths come in order. A million
-    names take a fifth of what as many directory entries would.
+    names take a fifth of what as many directory entries would. Raises the errors of reading.
     """
+    follows = tree.links == "follow"
     try:
         descriptor = tree.open_folder(path)
         try:
             with os.scandir(b"/proc/self/fd/%d" % descriptor) as entries:
                 return sorted(
                     entry.name
-                    + (_FOLDER_MARK if _is_folder(entry) else b"")
+                    + (_FOLDER_MARK if _is_folder(entry, follows=follows) else b"")
                     + (_LINK_MARK if entry.is_symlink() else b"")
                     for entry in entries
                 )
@@ -80,8 +61,27 @@ def _marked_names(tree: Tree, path: str) -> Sequence[bytes]:
         raise read_error(error, tree.full(path)) from None
 
 
-def _entry_or_special(tree: Tree, path: str) -> Entry | Special:
-    full = tree.full(path)
+def look(
+    tree: Tree, prefix: str, marked: bytes
+) -> Entry | Special | Unlisted | tuple[str, Sequence[bytes]]:
+    """Return what a marked name is: for a folder that isn't empty its path and its marked names.
+
+    What can't be looked at is ``Unlisted``; what is wrong with the whole store is raised.
+    """
+    name = marked.rstrip(_MARKS)
+    path = prefix + os.fsdecode(name)
+    try:
+        if name == marked:
+            return _file(path, tree.full(path))
+        return _link_or_folder(tree, path, marked)
+    except NotFoundError:
+        gone = NotFoundError(f"{quote(tree.full(path))} was removed while its folder was listed")
+        return Unlisted(path, gone)
+    except FileError as error:
+        return Unlisted(path, error)
+
+
+def _file(path: str, full: str) -> Entry | Special:
     try:
         found = os.stat(full)
     except OSError as error:
@@ -91,9 +91,23 @@ def _entry_or_special(tree: Tree, path: str) -> Entry | Special:
     return Special(path, _special_kind(found.st_mode))
 
 
-def _is_folder(entry: os.DirEntry[str] | os.DirEntry[bytes]) -> bool:
+def _link_or_folder(
+    tree: Tree, path: str, marked: bytes
+) -> Entry | Special | tuple[str, Sequence[bytes]]:
+    is_folder = _FOLDER_MARK in marked
+    if marked.endswith(_LINK_MARK):
+        target = judge_link(tree.full(path), tree.root, tree.links, is_folder=is_folder)
+        if target is not None:
+            return Special(path, "link", target)
+    if not is_folder:
+        return _file(path, tree.full(path))
+    below = marked_names(tree, path)
+    return (path, below) if below else Special(path, "empty-folder")
+
+
+def _is_folder(entry: os.DirEntry[str] | os.DirEntry[bytes], *, follows: bool = True) -> bool:
     try:
-        return entry.is_dir()
+        return entry.is_dir(follow_symlinks=follows)
     except OSError:
         return False
 

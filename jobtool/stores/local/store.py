@@ -9,6 +9,7 @@ from jobtool.stores.local import listing, reading
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import Tree
+from jobtool.stores.local.walk import DEFAULT_LISTING_THREADS, list_tree
 from jobtool.stores.local.writing import Writer
 from jobtool.stores.store import (
     Attributes,
@@ -34,7 +35,7 @@ class LocalStore:
     Whatever has changed since it was listed, what is read lies inside the root, and was reached
     through no link but where links are followed. Nothing is written through a link below the root.
     With ``read_back`` what was written is read from its medium to be proven, else from memory if it
-    is still there.
+    is still there. A tree on a slow filesystem is listed by ``listing_threads`` threads.
     """
 
     capabilities = Capabilities(
@@ -51,7 +52,9 @@ class LocalStore:
         owner: str = "",
         links: LinkPolicy = "follow",
         read_back: bool = False,
+        listing_threads: int = DEFAULT_LISTING_THREADS,
     ) -> None:
+        self._listing_threads = listing_threads
         self._tree = Tree(root, links)
         self._temporaries = Temporaries(owner)
         self._writer = Writer(self._tree, self._temporaries, read_back=read_back)
@@ -81,11 +84,11 @@ class LocalStore:
         if write:
             self._writer.check_access()
         else:
-            listing.scan(self._tree.root)
+            listing.check_readable(self._tree.root)
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root; links by policy."""
-        return listing.list_tree(self._tree)
+        return list_tree(self._tree, self._listing_threads)
 
     def head(self, path: str) -> Entry:
         """Return one file's entry; a link is followed or refused as ``links`` says."""

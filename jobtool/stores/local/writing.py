@@ -41,10 +41,15 @@ class Writer:
         folder = self._tree.root
         while not os.path.lexists(folder) and folder != "/":
             folder = os.path.dirname(folder)
-        temporary = os.path.join(folder, self._temporaries.new())
-        with self._writing(temporary):
-            os.close(os.open(temporary, _CREATE, 0o600))
-            os.unlink(temporary)
+        name = self._temporaries.new()
+        with (
+            self._writing(os.path.join(folder, name)),
+            closing(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as held,
+        ):
+            descriptor = os.open(name, _CREATE, 0o600, dir_fd=held)
+            with _removed_on_failure(held, name), closing(descriptor):
+                write_range(descriptor, b"1", 0)  # a quota may allow for names and not for bytes
+            os.unlink(name, dir_fd=held)
 
     def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole file under a temporary name, close it, prove it, publish it."""
