@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     the destination was proven to hold; ``verified_by`` says how: ``etag-md5`` (the store's own
     digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
     object's, with the ``part_size`` in bytes that it depends on, where there is one.
+    ``verified_at`` is in UTC, as in ``2026-11-20T14:31:00Z``; of another form no receipt is read.
     """
 
     src_path: str
@@ -40,6 +42,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     attempt: _Attempt
     etag: str | None = None
     part_size: _Count | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
+        is_in_form = len(self.verified_at) == 20 and self.verified_at[10::9] == "TZ"
+        if not is_in_form or datetime.fromisoformat(self.verified_at).tzinfo is None:
+            raise ValueError(
+                f"verified_at: expected YYYY-MM-DDTHH:MM:SSZ; found {self.verified_at!r}"
+            )
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent"):

@@ -209,3 +209,112 @@ def test_a_bound_that_is_no_number_is_named(place, table: Path, name: str, bound
 def test_a_folder_is_no_manifest(place) -> None:
     done = run("generate-joblist", "-i", place.source, "-o", place.joblist, "-l", "manifest")
     assert_one_line_error(done, 2, str(place.source), "CSV or Parquet")
+
+
+NAME = os.fsdecode("Zürich ".encode() + b"\xe9.bin")
+BYTES = os.fsencode(NAME)
+COLUMNS = {
+    "string": pa.array(["Zürich.bin"], pa.string()),
+    "large_string": pa.array(["Zürich.bin"], pa.large_string()),
+    "string_view": pa.array(["Zürich.bin"], pa.string_view()),
+    "dictionary": pa.array(["Zürich.bin"]).dictionary_encode(),
+    "dictionary of large strings": pa.array(["Zürich.bin"], pa.large_string()).dictionary_encode(),
+    "binary": pa.array([BYTES], pa.binary()),
+    "large_binary": pa.array([BYTES], pa.large_binary()),
+    "binary_view": pa.array([BYTES], pa.binary_view()),
+    "fixed_size_binary": pa.array([BYTES], pa.binary(len(BYTES))),
+    "dictionary of binary": pa.array([BYTES], pa.binary()).dictionary_encode(),
+    "string that is no UTF-8": pa.Array.from_buffers(
+        pa.string(), 1, pa.array([BYTES], pa.binary()).buffers()
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_a_column_of_text_or_bytes_of_any_type_is_read(place, kind: str) -> None:
+    table = place.root / "schedule.parquet"
+    pq.write_table(pa.table(dict.fromkeys(("src_path", "dst_path"), COLUMNS[kind])), table)
+    generate(place, table)
+    name = NAME if "binary" in kind or "no UTF-8" in kind else "Zürich.bin"
+    assert list(pairs(place).values()) == [
+        [(f"{place.root}/{name}", f"{place.destination}/{name}")]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "found"),
+    [
+        (pa.array([1]), "int64"),
+        (pa.array([1.5]), "double"),
+        (pa.array([["/in/x"]]), "list<"),
+        (pa.array([1]).dictionary_encode(), "int64"),
+    ],
+    ids=["int", "float", "list", "dictionary"],
+)
+@pytest.mark.parametrize("name", ["src_path", "dst_path"])
+def test_a_column_of_another_type_is_named(place, column: pa.Array, found: str, name: str) -> None:
+    table = place.root / "schedule.parquet"
+    columns = dict.fromkeys(("src_path", "dst_path"), pa.array(["/in/x"]))
+    pq.write_table(pa.table({**columns, name: column}), table)
+    message = place.refused("manifest", source=str(table))
+    assert f"{table}, column {name}: expected text; found {found}" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "start"),
+    [
+        ("schedule.CSV", ",", b""),
+        ("schedule.csv", ",", b"\xef\xbb\xbf"),
+        ("schedule.tsv", "\t", b""),
+        ("schedule.Tsv", "\t", b"\xef\xbb\xbf"),
+        ("schedule.PARQUET", "", b""),
+        ("schedule.pq", "", b""),
+    ],
+)
+def test_the_ending_says_how_a_table_is_read(
+    place, name: str, separator: str, start: bytes
+) -> None:
+    table = place.root / name
+    rows = [("src_path", "dst_path"), ("a b.bin", "x"), (NAME, "y")]
+    if separator:
+        lines = (os.fsencode(separator.join(row) + "\n") for row in rows)
+        table.write_bytes(start + b"".join(lines))
+    else:
+        columns = zip(*([os.fsencode(text) for text in row] for row in rows[1:]), strict=True)
+        pq.write_table(pa.table(dict(zip(rows[0], columns, strict=True))), table)
+    generate(place, table)
+    assert pairs(place) == {
+        "schedule__00001": [
+            (f"{place.root}/{source}", f"{place.destination}/{target}")
+            for source, target in rows[1:]
+        ]
+    }
+
+
+@pytest.mark.parametrize("name", ["schedule.txt", "schedule.csv.gz", "schedule.xlsx", "schedule"])
+def test_another_ending_is_refused_by_name(place, name: str) -> None:
+    table = place.root / name
+    table.write_text("src_path,dst_path\n/in/x,/out/x\n")
+    arguments = ("-i", table, "-o", place.joblist, "-d", place.destination)
+    done = run("generate-joblist", *arguments)
+    assert_one_line_error(done, 2, str(table), "ends in .csv, .tsv, .parquet, .pq; found")
+    assert not place.joblist.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("src_path,dst_path\n/in/x,/out/x\n".encode("utf-16"), "UTF-16. Save it as UTF-8."),
+        (b"src_path,dst_path,dst_path\n/in/x,/out/x,/out/y\n", "each once"),
+        (b"src_path;dst_path\n/in/x;/out/x\n", "found src_path;dst_path"),
+        (b"src_path,dst_path\n/in/x,/out/x,more\n", "expected a CSV table"),
+        (b"", "expected a CSV table"),
+    ],
+    ids=["utf-16", "twice", "semicolons", "ragged", "empty"],
+)
+def test_a_csv_that_is_none_is_named_with_its_fault(place, data: bytes, expected: str) -> None:
+    table = place.root / "schedule.csv"
+    table.write_bytes(data)
+    message = place.refused("manifest", source=str(table))
+    assert str(table) in message
+    assert expected in message

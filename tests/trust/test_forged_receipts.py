@@ -179,3 +179,16 @@ def test_a_job_of_no_files_is_as_proven_as_it_can_be(tmp_path: Path, local: Plac
     run_ok("generate-joblist", *paths)
     transfer(tmp_path / "list", local)
     assert verify(tmp_path / "list", local)[0] == 0
+
+
+@pytest.mark.parametrize("stamp", ["nonsense", "10000-01-01T00:00:00Z", "2026-02-31T00:00:00Z", ""])
+def test_a_line_with_a_time_that_is_none_is_passed_over_and_fails_no_job(
+    tmp_path: Path, local: Place, stamp: str
+) -> None:
+    fresh = make_joblist(tmp_path, local, count=1)
+    plant(fresh, [forged(fresh, local)], "journal")
+    journal = Path(JobList.open(str(fresh)).journal_of("item000").path)
+    journal.write_text(journal.read_text().replace("2026-11-20T14:31:00Z", stamp))
+    transfer(fresh, local)
+    assert status_of(fresh / "item000.txt") == "success"
+    assert verify(fresh, local, "--deep")[0] == 0
