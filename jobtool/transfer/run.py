@@ -207,16 +207,17 @@ class JobTransfer:
             thread.start()
         last_flush = time.monotonic()
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_TICK_SECONDS)
-                    on_tick(self.progress)
-                    if self._lent is not None:
-                        self._absorb_returned(queue, take_back=False)
-                        self._lent.lend(queue)
-                    if time.monotonic() - last_flush >= _FLUSH_SECONDS:
-                        self._journal.flush(self._sync)
-                        last_flush = time.monotonic()
+            with self._copier.liveness.aside():
+                for thread in threads:
+                    while thread.is_alive():
+                        thread.join(_TICK_SECONDS)
+                        on_tick(self.progress)
+                        if self._lent is not None:
+                            self._absorb_returned(queue, take_back=False)
+                            self._lent.lend(queue)
+                        if time.monotonic() - last_flush >= _FLUSH_SECONDS:
+                            self._journal.flush(self._sync)
+                            last_flush = time.monotonic()
         except BaseException as error:
             # No thread may go on once the caller gives up the claim.
             self._fatal = error
