@@ -30,6 +30,7 @@ class Stop:
         self._at_reason = at_reason
         self._monotonic = monotonic
         self._reason: str | None = None
+        self._is_lost = False
 
     def end_at(self, moment: float) -> None:
         """Ask to stop from a moment on."""
@@ -39,6 +40,16 @@ class Stop:
         """Ask to stop; the first reason stays."""
         if self._reason is None:
             self._reason = reason
+
+    def lose(self, reason: str) -> None:
+        """Ask to stop at once: what is worked on may be another's now, and isn't written to."""
+        self._is_lost = True
+        self.set(reason)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing may be written any more."""
+        return self._is_lost or (self._parent is not None and self._parent.is_lost)
 
     @property
     def reason(self) -> str | None:

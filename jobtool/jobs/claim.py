@@ -8,8 +8,10 @@ any nodes, and takes its duration to free itself. All workers of a joblist use t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -32,9 +34,15 @@ class Claim:
     holder where it is known, which is under leases.
     """
 
-    def __init__(self, held: FileLock | Lease, require_present: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        held: FileLock | Lease,
+        require_present: Callable[[], None],
+        on_release: Callable[[Claim], None],
+    ) -> None:
         self._held = held
         self._require_present = require_present
+        self._on_release = on_release
         if isinstance(held, Lease):
             self.token, self.generation = held.token, held.generation
         else:
@@ -53,7 +61,16 @@ class Claim:
 
     def release(self) -> None:
         """Give it up. A lock's file stays: removing it would split those who wait."""
+        self._on_release(self)
         self._held.release()
+
+    def lose(self) -> None:
+        """Let another have it, from another thread than its holder's, if it is a lease.
+
+        A lock can't be had by another as long as its process lives.
+        """
+        if isinstance(self._held, Lease):
+            self._held.give_up()
 
     def __enter__(self) -> Self:
         return self
@@ -81,8 +98,10 @@ class Claims:
         terms: Terms,
         watch: LeaseWatch | None = None,
         require_present: Callable[[], None] | None = None,
+        held: _Held | None = None,
     ) -> None:
         self._folder = folder
+        self._held = held or _Held()
         self._terms = terms
         self._require_present = require_present or _ignore
         self.watch = watch or LeaseWatch(terms.lease_seconds)
@@ -94,7 +113,20 @@ class Claims:
 
     def within(self, folder: str) -> Claims:
         """Return the same for another folder."""
-        return Claims(folder, self._terms, self.watch, self._require_present)
+        return Claims(folder, self._terms, self.watch, self._require_present, self._held)
+
+    def lose_all(self) -> bool:
+        """Let others have all that is held by lease; tell whether claims are leases.
+
+        For when this process hangs: called from a thread that doesn't. What is held counts as lost
+        from then on, and nothing more is written under it.
+        """
+        if self._terms.kind != "lease":
+            return False
+        for claim in self._held.all():
+            with contextlib.suppress(OSError):  # its marker ends for want of signs of life, then
+                claim.lose()
+        return True
 
     def take(
         self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
@@ -127,13 +159,38 @@ class Claims:
                 watch=self.watch,
                 on_loss=on_loss,
             )
-            return None if lease is None else Claim(lease, self._require_present)
+            return None if lease is None else self._made(lease)
         lock = FileLock(base + LOCK_SUFFIX, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire()
         except Timeout:
             return None
-        return Claim(lock, self._require_present)
+        return self._made(lock)
+
+    def _made(self, held: FileLock | Lease) -> Claim:
+        claim = Claim(held, self._require_present, self._held.remove)
+        self._held.add(claim)
+        return claim
+
+
+class _Held:
+    """The claims that a process holds."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: set[Claim] = set()
+
+    def add(self, claim: Claim) -> None:
+        with self._lock:
+            self._claims.add(claim)
+
+    def remove(self, claim: Claim) -> None:
+        with self._lock:
+            self._claims.discard(claim)
+
+    def all(self) -> list[Claim]:
+        with self._lock:
+            return [*self._claims]
 
 
 def _ignore() -> None:

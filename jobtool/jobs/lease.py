@@ -104,13 +104,21 @@ class Lease:
     ``generation`` is the number of its marker: nobody who held the name earlier has as high a one.
     """
 
-    def __init__(self, soft: SoftFileLease, base: str, generation: int, older: list[str]) -> None:
+    def __init__(
+        self,
+        soft: SoftFileLease,
+        base: str,
+        generation: int,
+        older: list[str],
+        on_loss: Callable[[], None],
+    ) -> None:
         self.generation = generation
         self.token = soft.token or ""
         self._soft = soft
         self._base = base
         self._older = older
         self._is_lost = False
+        self._on_loss = on_loss
 
     @classmethod
     def take(
@@ -154,7 +162,7 @@ class Lease:
             if older and not watch.is_expired(older[-1]):
                 soft.release()  # its holder has woken up
                 return None
-            return cls(soft, base, generation, older)
+            return cls(soft, base, generation, older, on_loss)
 
     def require_held(self) -> None:
         """Raise ``ClaimLostError`` unless the marker is ours and there is none above it."""
@@ -162,8 +170,8 @@ class Lease:
         if self._is_lost:
             raise ClaimLostError(
                 f"the claim on {quote(os.path.basename(self._base))} was lost: this process gave "
-                "no sign of life for too long, or somebody removed its marker. Another worker may "
-                "have the job now."
+                "no sign of life for too long, or hung, or somebody removed its marker. Another "
+                "worker may have the job now."
             )
 
     def _is_in_place(self) -> bool:
@@ -175,6 +183,15 @@ class Lease:
         while self._older:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._older.pop())
+
+    def give_up(self) -> None:
+        """Have it count as lost from now on, and let others have the name.
+
+        May be called from another thread, since the one that holds it hangs.
+        """
+        self._is_lost = True
+        self._on_loss()
+        self.release()
 
     def release(self) -> None:
         """Give the name up; removes the marker if it is still ours."""

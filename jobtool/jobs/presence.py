@@ -36,6 +36,7 @@ class Presences:
         self._monotonic = monotonic
         self._own: SoftFileLease | None = None
         self._token = ""
+        self._is_given_up = False
         self._looked_at = float("-inf")
         self._host: str | None = None  # as filelock names this one
         self._beginning = ""  # of the names of this host's workers
@@ -76,6 +77,11 @@ class Presences:
         own = self._own
         if own is None:
             return
+        if self._is_given_up:
+            raise PresenceLostError(
+                "this worker hung for too long, so that its jobs were left to others. It ends; "
+                "start it again."
+            )
         if own.compromise is None and now - self._looked_at < self._lease_seconds / 2:
             return
         if not holds(lambda: is_in_place(own, self._token)):
@@ -84,6 +90,14 @@ class Presences:
                 "marker was removed: others may claim in another way now. It ends; start it again."
             )
         self._looked_at = now
+
+    def give_up(self) -> None:
+        """Let others take this worker for dead: it hangs. Called from a thread that doesn't."""
+        self._is_given_up = True
+        own = self._own
+        if own is not None:
+            with contextlib.suppress(OSError):
+                own.release()
 
     def count(self) -> int:
         """Return how many workers have announced themselves; forget dead ones of this host.

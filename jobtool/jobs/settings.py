@@ -34,6 +34,10 @@ _PART_SIZES = msgspec.Meta(ge=5 * _MEBIBYTE, le=5 * 1024 * _MEBIBYTE)
 LeaseSeconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
 
 
+#: For how long nothing may move in a worker before its leases are given up: up to 30 days.
+StallSeconds = Annotated[float, msgspec.Meta(ge=1, le=30 * 86400)]
+
+
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[transfer]`` table; None means the default.
 
@@ -56,8 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` marks what this joblist's workers leave unfinished. ``layout`` is the layout's own table,
     so that a joblist doesn't depend on a file elsewhere; ``values`` are what ``--set`` gave to its
     templates; ``s3`` and ``credentials`` are for the store of that name. ``claims`` is the kind of
-    claims that workers use, ``lease_seconds`` how long a lease lasts without a heartbeat; None
-    means the default.
+    claims that workers use, ``lease_seconds`` how long a lease lasts without a heartbeat,
+    ``stall_seconds`` how long a worker in which nothing moves keeps its leases; None means the
+    default.
     """
 
     format: int = FORMAT
@@ -71,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credentials: dict[str, Any] = {}
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
+    stall_seconds: StallSeconds | None = None
     transfer: TransferSettings = TransferSettings()
 
     @property

@@ -27,6 +27,10 @@ Told = Literal["auto", "lock", "lease"]
 
 DEFAULT_LEASE_SECONDS = 60.0
 
+#: Longer than anything that ends by itself stands still: a request to S3 takes ten minutes at most,
+#: and is repeated twice.
+DEFAULT_STALL_SECONDS = 3600.0
+
 _FILENAME = "terms.json"
 
 
@@ -137,6 +141,11 @@ def terms_of(joblist: JobList) -> Terms:
 def lease_seconds_of(joblist: JobList) -> float:
     """Return how long a lease lasts by the joblist's settings."""
     return joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS
+
+
+def stall_seconds_of(joblist: JobList) -> float:
+    """Return for how long a worker in which nothing moves keeps its leases, by the settings."""
+    return joblist.settings.stall_seconds or DEFAULT_STALL_SECONDS
 
 
 def _recorded(joblist: JobList) -> Terms | None:

@@ -100,6 +100,7 @@ class _Generation:
             credentials=self._credentials,
             claims=before.claims,
             lease_seconds=before.lease_seconds,
+            stall_seconds=before.stall_seconds,
             transfer=before.transfer,
         )
         _require_same(before, self._settings, request)

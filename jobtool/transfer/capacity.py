@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from jobtool.liveness import Liveness
+
 #: So many may hold something at the same time, however much that is.
 _ALWAYS = 2
 
@@ -62,14 +64,17 @@ class ByteBudget:
 
 
 class Capacity:
-    """Memory of ``buffer_bytes``, ``threads`` that send parts and as many that hash them."""
+    """Memory of ``buffer_bytes``, ``threads`` that send parts and as many that hash them.
 
-    def __init__(self, *, threads: int, buffer_bytes: int) -> None:
+    ``liveness`` watches the threads.
+    """
+
+    def __init__(self, *, threads: int, buffer_bytes: int, liveness: Liveness) -> None:
         self.threads = threads
         self.budget = ByteBudget(buffer_bytes)
-        self.senders = ThreadPoolExecutor(threads, thread_name_prefix="part")
+        self.senders = ThreadPoolExecutor(threads, "part", initializer=liveness.join)
         # Hashing must not wait for a thread that waits for a network.
-        self.hashers = ThreadPoolExecutor(threads, thread_name_prefix="hash")
+        self.hashers = ThreadPoolExecutor(threads, "hash", initializer=liveness.join)
 
     def close(self) -> None:
         """Wait for the threads, and end them."""

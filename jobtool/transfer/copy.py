@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import UploadRecord
+from jobtool.liveness import Liveness
 from jobtool.stop import Stop
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for
-from jobtool.transfer.digests import read_digests, require_recorded
+from jobtool.transfer.digests import read_digests, require_held, require_recorded
 from jobtool.transfer.filelog import FileLog
 from jobtool.transfer.lending import Lending
 from jobtool.transfer.parts import PartsCopy, send_lent
@@ -38,7 +39,7 @@ class Copier:
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
     size, ``threads`` parts at a time over all files, but no more than fit in ``buffer_bytes``, or
-    two if that is more.
+    two if that is more. ``liveness`` watches the threads that copy.
     """
 
     def __init__(
@@ -47,9 +48,13 @@ class Copier:
         threads: int,
         part_bytes: int = DEFAULT_PART_BYTES,
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+        liveness: Liveness | None = None,
     ) -> None:
         self.part_bytes = part_bytes
-        self._capacity = Capacity(threads=threads, buffer_bytes=buffer_bytes)
+        self.liveness = liveness or Liveness()
+        self._capacity = Capacity(
+            threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness
+        )
 
     def close(self) -> None:
         """Wait for the threads that send parts, and end them."""
@@ -74,13 +79,16 @@ class Copier:
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do; ``on_kept``
         those that need not be sent, since an earlier try has. Raises the errors of stores, and
         ``StoppedError`` between two parts once ``stop`` is set. Nothing of a failed try is visible
-        at the destination; what it sent of a file in parts is in ``log``.
+        at the destination; what it sent of a file in parts is in ``log``. Raises
+        ``ClaimLostError`` rather than write once ``stop`` says that the claim is lost.
         """
         if item.entry.size < self.part_bytes:
-            if log.unfinished is not None:  # it had parts once
-                item.lane.destination.abort(log.unfinished.upload(item))
-                log.dropped()
-            copied = self._copy_whole(item, may_replace)
+            with self.liveness.working(item.source_url):
+                if log.unfinished is not None:  # it had parts once
+                    require_held(stop, item)
+                    item.lane.destination.abort(log.unfinished.upload(item))
+                    log.dropped()
+                copied = self._copy_whole(item, may_replace, stop)
             on_bytes(item.entry.size)
             return copied
         part_size = self._part_size(item, log)
@@ -94,7 +102,8 @@ class Copier:
             may_replace=may_replace,
             lending=lending,
         )
-        md5, proof = parts.run(part_size)
+        with self.liveness.working(item.source_url):
+            md5, proof = parts.run(part_size)
         return Copied(md5=md5, proof=proof, part_size=part_size)
 
     def send_parts(
@@ -124,11 +133,12 @@ class Copier:
     def adopt(self, item: Item, log: FileLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
         part_size = self._part_size(item, log)
-        digests = read_digests(item, part_size, self._capacity, stop, log)
-        composite = digests.parts.composite()
-        proof = item.lane.destination.prove(
-            item.destination_path, digests.whole, composite, digests.attributes
-        )
+        with self.liveness.working(item.source_url):
+            digests = read_digests(item, part_size, self._capacity, stop, log)
+            composite = digests.parts.composite()
+            proof = item.lane.destination.prove(
+                item.destination_path, digests.whole, composite, digests.attributes
+            )
         if proof is None:
             return None
         log.forget_digests()
@@ -145,11 +155,12 @@ class Copier:
             return log.unfinished.part_size
         return part_size_for(item.entry.size, self.part_bytes)
 
-    def _copy_whole(self, item: Item, may_replace: bool) -> Copied:
+    def _copy_whole(self, item: Item, may_replace: bool, stop: Stop) -> Copied:
         with self._capacity.budget.holding(item.entry.size):
             content = item.lane.source.read(item.entry, 0, item.entry.size)
             md5 = md5_of(content.data)
             require_recorded(item, recorded=content.attributes.md5, found=md5)
             attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
+            require_held(stop, item)
             proof = item.lane.destination.put(item.destination_path, content.data, attributes)
         return Copied(md5=md5, proof=proof, part_size=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from jobtool.errors import SourceDigestError, StoppedError
+from jobtool.errors import ClaimLostError, SourceDigestError, StoppedError
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes
@@ -85,6 +85,12 @@ def require_going(stop: Stop, item: Item) -> None:
     """Raise ``StoppedError`` once asked to stop."""
     if stop.is_set():
         raise StoppedError(f"stopped in the middle of {quote(item.source_url)}")
+
+
+def require_held(stop: Stop, item: Item) -> None:
+    """Raise ``ClaimLostError`` if the file may be another worker's now; before each write of it."""
+    if stop.is_lost:
+        raise ClaimLostError(f"{quote(item.destination_url)} was left to others: {stop.reason}")
 
 
 def require_recorded(item: Item, *, recorded: str | None, found: str) -> None:

@@ -30,6 +30,7 @@ from jobtool.transfer.digests import (
     read_attributes,
     read_digests,
     require_going,
+    require_held,
     require_recorded,
 )
 from jobtool.transfer.filelog import FileLog
@@ -145,6 +146,7 @@ class PartsCopy:
         try:
             require_recorded(self._item, recorded=attributes.md5, found=md5)
             attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
+            require_held(self._stop, self._item)
             proof = self._destination.complete(self._upload, parts, attributes)
         except SourceDigestError:
             self._log.forget_digests()
@@ -261,6 +263,7 @@ class PartsCopy:
     def _begin(self, attributes: Attributes, part_size: int) -> None:
         if self._is_read_first:
             attributes = replace(attributes, md5=self._known.whole)
+        require_held(self._stop, self._item)
         since_ns = self._log.beginning()
         if since_ns is not None:
             self._drop_lost(since_ns)
@@ -285,6 +288,7 @@ class PartsCopy:
 
     def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str) -> Part:
         assert self._upload is not None
+        require_held(self._stop, self._item)
         try:
             part = self._destination.put_part(self._upload, number, offset, data, md5)
         except FileError as error:
@@ -319,6 +323,7 @@ def send_lent(
     begun = Upload(path=item.destination_path, token=upload.token, attributes=attributes)
 
     def send(number: int, offset: int, data: bytes | memoryview) -> Part:
+        require_held(stop, item)
         part = item.lane.destination.put_part(begun, number, offset, data, md5_of(data))
         journal.append(part_record(upload.token, part))
         on_bytes(part.size)

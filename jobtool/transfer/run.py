@@ -251,7 +251,8 @@ class JobTransfer:
 
         def work() -> None:
             try:
-                self._retry.call(listing.run)
+                with self._copier.liveness.working(listing.lane.source.url):
+                    self._retry.call(listing.run)
             except BaseException as error:  # raised again in the main thread
                 failures.append(error)
             finally:
@@ -319,15 +320,16 @@ class JobTransfer:
             thread.start()
         last_flush = time.monotonic()
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_TICK_SECONDS)
-                    on_tick(self.progress)
-                    if meanwhile is not None:
-                        meanwhile()
-                    if time.monotonic() - last_flush >= _FLUSH_SECONDS:
-                        self._flush()
-                        last_flush = time.monotonic()
+            with self._copier.liveness.aside():
+                for thread in threads:
+                    while thread.is_alive():
+                        thread.join(_TICK_SECONDS)
+                        on_tick(self.progress)
+                        if meanwhile is not None:
+                            meanwhile()
+                        if time.monotonic() - last_flush >= _FLUSH_SECONDS:
+                            self._flush()
+                            last_flush = time.monotonic()
         except BaseException as error:
             # No thread may go on once the caller gives up the claim.
             self._fatal = error

@@ -8,6 +8,9 @@ from typing import ClassVar
 from jobtool.events import Event, Level
 from jobtool.names import quote
 
+#: How many of the files that hang are named.
+_STALLED_NAMED = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobsFound(Event):
@@ -297,6 +300,37 @@ class JobLost(Event):
     def text(self) -> str:
         """Return the sentence."""
         return f"{quote(self.job)}: left to others: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled(Event):
+    """No thread of the worker has moved for a long time: something hangs in the kernel.
+
+    ``works_on`` is what they were at; ``left`` says that its jobs are left to others.
+    """
+
+    kind: ClassVar[str] = "stalled"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    seconds: float
+    works_on: list[str]
+    left: bool
+
+    def text(self) -> str:
+        """Return the sentence."""
+        places = ", ".join(quote(place) for place in self.works_on[:_STALLED_NAMED])
+        more = len(self.works_on) - _STALLED_NAMED
+        if more > 0:
+            places += f" and {more} more"
+        what_now = (
+            "Its jobs are left to others."
+            if self.left
+            else "Its claims are locks, which end with the process: end it to have others go on."
+        )
+        return (
+            f"Nothing has moved for {self.seconds:.0f} s (stall_seconds), as where a file server "
+            f"is gone, at {places or 'no file'}. {what_now}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,7 @@ class Helper:
         """Do one block, if one can be had; tell whether there was one."""
         for stem, offer in [*self._offers.items()]:
             stop = Stop(parent=self._options.stop)
-            taken = offer.blocks.take(self._accepts, partial(stop.set, "the block was lost"))
+            taken = offer.blocks.take(self._accepts, partial(stop.lose, "the block was lost"))
             if taken is not None:
                 if not self._do(stem, offer.blocks, taken, copier, stop):
                     self._decline(stem)

@@ -24,8 +24,9 @@ from jobtool.jobs.held import HeldJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.presence import Presences
-from jobtool.jobs.terms import lease_seconds_of, presence_name, propose, settle
+from jobtool.jobs.terms import lease_seconds_of, presence_name, propose, settle, stall_seconds_of
 from jobtool.layouts.destination import with_destination
+from jobtool.liveness import Liveness, Watchdog
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
@@ -47,6 +48,7 @@ from jobtool.worker.events import (
     JobStarted,
     NoTimeLeft,
     Scanning,
+    Stalled,
     WorkerFinished,
     WorkerStopped,
     WouldTransfer,
@@ -107,6 +109,8 @@ class Worker:
         self._tally = Tally(name=presence_name(self._name, self._proposed))
         self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
         self._seen = SeenJobs(joblist)
+        self._liveness = Liveness()
+        self._claims: Claims | None = None
         self._pace = Pace(options.drain_at, options.monotonic)
         self._has_others = False  # ranks that were there when we last looked, to be waited for
         self._others = 0  # workers that were there before this one, where they have no ranks
@@ -126,6 +130,10 @@ class Worker:
         ``PresenceLostError`` if they have taken this one for dead.
         """
         try:
+            stall_seconds = stall_seconds_of(self._joblist)
+            watchdog = Watchdog(
+                self._liveness, stall_seconds, partial(self._leave_stalled, stall_seconds)
+            )
             with self._presences.announced(self._tally.name, self._stop_unknown):
                 if self._crew.is_alone:
                     self._others = self._presences.count() - 1
@@ -133,7 +141,8 @@ class Worker:
                 if on_announced is not None:
                     on_announced()
                 try:
-                    self._work()
+                    with watchdog, self._liveness.working():
+                        self._work()
                     self._presences.require_present()
                 except (JobtoolError, OSError) as error:
                     # Of a crew that takes it for dead it is no longer one.
@@ -148,7 +157,16 @@ class Worker:
             ) from None
 
     def _stop_unknown(self) -> None:
-        self._options.stop.set("others have taken this worker for dead")
+        self._options.stop.lose("others have taken this worker for dead")
+
+    def _leave_stalled(self, stall_seconds: float) -> None:
+        """Leave the jobs of this worker, which hangs, to others; called from another thread."""
+        is_left = self._claims is not None and self._claims.lose_all()
+        if is_left:
+            self._options.stop.lose(f"nothing moved for {stall_seconds:.0f} s")
+            self._presences.give_up()
+        on = self._liveness.works_on()
+        self._emit(Stalled(seconds=stall_seconds, works_on=on, left=is_left))
 
     def preview(self) -> int:
         """Tell what would be transferred, and touch nothing; return the exit code."""
@@ -171,7 +189,7 @@ class Worker:
 
     def _work(self) -> None:
         settled = settle(self._joblist, self._proposed, self._presences)
-        claims = Claims(
+        claims = self._claims = Claims(
             self._joblist.claims_path,
             settled.terms,
             require_present=self._presences.require_present,
@@ -188,6 +206,7 @@ class Worker:
         copier = Copier(
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
+            liveness=self._liveness,
         )
         helper = Helper(
             self._joblist,
@@ -318,7 +337,7 @@ class Worker:
                 claims,
                 stem,
                 self._options.now,
-                on_loss=lambda: stop.set("the claim was lost"),
+                on_loss=lambda: stop.lose("the claim was lost"),
             )
         except FileNotFoundError:
             return True  # removed by hand
@@ -387,7 +406,8 @@ class Worker:
                 self._pace,
                 self._doubts,
             )
-            outcome = attempt.run(self._stores, copier)
+            with self._liveness.working(job.name):
+                outcome = attempt.run(self._stores, copier)
         except ProviderError as error:
             self._tally.handed_back += 1
             self._wait_for_credentials(error)

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from jobtool.errors import JoblistUnavailableError
+from jobtool.errors import ClaimLostError, JoblistUnavailableError
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings
@@ -138,3 +138,25 @@ def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist, claims
         pass
     with pytest.raises(JoblistUnavailableError, match="can't claim jobs"):
         claims.take("a")
+
+
+def test_a_lease_that_is_given_up_can_be_had_at_once_and_counts_as_lost(joblist):
+    claims = Claims(joblist.claims_path, Terms(kind="lease"))
+    lost = []
+    with claims.take("job", on_loss=lambda: lost.append(True)) as claim:
+        claim.require_held()
+        assert claims.lose_all()
+        assert lost == [True]
+        with pytest.raises(ClaimLostError):
+            claim.require_held()
+        with Claims(joblist.claims_path, Terms(kind="lease")).take("job", after=1) as other:
+            other.require_held()
+    assert claims.lose_all()
+
+
+def test_a_lock_can_not_be_given_up(joblist):
+    claims = Claims(joblist.claims_path, Terms(kind="lock"))
+    with claims.take("job") as claim:
+        assert not claims.lose_all()
+        claim.require_held()
+        assert Claims(joblist.claims_path, Terms(kind="lock")).take("job") is None

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from jobtool.errors import (
+    ClaimLostError,
     DigestMismatchError,
     JobtoolError,
     SourceChangedError,
@@ -340,6 +341,30 @@ def test_a_copy_that_is_stopped_before_its_first_part_begins_nothing(copier):
         copy(copier, source, destination, stop=stop)
     assert raw.paths() == set()
     assert destination.inner.memory.uploads == {}
+
+
+class LosesStore(MemoryStore):
+    """The claim is lost while it is read, for so long does that take."""
+
+    stop: Stop
+
+    def read(self, entry, offset, length) -> Content:
+        self.stop.lose("the claim was lost")
+        return super().read(entry, offset, length)
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=["whole", "parts"])
+def test_nothing_is_written_once_the_claim_is_lost(copier, data):
+    _, destination, raw = memory_pair()
+    memory, stop = Memory(), Stop()
+    MemoryRaw(memory, "").write(PATH, data)
+    source = LosesStore(memory, "memory://c")
+    source.stop = stop
+    with pytest.raises(ClaimLostError):
+        copy(copier, source, destination, stop=stop)
+    assert destination.bytes_written == 0
+    assert destination.calls["begin"] == 0
+    assert raw.paths() == set()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,155 @@
+"""Whether the threads of a worker move, or hang in the kernel.
+
+A read from a file server that is gone may never return, and no timeout ends it: the thread sleeps
+in the kernel, while others go on, such as those that give signs of life. A thread that is merely
+slow is woken by the kernel again and again: by bytes, however few, by work, by a timeout. Linux
+counts that for each thread: its context switches (``/proc/self/task/*/status``) and its time on a
+CPU (``stat``), see proc(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+_TASKS = "/proc/self/task"
+
+#: Threads that do the others' work without being Python's: those of obstore's runtime, by name.
+_SERVANTS = b"tokio"
+
+#: How often is looked whether the threads move, in shares of the time that they may not.
+_LOOKS = 8
+_LONGEST_PAUSE_SECONDS = 10.0
+
+_Signs = dict[int, tuple[bytes, ...]]
+
+
+class Liveness:
+    """Watches the threads that work; ``working`` says which they are.
+
+    By the ``monotonic`` clock, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._at: dict[int, list[str]] = {}  # what each thread works on, the innermost last
+        self._signs: _Signs = {}
+        self._looked_at = monotonic()
+        self._silent_seconds = 0.0
+
+    @contextlib.contextmanager
+    def working(self, on: str = "") -> Iterator[None]:
+        """Watch this thread for the length of the block; ``on`` is what it works on."""
+        me = threading.get_native_id()
+        with self._lock:
+            self._at.setdefault(me, []).append(on)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at[me].pop()
+                if not self._at[me]:
+                    del self._at[me]
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Don't watch this thread for the length of the block: it only looks after the others."""
+        me = threading.get_native_id()
+        with self._lock:
+            mine = self._at.pop(me, None)
+        try:
+            yield
+        finally:
+            if mine is not None:
+                with self._lock:
+                    self._at[me] = mine
+
+    def join(self) -> None:
+        """Watch this thread to its end."""
+        with self._lock:
+            self._at.setdefault(threading.get_native_id(), []).append("")
+
+    def look(self, *, longest_seconds: float) -> float:
+        """Look at the threads; return for how long none has moved, in seconds.
+
+        Of the time since the last look no more than ``longest_seconds`` count: if the looker could
+        not look either, the whole process was frozen.
+        """
+        with self._lock:
+            watched = set(self._at)
+        signs = _signs(watched)
+        with self._lock:
+            for ended in watched - signs.keys():
+                self._at.pop(ended, None)
+            now = self._monotonic()
+            if signs == self._signs:
+                self._silent_seconds += min(now - self._looked_at, longest_seconds)
+            else:
+                self._silent_seconds = 0.0
+            self._signs, self._looked_at = signs, now
+            return self._silent_seconds
+
+    def works_on(self) -> list[str]:
+        """Return what the threads work on."""
+        with self._lock:
+            return sorted({on[-1] for on in self._at.values() if on and on[-1]})
+
+
+class Watchdog:
+    """A thread that calls ``on_stall`` when no thread has moved for ``stall_seconds``.
+
+    ``on_stall`` is called once for each such time, from that thread. To be used by ``with``.
+    """
+
+    def __init__(
+        self, liveness: Liveness, stall_seconds: float, on_stall: Callable[[], None]
+    ) -> None:
+        self._liveness = liveness
+        self._stall_seconds = stall_seconds
+        self._on_stall = on_stall
+        self._pause_seconds = min(stall_seconds / _LOOKS, _LONGEST_PAUSE_SECONDS)
+        self._is_over = threading.Event()
+        # A daemon: what it does may hang, too.
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Watchdog:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+
+    def _watch(self) -> None:
+        is_told = False
+        while not self._is_over.wait(self._pause_seconds):
+            silent = self._liveness.look(longest_seconds=2 * self._pause_seconds)
+            is_stalled = silent >= self._stall_seconds
+            if is_stalled and not is_told:
+                self._on_stall()
+            is_told = is_stalled
+
+
+def _signs(watched: set[int]) -> _Signs:
+    """Return what changes when a thread moves, of those watched and of their servants."""
+    signs = {}
+    for name in os.listdir(_TASKS):
+        task = f"{_TASKS}/{name}"
+        with contextlib.suppress(OSError):  # it has ended
+            is_watched = int(name) in watched
+            if not is_watched and not _read(f"{task}/comm").startswith(_SERVANTS):
+                continue
+            switches = tuple(
+                line for line in _read(f"{task}/status").splitlines() if b"ctxt_switches" in line
+            )
+            fields = _read(f"{task}/stat").rpartition(b")")[2].split()
+            signs[int(name)] = (*switches, *fields[11:13])  # utime and stime
+    return signs
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
