@@ -24,6 +24,7 @@ Scheme = Literal["file", "s3", "memory"]
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
+_CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 
 #: Schemes that people know: what begins with one and a colon is never taken for a file's name.
@@ -226,10 +227,10 @@ def _local_path(path: str, url: str) -> str:
 
 def _in_store(scheme: str, rest: str, url: str) -> Location:
     name, _, path = rest.partition("/")
-    if scheme == "s3" and name.startswith("arn:"):
+    if scheme == "s3" and _CUT_ARN.fullmatch(name):
         raise UsageError(
-            f"{quote(url)}: expected a bucket's name; found an ARN. For an access point use its "
-            "alias, which ends in -s3alias, as the bucket"
+            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
+            f"before the name, as in s3://{quote(name)}:NAME/prefix"
         )
     root = f"{scheme}://{name}"
     if not _BUCKET.fullmatch(name):

@@ -64,7 +64,7 @@ def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> 
         ("s3://", "expected a bucket after 's3://', as in s3://bucket/x; found nothing"),
         ("s3:///bucket/x", "Did you mean s3://bucket/x?"),
         ("s3://b/x", "found b"),
-        ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/x", "an ARN"),
+        ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/x", "accesspoint:NAME"),
         ("s3a://bucket/x", "Did you mean s3://bucket/x?"),
         ("gs://bucket/x", "found 'gs'"),
         ("ftp://host/x", "found 'ftp'"),
