@@ -111,7 +111,8 @@ class Drafter:
             if is_absolute(filled):
                 return parse(filled).url
             if self._layout.files and self._destination is not None:
-                return file_below(self._destination, filled)
+                file_below(self._destination, filled)
+                return filled  # a worker puts it below the job's destination
             return resolve(filled, follow_links=False).url
         except (FileError, UsageError) as error:
             raise LayoutError(f"job {quote(job.name)}, from {quote(job.origin)}: {error}") from None

@@ -56,7 +56,7 @@ class Manifest:
 
     def _job(self, name: str, pairs: Iterable[FilePair]) -> Job:
         # Workers refuse links between a job's destination and its files; without one they can't.
-        is_folder = self._destination is not None and "://" not in self._destination
+        is_folder = self._destination is not None and is_local(self._destination)
         return Job(
             name=name, files=tuple(pairs), destination=self._destination if is_folder else None
         )

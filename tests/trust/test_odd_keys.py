@@ -62,7 +62,11 @@ def store(moto_s3: S3Server, tmp_path: Path) -> Store:
         ("destination", "s3://{bucket}/x/../y", "s3://{bucket}/y"),
         ("destination", "lab:{bucket}/x", "s3://{bucket}/x"),
         ("destination", "s3://", "s3://bucket/x"),
-        ("destination", "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine", "its alias"),
+        (
+            "destination",
+            "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/mine",
+            "accesspoint:NAME/prefix",
+        ),
     ],
 )
 def test_a_place_that_can_t_be_carried_is_refused_with_the_right_spelling(
