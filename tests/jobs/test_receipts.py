@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jobtool.errors import JobtoolError
 from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import PartRecord, Receipt, UploadRecord
+from jobtool.jobs.records import DigestRecord, PartRecord, Receipt, UploadRecord
 from jobtool.jobs.table import read_table, write_table
 from tests.strategies import some_name
 
@@ -54,6 +54,19 @@ parts = st.builds(
     md5=st.just("d41d8cd98f00b204e9800998ecf8427e"),
     etag=st.none() | st.just("abc"),
 )
+md5s = st.just("d41d8cd98f00b204e9800998ecf8427e")
+digests = st.builds(
+    DigestRecord,
+    src_path=some_name,
+    dst_path=some_name,
+    size=st.integers(0, 2**60),
+    mtime_ns=st.integers(-(2**62), 2**62),
+    part_size=st.integers(1, 2**40),
+    first=st.integers(1, 10_000),
+    md5s=st.lists(md5s, max_size=3).map(tuple),
+    state=st.none() | md5s,
+    whole=st.none() | md5s,
+)
 EXAMPLE = Receipt(
     src_path="/a/odd \udcff\n\u2028",
     dst_path="s3://bucket/a",
@@ -86,7 +99,7 @@ def journal(folder):
     made.close()
 
 
-@given(several=st.lists(receipts | uploads | parts, max_size=5))
+@given(several=st.lists(receipts | uploads | parts | digests, max_size=5))
 def test_records_of_every_kind_survive_the_journal_in_their_order(several, tmp_path_factory):
     made = Journal(str(tmp_path_factory.mktemp("journal") / "a" / "job.jsonl"))
     for receipt in several:
