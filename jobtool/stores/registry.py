@@ -87,13 +87,14 @@ class StoreRegistry:
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
         """Make the S3 clients that URLs will need, so that wrong settings are told at once.
 
-        Nobody is contacted, and nothing done a second time. Raises ``StoreSettingsError``,
-        ``CredentialsError`` and ``StoreUnavailableError``.
+        Nobody is contacted, and nothing done a second time. Raises ``UsageError``,
+        ``StoreSettingsError``, ``CredentialsError`` and ``StoreUnavailableError``.
         """
         for role, url in urls.items():
-            if url is not None and url.lower().startswith("s3://"):
-                key, _ = self._key_of(role)
-                if key not in self._s3:
+            scheme, rest = ("", "") if url is None else split_url(url)
+            if scheme == "s3" and url is not None:
+                _require_bucket(url, rest.partition("/")[0])
+                if self._key_of(role)[0] not in self._s3:
                     self._s3_access(role, url)
 
     def credential_holders(self) -> list[CredentialHolder]:
