@@ -16,6 +16,8 @@ import click
 
 from jobtool.cli.main import COMMANDS
 from jobtool.stores.local.errors import READING, WITHOUT_ROOT, WRITING
+from jobtool.stores.s3 import codes
+from jobtool.stores.s3.errors import failures
 from jobtool.stores.verdict import Verdict
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -46,6 +48,18 @@ What may pass is tried again: a few times, or, where a store can't be reached, f
 `patience_seconds`.
 """
 
+S3_CODES = """\
+What S3 and its relatives answer. An answer without a code, or with one that isn't here, is judged
+by its HTTP status.
+"""
+
+S3_STATUSES = """\
+A status of its own counts before its class, such as `4xx`. `2xx` is an answer that should be a
+success, and isn't one of S3.
+"""
+
+S3_FAILURES = "What happens without an answer, or with one that can't be read."
+
 #: Heading, introduction and rows of each table of errors.
 ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
     (
@@ -64,6 +78,9 @@ ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
         "Where the destination itself is no folder, these codes mean something else.",
         WITHOUT_ROOT,
     ),
+    ("Codes of S3", S3_CODES.strip(), [*codes.CODES.values()]),
+    ("HTTP statuses", S3_STATUSES.strip(), [*codes.STATUSES.values()]),
+    ("No answer", S3_FAILURES, [*failures()]),
 ]
 
 

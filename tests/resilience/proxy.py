@@ -219,6 +219,7 @@ def proxy_before(server_url: str, *faults: Fault, listening: bool = True) -> Ite
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = DEADLINE_SECONDS
+        disable_nagle_algorithm = True  # head and body of an answer are two writes
 
         def handle_request(self) -> None:
             try:
