@@ -91,11 +91,11 @@ class StoreRegistry:
         ``StoreSettingsError``, ``CredentialsError`` and ``StoreUnavailableError``.
         """
         for role, url in urls.items():
-            scheme, rest = ("", "") if url is None else split_url(url)
-            if scheme == "s3" and url is not None:
-                _require_bucket(url, rest.partition("/")[0])
+            location = None if url is None else parse(url)
+            if location is not None and location.scheme == "s3":
+                _require_signable(location.url, location.name)
                 if self._key_of(role)[0] not in self._s3:
-                    self._s3_access(role, url)
+                    self._s3_access(role, location.url)
 
     def credential_holders(self) -> list[CredentialHolder]:
         """Return the holders of the credentials of every S3 client so far."""
