@@ -94,7 +94,7 @@ class Journal:
             ) from None
 
     def close(self) -> None:
-        """Flush and close."""
+        """Flush and close; what could not be made durable is not written."""
         try:
             self.flush()
         finally:

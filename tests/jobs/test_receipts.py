@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import JobtoolError
+from jobtool.errors import JobtoolError, StoreUnavailableError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import DigestRecord, PartRecord, Receipt, UploadRecord
 from jobtool.jobs.table import read_table, write_table
@@ -236,6 +236,20 @@ def test_fields_of_a_later_version_are_ignored(journal):
         file.seek(0)
         file.write(data)
     assert list(journal.read()) == [EXAMPLE]
+
+
+@pytest.mark.parametrize("way", ["close", "flush"])
+def test_what_could_not_be_made_durable_is_not_written_without_that(journal, way):
+    def fails():
+        raise StoreUnavailableError("not on its medium")
+
+    journal.append(UPLOAD)
+    with pytest.raises(StoreUnavailableError):
+        journal.flush(fails)
+    getattr(journal, way)()
+    assert list(Journal(journal.path).read()) == []
+    journal.flush(lambda: None)
+    assert list(Journal(journal.path).read()) == [UPLOAD]
 
 
 def test_threads_may_append_while_another_flushes(journal):

@@ -33,12 +33,12 @@ def read_range(descriptor: int, offset: int, length: int) -> bytes:
     return data
 
 
-def file_md5(descriptor: int, *, from_medium: bool = False) -> str:
-    """Return the MD5 of what an open file holds from where it stands."""
+def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = READ_BYTES) -> str:
+    """Return the MD5 of what an open file holds, read ``most_bytes`` at a time."""
     digest = hashlib.md5(usedforsecurity=False)
     if from_medium:
         forget_cached(descriptor)
-    while data := os.read(descriptor, READ_BYTES):
+    while data := os.read(descriptor, min(READ_BYTES, most_bytes)):
         digest.update(data)
     return digest.hexdigest()
 

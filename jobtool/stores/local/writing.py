@@ -21,7 +21,16 @@ from jobtool.stores.local.links import make_link
 from jobtool.stores.local.publish import ExistsError, publish
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import OPEN, Tree
-from jobtool.stores.store import Attributes, Part, Proof, Special, Upload, check_path, require_same
+from jobtool.stores.store import (
+    READ_BYTES,
+    Attributes,
+    Part,
+    Proof,
+    Special,
+    Upload,
+    check_path,
+    require_same,
+)
 
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -62,7 +71,7 @@ class Writer:
                     self._hold(held, folder, descriptor)
                     write_range(descriptor, data, 0)
                 with closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
-                    found = self._prove(descriptor, target, attributes)
+                    found = self._prove(descriptor, target, attributes, len(data) + 1)
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
         return Proof(md5=found, verified_by="read-back")
 
@@ -103,9 +112,11 @@ class Writer:
                 raise
         return Proof(md5=found, verified_by="read-back")
 
-    def _prove(self, descriptor: int, target: str, attributes: Attributes) -> str:
+    def _prove(
+        self, descriptor: int, target: str, attributes: Attributes, most_bytes: int = READ_BYTES
+    ) -> str:
         """Read a file back and give it its attributes; return its MD5."""
-        found = file_md5(descriptor, from_medium=self._read_back)
+        found = file_md5(descriptor, from_medium=self._read_back, most_bytes=most_bytes)
         require_same(target, sent=attributes.md5, found=found)
         set_attributes(descriptor, attributes)
         return found
