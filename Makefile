@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test check fmt docs clean
+.PHONY: demo test test-long check fmt docs clean
 
 demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+
+test-long: $(VENV)/.test
+	JOBTOOL_TEST_EXEC=1 JOBTOOL_TEST_KILLS=100 JOBTOOL_TEST_STORM_SECONDS=60 \
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/resilience tests/cluster
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

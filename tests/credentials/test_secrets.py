@@ -91,7 +91,8 @@ def scene(tmp_path: Path, rclone_s3: S3Server) -> Scene:
     for job in ("a", "b"):
         for number in range(2):
             write(tmp_path / "source" / job / f"{number}.bin", f"{job} {number}".encode())
-    made = Scene(tmp_path, rclone_s3, rclone_s3.new_bucket(), dict(rclone_s3.environment))
+    env = {**rclone_s3.environment, "JOBTOOL_TEST_EXEC": "1"}  # the kernel tells their arguments
+    made = Scene(tmp_path, rclone_s3, rclone_s3.new_bucket(), env)
     run_ok("generate-joblist", *made.arguments, "-v", 0, env=made.environment)
     done = made.issue("transfer-worker", "-i", made.joblist, "--max-jobs", 1, "-v", 3)
     assert done.exit_code == 3, done

@@ -14,15 +14,13 @@ import itertools
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.commands import TIMEOUT_SECONDS, environment, finish, run_ok, start
+from tests.commands import TIMEOUT_SECONDS, finish, run_ok, start, start_module
 from tests.gate import gate_before
 from tests.resilience.proxy import proxy_before
 from tests.resilience.victim import STEPS, THREADS
@@ -35,11 +33,10 @@ from tests.resilience.worlds import (
     make_source,
 )
 
-KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "100"))  # at random moments, both stores together
+KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "50"))  # at random moments, both stores together
 STORES = ("local", "s3")
 JOBS = 40
 SEVERAL_PARTS = 12 * 1024 * 1024 + 1
-ROOT = Path(__file__).parents[2]
 
 # A step and the time at which it is reached; of job files, 1 is ongoing, 2 success.
 ANYWHERE = [
@@ -199,16 +196,10 @@ class Ledger:
 
 
 def kill_at(step: str, nth: int, world: World) -> None:
-    command = [sys.executable, "-m", "tests.resilience.victim", step, str(nth), str(world.joblist)]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        env=environment(world.environment),
-        cwd=ROOT,
-    )
-    assert done.returncode == -signal.SIGKILL, f"{step} wasn't reached {nth} times: {done}"
+    arguments = (step, str(nth), str(world.joblist))
+    victim = start_module("tests.resilience.victim", *arguments, env=world.environment)
+    done = finish(victim)
+    assert done.exit_code == -signal.SIGKILL, f"{step} wasn't reached {nth} times: {done}"
 
 
 @pytest.mark.parametrize(("store", "kills"), CASES, ids=[_id(*case) for case in CASES])
