@@ -48,6 +48,12 @@ if TYPE_CHECKING:
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
+def _as_words(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    return None if value is None else tuple(word.strip() for word in value.split(","))
+
+
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
 @joblist_option
 @click.option(
@@ -102,6 +108,13 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, 
     "are errors), skip them, take any for an error, or keep them as links.",
 )
 @click.option(
+    "--preserve",
+    callback=_as_words,
+    metavar="WORDS",
+    help="Which attributes of files and folders are kept where the destination can: some of mode, "
+    "times, xattrs, acl, owner, with commas between, or none or all. [default: mode,times]",
+)
+@click.option(
     "--credentials",
     "credentials",
     multiple=True,
@@ -125,6 +138,7 @@ def cli(
     if_exists: IfExists | None,
     links: LinkPolicy | None,
     verify: Verify | None,
+    preserve: tuple[str, ...] | None,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -162,6 +176,7 @@ def cli(
                 "if_exists": if_exists,
                 "links": links,
                 "verify": verify,
+                "preserve": preserve,
             },
         )
 
@@ -275,14 +290,17 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
 
 def _settled(settings: TransferSettings, **given: Any) -> dict[str, Any]:
     """Return what was decided: options as given, else the joblist's, else left to the defaults."""
+    from jobtool.stores.preserve import attributes_to_keep
     from jobtool.transfer.run import Policies
 
     names = settings.__struct_fields__
     settled = {name: given.get(name) or getattr(settings, name) for name in names}
     settled = {name: value for name, value in settled.items() if value is not None}
-    policies = {
+    policies: dict[str, Any] = {
         name: settled.pop(name) for name in ("if_exists", "links", "verify") if name in settled
     }
+    if "preserve" in settled:
+        policies["preserve"] = attributes_to_keep(settled.pop("preserve"))
     if "part_size_bytes" in settled:
         settled["part_bytes"] = settled.pop("part_size_bytes")
     return {**settled, "policies": Policies(**policies)}

@@ -46,6 +46,10 @@ _HELPER_SUFFIX = ".helper"
 _BLOCK_NAME = re.compile(r"(\d{6})\.(block|done)")
 
 
+#: What ``preserve`` says where nothing was asked for.
+WORDS_BY_DEFAULT = "mode,times"
+
+
 class BlockFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a block, by absolute paths or URLs, as its holder has listed it.
 
@@ -64,12 +68,13 @@ class BlockFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whole ``files``, or the parts of one ``upload`` from ``first_part`` to ``last_part``.
 
-    ``attempt`` is the holder's; ``if_exists`` and ``verify`` are its policies.
+    ``attempt`` is the holder's; ``if_exists``, ``verify`` and ``preserve`` are its policies.
     """
 
     attempt: int
     if_exists: str
     verify: str
+    preserve: str = WORDS_BY_DEFAULT
     files: tuple[BlockFile, ...] = ()
     upload: UploadRecord | None = None
     first_part: int = 0

@@ -41,8 +41,8 @@ StallSeconds = Annotated[float, msgspec.Meta(ge=1, le=30 * 86400)]
 class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The ``[transfer]`` table; None means the default.
 
-    ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links`` and
-    ``verify`` are what the options of those names say.
+    ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
+    ``verify`` and ``preserve`` are what the options of those names say.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -52,6 +52,9 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     if_exists: Literal["verify", "overwrite", "error"] | None = None
     verify: Literal["digest", "read-back"] | None = None
     links: Literal["follow", "skip", "error", "keep"] | None = None
+    preserve: (
+        tuple[Literal["mode", "times", "xattrs", "acl", "owner", "none", "all"], ...] | None
+    ) = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

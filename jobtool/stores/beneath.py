@@ -11,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jobtool.errors import FileError
 from jobtool.names import quote
+
+#: The mode of folders for which the umask is to decide.
+OPEN_FOLDER = 0o777
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _TRIES = 3
@@ -28,11 +31,20 @@ class Beneath:
     """Opens folders below ``root``, an absolute path. Keeps nothing open.
 
     With the root ``/`` every path is an absolute one, whose folders the user has named himself:
-    links among them are followed.
+    links among them are followed. ``folder_mode`` is the mode of those that are made, and
+    ``mode_above`` tells that of one above the root; the umask is taken from both.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        folder_mode: int = OPEN_FOLDER,
+        mode_above: Callable[[str], int] = lambda path: OPEN_FOLDER,
+    ) -> None:
         self.root = root
+        self._folder_mode = folder_mode
+        self._mode_above = mode_above
         self._inside = root.rstrip("/") + "/"
         self._real_inside: str | None = None
 
@@ -107,9 +119,20 @@ class Beneath:
             except FileNotFoundError:
                 if not make or not tries_left:
                     raise
-            with contextlib.suppress(FileNotFoundError):  # removed again by others meanwhile
-                os.makedirs(self.root, exist_ok=True)
+            # Removed again by others meanwhile, or made by them.
+            with contextlib.suppress(FileNotFoundError, FileExistsError):
+                self._make_above(os.path.dirname(self.root))
+                os.mkdir(self.root, self._folder_mode)
         raise AssertionError("unreachable")
+
+    def _make_above(self, folder: str) -> None:
+        missing = []
+        while not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, self._mode_above(path))
 
     def _step(self, here: int, name: str, shown: str, *, make: bool) -> int:
         flags = _FOLDER if self.root == "/" else _FOLDER | os.O_NOFOLLOW
@@ -124,7 +147,7 @@ class Beneath:
                     _refuse_link(here, name, shown)
                 raise _named(error.errno, shown) from None
             try:
-                os.mkdir(name, dir_fd=here)
+                os.mkdir(name, self._folder_mode, dir_fd=here)
             except FileExistsError:
                 pass  # by another thread or worker
             except OSError as error:

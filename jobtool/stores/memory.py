@@ -6,10 +6,11 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jobtool.errors import FileError, NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
+from jobtool.stores.preserve import KEEP_ALL
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -47,6 +48,7 @@ class MemoryStore:
         cheap_reads=True,
         leaves_temporaries=False,
         specials=frozenset(),
+        keeps=KEEP_ALL,
     )
 
     def __init__(self, memory: Memory, url: str, prefix: str = "") -> None:
@@ -115,7 +117,7 @@ class MemoryStore:
         require_same(self.url_of(path), sent=attributes.md5, found=found)
         with self.memory.lock:
             self.memory.files[key] = (held, attributes)
-        return Proof(md5=found, verified_by="read-back", etag=found)
+        return Proof(md5=found, verified_by="read-back", etag=found, notes=attributes.notes)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts."""
@@ -145,7 +147,7 @@ class MemoryStore:
             raise StoreError(f"there is no upload {upload.token} at {quote(self.url)}")
         pieces = (held[1][part.number] for part in parts)
         proof = self.put(upload.path, b"".join(pieces), attributes)
-        return Proof(md5=proof.md5, verified_by="multipart-etag", etag=composite_md5(parts))
+        return replace(proof, verified_by="multipart-etag", etag=composite_md5(parts))
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that are held as they were sent."""

@@ -14,8 +14,9 @@ from jobtool.stores.credentials.provider import CredentialProvider, Permission, 
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.s3.config import S3Config, read_s3_table
-from jobtool.stores.store import Store
+from jobtool.stores.store import Store, has_folders
 from jobtool.stores.urls import parse
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class StoreRegistry:
 
     ``s3`` and ``credentials`` are the tables of those names in joblist.toml. ``connections`` is how
     many requests may be under way at once; ``links`` is what listing a local source does with
-    symbolic links; with ``read_back`` what was written is proven by reading it. Raises
-    ``UsageError`` for a table that makes no sense, and where file names aren't taken for UTF-8.
+    symbolic links; with ``read_back`` what was written is proven by reading it; ``keep`` are the
+    attributes of files and folders that are kept. Raises ``UsageError`` for a table that makes no
+    sense, and where file names aren't taken for UTF-8.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class StoreRegistry:
         connections: int = 16,
         links: LinkPolicy = "follow",
         read_back: bool = False,
+        keep: frozenset[Kept] = KEEP_BY_DEFAULT,
     ) -> None:
         require_utf8()
         self._read_back = read_back
+        self._keep = keep
         self._links = links
         table = dict(s3 or {})
         self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
@@ -61,11 +65,12 @@ class StoreRegistry:
         self._purposes: dict[Role, Purpose] = {}
         self.on_renewal: Callable[[CredentialHolder], None] | None = None
 
-    def open(self, url: str, role: Role, *, owner: str = "") -> Store:
+    def open(self, url: str, role: Role, *, owner: str = "", mirrors: Store | None = None) -> Store:
         """Return the store rooted at ``url``; nothing is contacted yet.
 
-        ``owner`` marks what is written, but not finished, as somebody's. Raises ``UsageError`` for
-        a URL that is none of ours, and ``CredentialsError``.
+        ``owner`` marks what is written, but not finished, as somebody's. ``mirrors`` is the store
+        whose folders its own are going to be given the attributes of. Raises ``UsageError`` for a
+        URL that is none of ours, and ``CredentialsError``.
         """
         location = parse(url)
         if location.scheme == "s3":
@@ -82,7 +87,18 @@ class StoreRegistry:
             memory = self._memories.setdefault(location.name, Memory())
             return MemoryStore(memory, location.url, location.path)
         links = self._links if role == "source" else "keep"
-        return LocalStore(location.url, owner=owner, links=links, read_back=self._read_back)
+        return LocalStore(
+            location.url,
+            owner=owner,
+            links=links,
+            read_back=self._read_back,
+            keep=self._keep,
+            mirrors=self._mirrored(mirrors),
+        )
+
+    def _mirrored(self, store: Store | None) -> str | None:
+        has_modes = store is not None and has_folders(store) and "mode" in self._keep
+        return store.url if store is not None and has_modes else None
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
         """Make the S3 clients that URLs will need, so that wrong settings are told at once.

@@ -17,10 +17,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 from jobtool.errors import DigestMismatchError, FileError
 from jobtool.names import quote
+from jobtool.stores.preserve import Kept
 from jobtool.stores.urls import unfit_reason
 
 Kind = Literal["file", "folder", "missing"]
@@ -30,14 +31,27 @@ SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
 READ_BYTES = 8 * 1024 * 1024
 
 
+def within_64_bits(mtime_ns: int) -> int:
+    """Return a time in nanoseconds since 1970, or the nearest that 64 bits hold (1677 to 2262)."""
+    return max(-(2**63), min(mtime_ns, 2**63 - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file as listed. Size in bytes, modification time in nanoseconds since 1970."""
+    """A file as listed. Size in bytes, modification time in nanoseconds since 1970.
+
+    Some filesystems have times that 64 bits don't hold; an entry has the nearest that they do.
+    """
 
     path: str
     size: int
     mtime_ns: int
     etag: str | None = None
+
+    def __post_init__(self) -> None:
+        """Bring the time within bounds: plans and receipts hold it in 64 bits."""
+        if not -(2**63) <= self.mtime_ns < 2**63:
+            object.__setattr__(self, "mtime_ns", within_64_bits(self.mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +83,39 @@ class Child:
     is_link: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An attribute that a file arrived without, and why; a job's log counts those that are equal.
+
+    ``reason`` is the same for all files that lack it for the same reason: it names no file.
+    """
+
+    attribute: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What travels with a file's bytes.
+    """What travels with a file's bytes, or with a folder.
 
-    ``md5`` is the whole file's in hex, None if not known; ``mode`` are a local file's permissions.
-    With ``may_replace`` False a file that exists is never replaced (``FileError``), where the store
-    knows how to do that.
+    ``md5`` is the whole file's in hex, None if not known. ``mode`` are permissions, ``owner`` the
+    numbers of user and group, ``xattrs`` extended attributes and ``acl`` those that hold a POSIX
+    access list; None where they aren't to be kept. ``headers`` are what an object's HTTP headers
+    say of its content, by their names in HTTP, and ``metadata`` what its owner says of it. With
+    ``may_replace`` False a file that exists is never replaced (``FileError``), where the store
+    knows how to do that. ``notes`` say what could not be read of all this.
     """
 
     mtime_ns: int
     md5: str | None = None
     mode: int | None = None
+    owner: tuple[int, int] | None = None
+    xattrs: tuple[tuple[str, bytes], ...] | None = None
+    acl: tuple[tuple[str, bytes], ...] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
     may_replace: bool = True
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +128,15 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How the destination was proven to hold what was sent, and the digest it was found to have."""
+    """How the destination was proven to hold what was sent, and the digest it was found to have.
+
+    ``notes`` are those of the attributes that were sent, and what the store could not keep of them.
+    """
 
     md5: str
     verified_by: Literal["etag-md5", "multipart-etag", "read-back"]
     etag: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +167,16 @@ class Capabilities:
     - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
     - ``leaves_temporaries``: a kill while a file is written whole leaves something behind too.
     - ``specials``: what it can hold besides files, by ``make_special``.
+    - ``keeps``: the attributes of files that it can keep.
+    - ``folders``: its folders have attributes of their own; it is a ``FolderStore``.
     """
 
     attributes_first: bool
     cheap_reads: bool
     leaves_temporaries: bool
     specials: frozenset[SpecialKind]
+    keeps: frozenset[Kept] = frozenset({"times"})
+    folders: bool = False
 
 
 class Store(Protocol):
@@ -189,8 +231,9 @@ class Store(Protocol):
     def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole file, prove it, publish it. ``attributes.md5`` is required.
 
-        Readers see the old file or the new one. Raises ``DigestMismatchError`` after removing what
-        was written if the store holds something else than ``data``.
+        Readers see the old file or the new one. An attribute that can't be kept is a note of the
+        proof, never an error. Raises ``DigestMismatchError`` after removing what was written if the
+        store holds something else than ``data``.
         """
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
@@ -250,6 +293,25 @@ class Store(Protocol):
 
     def sync(self) -> None:
         """Make everything that was published durable."""
+
+
+class FolderStore(Store, Protocol):
+    """A store whose folders have attributes; ``capabilities.folders`` tells."""
+
+    def folder_attributes(self, path: str) -> Attributes:
+        """Return the attributes of a folder; ``""`` is the root. Raises ``SourceError``."""
+
+    def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
+        """Give a folder its attributes, as the last that is done to it; return what it lacks.
+
+        A folder that this store's transfers haven't made keeps all but its time. May be done again.
+        Raises ``NotFoundError`` if it isn't there, but makes the root; and other errors of writing.
+        """
+
+
+def has_folders(store: Store) -> TypeGuard[FolderStore]:
+    """Tell whether a store is a ``FolderStore``."""
+    return store.capabilities.folders
 
 
 def digest_by_reading(store: Store, path: str) -> str:

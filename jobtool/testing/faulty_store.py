@@ -28,13 +28,16 @@ from jobtool.stores.store import (
     Child,
     Content,
     Entry,
+    FolderStore,
     Kind,
+    Note,
     Part,
     Proof,
     Special,
     Store,
     Unlisted,
     Upload,
+    has_folders,
 )
 
 
@@ -207,6 +210,25 @@ class FaultyStore:
         late = self._strike("make_special", special.path)
         self.inner.make_special(special)
         _raise(late)
+
+    def folder_attributes(self, path: str) -> Attributes:
+        """Return the attributes of a folder, if the wrapped store's have any."""
+        late = self._strike("folder_attributes", path)
+        attributes = self._folders.folder_attributes(path)
+        _raise(late)
+        return attributes
+
+    def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
+        """Give a folder its attributes, if the wrapped store's have any."""
+        late = self._strike("set_folder_attributes", path)
+        notes = self._folders.set_folder_attributes(path, attributes)
+        _raise(late)
+        return notes
+
+    @property
+    def _folders(self) -> FolderStore:
+        assert has_folders(self.inner), "capabilities.folders says that there are none"
+        return self.inner
 
     def abort(self, upload: Upload) -> None:
         """Drop an upload."""

@@ -45,6 +45,7 @@ from jobtool.stores.store import (
     Attributes,
     Child,
     Entry,
+    Note,
     Part,
     Proof,
     Special,
@@ -385,6 +386,14 @@ class StoreSuite:
         store.complete(upload, parts, attributes)
         for path in ("whole", "parts"):
             assert store.read(store.head(path), 0, 4).attributes.mode == mode
+
+    def test_a_proof_hands_on_what_its_source_could_not_tell(self, store: Store) -> None:
+        """Whole and in parts, so that a job's log can say it."""
+        note = Note("acl", "it can't be read")
+        attributes = Attributes(mtime_ns=_MTIME_NS, md5=_md5(b"data"), notes=(note,))
+        assert note in store.put("whole", b"data", attributes).notes
+        upload, parts = _send(store, "parts", [b"data"])
+        assert note in store.complete(upload, parts, attributes).notes
 
     def test_a_modification_time_set_by_others_is_read(self, store: Store, raw: RawAccess) -> None:
         """What other programs wrote travels on."""

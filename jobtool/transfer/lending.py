@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from jobtool.jobs.blocks import Block, BlockFile, Blocks
+from jobtool.jobs.blocks import WORDS_BY_DEFAULT, Block, BlockFile, Blocks
 from jobtool.jobs.records import Record, UploadRecord
 from jobtool.stop import Stop
 
@@ -36,12 +36,13 @@ class Lending:
         attempt: int,
         if_exists: str,
         verify: str,
+        preserve: str = WORDS_BY_DEFAULT,
         threads: int,
         on_return: Callable[[str], None],
     ) -> None:
         self._blocks = blocks
         self._threads = threads
-        self._block = Block(attempt=attempt, if_exists=if_exists, verify=verify)
+        self._block = Block(attempt=attempt, if_exists=if_exists, verify=verify, preserve=preserve)
         self._on_return = on_return
         self._lock = threading.RLock()
         self._out: set[int] = set()

@@ -154,6 +154,10 @@ class Plan:
         """Tell whether a file makes a data set readable, and so goes last."""
         return _last_name(self._name(number)) in METADATA_NAMES
 
+    def source_names(self) -> Iterator[bytes]:
+        """Yield the path of each file at the source, as bytes."""
+        return (self._name(number).partition(_SEPARATOR)[0] for number in range(len(self)))
+
     def size_of(self, number: int) -> int:
         """Return a file's size in bytes."""
         return self._sizes[number]

@@ -11,7 +11,7 @@ from jobtool.jobs.job import Job
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path
+from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path, has_folders
 from jobtool.stores.urls import anchor_of, inside, is_absolute, is_local, parent_of, parse
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.plan import Failure, Lane, Plan, path_in
@@ -154,12 +154,14 @@ def _open_tree(
             "Was the source moved or removed?"
         )
     target = job.destination
-    lane = Lane(source, stores.open(target, "destination", owner=owner))
+    lane = Lane(source, stores.open(target, "destination", owner=owner, mirrors=source))
     plan.start_lane(lane)
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
-        if not (len(plan) or plan.has_specials or plan.failures) and is_local(target):
+        is_kept = has_folders(source) and has_folders(lane.destination)  # with its attributes
+        is_empty = not (len(plan) or plan.has_specials or plan.failures)
+        if is_empty and is_local(target) and not is_kept:
             # The folder itself is what has to be made.
             folder, name = parent_of(target)
             plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
@@ -178,9 +180,10 @@ def plan_of_files(
     """
     plan = Plan()
     if not job.files and job.source is not None and job.destination is not None:
+        source_store = stores.open(job.source, "source")
         lane = Lane(
-            stores.open(job.source, "source"),
-            stores.open(job.destination, "destination", owner=owner),
+            source_store,
+            stores.open(job.destination, "destination", owner=owner, mirrors=source_store),
         )
         entries = [*entries]
         if entries and path_in(lane.source, entries[0][0]):

@@ -27,16 +27,19 @@ from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.local import LinkPolicy
+from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.store import Special
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.earlier import listing_records
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.filelog import JournalledLog
 from jobtool.transfer.filequeue import FileQueue
+from jobtool.transfer.folders import keep_folders
 from jobtool.transfer.headstart import HeadStart
 from jobtool.transfer.lending import Lending
 from jobtool.transfer.lentfiles import LentFiles
 from jobtool.transfer.lentparts import lends_parts
+from jobtool.transfer.notes import Notes
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing
 from jobtool.transfer.resume import Resumption, fold
@@ -84,12 +87,14 @@ class Policies:
     it where that is a proof (``digest``), or by reading it again from its medium (``read-back``).
     ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that the source
     doesn't hold any more is an ``error``, or is left out (``ignore``).
+    ``preserve`` are the attributes of files and folders that are kept, where stores can.
     """
 
     if_exists: IfExists = "verify"
     links: LinkPolicy = "follow"
     verify: Verify = "digest"
     if_gone: IfGone = "error"
+    preserve: frozenset[Kept] = KEEP_BY_DEFAULT
 
 
 class JobTransfer:
@@ -130,9 +135,9 @@ class JobTransfer:
         self._is_listed = listing is None
         self._on_listed = on_listed
         self._has_listing_record = has_listing_record
-        self._has_left_specials = False
         self.skipped: list[tuple[str, str]] = []  # the first of them
         self.skipped_count = 0
+        self.notes = Notes()  # what arrived files lack of their attributes
         self.has_begun_uploads = False
         self.returned: list[int] = []  # files that were lent and came back undone
         self._plan = plan
@@ -158,6 +163,7 @@ class JobTransfer:
         self._bytes_done = sum(plan.size_of(number) for number in _set_numbers(self._done))
         self._bytes_under_way = 0
         self._files_sent = self._bytes_sent = 0
+        self._has_open_ends = False  # folders that have yet to be given their attributes
 
     @property
     def progress(self) -> Progress:
@@ -179,7 +185,7 @@ class JobTransfer:
             self._is_listed
             and self._files_done == len(self._plan)
             and not self.failures
-            and not self._has_left_specials
+            and not self._has_open_ends
         )
 
     @property
@@ -198,6 +204,7 @@ class JobTransfer:
         ``is_complete`` tell which. Raises ``WorldError`` as soon as one file meets one, and what a
         bug raises; receipts of what had arrived are in the journal either way.
         """
+        self.notes.add_stores(self._plan.lanes, self._policies.preserve)
         try:
             if self._listing is not None:
                 self._list(self._listing, on_tick)
@@ -210,6 +217,10 @@ class JobTransfer:
                 if not self._is_listed:
                     return
             self._make_specials()
+            if not keep_folders(
+                self._plan, threads=self._threads, stop=self._stop, notes=self.notes
+            ):
+                self._has_open_ends = True
             self._sync()
         finally:
             if self.is_complete:
@@ -413,6 +424,7 @@ class JobTransfer:
             item, copied = self._retry.call(one_try, own=own)
         self._retry.elsewhere.note()
         self._journal.append(self._receipt(item, copied))
+        self.notes.add(item.source_url, copied.proof.notes)
         with self._lock:
             self._done[number] = 1
             self.has_succeeded = True
@@ -520,7 +532,7 @@ class JobTransfer:
     def _make_specials(self) -> None:
         for count, (lane, special) in enumerate(self._plan.specials(), start=1):
             if count % _SPECIALS_PER_LOOK == 0 and self._stop.is_set():
-                self._has_left_specials = True
+                self._has_open_ends = True
                 return
             path = lane.source.url_of(special.path)
             can = special.what in lane.destination.capabilities.specials

@@ -29,9 +29,11 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.table import read_table, write_table
+from jobtool.names import quote
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import ProviderError
+from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
 from jobtool.stores.urls import parent_of
@@ -40,6 +42,7 @@ from jobtool.transfer.earlier import Earlier
 from jobtool.transfer.existing import Existing, holds_nothing
 from jobtool.transfer.inforce import ReceiptsInForce
 from jobtool.transfer.lending import Lending, settle
+from jobtool.transfer.notes import Unkept
 from jobtool.transfer.plan import Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing, open_plan
 from jobtool.transfer.purposes import purposes_of
@@ -49,6 +52,7 @@ from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.events import (
+    AttributesUnkept,
     CredentialsTooShort,
     FileTransferred,
     JobFailed,
@@ -182,6 +186,8 @@ class Attempt:
             return self._fail([Failure(path="", error=unexpected)])
         for path, reason in transfer.skipped[:_LOGGED_FILES]:
             self._held.log("skipped", path=path, reason=reason)
+        for unkept in transfer.notes.told:
+            self._tell_unkept(unkept)
         if transfer.failures:
             return self._end_in_failure(transfer.failures, is_doubtful=transfer.is_doubtful)
         if not transfer.is_complete:
@@ -341,8 +347,20 @@ class Attempt:
             attempt=self._held.job.attempts,
             if_exists=self._options.policies.if_exists,
             verify=self._options.policies.verify,
+            preserve=words_for(self._options.policies.preserve),
             threads=self._options.threads,
             on_return=self._note_helper,
+        )
+
+    def _tell_unkept(self, unkept: Unkept) -> None:
+        event = AttributesUnkept.of(unkept, job=self._name)
+        self._emit(event)
+        self._held.log(
+            "attributes",
+            attribute=event.attribute,
+            reason=event.reason,
+            count=event.count,
+            first=", ".join(map(quote, event.first)),
         )
 
     def _note_helper(self, worker: str) -> None:

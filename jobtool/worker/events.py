@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from jobtool.events import Event, Level
 from jobtool.names import quote
+from jobtool.transfer.notes import Unkept
 
 #: How many of the files that hang are named.
 _STALLED_NAMED = 3
@@ -330,6 +331,40 @@ class Stalled(Event):
         return (
             f"Nothing has moved for {self.seconds:.0f} s (stall_seconds), as where a file server "
             f"is gone, at {places or 'no file'}. {what_now}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributesUnkept(Event):
+    """An attribute that some files or folders of a job arrived without; ``first`` are the first."""
+
+    kind: ClassVar[str] = "attributes"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "❗"
+    job: str
+    attribute: str
+    reason: str
+    count: int
+    first: tuple[str, ...]
+
+    @classmethod
+    def of(cls, unkept: Unkept, *, job: str) -> AttributesUnkept:
+        """Return the event for what a transfer has counted."""
+        return cls(
+            job=job,
+            attribute=unkept.attribute,
+            reason=unkept.reason,
+            count=unkept.count,
+            first=unkept.paths,
+        )
+
+    def text(self) -> str:
+        """Return the sentence."""
+        shown = ", ".join(map(quote, self.first))
+        more = ", ..." if self.count > len(self.first) else ""
+        return (
+            f"{quote(self.job)}: {self.attribute} of {self.count} not kept: {self.reason} "
+            f"({shown}{more})"
         )
 
 

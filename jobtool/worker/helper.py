@@ -23,6 +23,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.records import PartRecord
 from jobtool.layouts.destination import with_destination
 from jobtool.stop import Stop
+from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
@@ -31,7 +32,7 @@ from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Resumption, fold
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
-from jobtool.worker.events import Helped
+from jobtool.worker.events import AttributesUnkept, Helped
 from jobtool.worker.options import WorkerOptions
 
 #: How many jobs a worker offers to help with at a time.
@@ -118,7 +119,8 @@ class Helper:
 
     def _accepts(self, block: Block) -> bool:
         policies = self._options.policies
-        return (block.if_exists, block.verify) == (policies.if_exists, policies.verify)
+        ours = (policies.if_exists, policies.verify, words_for(policies.preserve))
+        return (block.if_exists, block.verify, block.preserve) == ours
 
     def _do(self, stem: str, blocks: Blocks, taken: Taken, copier: Copier, stop: Stop) -> bool:
         """Do a block; False if nothing of it could be done, and it is left as it was.
@@ -176,6 +178,8 @@ class Helper:
         before = transfer.progress
         transfer.run(_ignore)
         after = transfer.progress
+        for unkept in transfer.notes.told:
+            self._emit(AttributesUnkept.of(unkept, job=job.name))
         self.files_sent += after.files_done - before.files_done
         self.bytes_sent += after.bytes_done - before.bytes_done
 

@@ -101,6 +101,7 @@ class Worker:
             connections=2 * options.threads,
             links=options.policies.links,
             read_back=options.policies.verify == "read-back",
+            keep=options.policies.preserve,
         )
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._presences = Presences(joblist.claims_path, lease_seconds_of(joblist))

@@ -40,6 +40,11 @@ class RoundsTimes(MemoryStore):
         return super().put(path, data, replace(attributes, mtime_ns=mtime_ns))
 
 
+class HidesWhatIsLost(MemoryStore):
+    def complete(self, upload, parts, attributes):
+        return replace(super().complete(upload, parts, attributes), notes=())
+
+
 class NeverNoticesChanges(MemoryStore):
     def read(self, entry, offset, length):
         data, attributes = self._get(entry.path)
@@ -173,6 +178,7 @@ class MakesSpecialsOutside(MemoryStore):
         (ListsFoldersLikePython, "list_is_recursive_in_byte_order_with_sizes", {}),
         (ForgetsTimes, "the_modification_time_is_kept", {"mtime_ns": 10**18}),
         (RoundsTimes, "the_modification_time_is_kept", {"mtime_ns": 10**18 + 5 * 10**8}),
+        (HidesWhatIsLost, "a_proof_hands_on_what_its_source_could_not_tell", {}),
         (NeverNoticesChanges, "a_file_changed_after_its_listing_is_noticed", {}),
         (BelievesTheMd5, "put_of_other_bytes_than_announced_leaves_nothing", {}),
         (KeepsWhatIsWrong, "put_of_other_bytes_than_announced_leaves_nothing", {}),

@@ -13,7 +13,7 @@ from jobtool.stores.local.attributes import attributes_of, set_attributes
 from jobtool.stores.local.errors import not_a_file, read_error
 from jobtool.stores.local.files import file_md5, read_range
 from jobtool.stores.local.tree import Tree
-from jobtool.stores.store import Attributes, Content, Entry, Kind
+from jobtool.stores.store import Attributes, Content, Entry, Kind, Note, Proof, within_64_bits
 
 
 def kind(tree: Tree, path: str) -> Kind:
@@ -49,28 +49,42 @@ def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
     with _opened(tree, entry.path) as descriptor:
         data = read_range(descriptor, offset, length)
         found = os.fstat(descriptor)
-    if (found.st_size, found.st_mtime_ns) != (entry.size, entry.mtime_ns):
+        attributes = attributes_of(descriptor, found, tree.keep)
+    if (found.st_size, within_64_bits(found.st_mtime_ns)) != (entry.size, entry.mtime_ns):
         raise SourceChangedError(
             f"{quote(full)} was changed while it was read: listed with {entry.size} bytes, "
             f"now {found.st_size} bytes, or with another time"
         )
     if len(data) != length:
         raise StoreError(f"{quote(full)}: expected {length} bytes; read {len(data)}")
-    return Content(data=data, attributes=attributes_of(found, entry))
+    return Content(data=data, attributes=attributes)
 
 
-def has_md5(tree: Tree, path: str, md5: str, attributes: Attributes | None) -> bool:
-    """Tell whether a file has this MD5 on its medium; give it ``attributes`` if it has."""
+def folder_attributes(tree: Tree, path: str) -> Attributes:
+    """Return the attributes of a folder."""
+    try:
+        descriptor = tree.open_folder(path)
+        try:
+            found = os.fstat(descriptor)
+            return attributes_of(f"/proc/self/fd/{descriptor}", found, tree.keep)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise read_error(error, tree.full(path)) from None
+
+
+def prove(tree: Tree, path: str, md5: str, attributes: Attributes | None) -> Proof | None:
+    """Prove that a file has this MD5 on its medium; give it ``attributes`` if it has."""
+    notes: tuple[Note, ...] = ()
     try:
         with _opened(tree, path) as descriptor:
             if file_md5(descriptor, from_medium=True) != md5:
-                return False
-            if attributes is not None:
-                with contextlib.suppress(OSError):  # somebody else's file keeps its own
-                    set_attributes(descriptor, attributes)
+                return None
+            if attributes is not None:  # somebody else's file keeps its own
+                notes = set_attributes(descriptor, attributes, tree.keep)
     except NotFoundError:
-        return False
-    return True
+        return None
+    return Proof(md5=md5, verified_by="read-back", notes=notes)
 
 
 def digest(tree: Tree, path: str) -> str:

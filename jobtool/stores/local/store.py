@@ -11,6 +11,7 @@ from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.local.walk import DEFAULT_LISTING_THREADS, list_tree
 from jobtool.stores.local.writing import Writer
+from jobtool.stores.preserve import KEEP_ALL, KEEP_BY_DEFAULT, Kept
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -18,6 +19,7 @@ from jobtool.stores.store import (
     Content,
     Entry,
     Kind,
+    Note,
     Part,
     Proof,
     Special,
@@ -35,7 +37,10 @@ class LocalStore:
     Whatever has changed since it was listed, what is read lies inside the root, and was reached
     through no link but where links are followed. Nothing is written through a link below the root.
     With ``read_back`` what was written is read from its medium to be proven, else from memory if it
-    is still there. A tree on a slow filesystem is listed by ``listing_threads`` threads.
+    is still there. A tree on a slow filesystem is listed by ``listing_threads`` threads. ``keep``
+    are the attributes that are read of files and given to them. With ``mirrors``, the root of
+    another tree of folders, nobody else may enter those that are made here until they are given
+    their attributes; else they have the mode that the umask leaves.
     """
 
     capabilities = Capabilities(
@@ -43,6 +48,8 @@ class LocalStore:
         cheap_reads=True,
         leaves_temporaries=True,
         specials=frozenset({"empty-folder", "link"}),
+        keeps=KEEP_ALL,
+        folders=True,
     )
 
     def __init__(
@@ -53,9 +60,11 @@ class LocalStore:
         links: LinkPolicy = "follow",
         read_back: bool = False,
         listing_threads: int = DEFAULT_LISTING_THREADS,
+        keep: frozenset[Kept] = KEEP_BY_DEFAULT,
+        mirrors: str | None = None,
     ) -> None:
         self._listing_threads = listing_threads
-        self._tree = Tree(root, links)
+        self._tree = Tree(root, links, keep=keep, mirrors=mirrors)
         self._temporaries = Temporaries(owner)
         self._writer = Writer(self._tree, self._temporaries, read_back=read_back)
 
@@ -137,14 +146,25 @@ class LocalStore:
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
         """Prove a file by reading it."""
-        if not reading.has_md5(self._tree, path, md5, attributes):
-            return None
-        self._writer.note_proven(path)
-        return Proof(md5=md5, verified_by="read-back")
+        proof = reading.prove(self._tree, path, md5, attributes)
+        if proof is not None:
+            self._writer.note_proven(path)
+        return proof
 
     def make_special(self, special: Special) -> None:
         """Make an empty folder or a link."""
         self._writer.make_special(special)
+
+    def folder_attributes(self, path: str) -> Attributes:
+        """Return the attributes of a folder."""
+        return reading.folder_attributes(self._tree, path)
+
+    def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
+        """Give a folder that a transfer has made its attributes, any other but the root its time.
+
+        The mode of one that was there before is a note if it is another than its source's.
+        """
+        return self._writer.set_folder_attributes(path, attributes)
 
     def digest(self, path: str) -> str:
         """Read a file from its medium and return its MD5."""

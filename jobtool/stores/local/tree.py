@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 
 from jobtool.errors import SourceError
 from jobtool.names import quote
 from jobtool.stores.beneath import Beneath
+from jobtool.stores.local.attributes import CLOSED_FOLDER, mode_like
 from jobtool.stores.local.errors import not_a_file
 from jobtool.stores.local.links import LinkPolicy
+from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 #: Flags to open a file that may have become anything: a named pipe would wait for its other end.
@@ -21,13 +24,25 @@ class Tree:
     """Paths and descriptors below a root.
 
     What is opened to be read lies inside the root and was reached through no link, but where the
-    policy is to follow links.
+    policy is to follow links. ``keep`` are the attributes that are kept. Those
+    that are made for a tree that ``mirrors`` another are closed to others.
     """
 
-    def __init__(self, root: str, links: LinkPolicy) -> None:
+    def __init__(
+        self,
+        root: str,
+        links: LinkPolicy,
+        *,
+        keep: frozenset[Kept] = KEEP_BY_DEFAULT,
+        mirrors: str | None = None,
+    ) -> None:
         self.root = "/" + os.path.abspath(root).lstrip("/")
         self.links = links
+        self.keep = keep
         self.beneath = Beneath(self.root)
+        if mirrors is not None:
+            mode_above = partial(mode_like, root=self.root, mirrored=mirrors)
+            self.beneath = Beneath(self.root, folder_mode=CLOSED_FOLDER, mode_above=mode_above)
         self._inside = self.root.rstrip("/") + "/"
 
     def full(self, path: str) -> str:

@@ -13,17 +13,23 @@ from collections.abc import Iterator, Sequence
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError
 from jobtool.names import quote
 from jobtool.stores.beneath import LinkInTheWayError
-from jobtool.stores.local.attributes import make_folder, set_attributes
+from jobtool.stores.local.attributes import (
+    make_folder,
+    set_attributes,
+    set_folder_attributes,
+)
 from jobtool.stores.local.durability import Durability
 from jobtool.stores.local.errors import read_error, write_error
 from jobtool.stores.local.files import closing, file_md5, forget_cached, part_md5, write_range
 from jobtool.stores.local.links import make_link
 from jobtool.stores.local.publish import ExistsError, publish
+from jobtool.stores.local.sparse import write_sparsely
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import OPEN, Tree
 from jobtool.stores.store import (
     READ_BYTES,
     Attributes,
+    Note,
     Part,
     Proof,
     Special,
@@ -69,11 +75,11 @@ class Writer:
             with _removed_on_failure(held, temporary):
                 with closing(descriptor):
                     self._hold(held, folder, descriptor)
-                    write_range(descriptor, data, 0)
+                    write_sparsely(descriptor, data, 0)
                 with closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
-                    found = self._prove(descriptor, target, attributes, len(data) + 1)
+                    proof = self._prove(descriptor, target, attributes, len(data) + 1)
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
-        return Proof(md5=found, verified_by="read-back")
+        return proof
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""
@@ -95,7 +101,7 @@ class Writer:
             closing(self._open_upload(upload, held, os.O_WRONLY)) as descriptor,
         ):
             self._hold(held, folder, descriptor)
-            write_range(descriptor, data, offset)
+            write_sparsely(descriptor, data, offset)
 
     def complete(self, upload: Upload, attributes: Attributes) -> Proof:
         """Prove the temporary file, whose parts were each closed, and publish it."""
@@ -105,21 +111,21 @@ class Writer:
             self._hold(held, folder)
             try:
                 with closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
-                    found = self._prove(descriptor, target, attributes)
+                    proof = self._prove(descriptor, target, attributes)
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
             except (DigestMismatchError, ExistsError):  # not after what may pass: it has the parts
                 _remove(held, temporary)
                 raise
-        return Proof(md5=found, verified_by="read-back")
+        return proof
 
     def _prove(
         self, descriptor: int, target: str, attributes: Attributes, most_bytes: int = READ_BYTES
-    ) -> str:
-        """Read a file back and give it its attributes; return its MD5."""
+    ) -> Proof:
+        """Read a file back and give it its attributes."""
         found = file_md5(descriptor, from_medium=self._read_back, most_bytes=most_bytes)
         require_same(target, sent=attributes.md5, found=found)
-        set_attributes(descriptor, attributes)
-        return found
+        notes = set_attributes(descriptor, attributes, self._tree.keep)
+        return Proof(md5=found, verified_by="read-back", notes=notes)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that the temporary file holds, by reading them from its medium."""
@@ -190,6 +196,22 @@ class Writer:
                     make_link(held, name, special.target, full)
             else:
                 raise FileError(f"{quote(full)}: can't make a {special.what}")
+
+    def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
+        """Give a folder its attributes; return what it lacks. The root is made if it's missing."""
+        full = self._tree.full(path)
+        with self._writing(full):
+            try:
+                held = self._tree.beneath.open(path, make=not path)
+            except (FileNotFoundError, NotADirectoryError):
+                raise NotFoundError(f"expected a folder at {quote(full)}; found none") from None
+            try:
+                self._hold(held, path)
+                # What is open for its path only has no calls of its own for these, but a name.
+                target = f"/proc/self/fd/{held}"
+                return set_folder_attributes(target, attributes, self._tree.keep, is_root=not path)
+            finally:
+                os.close(held)
 
     def delete(self, path: str) -> None:
         """Remove a file; does nothing if there is none."""

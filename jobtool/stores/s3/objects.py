@@ -18,12 +18,12 @@ from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChang
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.metadata import (
+    Told,
     attributes_of,
     condition_of,
     etag_of,
     in_whole_seconds,
-    metadata_of,
-    to_metadata,
+    told_by_boto3,
 )
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.store import Attributes, Content, Entry
@@ -31,6 +31,9 @@ from jobtool.stores.store import Attributes, Content, Entry
 # What obstore's paths don't take as it is: control characters, empty or dot segments, a slash at
 # either end.
 _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
+
+# What obstore says of an object whose metadata or headers aren't ASCII.
+_UNREADABLE_HEADER = "contained non UTF-8 characters"
 
 
 class Objects:
@@ -46,9 +49,9 @@ class Objects:
         """Return bytes of an object by one ranged GET; raises ``SourceChangedError``."""
         by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
         if by_boto3 or not self._is_for_obstore(entry.path, key):
-            data, size, modified, metadata = self._read_by_boto3(entry.path, key, offset, length)
+            data, size, modified, told = self._read_by_boto3(entry.path, key, offset, length)
         else:
-            data, size, modified, metadata = self._requests.call(
+            data, size, modified, told = self._requests.call(
                 entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
             )
         is_same = size == entry.size and in_whole_seconds(modified) == entry.mtime_ns
@@ -62,7 +65,7 @@ class Objects:
                 f"{quote(self._requests.url_of(entry.path))}: expected {length} bytes; "
                 f"received {len(data)}"
             )
-        return Content(data=data, attributes=attributes_of(metadata, entry.mtime_ns))
+        return Content(data=data, attributes=attributes_of(told, entry.mtime_ns))
 
     def _still_lists(self, entry: Entry, key: str) -> bool:
         # rclone's server lists the time in an object's metadata, and answers with that of the PUT.
@@ -96,6 +99,8 @@ class Objects:
                 else:
                     result = obstore.get(bucket, key, options={"range": (offset, offset + length)})
         except obstore.exceptions.GenericError as error:
+            if _UNREADABLE_HEADER in str(error):
+                return self._read_by_boto3(entry.path, key, offset, length)
             if "non-partial response" not in str(error):
                 raise
             # Some servers answer with a range but call it whole (200), which obstore refuses.
@@ -104,8 +109,7 @@ class Objects:
         size, modified = result.meta["size"], result.meta["last_modified"]
         # An object that has grown isn't read to its end.
         data = memoryview(result.bytes()) if size == entry.size else memoryview(b"")
-        attributes = {name.lower(): value for name, value in result.attributes.items()}
-        return data, size, modified, attributes
+        return data, size, modified, dict(result.attributes)
 
     def _read_by_boto3(
         self, path: str, key: str, offset: int, length: int
@@ -115,41 +119,41 @@ class Objects:
             found = self._requests.call(path, lambda: self._client.head_object(**where))
             size = self._requests.field(path, found, "ContentLength")
             modified = self._requests.field(path, found, "LastModified")
-            return b"", size, modified, metadata_of(found)
+            return b"", size, modified, told_by_boto3(found)
         span = f"bytes={offset}-{offset + length - 1}"
         found = self._requests.call(path, lambda: self._client.get_object(**where, Range=span))
         data = self._requests.call(path, found["Body"].read)
         modified = self._requests.field(path, found, "LastModified")
         if "ContentRange" not in found:  # a server that doesn't know ranges sends everything
-            return data[offset : offset + length], len(data), modified, metadata_of(found)
+            return data[offset : offset + length], len(data), modified, told_by_boto3(found)
         size = int(found["ContentRange"].rpartition("/")[2])
-        return data, size, modified, metadata_of(found)
+        return data, size, modified, told_by_boto3(found)
 
     def put(
-        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes
+        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes, told: Told
     ) -> str | None:
-        """Write a whole object by one PUT; return its ETag.
+        """Write a whole object by one PUT, which tells what is ``told``; return its ETag.
 
         Raises ``ExistsError`` where a write that is to create only finds something.
         """
         try:
-            return self._put(path, key, data, attributes)
+            return self._put(path, key, data, attributes, told)
         except NotFoundError as error:  # no such bucket has a code of its own
             raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
 
     def _put(
-        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes
+        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes, told: Told
     ) -> str | None:
-        metadata = to_metadata(attributes)
-        if not self._is_for_obstore(path, key):
+        for_obstore = told.for_obstore if self._is_for_obstore(path, key) else None
+        if for_obstore is None:
             answer = self._requests.call(
                 path,
                 lambda: self._client.put_object(
                     Bucket=self._bucket,
                     Key=key,
                     Body=bytes(data),
-                    Metadata=metadata,
-                    ContentMD5=metadata["md5chksum"],
+                    ContentMD5=told.metadata["md5chksum"],
+                    **told.for_boto3,
                     **condition_of(attributes),
                 ),
             )
@@ -161,7 +165,7 @@ class Objects:
                     bucket,
                     key,
                     data,
-                    attributes=metadata,
+                    attributes=for_obstore,
                     use_multipart=False,
                     mode="overwrite" if attributes.may_replace else "create",
                 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from jobtool.errors import (
     DigestMismatchError,
@@ -28,7 +29,8 @@ from jobtool.stores.s3.metadata import (
     condition_of,
     etag_of,
     in_whole_seconds,
-    to_metadata,
+    telling,
+    told_of,
 )
 from jobtool.stores.s3.objects import Objects
 from jobtool.stores.s3.requests import Requests
@@ -39,6 +41,7 @@ from jobtool.stores.store import (
     Content,
     Entry,
     Kind,
+    Note,
     Part,
     Proof,
     Special,
@@ -80,6 +83,7 @@ class S3Store:
         self._requests = Requests(access, bucket, self.url)
         self._objects = Objects(access, bucket, self._requests)
         self._listing = Listing(access.client, bucket, self._prefix, self._requests)
+        self._begun: dict[str, tuple[Note, ...]] = {}  # what their requests could not tell
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -154,27 +158,35 @@ class S3Store:
         A write that is to create only and finds the same bytes there has its proof: the object is
         its own, of an earlier try whose answer was lost, or holds what it would.
         """
+        key = self._key(check_path(path))
         try:
-            etag = self._objects.put(path, self._key(check_path(path)), data, attributes)
+            etag, notes = telling(
+                attributes, lambda told: self._objects.put(path, key, data, attributes, told)
+            )
         except ExistsError as error:
             return self._found(path, len(data), attributes.md5, "", error)
-        return self._proof_by_etag(etag, attributes.md5) or self._proof_by_reading(
+        proof = self._proof_by_etag(etag, attributes.md5) or self._proof_by_reading(
             path, attributes, etag
         )
+        return replace(proof, notes=notes)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a multipart upload; its metadata can't be changed any more."""
         key = self._key(check_path(path))
         try:
-            answer = self._requests.call(
-                path,
-                lambda: self._access.client_asking_once.create_multipart_upload(
-                    Bucket=self._bucket, Key=key, Metadata=to_metadata(attributes)
+            answer, untold = telling(
+                replace(attributes, notes=()),
+                lambda told: self._requests.call(
+                    path,
+                    lambda: self._access.client_asking_once.create_multipart_upload(
+                        Bucket=self._bucket, Key=key, **told.for_boto3
+                    ),
                 ),
             )
         except NotFoundError as error:  # no such bucket has a code of its own
             raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
         token = self._requests.field(path, answer, "UploadId")
+        self._begun[token] = untold
         return Upload(path=path, token=token, attributes=attributes)
 
     def put_part(
@@ -222,9 +234,13 @@ class S3Store:
             size = sum(part.size for part in parts)
             return self._found(upload.path, size, attributes.md5, composite, failure)
         etag = etag_of(answer.get("ETag"))
-        return self._proof_by_etag(etag, attributes.md5, composite) or self._proof_by_reading(
+        proof = self._proof_by_etag(etag, attributes.md5, composite) or self._proof_by_reading(
             upload.path, attributes, etag
         )
+        # Of an upload that another attempt has begun it is as good as known.
+        known = told_of(replace(attributes, notes=())).notes
+        untold = self._begun.pop(upload.token, known)
+        return replace(proof, notes=(*attributes.notes, *untold))
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that ``ListParts`` tells with the ETags that we were given."""
@@ -334,6 +350,7 @@ class S3Store:
 
     def abort(self, upload: Upload) -> None:
         """Abort a multipart upload."""
+        self._begun.pop(upload.token, None)
         try:
             self._requests.call(
                 upload.path,
