@@ -118,8 +118,11 @@ def test_a_refused_mode_or_time_is_a_line_of_the_log_and_no_failure(
     tmp_path: Path, error: str
 ) -> None:
     for number in range(5):
-        write(tmp_path / "in" / "item" / f"{number}", b"data").chmod(0o640)
+        path = write(tmp_path / "in" / "item" / f"{number}", b"data")
+        path.chmod(0o640)
+        os.utime(path, (1, 1))  # a copy made now must not have this time by chance
     (tmp_path / "in" / "item").chmod(0o700)
+    os.utime(tmp_path / "in" / "item", (1, 1))
     generate(tmp_path)
     done = under_strace(tmp_path, f"fchmod,chmod,fchmodat,utimensat:error={error}")
     assert done.returncode == 0, done
@@ -136,7 +139,10 @@ def test_a_refused_mode_or_time_is_a_line_of_the_log_and_no_failure(
 
 
 def test_a_refused_mode_of_a_large_file_fails_it_neither(tmp_path: Path) -> None:
-    write(tmp_path / "in" / "item" / "large", b"x" * 6 * 1024 * 1024).chmod(0o444)
+    large = write(tmp_path / "in" / "item" / "large", b"x" * 6 * 1024 * 1024)
+    large.chmod(0o444)
+    for path in (large, large.parent):
+        os.utime(path, (1, 1))
     generate(tmp_path, "--set", "transfer.part_size_bytes=5242880")
     done = under_strace(tmp_path, "fchmod,utimensat:error=EPERM")
     assert (done.returncode, statuses(tmp_path / "list")) == (0, {"item": "success"}), done
