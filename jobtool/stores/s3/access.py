@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 import threading
 from collections.abc import Iterator
@@ -88,18 +87,13 @@ class S3Access:
                 **self.connection.checksums,
             )
             self.client = self._make_client(settings, ca_bundle)
+            #: For what must not be asked twice behind our back: it would leave an upload. Made at
+            #: once, like the other: the environment may be another one later.
+            once = Config(retries={"mode": "standard", "total_max_attempts": 1})
+            self.client_asking_once = self._make_client(settings.merge(once), ca_bundle)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise settings_error(error, config) from None
-        self._settings = settings
-        self._making = threading.Lock()
         self.client.meta.events.register("before-send.s3.HeadObject", self._look)
-
-    @functools.cached_property
-    def client_asking_once(self) -> Any:
-        """A client for what must not be asked twice behind our back: it would leave an upload."""
-        once = Config(retries={"mode": "standard", "total_max_attempts": 1})
-        with self._making:  # boto3's sessions are no matter of several threads
-            return self._make_client(self._settings.merge(once), self.connection.ca_bundle)
 
     def _make_client(self, config: Config, ca_bundle: str | None = None) -> Any:
         client = self._session.client(
