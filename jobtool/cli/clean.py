@@ -15,7 +15,7 @@ from jobtool.cli.options import (
 )
 
 
-@command(name="jobtool clean", example="jobtool clean source08 --yes")
+@command(name="jobtool clean", example="jobtool clean source08 --yes", is_output_result=True)
 @joblist_argument
 @click.option("--yes", is_flag=True, help="Remove what was found, rather than list it.")
 @trust_option
@@ -27,13 +27,12 @@ def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: b
     sent again when its job is taken up.
     """
     from jobtool.audit.clean import Leftover, clean
-    from jobtool.stores.registry import StoreRegistry
+    from jobtool.transfer.stores_of import stores_of
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = open_trusted(existing_path(joblist_path), trust=trust, tell=console.note)
-    stores = StoreRegistry(joblist.settings.s3, credentials=joblist.settings.credentials)
     count = 0
-    for event in clean(joblist, stores, remove=yes):
+    for event in clean(joblist, stores_of(joblist), remove=yes):
         console.emit(event)
         count += isinstance(event, Leftover)
     hint = " Remove them with --yes." if count and not yes else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
 import os
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from jobtool import __version__
+from jobtool.cli import streams
 from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
@@ -29,8 +31,12 @@ Exit codes:
   1  some job is in error or invalid
   2  wrong usage or configuration
   3  stopped early, work is left: run it again
-  4  the world is broken (no credentials, destination full or unreachable);
+  4  environment problem: credentials, storage or network;
      jobs were handed back, not failed"""
+
+#: The exit code in place of 0 where the output is the result and not all of it could be written;
+#: EX_IOERR of sysexits.h.
+OUTPUT_LOST = 74
 
 
 class NumberRange(click.FloatRange):
@@ -51,6 +57,7 @@ class OneLineErrors(click.Command):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
+        streams.install()
         try:
             return super().main(*args, **{**extra, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
@@ -63,11 +70,14 @@ class OneLineErrors(click.Command):
             sys.exit(130)
 
 
-def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], click.Command]:
+def command(
+    *, example: str, is_output_result: bool = False, **settings: Any
+) -> Callable[[Callable[..., int]], click.Command]:
     """Make a click command of a function that returns an exit code.
 
     Long options take dashes and underscores alike; the help ends with an example and the exit
-    codes; errors of ours become one line.
+    codes; errors of ours become one line. With ``is_output_result``, and in a dry run, output that
+    could not be written makes the exit code 74 in place of 0; else the exit code tells of the work.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -79,10 +89,8 @@ def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], 
             except JobtoolError as error:
                 print_error(str(error))
                 code = error.exit_code
-            except BrokenPipeError:
-                # The reader of our output has left, as `| head` does.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                code = 1
+            if is_output_result or arguments.get("dry_run"):
+                code = code or _code_of_output()
             sys.exit(code)
 
         decorator: Callable[[Callable[..., Any]], click.Command] = click.command(
@@ -98,6 +106,16 @@ def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], 
         return decorator(run)
 
     return decorate
+
+
+def _code_of_output() -> int:
+    """Return 0 if all output could be written; else tell why not and return the code for that."""
+    error = streams.why_lost()
+    if error is None:
+        return 0
+    if error.errno != errno.EPIPE:  # a reader that leaves, as `head` does, knows that it has
+        print_error(f"can't write to standard output: {error.strerror}")
+    return OUTPUT_LOST
 
 
 def joblist_option(function: Command) -> Command:
@@ -184,16 +202,12 @@ def open_trusted(
 
     ``credentials`` are the user's own, and stand for the joblist's.
     """
-    import msgspec
-
     from jobtool.jobs.joblist import JobList
 
-    joblist = JobList.open(path)
+    joblist = JobList.open(path, trust=trust)
     if credentials:
-        changed = msgspec.structs.replace(joblist.settings, credentials=dict(credentials))
-        joblist.settings = changed
-        return joblist
-    warning = joblist.require_trusted(trust=trust)
+        joblist.use_credentials(credentials)
+    warning = joblist.require_trusted()
     if warning is not None:
         tell(warning, WARNING)
     return joblist

@@ -21,6 +21,7 @@ from jobtool.cli.options import command, existing_path, joblist_argument
 @command(
     name="jobtool sbatch",
     example="jobtool sbatch source08 --array 0-7 --ntasks 4 --time 12:00:00 > transfer.sbatch",
+    is_output_result=True,
 )
 @joblist_argument
 @click.argument("worker_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORKER_OPTION...]")

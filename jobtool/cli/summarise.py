@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from jobtool.report.summary import JobLine, Summary
 
 
-@command(name="summarise-jobs", example="summarise-jobs -i source08 --json | jq .error")
+@command(
+    name="summarise-jobs",
+    example="summarise-jobs -i source08 --json | jq .error",
+    is_output_result=True,
+)
 @joblist_option
 @output_options
 def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:

@@ -21,7 +21,9 @@ from jobtool.cli.options import (
 from jobtool.errors import UsageError
 
 
-@command(name="jobtool verify", example="jobtool verify source08 --deep --repair")
+@command(
+    name="jobtool verify", example="jobtool verify source08 --deep --repair", is_output_result=True
+)
 @click.argument("path", metavar="JOBLIST|TABLE.parquet")
 @job_option
 @click.option("--deep", is_flag=True, help="Read every file again and compare its MD5.")
@@ -54,6 +56,7 @@ def cli(
     """
     from jobtool.audit.verify import Audit
     from jobtool.stores.registry import StoreRegistry
+    from jobtool.transfer.stores_of import stores_of
 
     console = Console(verbosity=verbosity, as_json=as_json)
     place = existing_path(path)
@@ -64,11 +67,7 @@ def cli(
             audit = Audit(StoreRegistry(), console.emit, deep=deep, threads=threads, watch=watch)
             return audit.table(place).exit_code
     joblist = open_trusted(place, trust=trust, tell=console.note)
-    stores = StoreRegistry(
-        joblist.settings.s3,
-        credentials=joblist.settings.credentials,
-        connections=2 * threads,
-    )
+    stores = stores_of(joblist, connections=2 * threads)
     with _watching(console) as watch:
         audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
         return audit.joblist(joblist, names=frozenset(jobs), repair=repair).exit_code

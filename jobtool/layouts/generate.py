@@ -35,7 +35,8 @@ from jobtool.layouts.events import (
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
 from jobtool.layouts.manifest import Manifest
 from jobtool.names import filename_of, quote
-from jobtool.stores.registry import StoreRegistry, split_url
+from jobtool.stores.registry import split_url
+from jobtool.transfer.stores_of import stores_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class _Generation:
         self._values = {**before.values, **request.values}
         self._s3 = {**before.s3, **request.s3}
         self._credentials = {**before.credentials, **request.credentials}
-        self._stores = StoreRegistry(self._s3, credentials=self._credentials)
+        self._stores = stores_by(Settings(s3=self._s3, credentials=self._credentials))
         self._destination = request.destination or before.destination
         if self._destination is not None:
             split_url(self._destination)
@@ -238,8 +239,8 @@ class _Generation:
 
 def _existing_settings(path: str, *, trust: bool) -> Settings | None:
     if os.path.exists(os.path.join(path, FILENAME)):
-        joblist = JobList.open(path)
-        joblist.require_trusted(trust=trust)
+        joblist = JobList.open(path, trust=trust)
+        joblist.require_trusted()
         return joblist.settings
     if os.path.exists(path) and not os.path.isdir(path):
         raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")

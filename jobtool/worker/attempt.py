@@ -53,7 +53,7 @@ from jobtool.worker.events import (
     TriedAgain,
     Waiting,
 )
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import SettledOptions
 
 #: How often the job file gets a progress line.
 PROGRESS_SECONDS = 30.0
@@ -88,7 +88,7 @@ class Attempt:
         held: HeldJob,
         joblist: JobList,
         worker: str,
-        options: WorkerOptions,
+        options: SettledOptions,
         stop: Stop,
         emit: Emit,
         watch: Callable[[JobProgress], None],

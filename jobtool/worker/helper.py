@@ -31,7 +31,7 @@ from jobtool.transfer.resume import Existing, Resumption, fold
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.events import Helped
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import SettledOptions
 
 #: How many jobs a worker offers to help with at a time.
 _MOST_JOBS = 4
@@ -54,7 +54,7 @@ class Helper:
         joblist: JobList,
         claims: Claims,
         stores: StoreRegistry,
-        options: WorkerOptions,
+        options: SettledOptions,
         emit: Emit,
         *,
         name: str,

@@ -17,7 +17,7 @@ from jobtool.errors import (
     PresenceLostError,
     WorldError,
 )
-from jobtool.events import Emit, ignore
+from jobtool.events import Emit, ignore, unfailing
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
@@ -29,9 +29,9 @@ from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.attempt import Attempt, Outcome
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.deadline import Pace
@@ -51,7 +51,7 @@ from jobtool.worker.events import (
     WouldTransfer,
 )
 from jobtool.worker.helper import Helper
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import WorkerOptions, settle_options
 from jobtool.worker.progress import Reporter
 from jobtool.worker.seen import FINISHED, SeenJobs
 
@@ -79,6 +79,10 @@ class Worker:
 
     First what is ``todo``, from a start of its own; then what is ``ongoing`` under a claim that
     nobody holds, since its worker has died.
+
+    What ``options`` leave open is taken from joblist.toml. What ``emit`` raises fails no job: it is
+    told once, by ``warnings``. Raises ``JoblistError`` if joblist.toml names a command that may not
+    be trusted.
     """
 
     def __init__(
@@ -88,23 +92,24 @@ class Worker:
         options: WorkerOptions,
         emit: Emit = ignore,
     ) -> None:
+        settled = settle_options(options, joblist.settings.transfer)
+        emit = unfailing(emit)
         self._joblist = joblist
         self._environment = environment
-        self._options = options
+        self._options = settled
         self._emit = emit
-        self._stores = StoreRegistry(
-            joblist.settings.s3,
-            credentials=joblist.settings.credentials,
-            connections=2 * options.threads,
-            links=options.policies.links,
-            read_back=options.policies.verify == "read-back",
+        self._stores = stores_of(
+            joblist,
+            connections=2 * settled.threads,
+            links=settled.policies.links,
+            read_back=settled.policies.verify == "read-back",
         )
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._presences = Presences(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
         self._crew = Crew(joblist.claims_path, environment, self._presences, options.monotonic)
         self._tally = Tally(name=presence_name(self._name, self._proposed))
-        self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
+        self._reporter = Reporter(self._crew, self._tally, settled, emit, rank=environment.rank)
         self._seen = SeenJobs(joblist)
         self._pace = Pace(options.drain_at, options.monotonic)
         self._has_others = False  # ranks that were there when we last looked, to be waited for
