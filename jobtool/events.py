@@ -33,6 +33,10 @@ class Event:
     level: ClassVar[Level] = Level.NORMAL
     symbol: ClassVar[str] = "💡"
 
+    def mark(self) -> str:
+        """Return the symbol that its line begins with."""
+        return self.symbol
+
     def text(self) -> str:
         """Return the event as a sentence for people, without its symbol."""
         raise NotImplementedError

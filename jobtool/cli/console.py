@@ -34,18 +34,21 @@ class Console:
         self.quiet_kinds: frozenset[str] = frozenset()
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # a display that lines go above
+        self.watch: Callable[[Event], None] | None = None  # told of every event, shown or not
         self._place = place or {}
         self._lock = threading.Lock()
 
     def emit(self, event: Event) -> None:
         """Print an event, if the verbosity asks for it."""
+        if self.watch is not None:
+            self.watch(event)
         is_asked_for = event.level <= self.verbosity or event.kind in self.loud_kinds
         if not is_asked_for or event.kind in self.quiet_kinds:
             return
         if self.as_json:
             self.print_json({**event.json(), **self._place})
         else:
-            self._print(f"{event.symbol} {event.text()}")
+            self._print(f"{event.mark()} {event.text()}")
 
     def note(self, text: str, symbol: str = INFO) -> None:
         """Print a sentence for people, unless ``--verbosity 0`` or ``--json``."""

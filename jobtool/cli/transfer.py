@@ -311,11 +311,11 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
 
     with ProgressDisplay() as display:
         console.quiet_kinds = frozenset({"progress"})
-        console.write = display.write
+        console.write, console.watch = display.write, display.tell
         try:
             yield replace(options, watch=display.show)
         finally:
-            console.write = None
+            console.write = console.watch = None
 
 
 def _place(environment: Environment) -> dict[str, str | int]:

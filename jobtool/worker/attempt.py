@@ -35,6 +35,7 @@ from jobtool.stores.registry import StoreRegistry, parent_of
 from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.lending import Lending, settle
+from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Item, Plan, make_plan
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Existing, Resumption, open_uploads, remove_leftovers, resume
@@ -48,6 +49,7 @@ from jobtool.worker.events import (
     JobHandedBack,
     JobListed,
     JobLost,
+    JobPhase,
     JobProgress,
     JobSucceeded,
     TriedAgain,
@@ -111,6 +113,9 @@ class Attempt:
         self._journal = joblist.journal_of(held.stem, held.claim.require_held)
         self._owner = joblist.owner_of(held.stem)
         self._counts: dict[str, object] = {}
+        self._phase: Phase | None = None
+        self._told: dict[str, int] = {}
+        self._parts_bytes: Callable[[], int] = int  # kept of files that aren't done
         self._was_done = False
         self._told_waiting = float("-inf")
         self._worker = worker
@@ -141,6 +146,7 @@ class Attempt:
                 self._remove_leftovers(plan, transfer.resumption, transfer.returned)
             is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
             if transfer.is_complete and not is_recorded:
+                self._tell_phase(Phase.RECORDING)
                 self._write_table(plan)
                 if self._held.job.attempts > 1 or transfer.has_begun_uploads or self._blocks.exist:
                     self._abort_unfinished(stores)
@@ -180,12 +186,14 @@ class Attempt:
         )
         stores.on_renewal = self._note_renewal
         stores.begin_job(purposes_of(self._held.job))
+        self._tell_phase(Phase.LISTING)
         plan = retry.call(lambda: make_plan(self._held.job, stores, owner=self._owner))
         self._holders = stores.credential_holders()
         for holder in self._holders:
             self._held.log("credentials", **described(holder))
         if self._held.job.attempts > 1:
             settle(self._blocks, self._stop)
+        self._tell_phase(Phase.COMPARING)
         existing = retry.call(lambda: Existing(plan))
         resumption = resume(plan, self._records(), existing)
         if self._held.job.attempts > 1:
@@ -205,6 +213,7 @@ class Attempt:
             retry=retry,
             on_file=self._tell_file,
         )
+        self._parts_bytes = lambda: transfer.parts_bytes
         before = transfer.progress
         self._was_done = transfer.is_complete
         self._emit(
@@ -217,6 +226,7 @@ class Attempt:
             )
         )
         self._stop_if_too_long(before)
+        self._tell_phase(Phase.COPYING)
         try:
             transfer.run(self._reporter(before))
         finally:
@@ -308,7 +318,14 @@ class Attempt:
                 files_sent=progress.files_sent,
                 bytes_sent=progress.bytes_sent,
                 rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
+                phase=progress.phase,
             )
+            if progress.phase is Phase.SYNCING:
+                self._tell_phase(progress.phase)
+            self._told = {
+                name: getattr(told, name)
+                for name in ("files_done", "files_total", "bytes_done", "bytes_total")
+            }
             self._counts = {
                 "files": f"{told.files_done}/{told.files_total}",
                 "bytes": f"{told.bytes_done}/{told.bytes_total}",
@@ -397,9 +414,16 @@ class Attempt:
 
     def _hand_back(self, reason: str | None) -> Outcome:
         reason = reason or ASKED
-        self._held.change(JobStatus.TODO, "handed-back", **self._counts, reason=reason)
-        self._emit(JobHandedBack(job=self._name, reason=reason))
+        kept = {"parts_bytes": self._parts_bytes()} if self._counts else {}
+        counts = {**self._counts, **kept}
+        self._held.change(JobStatus.TODO, "handed-back", **counts, reason=reason)
+        self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **kept))
         return Outcome.HANDED_BACK
+
+    def _tell_phase(self, phase: Phase) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self._emit(JobPhase(job=self._name, phase=phase))
 
     def _tell_retry(self, error: BaseException) -> None:
         self._emit(TriedAgain(job=self._name, reason=str(error)))

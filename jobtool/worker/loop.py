@@ -141,6 +141,7 @@ class Worker:
                 except (JobtoolError, OSError) as error:
                     # Of a crew that takes it for dead it is no longer one.
                     if self._crew.is_alone or isinstance(error, PresenceLostError):
+                        self._tell_end_by(error)
                         raise
                     self._tally.exit_code = getattr(error, "exit_code", 4)
                     self._emit(WorkerStopped(reason=str(error)))
@@ -447,12 +448,27 @@ class Worker:
         tallies = [self._tally] if self._crew.is_alone else self._crew.tallies()
         code = self._summarise(tallies)
         self._crew.dismiss()
-        return max([code, *(tally.exit_code for tally in tallies)])
+        return code
+
+    def _tell_end_by(self, error: BaseException) -> None:
+        """Tell what this worker came to before the environment failed it."""
+        if isinstance(error, WorldError):
+            self._tally.exit_code = error.exit_code
+            with contextlib.suppress(JobtoolError, OSError):  # the joblist itself may be gone
+                self._summarise([self._tally])
 
     def _summarise(self, tallies: list[Tally]) -> int:
+        """Tell what workers came to; return the exit code of all of them."""
         counts = self._seen.count()
         # One that has told nothing has died before it could.
         died = self._crew.size - 1 - sum(tally.is_over for tally in tallies)
+        # What others are working on is theirs, unless it may be an orphan: one of us has died, or
+        # we left before looking.
+        may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
+        code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
+        if counts[JobStatus.TODO] or may_be_orphans:
+            code = 3
+        code = max([code, *(tally.exit_code for tally in tallies)])
         self._emit(
             WorkerFinished(
                 succeeded=sum(tally.succeeded for tally in tallies),
@@ -464,14 +480,12 @@ class Worker:
                 invalid=counts[None],
                 workers=self._crew.size,
                 died=died,
+                exit_code=code,
+                stopped=self._options.stop.reason,
+                path=self._joblist.path,
             )
         )
-        # What others are working on is theirs, unless it may be an orphan: one of us has died, or
-        # we left before looking.
-        may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
-        if counts[JobStatus.TODO] or may_be_orphans:
-            return 3
-        return 1 if counts[JobStatus.ERROR] or counts[None] else 0
+        return code
 
 
 def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:
