@@ -22,8 +22,8 @@ def rate_text(bytes_per_second: float) -> str:
 
 def duration_text(seconds: float) -> str:
     """Return a duration, as ``0.5 s``, ``12 min 5 s``, ``3 h 12 min`` or ``2 d 3 h``."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
     whole = round(seconds)
     if whole < 3600:
         return _two(whole, 60, "min", 1, "s")

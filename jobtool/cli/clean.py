@@ -8,7 +8,7 @@ from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
     existing_path,
-    joblist_argument,
+    input_options,
     open_trusted,
     output_options,
     trust_option,
@@ -16,7 +16,7 @@ from jobtool.cli.options import (
 
 
 @command(name="jobtool clean", example="jobtool clean source08 --yes", is_output_result=True)
-@joblist_argument
+@input_options()
 @click.option("--yes", is_flag=True, help="Remove what was found, rather than list it.")
 @trust_option
 @output_options

@@ -9,7 +9,6 @@ from typing import Any, Self
 from rich.console import Console as RichConsole
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -24,7 +23,7 @@ from rich.text import Text
 from jobtool.cli.streams import is_utf8
 from jobtool.events import Event
 from jobtool.names import quote
-from jobtool.units import rate_text
+from jobtool.units import rate_text, size_text
 from jobtool.worker.events import JobPhase, JobProgress
 
 
@@ -94,7 +93,7 @@ class ProgressDisplay(_Display):
             BarColumn(bar_width=None),
             TextColumn("{task.fields[phase]}", markup=False, table_column=Column(no_wrap=True)),
             TextColumn("{task.fields[files]}", markup=False, table_column=Column(no_wrap=True)),
-            DownloadColumn(binary_units=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[sizes]}", markup=False, table_column=Column(no_wrap=True)),
             _RateColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(),
         )
@@ -105,7 +104,7 @@ class ProgressDisplay(_Display):
         if isinstance(event, JobPhase):
             self._begin(event.job)
             if self._task is None:
-                self._draw(quote(event.job), total=None, files="", phase=event.phase)
+                self._draw(quote(event.job), total=None, files="", sizes="", phase=event.phase)
             else:
                 self._draw(quote(event.job), phase=event.phase)
 
@@ -124,5 +123,6 @@ class ProgressDisplay(_Display):
             total=progress.bytes_total or progress.files_total,
             completed=progress.bytes_done if progress.bytes_total else progress.files_done,
             files=f"{progress.files_done}/{progress.files_total} files",
+            sizes=f"{size_text(progress.bytes_done)} of {size_text(progress.bytes_total)}",
             phase=progress.phase,
         )

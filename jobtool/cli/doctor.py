@@ -14,7 +14,7 @@ from jobtool.cli.console import DONE, FAILED, WARNING, Console, print_error
 from jobtool.cli.options import (
     command,
     existing_path,
-    joblist_argument,
+    input_options,
     open_trusted,
     output_options,
     trust_option,
@@ -36,7 +36,7 @@ _MAX_WIDTH = 100
     example="jobtool doctor source08\n  mpirun -n 2 --map-by node jobtool doctor source08",
     is_output_result=True,
 )
-@joblist_argument
+@input_options()
 @trust_option
 @output_options
 def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int:

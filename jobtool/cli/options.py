@@ -32,7 +32,11 @@ Exit codes:
   2  wrong usage or configuration
   3  stopped early, work is left: run it again
   4  environment problem: credentials, storage or network;
-     jobs were handed back, not failed"""
+     jobs were handed back, not failed
+  74 in place of 0: not all of the output could be written, and it is the
+     result (a report, a script, a dry run)"""
+
+_JOBLIST_HELP = "The joblist: a folder that generate-joblist made."
 
 #: The exit code in place of 0 where the output is the result and not all of it could be written;
 #: EX_IOERR of sysexits.h.
@@ -118,23 +122,36 @@ def _code_of_output() -> int:
     return OUTPUT_LOST
 
 
-def joblist_option(function: Command) -> Command:
-    """Add ``-i/--input-path`` for a joblist."""
-    option: Callable[[Command], Command] = click.option(
-        "-i",
-        "--input-path",
-        "joblist_path",
-        required=True,
-        metavar="JOBLIST",
-        help="The joblist: a folder that generate-joblist made.",
+def input_options(
+    *, name: str = "joblist_path", metavar: str = "JOBLIST", help_text: str = _JOBLIST_HELP
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add what a command reads, as its argument or by ``-i/--input-path``; given as ``name``."""
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(function)
+        def with_one(*, input_argument: str | None, input_option: str | None, **rest: Any) -> int:
+            given = [text for text in (input_argument, input_option) if text is not None]
+            if len(given) != 1:
+                found = f"both {given[0]} and {given[1]}" if given else "neither"
+                raise UsageError(
+                    f"expected {metavar} either as the argument or by -i/--input-path; found "
+                    f"{found}. Try --help."
+                )
+            return function(**{name: given[0]}, **rest)
+
+        argument = click.argument("input_argument", metavar=f"[{metavar}]", required=False)
+        return argument(input_option(metavar=metavar, help_text=help_text)(with_one))
+
+    return decorate
+
+
+def input_option(
+    *, metavar: str = "JOBLIST", help_text: str = _JOBLIST_HELP
+) -> Callable[[Command], Command]:
+    """Add ``-i/--input-path`` alone, given as ``input_option``."""
+    return click.option(
+        "-i", "--input-path", "input_option", metavar=metavar, help=f"{help_text} Or the argument."
     )
-    return option(function)
-
-
-def joblist_argument(function: Command) -> Command:
-    """Add the joblist as the only argument."""
-    argument: Callable[[Command], Command] = click.argument("joblist_path", metavar="JOBLIST")
-    return argument(function)
 
 
 def job_option(function: Command) -> Command:

@@ -7,12 +7,12 @@ import os
 import click
 
 from jobtool.cli.console import DONE, Console
-from jobtool.cli.options import command, existing_path, joblist_argument, output_options
+from jobtool.cli.options import command, existing_path, input_options, output_options
 from jobtool.names import quote
 
 
 @command(name="jobtool receipts", example="jobtool receipts source08 -o source08.parquet")
-@joblist_argument
+@input_options()
 @click.option(
     "-o",
     "--output",

@@ -23,7 +23,7 @@ from jobtool.cli.options import (
     command,
     dry_run_option,
     existing_path,
-    joblist_option,
+    input_options,
     open_trusted,
     output_options,
     trust_option,
@@ -54,7 +54,7 @@ _STOP_SIGNALS = (
 
 
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
-@joblist_option
+@input_options()
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),

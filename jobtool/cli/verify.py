@@ -13,6 +13,7 @@ from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
     existing_path,
+    input_options,
     job_option,
     open_trusted,
     output_options,
@@ -24,7 +25,11 @@ from jobtool.errors import UsageError
 @command(
     name="jobtool verify", example="jobtool verify source08 --deep --repair", is_output_result=True
 )
-@click.argument("path", metavar="JOBLIST|TABLE.parquet")
+@input_options(
+    name="path",
+    metavar="JOBLIST|TABLE.parquet",
+    help_text="The joblist, or a table that jobtool receipts wrote.",
+)
 @job_option
 @click.option("--deep", is_flag=True, help="Read every file again and compare its MD5.")
 @click.option(

@@ -12,6 +12,7 @@ import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError
 from jobtool.names import quote, unquote
+from jobtool.suggest import did_you_mean
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -92,6 +93,7 @@ def decode(text: str, *, path: str) -> Settings:
                 "Was it written by another version of jobtool?"
             )
         _refuse_secrets(table, path=path)
+        _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
         raise JoblistError(f"{quote(path)} is no valid TOML: {error}") from None
@@ -124,6 +126,30 @@ def encode(settings: Settings, *, path: str = FILENAME) -> str:
             table[key] = quote(table[key])
     heading = "# What was decided when this joblist was made. Workers read it when they start.\n"
     return heading + tomli_w.dumps(_without_none(table))
+
+
+def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
+    """Refuse what would be ignored: a misspelt setting must not pass for one that holds.
+
+    The tables ``s3``, ``credentials`` and ``layout`` are checked where they are used.
+    """
+    _require_known(table, Settings, where=quote(path), what="a key or table")
+    transfer = table.get("transfer")
+    if isinstance(transfer, Mapping):
+        where = f"{quote(path)}, table [transfer]"
+        _require_known(transfer, TransferSettings, where=where, what="a key")
+
+
+def _require_known(
+    table: Mapping[str, Any], known: type[msgspec.Struct], *, where: str, what: str
+) -> None:
+    names = known.__struct_fields__
+    for key in table:
+        if key not in names:
+            raise JoblistError(
+                f"{where}: there is no {key!r}.{did_you_mean(key, names)} Expected {what} of: "
+                f"{', '.join(names)}. Correct or remove it."
+            )
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -33,9 +33,10 @@ from jobtool.layouts.events import (
     LayoutChosen,
 )
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
-from jobtool.layouts.manifest import Manifest
+from jobtool.layouts.manifest import MANIFEST_VALUES, Manifest
 from jobtool.names import filename_of, quote
 from jobtool.stores.registry import split_url
+from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 
 
@@ -82,6 +83,9 @@ class _Generation:
         if self._destination is not None:
             split_url(self._destination)
         self._layout_name, self._layout = self._choose_layout(before)
+        self._is_guessed = request.layout in (None, AUTO) and not before.layout
+        if not self._is_guessed or self._layout is None:
+            _require_used(request.values, self._layout_name, self._layout)
         if self._layout is not None:
             values = {**self._layout.values, **self._values}
             if self._destination is None:
@@ -111,6 +115,8 @@ class _Generation:
             drafter = self._drafter(self._layout)
             drafts = drafter.drafts()
             incomplete, unreadable = drafter.incomplete, drafter.unreadable
+            if self._is_guessed and drafts:  # else the guess is worth nothing
+                _require_used(self._request.values, self._layout_name, self._layout)
         created = existing = invalid = 0
         joblist: JobList | None = None
         taken = _taken_stems(self._request.joblist_path)
@@ -252,6 +258,19 @@ def _existing_settings(path: str, *, trust: bool) -> Settings | None:
                 "another --output-path, or an empty folder."
             )
     return None
+
+
+def _require_used(values: Mapping[str, str], name: str, layout: Layout | None) -> None:
+    """Refuse values that would change nothing: a misspelt one must not pass for one that does."""
+    known = MANIFEST_VALUES if layout is None else layout.settable()
+    for key in values:
+        if key not in known:
+            takes = ", ".join(sorted(known)) or "none"
+            raise UsageError(
+                f"--set {key}=…: the layout {quote(name)} has no use for it."
+                f"{did_you_mean(key, known)} The values that it takes: {takes}; besides these "
+                "--set takes s3.KEY and credentials.KEY."
+            )
 
 
 def _require_same(before: Settings, now: Settings, request: Request) -> None:

@@ -13,6 +13,9 @@ from jobtool.names import quote, unquote
 from jobtool.stores.registry import anchor_of, split_url
 from jobtool.stores.store import check_path
 
+#: What ``--set`` may give.
+MANIFEST_VALUES = frozenset({"max_files", "max_bytes"})
+
 DEFAULT_MAX_FILES = 1000
 _COLUMNS = ("src_path", "dst_path")
 

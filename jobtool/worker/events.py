@@ -315,14 +315,9 @@ class JobHandedBack(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        kept = ""
-        if self.files_total:
-            kept = (
-                f"; kept are {self.files_done} of {self.files_total} files"
-                f" ({size_text(self.bytes_done)} of {size_text(self.bytes_total)})"
-            )
+        kept = f"; kept: {self.files_done} of {self.files_total} files" if self.files_total else ""
         if self.parts_bytes:
-            kept += f" and {size_text(self.parts_bytes)} of parts"
+            kept += f", {size_text(self.parts_bytes)} of parts"
         return f"{quote(self.job)}: handed back: {self.reason}{kept}"
 
 
@@ -368,7 +363,7 @@ class NoTimeLeft(Event):
     def text(self) -> str:
         """Return the sentence."""
         return (
-            f"{duration_text(self.seconds_left)} left, and the shortest job so far took "
+            f"{duration_text(self.seconds_left)} are left, and the shortest job so far took "
             f"{duration_text(self.job_seconds)}: taking no more."
         )
 
@@ -455,9 +450,9 @@ class WorkerFinished(Event):
     def _next(self) -> str:
         path = shlex.quote(self.path)
         if self.exit_code == 3:
-            return f" To do the rest: transfer-worker -i {path}"
+            return f"\n  To do the rest: transfer-worker -i {path}"
         if self.exit_code == 4:
-            return f" Once that is mended: transfer-worker -i {path}"
+            return f"\n  Once that is mended: transfer-worker -i {path}"
         if self.exit_code == 1:
-            return f" To see why: summarise-jobs -i {path}"
+            return f"\n  To see why: summarise-jobs -i {path}"
         return ""

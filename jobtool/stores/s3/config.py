@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.suggest import hint_of
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
@@ -58,5 +59,8 @@ def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:
                 common |= values
         return msgspec.convert(common, S3Config)
     except msgspec.ValidationError as error:
-        known = ", ".join(S3Config.__struct_fields__)
-        raise UsageError(f"joblist.toml, table [s3]: {error}. It knows {known}.") from None
+        fields = S3Config.__struct_fields__
+        raise UsageError(
+            f"joblist.toml, table [s3]: {error}.{hint_of(str(error), fields)} It knows "
+            f"{', '.join(fields)}."
+        ) from None
