@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jobtool.report.summary import Summary, summarise
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
+    from jobtool.transfer.stores_of import stores_of
     from jobtool.worker.environment import Environment, detect
     from jobtool.worker.loop import Worker
     from jobtool.worker.options import WorkerOptions
@@ -45,6 +46,7 @@ _HOMES = {
     "generate": "jobtool.layouts.generate",
     "load_layout": "jobtool.layouts.layout",
     "read_table": "jobtool.jobs.table",
+    "stores_of": "jobtool.transfer.stores_of",
     "summarise": "jobtool.report.summary",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "generate",
     "load_layout",
     "read_table",
+    "stores_of",
     "summarise",
 ]
 

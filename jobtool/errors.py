@@ -9,7 +9,7 @@ credential. Commands print it as one line and exit with ``exit_code``; library u
 ``JobtoolError`` or one of its branches.
 
 Exit codes: 1 a job or a file is in error · 2 wrong usage or configuration · 3 stopped early, work
-is left · 4 the world is broken (no credentials, destination full or unreachable).
+is left · 4 environment problem: credentials, storage or network.
 """
 
 from __future__ import annotations

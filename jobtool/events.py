@@ -6,10 +6,14 @@ or as JSON lines, and a program may do anything else with them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import warnings
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+from jobtool.redact import redact
 
 
 class Level(IntEnum):
@@ -29,6 +33,10 @@ class Event:
     level: ClassVar[Level] = Level.NORMAL
     symbol: ClassVar[str] = "💡"
 
+    def mark(self) -> str:
+        """Return the symbol that its line begins with."""
+        return self.symbol
+
     def text(self) -> str:
         """Return the event as a sentence for people, without its symbol."""
         raise NotImplementedError
@@ -40,6 +48,38 @@ class Event:
 
 
 Emit = Callable[[Event], None]
+
+
+Told = TypeVar("Told")
+
+
+def unfailing(callback: Callable[[Told], None]) -> Callable[[Told], None]:
+    """Return a callback that lets nothing through: who is told can't fail the work.
+
+    The first exception is told by ``warnings``, once. What isn't an ``Exception``, such as
+    ``KeyboardInterrupt``, passes.
+    """
+    has_failed = False
+
+    def call(value: Told) -> None:
+        nonlocal has_failed
+        try:
+            callback(value)
+        except Exception as error:
+            if has_failed:
+                return
+            has_failed = True
+            with contextlib.suppress(Warning):  # where warnings are errors
+                warnings.warn(
+                    redact(
+                        f"{callback!r} raised {type(error).__name__}: {error}. The work goes on; "
+                        "what it raises from now on is not told."
+                    ),
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+    return call
 
 
 def ignore(event: Event) -> None:

@@ -8,15 +8,15 @@ from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
     existing_path,
-    joblist_argument,
+    input_options,
     open_trusted,
     output_options,
     trust_option,
 )
 
 
-@command(name="jobtool clean", example="jobtool clean source08 --yes")
-@joblist_argument
+@command(name="jobtool clean", example="jobtool clean source08 --yes", is_output_result=True)
+@input_options()
 @click.option("--yes", is_flag=True, help="Remove what was found, rather than list it.")
 @trust_option
 @output_options
@@ -29,13 +29,12 @@ def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: b
     """
     from jobtool.audit.clean import Leftover, clean
     from jobtool.audit.retry import LeftAlone
-    from jobtool.stores.registry import StoreRegistry
+    from jobtool.transfer.stores_of import stores_of
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = open_trusted(existing_path(joblist_path), trust=trust, tell=console.note)
-    stores = StoreRegistry(joblist.settings.s3, credentials=joblist.settings.credentials)
     count = exit_code = 0
-    for event in clean(joblist, stores, remove=yes):
+    for event in clean(joblist, stores_of(joblist), remove=yes):
         console.emit(event)
         count += isinstance(event, Leftover)
         if isinstance(event, LeftAlone):

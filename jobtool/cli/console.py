@@ -6,8 +6,9 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any
 
+from jobtool.cli.streams import is_utf8
 from jobtool.events import Event, Level
 from jobtool.redact import redact
 
@@ -33,20 +34,21 @@ class Console:
         self.quiet_kinds: frozenset[str] = frozenset()
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # a display that lines go above
+        self.watch: Callable[[Event], None] | None = None  # told of every event, shown or not
         self._place = place or {}
         self._lock = threading.Lock()
-        for stream in (sys.stdout, sys.stderr):
-            _accept_any_name(stream)
 
     def emit(self, event: Event) -> None:
         """Print an event, if the verbosity asks for it."""
+        if self.watch is not None:
+            self.watch(event)
         is_asked_for = event.level <= self.verbosity or event.kind in self.loud_kinds
         if not is_asked_for or event.kind in self.quiet_kinds:
             return
         if self.as_json:
             self.print_json({**event.json(), **self._place})
         else:
-            self._print(f"{event.symbol} {event.text()}")
+            self._print(f"{event.mark()} {event.text()}")
 
     def note(self, text: str, symbol: str = INFO) -> None:
         """Print a sentence for people, unless ``--verbosity 0`` or ``--json``."""
@@ -60,8 +62,7 @@ class Console:
     def print_json(self, values: dict[str, Any]) -> None:
         """Print one JSON line."""
         # Elsewhere than on UTF-8 the stream's own escapes would be no JSON.
-        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-        self._write(json.dumps(values, ensure_ascii=not is_utf8, default=str))
+        self._write(json.dumps(values, ensure_ascii=not is_utf8(sys.stdout), default=str))
 
     def _print(self, text: str) -> None:
         if self._place:
@@ -82,12 +83,4 @@ class Console:
 
 def print_error(text: str) -> None:
     """Print an error as one line on standard error."""
-    _accept_any_name(sys.stderr)
     sys.stderr.write(f"{FAILED} {redact(text)}\n")
-
-
-def _accept_any_name(stream: TextIO) -> None:
-    # Names may hold bytes that are no UTF-8, and a terminal may not be UTF-8 at all.
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="backslashreplace")

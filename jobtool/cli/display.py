@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console as RichConsole
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Column
 from rich.text import Text
 
+from jobtool.cli.streams import is_utf8
+from jobtool.events import Event
 from jobtool.names import quote
-from jobtool.worker.events import JobProgress
+from jobtool.units import rate_text, size_text
+from jobtool.worker.events import JobPhase, JobProgress
 
 
 class _Display:
@@ -58,11 +61,21 @@ class _Display:
         self._console.print(Text(text), soft_wrap=True)
 
 
+class _RateColumn(ProgressColumn):
+    """How fast, in the units of everything else."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text."""
+        speed = task.finished_speed or task.speed
+        return Text("" if not speed else rate_text(speed), style="progress.data.speed")
+
+
 class CountDisplay(_Display):
     """Counts things as they are done."""
 
     def __init__(self, noun: str) -> None:
-        super().__init__(SpinnerColumn(), TextColumn("{task.completed} {task.description}"))
+        spinner = "dots" if is_utf8(sys.stdout) else "line"
+        super().__init__(SpinnerColumn(spinner), TextColumn("{task.completed} {task.description}"))
         self._task = self._progress.add_task(noun, total=None)
 
     def show(self, count: int) -> None:
@@ -72,29 +85,44 @@ class CountDisplay(_Display):
 
 
 class ProgressDisplay(_Display):
-    """Draws the job under way: files, bytes, rate, time left."""
+    """Draws the job under way: what it is at, files, bytes, rate, time left."""
 
     def __init__(self) -> None:
         super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.fields[files]}", markup=False),
-            DownloadColumn(table_column=Column(no_wrap=True)),
-            TransferSpeedColumn(table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[phase]}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[files]}", markup=False, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[sizes]}", markup=False, table_column=Column(no_wrap=True)),
+            _RateColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(),
         )
         self._job: str | None = None
 
-    def show(self, progress: JobProgress) -> None:
-        """Draw how far a job is."""
-        if self._job != progress.job and self._task is not None:
+    def tell(self, event: Event) -> None:
+        """Draw what a job is at while there is nothing to count yet."""
+        if isinstance(event, JobPhase):
+            self._begin(event.job)
+            if self._task is None:
+                self._draw(quote(event.job), total=None, files="", sizes="", phase=event.phase)
+            else:
+                self._draw(quote(event.job), phase=event.phase)
+
+    def _begin(self, job: str) -> None:
+        if self._job != job and self._task is not None:
             self._progress.remove_task(self._task)
             self._task = None
-        self._job = progress.job
+        self._job = job
+
+    def show(self, progress: JobProgress) -> None:
+        """Draw how far a job is."""
+        self._begin(progress.job)
         self._draw(
             quote(progress.job),
             # A job of empty files has no bytes to count.
             total=progress.bytes_total or progress.files_total,
             completed=progress.bytes_done if progress.bytes_total else progress.files_done,
             files=f"{progress.files_done}/{progress.files_total} files",
+            sizes=f"{size_text(progress.bytes_done)} of {size_text(progress.bytes_total)}",
+            phase=progress.phase,
         )

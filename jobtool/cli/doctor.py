@@ -14,7 +14,7 @@ from jobtool.cli.console import DONE, FAILED, WARNING, Console, print_error
 from jobtool.cli.options import (
     command,
     existing_path,
-    joblist_argument,
+    input_options,
     open_trusted,
     output_options,
     trust_option,
@@ -34,8 +34,9 @@ _MAX_WIDTH = 100
 @command(
     name="jobtool doctor",
     example="jobtool doctor source08\n  mpirun -n 2 --map-by node jobtool doctor source08",
+    is_output_result=True,
 )
-@joblist_argument
+@input_options()
 @trust_option
 @output_options
 def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int:
@@ -84,7 +85,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM, which mpirun and schedulers send, end us as Ctrl-C does.
+    """Let SIGTERM, which mpirun and schedulers send, and SIGHUP end us as Ctrl-C does.
 
     Only the first signal counts, so that nothing interrupts the removal of what was made; a second
     Ctrl-C ends at once.
@@ -99,7 +100,10 @@ def _interruptible() -> Iterator[None]:
             is_ending = True
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        wanted.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from jobtool.cli.options import (
     command,
     dry_run_option,
     existing_path,
+    input_options,
     local_path,
     output_options,
     trust_option,
@@ -30,12 +31,10 @@ _PATH_KEYS = ("ca_bundle", "path", "identity_file")
     name="generate-joblist",
     example="generate-joblist -i results -o source08 -d s3://bucket/prefix",
 )
-@click.option(
-    "-i",
-    "--input-path",
-    required=True,
-    metavar="DIR",
-    help="The results: a folder or URL; for the layout 'manifest' a CSV or Parquet file.",
+@input_options(
+    name="input_path",
+    metavar="SOURCE",
+    help_text="The results: a folder or URL; for the layout 'manifest' a CSV or Parquet file.",
 )
 @click.option(
     "-o",

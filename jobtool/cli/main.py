@@ -9,6 +9,7 @@ import click
 from jobtool import __version__
 from jobtool.cli.options import OneLineErrors
 from jobtool.cli.utf8 import ensure_utf8
+from jobtool.suggest import closest
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
@@ -24,6 +25,29 @@ COMMANDS = {
 }
 
 
+#: What else people call the commands.
+_SYNONYMS = {
+    "check": "verify",
+    "diagnose": "doctor",
+    "generate-joblist": "generate",
+    "init": "generate",
+    "pbs": "sbatch",
+    "qsub": "sbatch",
+    "run": "transfer",
+    "script": "sbatch",
+    "status": "summarise",
+    "summarise-jobs": "summarise",
+    "summarize": "summarise",
+    "summary": "summarise",
+    "sync": "transfer",
+    "transfer-jobs": "transfer",
+    "transfer-worker": "transfer",
+    "upload": "transfer",
+    "work": "transfer",
+    "worker": "transfer",
+}
+
+
 class _Lazy(OneLineErrors, click.Group):
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -33,6 +57,19 @@ class _Lazy(OneLineErrors, click.Group):
             return None
         command: click.Command = import_module(COMMANDS[name]).cli
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(context, args)
+        meant = closest(name.lower().replace("_", "-"), (*COMMANDS, *_SYNONYMS))
+        hint = f" Did you mean {_SYNONYMS.get(meant, meant)!r}?" if meant else ""
+        raise click.UsageError(
+            f"there is no command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}.",
+            context,
+        )
 
 
 @click.group(

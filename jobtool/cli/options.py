@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import math
 import os
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from jobtool import __version__
+from jobtool.cli import streams
 from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
@@ -30,8 +32,16 @@ Exit codes:
   1  some job is in error or invalid
   2  wrong usage or configuration
   3  stopped early, work is left: run it again
-  4  the world is broken (no credentials, destination full or unreachable);
-     jobs were handed back, not failed"""
+  4  environment problem: credentials, storage or network;
+     jobs were handed back, not failed
+  74 in place of 0: not all of the output could be written, and it is the
+     result (a report, a script, a dry run)"""
+
+_JOBLIST_HELP = "The joblist: a folder that generate-joblist made."
+
+#: The exit code in place of 0 where the output is the result and not all of it could be written;
+#: EX_IOERR of sysexits.h.
+OUTPUT_LOST = 74
 
 
 class NumberRange(click.FloatRange):
@@ -52,6 +62,7 @@ class OneLineErrors(click.Command):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
+        streams.install()
         try:
             return super().main(*args, **{**extra, "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
@@ -64,11 +75,14 @@ class OneLineErrors(click.Command):
             sys.exit(130)
 
 
-def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], click.Command]:
+def command(
+    *, example: str, is_output_result: bool = False, **settings: Any
+) -> Callable[[Callable[..., int]], click.Command]:
     """Make a click command of a function that returns an exit code.
 
     Long options take dashes and underscores alike; the help ends with an example and the exit
-    codes; errors of ours become one line.
+    codes; errors of ours become one line. With ``is_output_result``, and in a dry run, output that
+    could not be written makes the exit code 74 in place of 0; else the exit code tells of the work.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -80,10 +94,8 @@ def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], 
             except JobtoolError as error:
                 print_error(str(error))
                 code = error.exit_code
-            except BrokenPipeError:
-                # The reader of our output has left, as `| head` does.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                code = 1
+            if is_output_result or arguments.get("dry_run"):
+                code = code or _code_of_output()
             sys.exit(code)
 
         decorator: Callable[[Callable[..., Any]], click.Command] = click.command(
@@ -101,23 +113,46 @@ def command(*, example: str, **settings: Any) -> Callable[[Callable[..., int]], 
     return decorate
 
 
-def joblist_option(function: Command) -> Command:
-    """Add ``-i/--input-path`` for a joblist."""
-    option: Callable[[Command], Command] = click.option(
-        "-i",
-        "--input-path",
-        "joblist_path",
-        required=True,
-        metavar="JOBLIST",
-        help="The joblist: a folder that generate-joblist made.",
+def _code_of_output() -> int:
+    """Return 0 if all output could be written; else tell why not and return the code for that."""
+    error = streams.why_lost()
+    if error is None:
+        return 0
+    if error.errno != errno.EPIPE:  # a reader that leaves, as `head` does, knows that it has
+        print_error(f"can't write to standard output: {error.strerror}")
+    return OUTPUT_LOST
+
+
+def input_options(
+    *, name: str = "joblist_path", metavar: str = "JOBLIST", help_text: str = _JOBLIST_HELP
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add what a command reads, as its argument or by ``-i/--input-path``; given as ``name``."""
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(function)
+        def with_one(*, input_argument: str | None, input_option: str | None, **rest: Any) -> int:
+            given = [text for text in (input_argument, input_option) if text is not None]
+            if len(given) != 1:
+                found = f"both {given[0]} and {given[1]}" if given else "neither"
+                raise UsageError(
+                    f"expected {metavar} either as the argument or by -i/--input-path; found "
+                    f"{found}. Try --help."
+                )
+            return function(**{name: given[0]}, **rest)
+
+        argument = click.argument("input_argument", metavar=f"[{metavar}]", required=False)
+        return argument(input_option(metavar=metavar, help_text=help_text)(with_one))
+
+    return decorate
+
+
+def input_option(
+    *, metavar: str = "JOBLIST", help_text: str = _JOBLIST_HELP
+) -> Callable[[Command], Command]:
+    """Add ``-i/--input-path`` alone, given as ``input_option``."""
+    return click.option(
+        "-i", "--input-path", "input_option", metavar=metavar, help=f"{help_text} Or the argument."
     )
-    return option(function)
-
-
-def joblist_argument(function: Command) -> Command:
-    """Add the joblist as the only argument."""
-    argument: Callable[[Command], Command] = click.argument("joblist_path", metavar="JOBLIST")
-    return argument(function)
 
 
 def job_option(function: Command) -> Command:
@@ -185,16 +220,12 @@ def open_trusted(
 
     ``credentials`` are the user's own, and stand for the joblist's.
     """
-    import msgspec
-
     from jobtool.jobs.joblist import JobList
 
-    joblist = JobList.open(path)
+    joblist = JobList.open(path, trust=trust)
     if credentials:
-        changed = msgspec.structs.replace(joblist.settings, credentials=dict(credentials))
-        joblist.settings = changed
-        return joblist
-    warning = joblist.require_trusted(trust=trust)
+        joblist.use_credentials(credentials)
+    warning = joblist.require_trusted()
     if warning is not None:
         tell(warning, WARNING)
     return joblist

@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from jobtool.cli.console import DONE, Console
-from jobtool.cli.options import command, existing_path, joblist_argument, local_path, output_options
+from jobtool.cli.options import command, existing_path, input_options, local_path, output_options
 from jobtool.names import quote
 
 
 @command(name="jobtool receipts", example="jobtool receipts source08 -o source08.parquet")
-@joblist_argument
+@input_options()
 @click.option(
     "-o",
     "--output",

@@ -8,15 +8,15 @@ from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
     existing_path,
+    input_options,
     job_option,
-    joblist_argument,
     output_options,
 )
 from jobtool.errors import UsageError
 
 
 @command(name="jobtool retry", example="jobtool retry source08 --match 'Permission denied'")
-@joblist_argument
+@input_options()
 @click.option("--only-errors", is_flag=True, help="Every job in error; what happens by default.")
 @job_option
 @click.option("--match", metavar="TEXT", help="Jobs in error whose reason contains this.")

@@ -15,15 +15,19 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import command, existing_path, joblist_argument
+from jobtool.cli.options import command, existing_path, input_option
+from jobtool.errors import UsageError
 
 
 @command(
     name="jobtool sbatch",
     example="jobtool sbatch source08 --array 0-7 --ntasks 4 --time 12:00:00 > transfer.sbatch",
+    is_output_result=True,
 )
-@joblist_argument
-@click.argument("worker_options", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORKER_OPTION...]")
+@click.argument(
+    "words", nargs=-1, type=click.UNPROCESSED, metavar="[JOBLIST] [-- WORKER_OPTION...]"
+)
+@input_option()
 @click.option(
     "--scheduler",
     type=click.Choice(["slurm", "pbs"]),
@@ -79,8 +83,8 @@ from jobtool.cli.options import command, existing_path, joblist_argument
 @click.version_option(__version__, "--version", prog_name="jobtool")
 def cli(
     *,
-    joblist_path: str,
-    worker_options: tuple[str, ...],
+    input_option: str | None,
+    words: tuple[str, ...],
     scheduler: Scheduler,
     array: str | None,
     ntasks: int,
@@ -103,6 +107,7 @@ def cli(
     from jobtool.batch.slurm import slurm_script
     from jobtool.jobs.joblist import JobList
 
+    joblist_path, worker_options = _told_apart(input_option, words)
     JobList.open(existing_path(joblist_path))
     request = BatchRequest(
         # Links stay as they are: what a folder is called here need not be its name on a node.
@@ -125,3 +130,21 @@ def cli(
     sys.stdout.buffer.write(os.fsencode(script))
     sys.stdout.buffer.flush()
     return 0
+
+
+def _told_apart(option: str | None, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the joblist, by ``-i`` or the first of the words, and the workers' options."""
+    if option is None and words and not words[0].startswith("-"):
+        option, *rest = words
+        words = tuple(rest)
+    elif option is not None and words and not words[0].startswith("-"):
+        raise UsageError(
+            f"expected JOBLIST either as the argument or by -i/--input-path; found both "
+            f"{words[0]} and {option}. Try --help."
+        )
+    if option is None:
+        raise UsageError(
+            "expected JOBLIST either as the argument or by -i/--input-path; found neither. "
+            "Try --help."
+        )
+    return option, words

@@ -5,21 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
-from jobtool.cli.options import command, existing_path, joblist_option, output_options
+from jobtool.cli.options import command, existing_path, input_options, output_options
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.names import quote
 
 if TYPE_CHECKING:
+    from jobtool.report.causes import Cause
     from jobtool.report.summary import JobLine, Summary
 
+#: How many jobs of one cause are named.
+_NAMED = 3
 
-@command(name="summarise-jobs", example="summarise-jobs -i source08 --json | jq .error")
-@joblist_option
+
+@command(
+    name="summarise-jobs",
+    example="summarise-jobs -i source08 --json | jq .error",
+    is_output_result=True,
+)
+@input_options()
 @output_options
 def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     """Read the job files of a joblist and report.
 
-    Names every job that is in error or invalid, with the reason; with -v 2 every job. Only reads.
+    Names what is in error or invalid by its causes, and ongoing jobs that nobody seems to hold;
+    with -v 2 every job. Only reads.
     """
     from jobtool.jobs.joblist import JobList
     from jobtool.report.summary import summarise
@@ -31,7 +40,10 @@ def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     console.note(f"Verbosity level: {verbosity}")
     summary = summarise(joblist)
     if as_json:
-        console.print_json(summary.json())
+        from jobtool.report.causes import causes_of
+
+        causes = [cause.json() for cause in causes_of(summary.needing_attention)]
+        console.print_json({**summary.json(), "causes": causes})
     else:
         _print(summary, console)
     return summary.exit_code
@@ -39,8 +51,24 @@ def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
 
 def _print(summary: Summary, console: Console) -> None:
     from jobtool.jobs.job import JobStatus
+    from jobtool.report.causes import causes_of
 
     console.note(f"Found {len(summary.jobs)} job file(s).")
+    if console.verbosity >= 2:
+        if summary.jobs:
+            _print_jobs(summary.jobs)
+    else:
+        for cause in causes_of(summary.needing_attention):
+            _print_cause(cause, console)
+        if summary.abandoned:
+            console.result(
+                f"{WARNING} {len(summary.abandoned)} ongoing job(s) that nobody seems to hold; "
+                "the next worker takes them over:"
+            )
+            for job in summary.abandoned[:_NAMED]:
+                console.result(f"  {quote(job.job)} ({job.note})")
+            _print_rest(len(summary.abandoned), console)
+    # At the end, where a person looks first.
     console.result(f"{INFO} Total jobs: {len(summary.jobs)}")
     for symbol, word, status in (
         (INFO, "Todo", JobStatus.TODO),
@@ -51,9 +79,25 @@ def _print(summary: Summary, console: Console) -> None:
         console.result(f"{symbol} {word} jobs: {summary.count(status)}")
     if summary.count(None):
         console.result(f"{WARNING} Invalid jobs: {summary.count(None)}")
-    listed = summary.jobs if console.verbosity >= 2 else summary.needing_attention
-    if listed:
-        _print_jobs(listed)
+
+
+def _print_cause(cause: Cause, console: Console) -> None:
+    symbol = FAILED if cause.status == "error" else WARNING
+    what = "invalid: " if cause.status == "invalid" else ""
+    if cause.requires_intervention:
+        what += "requires intervention: "
+    if len(cause.jobs) == 1:
+        console.result(f"{symbol} {quote(cause.jobs[0])}: {what}{cause.text}")
+        return
+    console.result(f"{symbol} {len(cause.jobs)} jobs: {what}{cause.text}")
+    for job in cause.jobs[:_NAMED]:
+        console.result(f"  {quote(job)}")
+    _print_rest(len(cause.jobs), console)
+
+
+def _print_rest(count: int, console: Console) -> None:
+    if count > _NAMED:
+        console.result(f"  and {count - _NAMED} more (-v 2 shows all)")
 
 
 def _print_jobs(jobs: tuple[JobLine, ...]) -> None:

@@ -23,7 +23,7 @@ from jobtool.cli.options import (
     command,
     dry_run_option,
     existing_path,
-    joblist_option,
+    input_options,
     open_trusted,
     output_options,
     trust_option,
@@ -36,16 +36,22 @@ from jobtool.stop import Stop
 from jobtool.worker.deadline import find_deadline
 
 if TYPE_CHECKING:
-    from jobtool.jobs.settings import TransferSettings
     from jobtool.jobs.terms import Told
     from jobtool.stores.local import LinkPolicy
-    from jobtool.transfer.run import IfExists, Verify
+    from jobtool.transfer.run import IfExists, IfGone, Verify
     from jobtool.worker.environment import Environment
     from jobtool.worker.guard import Ended
     from jobtool.worker.options import WorkerOptions
 
 #: What people and schedulers send before the end: all mean to finish what is under way and leave.
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+_STOP_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,  # the terminal is gone
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
 
 
 def _as_words(
@@ -55,7 +61,7 @@ def _as_words(
 
 
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
-@joblist_option
+@input_options()
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
@@ -108,6 +114,12 @@ def _as_words(
     "are errors), skip them, take any for an error, or keep them as links.",
 )
 @click.option(
+    "--if-gone",
+    type=click.Choice(["error", "ignore"]),
+    help="A file that an earlier attempt at its job has listed, that didn't arrive and that is gone "
+    "from the source: an error (the default), or left out.",
+)
+@click.option(
     "--preserve",
     callback=_as_words,
     metavar="WORDS",
@@ -138,6 +150,7 @@ def cli(
     if_exists: IfExists | None,
     links: LinkPolicy | None,
     verify: Verify | None,
+    if_gone: IfGone | None,
     preserve: tuple[str, ...] | None,
     credentials: tuple[str, ...],
     trust: bool,
@@ -148,9 +161,9 @@ def cli(
     """Transfer the jobs of a joblist, each file verified, until nothing is left to claim.
 
     Start as many as you like, under mpirun, in scheduler arrays or by hand: no job is done twice.
-    Ctrl-C (or SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files under way and hands the job
-    back; Ctrl-C once more stops at once, and nothing that was proven is lost either way. The same
-    happens when the time is nearly up.
+    Ctrl-C (or SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files under way and hands
+    the job back; Ctrl-C once more stops at once, and nothing that was proven is lost either way.
+    The same happens when the time is nearly up. Under nohup SIGHUP does nothing.
     """
     if time_limit is not None and grace is not None and grace >= time_limit:
         raise UsageError(
@@ -158,10 +171,12 @@ def cli(
             "grace or a longer time"
         )
     stop = Stop()
+    signals = _stop_signals()
     # First of all: a signal that comes before would end the worker as if it had failed.
-    with _stopping(stop):
+    with _stopping(stop, signals):
         return _transfer(
             stop,
+            signals,
             joblist_path=joblist_path,
             time_limit=time_limit,
             grace=grace,
@@ -170,12 +185,16 @@ def cli(
             dry_run=dry_run,
             verbosity=verbosity,
             as_json=as_json,
-            told={"max_jobs": max_jobs, "claims": claims, "wait": wait, "share": share},
-            settings={
+            told={
+                "max_jobs": max_jobs,
+                "claims": claims,
+                "wait": wait,
+                "share": share,
                 "threads": threads,
                 "if_exists": if_exists,
                 "links": links,
                 "verify": verify,
+                "if_gone": if_gone,
                 "preserve": preserve,
             },
         )
@@ -183,6 +202,7 @@ def cli(
 
 def _transfer(
     stop: Stop,
+    signals: tuple[signal.Signals, ...],
     *,
     joblist_path: str,
     time_limit: float | None,
@@ -193,16 +213,15 @@ def _transfer(
     verbosity: int,
     as_json: bool,
     told: dict[str, Any],
-    settings: dict[str, Any],
 ) -> int:
-    """Do as ``cli`` says: ``told`` is the worker's alone, ``settings`` the joblist has, too."""
+    """Do as ``cli`` says; ``told`` are the worker's own options."""
     from jobtool.worker.environment import detect, launched_size
 
     charge = None
     if not dry_run and launched_size(os.environ) > 1:
         from jobtool.worker.guard import Ended, stand_guard
 
-        outcome = stand_guard(_STOP_SIGNALS)
+        outcome = stand_guard(signals)
         if isinstance(outcome, Ended):
             return _after(outcome, joblist_path, as_json=as_json)
         charge = outcome
@@ -239,12 +258,7 @@ def _transfer(
                 f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
                 f"{grace:.0f} s of it to drain."
             )
-    options = WorkerOptions(
-        stop=stop,
-        drain_at=drain_at,
-        **told,
-        **_settled(joblist.settings.transfer, **settings),
-    )
+    options = WorkerOptions(stop=stop, drain_at=drain_at, **told)
     if dry_run and environment.rank:
         return 0  # rank 0 tells it for all
     if dry_run:
@@ -277,37 +291,23 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
     console = Console(as_json=as_json, place=_place(environment))
     if ended.killed_by is not None:
         reason = f"worker {environment.worker} was killed ({ended.killed_by.name})"
-        with contextlib.suppress(OSError):  # nobody listens: no reason to leave the others
-            console.emit(WorkerStopped(reason=reason))
+        console.emit(WorkerStopped(reason=reason))
     claims_path = os.path.join(path, CLAIMS_FOLDER)
     crew = Crew(claims_path, environment, Presences(claims_path, DEFAULT_LEASE_SECONDS))
     code = outlast(ended, crew)
     if code and ended.killed_by is not None:
-        with contextlib.suppress(OSError):
-            console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
+        console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
     return code
 
 
-def _settled(settings: TransferSettings, **given: Any) -> dict[str, Any]:
-    """Return what was decided: options as given, else the joblist's, else left to the defaults."""
-    from jobtool.stores.preserve import attributes_to_keep
-    from jobtool.transfer.run import Policies
-
-    names = settings.__struct_fields__
-    settled = {name: given.get(name) or getattr(settings, name) for name in names}
-    settled = {name: value for name, value in settled.items() if value is not None}
-    policies: dict[str, Any] = {
-        name: settled.pop(name) for name in ("if_exists", "links", "verify") if name in settled
-    }
-    if "preserve" in settled:
-        policies["preserve"] = attributes_to_keep(settled.pop("preserve"))
-    if "part_size_bytes" in settled:
-        settled["part_bytes"] = settled.pop("part_size_bytes")
-    return {**settled, "policies": Policies(**policies)}
+def _stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask to stop: SIGHUP unless it is ignored, as nohup has it."""
+    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(one for one in _STOP_SIGNALS if one != signal.SIGHUP or not ignores_hangup)
 
 
 @contextlib.contextmanager
-def _stopping(stop: Stop) -> Iterator[None]:
+def _stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
     interrupts = 0
 
     def handle(number: int, frame: object) -> None:
@@ -320,7 +320,7 @@ def _stopping(stop: Stop) -> Iterator[None]:
         with contextlib.suppress(OSError):  # whoever read it may have had the same signal
             os.write(2, f"\n{signal.Signals(number).name}: finishing files under way\n".encode())
 
-    before = {number: signal.signal(number, handle) for number in _STOP_SIGNALS}
+    before = {number: signal.signal(number, handle) for number in signals}
     try:
         yield
     finally:
@@ -338,11 +338,11 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
 
     with ProgressDisplay() as display:
         console.quiet_kinds = frozenset({"progress"})
-        console.write = display.write
+        console.write, console.watch = display.write, display.tell
         try:
             yield replace(options, watch=display.show)
         finally:
-            console.write = None
+            console.write = console.watch = None
 
 
 def _place(environment: Environment) -> dict[str, str | int]:

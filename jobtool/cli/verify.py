@@ -13,6 +13,7 @@ from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
     existing_path,
+    input_options,
     job_option,
     open_trusted,
     output_options,
@@ -21,8 +22,14 @@ from jobtool.cli.options import (
 from jobtool.errors import UsageError
 
 
-@command(name="jobtool verify", example="jobtool verify source08 --deep --repair")
-@click.argument("path", metavar="JOBLIST|TABLE.parquet")
+@command(
+    name="jobtool verify", example="jobtool verify source08 --deep --repair", is_output_result=True
+)
+@input_options(
+    name="path",
+    metavar="JOBLIST|TABLE.parquet",
+    help_text="The joblist, or a table that jobtool receipts wrote.",
+)
 @job_option
 @click.option("--deep", is_flag=True, help="Read every file again and compare its MD5.")
 @click.option(
@@ -54,6 +61,7 @@ def cli(
     """
     from jobtool.audit.verify import Audit
     from jobtool.stores.registry import StoreRegistry
+    from jobtool.transfer.stores_of import stores_of
 
     console = Console(verbosity=verbosity, as_json=as_json)
     place = existing_path(path)
@@ -65,11 +73,7 @@ def cli(
             audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
             return audit.table(place).exit_code
     joblist = open_trusted(place, trust=trust, tell=console.note)
-    stores = StoreRegistry(
-        joblist.settings.s3,
-        credentials=joblist.settings.credentials,
-        connections=2 * threads,
-    )
+    stores = stores_of(joblist, connections=2 * threads)
     with _watching(console) as watch:
         audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
         return audit.joblist(joblist, names=frozenset(jobs), repair=repair).exit_code

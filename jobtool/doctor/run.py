@@ -29,6 +29,7 @@ from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.terms import terms_of
 from jobtool.stores.registry import StoreRegistry
+from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
 #: What is looked at, in the order in which it is told.
@@ -118,10 +119,7 @@ def _roll_call(
     view = View(host=environment.host, rank=environment.rank, filesystem=Filesystem("unknown", "/"))
     try:
         joblist = open_joblist()
-        settings = joblist.settings
-        stores = StoreRegistry(
-            settings.s3, credentials=settings.credentials, links=settings.transfer.links or "follow"
-        )
+        stores = stores_of(joblist)
     except JobtoolError as error:
         return None, _RollCall(view, versions(), error)
     view = replace(view, filesystem=filesystem_of(joblist.path))

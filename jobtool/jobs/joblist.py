@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs import jobfile, settings
@@ -55,13 +58,18 @@ class JobList:
         self.settings = configuration
         self._temporaries: dict[str, list[str]] = {}
         self._why_untrusted: str | None = None  # nobody else has written what we make ourselves
+        self._is_trusted_as_told = False
         self.claims_path = os.path.join(path, CLAIMS_FOLDER)
         self._receipts_path = os.path.join(path, RECEIPTS_FOLDER)
         self._journals_path = os.path.join(path, JOURNALS_FOLDER)
 
     @classmethod
-    def open(cls, path: str) -> JobList:
-        """Open an existing joblist; raises ``JoblistError`` where there is none."""
+    def open(cls, path: str, *, trust: bool = False) -> JobList:
+        """Open an existing joblist; raises ``JoblistError`` where there is none.
+
+        With ``trust`` the commands that its joblist.toml names for credentials may be run, though
+        others could have written it.
+        """
         shown = quote(path)
         if not os.path.isdir(path):
             found = "a file" if os.path.exists(path) else "nothing"
@@ -83,21 +91,31 @@ class JobList:
             raise JoblistError(f"can't read {quote(toml)}: {reason_of(error)}") from None
         joblist = cls(os.path.realpath(path), settings.decode(text, path=toml))
         joblist._why_untrusted = why_untrusted
+        joblist._is_trusted_as_told = trust
         return joblist
 
-    def require_trusted(self, *, trust: bool) -> str | None:
+    def use_credentials(self, table: Mapping[str, Any]) -> None:
+        """Use a ``[credentials]`` table of one's own, which is trusted, in place of the joblist's.
+
+        Nothing is written.
+        """
+        self.settings = msgspec.structs.replace(self.settings, credentials=dict(table))
+        self._why_untrusted = None
+
+    def require_trusted(self) -> str | None:
         """Make sure that joblist.toml may make us run the commands that it names, if any.
 
-        Return what is to be told where it may only because ``trust`` says so. Raises
-        ``JoblistError`` where it may not.
+        Return what is to be told where it may only because of ``trust``. Raises ``JoblistError``
+        where it may not.
         """
         if self._why_untrusted is None or not self.settings.names_a_command:
             return None
-        if trust:
+        if self._is_trusted_as_told:
             return f"Trusted as told, though others could have written it: {self._why_untrusted}"
         raise JoblistError(
             f"joblist.toml names a command to run, and that may not be trusted. "
-            f"{self._why_untrusted} Or, having read the command, use --trust."
+            f"{self._why_untrusted} Or, having read the command, use --trust (in Python "
+            "JobList.open(path, trust=True))."
         )
 
     @classmethod

@@ -12,6 +12,7 @@ import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError
 from jobtool.names import quote, unquote
+from jobtool.suggest import did_you_mean
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -42,7 +43,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The ``[transfer]`` table; None means the default.
 
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
-    ``verify`` and ``preserve`` are what the options of those names say.
+    ``verify``, ``if_gone`` and ``preserve`` are what the options of those names say.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -52,6 +53,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     if_exists: Literal["verify", "overwrite", "error"] | None = None
     verify: Literal["digest", "read-back"] | None = None
     links: Literal["follow", "skip", "error", "keep"] | None = None
+    if_gone: Literal["error", "ignore"] | None = None
     preserve: (
         tuple[Literal["mode", "times", "xattrs", "acl", "owner", "none", "all"], ...] | None
     ) = None
@@ -101,6 +103,7 @@ def decode(text: str, *, path: str) -> Settings:
                 "Was it written by another version of jobtool?"
             )
         _refuse_secrets(table, path=path)
+        _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
         raise JoblistError(f"{quote(path)} is no valid TOML: {error}") from None
@@ -133,6 +136,30 @@ def encode(settings: Settings, *, path: str = FILENAME) -> str:
             table[key] = quote(table[key])
     heading = "# What was decided when this joblist was made. Workers read it when they start.\n"
     return heading + tomli_w.dumps(_without_none(table))
+
+
+def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
+    """Refuse what would be ignored: a misspelt setting must not pass for one that holds.
+
+    The tables ``s3``, ``credentials`` and ``layout`` are checked where they are used.
+    """
+    _require_known(table, Settings, where=quote(path), what="a key or table")
+    transfer = table.get("transfer")
+    if isinstance(transfer, Mapping):
+        where = f"{quote(path)}, table [transfer]"
+        _require_known(transfer, TransferSettings, where=where, what="a key")
+
+
+def _require_known(
+    table: Mapping[str, Any], known: type[msgspec.Struct], *, where: str, what: str
+) -> None:
+    names = known.__struct_fields__
+    for key in table:
+        if key not in names:
+            raise JoblistError(
+                f"{where}: there is no {key!r}.{did_you_mean(key, names)} Expected {what} of: "
+                f"{', '.join(names)}. Correct or remove it."
+            )
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -33,10 +33,11 @@ from jobtool.layouts.events import (
     LayoutChosen,
 )
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
-from jobtool.layouts.manifest import Manifest
+from jobtool.layouts.manifest import MANIFEST_VALUES, Manifest
 from jobtool.names import filename_of, quote
-from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.urls import parse
+from jobtool.suggest import did_you_mean
+from jobtool.transfer.stores_of import stores_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +80,12 @@ class _Generation:
         self._values = {**before.values, **request.values}
         self._s3 = {**before.s3, **request.s3}
         self._credentials = {**before.credentials, **request.credentials}
-        self._stores = StoreRegistry(self._s3, credentials=self._credentials)
+        self._stores = stores_by(Settings(s3=self._s3, credentials=self._credentials))
         self._destination = destination or before.destination
         self._layout_name, self._layout = self._choose_layout(before)
+        self._is_guessed = request.layout in (None, AUTO) and not before.layout
+        if not self._is_guessed or self._layout is None:
+            _require_used(request.values, self._layout_name, self._layout)
         if self._layout is not None:
             values = {**self._layout.values, **self._values}
             if self._destination is None:
@@ -114,6 +118,8 @@ class _Generation:
             drafter = self._drafter(self._layout)
             drafts = drafter.drafts()
             incomplete, unreadable = drafter.incomplete, drafter.unreadable
+            if self._is_guessed and drafts:  # else the guess is worth nothing
+                _require_used(self._request.values, self._layout_name, self._layout)
         created = existing = invalid = 0
         joblist: JobList | None = None
         taken = _taken_stems(self._request.joblist_path)
@@ -242,8 +248,8 @@ class _Generation:
 
 def _existing_settings(path: str, *, trust: bool) -> Settings | None:
     if os.path.exists(os.path.join(path, FILENAME)):
-        joblist = JobList.open(path)
-        joblist.require_trusted(trust=trust)
+        joblist = JobList.open(path, trust=trust)
+        joblist.require_trusted()
         return joblist.settings
     if os.path.exists(path) and not os.path.isdir(path):
         raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
@@ -267,6 +273,19 @@ def _canonical(settings: Settings) -> Settings:
         )
     except UsageError as error:
         raise JoblistError(f"{FILENAME}: {error}") from None
+
+
+def _require_used(values: Mapping[str, str], name: str, layout: Layout | None) -> None:
+    """Refuse values that would change nothing: a misspelt one must not pass for one that does."""
+    known = MANIFEST_VALUES if layout is None else layout.settable()
+    for key in values:
+        if key not in known:
+            takes = ", ".join(sorted(known)) or "none"
+            raise UsageError(
+                f"--set {key}=…: the layout {quote(name)} has no use for it."
+                f"{did_you_mean(key, known)} The values that it takes: {takes}; besides these "
+                "--set takes s3.KEY and credentials.KEY."
+            )
 
 
 def _require_same(before: Settings, now: Settings, request: Request) -> None:

@@ -16,6 +16,7 @@ from jobtool.jobs.settings import MAX_BYTES
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
+from jobtool.suggest import did_you_mean, hint_of
 
 #: Layouts that are data; ``manifest`` reads a table instead, ``auto`` looks and picks.
 PRESETS = ("plates", "partitions", "tree")
@@ -69,6 +70,13 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for text in (*self.require, *self.files.values()):
             yield Template(text)
 
+    def settable(self) -> frozenset[str]:
+        """Return the names of the values that its templates use and that the tree doesn't give."""
+        used = {field for template in self.templates() for field in template.fields}
+        return frozenset(used - set(Pattern(self.pattern).fields) - _BUILT_IN_FIELDS) | frozenset(
+            self.values
+        )
+
     def table(self) -> dict[str, Any]:
         """Return the table for joblist.toml."""
         table: dict[str, Any] = msgspec.to_builtins(self)
@@ -87,7 +95,7 @@ def load_layout(name: str) -> tuple[str, Layout]:
         known = ", ".join((AUTO, *PRESETS, MANIFEST))
         raise LayoutError(
             f"there is no layout {quote(name)}: expected one of {known}, or a file's name that "
-            "ends in .toml"
+            f"ends in .toml.{did_you_mean(name, (AUTO, *PRESETS, MANIFEST))}"
         )
     try:
         text = read_bounded(name, MAX_BYTES).decode()
@@ -118,5 +126,8 @@ def layout_of_table(table: Mapping[str, Any], *, shown: str) -> Layout:
         layout = msgspec.convert(dict(table), Layout)
         layout.check()
     except (msgspec.ValidationError, LayoutError) as error:
-        raise LayoutError(f"layout {quote(shown)}: {error}") from None
+        fields = Layout.__struct_fields__
+        hint = hint_of(str(error), fields)
+        known = f". It knows {', '.join(fields)}." if "unknown field" in str(error) else ""
+        raise LayoutError(f"layout {quote(shown)}: {error}{known}{hint}") from None
     return layout

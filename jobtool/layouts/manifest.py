@@ -14,6 +14,9 @@ from jobtool.jobs.job import FilePair, Job
 from jobtool.names import quote, unquote
 from jobtool.stores.urls import file_below, is_local
 
+#: What ``--set`` may give.
+MANIFEST_VALUES = frozenset({"max_files", "max_bytes"})
+
 DEFAULT_MAX_FILES = 1000
 _COLUMNS = ("src_path", "dst_path")
 _FORMATS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".pq": "parquet"}

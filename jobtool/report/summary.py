@@ -1,4 +1,4 @@
-"""The summary: what a joblist says of itself, read from its job files and nothing else."""
+"""The summary: what a joblist says of itself, read from its job files and workers' markers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from jobtool.errors import JobFileError
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.jobfile import LogRecord, last_records, number_of
 from jobtool.jobs.joblist import JobList
+from jobtool.report.life import SignsOfLife
+from jobtool.units import size_text
 
 _EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
 
@@ -18,7 +20,9 @@ _EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
 class JobLine:
     """One job: ``status`` is None if its file is invalid. Sizes in bytes, None where unknown.
 
-    ``note`` is why it is in error or invalid, or who is working on it.
+    ``note`` is why it is in error or invalid, or who is working on it. ``parts_bytes`` are kept of
+    files that aren't done. ``is_abandoned``: it is ongoing, and as far as can be told from here
+    nobody holds it.
     """
 
     job: str
@@ -30,6 +34,8 @@ class JobLine:
     attempts: int = 0
     note: str = ""
     requires_intervention: bool = False
+    parts_bytes: int | None = None
+    is_abandoned: bool = False
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -43,6 +49,8 @@ class JobLine:
             "attempts": self.attempts,
             "note": self.note,
             "requires_intervention": self.requires_intervention,
+            "parts_bytes": self.parts_bytes,
+            "is_abandoned": self.is_abandoned,
         }
 
 
@@ -63,6 +71,11 @@ class Summary:
         return tuple(job for job in self.jobs if job.status in (JobStatus.ERROR, None))
 
     @property
+    def abandoned(self) -> tuple[JobLine, ...]:
+        """The ongoing jobs that nobody seems to hold."""
+        return tuple(job for job in self.jobs if job.is_abandoned)
+
+    @property
     def exit_code(self) -> int:
         """1 if a job is in error or invalid, else 0."""
         return 1 if self.needing_attention else 0
@@ -74,6 +87,7 @@ class Summary:
             "total": len(self.jobs),
             **{status.value: self.count(status) for status in JobStatus},
             "invalid": self.count(None),
+            "abandoned": len(self.abandoned),
             "bytes_done": sum(job.bytes_done or 0 for job in self.jobs),
             "files_done": sum(job.files_done or 0 for job in self.jobs),
             "jobs": [job.json() for job in self.jobs],
@@ -82,11 +96,12 @@ class Summary:
 
 def summarise(joblist: JobList) -> Summary:
     """Read every job file once and add up what they say. Writes nothing."""
-    lines = (_line(joblist, stem) for stem in joblist.stems())
+    signs = SignsOfLife(joblist)
+    lines = (_line(joblist, stem, signs) for stem in joblist.stems())
     return Summary(path=joblist.path, jobs=tuple(line for line in lines if line is not None))
 
 
-def _line(joblist: JobList, stem: str) -> JobLine | None:
+def _line(joblist: JobList, stem: str, signs: SignsOfLife) -> JobLine | None:
     try:
         job, log = joblist.load(stem)
     except FileNotFoundError:
@@ -96,6 +111,13 @@ def _line(joblist: JobList, stem: str) -> JobLine | None:
     last = last_records(log, _EVENTS)
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")
+    note, is_abandoned = _note(job.status, last), False
+    if job.status is JobStatus.ONGOING and (doubt := signs.doubt(note)):
+        note, is_abandoned = f"{note}: {doubt}", True
+    parts_bytes = None
+    if job.status is JobStatus.TODO and "handed-back" in last:
+        parts_bytes = number_of(last["handed-back"].values.get("parts_bytes", ""))
+        note += f"; {size_text(parts_bytes)} of parts kept" if parts_bytes else ""
     return JobLine(
         job=job.name,
         status=job.status,
@@ -104,8 +126,10 @@ def _line(joblist: JobList, stem: str) -> JobLine | None:
         bytes_done=bytes_done,
         bytes_total=bytes_total,
         attempts=job.attempts,
-        note=_note(job.status, last),
+        note=note,
         requires_intervention=job.requires_intervention,
+        parts_bytes=parts_bytes,
+        is_abandoned=is_abandoned,
     )
 
 

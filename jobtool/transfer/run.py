@@ -40,6 +40,7 @@ from jobtool.transfer.lending import Lending
 from jobtool.transfer.lentfiles import LentFiles
 from jobtool.transfer.lentparts import lends_parts
 from jobtool.transfer.notes import Notes
+from jobtool.transfer.phases import Phase, Phases
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing
 from jobtool.transfer.resume import Resumption, fold
@@ -66,7 +67,8 @@ _FLUSH_SECONDS = 1.0
 class Progress:
     """How far a transfer is. Bytes and files that had receipts before count as done.
 
-    ``files_sent`` and ``bytes_sent`` are what was sent now, by others that were lent it, too.
+    ``files_sent`` and ``bytes_sent`` are what was sent now, by others that were lent it, too;
+    ``phase`` is what takes the time just now.
     """
 
     files_done: int
@@ -75,6 +77,7 @@ class Progress:
     bytes_total: int
     files_sent: int
     bytes_sent: int
+    phase: Phase = Phase.COPYING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +167,7 @@ class JobTransfer:
         self._bytes_under_way = 0
         self._files_sent = self._bytes_sent = 0
         self._has_open_ends = False  # folders that have yet to be given their attributes
+        self._phases = Phases()
 
     @property
     def progress(self) -> Progress:
@@ -176,7 +180,18 @@ class JobTransfer:
                 bytes_total=self._plan.total_bytes,
                 files_sent=self._files_sent,
                 bytes_sent=self._bytes_sent,
+                phase=self._phases.now,
             )
+
+    @property
+    def parts_bytes(self) -> int:
+        """How much of files that aren't done is in parts that the next attempt need not send."""
+        return sum(
+            part.size
+            for number, unfinished in list(self.resumption.unfinished.items())
+            if not self._done[number]
+            for part in list(unfinished.parts.values())
+        )
 
     @property
     def is_complete(self) -> bool:
@@ -221,6 +236,8 @@ class JobTransfer:
                 self._plan, threads=self._threads, stop=self._stop, notes=self.notes
             ):
                 self._has_open_ends = True
+            self._phases.all_at(Phase.SYNCING)
+            on_tick(self.progress)
             self._sync()
         finally:
             if self.is_complete:
@@ -415,7 +432,8 @@ class JobTransfer:
         def one_try() -> tuple[Item, Copied]:
             item = self._plan.item(number)
             try:
-                return item, self._copy(number, item, own)
+                with self._phases.file(number, item.entry.size, first=self._first_phase(number)):
+                    return item, self._copy(number, item, own)
             except SourceChangedError:
                 self._list_again(number, item)
                 raise
@@ -435,6 +453,17 @@ class JobTransfer:
         if self._on_file is not None:
             self._on_file(item, copied)
 
+    def _first_phase(self, number: int) -> Phase:
+        if self._existing.has(number) or number in self._tried:
+            return Phase.COMPARING
+        lane = self._plan.item(number).lane
+        is_hashed_first = (
+            self._plan.size_of(number) >= self._copier.part_bytes
+            and lane.destination.capabilities.attributes_first
+            and lane.source.capabilities.cheap_reads
+        )
+        return Phase.CHECKING_PARTS if is_hashed_first else Phase.COPYING
+
     def _may_lend_parts(self, number: int) -> AbstractContextManager[None]:
         is_large = self._plan.size_of(number) >= self._copier.part_bytes
         if self._lending is None or not is_large or not lends_parts(self._plan.item(number)):
@@ -449,6 +478,7 @@ class JobTransfer:
             with self._lock:
                 arrived += size
                 self._bytes_under_way += size
+            self._phases.arrived(number, size)
 
         def on_bytes(size: int) -> None:
             own.note()

@@ -43,6 +43,7 @@ from jobtool.transfer.existing import Existing, holds_nothing
 from jobtool.transfer.inforce import ReceiptsInForce
 from jobtool.transfer.lending import Lending, settle
 from jobtool.transfer.notes import Unkept
+from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing, open_plan
 from jobtool.transfer.purposes import purposes_of
@@ -59,12 +60,13 @@ from jobtool.worker.events import (
     JobHandedBack,
     JobListed,
     JobLost,
+    JobPhase,
     JobProgress,
     JobSucceeded,
     TriedAgain,
     Waiting,
 )
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import SettledOptions
 
 #: How often the job file gets a progress line.
 PROGRESS_SECONDS = 30.0
@@ -104,7 +106,7 @@ class Attempt:
         held: HeldJob,
         joblist: JobList,
         worker: str,
-        options: WorkerOptions,
+        options: SettledOptions,
         stop: Stop,
         emit: Emit,
         watch: Callable[[JobProgress], None],
@@ -131,6 +133,9 @@ class Attempt:
         self._journal = joblist.journal_of(held.stem, held.claim.require_held)
         self._owner = joblist.owner_of(held.stem)
         self._counts: dict[str, object] = {}
+        self._phase: Phase | None = None
+        self._told: dict[str, int] = {}
+        self._parts_bytes: Callable[[], int] = int  # kept of files that aren't done
         self._was_done = False
         self._told_waiting = float("-inf")
         self._worker = worker
@@ -161,6 +166,7 @@ class Attempt:
                 self._remove_leftovers(plan, transfer.resumption, transfer.returned)
             is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
             if transfer.is_complete and not is_recorded:
+                self._tell_phase(Phase.RECORDING)
                 self._write_table(plan)
                 if self._held.job.attempts > 1 or transfer.has_begun_uploads or self._blocks.exist:
                     self._abort_unfinished(stores)
@@ -210,6 +216,7 @@ class Attempt:
         )
         stores.on_renewal = self._note_renewal
         stores.begin_job(purposes_of(job))
+        self._tell_phase(Phase.LISTING)
         plan, listing = retry.call(lambda: open_plan(job, stores, owner=self._owner, retry=retry))
         self._holders = stores.credential_holders()
         for holder in self._holders:
@@ -223,6 +230,7 @@ class Attempt:
             if listing is not None:
                 retry.call(listing.run)
                 listing = None
+            self._tell_phase(Phase.COMPARING)
             earlier = Earlier(plan)
             resumption = Resumption.fresh(len(plan))
             fold(resumption, plan, self._records_until_stopped(), earlier.note)
@@ -254,6 +262,7 @@ class Attempt:
             on_listed=tell_listed,
             has_listing_record=has_listing_record,
         )
+        self._parts_bytes = lambda: transfer.parts_bytes
         self._was_done = transfer.is_complete
         if listing is None:
             tell_listed()
@@ -288,6 +297,7 @@ class Attempt:
             )
         )
         self._stop_if_too_long(listed)
+        self._tell_phase(Phase.COPYING)
 
     def _stop_if_too_long(self, listed: Progress) -> None:
         """Begin nothing that can't be finished in time at the rate so far."""
@@ -386,7 +396,14 @@ class Attempt:
                 files_sent=progress.files_sent,
                 bytes_sent=progress.bytes_sent,
                 rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
+                phase=progress.phase,
             )
+            if progress.phase is Phase.SYNCING:
+                self._tell_phase(progress.phase)
+            self._told = {
+                name: getattr(told, name)
+                for name in ("files_done", "files_total", "bytes_done", "bytes_total")
+            }
             self._counts = {
                 "files": f"{told.files_done}/{told.files_total}",
                 "bytes": f"{told.bytes_done}/{told.bytes_total}",
@@ -491,22 +508,32 @@ class Attempt:
 
     def _set_back(self, reason: str) -> None:
         """Hand the job back for a reason that isn't its own, unless that was so too often."""
+        counts = self._kept_counts()
         status = self._held.set_back(
-            {**self._counts, "reason": reason}, has_progressed=self._has_succeeded
+            {**self._counts, **counts, "reason": reason}, has_progressed=self._has_succeeded
         )
         if status is JobStatus.ERROR:
             self._emit(
                 JobFailed(job=self._name, reason=reason, failed_files=0, will_be_tried_again=False)
             )
         else:
-            self._emit(JobHandedBack(job=self._name, reason=reason))
+            self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **counts))
 
     def _hand_back(self, reason: str | None) -> Outcome:
         """Hand the job back because the work was asked to stop."""
         reason = reason or ASKED
-        self._held.change(JobStatus.TODO, "handed-back", **self._counts, reason=reason)
-        self._emit(JobHandedBack(job=self._name, reason=reason))
+        kept = self._kept_counts()
+        self._held.change(JobStatus.TODO, "handed-back", **self._counts, **kept, reason=reason)
+        self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **kept))
         return Outcome.HANDED_BACK
+
+    def _kept_counts(self) -> dict[str, int]:
+        return {"parts_bytes": self._parts_bytes()} if self._counts else {}
+
+    def _tell_phase(self, phase: Phase) -> None:
+        if phase is not self._phase:
+            self._phase = phase
+            self._emit(JobPhase(job=self._name, phase=phase))
 
     def _tell_retry(self, error: BaseException) -> None:
         self._emit(TriedAgain(job=self._name, reason=str(error)))

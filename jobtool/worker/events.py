@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
 from jobtool.events import Event, Level
 from jobtool.names import quote
 from jobtool.transfer.notes import Unkept
+from jobtool.units import duration_text, rate_text, size_text
 
 #: How many of the files that hang are named.
 _STALLED_NAMED = 3
+
+_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +100,26 @@ class JobListed(Event):
     def text(self) -> str:
         """Return the sentence."""
         done = f", {self.files_done} with receipts already" if self.files_done else ""
-        return f"{quote(self.job)}: {self.files} files, {self.bytes} bytes{done}"
+        return f"{quote(self.job)}: {self.files} files, {size_text(self.bytes)}{done}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPhase(Event):
+    """What takes the time of a job from now on: listing, comparing, syncing."""
+
+    kind: ClassVar[str] = "phase"
+    level: ClassVar[Level] = Level.DETAIL
+    job: str
+    phase: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: {self.phase}..."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress(Event):
-    """How far the job is; ``files_sent`` and ``bytes_sent`` by this attempt."""
+    """How far the job is; ``files_sent`` and ``bytes_sent`` by this attempt, ``phase`` just now."""
 
     kind: ClassVar[str] = "progress"
     job: str
@@ -112,12 +130,14 @@ class JobProgress(Event):
     files_sent: int
     bytes_sent: int
     rate_mb_s: float
+    phase: str = "copying"
 
     def text(self) -> str:
         """Return the sentence."""
         return (
             f"{quote(self.job)}: {self.files_done}/{self.files_total} files, "
-            f"{self.bytes_done}/{self.bytes_total} bytes, {self.rate_mb_s:.1f} MB/s"
+            f"{size_text(self.bytes_done)} of {size_text(self.bytes_total)}, "
+            f"{rate_text(self.rate_mb_s * _MEGABYTE)}, {self.phase}"
         )
 
 
@@ -137,7 +157,8 @@ class CrewProgress(Event):
         """Return the sentence."""
         return (
             f"{self.jobs_done}/{self.jobs_total} jobs by {self.workers} worker(s), "
-            f"{self.files_sent} files, {self.bytes_sent} bytes, {self.rate_mb_s:.1f} MB/s"
+            f"{self.files_sent} files, {size_text(self.bytes_sent)}, "
+            f"{rate_text(self.rate_mb_s * _MEGABYTE)}"
         )
 
 
@@ -203,7 +224,8 @@ class CredentialsTooShort(Event):
     def text(self) -> str:
         """Return the sentence."""
         return (
-            f"{quote(self.job)}: takes another {self.seconds_left:.0f} s at the rate so far, and "
+            f"{quote(self.job)}: takes another {duration_text(self.seconds_left)} at the rate so "
+            "far, and "
             f"its credentials ({self.provider}) end at {self.expires} and can't be renewed; it "
             "will be handed back then"
         )
@@ -237,7 +259,10 @@ class JobSucceeded(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"{quote(self.job)}: {self.files} files, {self.bytes} bytes, all verified"
+        return (
+            f"{quote(self.job)}: {self.files} files, {size_text(self.bytes)} in "
+            f"{duration_text(self.seconds)}, all verified"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,16 +301,28 @@ class JobInvalid(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHandedBack(Event):
-    """The job is ``todo`` again; what has arrived has its receipts."""
+    """The job is ``todo`` again; what has arrived has its receipts.
+
+    ``parts_bytes`` are of files that aren't done: they are in parts that need not be sent again.
+    Counts are 0 where the job wasn't listed.
+    """
 
     kind: ClassVar[str] = "handed-back"
     symbol: ClassVar[str] = "❗"
     job: str
     reason: str
+    files_done: int = 0
+    files_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    parts_bytes: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"{quote(self.job)}: handed back: {self.reason}"
+        kept = f"; kept: {self.files_done} of {self.files_total} files" if self.files_total else ""
+        if self.parts_bytes:
+            kept += f", {size_text(self.parts_bytes)} of parts"
+        return f"{quote(self.job)}: handed back: {self.reason}{kept}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -380,7 +417,7 @@ class Helped(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"Helped with {quote(self.stem)}.txt: block {self.block}, {self.bytes} bytes"
+        return f"Helped with {quote(self.stem)}.txt: block {self.block}, {size_text(self.bytes)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,8 +432,8 @@ class NoTimeLeft(Event):
     def text(self) -> str:
         """Return the sentence."""
         return (
-            f"{self.seconds_left:.0f} s are left, and the shortest job so far took "
-            f"{self.job_seconds:.0f} s: taking no more."
+            f"{duration_text(self.seconds_left)} are left, and the shortest job so far took "
+            f"{duration_text(self.job_seconds)}: taking no more."
         )
 
 
@@ -432,10 +469,13 @@ class WouldTransfer(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerFinished(Event):
-    """The end of the work: what this worker, or all of its run, did; what the joblist holds now."""
+    """The end of the work: what this worker, or all of its run, did; what the joblist holds now.
+
+    ``exit_code`` is that of the work, ``stopped`` why it ended before all was done, None if it
+    didn't, ``path`` the joblist's.
+    """
 
     kind: ClassVar[str] = "finished"
-    symbol: ClassVar[str] = "✅"
     succeeded: int
     failed: int
     handed_back: int
@@ -445,9 +485,16 @@ class WorkerFinished(Event):
     invalid: int
     workers: int = 1
     died: int = 0
+    exit_code: int = 0
+    stopped: str | None = None
+    path: str = ""
+
+    def mark(self) -> str:
+        """Return the symbol that its line begins with."""
+        return "❗" if self.exit_code else "✅"
 
     def text(self) -> str:
-        """Return the sentence."""
+        """Return the sentences; the last says what to do next, if anything."""
         left = [
             f"{count} {what}"
             for count, what in (
@@ -461,7 +508,20 @@ class WorkerFinished(Event):
         who = "This worker" if self.workers == 1 else f"These {self.workers} workers"
         if self.died:
             who += f" ({self.died} of them died)"
+        stopped = f"Stopped early: {self.stopped}. " if self.stopped and self.exit_code else ""
+        back = f", {self.handed_back} handed back" if self.handed_back else ""
         return (
-            f"{who} finished {self.succeeded} job(s), {self.failed} in error. "
+            f"{stopped}{who} finished {self.succeeded} job(s), {self.failed} in error{back}. "
             f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
+            f"{self._next()}"
         )
+
+    def _next(self) -> str:
+        path = shlex.quote(self.path)
+        if self.exit_code == 3:
+            return f"\n  To do the rest: transfer-worker -i {path}"
+        if self.exit_code == 4:
+            return f"\n  Once that is mended: transfer-worker -i {path}"
+        if self.exit_code == 1:
+            return f"\n  To see why: summarise-jobs -i {path}"
+        return ""

@@ -33,7 +33,7 @@ from jobtool.transfer.resume import Resumption, fold
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.events import AttributesUnkept, Helped
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import SettledOptions
 
 #: How many jobs a worker offers to help with at a time.
 _MOST_JOBS = 4
@@ -56,7 +56,7 @@ class Helper:
         joblist: JobList,
         claims: Claims,
         stores: StoreRegistry,
-        options: WorkerOptions,
+        options: SettledOptions,
         emit: Emit,
         *,
         name: str,

@@ -17,7 +17,7 @@ from jobtool.errors import (
     PresenceLostError,
     WorldError,
 )
-from jobtool.events import Emit, ignore
+from jobtool.events import Emit, ignore, unfailing
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
@@ -30,9 +30,9 @@ from jobtool.liveness import Liveness, Watchdog
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.attempt import Attempt, Outcome
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.deadline import Pace
@@ -54,7 +54,7 @@ from jobtool.worker.events import (
     WouldTransfer,
 )
 from jobtool.worker.helper import Helper
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import WorkerOptions, settle_options
 from jobtool.worker.progress import Reporter
 from jobtool.worker.seen import FINISHED, SeenJobs
 
@@ -82,6 +82,10 @@ class Worker:
 
     First what is ``todo``, from a start of its own; then what is ``ongoing`` under a claim that
     nobody holds, since its worker has died.
+
+    What ``options`` leave open is taken from joblist.toml. What ``emit`` raises fails no job: it is
+    told once, by ``warnings``. Raises ``JoblistError`` if joblist.toml names a command that may not
+    be trusted.
     """
 
     def __init__(
@@ -91,24 +95,25 @@ class Worker:
         options: WorkerOptions,
         emit: Emit = ignore,
     ) -> None:
+        settled = settle_options(options, joblist.settings.transfer)
+        emit = unfailing(emit)
         self._joblist = joblist
         self._environment = environment
-        self._options = options
+        self._options = settled
         self._emit = emit
-        self._stores = StoreRegistry(
-            joblist.settings.s3,
-            credentials=joblist.settings.credentials,
-            connections=2 * options.threads,
-            links=options.policies.links,
-            read_back=options.policies.verify == "read-back",
-            keep=options.policies.preserve,
+        self._stores = stores_of(
+            joblist,
+            connections=2 * settled.threads,
+            links=settled.policies.links,
+            read_back=settled.policies.verify == "read-back",
+            keep=settled.policies.preserve,
         )
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._presences = Presences(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
         self._crew = Crew(joblist.claims_path, environment, self._presences, options.monotonic)
         self._tally = Tally(name=presence_name(self._name, self._proposed))
-        self._reporter = Reporter(self._crew, self._tally, options, emit, rank=environment.rank)
+        self._reporter = Reporter(self._crew, self._tally, settled, emit, rank=environment.rank)
         self._seen = SeenJobs(joblist)
         self._liveness = Liveness()
         self._claims: Claims | None = None
@@ -148,6 +153,7 @@ class Worker:
                 except (JobtoolError, OSError) as error:
                     # Of a crew that takes it for dead it is no longer one.
                     if self._crew.is_alone or isinstance(error, PresenceLostError):
+                        self._tell_end_by(error)
                         raise
                     self._tally.exit_code = getattr(error, "exit_code", 4)
                     self._emit(WorkerStopped(reason=str(error)))
@@ -480,12 +486,27 @@ class Worker:
         tallies = [self._tally] if self._crew.is_alone else self._crew.tallies()
         code = self._summarise(tallies)
         self._crew.dismiss()
-        return max([code, *(tally.exit_code for tally in tallies)])
+        return code
+
+    def _tell_end_by(self, error: BaseException) -> None:
+        """Tell what this worker came to before the environment failed it."""
+        if isinstance(error, WorldError):
+            self._tally.exit_code = error.exit_code
+            with contextlib.suppress(JobtoolError, OSError):  # the joblist itself may be gone
+                self._summarise([self._tally])
 
     def _summarise(self, tallies: list[Tally]) -> int:
+        """Tell what workers came to; return the exit code of all of them."""
         counts = self._seen.count()
         # One that has told nothing has died before it could.
         died = self._crew.size - 1 - sum(tally.is_over for tally in tallies)
+        # What others are working on is theirs, unless it may be an orphan: one of us has died, or
+        # we left before looking.
+        may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
+        code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
+        if counts[JobStatus.TODO] or may_be_orphans:
+            code = 3
+        code = max([code, *(tally.exit_code for tally in tallies)])
         self._emit(
             WorkerFinished(
                 succeeded=sum(tally.succeeded for tally in tallies),
@@ -497,14 +518,12 @@ class Worker:
                 invalid=counts[None],
                 workers=self._crew.size,
                 died=died,
+                exit_code=code,
+                stopped=self._options.stop.reason,
+                path=self._joblist.path,
             )
         )
-        # What others are working on is theirs, unless it may be an orphan: one of us has died, or
-        # we left before looking.
-        may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
-        if counts[JobStatus.TODO] or may_be_orphans:
-            return 3
-        return 1 if counts[JobStatus.ERROR] or counts[None] else 0
+        return code
 
 
 def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:

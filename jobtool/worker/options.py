@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from jobtool.events import unfailing
 from jobtool.stop import Stop
+from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
 from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS
-from jobtool.transfer.run import Policies
+from jobtool.transfer.run import IfExists, IfGone, Policies, Verify
 
 if TYPE_CHECKING:
+    from jobtool.jobs.settings import TransferSettings
     from jobtool.jobs.terms import Told
+    from jobtool.stores.local import LinkPolicy
     from jobtool.worker.events import JobProgress
 
 DEFAULT_THREADS = 16
@@ -33,23 +37,32 @@ class WorkerOptions:
     """``threads`` files at a time; at most ``max_jobs`` jobs, None for all.
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
-    doesn't answer is given ``patience_seconds``. ``stop``, once set, makes the worker finish the
-    files and parts under way, hand its job back and end. ``drain_at`` is when that is going to
-    happen for want of time, on the ``monotonic`` clock, None if never; no job is begun that would
-    take longer. ``claims`` is their kind, None for the joblist's own. With ``wait`` the worker
-    stays until nothing is ``ongoing``; without ``share`` it neither helps others with their jobs
-    nor lets itself be helped.
+    doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
+    parts. ``if_exists``, ``links``, ``verify``, ``if_gone`` and ``preserve`` (words) are as the
+    options of ``transfer-worker`` of these names. What of all these is None is as joblist.toml says
+    or, if that says nothing, the default.
 
-    ``watch`` is told the progress several times a second. ``now`` and ``monotonic`` (seconds) are
-    the clock; ``sleep`` waits between tries, by default in a way that ``stop`` interrupts.
+    ``stop``, once set, makes the worker finish the files and parts under way, hand its job back and
+    end. ``drain_at`` is when that is going to happen for want of time, on the ``monotonic`` clock,
+    None if never; no job is begun that would take longer. ``claims`` is their kind, None for the
+    joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``; without ``share`` it
+    neither helps others with their jobs nor lets itself be helped.
+
+    ``watch`` is told the progress several times a second; what it raises fails no job. ``now`` and
+    ``monotonic`` (seconds) are the clock; ``sleep`` waits between tries, by default in a way that
+    ``stop`` interrupts.
     """
 
-    threads: int = DEFAULT_THREADS
+    threads: int | None = None
     part_bytes: int | None = None
+    max_attempts: int | None = None
+    patience_seconds: float | None = None
+    if_exists: IfExists | None = None
+    links: LinkPolicy | None = None
+    verify: Verify | None = None
+    if_gone: IfGone | None = None
+    preserve: Sequence[str] | None = None
     max_jobs: int | None = None
-    max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    patience_seconds: float = DEFAULT_PATIENCE_SECONDS
-    policies: Policies = field(default_factory=Policies)
     stop: Stop = field(default_factory=Stop)
     drain_at: float | None = None
     claims: Told | None = None
@@ -59,3 +72,42 @@ class WorkerOptions:
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledOptions(WorkerOptions):
+    """The same with everything decided; ``part_bytes`` None is the copier's own."""
+
+    threads: int = DEFAULT_THREADS
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    patience_seconds: float = DEFAULT_PATIENCE_SECONDS
+    if_exists: IfExists = "verify"
+    links: LinkPolicy = "follow"
+    verify: Verify = "digest"
+    if_gone: IfGone = "error"
+
+    @property
+    def policies(self) -> Policies:
+        """What to do where it is a matter of taste."""
+        keep = KEEP_BY_DEFAULT if self.preserve is None else attributes_to_keep(self.preserve)
+        return Policies(
+            if_exists=self.if_exists,
+            links=self.links,
+            verify=self.verify,
+            if_gone=self.if_gone,
+            preserve=keep,
+        )
+
+
+def settle_options(options: WorkerOptions, settings: TransferSettings) -> SettledOptions:
+    """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults."""
+    of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
+    given = {one.name: getattr(options, one.name) for one in fields(options)}
+    decided = {
+        name: value
+        for values in (of_joblist, given)
+        for name, value in values.items()
+        if value is not None
+    }
+    return SettledOptions(**{**decided, "watch": unfailing(options.watch)})

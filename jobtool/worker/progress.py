@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobtool.events import Emit
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.events import CrewProgress, JobProgress
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import SettledOptions
 
 #: How often the first rank tells how far all are.
 CREW_SECONDS = 10.0
@@ -15,7 +15,7 @@ class Reporter:
     """Counts what was sent into a tally, tells the crew, and shows the whole crew's on rank 0."""
 
     def __init__(
-        self, crew: Crew, tally: Tally, options: WorkerOptions, emit: Emit, *, rank: int
+        self, crew: Crew, tally: Tally, options: SettledOptions, emit: Emit, *, rank: int
     ) -> None:
         self.jobs_total = 0
         self._crew = crew

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.commands import Done, run
+from tests.commands import BIN, Done, environment, run
 from tests.trees import make_plate, statuses, write
 
 WEIRD = "pläte -> #1\n🧬"
@@ -85,7 +87,8 @@ def test_quiet_says_only_what_matters(tmp_path: Path) -> None:
     generated, worker, summary = workflow(tmp_path, "--verbosity", 0)
     assert [line.split()[0] for line in generated.lines] == ["❗", "-"]
     assert [line.split()[0] for line in worker.lines] == ["❌"]
-    assert summary.lines[0] == "💡 Total jobs: 3"
+    assert summary.lines[0].startswith("❗ odd: invalid: line 1")
+    assert summary.lines[1] == "💡 Total jobs: 3"
 
 
 def test_files_are_told_one_by_one_when_asked_for(tmp_path: Path) -> None:
@@ -106,3 +109,40 @@ def test_a_reader_that_leaves_early_is_no_traceback(tmp_path: Path) -> None:
     process.stderr.close()
     process.wait(timeout=60)
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_symbols_are_plain_where_the_output_is_not_utf8(tmp_path: Path, encoding: str) -> None:
+    done = workflow(tmp_path, PYTHONIOENCODING=encoding)
+    text = "".join(one.stdout for one in done)
+    starts = {line.split()[0] for line in text.splitlines() if line.startswith("[")}
+    assert starts == {"[i]", "[ok]", "[!]", "[x]"}
+    assert "\\U" not in text.replace("\\U0001f9ec", "")  # that one is in a name
+    error = run("summarise-jobs", tmp_path / "none", env={"PYTHONIOENCODING": encoding})
+    assert error.stderr.startswith("[x] expected something")
+    looked = run("jobtool", "doctor", tmp_path / "list", env={"PYTHONIOENCODING": encoding})
+    assert "[ok] pass" in looked.stdout
+    assert "\\u" not in looked.stdout
+
+
+def test_a_terminal_of_the_locale_c_gets_plain_symbols(tmp_path: Path) -> None:
+    make_plate(tmp_path / "in", "A1")
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out")
+    run("generate-joblist", *paths)
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [BIN / "transfer-worker", tmp_path / "list"],
+        stdout=theirs,
+        stdin=theirs,
+        stderr=theirs,
+        env=environment({"LC_ALL": "C", "TERM": "xterm"}),
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO at the end
+            while data := os.read(ours, 65536):
+                shown += data
+    os.close(ours)
+    assert process.returncode == 0
+    assert shown.isascii()
+    assert b"[ok] This worker finished 1 job(s)" in shown

@@ -165,7 +165,9 @@ def test_no_job_is_begun_that_would_take_longer_than_is_left(joblist: Path) -> N
     assert sorted(statuses(joblist).values()) == ["success"] * 3 + ["todo"] * 7
     (said,) = (event for event in told if isinstance(event, NoTimeLeft))
     assert (round(said.seconds_left), round(said.job_seconds)) == (50, 100)
-    assert said.text() == ("50 s are left, and the shortest job so far took 100 s: taking no more.")
+    assert said.text() == (
+        "50 s are left, and the shortest job so far took 1 min 40 s: taking no more."
+    )
 
 
 def test_a_job_that_is_too_long_by_its_size_is_left_and_a_shorter_one_is_done(

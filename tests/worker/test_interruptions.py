@@ -63,7 +63,7 @@ def assert_finished_by_another(server, bucket: str, joblist: Path, before: set[s
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU],
+    [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU],
     ids=lambda number: number.name,
 )
 def test_a_signal_hands_the_job_back_and_another_worker_sends_only_the_rest(

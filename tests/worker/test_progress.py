@@ -13,7 +13,7 @@ from jobtool.jobs.settings import Settings
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import CrewProgress, JobProgress
-from jobtool.worker.options import WorkerOptions
+from jobtool.worker.options import SettledOptions
 from jobtool.worker.progress import CREW_SECONDS, Reporter
 
 MEGABYTE = 1_000_000
@@ -35,7 +35,7 @@ class Rank:
         self.crew = Crew(joblist.claims_path, place, Presences(joblist.claims_path, 60.0), clock)
         self.tally = Tally(name=f"node-{rank}", **done)
         self.told: list[Event] = []
-        options = WorkerOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
+        options = SettledOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
         self.reporter = Reporter(self.crew, self.tally, options, self.told.append, rank=rank)
         self.reporter.jobs_total = 9
         self.crew.tell(self.tally, now=True)

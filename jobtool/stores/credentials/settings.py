@@ -19,6 +19,7 @@ from jobtool.stores.credentials.aws import (
 )
 from jobtool.stores.credentials.documents import FileProvider, ProcessProvider
 from jobtool.stores.credentials.provider import ENTRY_POINT_GROUP, CredentialProvider
+from jobtool.suggest import did_you_mean, hint_of
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -87,7 +88,8 @@ def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) ->
     except msgspec.ValidationError as error:
         fields = ", ".join(known.__struct_fields__)
         raise UsageError(
-            f"[credentials] of provider {name!r}: {error}. "
+            f"[credentials] of provider {name!r}: {error}."
+            f"{hint_of(str(error), known.__struct_fields__)} "
             + (f"It knows {fields}." if fields else "It takes no settings.")
         ) from None
 
@@ -106,8 +108,8 @@ def _from_entry_point(name: str, settings: dict[str, Any]) -> CredentialProvider
             return _loaded(entry_point, settings)
     installed = sorted({*PROVIDERS, *(entry_point.name for entry_point in found)})
     raise UsageError(
-        f"[credentials] provider: expected one of {', '.join(installed)}; found {name!r}. Is the "
-        "package of your site installed here?"
+        f"[credentials] provider: expected one of {', '.join(installed)}; found {name!r}."
+        f"{did_you_mean(name, installed)} Is the package of your site installed here?"
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.suggest import hint_of
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
@@ -67,8 +68,11 @@ def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:
                 common |= values
         config = msgspec.convert(common, S3Config, strict=False)  # --set gives text for numbers
     except msgspec.ValidationError as error:
-        known = ", ".join(S3Config.__struct_fields__)
-        raise UsageError(f"joblist.toml, table [s3]: {error}. It knows {known}.") from None
+        fields = S3Config.__struct_fields__
+        raise UsageError(
+            f"joblist.toml, table [s3]: {error}.{hint_of(str(error), fields)} It knows "
+            f"{', '.join(fields)}."
+        ) from None
     _check(config)
     if config.kms_key_id and config.server_side_encryption in (None, "AES256"):
         raise UsageError(

@@ -1,0 +1,142 @@
+"""Standard output and error that never fail: who reads the output can't fail the work.
+
+A reader that has left, a full disk under a log, a terminal that was closed or a descriptor that
+never was open: what can't be written is dropped, and what comes later is tried again. ``is_lost``
+tells commands whose result is their output.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import locale
+import os
+import select
+import sys
+from typing import TextIO
+
+#: What stands for symbols where the output can't show them.
+_PLAIN = {
+    "💡": "[i]",
+    "✅": "[ok]",
+    "❗": "[!]",
+    "❌": "[x]",
+    "…": "...",
+    "→": "->",
+    "·": "-",
+    "–": "-",
+    "’": "'",
+}
+_ERRORS = "jobtool-plain"
+_STDOUT, _STDERR = 1, 2
+
+
+class _Descriptor(io.RawIOBase):
+    """Writes to a file descriptor and raises nothing; ``error`` is what was met first."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.error: OSError | None = None
+        self._descriptor = descriptor
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: object) -> int:
+        view = memoryview(data)  # type: ignore[arg-type]
+        while True:
+            try:
+                return os.write(self._descriptor, view)
+            except BlockingIOError:  # others that share a pipe may have made it so
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self.note(error)
+                return len(view)
+
+    def note(self, error: OSError) -> None:
+        """Remember an error, if it is the first."""
+        if self.error is None:
+            self.error = error
+
+
+class _Output(io.TextIOWrapper):
+    """A text stream of ours."""
+
+    def __init__(self, descriptor: int, *, before: TextIO | None, is_line_buffered: bool) -> None:
+        self.descriptor = _Descriptor(descriptor)
+        encoding = "utf-8" if before is None else before.encoding
+        if self.descriptor.isatty() and "PYTHONIOENCODING" not in os.environ:
+            # In the locale "C" Python writes UTF-8 all the same, which a terminal may not show.
+            encoding = locale.getencoding()
+        super().__init__(
+            io.BufferedWriter(self.descriptor),
+            encoding=encoding,
+            errors=_ERRORS,
+            line_buffering=is_line_buffered or self.descriptor.isatty(),
+        )
+
+
+def install() -> None:
+    """Make the standard streams of this process those that never fail; twice does nothing.
+
+    Descriptors that aren't open are opened on ``/dev/null`` first: the next file that is opened
+    would get their numbers, and what is meant for people would be written into it.
+    """
+    closed = _open_standard_descriptors()
+    codecs.register_error(_ERRORS, _in_plain_characters)
+    for name, descriptor in (("stdout", _STDOUT), ("stderr", _STDERR)):
+        before = getattr(sys, name)
+        if isinstance(before, _Output) or before is not getattr(sys, f"__{name}__"):
+            continue  # done, or somebody else's, as a test's
+        if before is not None:
+            before.flush()
+        output = _Output(descriptor, before=before, is_line_buffered=descriptor == _STDERR)
+        if descriptor in closed:
+            output.descriptor.note(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        setattr(sys, name, output)
+
+
+def why_lost() -> OSError | None:
+    """Return why something on standard output could not be written; None if all could."""
+    output = sys.stdout
+    if not isinstance(output, _Output):
+        return None
+    output.flush()
+    return output.descriptor.error
+
+
+def is_utf8(stream: TextIO) -> bool:
+    """Tell whether any character can be written to a stream."""
+    return stream.encoding.lower().replace("-", "") == "utf8"
+
+
+def _open_standard_descriptors() -> set[int]:
+    """Open what isn't; return which weren't."""
+    closed = set()
+    for descriptor in (0, _STDOUT, _STDERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            closed.add(descriptor)
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+    return closed
+
+
+def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what the encoding lacks: symbols in plain characters, all else escaped."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    plain = [
+        _PLAIN.get(character) or character.encode("ascii", "backslashreplace").decode()
+        for character in error.object[error.start : error.end]
+    ]
+    return "".join(plain), error.end

@@ -1,0 +1,75 @@
+"""The causes of errors: jobs that failed for the same reason, counted together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from jobtool.report.summary import JobLine
+
+#: How many jobs of a cause are named.
+EXAMPLES = 3
+
+_VARIES = "…"
+
+#: What differs between two messages of one cause: names in quotes, URLs, paths, digests, numbers.
+#: Numbers of three digits stay: they are the codes of HTTP.
+_VARYING = re.compile(
+    r"""
+    "(?:[^"\\]|\\.)*" | '[^']*'
+    | \b[A-Za-z][A-Za-z0-9+.-]*://[^\s"',;)]*[^\s"',;:.)]
+    | (?<![\w.…/])/[^\s"',;)]*[^\s"',;:.)]
+    | \b[0-9a-fA-F]{16,}(?:-\d+)?\b
+    | \b(?![1-5]\d\d\b)\d+(?:[.,:]\d+)*\b
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Jobs that need attention for one reason; ``text`` has ``…`` for what differs among them.
+
+    ``status`` is ``error`` or ``invalid``.
+    """
+
+    text: str
+    status: str
+    requires_intervention: bool
+    jobs: tuple[str, ...]
+
+    def json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "cause": self.text,
+            "status": self.status,
+            "requires_intervention": self.requires_intervention,
+            "count": len(self.jobs),
+            "examples": list(self.jobs[:EXAMPLES]),
+        }
+
+
+def causes_of(jobs: Iterable[JobLine]) -> list[Cause]:
+    """Group jobs by the cause that their notes tell, the most frequent first."""
+    groups: dict[tuple[str, str, bool], list[JobLine]] = {}
+    for job in jobs:
+        status = job.status.value if job.status else "invalid"
+        groups.setdefault((common(job), status, job.requires_intervention), []).append(job)
+    causes = [
+        Cause(
+            text=text if len(found) > 1 else found[0].note,
+            status=status,
+            requires_intervention=requires_intervention,
+            jobs=tuple(job.job for job in found),
+        )
+        for (text, status, requires_intervention), found in groups.items()
+    ]
+    return sorted(causes, key=lambda cause: -len(cause.jobs))
+
+
+def common(job: JobLine) -> str:
+    """Return a job's note without what differs between two messages of one cause."""
+    text = _VARYING.sub(_VARIES, job.note)
+    return text.replace(job.job, _VARIES) if len(job.job) > 1 else text

@@ -1,0 +1,59 @@
+"""Whether the worker of an ongoing job lives, as far as one look can tell. Takes no claim.
+
+Every worker keeps a marker in ``.claims/workers`` and touches it every third of a lease, whatever
+the claims are. A worker that ends in order removes it last.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.presence import WORKERS_FOLDER
+from jobtool.jobs.terms import lease_seconds_of
+from jobtool.units import duration_text
+
+#: After how many leases without a touch a worker is doubted; clocks of nodes may differ.
+_LEASES = 2
+
+
+class SignsOfLife:
+    """The markers of a joblist's workers, read once. ``now`` is in seconds since 1970."""
+
+    def __init__(self, joblist: JobList, now: Callable[[], float] = time.time) -> None:
+        self._host = socket.gethostname().partition(".")[0]  # as in a worker's name
+        self._patience_seconds = _LEASES * lease_seconds_of(joblist)
+        self._ages: dict[str, float] | None = None
+        moment = now()
+        try:
+            with os.scandir(os.path.join(joblist.claims_path, WORKERS_FOLDER)) as found:
+                self._ages = {entry.name: moment - entry.stat().st_mtime for entry in found}
+        except OSError:  # no worker of this version was here, or we may not look: nothing is known
+            self._ages = None
+
+    def doubt(self, worker: str) -> str | None:
+        """Return why a worker, ``HOST:PID``, seems to live no more; None if nothing says so."""
+        host, _, pid = worker.rpartition(":")
+        if self._ages is None or not host or not (pid.isascii() and pid.isdigit()):
+            return None
+        ages = [age for name, age in self._ages.items() if name.startswith(f"{host}-{pid}-")]
+        if not ages:
+            return "that worker has ended"
+        if host == self._host and not _is_process(int(pid)):
+            return "there is no such process on this node any more"
+        if min(ages) > self._patience_seconds:
+            return f"no sign of life for {duration_text(min(ages))}, by this node's clock"
+        return None
+
+
+def _is_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

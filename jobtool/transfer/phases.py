@@ -1,0 +1,71 @@
+"""What a transfer is doing at the moment, told by what its files have come to."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """What takes the time just now."""
+
+    LISTING = "listing"
+    COMPARING = "comparing with the destination"
+    CHECKING_PARTS = "checking parts"
+    COPYING = "copying"
+    READING_BACK = "reading back"
+    SYNCING = "syncing"
+    RECORDING = "writing receipts"
+
+
+class Phases:
+    """Follows the files under way; threads may call at once.
+
+    Copying counts before anything else that another file is at.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._whole: Phase | None = None
+        self._first: dict[int, Phase] = {}  # until its first byte has arrived
+        self._sizes: dict[int, int] = {}
+        self._arrived: dict[int, int] = {}
+
+    @contextlib.contextmanager
+    def file(self, number: int, size: int, *, first: Phase) -> Iterator[None]:
+        """Follow a file of ``size`` bytes, which is at ``first`` until bytes of it arrive."""
+        with self._lock:
+            self._first[number], self._sizes[number], self._arrived[number] = first, size, 0
+        try:
+            yield
+        finally:
+            with self._lock:
+                for known in (self._first, self._sizes, self._arrived):
+                    known.pop(number, None)
+
+    def arrived(self, number: int, size: int) -> None:
+        """Note bytes of a file under way."""
+        with self._lock:
+            self._arrived[number] = self._arrived.get(number, 0) + size
+
+    def all_at(self, phase: Phase) -> None:
+        """Note what the whole transfer is at, now that no file is under way."""
+        self._whole = phase
+
+    @property
+    def now(self) -> Phase:
+        """What takes the time just now."""
+        with self._lock:
+            found = {self._phase_of(number) for number in self._sizes}
+        for phase in (Phase.COPYING, Phase.READING_BACK, Phase.CHECKING_PARTS, Phase.COMPARING):
+            if phase in found:
+                return phase
+        return self._whole or Phase.COPYING
+
+    def _phase_of(self, number: int) -> Phase:
+        arrived = self._arrived[number]
+        if not arrived:
+            return self._first[number]
+        return Phase.COPYING if arrived < self._sizes[number] else Phase.READING_BACK

@@ -1,0 +1,48 @@
+"""The stores of a joblist: what its settings say, and only if they may be followed."""
+
+from __future__ import annotations
+
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.settings import Settings
+from jobtool.stores.local import LinkPolicy
+from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
+from jobtool.stores.registry import StoreRegistry
+
+
+def stores_of(
+    joblist: JobList,
+    *,
+    connections: int = 16,
+    links: LinkPolicy | None = None,
+    read_back: bool = False,
+    keep: frozenset[Kept] = KEEP_BY_DEFAULT,
+) -> StoreRegistry:
+    """Return the stores of a joblist; the keywords are those of ``StoreRegistry``.
+
+    ``links`` None is what the joblist says, or ``follow``. Raises ``JoblistError`` if joblist.toml
+    names a command that may not be trusted (see ``JobList.require_trusted``), and ``UsageError``
+    for a table that makes no sense.
+    """
+    joblist.require_trusted()
+    return stores_by(
+        joblist.settings, connections=connections, links=links, read_back=read_back, keep=keep
+    )
+
+
+def stores_by(
+    settings: Settings,
+    *,
+    connections: int = 16,
+    links: LinkPolicy | None = None,
+    read_back: bool = False,
+    keep: frozenset[Kept] = KEEP_BY_DEFAULT,
+) -> StoreRegistry:
+    """Return the stores that settings of one's own describe: they may name any command."""
+    return StoreRegistry(
+        settings.s3,
+        credentials=settings.credentials,
+        connections=connections,
+        links=links or settings.transfer.links or "follow",
+        read_back=read_back,
+        keep=keep,
+    )

@@ -1,0 +1,38 @@
+"""Sizes, rates and durations as people read them. Logs of job files and JSON have the numbers."""
+
+from __future__ import annotations
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size_text(size_bytes: float) -> str:
+    """Return a size in binary units, as ``522 KiB`` or ``1.1 GiB``."""
+    if size_bytes < 1024:
+        return f"{size_bytes:.0f} B"
+    size, unit = size_bytes / 1024, 0
+    while size >= 999.5 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.{1 if size < 99.95 else 0}f} {_UNITS[unit]}"
+
+
+def rate_text(bytes_per_second: float) -> str:
+    """Return a rate, as ``35.2 MiB/s``."""
+    return f"{size_text(bytes_per_second)}/s"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration, as ``0.5 s``, ``12 min 5 s``, ``3 h 12 min`` or ``2 d 3 h``."""
+    if seconds < 59.5:
+        return f"{seconds:.{1 if seconds < 9.95 else 0}f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return _two(whole, 60, "min", 1, "s")
+    if whole < 86400:
+        return _two(whole, 3600, "h", 60, "min")
+    return _two(whole, 86400, "d", 3600, "h")
+
+
+def _two(seconds: int, unit_seconds: int, unit: str, smaller_seconds: int, smaller: str) -> str:
+    count, rest = divmod(seconds, unit_seconds)
+    rest //= smaller_seconds
+    return f"{count} {unit} {rest} {smaller}" if rest else f"{count} {unit}"
