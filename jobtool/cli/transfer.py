@@ -116,8 +116,8 @@ def _as_words(
 @click.option(
     "--if-gone",
     type=click.Choice(["error", "ignore"]),
-    help="A file that an earlier attempt at its job has listed, that didn't arrive and that is gone "
-    "from the source: an error (the default), or left out.",
+    help="A file that an earlier attempt has listed, that didn't arrive and that is gone from the "
+    "source: an error (the default), or left out.",
 )
 @click.option(
     "--preserve",

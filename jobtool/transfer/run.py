@@ -254,6 +254,7 @@ class JobTransfer:
     def _list(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
         """List the plan; once that has taken a while, files go meanwhile."""
         listing.on_entry = self._grow
+        self._phases.all_at(Phase.LISTING)
         try:
             is_over = self._retry.call(lambda: listing.run(seconds=_HEAD_START_SECONDS))
             if not is_over:
@@ -261,6 +262,7 @@ class JobTransfer:
         except StoppedError:
             return
         self._is_listed = True
+        self._phases.all_at(Phase.COPYING)
         self.failures[:0] = self._plan.failures
         if self._on_listed is not None:
             self._on_listed()
