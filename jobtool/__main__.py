@@ -1,5 +1,8 @@
 """``python -m jobtool``: the same as ``jobtool``."""
 
-from jobtool.cli.main import cli
+from __future__ import annotations
 
-cli(prog_name="jobtool")
+from jobtool.cli.main import main
+
+if __name__ == "__main__":
+    main()
