@@ -114,13 +114,19 @@ def test_no_credentials_at_all_hand_the_job_back(tmp_path: Path, plates: Path, r
     assert_waited_for_credentials(joblist)
 
 
-def test_a_missing_profile_hands_the_job_back(tmp_path: Path, plates: Path, rclone_s3) -> None:
+def test_a_missing_profile_ends_the_worker_before_it_claims(
+    tmp_path: Path, plates: Path, rclone_s3
+) -> None:
     run_ok(
         *("generate-joblist", "-i", plates, "-o", tmp_path / "list"),
         *("-d", "s3://bucket/x", "--set", "s3.profile=uploads"),
     )
     done = worker(tmp_path / "list", rclone_s3.environment)
-    assert_handed_back(done, tmp_path / "list", "uploads", "profile")
+    assert_one_line_error(done, 4, "uploads", "profile")
+    assert statuses(tmp_path / "list") == TODO
+    assert not [
+        line for path in (tmp_path / "list").glob("*.txt") for line in events(path, "claimed")
+    ]
 
 
 def test_an_endpoint_that_is_down_hands_the_job_back(
