@@ -263,5 +263,6 @@ def _set_mode_and_times(
     refused = {note.attribute: note.reason for note in refusals.found}
     if mode is not None and stat.S_IMODE(found.st_mode) != mode:
         notes.add("mode", refused.get("mode", "the filesystem has another for it"))
-    if mtime_ns is not None and abs(found.st_mtime_ns - mtime_ns) > _TIMES_DIFFER_NS:
+    most_ns = 0 if "times" in refused else _TIMES_DIFFER_NS
+    if mtime_ns is not None and abs(found.st_mtime_ns - mtime_ns) > most_ns:
         notes.add("times", refused.get("times", "the filesystem can't hold it, and has another"))
