@@ -38,7 +38,7 @@ from jobtool.worker.deadline import find_deadline
 if TYPE_CHECKING:
     from jobtool.jobs.terms import Told
     from jobtool.stores.local import LinkPolicy
-    from jobtool.transfer.run import IfExists, IfGone, Verify
+    from jobtool.transfer.policies import IfExists, IfGone, Verify
     from jobtool.worker.environment import Environment
     from jobtool.worker.guard import Ended
     from jobtool.worker.options import WorkerOptions

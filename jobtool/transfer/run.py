@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Literal
 
 from jobtool.errors import (
     ClaimLostError,
@@ -26,9 +24,6 @@ from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.local import LinkPolicy
-from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
-from jobtool.stores.store import Special
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.earlier import listing_records
 from jobtool.transfer.existing import Existing
@@ -43,18 +38,15 @@ from jobtool.transfer.notes import Notes
 from jobtool.transfer.phases import Phase, Phases
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing
+from jobtool.transfer.policies import Policies
 from jobtool.transfer.resume import Resumption, fold
 from jobtool.transfer.retry import Retry, Successes
-
-IfExists = Literal["verify", "overwrite", "error"]
-Verify = Literal["digest", "read-back"]
-IfGone = Literal["error", "ignore"]
+from jobtool.transfer.specials import Skipped, make_specials
 
 #: After so many refusals or server errors in a row, without one success, the store is in doubt.
 DOUBTFUL_FAILURES = 20
 
 _TICK_SECONDS = 0.1
-_SPECIALS_PER_LOOK = 64
 
 #: Files go while a tree is still being listed once that has taken so long.
 _HEAD_START_SECONDS = 0.2
@@ -78,26 +70,6 @@ class Progress:
     files_sent: int
     bytes_sent: int
     phase: Phase = Phase.COPYING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
-    """What to do where it is a matter of taste.
-
-    ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
-    is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
-    did with symbolic links. ``verify``: how what was written is proven, by what the store says of
-    it where that is a proof (``digest``), or by reading it again from its medium (``read-back``).
-    ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that the source
-    doesn't hold any more is an ``error``, or is left out (``ignore``).
-    ``preserve`` are the attributes of files and folders that are kept, where stores can.
-    """
-
-    if_exists: IfExists = "verify"
-    links: LinkPolicy = "follow"
-    verify: Verify = "digest"
-    if_gone: IfGone = "error"
-    preserve: frozenset[Kept] = KEEP_BY_DEFAULT
 
 
 class JobTransfer:
@@ -138,8 +110,7 @@ class JobTransfer:
         self._is_listed = listing is None
         self._on_listed = on_listed
         self._has_listing_record = has_listing_record
-        self.skipped: list[tuple[str, str]] = []  # the first of them
-        self.skipped_count = 0
+        self.skipped = Skipped()
         self.notes = Notes()  # what arrived files lack of their attributes
         self.has_begun_uploads = False
         self.returned: list[int] = []  # files that were lent and came back undone
@@ -231,7 +202,11 @@ class JobTransfer:
                     return  # metadata makes readers believe in what it describes
                 if not self._is_listed:
                     return
-            self._make_specials()
+            is_all_made = make_specials(
+                self._plan, links=self._policies.links, retry=self._retry, skipped=self.skipped
+            )
+            self.failures.extend(self.skipped.failures)
+            self._has_open_ends = not is_all_made
             if not keep_folders(
                 self._plan, threads=self._threads, stop=self._stop, notes=self.notes
             ):
@@ -561,34 +536,6 @@ class JobTransfer:
             part_size=copied.part_size,
         )
 
-    def _make_specials(self) -> None:
-        for count, (lane, special) in enumerate(self._plan.specials(), start=1):
-            if count % _SPECIALS_PER_LOOK == 0 and self._stop.is_set():
-                self._has_open_ends = True
-                return
-            path = lane.source.url_of(special.path)
-            can = special.what in lane.destination.capabilities.specials
-            try:
-                if special.what == "link" and self._policies.links == "keep":
-                    if not can:
-                        raise FileError(
-                            f"{quote(path)} is a link, and {quote(lane.destination.url)} can't "
-                            "hold one. Use --links follow or --links skip."
-                        )
-                    self._retry.call(partial(lane.destination.make_special, special))
-                elif special.what == "empty-folder":
-                    if can:
-                        self._retry.call(partial(lane.destination.make_special, special))
-                else:
-                    self._skip(path, special)
-            except FileError as error:
-                self.failures.append(Failure(path=path, error=error))
-
-    def _skip(self, path: str, special: Special) -> None:
-        self.skipped_count += 1
-        if len(self.skipped) < MAX_FAILURES:
-            self.skipped.append((path, _described(special)))
-
 
 def _set_numbers(flags: bytearray) -> Iterator[int]:
     return (number for number, flag in enumerate(flags) if flag)
@@ -610,9 +557,3 @@ def _exists(item: Item) -> FileError:
         f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error "
         "was asked for. Remove it, or use --if-exists verify or overwrite."
     )
-
-
-def _described(special: Special) -> str:
-    if special.what == "link":
-        return f"a link to {quote(special.target or '')}, and --links skip was asked for"
-    return f"a {special.what}, which holds no data"

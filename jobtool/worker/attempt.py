@@ -190,7 +190,7 @@ class Attempt:
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
             unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
             return self._fail([Failure(path="", error=unexpected)])
-        for path, reason in transfer.skipped[:_LOGGED_FILES]:
+        for path, reason in transfer.skipped.first[:_LOGGED_FILES]:
             self._held.log("skipped", path=path, reason=reason)
         for unkept in transfer.notes.told:
             self._tell_unkept(unkept)
@@ -199,7 +199,7 @@ class Attempt:
         if not transfer.is_complete:
             return self._hand_back(self._stop.reason)
         seconds = self._options.monotonic() - started
-        return self._succeed(plan, skipped=transfer.skipped_count, seconds=seconds)
+        return self._succeed(plan, skipped=transfer.skipped.count, seconds=seconds)
 
     @property
     def _has_succeeded(self) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from jobtool.events import unfailing
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
+from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
 from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS
-from jobtool.transfer.run import IfExists, IfGone, Policies, Verify
 
 if TYPE_CHECKING:
     from jobtool.jobs.settings import TransferSettings

@@ -26,9 +26,10 @@ from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Special, Unlisted
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.policies import Policies
 from jobtool.transfer.resume import Existing, remove_leftovers, resume
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import JobTransfer, Policies
+from jobtool.transfer.run import JobTransfer
 from tests.trees import contents, write
 
 PART_BYTES = 4096

@@ -19,9 +19,10 @@ from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import MAX_FAILURES, Lane, Plan
+from jobtool.transfer.policies import Policies
 from jobtool.transfer.resume import resume
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import JobTransfer, Policies
+from jobtool.transfer.run import JobTransfer
 from tests.stores.raw import MemoryRaw
 
 TREE = {f"c/{number}": f"{number}".encode() for number in range(40)}
@@ -370,7 +371,7 @@ def test_empty_folders_and_kept_links_arrive_where_they_can_be(tmp_path):
     os.mkfifo(tmp_path / "from" / "pipe")
     transfer, _ = bench.run(policies=Policies(links="keep"))
     assert transfer.is_complete
-    assert [path for path, _ in transfer.skipped] == [str(tmp_path / "from" / "pipe")]
+    assert [path for path, _ in transfer.skipped.first] == [str(tmp_path / "from" / "pipe")]
     assert list((tmp_path / "to" / "empty" / "folder").iterdir()) == []
     assert os.readlink(tmp_path / "to" / "link") == "file"
     assert sorted(os.listdir(tmp_path / "to")) == ["empty", "file", "link"]
@@ -389,7 +390,7 @@ def test_skipped_links_are_told_and_are_no_failure(tmp_path):
     bench = bench_with_specials(tmp_path, "skip", "memory")
     transfer, _ = bench.run(policies=Policies(links="skip"))
     assert transfer.is_complete
-    ((path, reason),) = transfer.skipped
+    ((path, reason),) = transfer.skipped.first
     assert path == str(tmp_path / "from" / "link")
     assert "a link to file" in reason
     assert bench.published == {"file": b"data"}

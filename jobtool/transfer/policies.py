@@ -1,0 +1,33 @@
+"""What to do where users may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jobtool.stores.local import LinkPolicy
+from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
+
+IfExists = Literal["verify", "overwrite", "error"]
+Verify = Literal["digest", "read-back"]
+IfGone = Literal["error", "ignore"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What to do where it is a matter of taste.
+
+    ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
+    is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
+    did with symbolic links. ``verify``: how what was written is proven, by what the store says of
+    it where that is a proof (``digest``), or by reading it again from its medium (``read-back``).
+    ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that the source
+    doesn't hold any more is an ``error``, or is left out (``ignore``).
+    ``preserve`` are the attributes of files and folders that are kept, where stores can.
+    """
+
+    if_exists: IfExists = "verify"
+    links: LinkPolicy = "follow"
+    verify: Verify = "digest"
+    if_gone: IfGone = "error"
+    preserve: frozenset[Kept] = KEEP_BY_DEFAULT

@@ -1,0 +1,70 @@
+"""What a tree holds besides files: empty folders and links are made, the rest is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from jobtool.errors import FileError
+from jobtool.names import quote
+from jobtool.stores.local import LinkPolicy
+from jobtool.stores.store import Special
+from jobtool.transfer.plan import MAX_FAILURES, Failure, Lane, Plan
+from jobtool.transfer.retry import Retry
+
+#: How often is looked whether to stop, in specials.
+_SPECIALS_PER_LOOK = 64
+
+
+@dataclass(slots=True)
+class Skipped:
+    """What was left out: how many, and the first of them with the reason. And what failed."""
+
+    count: int = 0
+    first: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, path: str, reason: str) -> None:
+        """Count something that was left out."""
+        self.count += 1
+        if len(self.first) < MAX_FAILURES:
+            self.first.append((path, reason))
+
+
+def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipped) -> bool:
+    """Make what can be made of a plan's specials; False if asked to stop before the last.
+
+    What is left out and what fails is added to ``skipped``. Raises ``WorldError``.
+    """
+    for count, (lane, special) in enumerate(plan.specials(), start=1):
+        if count % _SPECIALS_PER_LOOK == 0 and retry.stop.is_set():
+            return False
+        path = lane.source.url_of(special.path)
+        try:
+            if not _make(lane, special, path, links, retry):
+                skipped.add(path, _described(special))
+        except FileError as error:
+            skipped.failures.append(Failure(path=path, error=error))
+    return True
+
+
+def _make(lane: Lane, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
+    """Make one, if it is to be made; False for what is left out and told."""
+    can = special.what in lane.destination.capabilities.specials
+    if special.what == "link" and links == "keep":
+        if not can:
+            raise FileError(
+                f"{quote(path)} is a link, and {quote(lane.destination.url)} can't hold one. "
+                "Use --links follow or --links skip."
+            )
+    elif special.what != "empty-folder":
+        return False
+    if can:
+        retry.call(partial(lane.destination.make_special, special))
+    return True
+
+
+def _described(special: Special) -> str:
+    if special.what == "link":
+        return f"a link to {quote(special.target or '')}, and --links skip was asked for"
+    return f"a {special.what}, which holds no data"
