@@ -27,7 +27,7 @@ from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload
-from jobtool.stores.urls import anchor_of, is_absolute, parent_of
+from jobtool.stores.urls import is_absolute, is_local, parent_of, parse
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import open_uploads
 
@@ -80,11 +80,12 @@ def clean(
             continue
         try:
             with held:
+                job = with_destination(held.job, joblist.settings)  # it may be another by now
                 yield from _clean(joblist, stem, job, stores, claims, remove=remove)
         except JoblistUnavailableError:
             raise
         except JobtoolError as error:
-            if isinstance(error, WorldError) and not _is_per_job(stores):
+            if isinstance(error, WorldError) and len(buckets) == 1 and not _is_per_job(stores):
                 broken.update(dict.fromkeys(buckets, error))
             yield _unreached(job.name, error)
 
@@ -120,8 +121,7 @@ def _unreached(name: str, error: JobtoolError) -> LeftAlone:
 
 def _buckets(job: Job) -> set[str]:
     """Return the buckets that a job's files go to; what folders of this machine are is cheap."""
-    anchors = {anchor_of(folder)[0] for folder in _targets(job)}
-    return {anchor for anchor in anchors if "://" in anchor}
+    return {parse(folder).root for folder in _targets(job) if not is_local(folder)}
 
 
 def _offers(

@@ -41,7 +41,8 @@ class Tree:
         self._expected = Expected(self._inner())
         self._state = bytearray(len(self._expected.sizes))
         self._links: set[str] = set()
-        self._unlisted: dict[str, FileError] = {}
+        self._unlisted: dict[str, FileError] = {}  # folders: what lies below may be there
+        self._odd: dict[str, FileError] = {}  # single entries that can't be carried
         self._other_etag: set[str] = set()
         self._other_time: set[str] = set()
         self.off: set[str] = set()
@@ -88,7 +89,10 @@ class Tree:
                 self._links.add(entry.path)
             return
         if isinstance(entry, Unlisted):
-            self._unlisted[entry.path.rstrip("/")] = entry.error
+            if entry.is_folder:
+                self._unlisted[entry.path] = entry.error
+            else:
+                self._odd[entry.path] = entry.error
             return
         url = self._inside + entry.path
         number = self._expected.numbers.get(digest_of(url))
@@ -136,6 +140,8 @@ class Tree:
                     detail=(count if hidden[path] else "") + str(error),
                 )
             )
+        for path, error in self._odd.items():
+            self._tell(Verdict(url=self._store.url_of(path), what="unreadable", detail=str(error)))
 
     def _behind_link(self, path: str) -> Verdict:
         """Judge a file below a folder that is a link: what is there isn't at the destination."""

@@ -26,6 +26,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import read_table
+from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
 from jobtool.report.merged import last_of_each
 from jobtool.stores.registry import StoreRegistry
@@ -95,7 +96,8 @@ class Audit:
                     self._findings.unfinished_job()
                     continue
                 try:
-                    self._finished_job(joblist, stem, job, log, mending)
+                    placed = with_destination(job, joblist.settings)
+                    self._finished_job(joblist, stem, placed, log, mending)
                 except JobtoolError as error:
                     if error.scope is Scope.STORE:
                         raise

@@ -80,18 +80,20 @@ class Beneath:
         """Tell whether what is open lies below the root, however it was reached."""
         if self.root == "/" or f"{path_of(descriptor)}/".startswith(self._real("")):
             return True
-        self._real_inside = None  # the root may have been moved
-        return f"{path_of(descriptor)}/".startswith(self._real(""))
+        # The root may have been moved.
+        return f"{path_of(descriptor)}/".startswith(self._real("", anew=True))
 
-    def _real(self, path: str) -> str:
+    def _real(self, path: str, *, anew: bool = False) -> str:
         """Return the path below the root as the kernel tells it of what is open."""
-        if self._real_inside is None:
+        inside = None if anew else self._real_inside  # read once: other threads may set it
+        if inside is None:
             descriptor = os.open(self.root, _FOLDER)
             try:
-                self._real_inside = path_of(descriptor).rstrip("/") + "/"
+                inside = path_of(descriptor).rstrip("/") + "/"
             finally:
                 os.close(descriptor)
-        return self._real_inside + path
+            self._real_inside = inside
+        return inside + path
 
     def _walk(self, path: str, *, make: bool) -> int:
         """Go down from the root, folder by folder."""

@@ -72,6 +72,7 @@ class Unlisted:
 
     path: str
     error: FileError
+    is_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An attribute that a file arrived without, and why; a job's log counts those that are equal.
+    """An attribute that a file arrived without, and why; equal notes are counted in the job's log.
 
     ``reason`` is the same for all files that lack it for the same reason: it names no file.
     """
@@ -212,7 +213,7 @@ class Store(Protocol):
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root, by the bytes of its path, in ascending order.
 
-        (What is listed of a folder, such as that it is empty, as if its name ended in a slash.)
+        An empty folder, or one that can't be listed, sorts as if its name ended in a slash.
 
         Lazy: a million files take no more memory than one folder's names. What can't be carried,
         and a folder below the root that can't be listed, is ``Unlisted``. Raises ``SourceError`` or

@@ -204,6 +204,8 @@ def parent_of(url: str) -> tuple[str, str]:
     A root such as a bucket is in no folder: it is returned with an empty name.
     """
     match = _URL.fullmatch(url)
+    if match is not None and is_local(url):
+        return parent_of(parse(url).url)
     scheme = "" if match is None else match.group(1) + "://"
     path = url[len(scheme) :].rstrip("/")
     folder, slash, name = path.rpartition("/")

@@ -44,7 +44,8 @@ class TreeListing:
         self.on_entry: Callable[[], None] | None = None
         self._finish = finish
         self._entries: Iterator[Entry | Special | Unlisted] | None = None
-        self._last = b""
+        self._last = b""  # the key of what was added last
+        self._previous = b""  # and of what this pass has seen last
         self._is_in_order = True
 
     def run(self, *, seconds: float | None = None) -> bool:
@@ -53,12 +54,11 @@ class TreeListing:
         Raises the errors of the source, and ``StoppedError``.
         """
         end = None if seconds is None else time.monotonic() + seconds
-        skip_to = self._last if self._entries is None else b""
-        if skip_to and not self._is_in_order:
-            raise StoreError(
-                f"{quote(self.lane.source.url)}: its listing failed midway, and it isn't sorted, "
-                "so that it can't be taken up"
-            )
+        skip_to = b""
+        if self._entries is None:
+            skip_to, self._previous = self._last, b""
+            if skip_to and not self._is_in_order:
+                raise self._unsorted()
         entries = self._entries or self.lane.source.list()
         self._entries = None  # what fails is begun again
         try:
@@ -78,11 +78,21 @@ class TreeListing:
         self._finish(self.plan)
         return True
 
+    def _unsorted(self) -> StoreError:
+        return StoreError(
+            f"{quote(self.lane.source.url)}: its listing failed midway, and it isn't sorted, so "
+            "that it can't be taken up"
+        )
+
     def _add(self, entry: Entry | Special | Unlisted, skip_to: bytes) -> None:
         key = _sort_key(entry)
+        if key <= self._previous:
+            self._is_in_order = False
+            if skip_to:  # what was passed over may be new
+                raise self._unsorted()
+        self._previous = key
         if skip_to and key <= skip_to:
             return
-        self._is_in_order = self._is_in_order and key > self._last
         self._last = key
         if isinstance(entry, Special):
             self.plan.add_special(entry)
@@ -96,8 +106,10 @@ class TreeListing:
 
 def _sort_key(entry: Entry | Special | Unlisted) -> bytes:
     # What is listed of a folder sorts as if its name ended in a slash.
-    ending = b"/" if isinstance(entry, Special) and entry.what == "empty-folder" else b""
-    return os.fsencode(entry.path) + ending
+    is_folder = (isinstance(entry, Special) and entry.what == "empty-folder") or (
+        isinstance(entry, Unlisted) and entry.is_folder
+    )
+    return os.fsencode(entry.path) + b"/" * is_folder
 
 
 def make_plan(

@@ -200,3 +200,12 @@ def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
         "Removed 2 leftover(s).",
     ]
     assert uploads(s3) == set()
+
+
+def test_jobs_directly_below_a_bucket_can_be_cleaned(tmp_path: Path, rclone_s3) -> None:
+    write(tmp_path / "in" / "item" / "file")
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree")
+    run_ok("generate-joblist", *paths, "-d", f"s3://{rclone_s3.new_bucket()}")
+    env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": rclone_s3.endpoint_url}
+    done = run_ok("jobtool", "clean", tmp_path / "list", "--yes", env=env)
+    assert done.lines[-1].endswith("Removed 0 leftover(s).")

@@ -337,3 +337,14 @@ def test_a_silent_metadata_service_is_asked_once_by_doctor(tmp_path: Path) -> No
     assert "expected AWS credentials" in " ".join(done.stdout.split())
     assert [line for line in came if line.startswith(b"PUT /latest/api/token")] == came[:1]
     assert len(came) <= 2, came  # for a token, and without one
+
+
+@pytest.mark.parametrize("url", ["https://me:hunter2@minio:9000?x=1", "me:hunter2@minio:9000"])
+def test_a_password_in_an_endpoint_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
+    write(tmp_path / "in" / "item" / "file")
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree")
+    run_ok("generate-joblist", *paths, "-d", "s3://bucket/to")
+    done = run("transfer-worker", "-i", tmp_path / "list", env={"AWS_ENDPOINT_URL": url})
+    assert done.exit_code == 2, done
+    assert "AWS_ENDPOINT_URL" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr

@@ -10,7 +10,7 @@ import obstore
 import pytest
 from obstore.store import S3Store as ObstoreBucket
 
-from jobtool.stores.s3.metadata import attributes_of, told_of
+from jobtool.stores.s3.metadata import attributes_of, etag_of, told_of
 from jobtool.stores.store import Attributes, Store
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
@@ -199,3 +199,9 @@ def test_how_a_body_was_sent_is_not_taken_for_the_contents_encoding() -> None:
         attributes = attributes_of({"Content-Encoding": told}, 0)
         assert attributes.headers == kept
         assert told_of(attributes).headers == dict(kept)
+
+
+@pytest.mark.parametrize(("told", "etag"), [('"abc"', "abc"), ("abc", "abc"), ('""', None)])
+def test_an_etag_is_what_stands_between_the_quotes_and_an_empty_one_is_none(told, etag) -> None:
+    assert etag_of(told) == etag
+    assert etag_of(None) is None

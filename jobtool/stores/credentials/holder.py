@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobtool.errors import CredentialsError, JobtoolError
+from jobtool.errors import JobtoolError
 from jobtool.redact import redact
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
@@ -86,7 +86,7 @@ class CredentialHolder:
             elif self._is_due():
                 try:
                     self._fetch()
-                except CredentialsError:
+                except JobtoolError:
                     if _has_expired(self._current, self._now()):
                         raise
 
@@ -110,8 +110,12 @@ class CredentialHolder:
         ours, wanted = (each.url.rstrip("/") + "/" for each in (self._purpose, purpose))
         if not wanted.startswith(ours):
             with self._fetching:
-                self._purpose = purpose
-                self._fetch()
+                before, self._purpose = self._purpose, purpose
+                try:
+                    self._fetch()
+                except BaseException:
+                    self._purpose = before
+                    raise
 
     def current(self) -> Credentials:
         """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
@@ -191,7 +195,7 @@ class CredentialHolder:
         def renew() -> None:
             try:
                 self.renew(seen)
-            except CredentialsError:
+            except JobtoolError:
                 # Those in force are still good. Again in a while; at the end it is told.
                 current = self._current
                 if current is not None and current.expires_at is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.names import quote
-from jobtool.stores.local.errors import read_error
+from jobtool.stores.local.errors import not_a_file, read_error
 from jobtool.stores.local.links import judge_link
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.store import Child, Entry, Special, SpecialKind, Unlisted
@@ -76,9 +76,9 @@ def look(
         return _link_or_folder(tree, path, marked)
     except NotFoundError:
         gone = NotFoundError(f"{quote(tree.full(path))} was removed while its folder was listed")
-        return Unlisted(path, gone)
+        return Unlisted(path, gone, is_folder=_FOLDER_MARK in marked)
     except FileError as error:
-        return Unlisted(path, error)
+        return Unlisted(path, error, is_folder=_FOLDER_MARK in marked)
 
 
 def _file(path: str, full: str) -> Entry | Special:
@@ -88,6 +88,8 @@ def _file(path: str, full: str) -> Entry | Special:
         raise read_error(error, full) from None
     if stat.S_ISREG(found.st_mode):
         return Entry(path, found.st_size, found.st_mtime_ns)
+    if stat.S_ISDIR(found.st_mode):  # made in the file's place meanwhile
+        raise not_a_file(full, found.st_mode)
     return Special(path, _special_kind(found.st_mode))
 
 

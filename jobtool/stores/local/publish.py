@@ -40,8 +40,10 @@ def publish(held: int, temporary: str, name: str, target: str, *, may_replace: b
 
 def _rename_without_replacing(held: int, old: str, new: str) -> None:
     names = (os.fsencode(old), os.fsencode(new))
-    library = ctypes.CDLL(None, use_errno=True)
-    if library.renameat2(held, names[0], held, names[1], _RENAME_NOREPLACE) != 0:
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:  # glibc has it since 2.28
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if rename(held, names[0], held, names[1], _RENAME_NOREPLACE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

@@ -108,11 +108,12 @@ class Writer:
         target, (folder, name) = self._tree.full(upload.path), os.path.split(upload.path)
         temporary = os.path.basename(upload.token)
         with self._writing(target), self._tree.beneath.folder(folder) as held:
-            self._hold(held, folder)
             try:
                 with closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
+                    self._hold(held, folder, descriptor)
                     proof = self._prove(descriptor, target, attributes)
-                publish(held, temporary, name, target, may_replace=attributes.may_replace)
+                    with _readable_on_failure(descriptor):
+                        publish(held, temporary, name, target, may_replace=attributes.may_replace)
             except (DigestMismatchError, ExistsError):  # not after what may pass: it has the parts
                 _remove(held, temporary)
                 raise
@@ -225,9 +226,13 @@ class Writer:
 
     def note_proven(self, path: str) -> None:
         """Note a file of an earlier attempt that was proven: its name need not be durable yet."""
-        folder = os.path.dirname(path)
+        folder, name = os.path.split(path)
         with self._writing(self._tree.full(path)), self._tree.beneath.folder(folder) as held:
-            self._hold(held, folder)
+            try:
+                self._hold(held, folder)
+            except PermissionError:  # a folder that may be entered and not read
+                with closing(os.open(name, os.O_RDONLY | OPEN, dir_fd=held)) as file:
+                    self._hold(held, folder, file)
 
     def _hold(self, held: int, folder: str, descriptor: int | None = None) -> None:
         self._durability.hold(held, self._tree.full(folder), file=descriptor)
@@ -272,6 +277,17 @@ def _removed_on_failure(held: int, temporary: str) -> Iterator[None]:
         yield
     except BaseException:
         _remove(held, temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _readable_on_failure(descriptor: int) -> Iterator[None]:
+    """Let a file that got its mode, and could not be published, be taken up by another try."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | 0o600)
         raise
 
 

@@ -157,9 +157,12 @@ class S3Access:
             return None
         is_new = bucket is None
         bucket = open_bucket(name, address, self.connection, self.holder)
-        if is_new and self.connection.ca_bundle and not is_trusted(bucket, _KEY):
-            self._for_boto3_alone.add(name)
-            return None
+        if is_new and self.connection.ca_bundle:
+            trusted = is_trusted(bucket, _KEY)
+            if trusted is False:
+                self._for_boto3_alone.add(name)
+            if not trusted:  # by boto3 this time; without an answer the next one tells
+                return None
         self._buckets[name] = generation, bucket
         return bucket
 
@@ -208,5 +211,5 @@ class S3Access:
         params.update(self.connection.encryption)
 
 
-class _Seen(Exception):  # noqa: N818 - what was to be seen was seen
+class _Seen(Exception):  # noqa: N818 - not an error: it ends a request before it is sent
     """A request was seen, and isn't to be sent."""

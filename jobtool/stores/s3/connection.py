@@ -20,7 +20,6 @@ from jobtool.errors import (
     CredentialsError,
     JobtoolError,
     StoreSettingsError,
-    StoreUnavailableError,
 )
 from jobtool.names import quote
 from jobtool.stores.credentials.sessions import AWS_HOST, unreadable_config
@@ -149,9 +148,10 @@ def _require_url(endpoint_url: str, config: S3Config) -> None:
 
 
 def _bad_endpoint(found: str, config: S3Config) -> StoreSettingsError:
+    shown = "one with a user or password" if "@" in found else quote(found)
     return StoreSettingsError(
-        f"{_endpoint_setting(config)}: expected a URL as in https://minio.example:9000; found "
-        f"{quote(found)}"
+        f"{_endpoint_setting(config)}: expected a URL as in https://minio.example:9000; "
+        f"found {shown}"
     )
 
 
@@ -182,11 +182,16 @@ def _ca_bundle(config: S3Config, session: Any) -> str | None:
     if not told:
         return None
     if not os.path.isfile(told):
-        raise StoreUnavailableError(
+        raise StoreSettingsError(
             f"expected a file of certificates at {quote(told)}; found none. Correct {name}."
         )
-    with open(told, "rb") as file:
-        is_pem = b"-----BEGIN " in file.read()
+    try:
+        with open(told, "rb") as file:
+            is_pem = b"-----BEGIN " in file.read()
+    except OSError as error:
+        raise StoreSettingsError(
+            f"can't read the certificates in {quote(told)}: {error.strerror}. Correct {name}."
+        ) from None
     if not is_pem:
         raise StoreSettingsError(
             f"expected certificates (PEM) in {quote(told)}; found none. Correct {name}."

@@ -73,7 +73,6 @@ class _Answer:
     status: str
     message: str
     region: str
-    endpoint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +297,6 @@ def _answer_of(error: Exception) -> _Answer | None:
             status=str(metadata.get("HTTPStatusCode", "")),
             message=_shortened(str(told.get("Message", ""))),
             region=str(region or ""),
-            endpoint=str(told.get("Endpoint") or ""),
         )
     found = _ANSWER.search(str(error).partition(_DEBUG)[0])
     if found is None:
@@ -309,7 +307,6 @@ def _answer_of(error: Exception) -> _Answer | None:
         status=status,
         message=_shortened(_element(body, "Message")),
         region=_element(body, "Region"),
-        endpoint=_element(body, "Endpoint"),
     )
 
 

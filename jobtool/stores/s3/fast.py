@@ -22,7 +22,7 @@ from jobtool.stores.s3.connection import Address, Connection
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObstoreBucket
 
-#: What obstore takes from the environment, and nobody can take back from it.
+#: Settings that obstore reads from the environment and no option overrides.
 _NOT_TO_BE_UNTOLD = frozenset(
     {
         "aws_checksum_algorithm",
@@ -110,13 +110,17 @@ def open_bucket(
     )
 
 
-def is_trusted(bucket: ObstoreBucket, key: str) -> bool:
+def is_trusted(bucket: ObstoreBucket, key: str) -> bool | None:
     """Tell whether obstore takes the certificate of a server that boto3 has talked to.
 
     A server's own certificate, with no authority's above it, is enough for OpenSSL, not for rustls.
+    None if the server gave no answer this time.
     """
     try:
         obstore.head(bucket, key)
     except (obstore.exceptions.BaseError, FileNotFoundError, ValueError) as error:
-        return _UNTRUSTED.search(f"{error} {error.__cause__}") is None
+        said = f"{error} {error.__cause__}"
+        if _UNTRUSTED.search(said):
+            return False
+        return True if isinstance(error, FileNotFoundError) or "status code" in said else None
     return True

@@ -59,7 +59,7 @@ def condition_of(attributes: Attributes) -> dict[str, str]:
 
 def etag_of(value: str | None) -> str | None:
     """Return an ETag without the quotes that servers put around it."""
-    return value.strip('"') if value else None  # as it came: some servers' are no hexadecimal
+    return (value or "").strip('"') or None  # as it came: some servers' are no hexadecimal
 
 
 def base64_of(md5: str) -> str:

@@ -17,6 +17,7 @@ import obstore.exceptions
 from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChangedError
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
+from jobtool.stores.s3.body import body_of
 from jobtool.stores.s3.metadata import (
     Told,
     attributes_of,
@@ -151,7 +152,7 @@ class Objects:
                 lambda: self._client.put_object(
                     Bucket=self._bucket,
                     Key=key,
-                    Body=bytes(data),
+                    Body=body_of(data),
                     ContentMD5=told.metadata["md5chksum"],
                     **told.for_boto3,
                     **condition_of(attributes),

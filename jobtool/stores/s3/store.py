@@ -15,6 +15,7 @@ from dataclasses import replace
 from jobtool.errors import (
     DigestMismatchError,
     FileError,
+    JobtoolError,
     NotFoundError,
     RefusedError,
     StoreError,
@@ -164,7 +165,8 @@ class S3Store:
                 attributes, lambda told: self._objects.put(path, key, data, attributes, told)
             )
         except ExistsError as error:
-            return self._found(path, len(data), attributes.md5, "", error)
+            proof = self._found(path, len(data), attributes.md5, None, error)
+            return replace(proof, notes=told_of(attributes).notes)
         proof = self._proof_by_etag(etag, attributes.md5) or self._proof_by_reading(
             path, attributes, etag
         )
@@ -215,9 +217,8 @@ class S3Store:
         where nothing may be, may have completed it before, without its answer reaching us.
         """
         assert attributes.md5 is not None, "complete() needs the MD5 of the whole"
-        ordered = sorted(parts, key=lambda part: part.number)
-        named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in ordered]
-        composite = composite_md5(ordered)
+        named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+        composite = composite_md5(parts)
         try:
             answer = self._requests.call(
                 upload.path,
@@ -232,15 +233,22 @@ class S3Store:
             if isinstance(error, NotFoundError):
                 failure = StoreError(f"the upload was dropped at the server: {error}")
             size = sum(part.size for part in parts)
-            return self._found(upload.path, size, attributes.md5, composite, failure)
+            proof = self._found(upload.path, size, attributes.md5, composite, failure)
+            untold = self._untold(upload, attributes)
+            with contextlib.suppress(JobtoolError):  # it may be left, if the object is another's
+                self.abort(upload)
+            return replace(proof, notes=(*attributes.notes, *untold))
         etag = etag_of(answer.get("ETag"))
         proof = self._proof_by_etag(etag, attributes.md5, composite) or self._proof_by_reading(
             upload.path, attributes, etag
         )
+        return replace(proof, notes=(*attributes.notes, *self._untold(upload, attributes)))
+
+    def _untold(self, upload: Upload, attributes: Attributes) -> tuple[Note, ...]:
+        """Return what the request that began an upload could not tell of its file."""
         # Of an upload that another attempt has begun it is as good as known.
         known = told_of(replace(attributes, notes=())).notes
-        untold = self._begun.pop(upload.token, known)
-        return replace(proof, notes=(*attributes.notes, *untold))
+        return self._begun.pop(upload.token, known)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that ``ListParts`` tells with the ETags that we were given."""
@@ -288,7 +296,9 @@ class S3Store:
         """Prove an object by its ETag, or by reading it where that is no MD5 of ours."""
         return self._prove(path, md5, composite)
 
-    def _prove(self, path: str, md5: str, composite: str, size: int | None = None) -> Proof | None:
+    def _prove(
+        self, path: str, md5: str, composite: str | None, size: int | None = None
+    ) -> Proof | None:
         key = self._key(path)
         try:
             head = self._requests.call(
@@ -311,7 +321,7 @@ class S3Store:
         raise FileError(f"{quote(self.url_of(special.path))}: S3 has no {special.what}")
 
     def _found(
-        self, path: str, size: int, md5: str | None, composite: str, error: FileError
+        self, path: str, size: int, md5: str | None, composite: str | None, error: FileError
     ) -> Proof:
         """Return the proof that an object is what was to be written; else raise ``error``."""
         assert md5 is not None, "a write needs the MD5 of the whole"
