@@ -51,9 +51,11 @@ class Liveness:
             yield
         finally:
             with self._lock:
-                self._at[me].pop()
-                if not self._at[me]:
-                    del self._at[me]
+                mine = self._at.get(me, [])
+                if mine:
+                    mine.pop()
+                if not mine:
+                    self._at.pop(me, None)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -81,7 +83,12 @@ class Liveness:
         """
         with self._lock:
             watched = set(self._at)
-        signs = _signs(watched)
+        try:
+            signs = _signs(watched)
+        except OSError:  # no evidence of anything: out of open files, perhaps
+            with self._lock:
+                self._silent_seconds, self._looked_at = 0.0, self._monotonic()
+            return 0.0
         with self._lock:
             for ended in watched - signs.keys():
                 self._at.pop(ended, None)
@@ -138,7 +145,7 @@ def _signs(watched: set[int]) -> _Signs:
     signs = {}
     for name in os.listdir(_TASKS):
         task = f"{_TASKS}/{name}"
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             is_watched = int(name) in watched
             if not is_watched and not _read(f"{task}/comm").startswith(_SERVANTS):
                 continue

@@ -61,7 +61,12 @@ class Repair:
             if receipt.dst_path in off:
                 dropped = True
                 journal.append(
-                    IntentRecord(src_path=receipt.src_path, dst_path=receipt.dst_path, at_ns=at_ns)
+                    IntentRecord(
+                        src_path=receipt.src_path,
+                        dst_path=receipt.dst_path,
+                        at_ns=at_ns,
+                        has_file=True,
+                    )
                 )
         journal.close()
         if not dropped:

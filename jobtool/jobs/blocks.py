@@ -53,8 +53,8 @@ WORDS_BY_DEFAULT = "mode,times"
 class BlockFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a block, by absolute paths or URLs, as its holder has listed it.
 
-    ``existing_size`` is what the destination held of that name, -1 for nothing; ``ours`` tells
-    whether some record of the job names it.
+    ``existing_size`` is what the destination held of that name, -1 for nothing, -2 if that isn't
+    known; ``ours`` tells whether a record of the job says that what is there is the job's own.
     """
 
     src_path: str

@@ -65,12 +65,18 @@ class Claim:
         self._held.release()
 
     def lose(self) -> None:
-        """Let another have it, from another thread than its holder's, if it is a lease.
+        """Have it count as lost from now on, if it is a lease.
 
-        A lock can't be had by another as long as its process lives.
+        May be called from another thread than its holder's, which hangs, as may ``let_go``. A lock
+        can't be had by another as long as its process lives.
         """
         if isinstance(self._held, Lease):
-            self._held.give_up()
+            self._held.lose()
+
+    def let_go(self) -> None:
+        """Let others have it, if it is a lease."""
+        if isinstance(self._held, Lease):
+            self._held.release()
 
     def __enter__(self) -> Self:
         return self
@@ -123,9 +129,12 @@ class Claims:
         """
         if self._terms.kind != "lease":
             return False
-        for claim in self._held.all():
+        held = self._held.all()
+        for claim in held:  # all of them first: to let one go may hang
+            claim.lose()
+        for claim in held:
             with contextlib.suppress(OSError):  # its marker ends for want of signs of life, then
-                claim.lose()
+                claim.let_go()
         return True
 
     def take(

@@ -165,6 +165,10 @@ class HeldJob:
         self.change(JobStatus.ERROR, "error", **{**values, "reason": reason})
         return JobStatus.ERROR
 
+    def note_progress(self) -> None:
+        """Count anew how often the job is handed back; the next change of status records that."""
+        self.job = replace(self.job, hand_backs=0)
+
     def put_back(self, event: str) -> None:
         """Make the job ``todo``, its failures forgotten."""
         self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)

@@ -184,14 +184,10 @@ class Lease:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._older.pop())
 
-    def give_up(self) -> None:
-        """Have it count as lost from now on, and let others have the name.
-
-        May be called from another thread, since the one that holds it hangs.
-        """
+    def lose(self) -> None:
+        """Have it count as lost from now on; may be called from another thread."""
         self._is_lost = True
         self._on_loss()
-        self.release()
 
     def release(self) -> None:
         """Give the name up; removes the marker if it is still ours."""

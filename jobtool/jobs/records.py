@@ -52,15 +52,17 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
             )
 
 
-class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, tag="intent"):
+class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="intent"):
     """A destination is about to be written by us, at a time in nanoseconds since 1970.
 
-    What is found there unfinished from then on, without an upload's record, is ours.
+    What is found there unfinished from then on, without an upload's record, is ours. ``has_file``
+    says that the file that stands there already was written by the job, too.
     """
 
     src_path: str
     dst_path: str
     at_ns: int
+    has_file: bool = False
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):

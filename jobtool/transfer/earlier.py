@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from jobtool.errors import NotFoundError, SourceError
+from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import ListingRecord, Receipt
 from jobtool.names import quote
 from jobtool.stores.store import Entry
@@ -26,16 +27,12 @@ _SEPARATOR = b"\0"
 _MOST_BYTES = 2 * _RECORD_BYTES
 
 
-def listing_records(plan: Plan, done: bytearray) -> Iterator[ListingRecord]:
-    """Yield the records of the files of a tree that aren't proven yet."""
-    if not plan.is_tree:
-        return
+def listing_records(plan: Plan, numbers: Iterable[int]) -> Iterator[ListingRecord]:
+    """Yield the records that name some files of a tree."""
     lane = plan.lanes[0]
     names: list[bytes] = []
     size = 0
-    for number in range(len(plan)):
-        if done[number]:
-            continue
+    for number in numbers:
         name = os.fsencode(plan.item(number).entry.path)
         names.append(name)
         size += len(name) + 1
@@ -51,30 +48,62 @@ def _record(source: str, destination: str, names: list[bytes]) -> ListingRecord:
     return ListingRecord(src_path=source, dst_path=destination, names=packed)
 
 
+class ListingLog:
+    """Writes down in ``journal`` what is listed of a tree, each name once.
+
+    ``recorded`` flags what earlier attempts wrote down.
+    """
+
+    def __init__(self, plan: Plan, journal: Journal, recorded: bytearray | None = None) -> None:
+        self._plan = plan
+        self._journal = journal
+        self._recorded = recorded or bytearray()
+        self._next = 0
+
+    def write(self, done: bytearray) -> None:
+        """Append the names of the files that are new and not ``done``."""
+        if not self._plan.is_tree:
+            return
+        new, self._next = range(self._next, len(done)), len(done)
+        recorded = self._recorded
+        numbers = (
+            number
+            for number in new
+            if not done[number] and not (number < len(recorded) and recorded[number])
+        )
+        for record in listing_records(self._plan, numbers):
+            self._journal.append(record)
+
+
 class Earlier:
-    """The files that records name and the plan doesn't hold: ``note`` takes the records."""
+    """The files that records name and the plan doesn't hold: ``note`` takes the records.
+
+    ``recorded`` flags the files of the plan that a listing names.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._failed = {failure.path: failure for failure in plan.failures}
-        self._proven: dict[str, Receipt] = {}
-        self._listed: dict[str, None] = {}
-        self.has_listing = False
+        self._failed = {
+            (failure.path, failure.destination): failure.error for failure in plan.failures
+        }
+        self._proven: dict[tuple[str, str], Receipt] = {}
+        self._listed: dict[tuple[str, str], None] = {}
+        self.recorded = bytearray(len(plan))
 
     def note(self, record: FileRecord) -> None:
         """Take note of a record of a file that the plan doesn't hold, or of a listing."""
         if isinstance(record, ListingRecord):
             self._note_listing(record)
         elif self._is_of_the_job(record.src_path, record.dst_path):
+            pair = (record.src_path, record.dst_path)
             if isinstance(record, Receipt) and record.hashsum_src == record.hashsum_dst:
-                self._proven[record.src_path] = record  # the last counts
-            self._listed[record.src_path] = None
+                self._proven[pair] = record  # the last counts
+            self._listed[pair] = None
 
     def _note_listing(self, record: ListingRecord) -> None:
         lane = self._plan.lanes[0]
         if (record.src_path, record.dst_path) != (lane.source.url, lane.destination.url):
             return  # the job has another source or destination since
-        self.has_listing = True
         decompressor = zlib.decompressobj()
         try:
             names = decompressor.decompress(record.names, _MOST_BYTES).split(_SEPARATOR)
@@ -82,44 +111,46 @@ class Earlier:
             return
         for name in names if decompressor.eof else ():
             path = os.fsdecode(name)
-            if path and self._plan.find_path(0, path) is None:
-                self._listed[lane.source.url_of(path)] = None
+            number = self._plan.find_path(0, path)
+            if number is not None:
+                self.recorded[number] = 1
+            elif path:
+                self._listed[lane.source.url_of(path), lane.destination.url_of(path)] = None
 
     def _is_of_the_job(self, source: str, destination: str) -> bool:
         if not self._plan.is_tree:
-            return source in self._failed
+            return (source, destination) in self._failed
         lane = self._plan.lanes[0]
-        return bool(path_in(lane.source, source)) and bool(path_in(lane.destination, destination))
+        path = path_in(lane.source, source)
+        return bool(path) and path == path_in(lane.destination, destination)
 
     def settle(self, state: Resumption, *, accept_gone: bool) -> None:
         """Add the files that are gone to the plan.
 
         Those that are proven are done, if the destination still holds them; the others are
-        failures, unless ``accept_gone``.
+        failures. With ``accept_gone`` a tree's are left out instead.
         """
-        if accept_gone or not self._listed:
-            return
-        if self._plan.is_tree:
-            self._settle_tree(state)
-        else:
+        if not self._plan.is_tree:
             self._settle_named(state)
+        elif self._listed and not accept_gone:
+            self._settle_tree(state)
 
     def _settle_tree(self, state: Resumption) -> None:
         lane = self._plan.lanes[0]
         # Below a folder that can't be listed a file may be there all the same.
         is_sure = not self._plan.failures
-        for path in self._listed:
-            receipt = self._proven.get(path)
+        for pair in self._listed:
+            receipt = self._proven.get(pair)
             if receipt is not None:
                 self._add(lane, receipt, state)
             elif is_sure:
-                self._plan.fail(path, _gone(path))
+                self._plan.fail(pair[0], _gone(pair[0]))
 
     def _settle_named(self, state: Resumption) -> None:
         """Put what is proven in place of the failures to find it."""
-        arrived: set[str] = set()
-        for path, receipt in self._proven.items():
-            if not isinstance(self._failed[path].error, NotFoundError):
+        arrived: set[tuple[str, str | None]] = set()
+        for pair, receipt in self._proven.items():
+            if not isinstance(self._failed[pair], NotFoundError):
                 continue
             for lane in list(self._plan.lanes):
                 if path_in(lane.source, receipt.src_path) and path_in(
@@ -127,10 +158,12 @@ class Earlier:
                 ):
                     self._plan.start_lane(lane)
                     self._add(lane, receipt, state)
-                    arrived.add(path)
+                    arrived.add(pair)
                     break
         self._plan.failures = [
-            failure for failure in self._plan.failures if failure.path not in arrived
+            failure
+            for failure in self._plan.failures
+            if (failure.path, failure.destination) not in arrived
         ]
 
     def _add(self, lane: Lane, receipt: Receipt, state: Resumption) -> None:

@@ -13,36 +13,35 @@ from jobtool.transfer.planning import look_at
 from jobtool.transfer.retry import Retry
 
 _MISSING = -1
+_UNKNOWN = -2
 _ENTRIES_PER_LOOK = 64
 
 
 class Existing:
-    """The size of the file at the destination of each file of a plan, or -1 for none.
+    """The size of the file at the destination of each file of a plan, -1 for none, -2 for unknown.
 
     ``sizes`` are those where another worker has looked before; else the destination is listed, or
     looked at file by file where the job names its files.
 
-    ``is_known`` is False where the credentials don't allow to look; then nothing is said to exist,
-    and nothing to be missing. Raises the errors of stores, and ``StoppedError``.
+    It is unknown where the credentials don't allow to look: at one file, or at all. Then nothing is
+    said to exist, and nothing to be missing. Raises the errors of stores, and ``StoppedError``.
     """
 
     def __init__(
         self, plan: Plan, sizes: Iterable[int] | None = None, *, retry: Retry | None = None
     ) -> None:
         self._sizes = array("q", [_MISSING]) * len(plan)
-        self.is_known = True
         if sizes is not None:
             self._sizes = array("q", sizes)
             return
         retry = retry or Retry(tries=1, patience_seconds=0)
         try:
             if plan.is_tree:
-                self._list(plan, retry)
+                retry.call(lambda: self._list(plan, retry))
             else:
                 self._look(plan, retry)
         except (CredentialsError, RefusedError):  # whoever may only write finds out when writing
-            self._sizes = array("q", [_MISSING]) * len(plan)
-            self.is_known = False
+            self._sizes = array("q", [_UNKNOWN]) * len(plan)
 
     @classmethod
     def nothing(cls, plan: Plan) -> Existing:
@@ -59,7 +58,9 @@ class Existing:
             for number, found in enumerate(look_at(destination, paths, retry), start=first):
                 if isinstance(found, Entry):
                     self._sizes[number] = found.size
-                elif found.retryable or isinstance(found, RefusedError):
+                elif isinstance(found, RefusedError):
+                    self._sizes[number] = _UNKNOWN
+                elif found.retryable:
                     raise found
                 # else it is missing, or a name that can't be there: writing will tell
 
@@ -77,22 +78,27 @@ class Existing:
                 self._sizes[known] = entry.size
 
     def size_of(self, number: int) -> int:
-        """Return the size of what is in the place of a file of the plan, -1 for nothing."""
+        """Return the size of what is in the place of a file of the plan; -1 and -2 as above."""
         return self._sizes[number]
 
     def has(self, number: int) -> bool:
         """Tell whether there is a file in the place of one of the plan."""
-        return self._sizes[number] != _MISSING
+        return self._sizes[number] >= 0
 
     def may_be(self, number: int, size: int) -> bool:
         """Tell whether the destination may hold a file of this size; False if it surely doesn't."""
-        return not self.is_known or self._sizes[number] == size
+        return self._sizes[number] in (size, _UNKNOWN)
 
 
 def holds_nothing(store: Store) -> bool:
-    """Tell whether a destination holds no file yet; False where it can't be looked at."""
+    """Tell whether a destination holds no file yet; False where it can't be looked at.
+
+    Raises retryable errors.
+    """
     try:
         kind = store.kind("")
         return kind == "missing" or (kind == "folder" and next(store.list(), None) is None)
-    except (CredentialsError, FileError):
+    except (CredentialsError, FileError) as error:
+        if error.retryable:
+            raise
         return False

@@ -40,6 +40,8 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
     with ThreadPoolExecutor(threads, thread_name_prefix="folders") as pool:  # starts none yet
         folders = folders_of(plan)
         while some := list(islice(folders, _AT_A_TIME)):
+            if stop.is_lost:
+                return False
             if len(some) > _FEW:
                 list(pool.map(keeping.keep, some))
             else:
@@ -48,7 +50,7 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
             if stop.is_set() and len(some) == _AT_A_TIME:
                 return False
     for number, path in enumerate(keeping.deferred()):
-        if stop.is_set() and number >= _AT_A_TIME:
+        if stop.is_lost or (stop.is_set() and number >= _AT_A_TIME):
             return False
         keeping.keep(path, is_last=True)
     return True

@@ -69,10 +69,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A file that can't be transferred, by the path or URL of its source."""
+    """A file that can't be transferred, by the path or URL of its source.
+
+    ``destination`` is where the job says that it goes, if it names its files.
+    """
 
     path: str
     error: JobtoolError
+    destination: str | None = None
 
 
 class Plan:
@@ -84,7 +88,8 @@ class Plan:
 
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
-        self.total_bytes = 0
+        self._added_bytes = 0
+        self._changed_bytes = 0  # on their own: one thread adds files while others change them
         self._names = bytearray()
         self._ends = array("Q")
         self._sizes = array("q")
@@ -136,7 +141,7 @@ class Plan:
 
     def update(self, number: int, entry: Entry) -> None:
         """Say that a file has another size and time than it was listed with."""
-        self.total_bytes += entry.size - self._sizes[number]
+        self._changed_bytes += entry.size - self._sizes[number]
         self._sizes[number] = entry.size
         self._mtimes[number] = entry.mtime_ns
 
@@ -148,7 +153,12 @@ class Plan:
         self._ends.append(len(self._names))
         self._sizes.append(entry.size)
         self._mtimes.append(entry.mtime_ns)
-        self.total_bytes += entry.size
+        self._added_bytes += entry.size
+
+    @property
+    def total_bytes(self) -> int:
+        """The size of all files, in bytes."""
+        return self._added_bytes + self._changed_bytes
 
     def is_metadata(self, number: int) -> bool:
         """Tell whether a file makes a data set readable, and so goes last."""

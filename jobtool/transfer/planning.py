@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from jobtool.errors import FileError, NotFoundError, StoppedError, StoreError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path, has_folders
 from jobtool.stores.urls import anchor_of, inside, is_absolute, is_local, parent_of, parse
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.plan import Failure, Lane, Plan, path_in
-from jobtool.transfer.retry import Retry
+from jobtool.transfer.retry import Retry, Successes
 
 #: How many files are asked about at a time where a job names them one by one.
 LOOKS_AT_A_TIME = 16
@@ -25,22 +24,18 @@ _ENTRIES_PER_LOOK = 64
 
 
 class TreeListing:
-    """Lists a tree into its plan, in order. After a failure it goes on where it was.
+    """Lists a tree into its plan. The try after a failure adds what follows the last entry.
 
-    ``on_entry`` is called after each entry. Raises ``StoppedError`` once ``stop`` is set.
+    ``on_entry`` is called after each entry.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        lane: Lane,
-        finish: Callable[[Plan], None],
-        *,
-        stop: Stop | None = None,
+        self, plan: Plan, lane: Lane, finish: Callable[[Plan], None], retry: Retry
     ) -> None:
         self.plan = plan
         self.lane = lane
-        self.stop = stop or Stop()
+        self.retry = retry
+        self._successes = Successes(retry.monotonic)
         self.on_entry: Callable[[], None] | None = None
         self._finish = finish
         self._entries: Iterator[Entry | Special | Unlisted] | None = None
@@ -51,8 +46,12 @@ class TreeListing:
     def run(self, *, seconds: float | None = None) -> bool:
         """List the rest; with ``seconds`` no longer than that. Return whether all is listed.
 
-        Raises the errors of the source, and ``StoppedError``.
+        Raises the errors of the source after tries enough, and ``StoppedError`` once
+        the stop of ``retry`` is set.
         """
+        return self.retry.call(lambda: self._try(seconds), own=self._successes)
+
+    def _try(self, seconds: float | None) -> bool:
         end = None if seconds is None else time.monotonic() + seconds
         skip_to = b""
         if self._entries is None:
@@ -64,7 +63,7 @@ class TreeListing:
         try:
             for count, entry in enumerate(entries):
                 if count % _ENTRIES_PER_LOOK == 0:
-                    if self.stop.is_set():
+                    if self.retry.stop.is_set():
                         raise StoppedError(f"stopped while listing {quote(self.lane.source.url)}")
                     if end is not None and count and time.monotonic() >= end:
                         self._add(entry, skip_to)
@@ -94,6 +93,7 @@ class TreeListing:
         if skip_to and key <= skip_to:
             return
         self._last = key
+        self._successes.note()
         if isinstance(entry, Special):
             self.plan.add_special(entry)
         elif isinstance(entry, Unlisted):
@@ -141,7 +141,7 @@ def open_plan(
     retry = retry or Retry(tries=1, patience_seconds=0)
     if job.files:
         return _plan_files(job, stores, owner, retry), None
-    return _open_tree(job, stores, owner, retry)
+    return retry.call(lambda: _open_tree(job, stores, owner, retry))
 
 
 def _open_tree(
@@ -179,7 +179,7 @@ def _open_tree(
             plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
             plan.add_special(Special(name, "empty-folder"))
 
-    return plan, TreeListing(plan, lane, finish, stop=retry.stop)
+    return plan, TreeListing(plan, lane, finish, retry)
 
 
 def plan_of_files(
@@ -283,8 +283,12 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Pl
                 plan.add(found, destination)
             else:
                 # All of them: their number is bounded by the job file.
-                path = lane.source.url_of(source)
-                plan.failures.append(Failure(path=path, error=found))
+                failure = Failure(
+                    path=lane.source.url_of(source),
+                    error=found,
+                    destination=lane.destination.url_of(destination),
+                )
+                plan.failures.append(failure)
     return plan
 
 

@@ -47,7 +47,7 @@ class Unfinished:
 class Resumption:
     """Where a job stands.
 
-    ``done`` flags the files that are proven, ``ours`` those whose destination some record names;
+    ``done`` flags the files that are proven, ``ours`` those whose destination the job has written;
     ``unfinished`` are the files in parts that were begun, ``intended`` those about to be begun, and
     when (nanoseconds since 1970), of whose upload no record tells; ``digests`` is what was read of
     files that aren't proven.
@@ -122,11 +122,13 @@ def fold(
             if plan.proves(record, number):
                 state.digests[number] = folded(state.digests.get(number), record)
             continue
-        state.ours[number] = 1
         if isinstance(record, IntentRecord):
+            state.ours[number] |= record.has_file
             state.intended[number] = record.at_ns
             continue
         state.intended.pop(number, None)
+        if isinstance(record, Receipt):
+            state.ours[number] = 1
         if isinstance(record, ListingRecord) or not plan.proves(record, number):
             continue
         if isinstance(record, Receipt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import copy
 from typing import TypeVar
 
 import tenacity
@@ -44,8 +45,8 @@ class Retry:
     ============================ ==================================================================
     ``UnreachableError``         ``patience_seconds`` after the first failure of the call, or after
                                  the call's own last success if that was later
-    ``ServerError``              likewise; but if anything else has worked since the first failure,
-                                 after ``SERVER_TRIES`` tries: then it is this request's own
+    ``ServerError``              likewise; but if anything else has worked since that moment, after
+                                 ``SERVER_TRIES`` tries: then it is this request's own
     any other that is retryable  after ``tries`` tries
     ============================ ==================================================================
 
@@ -71,7 +72,13 @@ class Retry:
         #: Whatever works for the callers of this object: they take note of it here.
         self.elsewhere = Successes(monotonic)
         self._on_retry = on_retry
-        self._sleep = sleep or self._wait
+        self._sleep = sleep
+
+    def within(self, stop: Stop) -> Retry:
+        """Return the same with another stop."""
+        other = copy(self)
+        other.stop = stop
+        return other
 
     def _wait(self, seconds: float) -> None:
         self.stop.wait(seconds)
@@ -88,7 +95,7 @@ class Retry:
                 multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
             )
             + tenacity.wait_random(0, 1),
-            sleep=self._sleep,
+            sleep=self._sleep or self._wait,
             before_sleep=self._before_sleep,
             reraise=True,
         )
@@ -107,7 +114,8 @@ class _Enough(tenacity.stop.stop_base):
         self._retry = retry
         self._own = own
         self._first_failure: float | None = None
-        self._slept_before = 0.0  # until the last success
+        self._slept_before = 0.0  # until the call's own last success
+        self._tries_before = 0
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         now = self._retry.monotonic()
@@ -116,12 +124,13 @@ class _Enough(tenacity.stop.stop_base):
         if self._retry.stop.is_set():
             return True
         error = retry_state.outcome.exception() if retry_state.outcome is not None else None
+        seconds = self._seconds_without_success(now, retry_state)
         is_elsewhere_fine = self._retry.elsewhere.last > self._first_failure
         is_of_the_request = isinstance(error, ServerError) and is_elsewhere_fine
-        if is_of_the_request and retry_state.attempt_number >= SERVER_TRIES:
+        if is_of_the_request and retry_state.attempt_number - self._tries_before >= SERVER_TRIES:
             return True
         if isinstance(error, (UnreachableError, ServerError)):
-            return self._seconds_without_success(now, retry_state) >= self._retry.patience_seconds
+            return seconds >= self._retry.patience_seconds
         return retry_state.attempt_number >= self._retry.tries
 
     def _seconds_without_success(self, now: float, state: tenacity.RetryCallState) -> float:
@@ -129,6 +138,7 @@ class _Enough(tenacity.stop.stop_base):
         if self._own.last > self._first_failure:
             self._first_failure = self._own.last
             self._slept_before = float(state.idle_for)
+            self._tries_before = state.attempt_number - 1
         # Time spent asleep counts even where a test's clock stands still.
         return max(now - self._first_failure, float(state.idle_for) - self._slept_before)
 

@@ -25,7 +25,7 @@ from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.transfer.copy import Copied, Copier
-from jobtool.transfer.earlier import listing_records
+from jobtool.transfer.earlier import ListingLog
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.filelog import JournalledLog
 from jobtool.transfer.filequeue import FileQueue
@@ -100,7 +100,7 @@ class JobTransfer:
         on_file: Callable[[Item, Copied], None] | None = None,
         listing: TreeListing | None = None,
         on_listed: Callable[[], None] | None = None,
-        has_listing_record: bool = False,
+        listing_log: ListingLog | None = None,
     ) -> None:
         self.failures: list[Failure] = list(plan.failures)
         self.has_succeeded = False
@@ -109,7 +109,7 @@ class JobTransfer:
         self._listing = listing
         self._is_listed = listing is None
         self._on_listed = on_listed
-        self._has_listing_record = has_listing_record
+        self._listing_log = listing_log
         self.skipped = Skipped()
         self.notes = Notes()  # what arrived files lack of their attributes
         self.has_begun_uploads = False
@@ -202,6 +202,8 @@ class JobTransfer:
                     return  # metadata makes readers believe in what it describes
                 if not self._is_listed:
                     return
+            if self._stop.is_lost:
+                return
             is_all_made = make_specials(
                 self._plan, links=self._policies.links, retry=self._retry, skipped=self.skipped
             )
@@ -231,8 +233,7 @@ class JobTransfer:
         listing.on_entry = self._grow
         self._phases.all_at(Phase.LISTING)
         try:
-            is_over = self._retry.call(lambda: listing.run(seconds=_HEAD_START_SECONDS))
-            if not is_over:
+            if not listing.run(seconds=_HEAD_START_SECONDS):
                 self._list_and_send(listing, on_tick)
         except StoppedError:
             return
@@ -247,17 +248,17 @@ class JobTransfer:
             self._plan, large_bytes=self._copier.part_bytes, may_go_on=lambda: self._may_go_on
         )
         failures: list[BaseException] = []
+        stop = Stop(parent=self._stop)
+        listing.retry = listing.retry.within(stop)
 
         def on_entry() -> None:
             self._grow()
             start.note()
-            if not self._may_go_on:
-                raise StoppedError("no more files are wanted")
 
         def work() -> None:
             try:
                 with self._copier.liveness.working(listing.lane.source.url):
-                    self._retry.call(listing.run)
+                    listing.run()
             except BaseException as error:  # raised again in the main thread
                 failures.append(error)
             finally:
@@ -270,8 +271,9 @@ class JobTransfer:
             self._run_threads(start.take, self._threads, on_tick)
         finally:
             start.end()
-            while thread.is_alive():
-                thread.join(_TICK_SECONDS)
+            stop.set("no more files are wanted")
+            with self._copier.liveness.aside():
+                thread.join()
         if self._fatal is not None:
             raise self._fatal
         if failures:
@@ -343,11 +345,9 @@ class JobTransfer:
             raise
 
     def _flush(self) -> None:
-        """Bring receipts to disk and, with the first of them, what is listed and not done yet."""
-        if self._is_listed and not self._has_listing_record:
-            self._has_listing_record = True
-            for record in listing_records(self._plan, self._done):
-                self._journal.append(record)
+        """Bring receipts to disk, and the names of what is listed since and not done yet."""
+        if self._listing_log is not None:
+            self._listing_log.write(self._done)
         self._journal.flush(self._sync)
 
     def _absorb_returned(self, queue: FileQueue, *, take_back: bool) -> bool:
@@ -383,7 +383,8 @@ class JobTransfer:
             if number is None:
                 return
             try:
-                self._transfer(number)
+                with self._copier.liveness.working():  # what it waits for, too
+                    self._transfer(number)
             except StoppedError:
                 return
             except (WorldError, ClaimLostError) as error:
@@ -546,9 +547,6 @@ def _is_there(item: Item) -> bool:
         item.lane.destination.head(item.destination_path)
     except NotFoundError:
         return False
-    except FileError as error:
-        if error.retryable:
-            raise
     return True
 
 

@@ -37,7 +37,7 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
     What is left out and what fails is added to ``skipped``. Raises ``WorldError``.
     """
     for count, (lane, special) in enumerate(plan.specials(), start=1):
-        if count % _SPECIALS_PER_LOOK == 0 and retry.stop.is_set():
+        if retry.stop.is_lost or (count % _SPECIALS_PER_LOOK == 0 and retry.stop.is_set()):
             return False
         path = lane.source.url_of(special.path)
         try:

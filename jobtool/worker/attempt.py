@@ -38,7 +38,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
 from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied, Copier
-from jobtool.transfer.earlier import Earlier
+from jobtool.transfer.earlier import Earlier, ListingLog
 from jobtool.transfer.existing import Existing, holds_nothing
 from jobtool.transfer.inforce import ReceiptsInForce
 from jobtool.transfer.lending import Lending, settle
@@ -190,10 +190,6 @@ class Attempt:
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
             unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
             return self._fail([Failure(path="", error=unexpected)])
-        for path, reason in transfer.skipped.first[:_LOGGED_FILES]:
-            self._held.log("skipped", path=path, reason=reason)
-        for unkept in transfer.notes.told:
-            self._tell_unkept(unkept)
         if transfer.failures:
             return self._end_in_failure(transfer.failures, is_doubtful=transfer.is_doubtful)
         if not transfer.is_complete:
@@ -204,6 +200,12 @@ class Attempt:
     @property
     def _has_succeeded(self) -> bool:
         return self._transferring is not None and self._transferring.has_succeeded
+
+    @property
+    def _has_progressed(self) -> bool:
+        """Whether a file or a part has arrived."""
+        transfer = self._transferring
+        return transfer is not None and (transfer.has_succeeded or transfer.progress.bytes_sent > 0)
 
     def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
         options, job = self._options, self._held.job
@@ -217,27 +219,18 @@ class Attempt:
         stores.on_renewal = self._note_renewal
         stores.begin_job(purposes_of(job))
         self._tell_phase(Phase.LISTING)
-        plan, listing = retry.call(lambda: open_plan(job, stores, owner=self._owner, retry=retry))
+        plan, listing = open_plan(job, stores, owner=self._owner, retry=retry)
         self._holders = stores.credential_holders()
         for holder in self._holders:
             self._held.log("credentials", **described(holder))
         if job.attempts > 1:
             settle(self._blocks, self._stop)
-        has_listing_record = False
-        if listing is not None and self._may_send_while_listing(listing):
+        if listing is not None and self._may_send_while_listing(listing, retry):
             existing, resumption = Existing.nothing(plan), Resumption.fresh(len(plan))
+            listing_log = ListingLog(plan, self._journal)
         else:
-            if listing is not None:
-                retry.call(listing.run)
-                listing = None
-            self._tell_phase(Phase.COMPARING)
-            earlier = Earlier(plan)
-            resumption = Resumption.fresh(len(plan))
-            fold(resumption, plan, self._records_until_stopped(), earlier.note)
-            earlier.settle(resumption, accept_gone=options.policies.if_gone == "ignore")
-            existing = retry.call(lambda: Existing(plan, retry=retry))
-            resumption.confirm(plan, existing)
-            has_listing_record = earlier.has_listing
+            existing, resumption, listing_log = self._compare(plan, listing, retry)
+            listing = None
         if job.attempts > 1:
             retry.call(lambda: self._remove_leftovers(plan, resumption))
 
@@ -260,7 +253,7 @@ class Attempt:
             on_file=self._tell_file,
             listing=listing,
             on_listed=tell_listed,
-            has_listing_record=has_listing_record,
+            listing_log=listing_log,
         )
         self._parts_bytes = lambda: transfer.parts_bytes
         self._was_done = transfer.is_complete
@@ -272,11 +265,41 @@ class Attempt:
             self._journal.close()
         return plan, transfer
 
-    def _may_send_while_listing(self, listing: TreeListing) -> bool:
+    def _compare(
+        self, plan: Plan, listing: TreeListing | None, retry: Retry
+    ) -> tuple[Existing, Resumption, ListingLog]:
+        """List the plan, and hold it against what is recorded and what the destination holds.
+
+        If that fails, what was listed is recorded all the same.
+        """
+        log = ListingLog(plan, self._journal)
+        resumption = None
+        try:
+            if listing is not None:
+                listing.run()
+            self._tell_phase(Phase.COMPARING)
+            earlier = Earlier(plan)
+            found = Resumption.fresh(len(plan))
+            fold(found, plan, self._records_until_stopped(), earlier.note)
+            log = ListingLog(plan, self._journal, earlier.recorded)
+            resumption = found
+            earlier.settle(resumption, accept_gone=self._options.policies.if_gone == "ignore")
+            existing = Existing(plan, retry=retry)
+        except JobtoolError:
+            if resumption is not None:
+                log.write(resumption.done)
+            elif self._held.job.attempts == 1:  # else it isn't known what is recorded already
+                log.write(bytearray(len(plan)))
+            self._journal.close()
+            raise
+        resumption.confirm(plan, existing)
+        return existing, resumption, log
+
+    def _may_send_while_listing(self, listing: TreeListing, retry: Retry) -> bool:
         """Tell whether files may go before all is listed: there is nothing that they might meet."""
         return (
             self._held.job.attempts == 1
-            and holds_nothing(listing.lane.destination)
+            and retry.call(lambda: holds_nothing(listing.lane.destination))
             and next(self._records(), None) is None
         )
 
@@ -361,6 +384,15 @@ class Attempt:
             threads=self._options.threads,
             on_return=self._note_helper,
         )
+
+    def _tell_left_out(self) -> None:
+        """Tell what was left out and what files lack; before the attempt's end is written down."""
+        if self._transferring is None:
+            return
+        for path, reason in self._transferring.skipped.first[:_LOGGED_FILES]:
+            self._held.log("skipped", path=path, reason=reason)
+        for unkept in self._transferring.notes.told:
+            self._tell_unkept(unkept)
 
     def _tell_unkept(self, unkept: Unkept) -> None:
         event = AttributesUnkept.of(unkept, job=self._name)
@@ -454,6 +486,7 @@ class Attempt:
             store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))
 
     def _succeed(self, plan: Plan, *, skipped: int, seconds: float) -> Outcome:
+        self._tell_left_out()
         files, size = len(plan), plan.total_bytes
         values = {"files": files, "bytes": size, "seconds": seconds}
         if skipped:
@@ -469,6 +502,7 @@ class Attempt:
         return Outcome.SUCCESS
 
     def _fail(self, failures: Sequence[Failure]) -> Outcome:
+        self._tell_left_out()
         for failure in failures[:_LOGGED_FILES]:
             if failure.path:
                 self._held.log("failed", path=failure.path, reason=str(failure.error))
@@ -508,9 +542,10 @@ class Attempt:
 
     def _set_back(self, reason: str) -> None:
         """Hand the job back for a reason that isn't its own, unless that was so too often."""
+        self._tell_left_out()
         counts = self._kept_counts()
         status = self._held.set_back(
-            {**self._counts, **counts, "reason": reason}, has_progressed=self._has_succeeded
+            {**self._counts, **counts, "reason": reason}, has_progressed=self._has_progressed
         )
         if status is JobStatus.ERROR:
             self._emit(
@@ -521,8 +556,11 @@ class Attempt:
 
     def _hand_back(self, reason: str | None) -> Outcome:
         """Hand the job back because the work was asked to stop."""
+        self._tell_left_out()
         reason = reason or ASKED
         kept = self._kept_counts()
+        if self._has_progressed:
+            self._held.note_progress()
         self._held.change(JobStatus.TODO, "handed-back", **self._counts, **kept, reason=reason)
         self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **kept))
         return Outcome.HANDED_BACK

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from jobtool.errors import FileError, JobtoolError, StoreUnavailableError, WorldError
+from jobtool.errors import (
+    FileError,
+    JobtoolError,
+    StoreUnavailableError,
+    UnreachableError,
+    WorldError,
+)
 from jobtool.transfer.plan import Item
 
 #: After so many jobs in a row that nothing worked for, the worker stops.
@@ -33,9 +39,8 @@ class Doubts:
         self._last_arrived: Item | None = None
         self._in_a_row = 0
         self._succeeded = 0
-        self._in_doubt: dict[
-            str, tuple[int, int]
-        ] = {}  # what had succeeded by then, here and there
+        #: How much had succeeded when each job was last in doubt: here, and at other workers.
+        self._in_doubt: dict[str, tuple[int, int]] = {}
         self._elsewhere_before = 0
 
     def note_arrival(self, item: Item) -> None:
@@ -51,7 +56,7 @@ class Doubts:
     def is_of_the_job(self, stem: str) -> bool:
         """Tell whether what was refused is the job's own business: whether other things work.
 
-        - The last file that arrived can be read again, and one can be written beside it.
+        - The source of the last file that arrived can still be read, its destination be written.
         - Or something else has succeeded, here or in the same run, since the job was last in doubt.
 
         Raises ``WorldError`` if the store says for sure that it can't be used.
@@ -72,7 +77,7 @@ class Doubts:
             except FileError:
                 source.check_access(write=False)  # that very file may be gone meanwhile
             destination.check_access(write=True)
-        except FileError:
+        except (FileError, UnreachableError):  # which may pass, and proves nothing
             return False
         return True
 
@@ -87,7 +92,7 @@ class Doubts:
             self._elsewhere_before = elsewhere
         self._in_doubt[stem] = (self._succeeded, elsewhere)
         self._in_a_row += 1
-        if self._in_a_row < MOST_IN_A_ROW:
+        if self._in_a_row < MOST_IN_A_ROW or self._wait(0):
             return
         if self._works_elsewhere():
             self._in_a_row = 0
@@ -105,6 +110,8 @@ class Doubts:
             now = self._elsewhere()
             if now > self._elsewhere_before:
                 return True
-            if now < 0 or self._wait(_LOOK_SECONDS):
+            if now < 0:
                 return False
+            if self._wait(_LOOK_SECONDS):
+                return True  # asked to stop: there will be no other job to be spared
         return False

@@ -416,11 +416,11 @@ class Worker:
             with self._liveness.working(job.name):
                 outcome = attempt.run(self._stores, copier)
         except ProviderError as error:
-            self._tally.handed_back += 1
+            self._count_set_back(held)
             self._wait_for_credentials(error)
             return
         except WorldError:
-            self._tally.handed_back += 1
+            self._count_set_back(held)
             raise
         except PresenceLostError:
             self._tally.lost += 1
@@ -449,7 +449,7 @@ class Worker:
         elif outcome is Outcome.LOST:
             self._tally.lost += 1
         elif outcome is Outcome.DOUBTFUL and attempt.doubt is not None:
-            self._tally.handed_back += 1
+            self._count_set_back(held)
             self._doubts.add(stem, attempt.doubt)
         elif attempt.is_too_long:
             self._seen.too_long.add(stem)  # looked at, rather than taken
@@ -457,6 +457,14 @@ class Worker:
             self._tally.handed_back += 1
         if held.job.status in FINISHED and outcome is not Outcome.LOST:
             self._seen.finished[stem] = held.job.status
+
+    def _count_set_back(self, held: HeldJob) -> None:
+        """Count a job that was handed back, and is in error if that was so too often."""
+        if held.job.status is JobStatus.ERROR:
+            self._tally.failed += 1
+            self._seen.finished[held.stem] = held.job.status
+        else:
+            self._tally.handed_back += 1
 
     def _done_elsewhere(self) -> int:
         """Return how many files and jobs the other ranks of the run have done, -1 if alone."""
@@ -474,7 +482,7 @@ class Worker:
         self._options.stop.wait(_FIRST_WAIT_SECONDS * 2 ** (self._credential_failures - 1))
 
     def _end(self) -> int:
-        """Tell what it came to, if that is ours to tell; return the exit code."""
+        """Report the run's results if this worker is to do that; return the exit code."""
         if not self._crew.is_lowest():
             self._tally.is_over = True
             self._crew.tell(self._tally, now=True)

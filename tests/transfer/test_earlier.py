@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import NotFoundError
+from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, ListingRecord, Receipt, quoted, unquoted
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.transfer.earlier import Earlier, listing_records
+from jobtool.transfer.earlier import Earlier, ListingLog, listing_records
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Failure, Lane, Plan
 from jobtool.transfer.resume import Resumption, fold
 from tests.stores.raw import MemoryRaw
 
@@ -57,9 +59,18 @@ def names(plan):
     return [failure.path for failure in plan.failures]
 
 
+def fail(plan, path, destination=None):
+    failure = Failure(
+        path=f"memory://a/{path}",
+        error=NotFoundError("nothing there"),
+        destination=f"memory://b/{destination or path}",
+    )
+    plan.failures.append(failure)
+
+
 def test_a_file_that_was_listed_and_is_gone_is_a_failure_that_names_it():
     before = plan_of(["a", "b", "c"])
-    records = list(listing_records(before, bytearray(3)))
+    records = list(listing_records(before, range(3)))
     plan = plan_of(["a", "c"])
     taken_up(plan, records)
     assert names(plan) == ["memory://a/b"]
@@ -68,7 +79,7 @@ def test_a_file_that_was_listed_and_is_gone_is_a_failure_that_names_it():
 
 
 def test_what_is_gone_is_left_out_if_told():
-    records = list(listing_records(plan_of(["a", "b"]), bytearray(2)))
+    records = list(listing_records(plan_of(["a", "b"]), range(2)))
     plan = plan_of(["a"])
     taken_up(plan, records, accept_gone=True)
     assert names(plan) == []
@@ -89,7 +100,7 @@ def test_what_is_proven_and_gone_is_done_as_long_as_the_destination_holds_it():
     destination = MemoryStore(Memory(), "memory://b")
     MemoryRaw(destination.memory, "").write("b", b"1")
     plan = plan_of(["a"], destination)
-    records = [*listing_records(plan_of(["a", "b"]), bytearray(2)), receipt_of("b")]
+    records = [*listing_records(plan_of(["a", "b"]), range(2)), receipt_of("b")]
     state = taken_up(plan, records)
     assert names(plan) == []
     assert [plan.item(number).entry.path for number in range(2)] == ["a", "b"]
@@ -99,20 +110,31 @@ def test_what_is_proven_and_gone_is_done_as_long_as_the_destination_holds_it():
     assert list(taken_up(plan, records).done) == [0, 0]  # the worker finds no source, and says so
 
 
-def test_a_named_file_that_is_proven_and_gone_is_no_failure():
+@pytest.mark.parametrize("accept_gone", [False, True])
+def test_a_named_file_that_is_proven_and_gone_is_no_failure(accept_gone):
     destination = MemoryStore(Memory(), "memory://b")
     MemoryRaw(destination.memory, "").write("b", b"1")
     plan = plan_of(["a"], destination, is_tree=False)
-    for path in ("memory://a/b", "memory://a/c"):
-        plan.fail(path, NotFoundError("nothing there"))
-    state = taken_up(plan, [receipt_of("b")])
+    fail(plan, "b")
+    fail(plan, "c")
+    state = taken_up(plan, [receipt_of("b")], accept_gone=accept_gone)
     assert names(plan) == ["memory://a/c"]
     assert list(state.done) == [0, 1]
 
 
+def test_a_file_that_goes_to_two_places_and_is_gone_has_arrived_only_where_it_is_proven():
+    destination = MemoryStore(Memory(), "memory://b")
+    MemoryRaw(destination.memory, "").write("b", b"1")
+    plan = plan_of(["a"], destination, is_tree=False)
+    fail(plan, "b")
+    fail(plan, "b", "elsewhere/b")
+    taken_up(plan, [receipt_of("b")])
+    assert [failure.destination for failure in plan.failures] == ["memory://b/elsewhere/b"]
+
+
 def test_records_of_another_source_or_destination_say_nothing():
     before = plan_of(["a", "b"])
-    (record,) = listing_records(before, bytearray(2))
+    (record,) = listing_records(before, range(2))
     other = ListingRecord(src_path="memory://x", dst_path="memory://b", names=record.names)
     intent = IntentRecord(src_path="memory://x/b", dst_path="memory://b/b", at_ns=1)
     plan = plan_of(["a"])
@@ -120,8 +142,31 @@ def test_records_of_another_source_or_destination_say_nothing():
     assert names(plan) == []
 
 
+def test_records_of_a_file_that_went_under_another_name_say_nothing_of_a_tree():
+    record = receipt_of("b")
+    other = IntentRecord(src_path=record.src_path, dst_path="memory://b/elsewhere/b", at_ns=1)
+    plan = plan_of(["a"])
+    taken_up(plan, [other])
+    assert names(plan) == []
+
+
+def test_each_name_is_recorded_once_also_of_files_that_are_new_since(tmp_path):
+    recorded = list(listing_records(plan_of(["b"]), [0]))
+    plan = plan_of(["a", "b", "c", "d"])
+    earlier = Earlier(plan)
+    fold(Resumption.fresh(4), plan, recorded, earlier.note)
+    journal = Journal(str(tmp_path / "job.jsonl"))
+    log = ListingLog(plan, journal, earlier.recorded)
+    log.write(bytearray([0, 0, 1]))
+    log.write(bytearray([0, 0, 1, 0]))
+    log.write(bytearray([0, 0, 1, 0]))
+    journal.close()
+    found = [zlib.decompress(record.names) for record in journal.read()]
+    assert found == [b"a", b"d"]
+
+
 def test_below_what_cannot_be_listed_nothing_counts_as_gone():
-    records = list(listing_records(plan_of(["a", "d/b"]), bytearray(2)))
+    records = list(listing_records(plan_of(["a", "d/b"]), range(2)))
     plan = plan_of(["a"])
     plan.fail("memory://a/d", NotFoundError("can't be listed"))
     taken_up(plan, records)
@@ -134,7 +179,8 @@ def test_a_listing_is_recorded_as_it_is_in_lines_of_bounded_length(found, random
     paths = [os.fsdecode(name) for name in good]
     plan = plan_of(paths)
     done = bytearray(random.randrange(2) for _ in paths)
-    records = [unquoted(quoted(record)) for record in listing_records(plan, done)]
+    numbers = [number for number, flag in enumerate(done) if not flag]
+    records = [unquoted(quoted(record)) for record in listing_records(plan, numbers)]
     empty = plan_of([])
     taken_up(empty, records)
     kept = [
@@ -147,7 +193,7 @@ def test_a_listing_is_recorded_as_it_is_in_lines_of_bounded_length(found, random
 
 def test_a_long_listing_is_recorded_in_several_lines():
     plan = plan_of([f"{number:0200d}" for number in range(1000)])
-    records = list(listing_records(plan, bytearray(1000)))
+    records = list(listing_records(plan, range(1000)))
     assert len(records) > 1
     assert all(len(record.names) < 128 * 1024 for record in records)
 

@@ -79,7 +79,9 @@ class World:
             stop=self.stop,
             retry=Retry(tries=3, stop=self.stop, sleep=lambda seconds: None),
             on_file=on_file,
-            listing=TreeListing(plan, lane, lambda plan: None, stop=self.stop),
+            listing=TreeListing(
+                plan, lane, lambda plan: None, Retry(stop=self.stop, sleep=lambda seconds: None)
+            ),
             on_listed=lambda: self.listed.append(list(self.arrived)),
         )
         try:

@@ -61,7 +61,7 @@ def listing_of(entries, fails=(), passes=(), stop=None):
     lane = Lane(source, MemoryStore(Memory(), "memory://b"))
     plan.start_lane(lane)
     plan.is_tree = True
-    return TreeListing(plan, lane, lambda plan: None, stop=stop)
+    return TreeListing(plan, lane, lambda plan: None, Retry(tries=1, patience_seconds=0, stop=stop))
 
 
 def held(plan):
