@@ -313,8 +313,8 @@ def _stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]
     def handle(number: int, frame: object) -> None:
         nonlocal interrupts
         interrupts += number == signal.SIGINT
-        if interrupts > 1 or (number == signal.SIGINT and stop.is_set()):
-            os._exit(130)  # what is proven is on disk; the claim frees itself
+        if interrupts > 1 or (number == signal.SIGINT and stop.is_set()) or stop.is_lost:
+            os._exit(128 + number)  # what is proven is on disk; the claim frees itself
         stop.set(signal.Signals(number).name)
         # Not through the console: its lock may be held by what this interrupts.
         with contextlib.suppress(OSError):  # whoever read it may have had the same signal

@@ -20,6 +20,8 @@ from jobtool.redact import redact
 #: How often in a row a job may be handed back without progress for a reason that is not its own.
 MAX_HAND_BACKS = 10
 
+TOO_OFTEN = "handed back too often without progress"
+
 #: How much of a claim's token the log shows; enough to tell any two apart.
 _TOKEN_DIGITS = 12
 
@@ -148,20 +150,22 @@ class HeldJob:
         self.change(status, "error", **values)
         return status
 
-    def set_back(self, values: Mapping[str, object], *, has_progressed: bool) -> JobStatus:
+    def set_back(
+        self, values: Mapping[str, object], *, has_progressed: bool, is_counted: bool = True
+    ) -> JobStatus:
         """Hand the job back for a reason that is not its own; return the status it has then.
 
         ``todo``; but ``error``, with ``requires_intervention``, if that was so ``MAX_HAND_BACKS``
         times in a row and it ``has_progressed`` in none of them: the other jobs must not wait for
-        ever behind it. ``values`` are logged.
+        ever behind it. One that isn't counted changes nothing of that. ``values`` are logged.
         """
-        count = 1 if has_progressed else self.job.hand_backs + 1
+        count = (0 if has_progressed else self.job.hand_backs) + is_counted
         self.job = replace(self.job, hand_backs=count)
-        if count < MAX_HAND_BACKS:
+        if not is_counted or count < MAX_HAND_BACKS:
             self.change(JobStatus.TODO, "handed-back", **values)
             return JobStatus.TODO
         self.job = replace(self.job, requires_intervention=True)
-        reason = f"handed back {count} times in a row: {values.get('reason', '')}"
+        reason = f"{TOO_OFTEN}: {values.get('reason', '')}"
         self.change(JobStatus.ERROR, "error", **{**values, "reason": reason})
         return JobStatus.ERROR
 

@@ -165,6 +165,12 @@ class JobTransfer:
         )
 
     @property
+    def any_proven(self) -> Item | None:
+        """A file that has arrived, now or at an earlier attempt; None if none has."""
+        number = self._done.find(1)
+        return None if number < 0 else self._plan.item(number)
+
+    @property
     def is_complete(self) -> bool:
         """Whether all is listed, every file is proven, and all else is dealt with."""
         return (
@@ -440,7 +446,9 @@ class JobTransfer:
             and lane.destination.capabilities.attributes_first
             and lane.source.capabilities.cheap_reads
         )
-        return Phase.CHECKING_PARTS if is_hashed_first else Phase.COPYING
+        unfinished = self.resumption.unfinished.get(number)
+        is_read_back_first = unfinished is not None and bool(unfinished.parts)
+        return Phase.CHECKING_PARTS if is_hashed_first or is_read_back_first else Phase.COPYING
 
     def _may_lend_parts(self, number: int) -> AbstractContextManager[None]:
         is_large = self._plan.size_of(number) >= self._copier.part_bytes

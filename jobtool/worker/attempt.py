@@ -23,7 +23,7 @@ from jobtool.errors import (
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.held import TOO_OFTEN, HeldJob
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
@@ -175,7 +175,7 @@ class Attempt:
         except StoppedError:
             return self._hand_back(self._stop.reason)
         except ProviderError:
-            self._set_back("no credentials")  # why is told once, at the end
+            self._set_back("no credentials", is_counted=False)  # why is told once, at the end
             raise
         except WorldError as error:
             if error.retryable and self._stop.is_set():
@@ -200,6 +200,11 @@ class Attempt:
     @property
     def _has_succeeded(self) -> bool:
         return self._transferring is not None and self._transferring.has_succeeded
+
+    @property
+    def _proven_earlier(self) -> Item | None:
+        transfer = self._transferring
+        return None if transfer is None else transfer.any_proven
 
     @property
     def _has_progressed(self) -> bool:
@@ -529,7 +534,7 @@ class Attempt:
         if not is_doubtful:
             return self._fail(failures)
         try:
-            if self._doubts.is_of_the_job(self._held.stem):
+            if self._doubts.is_of_the_job(self._held.stem, self._proven_earlier):
                 return self._fail(failures)
         except WorldError as error:
             self._set_back(str(error))
@@ -537,19 +542,30 @@ class Attempt:
         self.doubt = next(
             failure.error for failure in failures if failure.error.scope is Scope.UNCERTAIN
         )
-        self._set_back(str(self.doubt))
+        is_new = not self._doubts.is_met_again(self._held.stem)
+        self._set_back(str(self.doubt), is_counted=is_new)
         return Outcome.DOUBTFUL
 
-    def _set_back(self, reason: str) -> None:
-        """Hand the job back for a reason that isn't its own, unless that was so too often."""
+    def _set_back(self, reason: str, *, is_counted: bool = True) -> None:
+        """Hand the job back for a reason that isn't its own, unless that was so too often.
+
+        What ``is_counted`` as a hand-back may be about this job alone after all.
+        """
         self._tell_left_out()
         counts = self._kept_counts()
         status = self._held.set_back(
-            {**self._counts, **counts, "reason": reason}, has_progressed=self._has_progressed
+            {**self._counts, **counts, "reason": reason},
+            has_progressed=self._has_progressed,
+            is_counted=is_counted,
         )
         if status is JobStatus.ERROR:
             self._emit(
-                JobFailed(job=self._name, reason=reason, failed_files=0, will_be_tried_again=False)
+                JobFailed(
+                    job=self._name,
+                    reason=f"{TOO_OFTEN}: {reason}",
+                    failed_files=0,
+                    will_be_tried_again=False,
+                )
             )
         else:
             self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **counts))

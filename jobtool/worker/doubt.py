@@ -37,7 +37,7 @@ class Doubts:
         self._elsewhere = elsewhere
         self._wait = wait
         self._last_arrived: Item | None = None
-        self._in_a_row = 0
+        self._row: set[str] = set()  # the jobs that nothing worked for, since something last did
         self._succeeded = 0
         #: How much had succeeded when each job was last in doubt: here, and at other workers.
         self._in_doubt: dict[str, tuple[int, int]] = {}
@@ -46,17 +46,22 @@ class Doubts:
     def note_arrival(self, item: Item) -> None:
         """Take note of a file that has arrived. Threads may call it."""
         self._last_arrived = item
-        self._in_a_row = 0
+        self._end_row()
 
     def note_success(self) -> None:
         """Take note of a job that has succeeded."""
-        self._in_a_row = 0
+        self._end_row()
         self._succeeded += 1
 
-    def is_of_the_job(self, stem: str) -> bool:
+    def _end_row(self) -> None:
+        if self._row:
+            self._row = set()
+
+    def is_of_the_job(self, stem: str, proven: Item | None = None) -> bool:
         """Tell whether what was refused is the job's own business: whether other things work.
 
-        - The source of the last file that arrived can still be read, its destination be written.
+        - The source of the last file that arrived, or of ``proven``, a file of the job that has
+          arrived at an earlier attempt, can still be read, its destination be written.
         - Or something else has succeeded, here or in the same run, since the job was last in doubt.
 
         Raises ``WorldError`` if the store says for sure that it can't be used.
@@ -64,44 +69,41 @@ class Doubts:
         before = self._in_doubt.get(stem)
         if before is not None and (self._succeeded > before[0] or self._elsewhere() > before[1]):
             return True
-        return self._still_works()
+        arrived = (item for item in (self._last_arrived, proven) if item is not None)
+        return any(map(_still_works, arrived))
 
-    def _still_works(self) -> bool:
-        item = self._last_arrived
-        if item is None:
-            return False
-        source, destination = item.lane.source, item.lane.destination
-        try:
-            try:
-                source.read(item.entry, 0, min(item.entry.size, 1))
-            except FileError:
-                source.check_access(write=False)  # that very file may be gone meanwhile
-            destination.check_access(write=True)
-        except (FileError, UnreachableError):  # which may pass, and proves nothing
-            return False
-        return True
+    @property
+    def is_any_open(self) -> bool:
+        """Whether nothing has worked since a job was last in doubt."""
+        return bool(self._row)
+
+    def is_met_again(self, stem: str) -> bool:
+        """Tell whether a job was in doubt already, and nothing has worked since."""
+        return stem in self._row
 
     def add(self, stem: str, error: JobtoolError) -> None:
         """Take note of a job in doubt, which is handed back.
 
-        Raises ``WorldError`` once so many in a row say enough about the store, and no other worker
-        of the run gets anything done meanwhile.
+        Raises ``WorldError`` once so many in a row say enough about the store, or the worker has
+        come back to one of them, and no other worker of the run gets anything done meanwhile.
         """
         elsewhere = self._elsewhere()
-        if not self._in_a_row:
+        if not self._row:
             self._elsewhere_before = elsewhere
         self._in_doubt[stem] = (self._succeeded, elsewhere)
-        self._in_a_row += 1
-        if self._in_a_row < MOST_IN_A_ROW or self._wait(0):
+        is_met_again = self.is_met_again(stem)
+        self._row.add(stem)
+        is_enough = is_met_again or len(self._row) >= MOST_IN_A_ROW
+        if not is_enough or self._wait(0):
             return
         if self._works_elsewhere():
-            self._in_a_row = 0
+            self._end_row()
             return
         if isinstance(error, WorldError):
             raise error
         raise StoreUnavailableError(
-            f"{error}. Nothing was transferred for {self._in_a_row} jobs in a row, so this may "
-            "be true of all: check the credentials and permissions, or the server."
+            f"{error}. Nothing was transferred for {len(self._row)} job(s) in a row, so this "
+            "may be true of all: check the credentials and permissions, or the server."
         )
 
     def _works_elsewhere(self) -> bool:
@@ -115,3 +117,16 @@ class Doubts:
             if self._wait(_LOOK_SECONDS):
                 return True  # asked to stop: there will be no other job to be spared
         return False
+
+
+def _still_works(item: Item) -> bool:
+    source, destination = item.lane.source, item.lane.destination
+    try:
+        try:
+            source.read(item.entry, 0, min(item.entry.size, 1))
+        except FileError:
+            source.check_access(write=False)  # that very file may be gone meanwhile
+        destination.check_access(write=True)
+    except (FileError, UnreachableError):  # which may pass, and proves nothing
+        return False
+    return True

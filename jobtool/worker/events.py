@@ -516,12 +516,15 @@ class WorkerFinished(Event):
             f"{self._next()}"
         )
 
+    def _retry(self, path: str) -> str:
+        return f"jobtool retry {path}, then " if self.in_error and not self.left_todo else ""
+
     def _next(self) -> str:
         path = shlex.quote(self.path)
         if self.exit_code == 3:
             return f"\n  To do the rest: transfer-worker -i {path}"
         if self.exit_code == 4:
-            return f"\n  Once that is mended: transfer-worker -i {path}"
+            return f"\n  Once the cause is mended: {self._retry(path)}transfer-worker -i {path}"
         if self.exit_code == 1:
             return f"\n  To see why: summarise-jobs -i {path}"
         return ""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -248,11 +249,16 @@ class Worker:
         return stems[start:] + stems[:start]
 
     def _take_todo(self, stems: list[str], claims: Claims, copier: Copier) -> None:
-        """Go through the jobs once, each looked at right before it would be taken."""
+        """Go through the jobs once, each looked at right before it would be taken.
+
+        While a job is in doubt the next comes from the other end: its neighbours may be like it.
+        """
         self._seen.ongoing = []
-        for stem in self._in_order(stems):
+        ahead = deque(self._in_order(stems))
+        while ahead:
             if self._is_ended:
                 return
+            stem = ahead.pop() if self._doubts.is_any_open else ahead.popleft()
             if self._joblist.has_temporaries(stem):
                 self._sweep(stem, claims)
             if self._seen.is_over(stem) or stem in self._seen.too_long:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.jobs.held import MAX_HAND_BACKS
+from jobtool.jobs.held import MAX_HAND_BACKS, TOO_OFTEN
 from jobtool.worker.doubt import MOST_IN_A_ROW
 from tests.commands import (
     BIN,
@@ -187,7 +187,7 @@ def test_a_job_that_is_handed_back_again_and_again_stands_in_nobodys_way(
         assert status_of(jobfile) == "error"
         assert "requires_intervention: true" in jobfile.read_text()
         (error,) = events(jobfile, "error")
-        assert f"handed back {MAX_HAND_BACKS} times" in error
+        assert TOO_OFTEN in error
         assert "InvalidAccessKeyId" in error
         done = run("transfer-worker", "-i", world.joblist, env=world.env(proxy))
         assert done.exit_code == 1, done

@@ -100,12 +100,8 @@ WRITING = (
     _verdict("EUCLEAN", FileError, "its filesystem is damaged"),
 )
 
-#: What these mean instead where the store's root is no folder: nothing can be written at all.
-WITHOUT_ROOT = (
-    _verdict("ENOENT", StoreUnavailableError, "is its filesystem mounted?"),
-    _verdict("EEXIST", StoreUnavailableError, "a file stands where a folder is needed"),
-    _verdict("ENOTDIR", StoreUnavailableError, "a file stands where a folder is needed"),
-)
+#: What these mean instead where the store's root is no folder.
+WITHOUT_ROOT = (_verdict("ENOENT", StoreUnavailableError, "is its filesystem mounted?"),)
 
 _READING, _WRITING, _WITHOUT_ROOT = (
     {getattr(errno, verdict.code): verdict for verdict in table}
