@@ -260,8 +260,7 @@ def existing_path(text: str) -> str:
     url = resolve(text).url
     if is_local(url) and not os.path.exists(url):
         raise UsageError(
-            f"expected something at the input path {quote(url)}; found nothing. "
-            "Correct the path."
+            f"expected something at the input path {quote(url)}; found nothing. Correct the path."
         )
     return url
 

@@ -81,7 +81,7 @@ def _print(summary: Summary, console: Console) -> None:
     if summary.count(None):
         console.result(f"{WARNING} Invalid jobs: {summary.count(None)}")
     if summary.count(JobStatus.ERROR):
-        again = f"jobtool retry {shlex.quote(quote(summary.path))}"
+        again = f"jobtool retry {shlex.quote(summary.path)}"
         console.result(f"{INFO} To try them again once that is mended: {again}")
 
 
