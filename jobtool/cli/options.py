@@ -70,7 +70,7 @@ class OneLineErrors(click.Command):
             click.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            print_error(f"{_sentence(error.format_message())} Try --help.")
+            print_error(f"{sentence(error.format_message())} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(130)
@@ -273,11 +273,11 @@ def local_path(text: str) -> str:
     return url
 
 
-def _sentence(message: str) -> str:
+def sentence(message: str) -> str:
     """Return a message of click in our words, with a full stop."""
     for kind, expected in (("integer", "a whole number"), ("float", "a number")):
         message = re.sub(
-            rf"('.*') is not a valid {kind}(?: range)?",
+            rf"(?<=: )('.*') is not a valid {kind}(?: range)?",
             rf"expected {expected}; found \1",
             message,
             flags=re.DOTALL,

@@ -25,12 +25,12 @@ KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
 USUAL = KEYS | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": SERVER}
 
 
-def generated(tmp_path: Path, *settings: str) -> Path:
+def generated(tmp_path: Path, *settings: str, destination: str = "s3://bucket/x") -> Path:
     make_items(tmp_path / "in", 2)
     told = [word for text in settings for word in ("--set", text)]
     run_ok(
         *("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree"),
-        *("-d", "s3://bucket/x", *told),
+        *("-d", destination, *told),
         cwd=tmp_path,
     )
     return tmp_path / "list"
