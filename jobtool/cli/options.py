@@ -282,7 +282,7 @@ def sentence(message: str) -> str:
             message,
             flags=re.DOTALL,
         )
-    return message if message.endswith((".", "?", "!")) else f"{message}."
+    return message if message.endswith((".", "?", "!", "?)")) else f"{message}."
 
 
 def _dashes_for_underscores(token: str) -> str:

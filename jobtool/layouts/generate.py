@@ -301,16 +301,16 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
     """Refuse to mix jobs that were made in other ways into one joblist."""
     if before.source is None and not before.layout:
         return
-    for what, option, old, new in (
-        ("input path", "--input-path", before.source, now.source),
-        ("destination", "--destination", before.destination, now.destination),
-        ("layout", "--layout", before.layout, now.layout),
-        ("values", "--set", before.values, now.values),
+    for what, way_out, old, new in (
+        ("input path", "take that input path", before.source, now.source),
+        ("destination", "leave out --destination", before.destination, now.destination),
+        ("layout", "leave out --layout", before.layout, now.layout),
+        ("values", "leave out --set", before.values, now.values),
     ):
         if old and old != new:
             raise JoblistError(
                 f"{quote(request.joblist_path)} was made with another {what}: it has {old!r}, "
-                f"asked for is {new!r}. Use another --output-path, or leave out {option}."
+                f"asked for is {new!r}. Use another --output-path, or {way_out}."
             )
 
 
