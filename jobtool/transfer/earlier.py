@@ -176,6 +176,6 @@ class Earlier:
 
 def _gone(path: str) -> SourceError:
     return SourceError(
-        f"{quote(path)} was there at an earlier attempt, did not arrive, and is gone. Put it back, "
-        "or go on without what is gone: --if-gone ignore"
+        f"{quote(path)} was there at an earlier attempt, did not arrive, and is gone. Put it back; "
+        "or, if it was renamed or removed on purpose, go on without it: --if-gone ignore"
     )

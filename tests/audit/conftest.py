@@ -84,9 +84,10 @@ def joblist(tmp_path: Path, place: Place) -> Path:
     return made
 
 
-def transfer(joblist: Path, place: Place) -> list[str]:
+def transfer(joblist: Path, place: Place, *options: object) -> list[str]:
     """Run a worker that must end well; return the destinations of what it sent."""
-    told = run_ok("transfer-worker", "-i", joblist, "--json", "-v", 3, env=place.env).lines
+    command = ("transfer-worker", "-i", joblist, "--json", "-v", 3, *options)
+    told = run_ok(*command, env=place.env).lines
     events = [json.loads(line) for line in told]
     return [event["destination"] for event in events if event["event"] == "file"]
 

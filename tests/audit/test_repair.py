@@ -101,8 +101,13 @@ def test_what_has_left_the_source_meanwhile_can_not_come_back(tmp_path: Path, lo
     local.delete("item000/0.bin")
     (tmp_path / "in" / "item000" / "0.bin").unlink()
     verify(joblist, local, "--repair")
-    assert transfer(joblist, local) == []
-    assert verify(joblist, local)[0] == 0, "what is no longer at the source is no longer missing"
+    done = run("transfer-worker", "-i", joblist)
+    assert done.exit_code == 1, done
+    assert "item000/0.bin" in done.stdout
+    assert "is gone" in done.stdout
+    run_ok("jobtool", "retry", joblist)
+    assert transfer(joblist, local, "--if-gone", "ignore") == []
+    assert verify(joblist, local)[0] == 0, "it was told that what is gone is no longer missing"
 
 
 def test_a_job_that_somebody_holds_is_left_alone(tmp_path: Path, local: Place) -> None:

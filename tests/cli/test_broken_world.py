@@ -17,7 +17,7 @@ from tests.commands import (
     run_without_superpowers,
     unused_port,
 )
-from tests.trees import contents, events, make_plate, statuses
+from tests.trees import contents, events, make_plate, status_of, statuses, write
 
 TODO = {"source_8__J1__A1": "todo", "source_8__J1__A2": "todo"}
 WRONG_SECRET = "wrong-secret-that-nobody-may-print"
@@ -35,13 +35,13 @@ def generated(tmp_path: Path, plates: Path, destination: object) -> Path:
     return tmp_path / "list"
 
 
-def assert_handed_back(done: Done, joblist: Path, *expected: str) -> None:
+def assert_handed_back(done: Done, joblist: Path, *expected: str, times: int = 1) -> None:
     assert_one_line_error(done, 4, *expected)
     assert statuses(joblist) == TODO
     logs = [events(path, "handed-back") for path in sorted(joblist.glob("*.txt"))]
     reasons = [line for log in logs for line in log]
-    assert len(reasons) == 1
-    assert all(text in reasons[0] for text in expected)
+    assert len(reasons) == times
+    assert all(text in reason for text in expected for reason in reasons)
 
 
 def assert_waited_for_credentials(joblist: Path) -> None:
@@ -57,11 +57,23 @@ def worker(joblist: Path, env: Mapping[str, str] | None = None) -> Done:
     return run("transfer-worker", "-i", joblist, env=env)
 
 
-def test_a_destination_below_a_file_hands_the_job_back(tmp_path: Path, plates: Path) -> None:
-    (tmp_path / "out").write_bytes(b"I am a file")
+def test_a_file_in_the_place_of_a_jobs_destination_is_that_jobs_error(
+    tmp_path: Path, plates: Path
+) -> None:
     joblist = generated(tmp_path, plates, tmp_path / "out")
-    assert_handed_back(worker(joblist), joblist, f"{tmp_path}/out")
-    assert (tmp_path / "out").read_bytes() == b"I am a file"
+    (first, *others) = sorted(joblist.glob("*.txt"))
+    (destination,) = (
+        line.removeprefix("destination: ")
+        for line in first.read_text().splitlines()
+        if line.startswith("destination: ")
+    )
+    write(Path(destination), b"I am a file")
+    done = worker(joblist)
+    assert done.exit_code == 1, done
+    assert status_of(first) == "error"
+    assert "a file stands where a folder is needed" in events(first, "error")[0]
+    assert [status_of(path) for path in others] == ["success"] * len(others)
+    assert Path(destination).read_bytes() == b"I am a file"
 
 
 def test_a_destination_that_is_not_writable_hands_the_job_back(
@@ -70,7 +82,8 @@ def test_a_destination_that_is_not_writable_hands_the_job_back(
     (tmp_path / "out").mkdir(mode=0o555)
     joblist = generated(tmp_path, plates, tmp_path / "out")
     done = run_without_superpowers("transfer-worker", "-i", joblist)
-    assert_handed_back(done, joblist, f"{tmp_path}/out", "Permission denied")
+    # Each job once, and the first once more: it could have been that job's own business.
+    assert_handed_back(done, joblist, f"{tmp_path}/out", "Permission denied", times=3)
     (tmp_path / "out").chmod(0o755)
     run_ok("transfer-worker", "-i", joblist)
     assert set(statuses(joblist).values()) == {"success"}

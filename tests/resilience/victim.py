@@ -101,10 +101,10 @@ STEPS = {
     "before the job file's log grows": Step("before", _JOBLIST, "append"),
     "in the middle of a line of the job file's log": Step("half", _OS, "write", _writes_to(".txt")),
     # The plan.
-    "before the plan": Step("before", _ATTEMPT, "make_plan"),
-    "after the plan": Step("after", _ATTEMPT, "make_plan"),
-    "after looking at the destination": Step("after", _ATTEMPT, "Existing"),
-    "after reading the records": Step("after", _ATTEMPT, "resume"),
+    "before the plan": Step("before", _ATTEMPT, "open_plan"),
+    "after the plan": Step("after", _ATTEMPT, "open_plan"),
+    "after looking at the destination": Step("after", _ATTEMPT, "holds_nothing"),
+    "after reading the records": Step("after", _ATTEMPT, "read_table"),
     # Files written whole.
     "before a file is put": Step("before", _STORE, "put"),
     "before a file's bytes are written": Step("before", _OS, "pwrite"),

@@ -143,7 +143,9 @@ def test_a_refused_mode_of_a_large_file_fails_it_neither(tmp_path: Path) -> None
     large.chmod(0o444)
     for path in (large, large.parent):
         os.utime(path, (1, 1))
-    generate(tmp_path, "--set", "transfer.part_size_bytes=5242880")
+    generate(tmp_path)
+    with open(tmp_path / "list" / "joblist.toml", "a") as settings:
+        settings.write("[transfer]\npart_size_bytes = 5242880\n")
     done = under_strace(tmp_path, "fchmod,utimensat:error=EPERM")
     assert (done.returncode, statuses(tmp_path / "list")) == (0, {"item": "success"}), done
     assert len(events(tmp_path / "list" / "item.txt", "attributes")) == 2

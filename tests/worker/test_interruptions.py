@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import Receipt
 from tests.commands import Done, finish, run, run_ok, start
 from tests.gate import Gate, gate_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
@@ -37,7 +38,8 @@ def jobfile(joblist: Path) -> Path:
 def proven(joblist: Path) -> set[str]:
     """The destinations that have a receipt on disk while the job is under way."""
     journal = Journal(str(joblist / "journals" / "item000.jsonl"))
-    return {receipt.dst_path.rpartition("/")[2] for receipt in journal.read()}
+    receipts = (record for record in journal.read() if isinstance(record, Receipt))
+    return {receipt.dst_path.rpartition("/")[2] for receipt in receipts}
 
 
 def environment(server, gate: Gate) -> dict[str, str]:

@@ -40,6 +40,7 @@ def told(lines: list[str], kind: str) -> list[dict[str, object]]:
 
 def test_the_phases_of_a_job_are_told_in_order(tmp_path: Path) -> None:
     make_items(tmp_path / "in", 1)
+    write(tmp_path / "out" / "item000" / "there", b"before")
     paths = ("-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
     run_ok("generate-joblist", tmp_path / "in", *paths)
     done = run_ok("transfer-worker", tmp_path / "list", "--json", "-v", 2)
@@ -120,12 +121,11 @@ def test_work_that_is_left_is_no_tick(tmp_path: Path) -> None:
     ]
 
 
-def test_a_broken_environment_ends_with_what_to_run_then(tmp_path: Path) -> None:
+def test_a_broken_environment_ends_with_what_to_run_then(tmp_path: Path, rclone_s3) -> None:
     make_items(tmp_path / "in", 1)
-    write(tmp_path / "out", b"a file in the destination's place")
-    paths = ("-o", tmp_path / "list", "-d", f"{tmp_path}/out/deep", "-l", "tree")
+    paths = ("-o", tmp_path / "list", "-d", "s3://no-such-bucket-here", "-l", "tree")
     run_ok("generate-joblist", tmp_path / "in", *paths)
-    done = run("transfer-worker", tmp_path / "list")
+    done = run("transfer-worker", tmp_path / "list", env=rclone_s3.environment)
     assert done.exit_code == 4
     assert done.lines[-2].startswith("❗ This worker finished 0 job(s), 0 in error, 1 handed back.")
-    assert done.lines[-1] == f"  Once that is mended: transfer-worker -i {tmp_path}/list"
+    assert done.lines[-1] == f"  Once the cause is mended: transfer-worker -i {tmp_path}/list"

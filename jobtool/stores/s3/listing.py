@@ -74,8 +74,11 @@ class Listing:
                 path = item["Key"][len(self._prefix) :]
                 is_marker = item["Size"] == 0 and (path.endswith("/") or not path)
                 if is_marker:  # of a folder, mostly an empty one
-                    if unfit_reason(path[:-1]) is None:
-                        yield Special(path[:-1], "empty-folder")
+                    folder = path.rstrip("/")
+                    if folder and unfit_reason(folder) is not None:
+                        yield self._unlisted(item["Key"])
+                    elif folder:
+                        yield Special(folder, "empty-folder")
                 elif unfit_reason(path) is not None:
                     yield self._unlisted(item["Key"])
                 else:
