@@ -81,6 +81,9 @@ def test_a_bundle_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
         ("region", "us-east-1 ", "region: expected a name"),
         ("ca_bundle", "ca.pem", "ca_bundle: expected an absolute path"),
         ("timeout_seconds", "soon", "timeout_seconds"),
+        ("timeout_seconds", "0", "timeout_seconds: expected a number above 0"),
+        ("timeout_seconds", "inf", "timeout_seconds: expected a number above 0 and up to 86400"),
+        ("timeout_seconds", "1e10", "timeout_seconds: expected a number above 0 and up to 86400"),
     ],
 )
 def test_what_the_joblist_says_wrong_ends_the_worker_before_it_claims(
