@@ -65,6 +65,14 @@ def test_what_the_environment_says_wrong_ends_the_worker_before_it_claims(
     assert_untouched(joblist)
 
 
+def test_a_wrong_region_is_named_by_the_variable_that_counts(tmp_path: Path) -> None:
+    joblist = generated(tmp_path)
+    told = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us east"}
+    done = run("transfer-worker", "-i", joblist, env=USUAL | told)
+    assert_one_line_error(done, 2, "AWS_DEFAULT_REGION: expected a region", "us east")
+    assert_untouched(joblist)
+
+
 def test_a_bundle_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
     joblist = generated(tmp_path)
     write(tmp_path / "notes.pem", b"a note")
