@@ -60,6 +60,34 @@ def unreadable_config(error: Any) -> StoreSettingsError:
     )
 
 
+def place_of(session: Any, profile: str | None = None) -> str:
+    """Return where a profile's settings stand: the profile and the file, as errors name them."""
+    profile = profile or session.get_config_variable("profile") or "default"
+    path = os.path.expanduser(str(session.get_config_variable("config_file")))
+    return f"AWS profile {quote(profile)} in {quote(path)}"
+
+
+def require_numbers(session: Any) -> None:
+    """Raise ``StoreSettingsError`` for a setting of AWS's that is no number, by its name and place.
+
+    What botocore says of it tells neither.
+    """
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as VARIABLES
+
+    for name, (key, variable, _, convert) in VARIABLES.items():
+        if convert is not int:
+            continue
+        try:
+            session.get_config_variable(name)
+        except (ValueError, TypeError):
+            in_environment = os.environ.get(variable)
+            found = in_environment or str(session.get_scoped_config().get(key))
+            where = variable if in_environment else f"{place_of(session)}, {key}"
+            raise StoreSettingsError(
+                f"{where}: expected a whole number; found {quote(found[:50])}"
+            ) from None
+
+
 def _ask_nobody(session: Any, profile: str) -> None:
     """Have a botocore session that never asks: a worker has nobody who would answer.
 
