@@ -86,7 +86,8 @@ def test_a_setting_of_aws_s_file_that_is_of_another_kind_is_named(
 ) -> None:
     joblist = generated(tmp_path)
     path = write(tmp_path / "config", f"[default]\nregion = us-east-1\n{line}\n".encode())
-    done = run("transfer-worker", "-i", joblist, env=USUAL | {"AWS_CONFIG_FILE": str(path)})
+    env = KEYS | {"AWS_DEFAULT_REGION": REGION, "AWS_CONFIG_FILE": str(path)}
+    done = run("transfer-worker", "-i", joblist, env=env)
     assert_one_line_error(done, 2, str(path), *expected)
     assert_untouched(joblist)
 
