@@ -102,24 +102,35 @@ def _ask_nobody(session: Any, profile: str) -> None:
             f"export-credentials --profile {quote(profile)} --format env', and give it those."
         )
 
-    popen = partial(subprocess.Popen, stdin=subprocess.DEVNULL, start_new_session=True)
     for provider in session.get_component("credential_provider").providers:
         if hasattr(provider, "_prompter"):
             provider._prompter = refuse
         if hasattr(provider, "_popen"):
-            provider._popen = popen
+            provider._popen = partial(_run, session, profile)
         builder = getattr(provider, "_profile_provider_builder", None)
         if builder is not None:
-            _make_quiet(builder, popen)
+            _make_quiet(builder, session)
 
 
-def _make_quiet(builder: Any, popen: Any) -> None:
+def _run(session: Any, profile: str, words: list[str], **options: Any) -> Any:
+    """Start the command of a profile; raises ``ProviderError`` that names it."""
+    try:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    except OSError as error:
+        said = "found none" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise ProviderError(
+            f"{place_of(session, profile)}, credential_process: expected a command that can be run "
+            f"at {quote(words[0] if words else '')}; {said}"
+        ) from None
+
+
+def _make_quiet(builder: Any, session: Any) -> None:
     """Have the commands of profiles that a role builds on ask nobody either."""
     create = builder._create_process_provider
 
-    def create_quiet(*arguments: Any) -> Any:
-        provider = create(*arguments)
-        provider._popen = popen
+    def create_quiet(profile_name: str) -> Any:
+        provider = create(profile_name)
+        provider._popen = partial(_run, session, profile_name)
         return provider
 
     builder._create_process_provider = create_quiet
