@@ -99,6 +99,17 @@ def test_the_chain_is_walked_anew_each_time(
         assert fetch(provider) == Credentials(access_key=key, secret_key="x", session_token="t")
 
 
+def test_a_setting_that_is_no_number_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(
+        tmp_path, monkeypatch, config="[profile lab]\nmetadata_service_num_attempts = few\n"
+    )
+    told = refusal_of(make_provider({"provider": "profile", "profile": "lab"}))
+    assert "AWS profile lab" in told
+    assert "metadata_service_num_attempts: expected a whole number; found few" in told
+
+
 @pytest.mark.parametrize("through_a_role", [False, True])
 def test_a_command_of_a_profile_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_a_role: bool

@@ -36,6 +36,7 @@ def session_of(profile: str | None) -> Any:
     try:
         inner = botocore.session.Session()
         session = boto3.Session(profile_name=profile, botocore_session=inner)
+        require_numbers(inner)
         _ask_nobody(inner, session.profile_name)
         return session
     except botocore.exceptions.ProfileNotFound as error:
