@@ -41,7 +41,7 @@ What a store answers decides how far its error reaches:
 | about | what happens |
 | --- | --- |
 | file | the file is in error; the other files of the job go on |
-| store | the worker stops with exit code 4; its job goes back to `todo`, no other is touched |
+| store | the worker stops with exit code 4; its job goes back to `todo` |
 | uncertain | this file, or all: if other files arrive it is the file's, else the store is tried |
 
 What may pass is tried again: a few times, or, where a store can't be reached, for

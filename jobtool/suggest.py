@@ -1,12 +1,27 @@
-"""What somebody may have meant by a word that nobody knows."""
+"""What is wrong with what somebody wrote, and what may have been meant."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
 
 _CUTOFF = 0.6
+
+_EXPECTED = re.compile(r"Expected `([^`]*)`(?: (>=|>|<=|<) (\S+))?(?:, got `([^`]*)`)?")
+_BOUNDS = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "object": "a table",
+    "array": "a list",
+    "null": "nothing",
+}
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -21,7 +36,71 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {found!r}?" if found else ""
 
 
-def hint_of(message: str, known: Iterable[str]) -> str:
-    """Return the same for the unknown field that a message of msgspec names, if it does."""
-    match = re.search(r"unknown field `([^`]*)`", message)
-    return did_you_mean(match.group(1), known) if match else ""
+def unknown_key(key: str, known: Iterable[str] | None, *, what: str = "a key") -> str:
+    """Return what is said of a key that is none of the known ones; None if those can't be told."""
+    if known is None:
+        return f"there is no {key!r}. Correct or remove it."
+    names = list(known)
+    takes = f"Expected {what} of: {', '.join(names)}." if names else "It takes no settings."
+    return f"there is no {key!r}.{did_you_mean(key, names)} {takes} Correct or remove it."
+
+
+def misfit(error: msgspec.ValidationError, known: type[msgspec.Struct], *, where: str) -> str:
+    """Return in words why a table doesn't fit a struct: ``WHERE, threads: expected …; found …``.
+
+    ``where`` names the table, or the file whose top it is.
+    """
+    message, _, place = str(error).partition(" - at `")
+    *tables, last = re.sub(r"\[[^]]*\]", "", place.rstrip("`").removeprefix("$")).split(".")
+    tables = [name for name in tables if name]
+    field = re.search(r"(unknown|required) field `([^`]*)`", message)
+    if field is not None:
+        if last:
+            tables.append(last)
+        where += f", table [{'.'.join(tables)}]" if tables else ""
+        if field.group(1) == "required":
+            return f"{where}: {field.group(2)!r} is missing"
+        names = known.__struct_fields__ if not tables else None
+        return f"{where}: {unknown_key(field.group(2), names)}"
+    where += f", table [{'.'.join(tables)}]" if tables else ""
+    where += f", {last}" if last else ""
+    invalid = re.fullmatch(r"Invalid enum value (.*)", message, re.DOTALL)
+    if invalid is not None:
+        choices = ", ".join(_choices(known, [*tables, last]))
+        return f"{where}: expected one of {choices}; found {invalid.group(1)}"
+    expected = _EXPECTED.fullmatch(message)
+    if expected is None:
+        return f"{where}: {message}"
+    kinds, sign, bound, found = expected.groups()
+    text = f"{where}: expected {_in_words(kinds)}"
+    if sign:
+        text += f" {_BOUNDS[sign]} {bound.removesuffix('.0')}"
+    return f"{text}; found {_in_words(found)}" if found else text
+
+
+def _in_words(kinds: str) -> str:
+    named = [
+        _KINDS.get(kind, kind) for kind in kinds.split(" | ") if kind != "null" or kinds == kind
+    ]
+    return " or ".join(named)
+
+
+def _choices(known: type[msgspec.Struct], path: list[str]) -> Iterator[str]:
+    """Yield the words that the field of that path may be."""
+    from msgspec import inspect
+
+    def find(kind: Any) -> Iterator[str]:
+        if isinstance(kind, inspect.LiteralType):
+            yield from map(str, kind.values)
+        for part in (*getattr(kind, "types", ()), getattr(kind, "item_type", None)):
+            if part is not None:
+                yield from find(part)
+
+    kind: Any = inspect.type_info(known)
+    for name in path:
+        structs = (one for one in (kind, *getattr(kind, "types", ())) if hasattr(one, "fields"))
+        fields = [one for struct in structs for one in struct.fields]
+        kind = next((one.type for one in fields if one.name == name), None)
+        if kind is None:
+            return
+    yield from find(kind)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any, Literal
+
+import msgspec
 import pytest
 
-from jobtool.suggest import closest, did_you_mean, hint_of
+from jobtool.suggest import closest, did_you_mean, misfit
 from jobtool.units import duration_text, rate_text, size_text
 
 
@@ -51,5 +54,47 @@ def test_suggestions() -> None:
     assert closest("thread", ["links", "threads"]) == "threads"
     assert did_you_mean("thread", ["links", "threads"]) == " Did you mean 'threads'?"
     assert did_you_mean("zzz", ["links", "threads"]) == ""
-    assert hint_of("Object contains unknown field `regoin`", ["region"]) != ""
-    assert hint_of("Expected `str`", ["region"]) == ""
+
+
+class Inner(msgspec.Struct, forbid_unknown_fields=True):
+    threads: int | None = None
+    words: tuple[Literal["mode", "times"], ...] | None = None
+
+
+class Outer(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    inner: Inner | None = None
+    rate: Annotated[float, msgspec.Meta(gt=0)] = 1
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"name": 3}, "toml, name: expected text; found a whole number"),
+        ({"name": "", "rate": 0}, "toml, rate: expected a number above 0"),
+        ({"name": "", "rate": None}, "toml, rate: expected a number; found nothing"),
+        ({}, "toml: 'name' is missing"),
+        (
+            {"name": "", "rat": 1},
+            "toml: there is no 'rat'. Did you mean 'rate'? Expected a key of: name, inner, rate. "
+            "Correct or remove it.",
+        ),
+        ({"name": "", "inner": 3}, "toml, inner: expected a table; found a whole number"),
+        (
+            {"name": "", "inner": {"threads": "x"}},
+            "toml, table [inner], threads: expected a whole number; found text",
+        ),
+        (
+            {"name": "", "inner": {"words": ["mod"]}},
+            "toml, table [inner], words: expected one of mode, times; found 'mod'",
+        ),
+        (
+            {"name": "", "inner": {"thread": 1}},
+            "toml, table [inner]: there is no 'thread'. Correct or remove it.",
+        ),
+    ],
+)
+def test_what_doesn_t_fit_is_told_in_words(table: dict[str, Any], expected: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(table, Outer)
+    assert misfit(caught.value, Outer, where="toml") == expected

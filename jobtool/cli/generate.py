@@ -83,10 +83,13 @@ def cli(
     Running it again adds what is new and never touches an existing job file.
     """
     from jobtool.layouts.generate import Request, generate
+    from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
 
     console = Console(verbosity=verbosity, as_json=as_json)
     source = existing_path(input_path)
     console.note(f"Valid input path: {quote(source)}")
+    if layout not in (None, AUTO, MANIFEST):
+        load_layout(layout)  # what is wrong with it is told before anything is made
     joblist_path = local_path(output_path)
     if not os.path.exists(joblist_path):
         console.note(f"The output path '{quote(joblist_path)}' does not exist.", WARNING)

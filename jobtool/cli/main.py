@@ -89,4 +89,4 @@ def cli() -> None:
 def main() -> None:
     """Run the command."""
     ensure_utf8()
-    cli()
+    cli(prog_name="jobtool")

@@ -6,6 +6,7 @@ import errno
 import functools
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -28,7 +29,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _EXIT_CODES = """\b
 Exit codes:
-  0  nothing left to do and nothing in error
+  0  nothing left to claim and nothing in error
   1  some job is in error or invalid
   2  wrong usage or configuration
   3  stopped early, work is left: run it again
@@ -69,7 +70,7 @@ class OneLineErrors(click.Command):
             click.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            print_error(f"{error.format_message()} Try --help.")
+            print_error(f"{sentence(error.format_message())} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(130)
@@ -259,8 +260,7 @@ def existing_path(text: str) -> str:
     url = resolve(text).url
     if is_local(url) and not os.path.exists(url):
         raise UsageError(
-            f"expected something at the input path {quote(url)}; found nothing. "
-            "Correct --input-path."
+            f"expected something at the input path {quote(url)}; found nothing. Correct the path."
         )
     return url
 
@@ -271,6 +271,18 @@ def local_path(text: str) -> str:
     if not is_local(url):
         raise UsageError(f"{quote(text)}: expected a path of this machine; found a URL")
     return url
+
+
+def sentence(message: str) -> str:
+    """Return a message of click in our words, with a full stop."""
+    for kind, expected in (("integer", "a whole number"), ("float", "a number")):
+        message = re.sub(
+            rf"(?<=: )('.*') is not a valid {kind}(?: range)?",
+            rf"expected {expected}; found \1",
+            message,
+            flags=re.DOTALL,
+        )
+    return message if message.endswith((".", "?", "!", "?)")) else f"{message}."
 
 
 def _dashes_for_underscores(token: str) -> str:

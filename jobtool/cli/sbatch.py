@@ -15,7 +15,7 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import command, existing_path, input_option
+from jobtool.cli.options import command, existing_path, input_option, sentence
 from jobtool.errors import UsageError
 
 
@@ -125,6 +125,7 @@ def cli(
         launcher=launcher,
         worker_options=worker_options,
     )
+    _require_known(worker_options)
     script = slurm_script(request) if scheduler == "slurm" else pbs_script(request)
     # As bytes: a name that is no UTF-8 must come out as it is.
     sys.stdout.buffer.write(os.fsencode(script))
@@ -148,3 +149,19 @@ def _told_apart(option: str | None, words: tuple[str, ...]) -> tuple[str, tuple[
             "Try --help."
         )
     return option, words
+
+
+def _require_known(options: tuple[str, ...]) -> None:
+    """Raise ``UsageError`` for options that would end each worker on the cluster at its start."""
+    from jobtool.cli.transfer import cli as worker
+
+    after = "What stands after -- is for the workers: see transfer-worker --help."
+    for word in options:
+        if word in ("-h", "--help", "--version"):
+            raise UsageError(f"expected options to work with; found {word}. {after}")
+    try:
+        found = worker.make_context("transfer-worker", list(options)).params
+    except click.ClickException as error:
+        raise UsageError(f"{sentence(error.format_message())} {after}") from None
+    if found["input_argument"] is not None:
+        raise UsageError(f"expected options only; found {found['input_argument']}. {after}")

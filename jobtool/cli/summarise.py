@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
@@ -27,8 +28,8 @@ _NAMED = 3
 def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     """Read the job files of a joblist and report.
 
-    Names what is in error or invalid by its causes, and ongoing jobs that nobody seems to hold;
-    with -v 2 every job. Only reads.
+    Groups jobs in error or invalid by cause, and names ongoing jobs that nobody seems to hold; with
+    -v 2 every job. Only reads.
     """
     from jobtool.jobs.joblist import JobList
     from jobtool.report.summary import summarise
@@ -79,6 +80,9 @@ def _print(summary: Summary, console: Console) -> None:
         console.result(f"{symbol} {word} jobs: {summary.count(status)}")
     if summary.count(None):
         console.result(f"{WARNING} Invalid jobs: {summary.count(None)}")
+    if summary.count(JobStatus.ERROR):
+        again = f"jobtool retry {shlex.quote(summary.path)}"
+        console.result(f"{INFO} To try them again once that is mended: {again}")
 
 
 def _print_cause(cause: Cause, console: Console) -> None:

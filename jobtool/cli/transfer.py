@@ -74,7 +74,7 @@ def _as_words(
     "--time-limit",
     callback=as_seconds,
     metavar="DURATION",
-    help="The worker will be ended after this time, as in 11h30m or 12:00:00: drain before. "
+    help="When this worker will be killed, as 11h30m or 12:00:00; it stops before. "
     "[default: the scheduler's, where it tells]",
 )
 @click.option(
@@ -318,7 +318,9 @@ def _stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]
         stop.set(signal.Signals(number).name)
         # Not through the console: its lock may be held by what this interrupts.
         with contextlib.suppress(OSError):  # whoever read it may have had the same signal
-            os.write(2, f"\n{signal.Signals(number).name}: finishing files under way\n".encode())
+            again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
+            name = signal.Signals(number).name
+            os.write(2, f"\n{name}: finishing files under way{again}\n".encode())
 
     before = {number: signal.signal(number, handle) for number in signals}
     try:

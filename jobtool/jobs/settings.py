@@ -12,7 +12,7 @@ import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError
 from jobtool.names import quote, unquote
-from jobtool.suggest import did_you_mean
+from jobtool.suggest import misfit, unknown_key
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -129,7 +129,7 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
     try:
         settings = msgspec.convert(dict(table), Settings)
     except msgspec.ValidationError as error:
-        raise JoblistError(f"{quote(path)}: {error}") from None
+        raise JoblistError(misfit(error, Settings, where=quote(path))) from None
     try:
         return msgspec.structs.replace(
             settings,
@@ -172,10 +172,7 @@ def _require_known(
 ) -> None:
     for key in table:
         if key not in names:
-            raise JoblistError(
-                f"{where}: there is no {key!r}.{did_you_mean(key, names)} Expected {what} of: "
-                f"{', '.join(names)}. Correct or remove it."
-            )
+            raise JoblistError(f"{where}: {unknown_key(key, names, what=what)}")
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

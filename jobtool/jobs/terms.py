@@ -65,7 +65,7 @@ def choose(told: Told, filesystem: Filesystem) -> tuple[Kind, str]:
         return told, "as told"
     if filesystem.is_shared:
         return "lease", f"{filesystem.kind} may be shared with other nodes"
-    return "lock", f"{filesystem.kind} belongs to this node"
+    return "lock", f"{filesystem.kind} is local to this node"
 
 
 def propose(joblist: JobList, told: Told) -> Settled:

@@ -159,7 +159,7 @@ class Drafter:
         if kind != "folder":
             raise UsageError(
                 f"expected a folder at {quote(self._source.url)}; found "
-                f"{'a file' if kind == 'file' else 'nothing'}. Correct --input-path."
+                f"{'a file' if kind == 'file' else 'nothing'}. Correct the path."
             )
 
     def _require_values(self) -> None:

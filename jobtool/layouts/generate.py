@@ -295,10 +295,19 @@ def _require_used(values: Mapping[str, str], name: str, layout: Layout | None) -
     known = MANIFEST_VALUES if layout is None else layout.settable()
     for key in values:
         if key not in known:
+            if key.startswith("transfer."):
+                raise UsageError(
+                    f"--set {key}=…: expected a value of the layout, s3.KEY or credentials.KEY. "
+                    "Settings of [transfer] are options of transfer-worker, or are written into "
+                    "joblist.toml."
+                )
             takes = ", ".join(sorted(known)) or "none"
+            table, dot, rest = key.lower().partition(".")
+            is_table = dot and table in ("s3", "credentials")
+            hint = f" Did you mean {table}.{rest}?" if is_table else did_you_mean(key, known)
             raise UsageError(
                 f"--set {key}=…: the layout {quote(name)} has no use for it."
-                f"{did_you_mean(key, known)} The values that it takes: {takes}; besides these "
+                f"{hint} The values that it takes: {takes}; besides these "
                 "--set takes s3.KEY and credentials.KEY."
             )
 
@@ -307,16 +316,16 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
     """Refuse to mix jobs that were made in other ways into one joblist."""
     if before.source is None and not before.layout:
         return
-    for what, old, new in (
-        ("input path", before.source, now.source),
-        ("destination", before.destination, now.destination),
-        ("layout", before.layout, now.layout),
-        ("values", before.values, now.values),
+    for what, way_out, old, new in (
+        ("input path", "take that input path", before.source, now.source),
+        ("destination", "leave out --destination", before.destination, now.destination),
+        ("layout", "leave out --layout", before.layout, now.layout),
+        ("values", "leave out --set", before.values, now.values),
     ):
         if old and old != new:
             raise JoblistError(
                 f"{quote(request.joblist_path)} was made with another {what}: it has {old!r}, "
-                f"asked for is {new!r}. Use another --output-path, or leave the option out."
+                f"asked for is {new!r}. Use another --output-path, or {way_out}."
             )
 
 

@@ -16,7 +16,7 @@ from jobtool.jobs.settings import MAX_BYTES
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
-from jobtool.suggest import did_you_mean, hint_of
+from jobtool.suggest import did_you_mean, misfit
 
 #: Layouts that are data; ``manifest`` reads a table instead, ``auto`` looks and picks.
 PRESETS = ("plates", "partitions", "tree")
@@ -125,9 +125,8 @@ def layout_of_table(table: Mapping[str, Any], *, shown: str) -> Layout:
     try:
         layout = msgspec.convert(dict(table), Layout)
         layout.check()
-    except (msgspec.ValidationError, LayoutError) as error:
-        fields = Layout.__struct_fields__
-        hint = hint_of(str(error), fields)
-        known = f". It knows {', '.join(fields)}." if "unknown field" in str(error) else ""
-        raise LayoutError(f"layout {quote(shown)}: {error}{known}{hint}") from None
+    except msgspec.ValidationError as error:
+        raise LayoutError(misfit(error, Layout, where=f"layout {quote(shown)}")) from None
+    except LayoutError as error:
+        raise LayoutError(f"layout {quote(shown)}: {error}") from None
     return layout

@@ -46,13 +46,16 @@ class StoreRegistry:
         links: LinkPolicy = "follow",
         read_back: bool = False,
         keep: frozenset[Kept] = KEEP_BY_DEFAULT,
+        shown: str = "joblist.toml",
     ) -> None:
         require_utf8()
         self._read_back = read_back
         self._keep = keep
         self._links = links
         table = dict(s3 or {})
-        self._s3_configs = {role: read_s3_table(table, role) for role in get_args(Role)}
+        self._s3_configs = {
+            role: read_s3_table(table, role, shown=shown) for role in get_args(Role)
+        }
         self._connections = connections
         self._memories: dict[str, Memory] = {}
         self._s3: dict[tuple[Role, S3Config], S3Access] = {}

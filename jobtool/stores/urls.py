@@ -26,14 +26,25 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
 _CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
+_SLIP = re.compile(r"\s*(s3[an]?|gs|file|https?)[;.]?//(.*)", re.DOTALL | re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
+_BUCKET_ARN = re.compile(r"(?:arn:)?aws[^:/]*:s3:::([^:]+)", re.DOTALL)
+
+#: The ARNs that a request can be sent to, as botocore's, with colons where that has slashes, too.
+_ACCESS_POINT = re.compile(
+    r"arn:aws[^:]*:(?:s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint:[A-Za-z0-9.-]{1,63}"
+    r"|arn:aws[^:]*:s3-outposts:[a-z0-9-]+:[0-9]{12}"
+    r":outpost:[A-Za-z0-9-]{1,63}:accesspoint:[A-Za-z0-9-]{1,63}"
+)
 
 #: Schemes that people know: what begins with one and a colon is never taken for a file's name.
 _FAMILIAR = frozenset(
-    "abfs abfss az azure cos dav davs file ftp gcs gs hdfs http https memory oss s3 s3a s3n scp "
-    "sftp ssh swift wasb wasbs webdav webhdfs".split()
+    "abfs abfss arn az azure cos dav davs file ftp gcs gs hdfs http https memory oss s3 s3a s3n "
+    "scp sftp ssh swift wasb wasbs webdav webhdfs".split()
 )
 _S3_ALIASES = ("s3", "s3a", "s3n")
 
+_NAMES = {"bucket": "a bucket's name", "name": "a memory's name"}
 _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 
 
@@ -81,8 +92,8 @@ def parse(url: str) -> Location:
         return Location(scheme="file", root="/", path=_local_path(decoded, url))
     if scheme not in get_args(Scheme):
         raise UsageError(
-            f"{quote(url)}: expected a path or a URL with one of {', '.join(get_args(Scheme))}; "
-            f"found {scheme!r}{_suggestion(scheme, rest)}"
+            f"{quote(url)}: this kind of URL isn't supported; found {scheme!r}"
+            f"{_suggestion(scheme, rest)}"
         )
     return _in_store(scheme, rest, url)
 
@@ -92,8 +103,8 @@ def resolve(text: str, *, follow_links: bool = True) -> Location:
 
     A path may be relative and hold ``~`` and ``..``. Its links are followed; without
     ``follow_links`` they stay, and ``..`` is the part before. Raises ``UsageError`` for an empty
-    text, and for what looks like a URL but isn't one: a first part with a colon, unless there is
-    something of that name.
+    text, and for what looks like a URL but isn't one: ``s3//bucket``, and a first part with a colon
+    unless there is something of that name.
     """
     if not text.strip():
         raise UsageError("expected a path or URL; found an empty one")
@@ -236,12 +247,23 @@ def _in_store(scheme: str, rest: str, url: str) -> Location:
         )
     root = f"{scheme}://{name}"
     if not _BUCKET.fullmatch(name):
-        kind = "a bucket" if scheme == "s3" else "a name"
-        found = quote(name) if name else "nothing"
-        likely = "/".join(part for part in rest.split("/") if part) if not name else ""
+        kind = "bucket" if scheme == "s3" else "name"
+        if name:
+            raise UsageError(
+                f"{quote(url)}: expected {_NAMES[kind]} (2 or more letters, digits, '.', '-', '_' "
+                f"or ':', beginning with a letter or digit); found {quote(name)}"
+            )
+        likely = "/".join(part for part in rest.split("/") if part)
         raise UsageError(
-            f"{quote(url)}: expected {kind} after '{scheme}://', as in {scheme}://bucket/x; found "
-            f"{found}{_did_you_mean(f'{scheme}://{likely}') if likely else ''}"
+            f"{quote(url)}: expected a {kind} after '{scheme}://', as in {scheme}://bucket/x; "
+            f"found nothing{_did_you_mean(f'{scheme}://{likely}') if likely else ''}"
+        )
+    if scheme == "s3" and name.lower().startswith("arn:") and not _ACCESS_POINT.fullmatch(name):
+        if _BUCKET_ARN.fullmatch(name):
+            raise UsageError(f"{quote(url)}: this is a bucket's ARN{_suggestion('s3', rest)}")
+        raise UsageError(
+            f"{quote(url)}: expected the ARN of an access point, as in "
+            f"s3://arn:aws:s3:REGION:ACCOUNT:accesspoint:NAME/PATH; found {quote(name)}"
         )
     if not rest.endswith("//"):
         path = path.removesuffix("/")
@@ -262,8 +284,11 @@ def _in_store(scheme: str, rest: str, url: str) -> Location:
 
 
 def _split_at_colon(text: str) -> tuple[str, str]:
-    """Return what stands before and after a colon in the first part of a path; empty if none."""
-    match = _COLON.match(text)
+    """Return what stands before and after a colon in the first part of a path; empty if none.
+
+    In ``s3//bucket`` and ``s3;//bucket`` a colon was meant.
+    """
+    match = _SLIP.fullmatch(text) or _COLON.match(text)
     return (match.group(1).strip().lower(), match.group(2)) if match else ("", "")
 
 
@@ -273,12 +298,19 @@ def _is_familiar(text: str) -> bool:
 
 def _suggestion(scheme: str, rest: str) -> str:
     """Return the end of a sentence: the right spelling, as far as it can be told."""
+    arn = _BUCKET_ARN.fullmatch(rest)
+    if arn is not None and scheme in ("arn", *_S3_ALIASES):
+        scheme, rest = "s3", arn.group(1)
     path = "/".join(part for part in rest.replace("\\", "/").split("/") if part)
     if scheme == "file":
         return _did_you_mean(f"file:///{path}") if path else ". Expected file:///PATH."
-    if scheme == "memory" or (scheme in _FAMILIAR and scheme not in _S3_ALIASES):
-        return ". Expected a path, or s3://BUCKET/PATH."
-    return _did_you_mean(f"s3://{path}") if path else ". Expected s3://BUCKET/PATH."
+    if scheme in _S3_ALIASES:
+        is_bucket = _BUCKET.fullmatch(path.partition("/")[0])
+        return _did_you_mean(f"s3://{path}") if is_bucket else ". Expected s3://BUCKET/PATH."
+    is_word = scheme not in _FAMILIAR and scheme != "memory" and _WORD.fullmatch(scheme)
+    if is_word and not rest.startswith(("/", "\\")) and _BUCKET.fullmatch(path.partition("/")[0]):
+        return _did_you_mean(f"s3://{path}")
+    return ". Expected a path, or s3://BUCKET/PATH."
 
 
 def _did_you_mean(url: str) -> str:

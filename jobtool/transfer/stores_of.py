@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.settings import Settings
+from jobtool.jobs.settings import FILENAME, Settings
+from jobtool.names import quote
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.registry import StoreRegistry
@@ -25,7 +28,12 @@ def stores_of(
     """
     joblist.require_trusted()
     return stores_by(
-        joblist.settings, connections=connections, links=links, read_back=read_back, keep=keep
+        joblist.settings,
+        connections=connections,
+        links=links,
+        read_back=read_back,
+        keep=keep,
+        shown=quote(os.path.join(joblist.path, FILENAME)),
     )
 
 
@@ -36,8 +44,12 @@ def stores_by(
     links: LinkPolicy | None = None,
     read_back: bool = False,
     keep: frozenset[Kept] = KEEP_BY_DEFAULT,
+    shown: str = FILENAME,
 ) -> StoreRegistry:
-    """Return the stores that settings of one's own describe: they may name any command."""
+    """Return the stores that settings of one's own describe: they may name any command.
+
+    ``shown`` is where they are from, as errors name it.
+    """
     return StoreRegistry(
         settings.s3,
         credentials=settings.credentials,
@@ -45,4 +57,5 @@ def stores_by(
         links=links or settings.transfer.links or "follow",
         read_back=read_back,
         keep=keep,
+        shown=shown,
     )

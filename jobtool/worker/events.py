@@ -366,8 +366,8 @@ class Stalled(Event):
             else "Its claims are locks, which end with the process: end it to have others go on."
         )
         return (
-            f"Nothing has moved for {self.seconds:.0f} s (stall_seconds), as where a file server "
-            f"is gone, at {places or 'no file'}. {what_now}"
+            f"Nothing has moved for {self.seconds:.0f} s (stall_seconds) at {places or 'no file'}: "
+            f"its file server may be gone. {what_now}"
         )
 
 

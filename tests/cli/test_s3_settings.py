@@ -132,10 +132,11 @@ def test_what_the_joblist_says_wrong_ends_the_worker_before_it_claims(
 
 def test_an_arn_that_ends_at_a_slash_is_refused_with_its_right_spelling(tmp_path: Path) -> None:
     arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint"
-    joblist = generated(tmp_path, destination=f"s3://{arn}/plates/x")
-    done = run("transfer-worker", "-i", joblist, env=USUAL)
+    make_items(tmp_path / "in", 2)
+    told = ("-o", tmp_path / "list", "-l", "tree", "-d", f"s3://{arn}/plates/x", "-v", 0)
+    done = run("generate-joblist", "-i", tmp_path / "in", *told)
     assert_one_line_error(done, 2, f"s3://{arn}:NAME")
-    assert_untouched(joblist)
+    assert not (tmp_path / "list").exists()
 
 
 def test_settings_of_the_command_line_are_numbers_and_absolute_paths(tmp_path: Path) -> None:

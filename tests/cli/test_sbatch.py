@@ -80,6 +80,10 @@ def test_a_name_that_is_no_utf_8_comes_out_byte_by_byte(joblist: Path) -> None:
         (("--nodes", 3), "--nodes"),
         (("--", "--time-limit", "3h"), "--time-limit"),
         (("--", "-iother-list"), "-iother-list"),
+        (("--", "--treads", 4), "--treads"),
+        (("--", "--threads", "many"), "expected a whole number; found 'many'"),
+        (("--", "other-list"), "other-list"),
+        (("--", "--help"), "found --help"),
     ],
 )
 def test_wrong_usage_is_one_line(joblist: Path, options: tuple[object, ...], expected: str) -> None:

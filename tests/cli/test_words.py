@@ -111,7 +111,7 @@ def test_options_that_are_nearly_right_are_corrected(joblist: Path) -> None:
         ("[tranfser]\nthreads = 3", ("'tranfser'", "Did you mean 'transfer'?", "credentials")),
         ("[transfer]\nthread = 3", ("[transfer]", "'thread'", "'threads'?", "if_exists")),
         ("leaseseconds = 3", ("'leaseseconds'", "Did you mean 'lease_seconds'?")),
-        ("[s3]\nregoin = 3", ("[s3]", "`regoin`", "Did you mean 'region'?", "endpoint_url")),
+        ("[s3]\nregoin = 3", ("[s3]", "'regoin'", "Did you mean 'region'?", "endpoint_url")),
         ('[credentials]\nprovider = "proces"', ("'proces'", "Did you mean 'process'?")),
     ],
 )

@@ -91,6 +91,7 @@ def test_many_errors_are_told_by_cause_and_counts_last(tmp_path: Path) -> None:
         "💡 Ongoing jobs: 0",
         "✅ Success jobs: 0",
         "❌ Error jobs: 41",
+        f"💡 To try them again once that is mended: jobtool retry {joblist}",
     ]
     every = run("summarise-jobs", joblist, "-v", 2).lines
     assert sum("Permission denied" in one for one in every) == 40

@@ -18,6 +18,10 @@ from jobtool.stores.urls import (
     unfit_reason,
 )
 
+ACCESS_POINT = "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:mine"
+OUTPOST = "arn:aws:s3-outposts:us-west-2:123456789012:outpost:op-01:accesspoint:mine"
+MULTI_REGION = "arn:aws:s3::123456789012:accesspoint:mfzwi23gnjvgw.mrap"
+
 
 @pytest.mark.parametrize(
     ("url", "root", "path"),
@@ -32,6 +36,9 @@ from jobtool.stores.urls import (
         ("s3://bucket/a:b/...", "s3://bucket", "a:b/..."),
         ("s3://bucket", "s3://bucket", ""),
         ("S3://my.bucket-1/", "s3://my.bucket-1", ""),
+        (f"s3://{ACCESS_POINT}/x", f"s3://{ACCESS_POINT}", "x"),
+        (f"s3://{OUTPOST}/x", f"s3://{OUTPOST}", "x"),
+        (f"s3://{MULTI_REGION}/x", f"s3://{MULTI_REGION}", "x"),
         ("s3://bucket/lead/", "s3://bucket", "lead"),
         ("s3://tenant:bucket/x", "s3://tenant:bucket", "x"),
         ("memory://name/x", "memory://name", "x"),
@@ -63,10 +70,23 @@ def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> 
         ("s3://bucket/caf\udce9", "expected UTF-8"),
         ("s3://", "expected a bucket after 's3://', as in s3://bucket/x; found nothing"),
         ("s3:///bucket/x", "Did you mean s3://bucket/x?"),
-        ("s3://b/x", "found b"),
+        ("s3://b", "s3://b: expected a bucket's name (2 or more letters, digits, "),
+        ("s3://b/x", "beginning with a letter or digit); found b"),
+        (
+            "s3://arn:aws:s3:::mybucket/x",
+            "x: this is a bucket's ARN. Did you mean s3://mybucket/x?",
+        ),
+        ("s3://arn:aws-us-gov:s3:::mybucket", "Did you mean s3://mybucket?"),
+        ("s3://arn:aws:s3:us-west-2:1:accesspoint:mine/x", "expected the ARN of an access point"),
+        ("s3://arn:aws:iam::123456789012:role/x", "expected the ARN of an access point"),
+        ("arn:aws:s3:::mybucket/x", "Did you mean s3://mybucket/x?"),
         ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/x", "accesspoint:NAME"),
         ("s3a://bucket/x", "Did you mean s3://bucket/x?"),
-        ("gs://bucket/x", "found 'gs'"),
+        (
+            "gs://bucket/x",
+            "gs://bucket/x: this kind of URL isn't supported; found 'gs'. Expected a path, or "
+            "s3://BUCKET/PATH.",
+        ),
         ("ftp://host/x", "found 'ftp'"),
         ("memory://", "found nothing"),
         ("file://host/x", "as in file:///x; found the host host"),
@@ -95,7 +115,16 @@ def test_what_names_no_place_or_can_t_be_carried_is_refused(url: str, expected: 
             "lab:bucket/x",
             "Did you mean s3://bucket/x? For a file or folder of that name write ./lab:bucket/x.",
         ),
-        ("user@host:/data", "looks like a URL"),
+        ("user@host:/data", "it isn't one. Expected a path, or s3://BUCKET/PATH."),
+        ("host:/data", "it isn't one. Expected a path, or s3://BUCKET/PATH."),
+        ("C:\\data", "it isn't one. Expected a path, or s3://BUCKET/PATH."),
+        ("arn:aws:s3:::bucket/x", "Did you mean s3://bucket/x?"),
+        ("s3//bucket/x", "Did you mean s3://bucket/x?"),
+        ("S3//bucket", "Did you mean s3://bucket?"),
+        ("s3;//bucket", "Did you mean s3://bucket?"),
+        ("s3a.//bucket", "Did you mean s3://bucket?"),
+        ("gs//bucket", "Expected a path, or s3://BUCKET/PATH."),
+        ("file//x", "Did you mean file:///x?"),
         ("file:/x", "Did you mean file:///x?"),
         ("gs:/bucket", "Expected a path, or s3://BUCKET/PATH."),
         ("s3:", "Expected s3://BUCKET/PATH."),
@@ -124,6 +153,8 @@ def test_a_name_with_a_colon_is_a_path_where_that_is_certain(
         ("12:30/new", f"{here}/12:30/new"),
         ("./lab:bucket/x", f"{here}/lab:bucket/x"),
         ("./s3:/x", f"{here}/s3:/x"),
+        ("./s3//x", f"{here}/s3/x"),
+        ("s3/x", f"{here}/s3/x"),
         ("a/b:c", f"{here}/a/b:c"),
         ("/s3:/x", "/s3:/x"),
         ("a/../b", f"{here}/b"),
@@ -137,7 +168,7 @@ def test_a_name_with_a_colon_is_a_path_where_that_is_certain(
     [
         ("/data/a/b", ("/", "data/a/b"), ("/data/a", "b")),
         ("/b", ("/", "b"), ("/", "b")),
-        ("file:///data/b", ("/", "data/b"), ("file:///data", "b")),
+        ("file:///data/b", ("/", "data/b"), ("/data", "b")),
         ("s3://bucket/a/b", ("s3://bucket", "a/b"), ("s3://bucket/a", "b")),
         ("memory://name/b", ("memory://name", "b"), ("memory://name", "b")),
     ],

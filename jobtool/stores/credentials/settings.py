@@ -19,7 +19,7 @@ from jobtool.stores.credentials.aws import (
 )
 from jobtool.stores.credentials.documents import FileProvider, ProcessProvider
 from jobtool.stores.credentials.provider import ENTRY_POINT_GROUP, CredentialProvider
-from jobtool.suggest import did_you_mean, hint_of
+from jobtool.suggest import closest, did_you_mean, misfit
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -77,6 +77,7 @@ def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) ->
         raise UsageError(
             '[credentials]: expected provider = "NAME"; found '
             + (f"{name!r}" if name is not None else f"only {', '.join(sorted(settings))}")
+            + _hint_of(settings)
         )
     rest = {key: value for key, value in settings.items() if key != "provider"}
     known = PROVIDERS.get(name)
@@ -86,12 +87,18 @@ def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) ->
         made: Any = msgspec.convert(rest, known, strict=False)
         return made  # type: ignore[no-any-return]
     except msgspec.ValidationError as error:
-        fields = ", ".join(known.__struct_fields__)
-        raise UsageError(
-            f"[credentials] of provider {name!r}: {error}."
-            f"{hint_of(str(error), known.__struct_fields__)} "
-            + (f"It knows {fields}." if fields else "It takes no settings.")
-        ) from None
+        where = f"[credentials] of provider {name!r}"
+        raise UsageError(misfit(error, known, where=where)) from None
+
+
+def _hint_of(settings: Mapping[str, Any]) -> str:
+    """Return what a key was meant to be that no provider has; nothing if that can't be told."""
+    keys = {key for known in PROVIDERS.values() for key in known.__struct_fields__}
+    for key in sorted(settings):
+        meant = closest(key, ("provider", *SIDES)) if key not in keys else None
+        if meant is not None and meant != key:
+            return f". Did you mean {meant!r}?"
+    return ""
 
 
 def runs_a_command(settings: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jobtool.errors import UsageError
-from jobtool.suggest import hint_of
+from jobtool.suggest import misfit
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
@@ -44,7 +44,7 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
 
-def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:
+def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.toml") -> S3Config:
     """Return the settings of one role: its own table over the common one.
 
     ::
@@ -54,40 +54,39 @@ def read_s3_table(table: Mapping[str, Any], role: str) -> S3Config:
         [s3.destination]
         profile = "upload"
 
-    Raises ``UsageError`` that names the key.
+    Raises ``UsageError`` that names the file, as ``shown``, and the key.
     """
     sides = {side: table.get(side, {}) for side in ("source", "destination")}
     common = {key: value for key, value in table.items() if key not in sides}
     for values in (table, *(side for side in sides.values() if isinstance(side, Mapping))):
         if "@" in str(values.get("endpoint_url", "")):
             raise UsageError(
-                "joblist.toml, table [s3]: endpoint_url holds a user or a password, and a joblist "
+                f"{shown}, table [s3]: endpoint_url holds a user or a password, and a joblist "
                 'is no place for one. Use AWS\'s credentials file and profile = "NAME".'
             )
+    name = "s3"
     try:
         for side, values in sides.items():
-            _check(msgspec.convert(values, S3Config, strict=False))
+            name = f"s3.{side}"
+            _check(msgspec.convert(values, S3Config, strict=False), shown)
             if side == role:
                 common |= values
+        name = "s3"
         config = msgspec.convert(common, S3Config, strict=False)  # --set gives text for numbers
     except msgspec.ValidationError as error:
-        fields = S3Config.__struct_fields__
-        raise UsageError(
-            f"joblist.toml, table [s3]: {error}.{hint_of(str(error), fields)} It knows "
-            f"{', '.join(fields)}."
-        ) from None
-    _check(config)
+        raise UsageError(misfit(error, S3Config, where=f"{shown}, table [{name}]")) from None
+    _check(config, shown)
     if config.kms_key_id and config.server_side_encryption in (None, "AES256"):
         raise UsageError(
-            'joblist.toml, table [s3]: kms_key_id wants server_side_encryption = "aws:kms" or '
+            f'{shown}, table [s3]: kms_key_id wants server_side_encryption = "aws:kms" or '
             f'"aws:kms:dsse"; found {config.server_side_encryption!r}'
         )
     return config
 
 
-def _check(config: S3Config) -> None:
+def _check(config: S3Config, shown: str) -> None:
     """Raise ``UsageError`` for what no client could be made of."""
-    where = "joblist.toml, table [s3]:"
+    where = f"{shown}, table [s3]:"
     if config.endpoint_url is not None and not is_endpoint(config.endpoint_url):
         raise UsageError(
             f"{where} endpoint_url: expected a URL as in https://minio.example:9000; found "

@@ -111,7 +111,7 @@ _FAILURES = (
     _failure(
         "invalid bucket",
         StoreUnavailableError,
-        "the bucket's name is none: correct the URL",
+        "the bucket's name isn't valid: correct the URL",
         botocore.exceptions.ParamValidationError,
         words=r"(?i)bucket name|parameter Bucket",
     ),
