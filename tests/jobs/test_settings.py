@@ -101,3 +101,12 @@ def test_a_misspelt_key_of_the_layout_is_refused_with_the_right_one():
     with pytest.raises(JoblistError, match=r"\[layout\]: there is no 'files_matsh'.*'files_match'"):
         decode(text, path="joblist.toml")
     assert set(LAYOUT_KEYS) == {*Layout.__struct_fields__, "preset"}
+
+
+def test_a_misspelt_choice_is_refused_with_all_of_them_and_the_nearest():
+    with pytest.raises(JoblistError) as caught:
+        decode('format = 1\n[transfer]\nverify = "readback"\n', path="joblist.toml")
+    assert str(caught.value) == (
+        "joblist.toml, table [transfer], verify: expected one of digest, read-back; found "
+        "'readback'. Did you mean 'read-back'?"
+    )
