@@ -66,16 +66,19 @@ def misfit(error: msgspec.ValidationError, known: type[msgspec.Struct], *, where
     where += f", {last}" if last else ""
     invalid = re.fullmatch(r"Invalid enum value (.*)", message, re.DOTALL)
     if invalid is not None:
-        choices = ", ".join(_choices(known, [*tables, last]))
-        return f"{where}: expected one of {choices}; found {invalid.group(1)}"
+        choices = list(_choices(known, [*tables, last]))
+        found = invalid.group(1)
+        hint = did_you_mean(found.strip("'"), choices)
+        text = f"{where}: expected one of {', '.join(choices)}; found {found}"
+        return f"{text}.{hint}" if hint else text
     expected = _EXPECTED.fullmatch(message)
     if expected is None:
         return f"{where}: {message}"
-    kinds, sign, bound, found = expected.groups()
+    kinds, sign, bound, other = expected.groups()
     text = f"{where}: expected {_in_words(kinds)}"
     if sign:
         text += f" {_BOUNDS[sign]} {bound.removesuffix('.0')}"
-    return f"{text}; found {_in_words(found)}" if found else text
+    return f"{text}; found {_in_words(other)}" if other else text
 
 
 def _in_words(kinds: str) -> str:

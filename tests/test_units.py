@@ -86,7 +86,8 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
         ),
         (
             {"name": "", "inner": {"words": ["mod"]}},
-            "toml, table [inner], words: expected one of mode, times; found 'mod'",
+            "toml, table [inner], words: expected one of mode, times; found 'mod'. Did you mean "
+            "'mode'?",
         ),
         (
             {"name": "", "inner": {"thread": 1}},

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from jobtool.events import Emit, Event, Level
 from jobtool.names import quote
+from jobtool.units import size_text
 
 Kind = Literal["missing", "changed", "extra", "unreadable", "unproven"]
 
@@ -74,7 +75,7 @@ class Verified(Event):
         left = f"; {self.unfinished_jobs} job(s) aren't finished" if self.unfinished_jobs else ""
         end = "" if self.is_complete else " The rest was not looked at."
         return (
-            f"Verified {self.files} file(s), {self.bytes} bytes: {self.missing} missing, "
+            f"Verified {self.files} file(s), {size_text(self.bytes)}: {self.missing} missing, "
             f"{self.changed} changed, {self.extra} extra{more}{left}.{end}"
         )
 

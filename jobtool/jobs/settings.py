@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,6 +19,19 @@ FORMAT = 1
 
 #: No honest ``joblist.toml`` is larger; what is isn't read.
 MAX_BYTES = 256 * 1024
+
+#: What ``[layout]`` may hold: the fields of ``layouts.layout.Layout``, or a preset's name.
+LAYOUT_KEYS = (
+    "pattern",
+    "name",
+    "destination",
+    "require",
+    "files",
+    "optional",
+    "files_match",
+    "values",
+    "preset",
+)
 
 _SECRET_WORDS = ("secret", "token", "password", "access_key")
 
@@ -141,19 +154,22 @@ def encode(settings: Settings, *, path: str = FILENAME) -> str:
 def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
     """Refuse what would be ignored: a misspelt setting must not pass for one that holds.
 
-    The tables ``s3``, ``credentials`` and ``layout`` are checked where they are used.
+    The tables ``s3`` and ``credentials`` are checked where they are used.
     """
-    _require_known(table, Settings, where=quote(path), what="a key or table")
-    transfer = table.get("transfer")
-    if isinstance(transfer, Mapping):
-        where = f"{quote(path)}, table [transfer]"
-        _require_known(transfer, TransferSettings, where=where, what="a key")
+    fields = Settings.__struct_fields__
+    _require_known(table, fields, where=quote(path), what="a key or table")
+    for name, keys in (
+        ("transfer", TransferSettings.__struct_fields__),
+        ("layout", LAYOUT_KEYS),
+    ):
+        found = table.get(name)
+        if isinstance(found, Mapping):
+            _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
 
 
 def _require_known(
-    table: Mapping[str, Any], known: type[msgspec.Struct], *, where: str, what: str
+    table: Mapping[str, Any], names: Sequence[str], *, where: str, what: str
 ) -> None:
-    names = known.__struct_fields__
     for key in table:
         if key not in names:
             raise JoblistError(f"{where}: {unknown_key(key, names, what=what)}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from jobtool.errors import FileError, LayoutError, UsageError
+from jobtool.errors import FileError, LayoutError, SourceError, UsageError
 from jobtool.events import Emit
 from jobtool.jobs.job import FilePair, Job
 from jobtool.layouts.events import FieldCounted, Unreadable
@@ -69,7 +69,7 @@ class Drafter:
         found = self._pattern.find(
             self._source, files=self._layout.files_match, on_unreadable=self._skip_unreadable
         )
-        theirs = [match for match in found if not self._is_ours(match)]
+        theirs = self._without_shadowed(match for match in found if not self._is_ours(match))
         matches = [match for match in theirs if self._is_complete(match)]
         self._tell_counts(matches)
         self._require_distinct(matches)
@@ -124,6 +124,28 @@ class Drafter:
                 self.incomplete.setdefault(text, []).append(self._source.url_of(match.path))
                 return False
         return True
+
+    def _without_shadowed(self, found: Iterable[Match]) -> list[Match]:
+        """Leave out, and tell of, objects beside a prefix of their name: the job is the prefix's.
+
+        Both would have one source, one name and one destination.
+        """
+        matches = list(found)
+        folders = {match.path for match in matches if match.is_folder}
+        kept: list[Match] = []
+        for match in matches:
+            if match.is_folder or match.path not in folders:
+                kept.append(match)
+                continue
+            where = quote(self._source.url_of(match.path))
+            self._skip_unreadable(
+                SourceError(
+                    f"{where}: an object and a prefix have this name; an object beside a prefix of "
+                    "its name can't be a job of its own. Copy it to another key, or have one job "
+                    "for the folder above it."
+                )
+            )
+        return kept
 
     def _is_ours(self, match: Match) -> bool:
         return inside(self._source.url_of(match.path), self._joblist_path) is not None

@@ -73,7 +73,10 @@ class Unreadable(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"{self.reason}; whatever it holds is not in the joblist"
+        rest = "whatever it holds is not in the joblist"
+        if self.reason.endswith("."):
+            return f"{self.reason} {rest.capitalize()}."
+        return f"{self.reason}; {rest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -123,18 +123,21 @@ class _Generation:
         created = existing = invalid = 0
         joblist: JobList | None = None
         taken = _taken_stems(self._request.joblist_path)
+        made: set[str] = set()
         if self._layout is None:
             existing = len(taken)  # a manifest's drafts are only those of its new rows
         open_list = JobList(os.path.realpath(self._request.joblist_path), self._settings)
         for nameless in drafts:
-            draft = self._named(nameless, open_list, taken)
+            draft = self._named(nameless, open_list, taken, made)
             if draft is None:
                 existing += 1
                 continue
             if joblist is None and not self._request.dry_run:
                 self._emit(Creating())
                 joblist = self._create()
-            taken[filename_of(draft.job.name)] = draft.job.source
+            stem = filename_of(draft.job.name)
+            taken[stem] = draft.job.source
+            made.add(stem)
             created += 1
             invalid += draft.problem is not None
             self._write(draft, joblist)
@@ -197,9 +200,16 @@ class _Generation:
         return map(Draft, jobs())
 
     def _named(
-        self, draft: Draft, joblist: JobList, taken: Mapping[str, str | None]
+        self,
+        draft: Draft,
+        joblist: JobList,
+        taken: Mapping[str, str | None],
+        made: Container[str],
     ) -> Draft | None:
-        """Return the draft under a free name, or None if its job file exists."""
+        """Return the draft under a free name, or None if its job file exists.
+
+        ``made`` are the stems of this run. Raises ``LayoutError`` for a second draft of a source.
+        """
         job = draft.job
         if self._layout is None:
             return draft
@@ -209,6 +219,11 @@ class _Generation:
             if stem not in taken:
                 return replace(draft, job=replace(job, name=name))
             other = taken[stem] or _source_in(joblist, stem)
+            if other is not None and other == job.source and stem in made:
+                raise LayoutError(
+                    f"two jobs would have the one source {quote(job.origin)}, and only one of them "
+                    "could be made. Use a layout that tells them apart."
+                )
             if other is None or other == job.source:  # None: it can't be read, and stays as it is
                 return None
         raise LayoutError(f"there are two jobs {quote(job.name)}~{digest} of other sources")

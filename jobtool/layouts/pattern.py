@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobtool.errors import FileError, LayoutError, RefusedError, SourceError
+from jobtool.errors import FileError, LayoutError, NotFoundError, RefusedError, SourceError
 from jobtool.layouts.wildcards import Wildcards
 from jobtool.stores.store import Child, Kind, Unlisted
 
@@ -36,10 +36,14 @@ class Folders(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a pattern matches: the path below the root, and the fields' values."""
+    """Where a pattern matches: the path below the root, and the fields' values.
+
+    In an object store a file and a folder may have one path; each is a match of its own.
+    """
 
     path: str
     fields: Mapping[str, str]
+    is_folder: bool = True
 
 
 class Pattern:
@@ -78,13 +82,13 @@ class Pattern:
         that can't be carried, is told to ``on_unreadable`` and left out; without that its
         ``FileError`` is raised.
         """
-        stack: list[tuple[str, tuple[_State, ...]]] = [("", self._closure((_State(0, {}),)))]
+        stack = [("", True, self._closure((_State(0, {}),)))]
         while stack:
-            path, states = stack.pop()
+            path, is_folder, states = stack.pop()
             if states and states[0].position == len(self._segments):
-                yield Match(path, states[0].fields)
+                yield Match(path, states[0].fields, is_folder)
                 continue
-            below: list[tuple[str, tuple[_State, ...]]] = []
+            below: list[tuple[str, bool, tuple[_State, ...]]] = []
             try:
                 for child in self._children(store, path, states):
                     if isinstance(child, Unlisted):
@@ -94,7 +98,8 @@ class Pattern:
                         continue
                     reached = self._advance(states, child, files=files)
                     if reached:
-                        below.append((f"{path}/{child.name}".lstrip("/"), reached))
+                        where = f"{path}/{child.name}".lstrip("/")
+                        below.append((where, child.is_folder, reached))
             except (SourceError, RefusedError) as error:
                 if on_unreadable is None or path == "":
                     raise
@@ -123,9 +128,12 @@ class Pattern:
             yield from store.children(path)
             return
         for name in sorted({segment.text for segment in segments}):
-            kind = store.kind(f"{path}/{name}".lstrip("/"))
+            where = f"{path}/{name}".lstrip("/")
+            kind = store.kind(where)
             if kind != "missing":
                 yield Child(name, kind == "folder")
+            if kind == "file" and _holds_anything(store, where):
+                yield Child(name, is_folder=True)
 
     def _advance(
         self, states: Sequence[_State], child: Child, *, files: bool
@@ -223,6 +231,14 @@ class _Segment:
         if found is None or any(fields.get(key, value) != value for key, value in found.items()):
             return None
         return {**fields, **found}
+
+
+def _holds_anything(store: Folders, path: str) -> bool:
+    """Tell whether a file's path is a folder's too, as an object's may be."""
+    try:
+        return any(True for _ in store.children(path))
+    except (SourceError, NotFoundError):
+        return False
 
 
 def _is_opaque(name: str) -> bool:

@@ -151,7 +151,10 @@ def _note(status: JobStatus, last: dict[str, LogRecord]) -> str:
     if status is JobStatus.ERROR:
         if "error" not in last:
             return "no reason in its log"
-        return last["error"].values.get("reason", "no reason in its log")
+        values = last["error"].values
+        failed = number_of(values.get("failed_files", "")) or 0
+        more = f" (and {failed - 1} more files)" if failed > 1 else ""
+        return values.get("reason", "no reason in its log") + more
     if status is JobStatus.ONGOING and "claimed" in last:
         return last["claimed"].values.get("worker", "")
     if status is JobStatus.TODO and "handed-back" in last:

@@ -49,14 +49,14 @@ def test_a_finished_joblist_is_as_its_receipts_say(
 
 def test_people_read_a_line_for_each_finding_and_a_sum(joblist: Path, place: Place) -> None:
     assert run_ok("jobtool", "verify", joblist, env=place.env).lines == [
-        "💡 Verified 9 file(s), 720 bytes: 0 missing, 0 changed, 0 extra."
+        "💡 Verified 9 file(s), 720 B: 0 missing, 0 changed, 0 extra."
     ]
     place.delete("item001/0.bin")
     done = run("jobtool", "verify", joblist, "-v", 0, env=place.env)
     assert done.exit_code == 1
     assert done.lines == [
         f"❌ missing: {place.url}/item001/0.bin",
-        "💡 Verified 9 file(s), 720 bytes: 1 missing, 0 changed, 0 extra.",
+        "💡 Verified 9 file(s), 720 B: 1 missing, 0 changed, 0 extra.",
     ]
 
 

@@ -65,6 +65,39 @@ def test_what_the_environment_says_wrong_ends_the_worker_before_it_claims(
     assert_untouched(joblist)
 
 
+def test_a_wrong_region_is_named_by_the_variable_that_counts(tmp_path: Path) -> None:
+    joblist = generated(tmp_path)
+    told = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us east"}
+    done = run("transfer-worker", "-i", joblist, env=USUAL | told)
+    assert_one_line_error(done, 2, "AWS_DEFAULT_REGION: expected a region", "us east")
+    assert_untouched(joblist)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("s3 = notatable", ("AWS profile default", "s3: expected settings", "notatable")),
+        ("max_attempts = x", ("AWS profile default", "max_attempts: expected a whole number")),
+        ("endpoint_url =\n  a = b", ("AWS profile default", "its settings can't be used")),
+    ],
+)
+def test_a_setting_of_aws_s_file_that_is_of_another_kind_is_named(
+    tmp_path: Path, line: str, expected: tuple[str, ...]
+) -> None:
+    joblist = generated(tmp_path)
+    path = write(tmp_path / "config", f"[default]\nregion = us-east-1\n{line}\n".encode())
+    env = KEYS | {"AWS_DEFAULT_REGION": REGION, "AWS_CONFIG_FILE": str(path)}
+    done = run("transfer-worker", "-i", joblist, env=env)
+    assert_one_line_error(done, 2, str(path), *expected)
+    assert_untouched(joblist)
+
+
+def test_a_number_of_aws_s_in_the_environment_is_named_by_its_variable(tmp_path: Path) -> None:
+    joblist = generated(tmp_path)
+    done = run("transfer-worker", "-i", joblist, env=USUAL | {"AWS_MAX_ATTEMPTS": "many"})
+    assert_one_line_error(done, 2, "AWS_MAX_ATTEMPTS: expected a whole number", "many")
+
+
 def test_a_bundle_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
     joblist = generated(tmp_path)
     write(tmp_path / "notes.pem", b"a note")
@@ -81,6 +114,9 @@ def test_a_bundle_that_holds_no_certificate_is_named(tmp_path: Path) -> None:
         ("region", "us-east-1 ", "region: expected a name"),
         ("ca_bundle", "ca.pem", "ca_bundle: expected an absolute path"),
         ("timeout_seconds", "soon", "timeout_seconds"),
+        ("timeout_seconds", "0", "timeout_seconds: expected a number above 0"),
+        ("timeout_seconds", "inf", "timeout_seconds: expected a number above 0 and up to 86400"),
+        ("timeout_seconds", "1e10", "timeout_seconds: expected a number above 0 and up to 86400"),
     ],
 )
 def test_what_the_joblist_says_wrong_ends_the_worker_before_it_claims(

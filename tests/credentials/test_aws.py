@@ -99,6 +99,31 @@ def test_the_chain_is_walked_anew_each_time(
         assert fetch(provider) == Credentials(access_key=key, secret_key="x", session_token="t")
 
 
+def test_a_setting_that_is_no_number_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(
+        tmp_path, monkeypatch, config="[profile lab]\nmetadata_service_num_attempts = few\n"
+    )
+    told = refusal_of(make_provider({"provider": "profile", "profile": "lab"}))
+    assert "AWS profile lab" in told
+    assert "metadata_service_num_attempts: expected a whole number; found few" in told
+
+
+@pytest.mark.parametrize("through_a_role", [False, True])
+def test_a_command_of_a_profile_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, through_a_role: bool
+) -> None:
+    config = f"[profile lab]\nregion = {REGION}\ncredential_process = /nonexistent/x {SECRET}\n"
+    config += f"[profile role]\nrole_arn = {ROLE}\nsource_profile = lab\n"
+    write_files(tmp_path, monkeypatch, config=config)
+    profile = "role" if through_a_role else "lab"
+    told = refusal_of(make_provider({"provider": "profile", "profile": profile}))
+    for expected in ("AWS profile lab", str(tmp_path / "config"), "credential_process"):
+        assert expected in told
+    assert "at /nonexistent/x; found none" in told
+
+
 @pytest.mark.parametrize(
     ("settings", "profile"),
     [

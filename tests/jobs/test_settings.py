@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import JoblistError
-from jobtool.jobs.settings import Settings, TransferSettings, decode, encode
+from jobtool.jobs.settings import LAYOUT_KEYS, Settings, TransferSettings, decode, encode
+from jobtool.layouts.layout import Layout
 from tests.strategies import some_name
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -18,7 +19,9 @@ settings = st.builds(
     jobtool=text,
     source=st.none() | some_name,
     destination=st.none() | some_name,
-    layout=st.dictionaries(text, text | st.lists(text) | st.booleans(), max_size=3),
+    layout=st.dictionaries(
+        st.sampled_from(LAYOUT_KEYS), text | st.lists(text) | st.booleans(), max_size=3
+    ),
     values=st.dictionaries(st.sampled_from(["destination", "image_folder"]), text),
     s3=st.dictionaries(st.sampled_from(["endpoint_url", "region", "profile"]), text),
     transfer=st.builds(
@@ -91,3 +94,19 @@ def test_a_secret_is_refused_and_not_repeated(table, key):
 def test_a_secret_is_never_written():
     with pytest.raises(JoblistError, match="secret_key"):
         encode(Settings(s3={"secret_key": "hunter2"}))
+
+
+def test_a_misspelt_key_of_the_layout_is_refused_with_the_right_one():
+    text = 'format = 1\n[layout]\npattern = "{a}"\nfiles_matsh = true\n'
+    with pytest.raises(JoblistError, match=r"\[layout\]: there is no 'files_matsh'.*'files_match'"):
+        decode(text, path="joblist.toml")
+    assert set(LAYOUT_KEYS) == {*Layout.__struct_fields__, "preset"}
+
+
+def test_a_misspelt_choice_is_refused_with_all_of_them_and_the_nearest():
+    with pytest.raises(JoblistError) as caught:
+        decode('format = 1\n[transfer]\nverify = "readback"\n', path="joblist.toml")
+    assert str(caught.value) == (
+        "joblist.toml, table [transfer], verify: expected one of digest, read-back; found "
+        "'readback'. Did you mean 'read-back'?"
+    )

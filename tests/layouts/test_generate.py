@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.errors import LayoutError
 from jobtool.jobs.jobfile import decode
+from jobtool.layouts.drafts import Drafter
 from tests.trees import OBJECTS, contents, make_items, make_plate, snapshot, write
 
 OBJECTS_8 = OBJECTS.format("source_8", "cellpose")
@@ -114,6 +116,16 @@ def test_jobs_of_one_name_but_other_destinations_are_both_made_and_stay(place, l
     before = place.files()
     assert place.generate(layout).counts == (0, 2)
     assert place.files() == before
+
+
+def test_a_second_job_of_one_source_is_never_taken_for_one_that_was_there(
+    place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(place.source / "f")
+    find = Drafter.drafts
+    monkeypatch.setattr(Drafter, "drafts", lambda drafter: find(drafter) * 2)
+    with pytest.raises(LayoutError, match="two jobs would have the one source"):
+        place.generate("tree")
 
 
 HARD_NAMES = [

@@ -73,6 +73,13 @@ def test_reasons_come_from_the_last_word_of_the_log(joblist: Path) -> None:
     }
 
 
+def test_files_that_failed_beside_the_first_are_counted(joblist: Path) -> None:
+    log = CLAIMED + '2026-11-20T14:32:00Z error failed_files=3 reason="a is gone"\n'
+    (joblist / "failed.txt").write_text(f"error\n{HEADER.format('failed', '')}{log}")
+    notes = {job.job: job.note for job in summarise(JobList.open(str(joblist))).jobs}
+    assert notes["failed"] == "a is gone (and 2 more files)"
+
+
 def test_files_and_bytes_are_known_for_jobs_that_told_them(joblist: Path) -> None:
     found = {
         job.job: (job.files_done, job.files_total, job.bytes_done, job.bytes_total)

@@ -90,7 +90,7 @@ def test_objects_that_no_path_can_name_are_told_and_the_others_are_copied(store:
     done = store.generate(store.url, store.folder / "out")
     assert done.exit_code == 1
     assert f"{store.url}//: " in done.stdout
-    assert "not in the joblist" in done.stdout
+    assert "leave it out. Whatever it holds is not in the joblist." in " ".join(done.stdout.split())
     assert store.transfer().exit_code == 0
     assert contents(store.folder / "out") == {"lead/x": b"another"}
 
@@ -131,6 +131,47 @@ def test_a_layout_names_what_it_can_t_look_into(store: Store) -> None:
     assert f"{store.url}/plates/../: " in done.stdout
     assert store.transfer().exit_code == 0
     assert contents(store.folder / "out") == {"A1/x": b"data", "A2": b"beside"}
+
+
+@pytest.mark.parametrize(
+    ("source", "pattern", "kept"),
+    [("/p", "{item}", True), ("/p", "f", False), ("", "**/p/{item}", True), ("", "p/f", False)],
+)
+def test_an_object_beside_a_prefix_of_its_name_is_told_and_the_others_are_copied(
+    store: Store, source: str, pattern: str, kept: bool
+) -> None:
+    store.put("p/f", b"beside")
+    store.put("p/f/g", b"below")
+    store.put("p/h", b"alone")
+    item = "{item}" if kept else "f"
+    layout = write(
+        store.folder / "mine.toml",
+        f'[layout]\npattern = "{pattern}"\nname = "{item}"\nfiles_match = true\n'
+        f'destination = "{{destination}}/{item}"\n'.encode(),
+    )
+    done = store.generate(store.url + source, store.folder / "out", "-l", layout)
+    assert done.exit_code == 1, done
+    told = " ".join(done.stdout.split())
+    assert f"{store.url}/p/f: an object and a prefix have this name" in told
+    assert "left as they were" not in told
+    assert store.transfer().exit_code == 0
+    others = {"h": b"alone"} if kept else {}
+    assert contents(store.folder / "out") == {"f/g": b"below"} | others
+    again = store.generate(store.url + source, store.folder / "out", "-l", layout)
+    assert again.exit_code == 1, again
+
+
+def test_a_prefix_beside_an_object_of_its_name_is_looked_into(store: Store) -> None:
+    store.put("p/f", b"beside")
+    store.put("p/f/g", b"below")
+    layout = write(
+        store.folder / "mine.toml",
+        b'[layout]\npattern = "p/f/{item}"\nname = "{item}"\nfiles_match = true\n'
+        b'destination = "{destination}/{item}"\n',
+    )
+    assert store.generate(store.url, store.folder / "out", "-l", layout).exit_code == 0
+    assert store.transfer().exit_code == 0
+    assert contents(store.folder / "out") == {"g": b"below"}
 
 
 def test_a_value_that_would_make_an_odd_key_is_refused_by_the_job_s_name(store: Store) -> None:

@@ -36,6 +36,7 @@ def session_of(profile: str | None) -> Any:
     try:
         inner = botocore.session.Session()
         session = boto3.Session(profile_name=profile, botocore_session=inner)
+        require_numbers(inner)
         _ask_nobody(inner, session.profile_name)
         return session
     except botocore.exceptions.ProfileNotFound as error:
@@ -60,6 +61,34 @@ def unreadable_config(error: Any) -> StoreSettingsError:
     )
 
 
+def place_of(session: Any, profile: str | None = None) -> str:
+    """Return where a profile's settings stand: the profile and the file, as errors name them."""
+    profile = profile or session.get_config_variable("profile") or "default"
+    path = os.path.expanduser(str(session.get_config_variable("config_file")))
+    return f"AWS profile {quote(profile)} in {quote(path)}"
+
+
+def require_numbers(session: Any) -> None:
+    """Raise ``StoreSettingsError`` for a setting of AWS's that is no number, by its name and place.
+
+    What botocore says of it tells neither.
+    """
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as VARIABLES
+
+    for name, (key, variable, _, convert) in VARIABLES.items():
+        if convert is not int:
+            continue
+        try:
+            session.get_config_variable(name)
+        except (ValueError, TypeError):
+            in_environment = os.environ.get(variable)
+            found = in_environment or str(session.get_scoped_config().get(key))
+            where = variable if in_environment else f"{place_of(session)}, {key}"
+            raise StoreSettingsError(
+                f"{where}: expected a whole number; found {quote(found[:50])}"
+            ) from None
+
+
 def _ask_nobody(session: Any, profile: str) -> None:
     """Have a botocore session that never asks: a worker has nobody who would answer.
 
@@ -74,24 +103,35 @@ def _ask_nobody(session: Any, profile: str) -> None:
             f"export-credentials --profile {quote(profile)} --format env', and give it those."
         )
 
-    popen = partial(subprocess.Popen, stdin=subprocess.DEVNULL, start_new_session=True)
     for provider in session.get_component("credential_provider").providers:
         if hasattr(provider, "_prompter"):
             provider._prompter = refuse
         if hasattr(provider, "_popen"):
-            provider._popen = popen
+            provider._popen = partial(_run, session, profile)
         builder = getattr(provider, "_profile_provider_builder", None)
         if builder is not None:
-            _make_quiet(builder, popen)
+            _make_quiet(builder, session)
 
 
-def _make_quiet(builder: Any, popen: Any) -> None:
+def _run(session: Any, profile: str, words: list[str], **options: Any) -> Any:
+    """Start the command of a profile; raises ``ProviderError`` that names it."""
+    try:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    except OSError as error:
+        said = "found none" if isinstance(error, FileNotFoundError) else str(error.strerror)
+        raise ProviderError(
+            f"{place_of(session, profile)}, credential_process: expected a command that can be run "
+            f"at {quote(words[0] if words else '')}; {said}"
+        ) from None
+
+
+def _make_quiet(builder: Any, session: Any) -> None:
     """Have the commands of profiles that a role builds on ask nobody either."""
     create = builder._create_process_provider
 
-    def create_quiet(*arguments: Any) -> Any:
-        provider = create(*arguments)
-        provider._popen = popen
+    def create_quiet(profile_name: str) -> Any:
+        provider = create(profile_name)
+        provider._popen = partial(_run, session, profile_name)
         return provider
 
     builder._create_process_provider = create_quiet

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,9 +14,12 @@ import obstore.exceptions
 from botocore import UNSIGNED
 from botocore.config import Config
 
+from jobtool.errors import StoreSettingsError
+from jobtool.names import quote
 from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Purpose
+from jobtool.stores.credentials.sessions import place_of, require_numbers
 from jobtool.stores.s3.config import S3Config
 from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
 from jobtool.stores.s3.fast import is_trusted, open_bucket, why_not
@@ -62,13 +65,15 @@ class S3Access:
         self._for_boto3_alone: set[str] = set()
         self._looking = threading.local()
         is_signed = not isinstance(holder.provider, AnonymousProvider)
+        session = holder.botocore_session(
+            reads_profile=not isinstance(holder.provider, EnvironmentProvider)
+        )
         try:
-            session = holder.botocore_session(
-                reads_profile=not isinstance(holder.provider, EnvironmentProvider)
-            )
             profile = config.profile or profile_of(holder.provider)
             if profile:  # its region and endpoint count as well
                 session.set_config_variable("profile", profile)
+            require_numbers(session)
+            _require_table(session)
             # One for all clients: each boto3 session adds its methods to the botocore session's.
             self._session = boto3.Session(botocore_session=session)
             plain = self._make_client(Config())
@@ -93,6 +98,10 @@ class S3Access:
             self.client_asking_once = self._make_client(settings.merge(once), ca_bundle)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise settings_error(error, config) from None
+        except (AttributeError, KeyError, TypeError) as error:  # a table where botocore has none
+            raise StoreSettingsError(
+                f"{place_of(session)}: its settings can't be used: {type(error).__name__}: {error}"
+            ) from None
         self.client.meta.events.register("before-send.s3.HeadObject", self._look)
 
     def _make_client(self, config: Config, ca_bundle: str | None = None) -> Any:
@@ -209,6 +218,16 @@ class S3Access:
 
     def _encrypt(self, params: dict[str, Any], **_: object) -> None:
         params.update(self.connection.encryption)
+
+
+def _require_table(session: Any) -> None:
+    """Refuse a profile whose ``s3`` is no table: botocore takes it for one."""
+    found = session.get_scoped_config().get("s3", {})
+    if not isinstance(found, Mapping):
+        raise StoreSettingsError(
+            f"{place_of(session)}, s3: expected settings in indented lines below it, as in "
+            f"addressing_style = path; found {quote(str(found)[:50])}"
+        )
 
 
 class _Seen(Exception):  # noqa: N818 - not an error: it ends a request before it is sent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,6 +14,9 @@ from jobtool.errors import UsageError
 from jobtool.suggest import misfit
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
+
+#: A request that waits for longer than a day waits for ever; sockets can't count much further.
+MAX_TIMEOUT_SECONDS = 86400
 
 #: As botocore takes it: a label of a host's name.
 _REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
@@ -38,7 +41,7 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_bundle: str | None = None
     server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
     kms_key_id: str | None = None
-    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = DEFAULT_TIMEOUT_SECONDS
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
 
 def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.toml") -> S3Config:
@@ -93,6 +96,11 @@ def _check(config: S3Config, shown: str) -> None:
         raise UsageError(
             f"{where} region: expected a name as in us-east-1, without blanks; found "
             f"{config.region!r}"
+        )
+    if not 0 < config.timeout_seconds <= MAX_TIMEOUT_SECONDS:
+        raise UsageError(
+            f"{where} timeout_seconds: expected a number above 0 and up to {MAX_TIMEOUT_SECONDS} "
+            f"(a day); found {config.timeout_seconds:g}"
         )
     told = config.ca_bundle
     if told is not None and not (os.path.isabs(told) or told.startswith("~")):

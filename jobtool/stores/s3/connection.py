@@ -126,7 +126,7 @@ def settings_error(error: Exception, config: S3Config) -> JobtoolError:
     if isinstance(error, botocore.exceptions.ConfigParseError):
         return unreadable_config(error)
     if isinstance(error, botocore.exceptions.InvalidRegionError):
-        name = _named(config.region, "region", "AWS_REGION", "AWS_DEFAULT_REGION")
+        name = _named(config.region, "region", "AWS_DEFAULT_REGION")  # botocore has no AWS_REGION
         return StoreSettingsError(
             f"{name}: expected a region as in us-east-1, without blanks; found "
             f"{error.kwargs.get('region_name')!r}"
