@@ -10,7 +10,7 @@ demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests
+	$(BIN)/python -m pytest -n 3 --dist worksteal tests
 
 test-long: $(VENV)/.test
 	JOBTOOL_TEST_EXEC=1 JOBTOOL_TEST_KILLS=100 JOBTOOL_TEST_STORM_SECONDS=60 \

@@ -255,8 +255,9 @@ def test_a_token_that_is_refused_again_at_once_hands_the_job_back(
         done = run("transfer-worker", "-i", found.world.joblist, env=found.world.environment)
         assert_one_line_error(done, 4, "ExpiredToken", "log in again")
         assert TOKEN not in done.stdout + done.stderr
-        # The destination's listing, which it can do without, and a file: each was tried twice.
-        assert (found.authority.refused, found.given) == (4, 3)
+        # Whether the destination is empty, its listing, which it can do without, and a file: each
+        # was tried twice.
+        assert (found.authority.refused, found.given) == (6, 4)
         assert set(statuses(found.world.joblist).values()) == {"todo"}
 
 

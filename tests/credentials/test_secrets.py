@@ -155,7 +155,7 @@ def test_a_server_that_repeats_the_token_in_what_it_says(scene: Scene, stack: Ex
     proxy = stack.enter_context(proxy_before(scene.server.endpoint_url, everything))
     scene.environment |= {"AWS_ENDPOINT_URL": proxy.endpoint_url, "AWS_SESSION_TOKEN": SESSION}
     done = scene.run_all()
-    assert (done.exit_code, "Odd!" in done.stdout) == (1, True), done
+    assert (done.exit_code, "Odd!" in done.stderr) == (4, True), done
     scene.assert_no_secrets()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -295,7 +296,7 @@ def test_a_rank_that_is_done_with_its_error_waits_for_those_at_work(
     tmp_path: Path, mpirun: str, rclone_s3
 ) -> None:
     joblist = make_joblist(tmp_path, 2, destination=f"s3://{rclone_s3.new_bucket()}", files=12)
-    (tmp_path / "in" / "item000" / "link").symlink_to("nowhere")  # before anything is sent
+    shutil.rmtree(tmp_path / "in" / "item000")  # its job fails before anything is sent
     with gate_before(rclone_s3.endpoint_url, allowed=0) as gate:
         env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
         process = start_ranks(mpirun, 2, joblist, "--threads", 1, env=env)

