@@ -79,6 +79,7 @@ def test_a_thread_that_only_looks_after_others_does_not_count(clock: Clock) -> N
     with liveness.working("the job"), hanging(liveness, "a file"):
         liveness.look(longest_seconds=10)
         clock.now += 1
+        time.sleep(0.01)  # and wakes up again
         assert liveness.look(longest_seconds=10) == 0  # this one works
         with liveness.aside():
             liveness.look(longest_seconds=10)

@@ -105,7 +105,7 @@ class Hiding(LocalStore):
     """A store whose folder ``hidden`` can't be listed."""
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
-        yield Unlisted("hidden", RefusedError("hidden: permission denied"))
+        yield Unlisted("hidden", RefusedError("hidden: permission denied"), is_folder=True)
         yield from (entry for entry in super().list() if not entry.path.startswith("hidden/"))
 
 

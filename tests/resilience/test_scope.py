@@ -24,7 +24,7 @@ from tests.commands import (
 )
 from tests.commands import finish as finish_process
 from tests.resilience.proxy import Answer, Fault, Request, internal_error, proxy_before
-from tests.trees import contents, events, make_items, receipts, status_of, statuses
+from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
 JOBS = 100
 
@@ -310,3 +310,70 @@ def test_a_strangers_file_is_never_replaced_under_if_exists_error(tmp_path: Path
     assert found == stranger
     told = [json.loads(line) for line in done.lines]
     assert [event["failed_files"] for event in told if event["event"] == "error"] == [1]
+
+
+def test_a_strangers_file_is_not_replaced_by_one_that_was_begun_before_it(
+    tmp_path: Path, moto_s3
+) -> None:
+    """That an upload was begun doesn't make what stands there later the job's own."""
+    world = Towards(tmp_path, moto_s3, 1, files=1, part_size_bytes=5 * 1024**2)
+    write(world.source / "item000" / "0.bin", bytes(16 * 1024**2))
+
+    def is_third_part(request: Request) -> bool:
+        return request.query.get("partNumber") == ["3"]
+
+    fault = Fault(is_third_part, denied, times=10**6)
+    with proxy_before(moto_s3.endpoint_url, fault) as proxy:
+        done = run("transfer-worker", "-i", world.joblist, env=world.env(proxy))
+        assert done.exit_code == 4, done
+        moto_s3.client.put_object(Bucket=world.bucket, Key="item000/0.bin", Body=b"not ours")
+        fault.times = 0
+        command = ("transfer-worker", "-i", world.joblist, "--if-exists", "error")
+        done = run(*command, env=world.env(proxy))
+    assert done.exit_code == 1, done
+    assert "--if-exists error" in events(world.joblist / "item000.txt", "failed")[-1]
+    found = moto_s3.client.get_object(Bucket=world.bucket, Key="item000/0.bin")["Body"].read()
+    assert found == b"not ours"
+
+
+def test_one_refused_file_of_a_job_that_is_put_back_is_that_files_error(tmp_path: Path) -> None:
+    """What arrived at an earlier attempt tells that the store works."""
+    source = make_items(tmp_path / "source", 1, files=2)
+    joblist, target = tmp_path / "list", tmp_path / "target"
+    paths = ("-i", source, "-o", joblist, "-d", target, "-l", "tree")
+    run_ok("generate-joblist", *paths)
+    run_ok("transfer-worker", "-i", joblist)
+    closed = write(source / "item000" / "new.bin", b"new")
+    closed.chmod(0)
+    run_ok("jobtool", "retry", joblist, "--job", "item000")
+    done = run_without_superpowers("transfer-worker", "-i", joblist)
+    assert done.exit_code == 1, done
+    assert "hand_backs" not in (joblist / "item000.txt").read_text()
+    assert "item000/new.bin" in events(joblist / "item000.txt", "failed")[-1]
+
+
+def test_refused_jobs_at_the_front_do_not_keep_the_others_from_their_turn(
+    tmp_path: Path, rclone_s3
+) -> None:
+    world = Towards(tmp_path, rclone_s3, 20, files=1)
+
+    def is_refused(request: Request) -> bool:
+        return is_write(request) and any(f"/item00{n}/" in request.path for n in range(6))
+
+    with proxy_before(rclone_s3.endpoint_url, Fault(is_refused, denied, times=10**6)) as proxy:
+        done = run("transfer-worker", "-i", world.joblist, env=world.env(proxy))
+    assert done.exit_code == 1, done
+    assert count(world.joblist) == {"success": 14, "error": 6}
+
+
+def test_want_of_credentials_puts_no_job_in_error_however_often_it_is_met(
+    tmp_path: Path, rclone_s3
+) -> None:
+    world = Towards(tmp_path, rclone_s3, 1)
+    jobfile = world.joblist / "item000.txt"
+    env = {"AWS_ENDPOINT_URL": rclone_s3.endpoint_url, "AWS_EC2_METADATA_DISABLED": "true"}
+    for _ in range(MAX_HAND_BACKS // 3 + 1):
+        done = run("transfer-worker", "-i", world.joblist, env=env)
+        assert done.exit_code == 4, done
+    assert len(events(jobfile, "handed-back")) > MAX_HAND_BACKS
+    assert status_of(jobfile) == "todo"
