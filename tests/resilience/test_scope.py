@@ -114,7 +114,7 @@ def test_a_store_that_refuses_everything_stops_the_worker_and_spoils_no_job(
     with proxy_before(rclone_s3.endpoint_url, fault) as proxy:
         done = run("transfer-worker", "-i", world.joblist, env=world.env(proxy))
         assert_one_line_error(
-            done, 4, "AccessDenied", f"{MOST_IN_A_ROW} jobs in a row", "credentials"
+            done, 4, "AccessDenied", f"{MOST_IN_A_ROW} job(s) in a row", "credentials"
         )
         assert count(world.joblist) == {"todo": 8}
         handed_back = [events(path, "handed-back") for path in world.joblist.glob("*.txt")]

@@ -91,8 +91,8 @@ def test_a_sites_own_authority_may_be_named(
     assert contents(server[1] / "some") == contents(tmp_path / "in")
 
 
-def test_a_bundle_that_is_not_there_hands_the_job_back(tmp_path: Path) -> None:
+def test_a_bundle_that_is_not_there_ends_the_worker_before_it_claims_a_job(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, "https://127.0.0.1:1", "s3.ca_bundle=/no/such/file.pem")
     done = run("transfer-worker", "-i", joblist, env=ENVIRONMENT)
-    assert_one_line_error(done, 4, "/no/such/file.pem", "ca_bundle")
+    assert_one_line_error(done, 2, "/no/such/file.pem", "ca_bundle")
     assert set(statuses(joblist).values()) == {"todo"}
