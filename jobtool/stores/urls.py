@@ -298,8 +298,8 @@ def _is_familiar(text: str) -> bool:
 
 def _suggestion(scheme: str, rest: str) -> str:
     """Return the end of a sentence: the right spelling, as far as it can be told."""
-    arn = _BUCKET_ARN.fullmatch(rest)
-    if arn is not None and scheme in ("arn", *_S3_ALIASES):
+    arn = _BUCKET_ARN.fullmatch(rest) or _BUCKET_ARN.fullmatch(f"{scheme}:{rest}")
+    if arn is not None and scheme in ("arn", "aws", *_S3_ALIASES):
         scheme, rest = "s3", arn.group(1)
     path = "/".join(part for part in rest.replace("\\", "/").split("/") if part)
     if scheme == "file":

@@ -64,7 +64,8 @@ class ListingLog:
         """Append the names of the files that are new and not ``done``."""
         if not self._plan.is_tree:
             return
-        new, self._next = range(self._next, len(done)), len(done)
+        end = len(done)  # which grows while files are listed
+        new, self._next = range(self._next, end), end
         recorded = self._recorded
         numbers = (
             number
@@ -170,6 +171,7 @@ class Earlier:
         source = path_in(lane.source, receipt.src_path) or ""
         destination = path_in(lane.destination, receipt.dst_path) or ""
         self._plan.add(Entry(source, receipt.size, receipt.mtime_ns), destination)
+        self.recorded.append(1)
         state.grow()
         state.done[-1] = state.ours[-1] = 1
 

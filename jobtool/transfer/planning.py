@@ -41,6 +41,7 @@ class TreeListing:
         self._entries: Iterator[Entry | Special | Unlisted] | None = None
         self._last = b""  # the key of what was added last
         self._previous = b""  # and of what this pass has seen last
+        self._skip_to = b""  # what an earlier pass has added last: up to there nothing is new
         self._is_in_order = True
 
     def run(self, *, seconds: float | None = None) -> bool:
@@ -53,10 +54,9 @@ class TreeListing:
 
     def _try(self, seconds: float | None) -> bool:
         end = None if seconds is None else time.monotonic() + seconds
-        skip_to = b""
         if self._entries is None:
-            skip_to, self._previous = self._last, b""
-            if skip_to and not self._is_in_order:
+            self._skip_to, self._previous = self._last, b""
+            if self._skip_to and not self._is_in_order:
                 raise self._unsorted()
         entries = self._entries or self.lane.source.list()
         self._entries = None  # what fails is begun again
@@ -66,10 +66,10 @@ class TreeListing:
                     if self.retry.stop.is_set():
                         raise StoppedError(f"stopped while listing {quote(self.lane.source.url)}")
                     if end is not None and count and time.monotonic() >= end:
-                        self._add(entry, skip_to)
+                        self._add(entry)
                         self._entries, entries = entries, iter(())
                         return False
-                self._add(entry, skip_to)
+                self._add(entry)
         finally:
             close = getattr(entries, "close", None)
             if close is not None:
@@ -83,14 +83,14 @@ class TreeListing:
             "that it can't be taken up"
         )
 
-    def _add(self, entry: Entry | Special | Unlisted, skip_to: bytes) -> None:
+    def _add(self, entry: Entry | Special | Unlisted) -> None:
         key = _sort_key(entry)
         if key <= self._previous:
             self._is_in_order = False
-            if skip_to:  # what was passed over may be new
+            if self._skip_to:  # what was passed over may be new
                 raise self._unsorted()
         self._previous = key
-        if skip_to and key <= skip_to:
+        if self._skip_to and key <= self._skip_to:
             return
         self._last = key
         self._successes.note()

@@ -113,19 +113,20 @@ class _Enough(tenacity.stop.stop_base):
     def __init__(self, retry: Retry, own: Successes) -> None:
         self._retry = retry
         self._own = own
-        self._first_failure: float | None = None
+        self._first_failure: float | None = None  # or the call's own last success since
+        self._failing_since = 0.0  # the first failure after that
         self._slept_before = 0.0  # until the call's own last success
         self._tries_before = 0
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
         now = self._retry.monotonic()
         if self._first_failure is None:
-            self._first_failure = now
+            self._first_failure = self._failing_since = now
         if self._retry.stop.is_set():
             return True
         error = retry_state.outcome.exception() if retry_state.outcome is not None else None
         seconds = self._seconds_without_success(now, retry_state)
-        is_elsewhere_fine = self._retry.elsewhere.last > self._first_failure
+        is_elsewhere_fine = self._retry.elsewhere.last > self._failing_since
         is_of_the_request = isinstance(error, ServerError) and is_elsewhere_fine
         if is_of_the_request and retry_state.attempt_number - self._tries_before >= SERVER_TRIES:
             return True
@@ -136,7 +137,7 @@ class _Enough(tenacity.stop.stop_base):
     def _seconds_without_success(self, now: float, state: tenacity.RetryCallState) -> float:
         assert self._first_failure is not None
         if self._own.last > self._first_failure:
-            self._first_failure = self._own.last
+            self._first_failure, self._failing_since = self._own.last, now
             self._slept_before = float(state.idle_for)
             self._tries_before = state.attempt_number - 1
         # Time spent asleep counts even where a test's clock stands still.

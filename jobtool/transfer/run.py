@@ -283,7 +283,10 @@ class JobTransfer:
         if self._fatal is not None:
             raise self._fatal
         if failures:
-            raise failures[0]
+            (error,) = failures
+            if isinstance(error, JobtoolError) and error.retryable and not self._may_go_on:
+                raise StoppedError("no more files were wanted") from error  # nor other tries made
+            raise error
 
     def _grow(self) -> None:
         """Take note of another file in the plan."""

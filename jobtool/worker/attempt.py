@@ -534,11 +534,12 @@ class Attempt:
         if not is_doubtful:
             return self._fail(failures)
         try:
-            if self._doubts.is_of_the_job(self._held.stem, self._proven_earlier):
-                return self._fail(failures)
+            is_its_own = self._doubts.is_of_the_job(self._held.stem, self._proven_earlier)
         except WorldError as error:
             self._set_back(str(error))
             raise
+        if is_its_own:
+            return self._fail(failures)
         self.doubt = next(
             failure.error for failure in failures if failure.error.scope is Scope.UNCERTAIN
         )

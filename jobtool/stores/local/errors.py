@@ -100,8 +100,12 @@ WRITING = (
     _verdict("EUCLEAN", FileError, "its filesystem is damaged"),
 )
 
-#: What these mean instead where the store's root is no folder.
-WITHOUT_ROOT = (_verdict("ENOENT", StoreUnavailableError, "is its filesystem mounted?"),)
+#: What these mean instead where the store's root is no folder: one job's, or that of all of them.
+WITHOUT_ROOT = (
+    _verdict("ENOENT", StoreUnavailableError, "is its filesystem mounted?"),
+    _verdict("EEXIST", RefusedError, "a file stands where a folder is needed"),
+    _verdict("ENOTDIR", RefusedError, "a file stands where a folder is needed"),
+)
 
 _READING, _WRITING, _WITHOUT_ROOT = (
     {getattr(errno, verdict.code): verdict for verdict in table}

@@ -74,7 +74,7 @@ class Listing:
                 path = item["Key"][len(self._prefix) :]
                 is_marker = item["Size"] == 0 and (path.endswith("/") or not path)
                 if is_marker:  # of a folder, mostly an empty one
-                    folder = path.rstrip("/")
+                    folder = path[:-1]
                     if folder and unfit_reason(folder) is not None:
                         yield self._unlisted(item["Key"])
                     elif folder:
