@@ -34,11 +34,15 @@ def can_fork(env: Mapping[str, str]) -> bool:
 
     Never with ``JOBTOOL_TEST_EXEC`` in it.
     """
-    return "JOBTOOL_TEST_EXEC" not in env and _at_start(env) == _at_start(os.environ)
+    return "JOBTOOL_TEST_EXEC" not in env and _at_start(env) == _OURS
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(_AT_START)}
+
+
+#: As it was when this process started: a test may change it since.
+_OURS = _at_start(os.environ)
 
 
 class Forked(subprocess.Popen[str]):

@@ -240,7 +240,7 @@ def test_a_listing_whose_token_expires_between_two_pages_is_whole(
     with proxy_before(moto_s3.endpoint_url, *authority.faults()) as proxy:
         environment = {**moto_s3.environment, "AWS_ENDPOINT_URL": proxy.endpoint_url}
         run_ok("transfer-worker", "-i", path, "-v", 0, env=environment)
-    assert authority.refused == 1
+    assert authority.refused >= 1  # the page, and the files that went meanwhile
     assert len(events(jobfile, "credentials-renewed")) == 1
     assert contents(tmp_path / "copies" / "plate") == {
         f"{number:04d}": b"%d" % number for number in range(count)
