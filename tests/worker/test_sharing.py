@@ -164,7 +164,7 @@ def test_four_ranks_share_the_parts_of_one_large_file(
     parts = 60
     write(tmp_path / "in" / "plate" / "image.tif", os.urandom(parts * PART_BYTES))
     joblist = make_joblist(tmp_path, bucket)
-    with proxy_before(rclone_s3.endpoint_url, slow(0.25)) as proxy:
+    with proxy_before(rclone_s3.endpoint_url, slow(0.6)) as proxy:
         env = {
             **env_of(rclone_s3, proxy),
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
