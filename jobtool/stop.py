@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from jobtool.errors import StoppedError
+
+T = TypeVar("T")
 
 ASKED = "asked to stop"
 
 _SLICE_SECONDS = 0.1
+
+#: How often ``until_stopped`` looks whether to stop, in items.
+_ITEMS_PER_LOOK = 64
 
 
 class Stop:
@@ -73,3 +81,11 @@ class Stop:
                 return False
             time.sleep(min(left, _SLICE_SECONDS))
         return True
+
+
+def until_stopped(items: Iterable[T], stop: Stop, doing: str) -> Iterator[T]:
+    """Yield the items; raises ``StoppedError``, which says what ``doing``, once asked to stop."""
+    for count, item in enumerate(items):
+        if count % _ITEMS_PER_LOOK == 0 and stop.is_set():
+            raise StoppedError(f"stopped while {doing}")
+        yield item

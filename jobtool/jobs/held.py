@@ -22,6 +22,12 @@ MAX_HAND_BACKS = 10
 
 TOO_OFTEN = "handed back too often without progress"
 
+
+def too_often(reason: str) -> str:
+    """Return why a job is in error that was handed back too often, the last time for ``reason``."""
+    return f"{TOO_OFTEN}: {reason}"
+
+
 #: How much of a claim's token the log shows; enough to tell any two apart.
 _TOKEN_DIGITS = 12
 
@@ -165,7 +171,7 @@ class HeldJob:
             self.change(JobStatus.TODO, "handed-back", **values)
             return JobStatus.TODO
         self.job = replace(self.job, requires_intervention=True)
-        reason = f"{TOO_OFTEN}: {values.get('reason', '')}"
+        reason = too_often(str(values.get("reason", "")))
         self.change(JobStatus.ERROR, "error", **{**values, "reason": reason})
         return JobStatus.ERROR
 

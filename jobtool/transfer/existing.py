@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from jobtool.errors import CredentialsError, FileError, RefusedError, StoppedError
+from jobtool.errors import CredentialsError, FileError, RefusedError
 from jobtool.names import quote
+from jobtool.stop import until_stopped
 from jobtool.stores.store import Entry, Store
 from jobtool.transfer.plan import Plan
 from jobtool.transfer.planning import look_at
@@ -14,7 +15,6 @@ from jobtool.transfer.retry import Retry
 
 _MISSING = -1
 _UNKNOWN = -2
-_ENTRIES_PER_LOOK = 64
 
 
 class Existing:
@@ -34,7 +34,7 @@ class Existing:
         if sizes is not None:
             self._sizes = array("q", sizes)
             return
-        retry = retry or Retry(tries=1, patience_seconds=0)
+        retry = retry or Retry.never()
         try:
             if plan.is_tree:
                 retry.call(lambda: self._list(plan, retry))
@@ -68,9 +68,8 @@ class Existing:
         destination = plan.lanes[0].destination
         if destination.kind("") != "folder":
             return
-        for count, entry in enumerate(destination.list()):
-            if count % _ENTRIES_PER_LOOK == 0 and retry.stop.is_set():
-                raise StoppedError(f"stopped while listing {quote(destination.url)}")
+        listing = f"listing {quote(destination.url)}"
+        for entry in until_stopped(destination.list(), retry.stop, listing):
             if not isinstance(entry, Entry):
                 continue  # without what is behind links: writing will tell
             known = plan.find_path(0, entry.path)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from jobtool.jobs.blocks import WORDS_BY_DEFAULT, Block, BlockFile, Blocks
+from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.records import Record, UploadRecord
 from jobtool.stop import Stop
 
@@ -36,7 +36,7 @@ class Lending:
         attempt: int,
         if_exists: str,
         verify: str,
-        preserve: str = WORDS_BY_DEFAULT,
+        preserve: str,
         threads: int,
         on_return: Callable[[str], None],
     ) -> None:

@@ -112,16 +112,6 @@ def _sort_key(entry: Entry | Special | Unlisted) -> bytes:
     return os.fsencode(entry.path) + b"/" * is_folder
 
 
-def make_plan(
-    job: Job, stores: StoreRegistry, *, owner: str = "", retry: Retry | None = None
-) -> Plan:
-    """List what a job copies, on behalf of ``owner``; see ``open_plan``."""
-    plan, listing = open_plan(job, stores, owner=owner, retry=retry)
-    if listing is not None:
-        listing.run()
-    return plan
-
-
 def open_plan(
     job: Job, stores: StoreRegistry, *, owner: str = "", retry: Retry | None = None
 ) -> tuple[Plan, TreeListing | None]:
@@ -138,7 +128,7 @@ def open_plan(
     for url in (job.source, job.destination):
         if url is not None:
             parse(url)
-    retry = retry or Retry(tries=1, patience_seconds=0)
+    retry = retry or Retry.never()
     if job.files:
         return _plan_files(job, stores, owner, retry), None
     return retry.call(lambda: _open_tree(job, stores, owner, retry))

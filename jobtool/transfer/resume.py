@@ -82,27 +82,22 @@ def is_below(path: str, folders: Container[str]) -> bool:
     return any("/".join(parts[:depth]) in folders for depth in range(1, len(parts)))
 
 
-def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumption:
-    """Fold a job's records into where it stands.
-
-    - A receipt counts if its two digests are the same, the source has the same size and time and
-      the destination a file of that size; else the file is sent again.
-    - Of a file's uploads the last counts, if its source is the same and no receipt followed.
-    - A part counts for the upload it names.
-    """
-    state = Resumption.fresh(len(plan))
-    fold(state, plan, records)
-    state.confirm(plan, existing)
-    return state
+def _ignore(record: FileRecord) -> None:
+    pass
 
 
 def fold(
     state: Resumption,
     plan: Plan,
     records: Iterable[Record],
-    on_unknown: Callable[[FileRecord], None] | None = None,
+    on_unknown: Callable[[FileRecord], None] = _ignore,
 ) -> None:
     """Fold records into where a job stands, as if the destination still held what they prove.
+
+    - A receipt counts if its two digests are the same and the source has the same size and time;
+      else the file is sent again. ``Resumption.confirm`` then asks the destination.
+    - Of a file's uploads the last counts, if its source is the same and no receipt followed.
+    - A part counts for the upload it names.
 
     ``on_unknown`` is called with each record of a file that the plan doesn't hold, and with each
     listing.
@@ -113,10 +108,12 @@ def fold(
             if record.token in by_token:
                 by_token[record.token].parts[record.number] = part_of(record)
             continue
-        number = None if isinstance(record, ListingRecord) else plan.find(record)
+        if isinstance(record, ListingRecord):
+            on_unknown(record)
+            continue
+        number = plan.find(record)
         if number is None:
-            if on_unknown is not None:
-                on_unknown(record)
+            on_unknown(record)
             continue
         if isinstance(record, DigestRecord):  # which says nothing of the destination
             if plan.proves(record, number):
@@ -129,7 +126,7 @@ def fold(
         state.intended.pop(number, None)
         if isinstance(record, Receipt):
             state.ours[number] = 1
-        if isinstance(record, ListingRecord) or not plan.proves(record, number):
+        if not plan.proves(record, number):
             continue
         if isinstance(record, Receipt):
             if record.hashsum_src != record.hashsum_dst:

@@ -74,6 +74,11 @@ class Retry:
         self._on_retry = on_retry
         self._sleep = sleep
 
+    @classmethod
+    def never(cls) -> Retry:
+        """Return one that gives up at the first failure."""
+        return cls(tries=1, patience_seconds=0)
+
     def within(self, stop: Stop) -> Retry:
         """Return the same with another stop."""
         other = copy(self)

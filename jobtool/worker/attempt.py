@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, timedelta
 from enum import Enum
 from functools import partial
 
 from jobtool.errors import (
     ClaimLostError,
-    JoblistUnavailableError,
     JobtoolError,
     PresenceLostError,
     Scope,
     StoppedError,
     StoreError,
-    UnreachableError,
     WorldError,
 )
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import TOO_OFTEN, HeldJob
+from jobtool.jobs.held import HeldJob, too_often
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.table import read_table, write_table
-from jobtool.names import quote
-from jobtool.stop import ASKED, Stop
-from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stop import ASKED, Stop, until_stopped
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
@@ -42,7 +36,6 @@ from jobtool.transfer.earlier import Earlier, ListingLog
 from jobtool.transfer.existing import Existing, holds_nothing
 from jobtool.transfer.inforce import ReceiptsInForce
 from jobtool.transfer.lending import Lending, settle
-from jobtool.transfer.notes import Unkept
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing, open_plan
@@ -53,31 +46,14 @@ from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.events import (
-    AttributesUnkept,
-    CredentialsTooShort,
-    FileTransferred,
     JobFailed,
     JobHandedBack,
-    JobListed,
     JobLost,
-    JobPhase,
     JobProgress,
     JobSucceeded,
-    TriedAgain,
-    Waiting,
 )
+from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.options import SettledOptions
-
-#: How often the job file gets a progress line.
-PROGRESS_SECONDS = 30.0
-
-#: After how long the rate is good enough to say how long a job will take.
-_ESTIMATE_SECONDS = 10.0
-
-_RECORDS_PER_LOOK = 256
-
-#: How many failed or skipped files the job's log names one by one.
-_LOGGED_FILES = 20
 
 
 class Outcome(Enum):
@@ -93,7 +69,8 @@ class Outcome(Enum):
 class Attempt:
     """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status.
 
-    ``pace`` tells whether it can be done in time; if not, it ``is_too_long`` and is handed back.
+    ``report`` tells how it goes, and how much was done. ``pace`` tells whether it can be done in
+    time; if not, it ``is_too_long`` and is handed back.
     ``doubts`` tells what else works where files are refused; an attempt that ends ``DOUBTFUL``
     was handed back for ``doubt``.
 
@@ -114,30 +91,20 @@ class Attempt:
         pace: Pace,
         doubts: Doubts,
     ) -> None:
-        self.files_done = self.bytes_done = 0  # not counting what was done before
         self.is_too_long = False
         self.doubt: JobtoolError | None = None
+        self.report = JobReport(held, options, emit, watch)
         self._doubts = doubts
         self._transferring: JobTransfer | None = None
         self._pace = pace
         self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
-        self._helpers: set[str] = set()
-        self._holders: list[CredentialHolder] = []
-        self._renewals = 0
-        self._told_outlasting = False
         self._held = held
         self._stop = stop
-        self._watch = watch
         self._name = held.job.name
         self._joblist = joblist
         self._journal = joblist.journal_of(held.stem, held.claim.require_held)
         self._owner = joblist.owner_of(held.stem)
-        self._counts: dict[str, object] = {}
-        self._phase: Phase | None = None
-        self._told: dict[str, int] = {}
-        self._parts_bytes: Callable[[], int] = int  # kept of files that aren't done
         self._was_done = False
-        self._told_waiting = float("-inf")
         self._worker = worker
         self._options = options
         self._emit = emit
@@ -166,7 +133,7 @@ class Attempt:
                 self._remove_leftovers(plan, transfer.resumption, transfer.returned)
             is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
             if transfer.is_complete and not is_recorded:
-                self._tell_phase(Phase.RECORDING)
+                self.report.phase(Phase.RECORDING)
                 self._write_table(plan)
                 if self._held.job.attempts > 1 or transfer.has_begun_uploads or self._blocks.exist:
                     self._abort_unfinished(stores)
@@ -214,20 +181,12 @@ class Attempt:
 
     def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
         options, job = self._options, self._held.job
-        retry = Retry(
-            patience_seconds=options.patience_seconds,
-            stop=self._stop,
-            sleep=options.sleep,
-            on_retry=self._tell_retry,
-            monotonic=options.monotonic,
-        )
-        stores.on_renewal = self._note_renewal
+        retry = options.retry(self._stop, on_retry=self.report.retry)
+        stores.on_renewal = self.report.renewal
         stores.begin_job(purposes_of(job))
-        self._tell_phase(Phase.LISTING)
+        self.report.phase(Phase.LISTING)
         plan, listing = open_plan(job, stores, owner=self._owner, retry=retry)
-        self._holders = stores.credential_holders()
-        for holder in self._holders:
-            self._held.log("credentials", **described(holder))
+        self.report.credentials(stores.credential_holders())
         if job.attempts > 1:
             settle(self._blocks, self._stop)
         if listing is not None and self._may_send_while_listing(listing, retry):
@@ -260,12 +219,11 @@ class Attempt:
             on_listed=tell_listed,
             listing_log=listing_log,
         )
-        self._parts_bytes = lambda: transfer.parts_bytes
         self._was_done = transfer.is_complete
         if listing is None:
             tell_listed()
         try:
-            transfer.run(self._reporter(transfer.progress))
+            transfer.run(self.report.progress_since(transfer.progress))
         finally:
             self._journal.close()
         return plan, transfer
@@ -282,10 +240,13 @@ class Attempt:
         try:
             if listing is not None:
                 listing.run()
-            self._tell_phase(Phase.COMPARING)
+            self.report.phase(Phase.COMPARING)
             earlier = Earlier(plan)
             found = Resumption.fresh(len(plan))
-            fold(found, plan, self._records_until_stopped(), earlier.note)
+            records = until_stopped(
+                self._records(), self._stop, "reading what is recorded of the job"
+            )
+            fold(found, plan, records, earlier.note)
             log = ListingLog(plan, self._journal, earlier.recorded)
             resumption = found
             earlier.settle(resumption, accept_gone=self._options.policies.if_gone == "ignore")
@@ -308,24 +269,10 @@ class Attempt:
             and next(self._records(), None) is None
         )
 
-    def _records_until_stopped(self) -> Iterator[Record]:
-        for count, record in enumerate(self._records()):
-            if count % _RECORDS_PER_LOOK == 0 and self._stop.is_set():
-                raise StoppedError("stopped while reading what is recorded of the job")
-            yield record
-
     def _tell_listed(self, listed: Progress) -> None:
-        self._emit(
-            JobListed(
-                job=self._name,
-                files=listed.files_total,
-                bytes=listed.bytes_total,
-                files_done=listed.files_done,
-                bytes_done=listed.bytes_done,
-            )
-        )
+        self.report.listed(listed)
         self._stop_if_too_long(listed)
-        self._tell_phase(Phase.COPYING)
+        self.report.phase(Phase.COPYING)
 
     def _stop_if_too_long(self, listed: Progress) -> None:
         """Begin nothing that can't be finished in time at the rate so far."""
@@ -352,33 +299,6 @@ class Attempt:
     def _receipts(self) -> Iterator[Receipt]:
         return (record for record in self._records() if isinstance(record, Receipt))
 
-    def _note_renewal(self, holder: CredentialHolder) -> None:
-        """Log a renewal; called from whatever thread has met the need."""
-        self._renewals += 1
-        with contextlib.suppress(ClaimLostError, JoblistUnavailableError, FileNotFoundError):
-            self._held.log("credentials-renewed", **described(holder))
-
-    def _tell_outlasting(self, progress: JobProgress, seconds: float) -> None:
-        """Announce once that the job will take longer than credentials that can't be renewed."""
-        if self._told_outlasting or seconds < _ESTIMATE_SECONDS or not progress.bytes_sent:
-            return
-        left = (progress.bytes_total - progress.bytes_done) * seconds / progress.bytes_sent
-        for holder in self._holders:
-            expires_at = holder.last.expires_at
-            if holder.provider.can_renew or expires_at is None:
-                continue
-            if self._options.now() + timedelta(seconds=left) > expires_at:
-                self._told_outlasting = True
-                self._emit(
-                    CredentialsTooShort(
-                        job=self._name,
-                        provider=holder.provider.name,
-                        expires=f"{expires_at:%Y-%m-%dT%H:%M:%SZ}",
-                        seconds_left=left,
-                    )
-                )
-                self._held.log("credentials-too-short", **described(holder), seconds_left=left)
-
     def _lending(self) -> Lending:
         return Lending(
             self._blocks,
@@ -387,72 +307,13 @@ class Attempt:
             verify=self._options.policies.verify,
             preserve=words_for(self._options.policies.preserve),
             threads=self._options.threads,
-            on_return=self._note_helper,
+            on_return=self.report.helper,
         )
 
     def _tell_left_out(self) -> None:
         """Tell what was left out and what files lack; before the attempt's end is written down."""
-        if self._transferring is None:
-            return
-        for path, reason in self._transferring.skipped.first[:_LOGGED_FILES]:
-            self._held.log("skipped", path=path, reason=reason)
-        for unkept in self._transferring.notes.told:
-            self._tell_unkept(unkept)
-
-    def _tell_unkept(self, unkept: Unkept) -> None:
-        event = AttributesUnkept.of(unkept, job=self._name)
-        self._emit(event)
-        self._held.log(
-            "attributes",
-            attribute=event.attribute,
-            reason=event.reason,
-            count=event.count,
-            first=", ".join(map(quote, event.first)),
-        )
-
-    def _note_helper(self, worker: str) -> None:
-        if worker not in self._helpers:
-            self._helpers.add(worker)
-            self._held.log("helped", worker=worker)
-
-    def _reporter(self, before: Progress) -> Callable[[Progress], None]:
-        monotonic = self._options.monotonic
-        started = last = monotonic()
-
-        def on_tick(progress: Progress) -> None:
-            nonlocal last
-            now = monotonic()
-            self.files_done = progress.files_done - before.files_done
-            self.bytes_done = progress.bytes_done - before.bytes_done
-            told = JobProgress(
-                job=self._name,
-                files_done=progress.files_done,
-                files_total=progress.files_total,
-                bytes_done=progress.bytes_done,
-                bytes_total=progress.bytes_total,
-                files_sent=progress.files_sent,
-                bytes_sent=progress.bytes_sent,
-                rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
-                phase=progress.phase,
-            )
-            if progress.phase is Phase.SYNCING:
-                self._tell_phase(progress.phase)
-            self._told = {
-                name: getattr(told, name)
-                for name in ("files_done", "files_total", "bytes_done", "bytes_total")
-            }
-            self._counts = {
-                "files": f"{told.files_done}/{told.files_total}",
-                "bytes": f"{told.bytes_done}/{told.bytes_total}",
-            }
-            self._watch(told)
-            self._tell_outlasting(told, now - started)
-            if now - last >= PROGRESS_SECONDS:
-                last = now
-                self._emit(told)
-                self._held.log("progress", **self._counts, rate_mb_s=told.rate_mb_s)
-
-        return on_tick
+        if self._transferring is not None:
+            self.report.left_out(self._transferring)
 
     def _remove_leftovers(
         self, plan: Plan, resumption: Resumption, numbers: list[int] | None = None
@@ -496,8 +357,8 @@ class Attempt:
         values = {"files": files, "bytes": size, "seconds": seconds}
         if skipped:
             values["skipped"] = skipped
-        if self._renewals:
-            values["renewals"] = self._renewals
+        if self.report.renewals:
+            values["renewals"] = self.report.renewals
         self._held.claim.require_held()
         self._journal.remove()  # the table has its receipts; nobody would look after it later
         if self._blocks.exist:
@@ -508,14 +369,14 @@ class Attempt:
 
     def _fail(self, failures: Sequence[Failure]) -> Outcome:
         self._tell_left_out()
-        for failure in failures[:_LOGGED_FILES]:
+        for failure in failures[:LOGGED_FILES]:
             if failure.path:
                 self._held.log("failed", path=failure.path, reason=str(failure.error))
         reason = str(failures[0].error)
         count = sum(bool(failure.path) for failure in failures)
         may_pass = all(failure.error.retryable for failure in failures)
         status = self._held.fail(
-            {**self._counts, "failed_files": count, "reason": reason},
+            {**self.report.counts, "failed_files": count, "reason": reason},
             may_pass=may_pass,
             max_attempts=self._options.max_attempts,
         )
@@ -555,7 +416,7 @@ class Attempt:
         self._tell_left_out()
         counts = self._kept_counts()
         status = self._held.set_back(
-            {**self._counts, **counts, "reason": reason},
+            {**self.report.counts, **counts, "reason": reason},
             has_progressed=self._has_progressed,
             is_counted=is_counted,
         )
@@ -563,13 +424,13 @@ class Attempt:
             self._emit(
                 JobFailed(
                     job=self._name,
-                    reason=f"{TOO_OFTEN}: {reason}",
+                    reason=too_often(reason),
                     failed_files=0,
                     will_be_tried_again=False,
                 )
             )
         else:
-            self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **counts))
+            self._emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **counts))
 
     def _hand_back(self, reason: str | None) -> Outcome:
         """Hand the job back because the work was asked to stop."""
@@ -578,44 +439,18 @@ class Attempt:
         kept = self._kept_counts()
         if self._has_progressed:
             self._held.note_progress()
-        self._held.change(JobStatus.TODO, "handed-back", **self._counts, **kept, reason=reason)
-        self._emit(JobHandedBack(job=self._name, reason=reason, **self._told, **kept))
+        self._held.change(
+            JobStatus.TODO, "handed-back", **self.report.counts, **kept, reason=reason
+        )
+        self._emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **kept))
         return Outcome.HANDED_BACK
 
     def _kept_counts(self) -> dict[str, int]:
-        return {"parts_bytes": self._parts_bytes()} if self._counts else {}
-
-    def _tell_phase(self, phase: Phase) -> None:
-        if phase is not self._phase:
-            self._phase = phase
-            self._emit(JobPhase(job=self._name, phase=phase))
-
-    def _tell_retry(self, error: BaseException) -> None:
-        self._emit(TriedAgain(job=self._name, reason=str(error)))
-        now = self._options.monotonic()
-        if isinstance(error, UnreachableError) and now - self._told_waiting >= PROGRESS_SECONDS:
-            self._told_waiting = now
-            self._emit(Waiting(job=self._name, reason=str(error)))
-            self._held.log("waiting", reason=str(error))
+        """Return what is kept of files that aren't done; nothing where nothing was begun."""
+        if self._transferring is None or not self.report.counts:
+            return {}
+        return {"parts_bytes": self._transferring.parts_bytes}
 
     def _tell_file(self, item: Item, copied: Copied) -> None:
         self._doubts.note_arrival(item)
-        self._emit(
-            FileTransferred(
-                job=self._name,
-                source=item.source_url,
-                destination=item.destination_url,
-                size=item.entry.size,
-                md5=copied.md5,
-                verified_by=copied.proof.verified_by,
-            )
-        )
-
-
-def described(holder: CredentialHolder) -> dict[str, str]:
-    """Return what may be said of credentials: their provider, their key's end, until when."""
-    current = holder.last
-    expires = "never"
-    if current.expires_at is not None:
-        expires = f"{current.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return {"provider": holder.provider.name, "key": current.key_end, "expires": expires}
+        self.report.file(item, copied)

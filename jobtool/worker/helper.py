@@ -30,7 +30,6 @@ from jobtool.transfer.existing import Existing
 from jobtool.transfer.planning import plan_of_files
 from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Resumption, fold
-from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
 from jobtool.worker.events import AttributesUnkept, Helped
 from jobtool.worker.options import SettledOptions
@@ -173,7 +172,7 @@ class Helper:
             worker=self._worker,
             attempt=taken.block.attempt,
             stop=stop,
-            retry=self._retry(stop),
+            retry=self._options.retry(stop),
         )
         before = transfer.progress
         transfer.run(_ignore)
@@ -194,7 +193,7 @@ class Helper:
         sent = {record.number for record in taken.journal.read() if isinstance(record, PartRecord)}
         numbers = set(range(block.first_part, block.last_part + 1)) - sent
         try:
-            self._retry(stop).call(
+            self._options.retry(stop).call(
                 lambda: copier.send_parts(
                     item,
                     upload,
@@ -214,10 +213,6 @@ class Helper:
 
     def _count(self, size: int) -> None:
         self.bytes_sent += size
-
-    def _retry(self, stop: Stop) -> Retry:
-        options = self._options
-        return Retry(patience_seconds=options.patience_seconds, stop=stop, sleep=options.sleep)
 
 
 def _ignore(progress: Progress) -> None:

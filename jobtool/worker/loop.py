@@ -449,7 +449,9 @@ class Worker:
             self._doubts.note_success()
             self._tally.succeeded += 1
             seconds = self._options.monotonic() - started
-            self._pace.note(seconds, files=attempt.files_done, size_bytes=attempt.bytes_done)
+            self._pace.note(
+                seconds, files=attempt.report.files_done, size_bytes=attempt.report.bytes_done
+            )
         elif outcome is Outcome.ERROR:
             self._tally.failed += 1
         elif outcome is Outcome.LOST:

@@ -12,7 +12,7 @@ from jobtool.events import unfailing
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
-from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS
+from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS, Retry
 
 if TYPE_CHECKING:
     from jobtool.jobs.settings import TransferSettings
@@ -96,6 +96,18 @@ class SettledOptions(WorkerOptions):
             verify=self.verify,
             if_gone=self.if_gone,
             preserve=keep,
+        )
+
+    def retry(
+        self, stop: Stop, *, on_retry: Callable[[BaseException], None] | None = None
+    ) -> Retry:
+        """Return what tries again, by these options, until ``stop`` is set."""
+        return Retry(
+            patience_seconds=self.patience_seconds,
+            stop=stop,
+            sleep=self.sleep,
+            on_retry=on_retry,
+            monotonic=self.monotonic,
         )
 
 

@@ -25,11 +25,13 @@ from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Special, Unlisted
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import Lane, Plan
 from jobtool.transfer.policies import Policies
-from jobtool.transfer.resume import Existing, remove_leftovers, resume
+from jobtool.transfer.resume import remove_leftovers
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
+from tests.transfer.states import resume
 from tests.trees import contents, write
 
 PART_BYTES = 4096

@@ -20,11 +20,12 @@ from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
 from jobtool.transfer import knowndigests, resumable
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import Lane, Plan
-from jobtool.transfer.resume import Existing, resume
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from tests.stores.raw import MemoryRaw
+from tests.transfer.states import resume
 
 PARTS = 8
 DATA = random.Random(1).randbytes(PARTS * MEBIBYTE)

@@ -42,7 +42,13 @@ def both(folder):
     path = str(folder / "job.blocks")
     mine, theirs = (Blocks(path, claims, monotonic=count(step=10).__next__) for _ in range(2))
     lending = Lending(
-        mine, attempt=1, if_exists="verify", verify="digest", threads=1, on_return=print
+        mine,
+        attempt=1,
+        if_exists="verify",
+        verify="digest",
+        preserve="mode,times",
+        threads=1,
+        on_return=print,
     )
     return lending, theirs
 

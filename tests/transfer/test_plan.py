@@ -15,8 +15,8 @@ from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry
 from jobtool.transfer.plan import METADATA_NAMES, Lane, Plan
-from jobtool.transfer.planning import make_plan
 from tests.stores.raw import LocalRaw, MemoryRaw
+from tests.transfer.states import make_plan
 
 LANE = Lane(MemoryStore(Memory(), "memory://a"), MemoryStore(Memory(), "memory://b/c", "c"))
 

@@ -18,8 +18,9 @@ from jobtool.testing.faulty_store import Fault, FaultyStore
 from jobtool.transfer.checksum import md5_of
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import Lane, Plan
-from jobtool.transfer.resume import Resumption, Unfinished, remove_leftovers, resume
+from jobtool.transfer.resume import Resumption, Unfinished, remove_leftovers
 from tests.stores.raw import LocalRaw, MemoryRaw
+from tests.transfer.states import resume
 
 SIZE, MTIME_NS, PART_SIZE = 10, 7, 5
 PATHS = ("a", "b/c", "b/d -> e", "not UTF-8 \udcff")

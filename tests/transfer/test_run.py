@@ -20,10 +20,10 @@ from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import MAX_FAILURES, Lane, Plan
 from jobtool.transfer.policies import Policies
-from jobtool.transfer.resume import resume
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from tests.stores.raw import MemoryRaw
+from tests.transfer.states import resume
 
 TREE = {f"c/{number}": f"{number}".encode() for number in range(40)}
 TREE |= {"large": b"x" * (2 * MEBIBYTE + 1), "zarr.json": b"{}", "c/zarr.json": b"{ }"}

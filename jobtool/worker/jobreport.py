@@ -1,0 +1,212 @@
+"""What a worker tells of one attempt at a job: events for people, lines for the job's log."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, timedelta
+
+from jobtool.errors import ClaimLostError, JoblistUnavailableError, UnreachableError
+from jobtool.events import Emit
+from jobtool.jobs.held import HeldJob
+from jobtool.names import quote
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.transfer.copy import Copied
+from jobtool.transfer.phases import Phase
+from jobtool.transfer.plan import Item
+from jobtool.transfer.run import JobTransfer, Progress
+from jobtool.worker.events import (
+    AttributesUnkept,
+    CredentialsTooShort,
+    FileTransferred,
+    JobListed,
+    JobPhase,
+    JobProgress,
+    TriedAgain,
+    Waiting,
+)
+from jobtool.worker.options import SettledOptions
+
+#: How often the job file gets a progress line.
+PROGRESS_SECONDS = 30.0
+
+#: How many failed or skipped files the job's log names one by one.
+LOGGED_FILES = 20
+
+#: After how long the rate is good enough to say how long a job will take.
+_ESTIMATE_SECONDS = 10.0
+
+
+class JobReport:
+    """Tells how an attempt goes while it is under way.
+
+    ``files_done`` and ``bytes_done`` don't count what was done before. ``totals`` are the counts of
+    the last progress, as events have them, and ``counts`` the same as the job's log has them; both
+    are empty before the first. ``renewals`` counts renewals of credentials. ``watch`` is told the
+    progress several times a second.
+    """
+
+    def __init__(
+        self,
+        held: HeldJob,
+        options: SettledOptions,
+        emit: Emit,
+        watch: Callable[[JobProgress], None],
+    ) -> None:
+        self.files_done = self.bytes_done = 0
+        self.totals: dict[str, int] = {}
+        self.counts: dict[str, object] = {}
+        self.renewals = 0
+        self._held = held
+        self._name = held.job.name
+        self._options = options
+        self._emit = emit
+        self._watch = watch
+        self._holders: list[CredentialHolder] = []
+        self._helpers: set[str] = set()
+        self._phase: Phase | None = None
+        self._told_outlasting = False
+        self._told_waiting = float("-inf")
+
+    def phase(self, phase: Phase) -> None:
+        """Tell what takes the time from now on."""
+        if phase is not self._phase:
+            self._phase = phase
+            self._emit(JobPhase(job=self._name, phase=phase))
+
+    def listed(self, listed: Progress) -> None:
+        """Tell what was listed, and what of it is done already."""
+        self._emit(
+            JobListed(
+                job=self._name,
+                files=listed.files_total,
+                bytes=listed.bytes_total,
+                files_done=listed.files_done,
+                bytes_done=listed.bytes_done,
+            )
+        )
+
+    def credentials(self, holders: list[CredentialHolder]) -> None:
+        """Log whose credentials the attempt begins with."""
+        self._holders = holders
+        for holder in holders:
+            self._held.log("credentials", **described(holder))
+
+    def renewal(self, holder: CredentialHolder) -> None:
+        """Log a renewal; called from whatever thread has met the need."""
+        self.renewals += 1
+        with contextlib.suppress(ClaimLostError, JoblistUnavailableError, FileNotFoundError):
+            self._held.log("credentials-renewed", **described(holder))
+
+    def helper(self, worker: str) -> None:
+        """Log a worker that helps, once."""
+        if worker not in self._helpers:
+            self._helpers.add(worker)
+            self._held.log("helped", worker=worker)
+
+    def retry(self, error: BaseException) -> None:
+        """Tell what is tried again and, now and then, what is waited for."""
+        self._emit(TriedAgain(job=self._name, reason=str(error)))
+        now = self._options.monotonic()
+        if isinstance(error, UnreachableError) and now - self._told_waiting >= PROGRESS_SECONDS:
+            self._told_waiting = now
+            self._emit(Waiting(job=self._name, reason=str(error)))
+            self._held.log("waiting", reason=str(error))
+
+    def file(self, item: Item, copied: Copied) -> None:
+        """Tell of a file that has arrived."""
+        self._emit(
+            FileTransferred(
+                job=self._name,
+                source=item.source_url,
+                destination=item.destination_url,
+                size=item.entry.size,
+                md5=copied.md5,
+                verified_by=copied.proof.verified_by,
+            )
+        )
+
+    def progress_since(self, before: Progress) -> Callable[[Progress], None]:
+        """Return what tells the progress of a transfer that begins now."""
+        monotonic = self._options.monotonic
+        started = last = monotonic()
+
+        def on_tick(progress: Progress) -> None:
+            nonlocal last
+            now = monotonic()
+            self.files_done = progress.files_done - before.files_done
+            self.bytes_done = progress.bytes_done - before.bytes_done
+            told = JobProgress(
+                job=self._name,
+                files_done=progress.files_done,
+                files_total=progress.files_total,
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+                files_sent=progress.files_sent,
+                bytes_sent=progress.bytes_sent,
+                rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
+                phase=progress.phase,
+            )
+            if progress.phase is Phase.SYNCING:
+                self.phase(progress.phase)
+            self.totals = {
+                name: getattr(told, name)
+                for name in ("files_done", "files_total", "bytes_done", "bytes_total")
+            }
+            self.counts = {
+                "files": f"{told.files_done}/{told.files_total}",
+                "bytes": f"{told.bytes_done}/{told.bytes_total}",
+            }
+            self._watch(told)
+            self._tell_outlasting(told, now - started)
+            if now - last >= PROGRESS_SECONDS:
+                last = now
+                self._emit(told)
+                self._held.log("progress", **self.counts, rate_mb_s=told.rate_mb_s)
+
+        return on_tick
+
+    def _tell_outlasting(self, progress: JobProgress, seconds: float) -> None:
+        """Announce once that the job will take longer than credentials that can't be renewed."""
+        if self._told_outlasting or seconds < _ESTIMATE_SECONDS or not progress.bytes_sent:
+            return
+        left = (progress.bytes_total - progress.bytes_done) * seconds / progress.bytes_sent
+        for holder in self._holders:
+            expires_at = holder.last.expires_at
+            if holder.provider.can_renew or expires_at is None:
+                continue
+            if self._options.now() + timedelta(seconds=left) > expires_at:
+                self._told_outlasting = True
+                self._emit(
+                    CredentialsTooShort(
+                        job=self._name,
+                        provider=holder.provider.name,
+                        expires=f"{expires_at:%Y-%m-%dT%H:%M:%SZ}",
+                        seconds_left=left,
+                    )
+                )
+                self._held.log("credentials-too-short", **described(holder), seconds_left=left)
+
+    def left_out(self, transfer: JobTransfer) -> None:
+        """Tell what was left out, and what arrived files lack of their attributes."""
+        for path, reason in transfer.skipped.first[:LOGGED_FILES]:
+            self._held.log("skipped", path=path, reason=reason)
+        for unkept in transfer.notes.told:
+            event = AttributesUnkept.of(unkept, job=self._name)
+            self._emit(event)
+            self._held.log(
+                "attributes",
+                attribute=event.attribute,
+                reason=event.reason,
+                count=event.count,
+                first=", ".join(map(quote, event.first)),
+            )
+
+
+def described(holder: CredentialHolder) -> dict[str, str]:
+    """Return what may be said of credentials: their provider, their key's end, until when."""
+    current = holder.last
+    expires = "never"
+    if current.expires_at is not None:
+        expires = f"{current.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return {"provider": holder.provider.name, "key": current.key_end, "expires": expires}
