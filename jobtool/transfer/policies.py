@@ -15,7 +15,7 @@ IfGone = Literal["error", "ignore"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """What to do where it is a matter of taste.
+    """What users may choose.
 
     ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
     is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing

@@ -88,7 +88,7 @@ class SettledOptions(WorkerOptions):
 
     @property
     def policies(self) -> Policies:
-        """What to do where it is a matter of taste."""
+        """What users may choose, as the transfer has it."""
         keep = KEEP_BY_DEFAULT if self.preserve is None else attributes_to_keep(self.preserve)
         return Policies(
             if_exists=self.if_exists,
