@@ -9,7 +9,7 @@ from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
-from jobtool.stores.urls import inside, is_absolute, is_s3, join, parent_of
+from jobtool.stores.urls import absolute, inside, is_s3, parent_of
 
 #: How many jobs are looked at: a joblist may hold a hundred thousand.
 _LOOKED_AT = 12
@@ -59,18 +59,14 @@ def _some_jobs(joblist: JobList) -> Iterator[Job]:
 
 
 def _first_source(job: Job) -> str:
-    return _absolute(job.files[0].source, job.source)
+    return absolute(job.source, job.files[0].source)
 
 
 def _targets(job: Job) -> Iterator[str]:
     if not job.files and job.destination is not None:
         yield job.destination
     for pair in job.files[: 4 * _DESTINATIONS]:
-        yield _absolute(pair.destination, job.destination)
-
-
-def _absolute(path: str, root: str | None) -> str:
-    return path if is_absolute(path) or root is None else join(root, path)
+        yield absolute(job.destination, pair.destination)
 
 
 def _widest(urls: list[str]) -> list[str]:

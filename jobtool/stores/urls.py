@@ -171,19 +171,28 @@ def is_absolute(path: str) -> bool:
 
 def is_local(url: str) -> bool:
     """Tell whether a place is one of this machine's filesystems."""
-    match = _URL.fullmatch(url)
-    return match is None or match.group(1).lower() == "file"
+    return _scheme_of(url) in ("", "file")
 
 
 def is_s3(url: str) -> bool:
     """Tell whether a place is S3's."""
-    match = _URL.fullmatch(url)
-    return match is not None and match.group(1).lower() == "s3"
+    return _scheme_of(url) == "s3"
+
+
+def in_lower_case(url: str) -> str:
+    """Return a path or URL with its scheme as stores write it; the rest stays, odd or not."""
+    scheme = _scheme_of(url)
+    return scheme + url[len(scheme) :]
 
 
 def join(root: str, path: str) -> str:
     """Return the place of ``path`` below ``root``."""
     return f"{root.rstrip('/')}/{path}"
+
+
+def absolute(root: str | None, path: str) -> str:
+    """Return the place of a path that is absolute, or else below ``root``."""
+    return path if root is None or is_absolute(path) else join(root, path)
 
 
 def inside(root: str, url: str) -> str | None:
@@ -214,15 +223,21 @@ def parent_of(url: str) -> tuple[str, str]:
 
     A root such as a bucket is in no folder: it is returned with an empty name.
     """
-    match = _URL.fullmatch(url)
-    if match is not None and is_local(url):
+    scheme = _scheme_of(url)
+    if scheme == "file":
         return parent_of(parse(url).url)
-    scheme = "" if match is None else match.group(1) + "://"
-    path = url[len(scheme) :].rstrip("/")
+    start = url[: len(scheme) + len("://")] if scheme else ""
+    path = url[len(start) :].rstrip("/")
     folder, slash, name = path.rpartition("/")
     if not slash:
-        return scheme + path or "/", ""
-    return scheme + (folder or "/"), name
+        return start + path or "/", ""
+    return start + (folder or "/"), name
+
+
+def _scheme_of(url: str) -> str:
+    """Return a URL's scheme in lower case; empty for a path."""
+    match = _URL.fullmatch(url)
+    return "" if match is None else match.group(1).lower()
 
 
 def _local_path(path: str, url: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobtool.jobs.job import Job
 from jobtool.stores.credentials.provider import Purpose
-from jobtool.stores.urls import is_absolute
+from jobtool.stores.urls import absolute, in_lower_case
 
 if TYPE_CHECKING:
     from jobtool.stores.registry import Role
@@ -25,11 +25,13 @@ def purposes_of(job: Job) -> dict[Role, Purpose]:
 
 
 def _around(root: str | None, paths: list[str]) -> str:
-    """Return the URL that all the paths are below; those that are relative are below ``root``."""
+    """Return the URL that all the paths are below; those that are relative are below ``root``.
+
+    Its scheme is in lower case, whatever was written: whoever has credentials for it goes by that.
+    """
     if not paths:
-        return root or ""
-    inside = (root or "").rstrip("/") + "/"
-    full = [path if is_absolute(path) else inside + path for path in paths]
+        return in_lower_case(root or "")
+    full = [in_lower_case(absolute(root, path)) for path in paths]
     folders = [path.rpartition("/")[0].split("/") for path in full]
     common = []
     for parts in zip(*folders, strict=False):

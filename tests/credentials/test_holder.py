@@ -373,15 +373,16 @@ def test_boto_asks_at_each_signature(clock: Clock, holder: CredentialHolder) -> 
     assert held.get_frozen_credentials().access_key == "KEY0002"
 
 
+@pytest.mark.parametrize("how", ["begin", "reach"])
 def test_a_purpose_whose_credentials_could_not_be_had_is_not_taken_for_reached(
-    holder: CredentialHolder, mint: Mint
+    holder: CredentialHolder, mint: Mint, how: str
 ) -> None:
     mint.is_per_purpose = True
     holder.begin(purpose("s3://bucket/a"))
     mint.failure = ProviderError("not now")
     for _ in range(2):
         with pytest.raises(ProviderError):
-            holder.reach(purpose("s3://bucket/z"))
+            getattr(holder, how)(purpose("s3://bucket/z"))
     mint.failure = None
     holder.reach(purpose("s3://bucket/z"))
     assert [each.url for each in mint.fetched] == ["s3://bucket/a", "s3://bucket/z"]

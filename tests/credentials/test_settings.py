@@ -154,6 +154,17 @@ def pair(source: str, destination: str) -> FilePair:
             "/x",
             "s3:/",
         ),
+        (Job(name="j", source="S3://A/x", destination="S3://b/Y"), "s3://A/x", "s3://b/Y"),
+        (
+            Job(
+                name="j",
+                source="S3://a/x",
+                destination="S3://b/y",
+                files=(pair("p/1", "q//1"), pair("s3://a/x/p/2", "S3://b/y/q/2")),
+            ),
+            "s3://a/x/p",
+            "s3://b/y/q",
+        ),
     ],
 )
 def test_credentials_are_for_what_is_around_a_jobs_files(

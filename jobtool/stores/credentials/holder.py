@@ -80,15 +80,15 @@ class CredentialHolder:
         minutes. Raises ``CredentialsError``.
         """
         with self._fetching:
-            self._purpose = purpose
             if self.provider.is_per_purpose or self._current is None or self._is_doubted:
-                self._fetch()
+                self._fetch_for(purpose)
             elif self._is_due():
                 try:
-                    self._fetch()
+                    self._fetch_for(purpose)
                 except JobtoolError:
                     if _has_expired(self._current, self._now()):
                         raise
+            self._purpose = purpose
 
     def doubt(self) -> None:
         """Have the next job fetch anew: a server has refused the credentials in force."""
@@ -110,12 +110,7 @@ class CredentialHolder:
         ours, wanted = (each.url.rstrip("/") + "/" for each in (self._purpose, purpose))
         if not wanted.startswith(ours):
             with self._fetching:
-                before, self._purpose = self._purpose, purpose
-                try:
-                    self._fetch()
-                except BaseException:
-                    self._purpose = before
-                    raise
+                self._fetch_for(purpose)
 
     def current(self) -> Credentials:
         """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
@@ -149,6 +144,15 @@ class CredentialHolder:
     def last(self) -> Credentials:
         """What was fetched last, whether it has expired or not."""
         return self._current or _NOBODY
+
+    def _fetch_for(self, purpose: Purpose) -> None:
+        """Fetch for another purpose; that of the credentials in force stays if there are none."""
+        before, self._purpose = self._purpose, purpose
+        try:
+            self._fetch()
+        except BaseException:
+            self._purpose = before
+            raise
 
     def _fetch(self) -> None:
         try:
