@@ -67,6 +67,7 @@ def serve(requests: socket.socket) -> Callable[[], Any] | None:
         if not pid:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            requests.detach()  # or it closes, at its end, whatever has its number by then
             return _become(json.loads(data), streams)
         for descriptor in streams:
             os.close(descriptor)
