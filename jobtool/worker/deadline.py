@@ -118,7 +118,8 @@ def find_deadline(
 
     ``now`` is in seconds since 1970. What the worker was told counts from now and goes before the
     scheduler's: Slurm's ``SLURM_JOB_END_TIME`` (seconds since 1970) and Torque's ``PBS_WALLTIME``
-    (seconds, from about when the batch script began). OpenPBS, LSF and SGE tell no process;
+    (seconds, from about when the batch script began, or from now where its shell can't be seen, as
+    from inside a container). OpenPBS, LSF and SGE tell no process;
     they send signals before the end if asked to.
 
     A scheduler's variable that is no number, lies in the past or more than ten years ahead is
@@ -148,10 +149,16 @@ def find_deadline(
 
 
 def _session_seconds() -> float:
-    """Return for how long the leader of this session, a batch script's shell, has been there."""
+    """Return the age of this session's leader, a batch script's shell; 0 if it can't be seen.
+
+    Inside a container, the leader may be a process outside.
+    """
+    try:
+        with open(f"/proc/{os.getsid(0)}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0.0
     # proc_pid_stat(5): the start time is the 22nd field, in clock ticks since boot.
-    with open(f"/proc/{os.getsid(0)}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
     with open("/proc/uptime", "rb") as file:
         uptime_seconds = float(file.read().split()[0])
     return uptime_seconds - int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -12,7 +12,7 @@ import pytest
 
 from jobtool.jobs.joblist import JobList
 from jobtool.stop import Stop
-from jobtool.worker.deadline import Pace, find_deadline, parse_duration
+from jobtool.worker.deadline import Deadline, Pace, find_deadline, parse_duration
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobProgress, NoTimeLeft
 from jobtool.worker.loop import Worker
@@ -130,6 +130,17 @@ def test_torques_walltime_counts_from_the_start_of_the_session() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True
     )
     assert 60 < float(done.stdout) <= 98.1
+
+
+def test_torques_walltime_counts_from_now_where_the_batch_script_can_not_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "getsid", lambda pid: 0)  # what the kernel says inside a container
+    told: list[str] = []
+    found = find_deadline(None, {"PBS_WALLTIME": "100"}, now=0, warn=told.append)
+    assert (found, told) == (Deadline(seconds=100, source="PBS_WALLTIME"), [])
+    assert find_deadline(None, {"PBS_WALLTIME": "0"}, now=0, warn=told.append) is None
+    assert "which is over" in told[0]
 
 
 def test_a_short_time_leaves_most_of_it_for_work() -> None:
