@@ -33,9 +33,14 @@ _BY_CHARACTER = {character: letter for letter, character in _BY_LETTER.items()}
 MAX_FILENAME_BYTES = 200  # leaves room for ".txt", ".parquet" and the like within 255
 
 
+def is_utf8(encoding: str | None) -> bool:
+    """Tell whether an encoding is UTF-8, however it is spelt; None is that of text in memory."""
+    return encoding is None or codecs.lookup(encoding).name == "utf-8"
+
+
 def are_utf8() -> bool:
     """Tell whether this Python takes the bytes of file names for UTF-8."""
-    return codecs.lookup(sys.getfilesystemencoding()).name == "utf-8"
+    return is_utf8(sys.getfilesystemencoding())
 
 
 def require_utf8() -> None:
@@ -56,6 +61,11 @@ def quote(name: str, *, word: bool = False) -> str:
     if not _NEEDS_QUOTES.search(name) and not (word and re.search(r"[\s=]", name)):
         return name
     return '"' + _ESCAPED.sub(_escape, name) + '"'
+
+
+def in_one_line(text: str, *, most: int | None = None) -> str:
+    """Return what somebody else says on one line, cut after ``most`` characters."""
+    return " ".join(text.split())[:most]
 
 
 def unquote(text: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import urllib.request
 from urllib.parse import urlsplit
 
 from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
+from jobtool.stores.urls import names_a_server
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -20,6 +20,9 @@ def proxy_for(url: str) -> str | None:
     names what is reached without one: hosts, domains, ``host:port``, addresses, networks
     (``10.0.0.0/8``) or ``*``. Raises ``StoreSettingsError`` for a proxy that isn't one of HTTP.
     """
+    # Not at the top: it brings HTTP, TLS and mail, which a command without S3 has no use for.
+    import urllib.request
+
     parts = urlsplit(url)
     told = urllib.request.getproxies()
     kind = parts.scheme if told.get(parts.scheme) else "all"
@@ -27,12 +30,7 @@ def proxy_for(url: str) -> str | None:
     if not proxy or _is_excluded(parts.hostname or "", parts.port, parts.scheme, told.get("no")):
         return None
     full = proxy if "://" in proxy else f"http://{proxy.removeprefix('//')}"
-    try:
-        found = urlsplit(full)
-        is_known = found.scheme in _DEFAULT_PORTS and bool(found.hostname) and found.port != 0
-    except ValueError:
-        is_known = False
-    if not is_known:
+    if not names_a_server(full):
         scheme = full.partition("://")[0]  # the rest may hold a password
         raise StoreSettingsError(
             f"{_variable(kind)}: expected a proxy as in http://proxy.example:3128; found one with "
@@ -42,13 +40,17 @@ def proxy_for(url: str) -> str | None:
     return full
 
 
-def proxies_for(url: str) -> dict[str, str]:
-    """Return the decision for ``url`` as botocore's ``Config(proxies=...)`` takes it."""
-    proxy = proxy_for(url)
+def as_botocore(url: str, proxy: str | None) -> dict[str, str]:
+    """Return the proxy for ``url`` as botocore's ``Config(proxies=...)`` takes it.
+
+    An empty table is none, whatever the environment says.
+    """
     return {} if proxy is None else {urlsplit(url).scheme: proxy}
 
 
 def _is_excluded(host: str, port: int | None, scheme: str, excluded: str | None) -> bool:
+    import urllib.request
+
     named = f"{host}:{port or _DEFAULT_PORTS.get(scheme)}"
     if urllib.request.proxy_bypass(host) or urllib.request.proxy_bypass(named):
         return True

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote as percent_decode
+from urllib.parse import urlsplit
 
 from jobtool.errors import FileError, UsageError
 from jobtool.names import quote
@@ -188,6 +189,15 @@ def in_lower_case(url: str) -> str:
 def join(root: str, path: str) -> str:
     """Return the place of ``path`` below ``root``."""
     return f"{root.rstrip('/')}/{path}"
+
+
+def names_a_server(url: str) -> bool:
+    """Tell whether a text begins like the URL of a server: http:// or https://, and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def absolute(root: str | None, path: str) -> str:

@@ -99,6 +99,30 @@ def test_the_chain_is_walked_anew_each_time(
         assert fetch(provider) == Credentials(access_key=key, secret_key="x", session_token="t")
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [{"AWS_PROFILE": "lab"}, {"AWS_DEFAULT_PROFILE": "lab", "AWS_PROFILE": "other"}],
+)
+@pytest.mark.parametrize("settings", [{}, {"provider": "assume-role", "role_arn": ROLE}])
+def test_the_command_that_logs_in_names_the_profile_that_was_used(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    settings: dict[str, str],
+) -> None:
+    write_files(
+        tmp_path,
+        monkeypatch,
+        config=f"[profile lab]\nregion = {REGION}\nsso_session = lab\nsso_role_name = uploader\n"
+        f"sso_account_id = 123456789012\n[sso-session lab]\nsso_region = {REGION}\n"
+        "sso_start_url = https://lab.example/start\n[profile other]\n",
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert "Log in: aws sso login --profile lab. (" in refusal_of(make_provider(settings))
+
+
 def test_a_setting_that_is_no_number_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

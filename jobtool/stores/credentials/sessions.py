@@ -1,4 +1,4 @@
-"""Sessions and clients of AWS's own library, which ask nobody, and what their errors mean."""
+"""Sessions and clients of AWS's own library that never prompt at the terminal, and its errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobtool.errors import CredentialsError, StoreSettingsError
-from jobtool.names import quote
+from jobtool.names import in_one_line, quote
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.proxies import proxies_for
+from jobtool.stores.proxies import as_botocore, proxy_for
 
 #: The names of AWS's own endpoints, in every partition.
 AWS_HOST = re.compile(
@@ -25,7 +25,7 @@ AWS_HOST = re.compile(
 
 
 def session_of(profile: str | None) -> Any:
-    """Return a boto3 session that asks nobody, of a profile or of the environment's.
+    """Return a boto3 session that never prompts at the terminal, of a profile or the environment's.
 
     Raises ``ProviderError`` and ``StoreSettingsError``.
     """
@@ -153,7 +153,7 @@ def client_of(settings: Any, service: str, *, unsigned: bool = False) -> Any:
     where = {"region_name": settings.region, "endpoint_url": settings.endpoint_url}
     client = session.client(service, config=config, **where)
     url = client.meta.endpoint_url
-    proxies, usual = proxies_for(url), get_environ_proxies(url)
+    proxies, usual = as_botocore(url, proxy_for(url)), get_environ_proxies(url)
     if proxies.get(urlsplit(url).scheme) != usual.get(urlsplit(url).scheme):
         client = session.client(service, config=config.merge(Config(proxies=proxies)), **where)
     return client
@@ -197,7 +197,9 @@ def asking(whom: str, profile: str | None = None) -> Iterator[None]:
 
 def _signed_out(error: Exception, command: str, profile: str | None) -> CredentialsError:
     """Return an error that no second try mends: somebody has to log in."""
-    named = profile or os.environ.get("AWS_PROFILE") or "default"
+    import botocore.session
+
+    named = profile or botocore.session.Session().profile or "default"  # AWS_DEFAULT_PROFILE first
     return CredentialsError(
         f"the sign-on of AWS profile {quote(named)} has ended, or never began. Log in: {command} "
         f"--profile {quote(named)}. ({_said(error)})"
@@ -214,4 +216,4 @@ def _said(error: Exception) -> str:
             f"its provider {error.kwargs.get('provider')} failed. Run what the profile names by "
             "hand to see what it says"
         )
-    return " ".join(str(error).split())[:300]
+    return in_one_line(str(error), most=300)

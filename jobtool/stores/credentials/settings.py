@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.names import in_one_line
 from jobtool.stores.credentials.aws import (
     AccessGrantsProvider,
     AnonymousProvider,
@@ -126,7 +127,7 @@ def _loaded(entry_point: EntryPoint, settings: dict[str, Any]) -> CredentialProv
     except UsageError:
         raise
     except Exception as error:  # anything may be wrong with somebody's package
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        said = in_one_line(f"{type(error).__name__}: {error}")
         raise UsageError(
             f"[credentials] of provider {entry_point.name!r}, which is {entry_point.value}: {said}"
         ) from None

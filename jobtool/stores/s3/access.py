@@ -20,6 +20,7 @@ from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvide
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import Purpose
 from jobtool.stores.credentials.sessions import place_of, require_numbers
+from jobtool.stores.proxies import as_botocore
 from jobtool.stores.s3.config import S3Config
 from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
 from jobtool.stores.s3.fast import is_trusted, open_bucket, why_not
@@ -84,7 +85,7 @@ class S3Access:
             settings = Config(
                 signature_version=signature,
                 s3={"addressing_style": self.connection.addressing_style},
-                proxies=self.connection.proxies,
+                proxies=as_botocore(self.connection.endpoint_url, self.connection.proxy),
                 max_pool_connections=connections,
                 connect_timeout=10,
                 read_timeout=config.timeout_seconds,

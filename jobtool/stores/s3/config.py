@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.stores.urls import names_a_server
 from jobtool.suggest import misfit
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
@@ -112,9 +113,7 @@ def _check(config: S3Config, shown: str) -> None:
 
 def is_endpoint(url: str) -> bool:
     """Tell whether a text is the URL of a server: with http:// or https:// and a host."""
-    try:
-        parts = urlsplit(url)
-        is_known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
+    if not (names_a_server(url) and url.isprintable() and " " not in url):
         return False
-    return is_known and url.isprintable() and " " not in url and not (parts.query or parts.fragment)
+    parts = urlsplit(url)
+    return not (parts.query or parts.fragment)

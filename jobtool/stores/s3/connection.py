@@ -21,7 +21,7 @@ from jobtool.errors import (
     JobtoolError,
     StoreSettingsError,
 )
-from jobtool.names import quote
+from jobtool.names import in_one_line, quote
 from jobtool.stores.credentials.sessions import AWS_HOST, unreadable_config
 from jobtool.stores.proxies import proxy_for
 from jobtool.stores.s3.config import S3Config, is_endpoint
@@ -53,11 +53,6 @@ class Connection:
         """The file of the certificates that the server's is held against."""
         return str(get_cert_path(self.ca_bundle or True))
 
-    @property
-    def proxies(self) -> dict[str, str]:
-        """The proxy as botocore takes it: an empty table is none, whatever the environment says."""
-        return {} if self.proxy is None else {urlsplit(self.endpoint_url).scheme: self.proxy}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -81,8 +76,7 @@ def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: boo
     _require_url(endpoint_url, config)
     scoped = session.get_scoped_config()
     is_aws = bool(AWS_HOST.search(urlsplit(endpoint_url).hostname or ""))
-    of_profile = scoped.get("s3")
-    style = of_profile.get("addressing_style") if isinstance(of_profile, Mapping) else None
+    style = scoped.get("s3", {}).get("addressing_style")
     return Connection(
         endpoint_url=endpoint_url,
         is_aws=is_aws,
@@ -133,7 +127,7 @@ def settings_error(error: Exception, config: S3Config) -> JobtoolError:
         )
     if isinstance(error, ValueError) and "endpoint" in str(error).lower():
         return _bad_endpoint(str(error).rpartition(": ")[2], config)
-    said = " ".join(str(error).split())[:300]
+    said = in_one_line(str(error), most=300)
     return StoreSettingsError(f"AWS's configuration (environment or files) can't be used: {said}")
 
 
