@@ -169,12 +169,18 @@ def _temporaries(
         if not store.capabilities.leaves_temporaries:
             continue
         try:
-            for upload in store.leftovers(name, 0):
-                if remove:
-                    store.abort(upload)
-                yield _temporary(job, upload.token, remove=remove)
+            found = store.leftovers(name, 0)
         except FileError as error:
             yield _unreached(job.name, error)
+            continue
+        for upload in found:
+            try:
+                if remove:
+                    store.abort(upload)
+            except FileError as error:
+                yield _unreached(job.name, error)
+                continue
+            yield _temporary(job, upload.token, remove=remove)
     if job.files or job.destination is None:
         return
     store = stores.open(job.destination, "destination", owner=owner)
@@ -183,8 +189,12 @@ def _temporaries(
             if isinstance(entry, Unlisted):
                 yield _unreached(job.name, entry.error)
             elif isinstance(entry, Entry) and store.is_leftover(entry.path):
-                if remove:
-                    store.delete(entry.path)
+                try:
+                    if remove:
+                        store.delete(entry.path)
+                except FileError as error:
+                    yield _unreached(job.name, error)
+                    continue
                 yield _temporary(job, store.url_of(entry.path), remove=remove)
 
 

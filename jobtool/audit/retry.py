@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from jobtool.errors import ClaimLostError, JobFileError
+from jobtool.errors import ClaimLostError, JobFileError, JoblistUnavailableError
 from jobtool.events import Event
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.held import HeldJob
@@ -79,9 +79,11 @@ def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | Lef
     """Put the selected jobs back to ``todo``, their failures forgotten, and yield each.
 
     Receipts stay, so that nothing proven is sent again. A job that a worker holds, and one whose
-    file can't be read, is left alone. Raises ``JoblistUnavailableError``.
+    file can't be read, is left alone. Raises ``JoblistUnavailableError``; if only the mark for the
+    workers under way can't be written, in the end.
     """
     claims = Claims.of(joblist)
+    unmarked: JoblistUnavailableError | None = None
     for stem in joblist.stems():
         try:
             job, log = joblist.load(stem)
@@ -93,7 +95,15 @@ def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | Lef
         except FileNotFoundError:
             continue
         if selection.takes(job, log):
-            yield put_back(joblist, claims, stem, job, event="retry")
+            told = put_back(joblist, claims, stem, job, event="retry")
+            if isinstance(told, PutBack):
+                try:
+                    joblist.mark_put_back()
+                except JoblistUnavailableError as error:
+                    unmarked = error
+            yield told
+    if unmarked is not None:
+        raise unmarked
 
 
 def take(joblist: JobList, claims: Claims, stem: str, name: str) -> HeldJob | LeftAlone:
@@ -119,7 +129,8 @@ def put_back(
     """Put one job back to ``todo`` under its claim, unless a worker has taken it up meanwhile.
 
     ``chosen`` is the job as it was when it was chosen. ``before`` is called first, while the job
-    is held. Raises ``JoblistUnavailableError``.
+    is held. The caller marks the joblist; see ``JobList.mark_put_back``. Raises
+    ``JoblistUnavailableError``.
     """
     held = take(joblist, claims, stem, chosen.name)
     if isinstance(held, LeftAlone):
@@ -135,7 +146,6 @@ def put_back(
             return LeftAlone(job=chosen.name, reason=str(error))
         except FileNotFoundError:
             return LeftAlone(job=chosen.name, reason=_REMOVED)
-        joblist.mark_put_back()
     return PutBack(job=chosen.name, was=chosen.status.value)
 
 

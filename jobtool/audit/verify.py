@@ -18,11 +18,12 @@ from jobtool.audit.evidence import Times, lack_of_receipts, without_receipt
 from jobtool.audit.files import Verdict, look, read
 from jobtool.audit.findings import Findings, Kind, Verified
 from jobtool.audit.repair import Repair
+from jobtool.audit.retry import PutBack
 from jobtool.audit.tree import Tree
 from jobtool.errors import JobFileError, JobtoolError, Scope, UsageError
 from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import read_table
@@ -150,7 +151,10 @@ class Audit:
         if lack and not dropped:
             self._tell(job.name, Verdict(url=job.target, what="unproven", detail=lack))
         if mending is not None and (off or dropped or lack):
-            self._emit(mending.job(stem, job, off | dropped))
+            told = mending.job(stem, job, off | dropped)
+            self._emit(told)
+            if isinstance(told, PutBack):
+                joblist.mark_put_back()
 
     def _tree(
         self,
@@ -226,7 +230,7 @@ class Audit:
 
 
 def _unreadable(url: str, error: Exception) -> Verdict:
-    return Verdict(url=url, what="unreadable", detail=str(error))
+    return Verdict(url=url, what="unreadable", detail=reason_of(error))
 
 
 def _by_folder(receipts: Iterable[Receipt], root: str | None) -> Iterator[tuple[str, str, Receipt]]:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jobtool.cli.streams import is_utf8
 from jobtool.events import Event, Level
+from jobtool.names import is_utf8
 from jobtool.redact import redact
 
 INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
@@ -62,7 +62,7 @@ class Console:
     def print_json(self, values: dict[str, Any]) -> None:
         """Print one JSON line."""
         # Elsewhere than on UTF-8 the stream's own escapes would be no JSON.
-        self._write(json.dumps(values, ensure_ascii=not is_utf8(sys.stdout), default=str))
+        self._write(json.dumps(values, ensure_ascii=not is_utf8(sys.stdout.encoding), default=str))
 
     def _print(self, text: str) -> None:
         if self._place:

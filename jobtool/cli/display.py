@@ -20,9 +20,8 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from jobtool.cli.streams import is_utf8
 from jobtool.events import Event
-from jobtool.names import quote
+from jobtool.names import is_utf8, quote
 from jobtool.units import rate_text, size_text
 from jobtool.worker.events import JobPhase, JobProgress
 
@@ -74,7 +73,7 @@ class CountDisplay(_Display):
     """Counts things as they are done."""
 
     def __init__(self, noun: str) -> None:
-        spinner = "dots" if is_utf8(sys.stdout) else "line"
+        spinner = "dots" if is_utf8(sys.stdout.encoding) else "line"
         super().__init__(SpinnerColumn(spinner), TextColumn("{task.completed} {task.description}"))
         self._task = self._progress.add_task(noun, total=None)
 

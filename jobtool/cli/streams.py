@@ -111,11 +111,6 @@ def why_lost() -> OSError | None:
     return output.descriptor.error
 
 
-def is_utf8(stream: TextIO) -> bool:
-    """Tell whether any character can be written to a stream."""
-    return stream.encoding.lower().replace("-", "") == "utf8"
-
-
 def _open_standard_descriptors() -> set[int]:
     """Open what isn't; return which weren't."""
     closed = set()

@@ -286,13 +286,16 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
     from jobtool.worker.events import WorkerStopped
     from jobtool.worker.guard import outlast
 
-    if not os.path.isdir(path):  # on this node: the others may see it, and the first tells for all
+    folder = ""
+    with contextlib.suppress(UsageError):  # told by the worker
+        folder = existing_path(path)
+    if not os.path.isdir(folder):  # on this node: the others may see it, and the first tells it
         return ended.exit_code if environment.rank == 0 else 0
     console = Console(as_json=as_json, place=_place(environment))
     if ended.killed_by is not None:
         reason = f"worker {environment.worker} was killed ({ended.killed_by.name})"
         console.emit(WorkerStopped(reason=reason))
-    claims_path = os.path.join(path, CLAIMS_FOLDER)
+    claims_path = os.path.join(folder, CLAIMS_FOLDER)
     crew = Crew(claims_path, environment, Presences(claims_path, DEFAULT_LEASE_SECONDS))
     code = outlast(ended, crew)
     if code and ended.killed_by is not None:

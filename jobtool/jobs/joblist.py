@@ -174,10 +174,20 @@ class JobList:
         return (record for record in self.records_of(stem) if isinstance(record, Receipt))
 
     def mark_put_back(self) -> None:
-        """Let workers that are under way know that a finished job is to be done again."""
-        os.makedirs(self.claims_path, exist_ok=True)
-        with open(os.path.join(self.claims_path, _PUT_BACK), "wb") as file:
-            os.utime(file.fileno())
+        """Let workers that are under way know that a finished job is to be done again.
+
+        Raises ``JoblistUnavailableError``.
+        """
+        path = os.path.join(self.claims_path, _PUT_BACK)
+        try:
+            os.makedirs(self.claims_path, exist_ok=True)
+            with open(path, "wb") as file:
+                os.utime(file.fileno())
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(path)}: {reason_of(error)}. What was put back may be done "
+                "only by workers that start from now on."
+            ) from None
 
     def last_put_back_ns(self) -> int:
         """Return when that was marked last, in nanoseconds since 1970; 0 for never."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from jobtool.errors import JobFileError, JoblistUnavailableError
+from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError
 from jobtool.jobs.bounded import open_without_waiting
 from jobtool.jobs.durable import replace_file, sync_folder
 from jobtool.jobs.records import Record, quoted, unquoted
@@ -126,22 +126,28 @@ class Journal:
         return descriptor
 
     def read(self) -> Iterator[Record]:
-        """Yield the records on disk, oldest first; torn, foreign and endless lines are left out."""
+        """Yield the records on disk, oldest first; torn, foreign and endless lines are left out.
+
+        Raises ``JobtoolError`` for what is there and can't be read.
+        """
         decoder = msgspec.json.Decoder(Record)
         try:
-            file = open(self.path, "rb", opener=open_without_waiting)  # noqa: SIM115 - see below
+            with open(self.path, "rb", opener=open_without_waiting) as file:
+                is_whole = True  # whether what comes next begins a line
+                while line := file.readline(MAX_LINE_BYTES):
+                    was_whole, is_whole = is_whole, line.endswith(b"\n")
+                    if not was_whole or len(line) == MAX_LINE_BYTES:
+                        continue
+                    try:
+                        yield unquoted(decoder.decode(line))
+                    except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
+                        continue
         except FileNotFoundError:
             return
-        with file:
-            is_whole = True  # whether what comes next begins a line
-            while line := file.readline(MAX_LINE_BYTES):
-                was_whole, is_whole = is_whole, line.endswith(b"\n")
-                if not was_whole or len(line) == MAX_LINE_BYTES:
-                    continue
-                try:
-                    yield unquoted(decoder.decode(line))
-                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
-                    continue
+        except OSError as error:
+            raise JobtoolError(
+                f"{quote(self.path)} can't be read as a journal: {error.strerror or error}"
+            ) from None
 
     def replace(self, records: Iterable[Record]) -> None:
         """Put records in the place of all there are, atomically and durably.

@@ -45,7 +45,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
-        is_in_form = len(self.verified_at) == 20 and self.verified_at[10::9] == "TZ"
+        is_in_form = len(self.verified_at) == 20 and self.verified_at[4::3] == "--T::Z"
         if not is_in_form or datetime.fromisoformat(self.verified_at).tzinfo is None:
             raise ValueError(
                 f"verified_at: expected YYYY-MM-DDTHH:MM:SSZ; found {self.verified_at!r}"

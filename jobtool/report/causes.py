@@ -15,11 +15,13 @@ EXAMPLES = 3
 _VARIES = "…"
 
 #: What differs between two messages of one cause: names in quotes, URLs, paths, digests, numbers.
-#: Numbers of three digits stay: they are the codes of HTTP.
+#: Numbers of three digits stay: they are the codes of HTTP. A reason may be as long as a line of a
+#: log: so nowhere does what can't match, as a quote that isn't closed, have much read in vain for
+#: each place that it might begin at.
 _VARYING = re.compile(
     r"""
-    "(?:[^"\\]|\\.)*" | '[^']*'
-    | \b[A-Za-z][A-Za-z0-9+.-]*://[^\s"',;)]*[^\s"',;:.)]
+    (?<!\\)"(?:[^"\\]|\\.)*" | '[^']*'
+    | \b[A-Za-z][A-Za-z0-9+.-]{0,20}://[^\s"',;)]*[^\s"',;:.)]
     | (?<![\w.…/])/[^\s"',;)]*[^\s"',;:.)]
     | \b[0-9a-fA-F]{16,}(?:-\d+)?\b
     | \b(?![1-5]\d\d\b)\d+(?:[.,:]\d+)*\b

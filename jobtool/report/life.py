@@ -6,6 +6,7 @@ the claims are. A worker that ends in order removes it last.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -30,9 +31,13 @@ class SignsOfLife:
         moment = now()
         try:
             with os.scandir(os.path.join(joblist.claims_path, WORKERS_FOLDER)) as found:
-                self._ages = {entry.name: moment - entry.stat().st_mtime for entry in found}
-        except OSError:  # no worker of this version was here, or we may not look: nothing is known
-            self._ages = None
+                ages: dict[str, float] = {}
+                for entry in found:
+                    with contextlib.suppress(FileNotFoundError):  # its worker ends right now
+                        ages[entry.name] = moment - entry.stat().st_mtime
+                self._ages = ages
+        except OSError:
+            pass  # no worker of this version was here, or we may not look: nothing is known
 
     def doubt(self, worker: str) -> str | None:
         """Return why a worker, ``HOST:PID``, seems to live no more; None if nothing says so."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobtool.audit.clean import Leftover, clean
+from jobtool.audit.retry import LeftAlone
+from jobtool.errors import RefusedError
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import UploadRecord
 from jobtool.stores.local.temporaries import Temporaries
+from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.store import Store
+from jobtool.testing.faulty_store import Fault, FaultyStore
 from tests.audit.conftest import Place, make_joblist, transfer, words
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
@@ -209,3 +217,35 @@ def test_jobs_directly_below_a_bucket_can_be_cleaned(tmp_path: Path, rclone_s3) 
     env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": rclone_s3.endpoint_url}
     done = run_ok("jobtool", "clean", tmp_path / "list", "--yes", env=env)
     assert done.lines[-1].endswith("Removed 0 leftover(s).")
+
+
+class Stubborn(StoreRegistry):
+    """Opens stores in which one file can't be deleted."""
+
+    def __init__(self, method: str, path: str | None) -> None:
+        super().__init__()
+        self._fault = Fault(method=method, error=RefusedError("403"), path=path, times=1)
+
+    def open(self, *arguments: Any, **named: Any) -> Store:
+        return FaultyStore(super().open(*arguments, **named), [self._fault])
+
+
+@pytest.mark.parametrize("method", ["delete", "abort"])
+def test_what_can_not_be_removed_is_told_and_the_rest_is_removed(
+    tmp_path: Path, local: Place, method: str
+) -> None:
+    joblist = JobList.open(str(make_joblist(tmp_path, local, count=1)))
+    transfer(Path(joblist.path), local)
+    if method == "abort":
+        pairs = f"file: {tmp_path}/in/item000/0.bin -> item000/0.bin\n---"
+        jobfile = Path(joblist.path, "item000.txt")
+        text = re.sub(r"(?m)^source: .*\n|/item000$", "", jobfile.read_text(), count=2)
+        jobfile.write_text(text.replace("---", pairs, 1))
+    owner = joblist.owner_of("item000")
+    left = [write(Path(local.url, "item000", Temporaries(owner).new())) for _ in range(3)]
+    told = list(clean(joblist, Stubborn(method, None), remove=True))
+    assert sorted(event.kind for event in told) == ["left-alone", "leftover", "leftover"]
+    assert [event.reason for event in told if isinstance(event, LeftAlone)] == ["403"]
+    removed = {event.path for event in told if isinstance(event, Leftover)}
+    assert removed == {str(path) for path in left if not path.exists()}
+    assert len(removed) == 2

@@ -196,3 +196,21 @@ def test_a_job_that_was_done_after_it_was_chosen_is_left_alone(
     told = put_back(folder, Claims.of(folder), "item000", chosen, event="retry")
     assert isinstance(told, LeftAlone)
     assert status_of(joblist / "item000.txt") == "success"
+
+
+def test_jobs_are_put_back_and_told_though_workers_can_not_be_told_of_them(joblist: Path) -> None:
+    mark = joblist / ".claims" / "put-back"
+    mark.mkdir()
+    done = run("jobtool", "retry", joblist, "--job", "item001", "--job", "item002")
+    assert words(done) == ["item001: error -> todo", "item002: error -> todo"]
+    assert_one_line_error(done, 4, f"can't write {mark}: Is a directory.")
+    assert statuses(joblist)["item002"] == "todo"
+
+
+def test_a_repair_is_told_though_workers_can_not_be_told_of_it(joblist: Path, local: Place) -> None:
+    mark = joblist / ".claims" / "put-back"
+    mark.mkdir()
+    local.delete("item000/1.bin")
+    done = run("jobtool", "verify", joblist, "--repair")
+    assert words(done)[:2] == [f"missing: {local.url}/item000/1.bin", "item000: success -> todo"]
+    assert_one_line_error(done, 4, f"can't write {mark}: Is a directory.")

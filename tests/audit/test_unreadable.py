@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,10 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted
 from jobtool.testing.faulty_store import Fault, FaultyStore
 from tests.audit.conftest import Place, make_joblist, transfer
-from tests.commands import run, run_ok
+from tests.commands import assert_one_line_error, run, run_ok
 from tests.resilience.proxy import Answer, proxy_before
 from tests.resilience.proxy import Fault as ProxyFault
-from tests.trees import make_items, receipts, statuses
+from tests.trees import events, make_items, receipts, statuses, write
 
 
 @pytest.fixture
@@ -177,3 +179,47 @@ def test_one_archived_object_is_told_and_the_rest_is_read(
     assert "archived" in unreadable
     assert changed.startswith(f"❌ changed: {s3.url}/item000/2.bin (")
     assert done.lines[2].endswith("0 missing, 1 changed, 0 extra, 1 unreadable.")
+
+
+def test_a_folder_in_a_journals_place_is_told_and_the_rest_is_looked_at(
+    tmp_path: Path, joblist: Path, local: Place
+) -> None:
+    (joblist / "journals" / "item001.jsonl").mkdir()
+    local.flip_a_bit("item002/2.bin")
+    why = f"{joblist}/journals/item001.jsonl can't be read as a journal: Is a directory"
+    done = run("jobtool", "verify", joblist, "--deep")
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert done.lines[0] == f"❌ unreadable: {local.url}/item001 ({why})"
+    assert done.lines[1].startswith(f"❌ changed: {local.url}/item002/2.bin")
+
+    done = run("jobtool", "clean", joblist)
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert done.lines[0] == f"❗ item001: left as it is: {why}"
+
+    done = run("jobtool", "receipts", joblist, "-o", tmp_path / "all.csv")
+    assert_one_line_error(done, 1, why)
+
+    write(
+        joblist / "item001.txt",
+        (joblist / "item001.txt").read_bytes().replace(b"success", b"todo", 1),
+    )
+    assert run("transfer-worker", joblist).exit_code == 1
+    assert f'reason="{why}"' in events(joblist / "item001.txt", "error")[-1]
+
+
+def test_what_the_system_says_of_a_job_file_is_told_without_its_path_again(
+    joblist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = JobList.load
+
+    def gone(folder: JobList, stem: str) -> Any:
+        if stem == "item001":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder.path_of(stem))
+        return load(folder, stem)
+
+    monkeypatch.setattr(JobList, "load", gone)
+    told: list[Event] = []
+    audit = Audit(StoreRegistry(), told.append, deep=False)
+    audit.joblist(JobList.open(str(joblist)), names=frozenset({"item001"}))
+    found = [(event.what, event.path, event.detail) for event in told if isinstance(event, Finding)]
+    assert found == [("unreadable", f"{joblist}/item001.txt", "No such file or directory")]

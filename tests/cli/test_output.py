@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from jobtool.cli.console import Console
+from jobtool.names import is_utf8
 from tests.commands import BIN, Done, environment, run
 from tests.trees import make_plate, statuses, write
 
@@ -146,3 +150,16 @@ def test_a_terminal_of_the_locale_c_gets_plain_symbols(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert shown.isascii()
     assert b"[ok] This worker finished 1 job(s)" in shown
+
+
+def test_json_is_printed_to_text_in_memory_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", text)
+    Console(as_json=True).print_json({"job": WEIRD})
+    assert text.getvalue() == '{"job": "pläte -> #1\\n🧬"}\n'
+
+
+@pytest.mark.parametrize("encoding", [None, "utf-8", "UTF8", "utf_8", "U8"])
+def test_utf8_is_known_however_it_is_spelt(encoding: str | None) -> None:
+    assert is_utf8(encoding)
+    assert not is_utf8("latin-1")

@@ -307,3 +307,9 @@ def test_what_is_no_table_is_named(folder, data):
     path.write_bytes(data)
     with pytest.raises(JobtoolError, match=r"job\.parquet"):
         list(read_table(str(path)))
+
+
+@pytest.mark.parametrize("stamp", ["2026-W47-5T14:31:00Z", "2026-11-20T143100.5Z"])
+def test_a_time_that_no_table_could_hold_is_refused(stamp):
+    with pytest.raises(ValueError, match="expected YYYY-MM-DDTHH:MM:SSZ"):
+        msgspec.structs.replace(EXAMPLE, verified_at=stamp).__post_init__()

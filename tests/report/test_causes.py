@@ -170,3 +170,21 @@ def test_a_killed_worker_is_told_from_one_that_works(tmp_path: Path, rclone_s3) 
         "1 ongoing job(s) that nobody seems to hold"
         in run("summarise-jobs", tmp_path / "list").stdout
     )
+
+
+def test_a_worker_that_ends_while_one_looks_hides_nothing_of_the_others(tmp_path: Path) -> None:
+    joblist = make_joblist(tmp_path / "list", {"gone": claimed("node017:11")})
+    workers = joblist / ".claims" / "workers"
+    workers.mkdir(parents=True)
+    (workers / "node017-12-abcdef.lock.lease").symlink_to("what isn't there any more")
+    done = run("summarise-jobs", joblist)
+    assert "  gone (node017:11: that worker has ended)" in done.lines
+
+
+@pytest.mark.parametrize(
+    "reason", ["a-" * 32_000, '"' + '\\"' * 32_000, "'" * 64_001, "a://" * 16_000, "/:." * 20_000]
+)
+def test_no_reason_takes_long(reason: str) -> None:
+    began = time.process_time()
+    common(line(reason))
+    assert time.process_time() - began < 0.5

@@ -6,10 +6,13 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
+from jobtool.cli.transfer import _after
 from jobtool.jobs.presence import Presences
+from jobtool.worker import guard
 from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.environment import Environment
 from jobtool.worker.guard import Charge, Ended, outlast, stand_guard
@@ -113,3 +116,15 @@ def test_signals_reach_the_worker_once():
 
     ended, _ = in_child(work)
     assert ended.exit_code == 1
+
+
+@pytest.mark.parametrize("text", ["~/list", "file://{folder}/list", "{folder}/link"])
+def test_the_guard_finds_the_joblist_as_its_worker_did(tmp_path, monkeypatch, text):
+    (tmp_path / "list").mkdir()
+    (tmp_path / "link").symlink_to("list")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    waited = []
+    monkeypatch.setattr(guard, "outlast", lambda ended, crew: waited.append(crew) or 3)
+    ended = replace(KILLED, environment=Environment(rank=1, size=2, run="run"))
+    assert _after(ended, text.format(folder=tmp_path), as_json=False) == 3
+    assert len(waited) == 1
