@@ -113,7 +113,7 @@ class ClaimLostError(JobtoolError):
     """Another worker may have the job now: nothing must be written any more."""
 
 
-class PresenceLostError(ClaimLostError):
+class MembershipLostError(ClaimLostError):
     """The joblist's other workers may have taken this one for dead."""
 
     exit_code = 3

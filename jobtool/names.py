@@ -134,10 +134,10 @@ def filename_of(name: str) -> str:
     ``name_of``, except that a name of more than 200 bytes is cut and gets a hash (such a job keeps
     its name in its file). Never starts with a dot.
     """
-    stem = _UNFIT_FOR_FILENAME.sub(_percent_encode, name)
-    encoded = stem.encode()
+    job_id = _UNFIT_FOR_FILENAME.sub(_percent_encode, name)
+    encoded = job_id.encode()
     if len(encoded) <= MAX_FILENAME_BYTES:
-        return stem
+        return job_id
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     return encoded[: MAX_FILENAME_BYTES - 18].decode("utf-8", "ignore").rstrip(" %") + "%~" + digest
 

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from jobtool.errors import UsageError
 from jobtool.stores.credentials.documents import decode_document
-from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
+from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
 
 
 class Broker:
@@ -23,9 +23,9 @@ class Broker:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Ask for what is below the job's URL. Errors name the broker and repeat none of it."""
-        asked = {"job": purpose.job, "url": purpose.url, "permission": purpose.permission}
+        asked = {"job": scope.job, "url": scope.url, "permission": scope.permission}
         try:
             with urlopen(f"{self.url}?{urlencode(asked)}", timeout=30) as answer:
                 text = answer.read().decode()

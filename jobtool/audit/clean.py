@@ -28,7 +28,7 @@ from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload
 from jobtool.stores.urls import is_absolute, is_local, parent_of, parse
-from jobtool.transfer.purposes import purposes_of
+from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.resume import open_uploads
 
 
@@ -61,27 +61,27 @@ def clean(
     """
     claims = Claims.of(joblist)
     broken: dict[str, WorldError] = {}
-    for stem in joblist.stems():
+    for job_id in joblist.job_ids():
         try:
-            job = with_destination(joblist.load(stem)[0], joblist.settings)
+            job = with_destination(joblist.load(job_id)[0], joblist.settings)
             buckets = _buckets(job)
         except FileNotFoundError:
             continue
         except JobtoolError as error:
-            yield _unreached(stem, error)
+            yield _unreached(job_id, error)
             continue
         known = next((broken[bucket] for bucket in buckets if bucket in broken), None)
         if known is not None:
             yield _unreached(job.name, known)
             continue
-        held = take(joblist, claims, stem, job.name)
-        if isinstance(held, LeftAlone):
-            yield held
+        claimed = take(joblist, claims, job_id, job.name)
+        if isinstance(claimed, LeftAlone):
+            yield claimed
             continue
         try:
-            with held:
-                job = with_destination(held.job, joblist.settings)  # it may be another by now
-                yield from _clean(joblist, stem, job, stores, claims, remove=remove)
+            with claimed:
+                job = with_destination(claimed.job, joblist.settings)  # it may be another by now
+                yield from _clean(joblist, job_id, job, stores, claims, remove=remove)
         except JoblistUnavailableError:
             raise
         except JobtoolError as error:
@@ -92,7 +92,7 @@ def clean(
 
 def _clean(
     joblist: JobList,
-    stem: str,
+    job_id: str,
     job: Job,
     stores: StoreRegistry,
     claims: Claims,
@@ -101,12 +101,12 @@ def _clean(
 ) -> Iterator[Leftover | LeftAlone]:
     """Yield what one job left behind, and remove it. Raises ``FileError`` and ``WorldError``."""
     if remove:
-        joblist.remove_temporaries(stem)
-    stores.reach_job(purposes_of(job))
-    yield from _uploads(joblist, stem, job, stores, remove=remove)
-    yield from _temporaries(joblist, stem, job, stores, remove=remove)
+        joblist.remove_temporaries(job_id)
+    stores.reach_job(credential_scopes_of(job))
+    yield from _uploads(joblist, job_id, job, stores, remove=remove)
+    yield from _temporaries(joblist, job_id, job, stores, remove=remove)
     # Last: the journals in it name uploads.
-    yield from _offers(joblist, stem, job, claims, remove=remove)
+    yield from _offers(joblist, job_id, job, claims, remove=remove)
 
 
 def _is_per_job(stores: StoreRegistry) -> bool:
@@ -125,12 +125,12 @@ def _buckets(job: Job) -> set[str]:
 
 
 def _offers(
-    joblist: JobList, stem: str, job: Job, claims: Claims, *, remove: bool
+    joblist: JobList, job_id: str, job: Job, claims: Claims, *, remove: bool
 ) -> Iterator[Leftover]:
     """Find what is left of lending once a job is over: its receipts are in the table."""
     if job.status is not JobStatus.SUCCESS:
         return
-    path = joblist.blocks_path_of(stem)
+    path = joblist.blocks_path_of(job_id)
     if os.path.isdir(path):
         if remove:
             Blocks(path, claims).remove()
@@ -138,13 +138,13 @@ def _offers(
 
 
 def _uploads(
-    joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
+    joblist: JobList, job_id: str, job: Job, stores: StoreRegistry, *, remove: bool
 ) -> Iterator[Leftover | LeftAlone]:
-    lines = joblist.journal_of(stem).read()
-    lent = read_journals(joblist.blocks_path_of(stem))
+    lines = joblist.journal_of(job_id).read()
+    lent = read_journals(joblist.blocks_path_of(job_id))
     for token, url in open_uploads(chain(lines, lent)).items():
         folder, name = parent_of(url)
-        store = stores.open(folder, "destination", owner=joblist.owner_of(stem))
+        store = stores.open(folder, "destination", owner=joblist.owner_of(job_id))
         if store.capabilities.leaves_temporaries:
             continue  # found by its name
         upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
@@ -161,9 +161,9 @@ def _uploads(
 
 
 def _temporaries(
-    joblist: JobList, stem: str, job: Job, stores: StoreRegistry, *, remove: bool
+    joblist: JobList, job_id: str, job: Job, stores: StoreRegistry, *, remove: bool
 ) -> Iterator[Leftover | LeftAlone]:
-    owner = joblist.owner_of(stem)
+    owner = joblist.owner_of(job_id)
     for folder, name in _targets(job).items():
         store = stores.open(folder, "destination", owner=owner)
         if not store.capabilities.leaves_temporaries:

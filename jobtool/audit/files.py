@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobtool.audit.evidence import has_other_etag, has_other_time, is_proof
-from jobtool.audit.findings import Kind
+from jobtool.audit.findings import Discrepancy
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.records import Receipt
 from jobtool.stores.store import Store
@@ -21,7 +21,7 @@ class Verdict:
     """
 
     url: str
-    what: Kind | None = None
+    what: Discrepancy | None = None
     detail: str = ""
     was_doubted_by_time: bool = False
 

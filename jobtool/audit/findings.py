@@ -9,7 +9,7 @@ from jobtool.events import Emit, Event, Level
 from jobtool.names import quote
 from jobtool.units import size_text
 
-Kind = Literal["missing", "changed", "extra", "unreadable", "unproven"]
+Discrepancy = Literal["missing", "changed", "extra", "unreadable", "unproven"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Finding(Event):
     level: ClassVar[Level] = Level.ALWAYS
     symbol: ClassVar[str] = "❌"
     job: str
-    what: Kind
+    what: Discrepancy
     path: str
     detail: str = ""
 
@@ -106,7 +106,7 @@ class Findings:
         self._emit = emit
         self._counts = _Counts()
 
-    def tell(self, job: str, what: Kind, path: str, detail: str = "") -> None:
+    def tell(self, job: str, what: Discrepancy, path: str, detail: str = "") -> None:
         """Tell and count one finding."""
         setattr(self._counts, what, getattr(self._counts, what) + 1)
         self._emit(Finding(job=job, what=what, path=path, detail=detail))

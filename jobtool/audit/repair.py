@@ -15,7 +15,7 @@ from jobtool.audit.retry import LeftAlone, PutBack, put_back
 from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.records import IntentRecord, Receipt
@@ -30,31 +30,31 @@ class Repair:
         self._joblist = joblist
         self._claims = Claims.of(joblist)
 
-    def job(self, stem: str, audited: Job, off: Container[str]) -> PutBack | LeftAlone:
+    def job(self, job_id: str, audited: Job, off: Container[str]) -> PutBack | LeftAlone:
         """Have the files at the URLs ``off`` sent again; ``audited`` is the job as it was then.
 
         A job that a worker holds, or has done again since, is left alone. Raises
         ``JoblistUnavailableError``.
         """
 
-        def drop(held: HeldJob) -> None:
+        def drop(claimed: ClaimedJob) -> None:
             try:
-                self._drop_receipts(held, off)
+                self._drop_receipts(claimed, off)
             except OSError as error:
-                path = quote(self._joblist.table_path_of(stem))
+                path = quote(self._joblist.table_path_of(job_id))
                 raise JoblistUnavailableError(f"can't write {path}: {reason_of(error)}") from None
 
-        return put_back(self._joblist, self._claims, stem, audited, event="repair", before=drop)
+        return put_back(self._joblist, self._claims, job_id, audited, event="repair", before=drop)
 
-    def _drop_receipts(self, held: HeldJob, off: Container[str]) -> None:
+    def _drop_receipts(self, claimed: ClaimedJob, off: Container[str]) -> None:
         """Write the table anew without the receipts of what is off.
 
         First the journal gets a line for each of them, that it is to be written. By that line the
         next audit finds out about a kill, and the next worker may replace what stands there.
         """
-        joblist, stem, require_held = self._joblist, held.stem, held.claim.require_held
-        receipts = partial(joblist.receipts_of, stem)
-        journal = joblist.journal_of(stem, require_held)
+        joblist, job_id, require_held = self._joblist, claimed.job_id, claimed.claim.require_held
+        receipts = partial(joblist.receipts_of, job_id)
+        journal = joblist.journal_of(job_id, require_held)
         at_ns = time.time_ns()
         dropped = False
         for receipt in receipts():
@@ -71,16 +71,16 @@ class Repair:
         journal.close()
         if not dropped:
             return
-        os.makedirs(os.path.dirname(joblist.table_path_of(stem)), exist_ok=True)
+        os.makedirs(os.path.dirname(joblist.table_path_of(job_id)), exist_ok=True)
         write_table(
-            joblist.table_path_of(stem),
+            joblist.table_path_of(job_id),
             (receipt for receipt in receipts() if receipt.dst_path not in off),
-            attempt=held.job.attempts,
+            attempt=claimed.job.attempts,
             require_held=require_held,
         )
         # A journal that stayed with the table may have the same receipts.
-        rest = (record for record in joblist.records_of(stem) if not isinstance(record, Receipt))
+        rest = (record for record in joblist.records_of(job_id) if not isinstance(record, Receipt))
         journal.replace(rest)
-        blocks = joblist.blocks_path_of(stem)
+        blocks = joblist.blocks_path_of(job_id)
         if os.path.isdir(blocks):
             Blocks(blocks, self._claims).remove()

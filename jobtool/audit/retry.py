@@ -10,7 +10,7 @@ from typing import ClassVar
 from jobtool.errors import ClaimLostError, JobFileError, JoblistUnavailableError
 from jobtool.events import Event
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import last_records
 from jobtool.jobs.joblist import JobList
@@ -36,11 +36,11 @@ class Selection:
             self.match is None or self.match in last_reason(log)
         )
 
-    def name_of_file(self, stem: str) -> str | None:
+    def name_of_file(self, job_id: str) -> str | None:
         """Return how to name a job file that can't be read, if it may be meant; else None."""
         if not self.names:
-            return stem if self.match is None else None
-        return next((name for name in self.names if filename_of(name) == stem), None)
+            return job_id if self.match is None else None
+        return next((name for name in self.names if filename_of(name) == job_id), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +84,18 @@ def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | Lef
     """
     claims = Claims.of(joblist)
     unmarked: JoblistUnavailableError | None = None
-    for stem in joblist.stems():
+    for job_id in joblist.job_ids():
         try:
-            job, log = joblist.load(stem)
+            job, log = joblist.load(job_id)
         except JobFileError as error:
-            name = selection.name_of_file(stem)
+            name = selection.name_of_file(job_id)
             if name is not None:
                 yield unfit(name, error)
             continue
         except FileNotFoundError:
             continue
         if selection.takes(job, log):
-            told = put_back(joblist, claims, stem, job, event="retry")
+            told = put_back(joblist, claims, job_id, job, event="retry")
             if isinstance(told, PutBack):
                 try:
                     joblist.mark_put_back()
@@ -106,25 +106,25 @@ def retry_jobs(joblist: JobList, selection: Selection) -> Iterator[PutBack | Lef
         raise unmarked
 
 
-def take(joblist: JobList, claims: Claims, stem: str, name: str) -> HeldJob | LeftAlone:
+def take(joblist: JobList, claims: Claims, job_id: str, name: str) -> ClaimedJob | LeftAlone:
     """Claim a job, or tell why it can't be had. Raises ``JoblistUnavailableError``."""
     try:
-        held = HeldJob.take(joblist, claims, stem, lambda: datetime.now(UTC))
+        claimed = ClaimedJob.take(joblist, claims, job_id, lambda: datetime.now(UTC))
     except JobFileError as error:
         return unfit(name, error)
     except FileNotFoundError:
         return LeftAlone(job=name, reason=_REMOVED)
-    return LeftAlone(job=name, reason="a worker is on it") if held is None else held
+    return LeftAlone(job=name, reason="a worker is on it") if claimed is None else claimed
 
 
 def put_back(
     joblist: JobList,
     claims: Claims,
-    stem: str,
+    job_id: str,
     chosen: Job,
     *,
     event: str,
-    before: Callable[[HeldJob], None] | None = None,
+    before: Callable[[ClaimedJob], None] | None = None,
 ) -> PutBack | LeftAlone:
     """Put one job back to ``todo`` under its claim, unless a worker has taken it up meanwhile.
 
@@ -132,16 +132,16 @@ def put_back(
     is held. The caller marks the joblist; see ``JobList.mark_put_back``. Raises
     ``JoblistUnavailableError``.
     """
-    held = take(joblist, claims, stem, chosen.name)
-    if isinstance(held, LeftAlone):
-        return held
-    with held:
-        if (held.job.status, held.job.attempts) != (chosen.status, chosen.attempts):
+    claimed = take(joblist, claims, job_id, chosen.name)
+    if isinstance(claimed, LeftAlone):
+        return claimed
+    with claimed:
+        if (claimed.job.status, claimed.job.attempts) != (chosen.status, chosen.attempts):
             return LeftAlone(job=chosen.name, reason="it was taken up meanwhile")
         try:
             if before is not None:
-                before(held)
-            held.put_back(event)
+                before(claimed)
+            claimed.put_back(event)
         except ClaimLostError as error:
             return LeftAlone(job=chosen.name, reason=str(error))
         except FileNotFoundError:

@@ -16,7 +16,7 @@ from operator import call
 
 from jobtool.audit.evidence import Times, lack_of_receipts, without_receipt
 from jobtool.audit.files import Verdict, look, read
-from jobtool.audit.findings import Findings, Kind, Verified
+from jobtool.audit.findings import Discrepancy, Findings, Verified
 from jobtool.audit.repair import Repair
 from jobtool.audit.retry import PutBack
 from jobtool.audit.tree import Tree
@@ -33,11 +33,11 @@ from jobtool.report.merged import last_of_each
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.stores.urls import parent_of
+from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.parallel import in_parallel
-from jobtool.transfer.purposes import purposes_of
 
 #: What a repair has sent again. A file that can't be read now may be good.
-_MENDED: frozenset[Kind] = frozenset({"missing", "changed", "unproven"})
+_MENDED: frozenset[Discrepancy] = frozenset({"missing", "changed", "unproven"})
 
 #: How many stores of named files are kept open.
 _MAX_STORES = 1000
@@ -81,12 +81,12 @@ class Audit:
         left = {filename_of(name): name for name in names}
         mending = Repair(joblist) if repair else None
         with self._summing_up():
-            for stem in joblist.stems():
+            for job_id in joblist.job_ids():
                 try:
-                    job, log = joblist.load(stem)
+                    job, log = joblist.load(job_id)
                 except (JobFileError, FileNotFoundError) as error:
-                    if left.pop(stem, None) is not None:
-                        self._tell(stem, _unreadable(joblist.path_of(stem), error))
+                    if left.pop(job_id, None) is not None:
+                        self._tell(job_id, _unreadable(joblist.path_of(job_id), error))
                     elif not names:
                         self._findings.unfinished_job()
                     continue
@@ -98,7 +98,7 @@ class Audit:
                     continue
                 try:
                     placed = with_destination(job, joblist.settings)
-                    self._finished_job(joblist, stem, placed, log, mending)
+                    self._finished_job(joblist, job_id, placed, log, mending)
                 except JobtoolError as error:
                     if error.scope is Scope.STORE:
                         raise
@@ -131,12 +131,12 @@ class Audit:
             raise
 
     def _finished_job(
-        self, joblist: JobList, stem: str, job: Job, log: bytes, mending: Repair | None
+        self, joblist: JobList, job_id: str, job: Job, log: bytes, mending: Repair | None
     ) -> None:
-        self._stores.reach_job(purposes_of(job))
-        receipts = partial(joblist.receipts_of, stem)
-        lines = joblist.journal_of(stem).read()
-        dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(stem))))
+        self._stores.reach_job(credential_scopes_of(job))
+        receipts = partial(joblist.receipts_of, job_id)
+        lines = joblist.journal_of(job_id).read()
+        dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(job_id))))
         root = job.destination if not job.files else None
         first = next(receipts(), None)
         if root is not None and (first is None or first.dst_path != root):
@@ -151,7 +151,7 @@ class Audit:
         if lack and not dropped:
             self._tell(job.name, Verdict(url=job.target, what="unproven", detail=lack))
         if mending is not None and (off or dropped or lack):
-            told = mending.job(stem, job, off | dropped)
+            told = mending.job(job_id, job, off | dropped)
             self._emit(told)
             if isinstance(told, PutBack):
                 joblist.mark_put_back()

@@ -24,7 +24,7 @@ from jobtool.names import quote
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from jobtool.doctor.finding import Finding
+    from jobtool.doctor.checkresult import CheckResult
     from jobtool.doctor.run import Diagnosis
 
 _SYMBOLS = {"pass": DONE, "warn": WARNING, "fail": FAILED}
@@ -44,7 +44,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
 
     Writes, renames, links and locks in the joblist's folder, also between the ranks; compares
     clocks; writes, reads and removes small files at the destination; reads from the source; looks
-    at space, MPI and the scheduler. Each finding is a pass, a warning or a failure, with what to
+    at space, MPI and the scheduler. Each result is a pass, a warning or a failure, with what to
     do. It leaves nothing behind, also on Ctrl-C. The exit code is 4 if anything failed; warnings
     are fine.
     """
@@ -113,15 +113,15 @@ def _interruptible() -> Iterator[None]:
 
 def _tell(diagnosis: Diagnosis, console: Console) -> None:
     if console.as_json:
-        for finding in diagnosis.findings:
-            console.print_json(finding.json())
+        for result in diagnosis.results:
+            console.print_json(result.json())
         return
-    shown = diagnosis.findings
+    shown = diagnosis.results
     if console.verbosity == 0:
-        shown = tuple(finding for finding in shown if finding.verdict != "pass")
+        shown = tuple(result for result in shown if result.verdict != "pass")
     _print(shown)
     counts = {
-        verdict: sum(finding.verdict == verdict for finding in diagnosis.findings)
+        verdict: sum(result.verdict == verdict for result in diagnosis.results)
         for verdict in _SYMBOLS
     }
     worst = next((verdict for verdict in ("fail", "warn") if counts[verdict]), "pass")
@@ -131,15 +131,13 @@ def _tell(diagnosis: Diagnosis, console: Console) -> None:
     )
 
 
-def _print(findings: Iterable[Finding]) -> None:
+def _print(results: Iterable[CheckResult]) -> None:
     from rich.console import Console as RichConsole
     from rich.text import Text
 
     console = RichConsole(highlight=False)
     console.width = min(console.width, _MAX_WIDTH)
-    for (about, where), group in groupby(
-        findings, key=lambda finding: (finding.about, finding.where)
-    ):
+    for (about, where), group in groupby(results, key=lambda result: (result.about, result.where)):
         heading = Text.assemble("\n", (about, "bold"), f" {quote(where)}" if where else "")
         console.print(heading, soft_wrap=True)
         with console.capture() as capture:
@@ -149,7 +147,7 @@ def _print(findings: Iterable[Finding]) -> None:
     console.print()
 
 
-def _table(findings: Iterable[Finding]) -> Table:
+def _table(results: Iterable[CheckResult]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -157,10 +155,10 @@ def _table(findings: Iterable[Finding]) -> Table:
     table.add_column(width=7, no_wrap=True)
     table.add_column(width=20)
     table.add_column(overflow="fold")
-    for finding in findings:
-        cell = Text(finding.found)
-        if finding.advice:
-            cell.append(f"\n→ {finding.advice}", style="bold")
-        verdict = Text(f"{_SYMBOLS[finding.verdict]} {finding.verdict}")
-        table.add_row(verdict, Text(finding.check), cell)
+    for result in results:
+        cell = Text(result.found)
+        if result.advice:
+            cell.append(f"\n→ {result.advice}", style="bold")
+        verdict = Text(f"{_SYMBOLS[result.verdict]} {result.verdict}")
+        table.add_row(verdict, Text(result.check), cell)
     return table

@@ -36,12 +36,12 @@ from jobtool.stop import Stop
 from jobtool.worker.deadline import find_deadline
 
 if TYPE_CHECKING:
-    from jobtool.jobs.terms import Told
+    from jobtool.jobs.claimpolicy import Told
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Verify
     from jobtool.worker.environment import Environment
-    from jobtool.worker.guard import Ended
     from jobtool.worker.options import WorkerOptions
+    from jobtool.worker.supervisor import Ended
 
 #: What people and schedulers send before the end: all mean to finish what is under way and leave.
 _STOP_SIGNALS = (
@@ -219,9 +219,9 @@ def _transfer(
 
     charge = None
     if not dry_run and launched_size(os.environ) > 1:
-        from jobtool.worker.guard import Ended, stand_guard
+        from jobtool.worker.supervisor import Ended, supervise
 
-        outcome = stand_guard(signals)
+        outcome = supervise(signals)
         if isinstance(outcome, Ended):
             return _after(outcome, joblist_path, as_json=as_json)
         charge = outcome
@@ -279,12 +279,12 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
     environment = ended.environment
     if ended.in_order or environment is None or environment.run is None:
         return ended.exit_code
+    from jobtool.jobs.claimpolicy import DEFAULT_LEASE_SECONDS
     from jobtool.jobs.joblist import CLAIMS_FOLDER
-    from jobtool.jobs.presence import Presences
-    from jobtool.jobs.terms import DEFAULT_LEASE_SECONDS
-    from jobtool.worker.crew import Crew
+    from jobtool.jobs.membership import Membership
     from jobtool.worker.events import WorkerStopped
-    from jobtool.worker.guard import outlast
+    from jobtool.worker.rankgroup import RankGroup
+    from jobtool.worker.supervisor import outlast
 
     folder = ""
     with contextlib.suppress(UsageError):  # told by the worker
@@ -296,8 +296,8 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
         reason = f"worker {environment.worker} was killed ({ended.killed_by.name})"
         console.emit(WorkerStopped(reason=reason))
     claims_path = os.path.join(folder, CLAIMS_FOLDER)
-    crew = Crew(claims_path, environment, Presences(claims_path, DEFAULT_LEASE_SECONDS))
-    code = outlast(ended, crew)
+    rank_group = RankGroup(claims_path, environment, Membership(claims_path, DEFAULT_LEASE_SECONDS))
+    code = outlast(ended, rank_group)
     if code and ended.killed_by is not None:
         console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
     return code

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobtool.doctor.finding import Finding, Subject, named
+from jobtool.doctor.checkresult import CheckResult, Subject, named
+from jobtool.jobs.claimpolicy import ClaimKind, Told, choose
 from jobtool.jobs.filesystem import Filesystem
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.terms import Kind, Told, choose
 
 _USE_LEASES = 'Put claims = "lease" into joblist.toml, or start every worker with --claims lease.'
 
@@ -31,14 +31,14 @@ def told_of(joblist: JobList) -> Told:
     return joblist.settings.claims or "auto"
 
 
-def chosen(told: Told, view: View) -> Kind:
+def chosen(told: Told, view: View) -> ClaimKind:
     """Return the kind of claims that a worker with this view uses."""
     return choose(told, view.filesystem)[0]
 
 
-def claims_finding(
-    joblist: Subject, told: Told, recorded: Kind, views: list[View], *, is_excluding: bool
-) -> Finding:
+def claims_result(
+    joblist: Subject, told: Told, recorded: ClaimKind, views: list[View], *, is_excluding: bool
+) -> CheckResult:
     """Judge the claims that workers would use.
 
     ``recorded`` is what workers have agreed upon, or would if there were any; ``is_excluding`` is

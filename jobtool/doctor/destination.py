@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from jobtool.doctor.finding import Finding, Subject, in_bytes, in_seconds
-from jobtool.doctor.folder import judge_clock, space_finding
+from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
+from jobtool.doctor.folder import judge_clock, space_result
 from jobtool.errors import (
     CredentialsError,
     FileError,
@@ -62,7 +62,7 @@ class DestinationProbe:
 
     @property
     def subject(self) -> Subject:
-        """What the findings are about."""
+        """What the results are about."""
         return Subject("destination", self.url)
 
     @property
@@ -89,22 +89,22 @@ class DestinationProbe:
             self._opened()
         self._remove()
 
-    def briefly(self) -> Iterator[Finding]:
+    def briefly(self) -> Iterator[CheckResult]:
         """Yield whether it can be reached, written and read; for all nodes but the first."""
         yield from self._checks(self._whole)
 
-    def thoroughly(self) -> Iterator[Finding]:
+    def thoroughly(self) -> Iterator[CheckResult]:
         """Yield whether everything works that a worker does, and that nothing is left."""
         if self._is_local:
             yield self._space()
         is_written = False
-        for finding in self._checks(self._whole):
-            is_written = finding.check != "reach and write" or finding.verdict != "fail"
-            yield finding
+        for result in self._checks(self._whole):
+            is_written = result.check != "reach and write" or result.verdict != "fail"
+            yield result
         if is_written:
             yield from self._checks(self._create_only, self._parts, self._abort, self._delete)
 
-    def _checks(self, *checks: Callable[[Store], Iterator[Finding]]) -> Iterator[Finding]:
+    def _checks(self, *checks: Callable[[Store], Iterator[CheckResult]]) -> Iterator[CheckResult]:
         for check in checks:
             try:
                 yield from check(self._opened())
@@ -117,16 +117,16 @@ class DestinationProbe:
             self._store = self.stores.open(self._probe_url, "destination", owner=owner)
         return self._store
 
-    def _space(self) -> Finding:
+    def _space(self) -> CheckResult:
         try:
             folder = _existing(parse(self.url).url)
-            return space_finding(self.subject, folder, little_bytes=_LITTLE_BYTES)
+            return space_result(self.subject, folder, little_bytes=_LITTLE_BYTES)
         except UsageError as error:
             return self.subject.failed("space", str(error), "Correct the destination.")
         except OSError as error:
             return self.subject.failed("space", reason_of(error), "Is its filesystem mounted?")
 
-    def _whole(self, store: Store) -> Iterator[Finding]:
+    def _whole(self, store: Store) -> Iterator[CheckResult]:
         start, before = time.monotonic(), time.time()
         proof = store.put(_WHOLE, _SMALL, _attributes(_SMALL))
         seconds, after = time.monotonic() - start, time.time()
@@ -167,7 +167,7 @@ class DestinationProbe:
                 is_for_s3=True,
             )
 
-    def _create_only(self, store: Store) -> Iterator[Finding]:
+    def _create_only(self, store: Store) -> Iterator[CheckResult]:
         check = _name_of(self._create_only)
         advice = (
             "Don't rely on --if-exists error here: what somebody else writes at the same time may "
@@ -189,7 +189,7 @@ class DestinationProbe:
         else:
             yield judge(check, "a file was replaced although that was forbidden", advice)
 
-    def _parts(self, store: Store) -> Iterator[Finding]:
+    def _parts(self, store: Store) -> Iterator[CheckResult]:
         pieces = (bytes(_PART_BYTES), _SMALL)
         whole = b"".join(pieces)
         attributes = _attributes(whole)
@@ -217,7 +217,7 @@ class DestinationProbe:
                 "Nothing is wrong, but large files are read back to be proven.",
             )
 
-    def _abort(self, store: Store) -> Iterator[Finding]:
+    def _abort(self, store: Store) -> Iterator[CheckResult]:
         upload = store.begin(_ABORTED, _attributes(_SMALL))
         part = _put_part(store, upload, 0, 0, _SMALL)
         store.abort(upload)
@@ -231,7 +231,7 @@ class DestinationProbe:
                 return
         yield self.subject.passed("abort", "an unfinished upload can be dropped")
 
-    def _delete(self, store: Store) -> Iterator[Finding]:
+    def _delete(self, store: Store) -> Iterator[CheckResult]:
         for name in (_WHOLE, _ONCE, _PARTS):
             store.delete(name)
         self._remove()

@@ -1,6 +1,6 @@
 """The joblist's folder: what workers do in it, tried in a folder of its own there.
 
-Each check takes the folder of the probe, does something real in it and returns a finding. What
+Each check takes the folder of the probe, does something real in it and returns a result. What
 the checks leave in it goes with the folder.
 """
 
@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 
 from filelock import FileLock, Timeout
 
-from jobtool.doctor.finding import Finding, Subject, in_bytes, in_seconds
-from jobtool.jobs.durable import replace_file, sync_folder
+from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
+from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.joblist import reason_of
 from jobtool.names import quote
 
@@ -86,9 +86,9 @@ def remove_probe(folder: str) -> None:
         time.sleep(0.1)  # NFS keeps a file's name while another node has it open
 
 
-def folder_findings(joblist: Subject, folder: str) -> Iterator[Finding]:
+def folder_results(joblist: Subject, folder: str) -> Iterator[CheckResult]:
     """Yield what works in the folder of the probe, for processes of this node."""
-    checks: tuple[tuple[str, Callable[[Subject, str], Finding]], ...] = (
+    checks: tuple[tuple[str, Callable[[Subject, str], CheckResult]], ...] = (
         ("write", _write),
         ("rename", _rename),
         ("exclusive create", _create),
@@ -103,7 +103,7 @@ def folder_findings(joblist: Subject, folder: str) -> Iterator[Finding]:
             yield joblist.failed(name, reason_of(error), _ADVICE)
 
 
-def lock_finding(joblist: Subject, folder: str, *, is_needed: bool) -> Finding:
+def lock_result(joblist: Subject, folder: str, *, is_needed: bool) -> CheckResult:
     """Tell whether a kernel lock excludes another process of this node.
 
     Where it doesn't, that is a failure only if it ``is_needed``.
@@ -120,7 +120,7 @@ def lock_finding(joblist: Subject, folder: str, *, is_needed: bool) -> Finding:
     return joblist.warned(check, reason, "Don't start workers with --claims lock.")
 
 
-def clock_finding(joblist: Subject, folder: str, *, is_for_s3: bool) -> Finding:
+def clock_result(joblist: Subject, folder: str, *, is_for_s3: bool) -> CheckResult:
     """Compare this node's clock with the time that the filesystem gives to a fresh file."""
     check = "clock and filesystem"
     path = os.path.join(folder, f"clock-{secrets.token_hex(4)}")
@@ -142,7 +142,7 @@ def clock_finding(joblist: Subject, folder: str, *, is_for_s3: bool) -> Finding:
 
 def judge_clock(
     subject: Subject, check: str, seconds: float, *, between: str, is_for_s3: bool
-) -> Finding:
+) -> CheckResult:
     """Judge a difference of two clocks, in seconds.
 
     ========== ==================== =======
@@ -170,7 +170,7 @@ def judge_clock(
     )
 
 
-def _write(joblist: Subject, folder: str) -> Finding:
+def _write(joblist: Subject, folder: str) -> CheckResult:
     before = time.monotonic()
     path = os.path.join(folder, "write")
     with open(path, "xb") as file:
@@ -187,7 +187,7 @@ def _write(joblist: Subject, folder: str) -> Finding:
     return joblist.passed("write", f"a file was created and synced in {in_seconds(seconds)}")
 
 
-def _rename(joblist: Subject, folder: str) -> Finding:
+def _rename(joblist: Subject, folder: str) -> CheckResult:
     path = os.path.join(folder, "renamed")
     replace_file(path, b"todo\n")
     replace_file(path, b"ongoing\n")
@@ -200,7 +200,7 @@ def _rename(joblist: Subject, folder: str) -> Finding:
     return joblist.passed("rename", "a rename replaces a file")
 
 
-def _create(joblist: Subject, folder: str) -> Finding:
+def _create(joblist: Subject, folder: str) -> CheckResult:
     path = os.path.join(folder, "created")
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     try:
@@ -214,7 +214,7 @@ def _create(joblist: Subject, folder: str) -> Finding:
     )
 
 
-def _link(joblist: Subject, folder: str) -> Finding:
+def _link(joblist: Subject, folder: str) -> CheckResult:
     original, name = os.path.join(folder, "original"), os.path.join(folder, "link")
     os.close(os.open(original, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     try:
@@ -232,7 +232,7 @@ def _link(joblist: Subject, folder: str) -> Finding:
     return joblist.failed("hard link", "a link replaced a file", "Use another filesystem.")
 
 
-def _exchange(joblist: Subject, folder: str) -> Finding:
+def _exchange(joblist: Subject, folder: str) -> CheckResult:
     first, second = os.path.join(folder, "first"), os.path.join(folder, "second")
     for path in (first, second):
         with open(path, "xb") as file:
@@ -292,11 +292,11 @@ def _held_elsewhere(path: str) -> Iterator[None]:
             holder.kill()
 
 
-def _space(joblist: Subject, folder: str) -> Finding:
-    return space_finding(joblist, folder, little_bytes=_LITTLE_BYTES)
+def _space(joblist: Subject, folder: str) -> CheckResult:
+    return space_result(joblist, folder, little_bytes=_LITTLE_BYTES)
 
 
-def space_finding(subject: Subject, folder: str, *, little_bytes: int) -> Finding:
+def space_result(subject: Subject, folder: str, *, little_bytes: int) -> CheckResult:
     """Tell how much room there is in a folder's filesystem; raises ``OSError``."""
     found = os.statvfs(folder)
     free_bytes = found.f_bavail * found.f_frsize

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
+from jobtool.doctor.checkresult import CheckResult, Subject, Verdict, in_seconds, named
 from jobtool.doctor.claims import View
-from jobtool.doctor.finding import Finding, Subject, Verdict, in_seconds, named
 from jobtool.doctor.folder import judge_clock
 from jobtool.doctor.ranks import Ranks
-from jobtool.jobs.durable import replace_file
+from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.joblist import reason_of
 
 #: How long another rank may take to see what rank 0 has written.
@@ -38,7 +38,7 @@ class _Sight:
 class Between:
     """What was found between ranks, and whether kernel locks were seen not to exclude."""
 
-    findings: tuple[Finding, ...] = ()
+    results: tuple[CheckResult, ...] = ()
     is_excluding: bool = True
 
 
@@ -51,7 +51,7 @@ def look_between(
     may_lock: bool,
     is_for_s3: bool,
 ) -> Between:
-    """Try what works between the ranks; all go through it, rank 0 gets the findings.
+    """Try what works between the ranks; all go through it, rank 0 gets the results.
 
     ``folder`` is this rank's path of the probe's folder; ``views``, ``may_lock`` and ``is_for_s3``
     count at rank 0, and say what it knows of all, whether locks work on its node, and whether the
@@ -64,8 +64,8 @@ def look_between(
     lock = None if ranks.rank or takers is None else _judge_lock(nodes, views, takers)
     race = _race(nodes, ranks, folder, views)
     clocks = _compare_clocks(nodes, ranks, views, is_for_s3=is_for_s3)
-    findings = tuple(finding for finding in (seen, lock, race, clocks) if finding is not None)
-    return Between(findings, is_excluding=not takers)
+    results = tuple(result for result in (seen, lock, race, clocks) if result is not None)
+    return Between(results, is_excluding=not takers)
 
 
 def _lock_takers(ranks: Ranks, folder: str) -> list[int]:
@@ -85,7 +85,7 @@ def _lock_takers(ranks: Ranks, folder: str) -> list[int]:
         return [rank for rank, taken in enumerate(ranks.gather(took)) if taken]
 
 
-def _judge_lock(nodes: Subject, views: list[View], takers: list[int]) -> Finding:
+def _judge_lock(nodes: Subject, views: list[View], takers: list[int]) -> CheckResult:
     check = "lock between ranks"
     if not takers:
         hosts = named(sorted({view.host for view in views}))
@@ -99,7 +99,9 @@ def _judge_lock(nodes: Subject, views: list[View], takers: list[int]) -> Finding
     )
 
 
-def _see_each_other(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Finding | None:
+def _see_each_other(
+    nodes: Subject, ranks: Ranks, folder: str, views: list[View]
+) -> CheckResult | None:
     """Let the others look for a file that rank 0 has made, and one that it has replaced."""
     made, changed = os.path.join(folder, "made"), os.path.join(folder, "changed")
     if ranks.rank == 0:
@@ -160,7 +162,7 @@ def _seconds_until(path: str) -> float | None:
     return None
 
 
-def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Finding | None:
+def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> CheckResult | None:
     """Let all ranks create one name at once, some rounds; each must have one winner."""
     check = "exclusive create"
     wins: list[list[int]] = []
@@ -202,7 +204,7 @@ def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Findi
 
 def _compare_clocks(
     nodes: Subject, ranks: Ranks, views: list[View], *, is_for_s3: bool
-) -> Finding | None:
+) -> CheckResult | None:
     """Ask the others for their time; what differs beyond the time of asking does differ."""
     before = time.time()
     ranks.tell(None)

@@ -51,9 +51,9 @@ def places_of(joblist: JobList) -> Places:
 
 
 def _some_jobs(joblist: JobList) -> Iterator[Job]:
-    for stem in _spread(joblist.stems(), _LOOKED_AT):
+    for job_id in _spread(joblist.job_ids(), _LOOKED_AT):
         try:
-            yield with_destination(joblist.load(stem)[0], joblist.settings)
+            yield with_destination(joblist.load(job_id)[0], joblist.settings)
         except (JobFileError, FileNotFoundError):
             continue  # summarise-jobs tells of invalid ones
 

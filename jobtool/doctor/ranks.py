@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from jobtool.doctor.finding import named
+from jobtool.doctor.checkresult import named
 from jobtool.errors import WorldError
 from jobtool.worker.environment import Environment
 

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from jobtool.doctor.claims import View, chosen, claims_finding, told_of
+from jobtool.doctor.checkresult import CheckResult, Subject, Verdict
+from jobtool.doctor.claims import View, chosen, claims_result, told_of
 from jobtool.doctor.destination import DestinationProbe
-from jobtool.doctor.finding import Finding, Subject, Verdict
+from jobtool.doctor.environment import surrounding_results, versions
 from jobtool.doctor.folder import (
-    clock_finding,
-    folder_findings,
-    lock_finding,
+    clock_result,
+    folder_results,
+    lock_result,
     probe_folder,
     probe_path,
     remove_probe,
@@ -22,12 +23,11 @@ from jobtool.doctor.janitor import Janitor
 from jobtool.doctor.nodes import Between, look_between
 from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
-from jobtool.doctor.source import source_finding
-from jobtool.doctor.surroundings import surrounding_findings, versions
+from jobtool.doctor.source import source_result
 from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError
+from jobtool.jobs.claimpolicy import claim_policy_of
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList, reason_of
-from jobtool.jobs.terms import terms_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
@@ -43,15 +43,15 @@ _NODES = Subject("nodes")
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All findings, at rank 0. With ``is_broken_off`` other ranks still wait: end them."""
+    """All results, at rank 0. With ``is_broken_off`` other ranks still wait: end them."""
 
-    findings: tuple[Finding, ...] = ()
+    results: tuple[CheckResult, ...] = ()
     is_broken_off: bool = False
 
     @property
     def exit_code(self) -> int:
         """4 if anything failed, else 0."""
-        return 4 if any(finding.verdict is Verdict.FAIL for finding in self.findings) else 0
+        return 4 if any(result.verdict is Verdict.FAIL for result in self.results) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def diagnose(
     *,
     ranks: Ranks | None = None,
 ) -> Diagnosis:
-    """Examine a joblist from all ranks; the findings are at rank 0.
+    """Examine a joblist from all ranks; the results are at rank 0.
 
     ``open_joblist`` opens it by this rank's own path. What is made on the way is removed, however
     this ends. Raises at rank 0 what any rank's ``open_joblist`` raises, and ``RanksLostError`` at
@@ -102,15 +102,15 @@ def diagnose(
             raise JoblistUnavailableError(f"{roll_call.view.name}: {reason_of(error)}") from None
         what = reason_of(error) if isinstance(error, OSError) else str(error)
         advice = "Start doctor again; if it happens again, leave that node out."
-        examination.findings.append(_NODES.failed("answer", what, advice))
+        examination.results.append(_NODES.failed("answer", what, advice))
         examination.is_broken_off = ranks.size > 1
-    findings = examination.findings
+    results = examination.results
     if ranks.rank == 0:
         views = [call.view for call in calls]
         told = [call.versions for call in calls]
-        findings += surrounding_findings(environ, environment, views, told)
-    findings.sort(key=lambda finding: ORDER.index(finding.about))
-    return Diagnosis(tuple(findings), examination.is_broken_off)
+        results += surrounding_results(environ, environment, views, told)
+    results.sort(key=lambda result: ORDER.index(result.about))
+    return Diagnosis(tuple(results), examination.is_broken_off)
 
 
 def _roll_call(
@@ -140,7 +140,7 @@ class _Examination:
     def __init__(
         self, joblist: JobList, stores: StoreRegistry, ranks: Ranks, calls: list[_RollCall]
     ) -> None:
-        self.findings: list[Finding] = []
+        self.results: list[CheckResult] = []
         self.is_broken_off = False
         self._joblist = joblist
         self._ranks = ranks
@@ -179,10 +179,10 @@ class _Examination:
                 self._janitor.expect_folder(folder)
                 try:
                     stack.enter_context(probe_folder(claims_path, orders.token))
-                    self.findings += folder_findings(self._subject, folder)
+                    self.results += folder_results(self._subject, folder)
                 except OSError as error:
                     advice = "Check its owner and mode, its quota, and how it is mounted."
-                    self.findings.append(
+                    self.results.append(
                         self._subject.failed("write", f"can't write: {reason_of(error)}", advice)
                     )
             if self._ranks.tell(not self._has_failed("write", "rename")):
@@ -194,8 +194,8 @@ class _Examination:
         may_lock = False
         if ranks.rank == 0:
             is_needed = chosen(told, self._views[0]) == "lock"
-            lock = lock_finding(self._subject, folder, is_needed=is_needed)
-            self.findings.append(lock)
+            lock = lock_result(self._subject, folder, is_needed=is_needed)
+            self.results.append(lock)
             may_lock = lock.verdict is Verdict.PASS
         between = Between()
         if ranks.size > 1:
@@ -209,16 +209,16 @@ class _Examination:
             )
         clock = None
         if ranks.rank in orders.deputies | {0}:
-            clock = clock_finding(self._subject, folder, is_for_s3=orders.places.has_s3)
+            clock = clock_result(self._subject, folder, is_for_s3=orders.places.has_s3)
         clocks = ranks.gather([] if clock is None else [clock])
         if ranks.rank:
             return
-        self.findings += between.findings
-        self.findings += self._merged("clock and filesystem", clocks)
+        self.results += between.results
+        self.results += self._merged("clock and filesystem", clocks)
         is_excluding = may_lock and between.is_excluding
-        recorded = terms_of(self._joblist).kind
-        self.findings.append(
-            claims_finding(self._subject, told, recorded, self._views, is_excluding=is_excluding)
+        recorded = claim_policy_of(self._joblist).kind
+        self.results.append(
+            claims_result(self._subject, told, recorded, self._views, is_excluding=is_excluding)
         )
 
     def _places(self, orders: _Orders) -> None:
@@ -228,19 +228,19 @@ class _Examination:
             if ranks.rank == 0:
                 probes = [self._entered(probe, first) for probe in self._probes(orders)]
             ranks.tell(None)  # only now do others make folders: rank 0 knows which weren't there
-            mine: list[Finding] = []
+            mine: list[CheckResult] = []
             with contextlib.ExitStack() as then:
                 if ranks.rank in orders.deputies:
                     probes = [self._entered(probe, then) for probe in self._probes(orders)]
                 if ranks.rank in orders.deputies | {0}:
-                    mine += (source_finding(url, self._stores) for url in places.sources)
+                    mine += (source_result(url, self._stores) for url in places.sources)
                 for probe in probes:
                     mine += probe.briefly() if ranks.rank else probe.thoroughly()
             told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
-        self.findings += self._merged("reach from other nodes", told)
+        self.results += self._merged("reach from other nodes", told)
         ranks.tell(None, timeout_seconds=_STORES_SECONDS)
         if ranks.rank == 0 and not places.destinations:
-            self.findings.append(
+            self.results.append(
                 Subject("destination").warned(
                     "reach and write",
                     "neither joblist.toml nor a job names a destination",
@@ -262,21 +262,21 @@ class _Examination:
         )
         return probe
 
-    def _merged(self, check: str, told: list[list[Finding]]) -> Iterator[Finding]:
-        """Yield rank 0's findings; of other nodes what isn't a pass, and how many are well."""
+    def _merged(self, check: str, told: list[list[CheckResult]]) -> Iterator[CheckResult]:
+        """Yield rank 0's results; of other nodes what isn't a pass, and how many are well."""
         if not told:
             return
         yield from told[0]
         well = 0
-        for view, findings in zip(self._views[1:], told[1:], strict=True):
-            bad = [finding for finding in findings if finding.verdict is not Verdict.PASS]
-            well += bool(findings) and not bad
-            for finding in bad:
-                yield replace(finding, found=f"on {view.host}: {finding.found}")
+        for view, results in zip(self._views[1:], told[1:], strict=True):
+            bad = [result for result in results if result.verdict is not Verdict.PASS]
+            well += bool(results) and not bad
+            for result in bad:
+                yield replace(result, found=f"on {view.host}: {result.found}")
         if well:
             yield _NODES.passed(check, f"all is well on {well} other node(s)")
 
     def _has_failed(self, *checks: str) -> bool:
         return any(
-            finding.verdict is Verdict.FAIL and finding.check in checks for finding in self.findings
+            result.verdict is Verdict.FAIL and result.check in checks for result in self.results
         )

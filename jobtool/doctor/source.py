@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from jobtool.doctor.finding import Finding, Subject
+from jobtool.doctor.checkresult import CheckResult, Subject
 from jobtool.errors import JobtoolError, NotFoundError
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry
@@ -15,7 +15,7 @@ _FIRST_BYTES = 64 * 1024
 _FIRST_ENTRIES = 1000
 
 
-def source_finding(url: str, stores: StoreRegistry) -> Finding:
+def source_result(url: str, stores: StoreRegistry) -> CheckResult:
     """List the beginning of a source, a tree or a file, and read the first bytes in it."""
     source = Subject("source", url)
     check = "read"

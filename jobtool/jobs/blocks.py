@@ -28,8 +28,8 @@ from dataclasses import dataclass
 import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError
+from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.claim import Claim, Claims
-from jobtool.jobs.durable import replace_file
 from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal
 from jobtool.jobs.records import Record, UploadRecord
 from jobtool.names import quote, unquote
@@ -141,7 +141,7 @@ class Blocks:
         if claim is None:
             return False
         with claim:
-            claim.settle()
+            claim.remove_older()
             # Whoever has done it may have said so since we looked.
             if not os.path.exists(self._file(number, "done")):
                 claim.require_held()
@@ -237,7 +237,7 @@ class Blocks:
             claim = self._claims.take(f"{number:06d}", on_loss=on_loss)
             if claim is None:
                 continue
-            claim.settle()  # so that one that held it before finds out that it was lost
+            claim.remove_older()  # so that one that held it before finds out that it was lost
             block = self._read(number)
             if block is None or os.path.exists(self._file(number, "done")) or not accepts(block):
                 self._refused.add(number)

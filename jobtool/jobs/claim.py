@@ -19,9 +19,9 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from jobtool.errors import JoblistUnavailableError
+from jobtool.jobs.claimpolicy import ClaimPolicy, claim_policy_of
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.lease import Lease, LeaseWatch
-from jobtool.jobs.terms import Terms, terms_of
 from jobtool.names import quote
 
 LOCK_SUFFIX = ".lock"
@@ -54,7 +54,7 @@ class Claim:
         if isinstance(self._held, Lease):
             self._held.require_held()
 
-    def settle(self) -> None:
+    def remove_older(self) -> None:
         """Remove what dead holders left; once the job's file says that it is ours."""
         if isinstance(self._held, Lease):
             self._held.remove_older()
@@ -101,25 +101,25 @@ class Claims:
     def __init__(
         self,
         folder: str,
-        terms: Terms,
+        claim_policy: ClaimPolicy,
         watch: LeaseWatch | None = None,
         require_present: Callable[[], None] | None = None,
         held: _Held | None = None,
     ) -> None:
         self._folder = folder
         self._held = held or _Held()
-        self._terms = terms
+        self._claim_policy = claim_policy
         self._require_present = require_present or _ignore
-        self.watch = watch or LeaseWatch(terms.lease_seconds)
+        self.watch = watch or LeaseWatch(claim_policy.lease_seconds)
 
     @classmethod
     def of(cls, joblist: JobList) -> Claims:
         """Return the claims on a joblist's jobs, of the kind that its workers use."""
-        return cls(joblist.claims_path, terms_of(joblist))
+        return cls(joblist.claims_path, claim_policy_of(joblist))
 
     def within(self, folder: str) -> Claims:
         """Return the same for another folder."""
-        return Claims(folder, self._terms, self.watch, self._require_present, self._held)
+        return Claims(folder, self._claim_policy, self.watch, self._require_present, self._held)
 
     def lose_all(self) -> bool:
         """Let others have all that is held by lease; tell whether claims are leases.
@@ -127,7 +127,7 @@ class Claims:
         For when this process hangs: called from a thread that doesn't. What is held counts as lost
         from then on, and nothing more is written under it.
         """
-        if self._terms.kind != "lease":
+        if self._claim_policy.kind != "lease":
             return False
         held = self._held.all()
         for claim in held:  # all of them first: to let one go may hang
@@ -160,11 +160,11 @@ class Claims:
             ) from None
 
     def _take(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
-        if self._terms.kind == "lease":
+        if self._claim_policy.kind == "lease":
             lease = Lease.take(
                 base,
                 after=after,
-                lease_seconds=self._terms.lease_seconds,
+                lease_seconds=self._claim_policy.lease_seconds,
                 watch=self.watch,
                 on_loss=on_loss,
             )

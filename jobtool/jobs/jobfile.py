@@ -72,7 +72,7 @@ def decode_status(data: bytes) -> JobStatus | None:
         return None
 
 
-def decode(data: bytes, *, stem: str) -> tuple[Job, bytes]:
+def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     """Read a job file; return the job and its log as it stands.
 
     ``stem`` is the file's name without its suffix, from which the job has its name (but for a name
@@ -84,7 +84,7 @@ def decode(data: bytes, *, stem: str) -> tuple[Job, bytes]:
         first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
         words = ", ".join(JobStatus)
         raise JobFileError(f"line 1: expected one of {words}; found {first!r}")
-    builder = _HeaderReader(stem)
+    builder = _HeaderReader(job_id)
     end = data.find(b"\n") + 1 or len(data)
     number = 1
     while end < len(data):
@@ -186,8 +186,8 @@ def _header_lines(job: Job) -> Iterator[str]:
 
 
 class _HeaderReader:
-    def __init__(self, stem: str) -> None:
-        self._stem = stem
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
         self._known: dict[str, str] = {}
         self._fields: dict[str, str] = {}
         self._files: list[FilePair] = []
@@ -213,7 +213,7 @@ class _HeaderReader:
             self._extra.append((key, value))
 
     def _is_name(self, key: str, value: str) -> bool:
-        return key == "name" and filename_of(unquote(value)) == self._stem
+        return key == "name" and filename_of(unquote(value)) == self._job_id
 
     def _once(self, values: dict[str, str], key: str, value: str) -> None:
         if key in values:
@@ -228,7 +228,7 @@ class _HeaderReader:
         if "source" not in known and not self._files:
             raise JobFileError("expected a 'source:' line or 'file:' lines; found neither")
         return Job(
-            name=known.get("name") or name_of(self._stem),
+            name=known.get("name") or name_of(self._job_id),
             status=status,
             source=known.get("source"),
             destination=known.get("destination"),

@@ -12,12 +12,12 @@ import msgspec
 
 from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs import jobfile, settings
-from jobtool.jobs.bounded import UnfitFileError, open_without_waiting, read_bounded
-from jobtool.jobs.durable import create_file, replace_file, sync_folder, target_of
+from jobtool.jobs.atomic_write import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord
 from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal, read_journals
 from jobtool.jobs.records import Receipt, Record
+from jobtool.jobs.safe_read import UnfitFileError, open_without_waiting, read_bounded
 from jobtool.jobs.settings import Settings
 from jobtool.jobs.table import TABLE_SUFFIX, read_table
 from jobtool.jobs.trust import read_trusted
@@ -42,7 +42,7 @@ _MAX_STEM_BYTES = 230
 class ScannedJob:
     """What a scan tells of a job file: its stem and status, None for a first line that is none."""
 
-    stem: str
+    job_id: str
     status: JobStatus | None
 
 
@@ -137,23 +137,23 @@ class JobList:
             raise JoblistError(f"can't write to {quote(path)}: {reason_of(error)}") from None
         return joblist
 
-    def path_of(self, stem: str) -> str:
+    def path_of(self, job_id: str) -> str:
         """Return the path of a job file."""
-        return os.path.join(self.path, stem + SUFFIX)
+        return os.path.join(self.path, job_id + SUFFIX)
 
-    def table_path_of(self, stem: str) -> str:
+    def table_path_of(self, job_id: str) -> str:
         """Return the path of the verification table of a job that is done."""
-        return os.path.join(self._receipts_path, stem + TABLE_SUFFIX)
+        return os.path.join(self._receipts_path, job_id + TABLE_SUFFIX)
 
-    def journal_of(self, stem: str, require_held: Callable[[], None] | None = None) -> Journal:
+    def journal_of(self, job_id: str, require_held: Callable[[], None] | None = None) -> Journal:
         """Return the journal of a job under way; see ``Journal`` for ``require_held``."""
-        return Journal(os.path.join(self._journals_path, stem + JOURNAL_SUFFIX), require_held)
+        return Journal(os.path.join(self._journals_path, job_id + JOURNAL_SUFFIX), require_held)
 
-    def blocks_path_of(self, stem: str) -> str:
+    def blocks_path_of(self, job_id: str) -> str:
         """Return the folder of what a job's holder lends to others; see ``jobs.blocks``."""
-        return os.path.join(self._journals_path, stem + _BLOCKS_SUFFIX)
+        return os.path.join(self._journals_path, job_id + _BLOCKS_SUFFIX)
 
-    def stems_with_blocks(self) -> list[str]:
+    def job_ids_with_blocks(self) -> list[str]:
         """Return the stems of the jobs of which something is lent, or help is offered with."""
         try:
             names = os.listdir(self._journals_path)
@@ -163,15 +163,15 @@ class JobList:
             name.removesuffix(_BLOCKS_SUFFIX) for name in names if name.endswith(_BLOCKS_SUFFIX)
         ]
 
-    def records_of(self, stem: str) -> Iterator[Record]:
+    def records_of(self, job_id: str) -> Iterator[Record]:
         """Yield what is recorded of a job: its table, its journal, those of its blocks."""
-        yield from read_table(self.table_path_of(stem))
-        yield from self.journal_of(stem).read()
-        yield from read_journals(self.blocks_path_of(stem))
+        yield from read_table(self.table_path_of(job_id))
+        yield from self.journal_of(job_id).read()
+        yield from read_journals(self.blocks_path_of(job_id))
 
-    def receipts_of(self, stem: str) -> Iterator[Receipt]:
+    def receipts_of(self, job_id: str) -> Iterator[Receipt]:
         """Yield the receipts among a job's records, oldest first."""
-        return (record for record in self.records_of(stem) if isinstance(record, Receipt))
+        return (record for record in self.records_of(job_id) if isinstance(record, Receipt))
 
     def mark_put_back(self) -> None:
         """Let workers that are under way know that a finished job is to be done again.
@@ -196,11 +196,11 @@ class JobList:
         except OSError:
             return 0
 
-    def owner_of(self, stem: str) -> str:
+    def owner_of(self, job_id: str) -> str:
         """Return what marks the unfinished writes of a job as its own, wherever the folder lies."""
-        return f"{self.settings.id or self.path}\0{stem}"
+        return f"{self.settings.id or self.path}\0{job_id}"
 
-    def stems(self) -> list[str]:
+    def job_ids(self) -> list[str]:
         """Return the stems of all job files, sorted. One reading of the folder.
 
         Raises ``JoblistUnavailableError`` where it isn't there any more.
@@ -209,17 +209,17 @@ class JobList:
             names = os.listdir(self.path)
         except OSError as error:
             raise self._gone(reason_of(error)) from None
-        stems = _stems_among(names)
+        job_ids = _job_ids_among(names)
         # A joblist may have no jobs, and joblist.toml may be away while somebody edits it. Without
         # both this is another folder, made in the joblist's place by whoever wrote into it last.
-        if not stems and settings.FILENAME not in names:
+        if not job_ids and settings.FILENAME not in names:
             raise self._gone(f"neither {settings.FILENAME} nor a job file in it")
         self._temporaries = {}
         for name in names:
-            stem = temporary_of(name)
-            if stem is not None:
-                self._temporaries.setdefault(stem, []).append(name)
-        return stems
+            job_id = temporary_of(name)
+            if job_id is not None:
+                self._temporaries.setdefault(job_id, []).append(name)
+        return job_ids
 
     def _gone(self, found: str) -> JoblistUnavailableError:
         return JoblistUnavailableError(
@@ -227,33 +227,33 @@ class JobList:
             "Put it back where it was, or start again with its new path."
         )
 
-    def has_temporaries(self, stem: str) -> bool:
+    def has_temporaries(self, job_id: str) -> bool:
         """Tell whether a change of this job file was under way, or cut off, when last listed."""
-        return stem in self._temporaries
+        return job_id in self._temporaries
 
-    def remove_temporaries(self, stem: str) -> None:
+    def remove_temporaries(self, job_id: str) -> None:
         """Remove what a kill in the middle of a change of this job file left, as last listed.
 
         Only the holder of the claim may.
         """
-        for name in self._temporaries.pop(stem, ()):
+        for name in self._temporaries.pop(job_id, ()):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.path, name))
 
     def scan(self) -> Iterator[ScannedJob]:
         """Read the status of every job: one reading of the folder, one small read per file."""
-        for stem in self.stems():
+        for job_id in self.job_ids():
             with contextlib.suppress(FileNotFoundError):  # removed by hand meanwhile
-                yield ScannedJob(stem, self.status_of(stem))
+                yield ScannedJob(job_id, self.status_of(job_id))
 
-    def status_of(self, stem: str) -> JobStatus | None:
+    def status_of(self, job_id: str) -> JobStatus | None:
         """Read one job's status, by one small read; None if it is none of the four words.
 
         Raises ``FileNotFoundError``.
         """
         try:
-            _require_short(stem)
-            descriptor = open_without_waiting(self.path_of(stem))
+            _require_short(job_id)
+            descriptor = open_without_waiting(self.path_of(job_id))
         except FileNotFoundError:
             raise
         except (OSError, JobFileError):
@@ -265,13 +265,13 @@ class JobList:
         finally:
             os.close(descriptor)
 
-    def load(self, stem: str) -> tuple[Job, bytes]:
+    def load(self, job_id: str) -> tuple[Job, bytes]:
         """Read a job file; return the job and its log.
 
         Raises ``JobFileError`` (the job is invalid) or ``FileNotFoundError``.
         """
-        path = self.path_of(stem)
-        _require_short(stem)
+        path = self.path_of(job_id)
+        _require_short(job_id)
         try:
             data = read_bounded(path, MAX_JOBFILE_BYTES)
         except FileNotFoundError:
@@ -282,7 +282,7 @@ class JobList:
             raise JobFileError(
                 f"{error}. What follows its {jobfile.SEPARATOR!r} line is a log, which may be cut"
             ) from None
-        return jobfile.decode(data, stem=stem)
+        return jobfile.decode(data, job_id=job_id)
 
     def add(self, job: Job, log: bytes = b"") -> bool:
         """Write a new job file unless there is one of that name; tell whether it was written.
@@ -296,37 +296,37 @@ class JobList:
         sync_folder(self.path)
 
     def save(
-        self, stem: str, job: Job, log: bytes, *, before: Callable[[], None] | None = None
+        self, job_id: str, job: Job, log: bytes, *, before: Callable[[], None] | None = None
     ) -> None:
         """Replace a job file, atomically and durably. Only the holder of the claim may.
 
         ``before`` is called at the last moment; what it raises prevents the change.
         """
-        replace_file(self.path_of(stem), jobfile.encode(job, log), before=before)
+        replace_file(self.path_of(job_id), jobfile.encode(job, log), before=before)
 
-    def append(self, stem: str, record: LogRecord) -> None:
+    def append(self, job_id: str, record: LogRecord) -> None:
         """Append a log line to a job file. Only the holder of the claim may."""
         # What a worker has claimed is a file of its own writing; a link leads to somebody else's.
-        descriptor = os.open(self.path_of(stem), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        descriptor = os.open(self.path_of(job_id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             os.write(descriptor, jobfile.encode_record(record))
         finally:
             os.close(descriptor)
 
 
-def stems_in(path: str) -> list[str]:
+def job_ids_in(path: str) -> list[str]:
     """Return the stems of the job files in a folder that need not be a joblist yet, sorted."""
-    return _stems_among(os.listdir(path))
+    return _job_ids_among(os.listdir(path))
 
 
-def _stems_among(names: list[str]) -> list[str]:
+def _job_ids_among(names: list[str]) -> list[str]:
     jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
     return sorted(name.removesuffix(SUFFIX) for name in jobs)
 
 
-def _require_short(stem: str) -> None:
+def _require_short(job_id: str) -> None:
     # Longer names leave no room for those of temporary files and locks; ours never are.
-    if len(os.fsencode(stem)) > _MAX_STEM_BYTES:
+    if len(os.fsencode(job_id)) > _MAX_STEM_BYTES:
         raise JobFileError(f"expected a file name of at most {_MAX_STEM_BYTES + 4} bytes")
 
 

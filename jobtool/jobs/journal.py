@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError
-from jobtool.jobs.bounded import open_without_waiting
-from jobtool.jobs.durable import replace_file, sync_folder
+from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.records import Record, quoted, unquoted
+from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 
 JOURNAL_SUFFIX = ".jsonl"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 
 from jobtool.errors import JobFileError, JobtoolError
-from jobtool.jobs.bounded import open_without_waiting
-from jobtool.jobs.durable import sync_folder
+from jobtool.jobs.atomic_write import sync_folder
 from jobtool.jobs.records import Receipt, quoted, unquoted
+from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 
 if TYPE_CHECKING:

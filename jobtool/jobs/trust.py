@@ -17,7 +17,7 @@ import os
 import pwd
 import stat
 
-from jobtool.jobs.bounded import open_without_waiting, read_open
+from jobtool.jobs.safe_read import open_without_waiting, read_open
 from jobtool.jobs.settings import MAX_BYTES
 from jobtool.names import quote
 

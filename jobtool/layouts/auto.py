@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jobtool.errors import JobtoolError
 from jobtool.layouts.layout import MANIFEST, load_layout
 from jobtool.layouts.pattern import Pattern
-from jobtool.stores.store import Child, Kind, Store, Unlisted
+from jobtool.stores.store import Child, PathKind, Store, Unlisted
 
 #: How many folders are looked into before a tree is taken for just a tree.
 _MAX_FOLDERS = 2000
@@ -50,5 +50,5 @@ class _Glance:
             raise _EnoughError
         return self._store.children(path)
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         return self._store.kind(path)

@@ -20,7 +20,7 @@ from jobtool.errors import JobFileError, JoblistError, LayoutError, UsageError
 from jobtool.events import Emit, ignore
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
-from jobtool.jobs.joblist import JobList, stems_in
+from jobtool.jobs.joblist import JobList, job_ids_in
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.layouts.auto import pick_layout
 from jobtool.layouts.drafts import Draft, Drafter, with_absolute_folders
@@ -122,7 +122,7 @@ class _Generation:
                 _require_used(self._request.values, self._layout_name, self._layout)
         created = existing = invalid = 0
         joblist: JobList | None = None
-        taken = _taken_stems(self._request.joblist_path)
+        taken = _taken_job_ids(self._request.joblist_path)
         made: set[str] = set()
         if self._layout is None:
             existing = len(taken)  # a manifest's drafts are only those of its new rows
@@ -135,9 +135,9 @@ class _Generation:
             if joblist is None and not self._request.dry_run:
                 self._emit(Creating())
                 joblist = self._create()
-            stem = filename_of(draft.job.name)
-            taken[stem] = draft.job.source
-            made.add(stem)
+            job_id = filename_of(draft.job.name)
+            taken[job_id] = draft.job.source
+            made.add(job_id)
             created += 1
             invalid += draft.problem is not None
             self._write(draft, joblist)
@@ -193,7 +193,7 @@ class _Generation:
         known = JobList(self._request.joblist_path, self._settings)
 
         def jobs() -> Iterator[Job]:
-            return manifest.jobs(_destinations_in(known), _taken_stems(known.path))
+            return manifest.jobs(_destinations_in(known), _taken_job_ids(known.path))
 
         for _ in jobs():  # the first reading finds a row that is wrong before a job is written
             pass
@@ -215,11 +215,11 @@ class _Generation:
             return draft
         digest = sha256((job.source or "").encode("utf-8", "surrogateescape")).hexdigest()[:8]
         for name in (job.name, f"{job.name}~{digest}"):
-            stem = filename_of(name)
-            if stem not in taken:
+            job_id = filename_of(name)
+            if job_id not in taken:
                 return replace(draft, job=replace(job, name=name))
-            other = taken[stem] or _source_in(joblist, stem)
-            if other is not None and other == job.source and stem in made:
+            other = taken[job_id] or _source_in(joblist, job_id)
+            if other is not None and other == job.source and job_id in made:
                 raise LayoutError(
                     f"two jobs would have the one source {quote(job.origin)}, and only one of them "
                     "could be made. Use a layout that tells them apart."
@@ -329,15 +329,15 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
             )
 
 
-def _taken_stems(path: str) -> dict[str, str | None]:
+def _taken_job_ids(path: str) -> dict[str, str | None]:
     if not os.path.isdir(path):
         return {}
-    return dict.fromkeys(stems_in(path))
+    return dict.fromkeys(job_ids_in(path))
 
 
-def _source_in(joblist: JobList, stem: str) -> str | None:
+def _source_in(joblist: JobList, job_id: str) -> str | None:
     try:
-        return joblist.load(stem)[0].source
+        return joblist.load(job_id)[0].source
     except (JobFileError, FileNotFoundError):
         return None
 
@@ -345,14 +345,14 @@ def _source_in(joblist: JobList, stem: str) -> str | None:
 def _destinations_in(joblist: JobList) -> Iterator[str]:
     if not os.path.isdir(joblist.path):
         return
-    for stem in stems_in(joblist.path):
+    for job_id in job_ids_in(joblist.path):
         try:
-            job, _ = joblist.load(stem)
+            job, _ = joblist.load(job_id)
         except FileNotFoundError:
             continue
         except JobFileError as error:
             raise LayoutError(
-                f"job file {quote(stem)}.txt is invalid, so which rows it has can't be told: "
+                f"job file {quote(job_id)}.txt is invalid, so which rows it has can't be told: "
                 f"{error}. Mend or remove it first."
             ) from None
         yield from (pair.destination for pair in job.files)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from jobtool.errors import LayoutError
-from jobtool.jobs.bounded import UnfitFileError, read_bounded
+from jobtool.jobs.safe_read import UnfitFileError, read_bounded
 from jobtool.jobs.settings import MAX_BYTES
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template

@@ -42,20 +42,20 @@ class Manifest:
 
         ``known`` are the destinations of existing jobs, ``taken`` their files' stems.
         """
-        stem = os.path.splitext(os.path.basename(self._path))[0]
-        numbers = _free_numbers(stem, taken)
+        job_id = os.path.splitext(os.path.basename(self._path))[0]
+        numbers = _free_numbers(job_id, taken)
         pairs: list[FilePair] = []
         size = 0
         for pair, bytes_ in self._new_pairs(known):
             is_full = len(pairs) == self._max_files
             is_heavy = self._max_bytes is not None and size + bytes_ > self._max_bytes
             if pairs and (is_full or is_heavy):
-                yield self._job(f"{stem}__{next(numbers):05d}", pairs)
+                yield self._job(f"{job_id}__{next(numbers):05d}", pairs)
                 pairs, size = [], 0
             pairs.append(pair)
             size += bytes_
         if pairs:
-            yield self._job(f"{stem}__{next(numbers):05d}", pairs)
+            yield self._job(f"{job_id}__{next(numbers):05d}", pairs)
 
     def _job(self, name: str, pairs: Iterable[FilePair]) -> Job:
         # Workers refuse links between a job's destination and its files; without one they can't.
@@ -203,8 +203,8 @@ def _texts(column: Any) -> list[str | None]:
     ]
 
 
-def _free_numbers(stem: str, taken: Collection[str]) -> Iterator[int]:
-    form = re.compile(re.escape(stem) + r"__(\d{5,})")
+def _free_numbers(job_id: str, taken: Collection[str]) -> Iterator[int]:
+    form = re.compile(re.escape(job_id) + r"__(\d{5,})")
     found = (form.fullmatch(name) for name in taken)
     number = max((int(match.group(1)) for match in found if match), default=0)
     while True:

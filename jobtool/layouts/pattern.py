@@ -15,7 +15,7 @@ from typing import Protocol
 
 from jobtool.errors import FileError, LayoutError, NotFoundError, RefusedError, SourceError
 from jobtool.layouts.wildcards import Wildcards
-from jobtool.stores.store import Child, Kind, Unlisted
+from jobtool.stores.store import Child, PathKind, Unlisted
 
 _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*)|([{}])")
 _ANY_DEPTH = "**"
@@ -30,7 +30,7 @@ class Folders(Protocol):
     def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside a folder."""
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Tell what is at a path."""
 
 

@@ -12,9 +12,9 @@ import socket
 import time
 from collections.abc import Callable
 
+from jobtool.jobs.claimpolicy import lease_seconds_of
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.presence import WORKERS_FOLDER
-from jobtool.jobs.terms import lease_seconds_of
+from jobtool.jobs.membership import WORKERS_FOLDER
 from jobtool.units import duration_text
 
 #: After how many leases without a touch a worker is doubted; clocks of nodes may differ.

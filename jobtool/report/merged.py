@@ -40,8 +40,8 @@ def merge_receipts(joblist: JobList, output: str) -> int:
         raise UsageError(f"expected an output that ends in .parquet or .csv; found {quote(output)}")
     receipts = (
         receipt
-        for stem in joblist.stems()
-        for receipt in last_of_each(partial(joblist.receipts_of, stem))
+        for job_id in joblist.job_ids()
+        for receipt in last_of_each(partial(joblist.receipts_of, job_id))
     )
     try:
         return writers[ending](output, receipts)

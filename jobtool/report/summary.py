@@ -97,17 +97,17 @@ class Summary:
 def summarise(joblist: JobList) -> Summary:
     """Read every job file once and add up what they say. Writes nothing."""
     signs = SignsOfLife(joblist)
-    lines = (_line(joblist, stem, signs) for stem in joblist.stems())
+    lines = (_line(joblist, job_id, signs) for job_id in joblist.job_ids())
     return Summary(path=joblist.path, jobs=tuple(line for line in lines if line is not None))
 
 
-def _line(joblist: JobList, stem: str, signs: SignsOfLife) -> JobLine | None:
+def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
     try:
-        job, log = joblist.load(stem)
+        job, log = joblist.load(job_id)
     except FileNotFoundError:
         return None  # removed between listing and reading
     except JobFileError as error:
-        return JobLine(job=stem, status=None, note=str(error))
+        return JobLine(job=job_id, status=None, note=str(error))
     last = last_records(log, _EVENTS)
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")

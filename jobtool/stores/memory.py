@@ -17,8 +17,8 @@ from jobtool.stores.store import (
     Child,
     Content,
     Entry,
-    Kind,
     Part,
+    PathKind,
     Proof,
     Special,
     Upload,
@@ -63,7 +63,7 @@ class MemoryStore:
         """Return the URL of ``path``."""
         return f"{self.url}/{path}" if path else self.url
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Tell what is at ``path``."""
         key = self._key(path)
         with self.memory.lock:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from jobtool.errors import UsageError
 from jobtool.names import quote, require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import CredentialProvider, Permission, Purpose
+from jobtool.stores.credentials.provider import CredentialProvider, CredentialScope, Permission
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
@@ -65,7 +65,7 @@ class StoreRegistry:
             )
             for role in get_args(Role)
         }
-        self._purposes: dict[Role, Purpose] = {}
+        self._scopes: dict[Role, CredentialScope] = {}
         self.on_renewal: Callable[[CredentialHolder], None] | None = None
 
     def open(self, url: str, role: Role, *, owner: str = "", mirrors: Store | None = None) -> Store:
@@ -120,36 +120,36 @@ class StoreRegistry:
         """Return the holders of the credentials of every S3 client so far."""
         return [access.holder for access in self._s3.values()]
 
-    def begin_job(self, purposes: Mapping[Role, Purpose]) -> None:
+    def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
         """Have credentials for a job: its own, or those in force if they aren't due.
 
         Raises ``CredentialsError``.
         """
-        self._purposes = dict(purposes)
+        self._scopes = dict(scopes)
         for key, access in self._s3.items():
-            purpose = self._purpose(key[0], "")
+            scope = self._scope(key[0], "")
             # A side that is a folder this time needs none, and could get none for it.
-            if not access.holder.provider.is_per_purpose or purpose.url.startswith("s3:"):
-                access.begin(purpose)
+            if not access.holder.provider.is_per_purpose or scope.url.startswith("s3:"):
+                access.begin(scope)
 
-    def reach_job(self, purposes: Mapping[Role, Purpose]) -> None:
+    def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
         """Have credentials that are good for a job's purposes; those in force, if they are.
 
         Raises ``CredentialsError``.
         """
-        self._purposes = dict(purposes)
+        self._scopes = dict(scopes)
         for key, access in self._s3.items():
-            purpose = self._purpose(key[0], "")
-            if access.holder.provider.is_per_purpose and purpose.url.startswith("s3:"):
-                access.reach(purpose)
+            scope = self._scope(key[0], "")
+            if access.holder.provider.is_per_purpose and scope.url.startswith("s3:"):
+                access.reach(scope)
 
-    def _purpose(self, role: Role, url: str) -> Purpose:
+    def _scope(self, role: Role, url: str) -> CredentialScope:
         permissions: dict[Role, Permission] = {"source": "READ", "destination": "READWRITE"}
-        known = self._purposes.get(role)
+        known = self._scopes.get(role)
         if known is not None and (known.url.startswith("s3:") or not url):
             return known
         job = "" if known is None else known.job
-        return Purpose(job=job, url=url, permission=permissions[role])
+        return CredentialScope(job=job, url=url, permission=permissions[role])
 
     def _key_of(self, role: Role) -> tuple[tuple[Role, S3Config], CredentialProvider]:
         config, provider = self._s3_configs[role], self._providers[role]
@@ -168,13 +168,13 @@ class StoreRegistry:
         key, provider = self._key_of(role)
         if key not in self._s3:
             holder = CredentialHolder(
-                provider, self._purpose(key[0], url), on_renewal=self._tell_renewal
+                provider, self._scope(key[0], url), on_renewal=self._tell_renewal
             )
             self._s3[key] = S3Access(key[1], holder, connections=self._connections)
-            if self._purposes:
-                self._s3[key].begin(self._purpose(key[0], url))
-        elif provider.is_per_purpose and not self._purposes:
-            self._s3[key].reach(self._purpose(role, url))
+            if self._scopes:
+                self._s3[key].begin(self._scope(key[0], url))
+        elif provider.is_per_purpose and not self._scopes:
+            self._s3[key].reach(self._scope(role, url))
         return self._s3[key]
 
     def _tell_renewal(self, holder: CredentialHolder) -> None:

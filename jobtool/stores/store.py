@@ -24,7 +24,7 @@ from jobtool.names import quote
 from jobtool.stores.preserve import Kept
 from jobtool.stores.urls import unfit_reason
 
-Kind = Literal["file", "folder", "missing"]
+PathKind = Literal["file", "folder", "missing"]
 SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
 
 #: How much is read at a time where a whole file is read for its digest.
@@ -194,7 +194,7 @@ class Store(Protocol):
     def url_of(self, path: str) -> str:
         """Return the absolute path or URL of ``path``; ``""`` is the root."""
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Tell what is at ``path``; ``""`` is the root."""
 
     def children(self, path: str) -> Iterator[Child | Unlisted]:

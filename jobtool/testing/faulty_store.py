@@ -29,9 +29,9 @@ from jobtool.stores.store import (
     Content,
     Entry,
     FolderStore,
-    Kind,
     Note,
     Part,
+    PathKind,
     Proof,
     Special,
     Store,
@@ -107,7 +107,7 @@ class FaultyStore:
         """Return the wrapped store's URL of ``path``."""
         return self.inner.url_of(path)
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Tell what is at ``path``."""
         late = self._strike("kind", path)
         kind = self.inner.kind(path)

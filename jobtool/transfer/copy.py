@@ -86,7 +86,7 @@ class Copier:
             with self.liveness.working(item.source_url):
                 if log.unfinished is not None:  # it had parts once
                     require_held(stop, item)
-                    item.lane.destination.abort(log.unfinished.upload(item))
+                    item.route.destination.abort(log.unfinished.upload(item))
                     log.dropped()
                 copied = self._copy_whole(item, may_replace, stop)
             on_bytes(item.entry.size)
@@ -136,7 +136,7 @@ class Copier:
         with self.liveness.working(item.source_url):
             digests = read_digests(item, part_size, self._capacity, stop, log)
             composite = digests.parts.composite()
-            proof = item.lane.destination.prove(
+            proof = item.route.destination.prove(
                 item.destination_path, digests.whole, composite, digests.attributes
             )
         if proof is None:
@@ -157,10 +157,10 @@ class Copier:
 
     def _copy_whole(self, item: Item, may_replace: bool, stop: Stop) -> Copied:
         with self._capacity.budget.holding(item.entry.size):
-            content = item.lane.source.read(item.entry, 0, item.entry.size)
+            content = item.route.source.read(item.entry, 0, item.entry.size)
             md5 = md5_of(content.data)
             require_recorded(item, recorded=content.attributes.md5, found=md5)
             attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
             require_held(stop, item)
-            proof = item.lane.destination.put(item.destination_path, content.data, attributes)
+            proof = item.route.destination.put(item.destination_path, content.data, attributes)
         return Copied(md5=md5, proof=proof, part_size=None)

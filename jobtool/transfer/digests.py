@@ -41,7 +41,7 @@ def read_digests(
         for number, offset, length in islice(ranges(size, part_size), len(known), None):
             require_going(stop, item)
             with capacity.budget.holding(length):
-                content = item.lane.source.read(item.entry, offset, length)
+                content = item.route.source.read(item.entry, offset, length)
                 attributes = attributes or content.attributes
                 add_part(known, number, content.data, capacity)
             if known.is_worth_noting:
@@ -78,7 +78,7 @@ def add_part(known: KnownDigests, number: int, data: bytes | memoryview, capacit
 
 def read_attributes(item: Item) -> Attributes:
     """Return a file's attributes, by reading as little of it as a store can."""
-    return item.lane.source.read(item.entry, 0, min(1, item.entry.size)).attributes
+    return item.route.source.read(item.entry, 0, min(1, item.entry.size)).attributes
 
 
 def require_going(stop: Stop, item: Item) -> None:

@@ -15,7 +15,7 @@ from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import ListingRecord, Receipt
 from jobtool.names import quote
 from jobtool.stores.store import Entry
-from jobtool.transfer.plan import Lane, Plan, path_in
+from jobtool.transfer.plan import Plan, Route, path_in
 from jobtool.transfer.resume import FileRecord, Resumption
 
 #: How many bytes of names a record of a listing holds, before they are compressed.
@@ -29,7 +29,7 @@ _MOST_BYTES = 2 * _RECORD_BYTES
 
 def listing_records(plan: Plan, numbers: Iterable[int]) -> Iterator[ListingRecord]:
     """Yield the records that name some files of a tree."""
-    lane = plan.lanes[0]
+    route = plan.routes[0]
     names: list[bytes] = []
     size = 0
     for number in numbers:
@@ -37,10 +37,10 @@ def listing_records(plan: Plan, numbers: Iterable[int]) -> Iterator[ListingRecor
         names.append(name)
         size += len(name) + 1
         if size >= _RECORD_BYTES:
-            yield _record(lane.source.url, lane.destination.url, names)
+            yield _record(route.source.url, route.destination.url, names)
             names, size = [], 0
     if names:
-        yield _record(lane.source.url, lane.destination.url, names)
+        yield _record(route.source.url, route.destination.url, names)
 
 
 def _record(source: str, destination: str, names: list[bytes]) -> ListingRecord:
@@ -102,8 +102,8 @@ class Earlier:
             self._listed[pair] = None
 
     def _note_listing(self, record: ListingRecord) -> None:
-        lane = self._plan.lanes[0]
-        if (record.src_path, record.dst_path) != (lane.source.url, lane.destination.url):
+        route = self._plan.routes[0]
+        if (record.src_path, record.dst_path) != (route.source.url, route.destination.url):
             return  # the job has another source or destination since
         decompressor = zlib.decompressobj()
         try:
@@ -116,14 +116,14 @@ class Earlier:
             if number is not None:
                 self.recorded[number] = 1
             elif path:
-                self._listed[lane.source.url_of(path), lane.destination.url_of(path)] = None
+                self._listed[route.source.url_of(path), route.destination.url_of(path)] = None
 
     def _is_of_the_job(self, source: str, destination: str) -> bool:
         if not self._plan.is_tree:
             return (source, destination) in self._failed
-        lane = self._plan.lanes[0]
-        path = path_in(lane.source, source)
-        return bool(path) and path == path_in(lane.destination, destination)
+        route = self._plan.routes[0]
+        path = path_in(route.source, source)
+        return bool(path) and path == path_in(route.destination, destination)
 
     def settle(self, state: Resumption, *, accept_gone: bool) -> None:
         """Add the files that are gone to the plan.
@@ -137,13 +137,13 @@ class Earlier:
             self._settle_tree(state)
 
     def _settle_tree(self, state: Resumption) -> None:
-        lane = self._plan.lanes[0]
+        route = self._plan.routes[0]
         # Below a folder that can't be listed a file may be there all the same.
         is_sure = not self._plan.failures
         for pair in self._listed:
             receipt = self._proven.get(pair)
             if receipt is not None:
-                self._add(lane, receipt, state)
+                self._add(route, receipt, state)
             elif is_sure:
                 self._plan.fail(pair[0], _gone(pair[0]))
 
@@ -153,12 +153,12 @@ class Earlier:
         for pair, receipt in self._proven.items():
             if not isinstance(self._failed[pair], NotFoundError):
                 continue
-            for lane in list(self._plan.lanes):
-                if path_in(lane.source, receipt.src_path) and path_in(
-                    lane.destination, receipt.dst_path
+            for route in list(self._plan.routes):
+                if path_in(route.source, receipt.src_path) and path_in(
+                    route.destination, receipt.dst_path
                 ):
-                    self._plan.start_lane(lane)
-                    self._add(lane, receipt, state)
+                    self._plan.start_route(route)
+                    self._add(route, receipt, state)
                     arrived.add(pair)
                     break
         self._plan.failures = [
@@ -167,9 +167,9 @@ class Earlier:
             if (failure.path, failure.destination) not in arrived
         ]
 
-    def _add(self, lane: Lane, receipt: Receipt, state: Resumption) -> None:
-        source = path_in(lane.source, receipt.src_path) or ""
-        destination = path_in(lane.destination, receipt.dst_path) or ""
+    def _add(self, route: Route, receipt: Receipt, state: Resumption) -> None:
+        source = path_in(route.source, receipt.src_path) or ""
+        destination = path_in(route.destination, receipt.dst_path) or ""
         self._plan.add(Entry(source, receipt.size, receipt.mtime_ns), destination)
         self.recorded.append(1)
         state.grow()

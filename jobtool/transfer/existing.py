@@ -53,7 +53,7 @@ class Existing:
         self._sizes.append(_MISSING)
 
     def _look(self, plan: Plan, retry: Retry) -> None:
-        for first, last, destination in plan.lane_ranges():
+        for first, last, destination in plan.route_ranges():
             paths = (plan.item(number).destination_path for number in range(first, last))
             for number, found in enumerate(look_at(destination, paths, retry), start=first):
                 if isinstance(found, Entry):
@@ -65,7 +65,7 @@ class Existing:
                 # else it is missing, or a name that can't be there: writing will tell
 
     def _list(self, plan: Plan, retry: Retry) -> None:
-        destination = plan.lanes[0].destination
+        destination = plan.routes[0].destination
         if destination.kind("") != "folder":
             return
         listing = f"listing {quote(destination.url)}"

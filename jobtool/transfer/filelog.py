@@ -76,7 +76,7 @@ class JournalledLog:
 
     def beginning(self) -> int | None:
         """Note that an upload is about to be begun; see ``FileLog``."""
-        if self._item.lane.destination.capabilities.leaves_temporaries:
+        if self._item.route.destination.capabilities.leaves_temporaries:
             return None  # they bear their owner's mark
         now_ns = time.time_ns()
         # On disk before the upload: one that no record names can't be told from somebody else's.
@@ -108,7 +108,7 @@ class JournalledLog:
                 md5=md5,
             )
         )
-        if not self._item.lane.destination.capabilities.leaves_temporaries:
+        if not self._item.route.destination.capabilities.leaves_temporaries:
             # At once: with only an intent, somebody else's upload of this key would pass for ours.
             self._journal.flush(self._sync)
 

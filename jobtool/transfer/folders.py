@@ -33,10 +33,10 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
     nothing where files were named one by one, or where a side has no such folders. What can't be
     kept is added to ``notes``. Raises ``WorldError``.
     """
-    lane = plan.lanes[0] if plan.is_tree else None
-    if lane is None or not has_folders(lane.source) or not has_folders(lane.destination):
+    route = plan.routes[0] if plan.is_tree else None
+    if route is None or not has_folders(route.source) or not has_folders(route.destination):
         return True
-    keeping = _Keeping(lane.source, lane.destination, notes)
+    keeping = _Keeping(route.source, route.destination, notes)
     with ThreadPoolExecutor(threads, thread_name_prefix="folders") as pool:  # starts none yet
         folders = folders_of(plan)
         while some := list(islice(folders, _AT_A_TIME)):

@@ -89,9 +89,9 @@ class LentFiles:
     def _is_begun(self, number: int) -> bool:
         if number in self._resumption.unfinished:
             return True
-        lane = self._plan.item(number).lane
+        route = self._plan.item(number).route
         is_intended = number in self._resumption.intended
-        return is_intended and not lane.destination.capabilities.leaves_temporaries
+        return is_intended and not route.destination.capabilities.leaves_temporaries
 
     def _is_worth_lending(self, queue: FileQueue) -> bool:
         numbers = queue.some_last(WORTH_FILES)

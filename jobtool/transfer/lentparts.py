@@ -112,7 +112,7 @@ def lends_parts(item: Item) -> bool:
 
     Who reads from afar would have to read the lent parts as well, to hash the whole.
     """
-    return item.lane.source.capabilities.cheap_reads
+    return item.route.source.capabilities.cheap_reads
 
 
 def _last_in_a_row(todo: deque[Range], most: int, held: Container[int]) -> list[Range]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, KEPT, Kept
 from jobtool.stores.store import Note
-from jobtool.transfer.plan import Lane
+from jobtool.transfer.plan import Route
 
 #: How many files that lack the same for the same reason are named.
 NAMED_FILES = 3
@@ -47,7 +47,7 @@ class Notes:
                 if len(paths) < NAMED_FILES:
                     paths.append(path)
 
-    def add_stores(self, lanes: Iterable[Lane], preserve: frozenset[Kept]) -> None:
+    def add_stores(self, routes: Iterable[Route], preserve: frozenset[Kept]) -> None:
         """Note what was asked for and a store can't hold; it isn't tried, file by file.
 
         That S3 keeps no mode is told to those only who have asked for one.
@@ -55,7 +55,7 @@ class Notes:
         if preserve == KEEP_BY_DEFAULT:
             return
         for store in {
-            id(store): store for lane in lanes for store in (lane.source, lane.destination)
+            id(store): store for route in routes for store in (route.source, route.destination)
         }.values():
             for attribute in KEPT:
                 if attribute in preserve - store.capabilities.keeps:

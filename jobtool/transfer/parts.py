@@ -118,7 +118,7 @@ class PartsCopy:
         self._on_kept = on_kept
         self._may_replace = may_replace
         self._lending = lending
-        self._source, self._destination = item.lane.source, item.lane.destination
+        self._source, self._destination = item.route.source, item.route.destination
         self._upload: Upload | None = None
         self._parts: list[Part] = []
         self._lent: set[int] = set()  # the numbers of what others have sent in this try
@@ -324,13 +324,13 @@ def send_lent(
 
     def send(number: int, offset: int, data: bytes | memoryview) -> Part:
         require_held(stop, item)
-        part = item.lane.destination.put_part(begun, number, offset, data, md5_of(data))
+        part = item.route.destination.put_part(begun, number, offset, data, md5_of(data))
         journal.append(part_record(upload.token, part))
         on_bytes(part.size)
         return part
 
     def prepare(number: int, offset: int, length: int) -> Callable[[], Part]:
-        data = item.lane.source.read(item.entry, offset, length).data
+        data = item.route.source.read(item.entry, offset, length).data
         return partial(send, number, offset, data)
 
     under_way = _UnderWay(capacity)

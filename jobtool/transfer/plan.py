@@ -41,7 +41,7 @@ _SEPARATOR = b"\0"  # the one byte that no name holds
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Route:
     """Where files come from and where they go."""
 
     source: Store
@@ -52,19 +52,19 @@ class Lane:
 class Item:
     """One file of a plan."""
 
-    lane: Lane
+    route: Route
     entry: Entry
     destination_path: str
 
     @property
     def source_url(self) -> str:
         """The absolute path or URL that the file comes from."""
-        return self.lane.source.url_of(self.entry.path)
+        return self.route.source.url_of(self.entry.path)
 
     @property
     def destination_url(self) -> str:
         """The absolute path or URL that the file goes to."""
-        return self.lane.destination.url_of(self.destination_path)
+        return self.route.destination.url_of(self.destination_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +87,29 @@ class Plan:
     """
 
     def __init__(self) -> None:
-        self.lanes: list[Lane] = []
+        self.routes: list[Route] = []
         self._added_bytes = 0
         self._changed_bytes = 0  # on their own: one thread adds files while others change them
         self._names = bytearray()
         self._ends = array("Q")
         self._sizes = array("q")
         self._mtimes = array("q")
-        self._lane_starts = array("Q")
+        self._route_starts = array("Q")
         self._sorted: list[array[int]] | None = None
         self._last_found = -1
         self.is_tree = False  # one lane, each file under the same path on both sides
         self.failures: list[Failure] = []
         self._specials = bytearray()
         self._special_ends = array("Q")
-        self._special_lanes = array("Q")
+        self._special_routes = array("Q")
 
     def __len__(self) -> int:
         return len(self._sizes)
 
-    def start_lane(self, lane: Lane) -> None:
+    def start_route(self, route: Route) -> None:
         """Say where the files added from now on belong."""
-        self.lanes.append(lane)
-        self._lane_starts.append(len(self))
+        self.routes.append(route)
+        self._route_starts.append(len(self))
 
     def add_special(self, special: Special) -> None:
         """Add something of the current lane that has no bytes."""
@@ -117,22 +117,22 @@ class Plan:
         kind = bytes([_SPECIAL_KINDS.index(special.what)])
         self._specials += kind + os.fsencode(special.path) + target
         self._special_ends.append(len(self._specials))
-        self._special_lanes.append(len(self.lanes) - 1)
+        self._special_routes.append(len(self.routes) - 1)
 
     @property
     def has_specials(self) -> bool:
         """Whether anything was added that has no bytes."""
         return bool(self._special_ends)
 
-    def specials(self) -> Iterator[tuple[Lane, Special]]:
+    def specials(self) -> Iterator[tuple[Route, Special]]:
         """Yield what has no bytes, in the order in which it was added."""
         start = 0
-        for end, lane in zip(self._special_ends, self._special_lanes, strict=True):
+        for end, route in zip(self._special_ends, self._special_routes, strict=True):
             packed, start = bytes(self._specials[start:end]), end
             path, separator, target = packed[1:].partition(_SEPARATOR)
             what = _SPECIAL_KINDS[packed[0]]
             special = Special(os.fsdecode(path), what, os.fsdecode(target) if separator else None)
-            yield self.lanes[lane], special
+            yield self.routes[route], special
 
     def fail(self, path: str, error: JobtoolError) -> None:
         """Note that a file, by the path or URL of its source, can't be transferred."""
@@ -176,20 +176,20 @@ class Plan:
         """Return a file."""
         path, _, destination_path = self._name(number).partition(_SEPARATOR)
         entry = Entry(os.fsdecode(path), self._sizes[number], self._mtimes[number])
-        lane = self.lanes[self._lane_of(number)]
-        return Item(lane, entry, os.fsdecode(destination_path or path))
+        route = self.routes[self._route_of(number)]
+        return Item(route, entry, os.fsdecode(destination_path or path))
 
-    def lane_ranges(self) -> Iterator[tuple[int, int, Store]]:
+    def route_ranges(self) -> Iterator[tuple[int, int, Store]]:
         """Yield the first number, that after the last, and the destination of each lane's files."""
-        bounds = [*self._lane_starts, len(self)]
-        for lane, (first, last) in zip(self.lanes, pairwise(bounds), strict=True):
-            yield first, last, lane.destination
+        bounds = [*self._route_starts, len(self)]
+        for route, (first, last) in zip(self.routes, pairwise(bounds), strict=True):
+            yield first, last, route.destination
 
     def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
         """Return the number of the file that a record is about, None if the plan holds none."""
-        for index, lane in enumerate(self.lanes):
-            source = path_in(lane.source, receipt.src_path)
-            destination = path_in(lane.destination, receipt.dst_path)
+        for index, route in enumerate(self.routes):
+            source = path_in(route.source, receipt.src_path)
+            destination = path_in(route.destination, receipt.dst_path)
             if source is None or destination is None:
                 continue
             name = os.fsencode(source)
@@ -200,9 +200,9 @@ class Plan:
                 return number
         return None
 
-    def find_path(self, lane: int, path: str) -> int | None:
+    def find_path(self, route: int, path: str) -> int | None:
         """Return the number of the file of a tree's lane that is to be at ``path``."""
-        return self._search(lane, os.fsencode(path))
+        return self._search(route, os.fsencode(path))
 
     def proves(self, receipt: Receipt | UploadRecord | DigestRecord, number: int) -> bool:
         """Tell whether a record is about the file as it is now: same size and time."""
@@ -232,14 +232,14 @@ class Plan:
         start = self._ends[number - 1] if number else 0
         return bytes(self._names[start : self._ends[number]])
 
-    def _lane_of(self, number: int) -> int:
-        index = len(self._lane_starts) - 1
-        while self._lane_starts[index] > number:
+    def _route_of(self, number: int) -> int:
+        index = len(self._route_starts) - 1
+        while self._route_starts[index] > number:
             index -= 1
         return index
 
-    def _search(self, lane: int, name: bytes) -> int | None:
-        numbers = self._order()[lane]
+    def _search(self, route: int, name: bytes) -> int | None:
+        numbers = self._order()[route]
         # Whoever asks mostly goes through the files in order: look behind the last find first.
         low, high = self._last_found + 1, len(numbers)
         if low < high and self._name(numbers[low]) == name:
@@ -264,7 +264,7 @@ class Plan:
         # Each lane's numbers by name. Stores list in that order; for those that don't, and for
         # named files, this sorts.
         if self._sorted is None or sum(map(len, self._sorted)) != len(self):
-            bounds = [*self._lane_starts, len(self)]
+            bounds = [*self._route_starts, len(self)]
             self._sorted = [
                 array("Q", sorted(range(start, end), key=self._name))
                 for start, end in pairwise(bounds)

@@ -13,7 +13,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path, has_folders
 from jobtool.stores.urls import anchor_of, inside, is_absolute, is_local, parent_of, parse
 from jobtool.transfer.parallel import in_parallel
-from jobtool.transfer.plan import Failure, Lane, Plan, path_in
+from jobtool.transfer.plan import Failure, Plan, Route, path_in
 from jobtool.transfer.retry import Retry, Successes
 
 #: How many files are asked about at a time where a job names them one by one.
@@ -30,10 +30,10 @@ class TreeListing:
     """
 
     def __init__(
-        self, plan: Plan, lane: Lane, finish: Callable[[Plan], None], retry: Retry
+        self, plan: Plan, route: Route, finish: Callable[[Plan], None], retry: Retry
     ) -> None:
         self.plan = plan
-        self.lane = lane
+        self.route = route
         self.retry = retry
         self._successes = Successes(retry.monotonic)
         self.on_entry: Callable[[], None] | None = None
@@ -58,13 +58,13 @@ class TreeListing:
             self._skip_to, self._previous = self._last, b""
             if self._skip_to and not self._is_in_order:
                 raise self._unsorted()
-        entries = self._entries or self.lane.source.list()
+        entries = self._entries or self.route.source.list()
         self._entries = None  # what fails is begun again
         try:
             for count, entry in enumerate(entries):
                 if count % _ENTRIES_PER_LOOK == 0:
                     if self.retry.stop.is_set():
-                        raise StoppedError(f"stopped while listing {quote(self.lane.source.url)}")
+                        raise StoppedError(f"stopped while listing {quote(self.route.source.url)}")
                     if end is not None and count and time.monotonic() >= end:
                         self._add(entry)
                         self._entries, entries = entries, iter(())
@@ -79,7 +79,7 @@ class TreeListing:
 
     def _unsorted(self) -> StoreError:
         return StoreError(
-            f"{quote(self.lane.source.url)}: its listing failed midway, and it isn't sorted, so "
+            f"{quote(self.route.source.url)}: its listing failed midway, and it isn't sorted, so "
             "that it can't be taken up"
         )
 
@@ -97,7 +97,7 @@ class TreeListing:
         if isinstance(entry, Special):
             self.plan.add_special(entry)
         elif isinstance(entry, Unlisted):
-            self.plan.fail(self.lane.source.url_of(entry.path), entry.error)
+            self.plan.fail(self.route.source.url_of(entry.path), entry.error)
         else:
             self.plan.add(entry)
             if self.on_entry is not None:
@@ -147,7 +147,7 @@ def _open_tree(
         destination_folder, destination_name = parent_of(job.destination)
         source = stores.open(source_folder, "source")
         destination = stores.open(destination_folder, "destination", owner=owner)
-        plan.start_lane(Lane(source, destination))
+        plan.start_route(Route(source, destination))
         plan.add(source.head(source_name), destination_name)
         return plan, None
     if kind == "missing":
@@ -156,20 +156,20 @@ def _open_tree(
             "Was the source moved or removed?"
         )
     target = job.destination
-    lane = Lane(source, stores.open(target, "destination", owner=owner, mirrors=source))
-    plan.start_lane(lane)
+    route = Route(source, stores.open(target, "destination", owner=owner, mirrors=source))
+    plan.start_route(route)
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
-        is_kept = has_folders(source) and has_folders(lane.destination)  # with its attributes
+        is_kept = has_folders(source) and has_folders(route.destination)  # with its attributes
         is_empty = not (len(plan) or plan.has_specials or plan.failures)
         if is_empty and is_local(target) and not is_kept:
             # The folder itself is what has to be made.
             folder, name = parent_of(target)
-            plan.start_lane(Lane(source, stores.open(folder, "destination", owner=owner)))
+            plan.start_route(Route(source, stores.open(folder, "destination", owner=owner)))
             plan.add_special(Special(name, "empty-folder"))
 
-    return plan, TreeListing(plan, lane, finish, retry)
+    return plan, TreeListing(plan, route, finish, retry)
 
 
 def plan_of_files(
@@ -183,35 +183,35 @@ def plan_of_files(
     plan = Plan()
     if not job.files and job.source is not None and job.destination is not None:
         source_store = stores.open(job.source, "source")
-        lane = Lane(
+        route = Route(
             source_store,
             stores.open(job.destination, "destination", owner=owner, mirrors=source_store),
         )
         entries = [*entries]
-        if entries and path_in(lane.source, entries[0][0]):
-            plan.start_lane(lane)
+        if entries and path_in(route.source, entries[0][0]):
+            plan.start_route(route)
             for source_url, destination_url, size, mtime_ns in entries:
-                source = path_in(lane.source, source_url)
-                destination = path_in(lane.destination, destination_url)
+                source = path_in(route.source, source_url)
+                destination = path_in(route.destination, destination_url)
                 if not source or not destination:
                     raise _not_of(job, source_url, destination_url)
                 plan.add(Entry(check_path(source), size, mtime_ns), check_path(destination))
             return plan
     named = _named_files(job, stores)
-    lanes: dict[tuple[str, str], Lane] = {}
-    last: Lane | None = None
+    routes: dict[tuple[str, str], Route] = {}
+    last: Route | None = None
     for source_url, destination_url, size, mtime_ns in entries:
         if (source_url, destination_url) not in named:
             raise _not_of(job, source_url, destination_url)
         roots, source, destination = named[source_url, destination_url]
-        if roots not in lanes:
-            lanes[roots] = Lane(
+        if roots not in routes:
+            routes[roots] = Route(
                 stores.open(roots[0], "source"),
                 stores.open(roots[1], "destination", owner=owner),
             )
-        if lanes[roots] is not last:
-            last = lanes[roots]
-            plan.start_lane(last)
+        if routes[roots] is not last:
+            last = routes[roots]
+            plan.start_route(last)
         plan.add(Entry(source, size, mtime_ns), destination)
     return plan
 
@@ -261,22 +261,22 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Pl
         taken.add((destination_root, destination))
         pairs.setdefault((source_root, destination_root), []).append((source, destination))
     for (source_root, destination_root), names in pairs.items():
-        lane = Lane(
+        route = Route(
             stores.open(source_root, "source"),
             stores.open(destination_root, "destination", owner=owner),
         )
-        plan.start_lane(lane)
+        plan.start_route(route)
         for (source, destination), found in zip(
-            names, look_at(lane.source, (source for source, _ in names), retry), strict=True
+            names, look_at(route.source, (source for source, _ in names), retry), strict=True
         ):
             if isinstance(found, Entry):
                 plan.add(found, destination)
             else:
                 # All of them: their number is bounded by the job file.
                 failure = Failure(
-                    path=lane.source.url_of(source),
+                    path=route.source.url_of(source),
                     error=found,
-                    destination=lane.destination.url_of(destination),
+                    destination=route.destination.url_of(destination),
                 )
                 plan.failures.append(failure)
     return plan

@@ -174,7 +174,7 @@ def remove_leftovers(
         if is_stopping():
             break
         item = plan.item(number)
-        destination = item.lane.destination
+        destination = item.route.destination
         if destination.capabilities.leaves_temporaries:
             place = (id(destination), os.path.dirname(item.destination_path))
             if place in looked:

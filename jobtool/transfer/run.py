@@ -196,7 +196,7 @@ class JobTransfer:
         ``is_complete`` tell which. Raises ``WorldError`` as soon as one file meets one, and what a
         bug raises; receipts of what had arrived are in the journal either way.
         """
-        self.notes.add_stores(self._plan.lanes, self._policies.preserve)
+        self.notes.add_stores(self._plan.routes, self._policies.preserve)
         try:
             if self._listing is not None:
                 self._list(self._listing, on_tick)
@@ -231,8 +231,8 @@ class JobTransfer:
 
     def _sync(self) -> None:
         """Bring to its medium what has been written; a receipt must not outlive its file."""
-        for lane in self._plan.lanes:
-            lane.destination.sync()
+        for route in self._plan.routes:
+            route.destination.sync()
 
     def _list(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
         """List the plan; once that has taken a while, files go meanwhile."""
@@ -263,7 +263,7 @@ class JobTransfer:
 
         def work() -> None:
             try:
-                with self._copier.liveness.working(listing.lane.source.url):
+                with self._copier.liveness.working(listing.route.source.url):
                     listing.run()
             except BaseException as error:  # raised again in the main thread
                 failures.append(error)
@@ -443,11 +443,11 @@ class JobTransfer:
     def _first_phase(self, number: int) -> Phase:
         if self._existing.has(number) or number in self._tried:
             return Phase.COMPARING
-        lane = self._plan.item(number).lane
+        route = self._plan.item(number).route
         is_hashed_first = (
             self._plan.size_of(number) >= self._copier.part_bytes
-            and lane.destination.capabilities.attributes_first
-            and lane.source.capabilities.cheap_reads
+            and route.destination.capabilities.attributes_first
+            and route.source.capabilities.cheap_reads
         )
         unfinished = self.resumption.unfinished.get(number)
         is_read_back_first = unfinished is not None and bool(unfinished.parts)
@@ -519,18 +519,18 @@ class JobTransfer:
                 raise _exists(item)
             return None
         if log.unfinished is not None:
-            item.lane.destination.abort(log.unfinished.upload(item))
+            item.route.destination.abort(log.unfinished.upload(item))
             log.dropped()
         return adopted
 
     def _list_again(self, number: int, item: Item) -> None:
         """Take a changed file as it is now, and forget what was sent of it."""
-        entry = item.lane.source.head(item.entry.path)
+        entry = item.route.source.head(item.entry.path)
         with self._lock:
             self._plan.update(number, entry)
             unfinished = self.resumption.unfinished.pop(number, None)
         if unfinished is not None:
-            item.lane.destination.abort(unfinished.upload(item))
+            item.route.destination.abort(unfinished.upload(item))
 
     def _receipt(self, item: Item, copied: Copied) -> Receipt:
         return Receipt(
@@ -555,7 +555,7 @@ def _set_numbers(flags: bytearray) -> Iterator[int]:
 
 def _is_there(item: Item) -> bool:
     try:
-        item.lane.destination.head(item.destination_path)
+        item.route.destination.head(item.destination_path)
     except NotFoundError:
         return False
     return True

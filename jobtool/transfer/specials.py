@@ -9,7 +9,7 @@ from jobtool.errors import FileError
 from jobtool.names import quote
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.store import Special
-from jobtool.transfer.plan import MAX_FAILURES, Failure, Lane, Plan
+from jobtool.transfer.plan import MAX_FAILURES, Failure, Plan, Route
 from jobtool.transfer.retry import Retry
 
 #: How often is looked whether to stop, in specials.
@@ -36,31 +36,31 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
 
     What is left out and what fails is added to ``skipped``. Raises ``WorldError``.
     """
-    for count, (lane, special) in enumerate(plan.specials(), start=1):
+    for count, (route, special) in enumerate(plan.specials(), start=1):
         if retry.stop.is_lost or (count % _SPECIALS_PER_LOOK == 0 and retry.stop.is_set()):
             return False
-        path = lane.source.url_of(special.path)
+        path = route.source.url_of(special.path)
         try:
-            if not _make(lane, special, path, links, retry):
+            if not _make(route, special, path, links, retry):
                 skipped.add(path, _described(special))
         except FileError as error:
             skipped.failures.append(Failure(path=path, error=error))
     return True
 
 
-def _make(lane: Lane, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
+def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
     """Make one, if it is to be made; False for what is left out and told."""
-    can = special.what in lane.destination.capabilities.specials
+    can = special.what in route.destination.capabilities.specials
     if special.what == "link" and links == "keep":
         if not can:
             raise FileError(
-                f"{quote(path)} is a link, and {quote(lane.destination.url)} can't hold one. "
+                f"{quote(path)} is a link, and {quote(route.destination.url)} can't hold one. "
                 "Use --links follow or --links skip."
             )
     elif special.what != "empty-folder":
         return False
     if can:
-        retry.call(partial(lane.destination.make_special, special))
+        retry.call(partial(route.destination.make_special, special))
     return True
 
 

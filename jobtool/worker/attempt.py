@@ -10,7 +10,7 @@ from functools import partial
 from jobtool.errors import (
     ClaimLostError,
     JobtoolError,
-    PresenceLostError,
+    MembershipLostError,
     Scope,
     StoppedError,
     StoreError,
@@ -19,7 +19,7 @@ from jobtool.errors import (
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob, too_often
+from jobtool.jobs.claimedjob import ClaimedJob, too_often
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
@@ -32,6 +32,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
 from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.earlier import Earlier, ListingLog
 from jobtool.transfer.existing import Existing, holds_nothing
 from jobtool.transfer.inforce import ReceiptsInForce
@@ -39,7 +40,6 @@ from jobtool.transfer.lending import Lending, settle
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Failure, Item, Plan
 from jobtool.transfer.planning import TreeListing, open_plan
-from jobtool.transfer.purposes import purposes_of
 from jobtool.transfer.resume import Resumption, fold, open_uploads, remove_leftovers
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
@@ -53,7 +53,7 @@ from jobtool.worker.events import (
     JobSucceeded,
 )
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
-from jobtool.worker.options import SettledOptions
+from jobtool.worker.options import ResolvedOptions
 
 
 class Outcome(Enum):
@@ -80,10 +80,10 @@ class Attempt:
 
     def __init__(
         self,
-        held: HeldJob,
+        claimed: ClaimedJob,
         joblist: JobList,
         worker: str,
-        options: SettledOptions,
+        options: ResolvedOptions,
         stop: Stop,
         emit: Emit,
         watch: Callable[[JobProgress], None],
@@ -93,17 +93,17 @@ class Attempt:
     ) -> None:
         self.is_too_long = False
         self.doubt: JobtoolError | None = None
-        self.report = JobReport(held, options, emit, watch)
+        self.report = JobReport(claimed, options, emit, watch)
         self._doubts = doubts
         self._transferring: JobTransfer | None = None
         self._pace = pace
-        self._blocks = Blocks(joblist.blocks_path_of(held.stem), claims)
-        self._held = held
+        self._blocks = Blocks(joblist.blocks_path_of(claimed.job_id), claims)
+        self._claimed = claimed
         self._stop = stop
-        self._name = held.job.name
+        self._name = claimed.job.name
         self._joblist = joblist
-        self._journal = joblist.journal_of(held.stem, held.claim.require_held)
-        self._owner = joblist.owner_of(held.stem)
+        self._journal = joblist.journal_of(claimed.job_id, claimed.claim.require_held)
+        self._owner = joblist.owner_of(claimed.job_id)
         self._was_done = False
         self._worker = worker
         self._options = options
@@ -117,7 +117,7 @@ class Attempt:
         """
         try:
             return self._run(stores, copier)
-        except PresenceLostError:
+        except MembershipLostError:
             self._journal.discard()
             raise
         except ClaimLostError as error:
@@ -135,7 +135,11 @@ class Attempt:
             if transfer.is_complete and not is_recorded:
                 self.report.phase(Phase.RECORDING)
                 self._write_table(plan)
-                if self._held.job.attempts > 1 or transfer.has_begun_uploads or self._blocks.exist:
+                if (
+                    self._claimed.job.attempts > 1
+                    or transfer.has_begun_uploads
+                    or self._blocks.exist
+                ):
                     self._abort_unfinished(stores)
         except ClaimLostError:
             raise
@@ -180,10 +184,10 @@ class Attempt:
         return transfer is not None and (transfer.has_succeeded or transfer.progress.bytes_sent > 0)
 
     def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
-        options, job = self._options, self._held.job
+        options, job = self._options, self._claimed.job
         retry = options.retry(self._stop, on_retry=self.report.retry)
         stores.on_renewal = self.report.renewal
-        stores.begin_job(purposes_of(job))
+        stores.begin_job(credential_scopes_of(job))
         self.report.phase(Phase.LISTING)
         plan, listing = open_plan(job, stores, owner=self._owner, retry=retry)
         self.report.credentials(stores.credential_holders())
@@ -254,7 +258,7 @@ class Attempt:
         except JobtoolError:
             if resumption is not None:
                 log.write(resumption.done)
-            elif self._held.job.attempts == 1:  # else it isn't known what is recorded already
+            elif self._claimed.job.attempts == 1:  # else it isn't known what is recorded already
                 log.write(bytearray(len(plan)))
             self._journal.close()
             raise
@@ -264,8 +268,8 @@ class Attempt:
     def _may_send_while_listing(self, listing: TreeListing, retry: Retry) -> bool:
         """Tell whether files may go before all is listed: there is nothing that they might meet."""
         return (
-            self._held.job.attempts == 1
-            and retry.call(lambda: holds_nothing(listing.lane.destination))
+            self._claimed.job.attempts == 1
+            and retry.call(lambda: holds_nothing(listing.route.destination))
             and next(self._records(), None) is None
         )
 
@@ -289,12 +293,12 @@ class Attempt:
 
     def _records(self, *, with_table: bool = True) -> Iterator[Record]:
         """Yield what is recorded of the job; looks at no blocks where there can't be any."""
-        stem = self._held.stem
+        job_id = self._claimed.job_id
         if with_table:
-            yield from read_table(self._joblist.table_path_of(stem))
+            yield from read_table(self._joblist.table_path_of(job_id))
         yield from self._journal.read()
         if self._blocks.exist:
-            yield from read_journals(self._joblist.blocks_path_of(stem))
+            yield from read_journals(self._joblist.blocks_path_of(job_id))
 
     def _receipts(self) -> Iterator[Receipt]:
         return (record for record in self._records() if isinstance(record, Receipt))
@@ -302,7 +306,7 @@ class Attempt:
     def _lending(self) -> Lending:
         return Lending(
             self._blocks,
-            attempt=self._held.job.attempts,
+            attempt=self._claimed.job.attempts,
             if_exists=self._options.policies.if_exists,
             verify=self._options.policies.verify,
             preserve=words_for(self._options.policies.preserve),
@@ -320,18 +324,18 @@ class Attempt:
     ) -> None:
         removed = remove_leftovers(plan, resumption, is_stopping=self._stop.is_set, numbers=numbers)
         if removed:
-            self._held.log("removed-leftovers", count=removed)
+            self._claimed.log("removed-leftovers", count=removed)
 
     def _write_table(self, plan: Plan) -> None:
-        stem = self._held.stem
-        table_path = self._joblist.table_path_of(stem)
+        job_id = self._claimed.job_id
+        table_path = self._joblist.table_path_of(job_id)
         receipts = ReceiptsInForce(plan, self._receipts)
         write = partial(
             write_table,
             table_path,
             receipts,
-            attempt=self._held.job.attempts,
-            require_held=self._held.claim.require_held,
+            attempt=self._claimed.job.attempts,
+            require_held=self._claimed.claim.require_held,
         )
         try:
             write()
@@ -359,11 +363,11 @@ class Attempt:
             values["skipped"] = skipped
         if self.report.renewals:
             values["renewals"] = self.report.renewals
-        self._held.claim.require_held()
+        self._claimed.claim.require_held()
         self._journal.remove()  # the table has its receipts; nobody would look after it later
         if self._blocks.exist:
             self._blocks.remove()
-        self._held.change(JobStatus.SUCCESS, "success", **values)
+        self._claimed.change(JobStatus.SUCCESS, "success", **values)
         self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
         return Outcome.SUCCESS
 
@@ -371,11 +375,11 @@ class Attempt:
         self._tell_left_out()
         for failure in failures[:LOGGED_FILES]:
             if failure.path:
-                self._held.log("failed", path=failure.path, reason=str(failure.error))
+                self._claimed.log("failed", path=failure.path, reason=str(failure.error))
         reason = str(failures[0].error)
         count = sum(bool(failure.path) for failure in failures)
         may_pass = all(failure.error.retryable for failure in failures)
-        status = self._held.fail(
+        status = self._claimed.fail(
             {**self.report.counts, "failed_files": count, "reason": reason},
             may_pass=may_pass,
             max_attempts=self._options.max_attempts,
@@ -395,7 +399,7 @@ class Attempt:
         if not is_doubtful:
             return self._fail(failures)
         try:
-            is_its_own = self._doubts.is_of_the_job(self._held.stem, self._proven_earlier)
+            is_its_own = self._doubts.is_of_the_job(self._claimed.job_id, self._proven_earlier)
         except WorldError as error:
             self._set_back(str(error))
             raise
@@ -404,7 +408,7 @@ class Attempt:
         self.doubt = next(
             failure.error for failure in failures if failure.error.scope is Scope.UNCERTAIN
         )
-        is_new = not self._doubts.is_met_again(self._held.stem)
+        is_new = not self._doubts.is_met_again(self._claimed.job_id)
         self._set_back(str(self.doubt), is_counted=is_new)
         return Outcome.DOUBTFUL
 
@@ -415,7 +419,7 @@ class Attempt:
         """
         self._tell_left_out()
         counts = self._kept_counts()
-        status = self._held.set_back(
+        status = self._claimed.set_back(
             {**self.report.counts, **counts, "reason": reason},
             has_progressed=self._has_progressed,
             is_counted=is_counted,
@@ -438,8 +442,8 @@ class Attempt:
         reason = reason or ASKED
         kept = self._kept_counts()
         if self._has_progressed:
-            self._held.note_progress()
-        self._held.change(
+            self._claimed.note_progress()
+        self._claimed.change(
             JobStatus.TODO, "handed-back", **self.report.counts, **kept, reason=reason
         )
         self._emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **kept))

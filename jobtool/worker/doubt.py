@@ -57,7 +57,7 @@ class Doubts:
         if self._row:
             self._row = set()
 
-    def is_of_the_job(self, stem: str, proven: Item | None = None) -> bool:
+    def is_of_the_job(self, job_id: str, proven: Item | None = None) -> bool:
         """Tell whether what was refused is the job's own business: whether other things work.
 
         - The source of the last file that arrived, or of ``proven``, a file of the job that has
@@ -66,7 +66,7 @@ class Doubts:
 
         Raises ``WorldError`` if the store says for sure that it can't be used.
         """
-        before = self._in_doubt.get(stem)
+        before = self._in_doubt.get(job_id)
         if before is not None and (self._succeeded > before[0] or self._elsewhere() > before[1]):
             return True
         arrived = (item for item in (self._last_arrived, proven) if item is not None)
@@ -77,11 +77,11 @@ class Doubts:
         """Whether nothing has worked since a job was last in doubt."""
         return bool(self._row)
 
-    def is_met_again(self, stem: str) -> bool:
+    def is_met_again(self, job_id: str) -> bool:
         """Tell whether a job was in doubt already, and nothing has worked since."""
-        return stem in self._row
+        return job_id in self._row
 
-    def add(self, stem: str, error: JobtoolError) -> None:
+    def add(self, job_id: str, error: JobtoolError) -> None:
         """Take note of a job in doubt, which is handed back.
 
         Raises ``WorldError`` once so many in a row say enough about the store, or the worker has
@@ -90,9 +90,9 @@ class Doubts:
         elsewhere = self._elsewhere()
         if not self._row:
             self._elsewhere_before = elsewhere
-        self._in_doubt[stem] = (self._succeeded, elsewhere)
-        is_met_again = self.is_met_again(stem)
-        self._row.add(stem)
+        self._in_doubt[job_id] = (self._succeeded, elsewhere)
+        is_met_again = self.is_met_again(job_id)
+        self._row.add(job_id)
         is_enough = is_met_again or len(self._row) >= MOST_IN_A_ROW
         if not is_enough or self._wait(0):
             return
@@ -120,7 +120,7 @@ class Doubts:
 
 
 def _still_works(item: Item) -> bool:
-    source, destination = item.lane.source, item.lane.destination
+    source, destination = item.route.source, item.route.destination
     try:
         try:
             source.read(item.entry, 0, min(item.entry.size, 1))

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, UnreachableError
 from jobtool.events import Emit
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.names import quote
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.transfer.copy import Copied
@@ -25,7 +25,7 @@ from jobtool.worker.events import (
     TriedAgain,
     Waiting,
 )
-from jobtool.worker.options import SettledOptions
+from jobtool.worker.options import ResolvedOptions
 
 #: How often the job file gets a progress line.
 PROGRESS_SECONDS = 30.0
@@ -48,8 +48,8 @@ class JobReport:
 
     def __init__(
         self,
-        held: HeldJob,
-        options: SettledOptions,
+        claimed: ClaimedJob,
+        options: ResolvedOptions,
         emit: Emit,
         watch: Callable[[JobProgress], None],
     ) -> None:
@@ -57,8 +57,8 @@ class JobReport:
         self.totals: dict[str, int] = {}
         self.counts: dict[str, object] = {}
         self.renewals = 0
-        self._held = held
-        self._name = held.job.name
+        self._claimed = claimed
+        self._name = claimed.job.name
         self._options = options
         self._emit = emit
         self._watch = watch
@@ -90,19 +90,19 @@ class JobReport:
         """Log whose credentials the attempt begins with."""
         self._holders = holders
         for holder in holders:
-            self._held.log("credentials", **described(holder))
+            self._claimed.log("credentials", **described(holder))
 
     def renewal(self, holder: CredentialHolder) -> None:
         """Log a renewal; called from whatever thread has met the need."""
         self.renewals += 1
         with contextlib.suppress(ClaimLostError, JoblistUnavailableError, FileNotFoundError):
-            self._held.log("credentials-renewed", **described(holder))
+            self._claimed.log("credentials-renewed", **described(holder))
 
     def helper(self, worker: str) -> None:
         """Log a worker that helps, once."""
         if worker not in self._helpers:
             self._helpers.add(worker)
-            self._held.log("helped", worker=worker)
+            self._claimed.log("helped", worker=worker)
 
     def retry(self, error: BaseException) -> None:
         """Tell what is tried again and, now and then, what is waited for."""
@@ -111,7 +111,7 @@ class JobReport:
         if isinstance(error, UnreachableError) and now - self._told_waiting >= PROGRESS_SECONDS:
             self._told_waiting = now
             self._emit(Waiting(job=self._name, reason=str(error)))
-            self._held.log("waiting", reason=str(error))
+            self._claimed.log("waiting", reason=str(error))
 
     def file(self, item: Item, copied: Copied) -> None:
         """Tell of a file that has arrived."""
@@ -162,7 +162,7 @@ class JobReport:
             if now - last >= PROGRESS_SECONDS:
                 last = now
                 self._emit(told)
-                self._held.log("progress", **self.counts, rate_mb_s=told.rate_mb_s)
+                self._claimed.log("progress", **self.counts, rate_mb_s=told.rate_mb_s)
 
         return on_tick
 
@@ -185,16 +185,16 @@ class JobReport:
                         seconds_left=left,
                     )
                 )
-                self._held.log("credentials-too-short", **described(holder), seconds_left=left)
+                self._claimed.log("credentials-too-short", **described(holder), seconds_left=left)
 
     def left_out(self, transfer: JobTransfer) -> None:
         """Tell what was left out, and what arrived files lack of their attributes."""
         for path, reason in transfer.skipped.first[:LOGGED_FILES]:
-            self._held.log("skipped", path=path, reason=reason)
+            self._claimed.log("skipped", path=path, reason=reason)
         for unkept in transfer.notes.told:
             event = AttributesUnkept.of(unkept, job=self._name)
             self._emit(event)
-            self._held.log(
+            self._claimed.log(
                 "attributes",
                 attribute=event.attribute,
                 reason=event.reason,

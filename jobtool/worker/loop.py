@@ -15,17 +15,23 @@ from jobtool.errors import (
     JobFileError,
     JoblistUnavailableError,
     JobtoolError,
-    PresenceLostError,
+    MembershipLostError,
     WorldError,
 )
 from jobtool.events import Emit, ignore, unfailing
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.claimpolicy import (
+    agree,
+    lease_seconds_of,
+    membership_name,
+    propose,
+    stall_seconds_of,
+)
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList, reason_of
-from jobtool.jobs.presence import Presences
-from jobtool.jobs.terms import lease_seconds_of, presence_name, propose, settle, stall_seconds_of
+from jobtool.jobs.membership import Membership
 from jobtool.layouts.destination import with_destination
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.names import quote
@@ -35,7 +41,6 @@ from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.attempt import Attempt, Outcome
-from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment
@@ -55,9 +60,10 @@ from jobtool.worker.events import (
     WouldTransfer,
 )
 from jobtool.worker.helper import Helper
-from jobtool.worker.options import WorkerOptions, settle_options
+from jobtool.worker.options import WorkerOptions, resolve_options
 from jobtool.worker.progress import Reporter
-from jobtool.worker.seen import FINISHED, SeenJobs
+from jobtool.worker.rankgroup import RankGroup, Tally
+from jobtool.worker.scanstate import FINISHED, ScanState
 
 _CLAIMABLE = (JobStatus.TODO, JobStatus.ONGOING)
 
@@ -96,26 +102,30 @@ class Worker:
         options: WorkerOptions,
         emit: Emit = ignore,
     ) -> None:
-        settled = settle_options(options, joblist.settings.transfer)
+        resolved = resolve_options(options, joblist.settings.transfer)
         emit = unfailing(emit)
         self._joblist = joblist
         self._environment = environment
-        self._options = settled
+        self._options = resolved
         self._emit = emit
         self._stores = stores_of(
             joblist,
-            connections=2 * settled.threads,
-            links=settled.policies.links,
-            read_back=settled.policies.verify == "read-back",
-            keep=settled.policies.preserve,
+            connections=2 * resolved.threads,
+            links=resolved.policies.links,
+            read_back=resolved.policies.verify == "read-back",
+            keep=resolved.policies.preserve,
         )
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
-        self._presences = Presences(joblist.claims_path, lease_seconds_of(joblist))
+        self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
-        self._crew = Crew(joblist.claims_path, environment, self._presences, options.monotonic)
-        self._tally = Tally(name=presence_name(self._name, self._proposed))
-        self._reporter = Reporter(self._crew, self._tally, settled, emit, rank=environment.rank)
-        self._seen = SeenJobs(joblist)
+        self._rank_group = RankGroup(
+            joblist.claims_path, environment, self._membership, options.monotonic
+        )
+        self._tally = Tally(name=membership_name(self._name, self._proposed))
+        self._reporter = Reporter(
+            self._rank_group, self._tally, resolved, emit, rank=environment.rank
+        )
+        self._scan_state = ScanState(joblist)
         self._liveness = Liveness()
         self._claims: Claims | None = None
         self._pace = Pace(options.drain_at, options.monotonic)
@@ -134,26 +144,26 @@ class Worker:
         Of several ranks that were started together only the last of the lowest tells what all
         of them came to; the others return 0. Raises ``WorldError`` after handing the job back, and
         if the joblist can't be written; ``UsageError`` if other workers claim in another way;
-        ``PresenceLostError`` if they have taken this one for dead.
+        ``MembershipLostError`` if they have taken this one for dead.
         """
         try:
             stall_seconds = stall_seconds_of(self._joblist)
             watchdog = Watchdog(
                 self._liveness, stall_seconds, partial(self._leave_stalled, stall_seconds)
             )
-            with self._presences.announced(self._tally.name, self._stop_unknown):
-                if self._crew.is_alone:
-                    self._others = self._presences.count() - 1
-                self._crew.tell(self._tally, now=True)
+            with self._membership.announced(self._tally.name, self._stop_unknown):
+                if self._rank_group.is_alone:
+                    self._others = self._membership.count() - 1
+                self._rank_group.tell(self._tally, now=True)
                 if on_announced is not None:
                     on_announced()
                 try:
                     with watchdog, self._liveness.working():
                         self._work()
-                    self._presences.require_present()
+                    self._membership.require_present()
                 except (JobtoolError, OSError) as error:
                     # Of a crew that takes it for dead it is no longer one.
-                    if self._crew.is_alone or isinstance(error, PresenceLostError):
+                    if self._rank_group.is_alone or isinstance(error, MembershipLostError):
                         self._tell_end_by(error)
                         raise
                     self._tally.exit_code = getattr(error, "exit_code", 4)
@@ -172,7 +182,7 @@ class Worker:
         is_left = self._claims is not None and self._claims.lose_all()
         if is_left:
             self._options.stop.lose(f"nothing moved for {stall_seconds:.0f} s")
-            self._presences.give_up()
+            self._membership.give_up()
         on = self._liveness.works_on()
         self._emit(Stalled(seconds=stall_seconds, works_on=on, left=is_left))
 
@@ -182,12 +192,12 @@ class Worker:
         self._emit(JobsFound(count=len(scanned), path=self._joblist.path))
         for found in scanned:
             if found.status in (*_CLAIMABLE, None):
-                job = self._load(found.stem)
+                job = self._load(found.job_id)
                 if job is not None:
                     self._emit(
                         WouldTransfer(job=job.name, source=job.origin, destination=job.target)
                     )
-        return 1 if self._seen.invalid else 0
+        return 1 if self._scan_state.invalid else 0
 
     @property
     def _is_ended(self) -> bool:
@@ -196,21 +206,21 @@ class Worker:
         return self._options.stop.is_set() or is_enough or self._is_out_of_time
 
     def _work(self) -> None:
-        settled = settle(self._joblist, self._proposed, self._presences)
+        agreed = agree(self._joblist, self._proposed, self._membership)
         claims = self._claims = Claims(
             self._joblist.claims_path,
-            settled.terms,
-            require_present=self._presences.require_present,
+            agreed.claim_policy,
+            require_present=self._membership.require_present,
         )
-        look = partial(self._seen.scan, thoroughly=not self._crew.is_alone)
-        scan = self._crew.hand_over(look, self._options.stop.is_set)
-        self._seen.learn(scan)
-        stems = [*scan]
+        look = partial(self._scan_state.scan, thoroughly=not self._rank_group.is_alone)
+        scan = self._rank_group.hand_over(look, self._options.stop.is_set)
+        self._scan_state.learn(scan)
+        job_ids = [*scan]
         if self._environment.rank == 0:
-            self._emit(JobsFound(count=len(stems), path=self._joblist.path))
+            self._emit(JobsFound(count=len(job_ids), path=self._joblist.path))
             self._emit(Scanning())
-            self._emit(ClaimsChosen(claims=settled.terms.kind, reason=settled.reason))
-        self._reporter.jobs_total = len(stems) - len(self._seen.finished)
+            self._emit(ClaimsChosen(claims=agreed.claim_policy.kind, reason=agreed.reason))
+        self._reporter.jobs_total = len(job_ids) - len(self._scan_state.finished)
         copier = Copier(
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
@@ -229,7 +239,7 @@ class Worker:
             while not self._is_ended:
                 before = self._tally.taken
                 started = self._options.monotonic()
-                self._take_todo(stems, claims, copier)
+                self._take_todo(job_ids, claims, copier)
                 if self._tally.taken == before:
                     self._take_orphans(claims, copier)
                 is_idle = self._tally.taken == before and not self._is_ended
@@ -238,79 +248,79 @@ class Worker:
                     self._busy_at = self._options.monotonic()
                 elif not self._stay(claims, helper, look_seconds):
                     break
-                stems = self._joblist.stems()
+                job_ids = self._joblist.job_ids()
             self._sweep_blocks(claims)
         finally:
             helper.withdraw()
             copier.close()
 
-    def _in_order(self, stems: list[str]) -> list[str]:
-        start = self._environment.start_of(len(stems), others=self._others)
-        return stems[start:] + stems[:start]
+    def _in_order(self, job_ids: list[str]) -> list[str]:
+        start = self._environment.start_of(len(job_ids), others=self._others)
+        return job_ids[start:] + job_ids[:start]
 
-    def _take_todo(self, stems: list[str], claims: Claims, copier: Copier) -> None:
+    def _take_todo(self, job_ids: list[str], claims: Claims, copier: Copier) -> None:
         """Go through the jobs once, each looked at right before it would be taken.
 
         While a job is in doubt the next comes from the other end: its neighbours may be like it.
         """
-        self._seen.ongoing = []
-        ahead = deque(self._in_order(stems))
+        self._scan_state.ongoing = []
+        ahead = deque(self._in_order(job_ids))
         while ahead:
             if self._is_ended:
                 return
-            stem = ahead.pop() if self._doubts.is_any_open else ahead.popleft()
-            if self._joblist.has_temporaries(stem):
-                self._sweep(stem, claims)
-            if self._seen.is_over(stem) or stem in self._seen.too_long:
+            job_id = ahead.pop() if self._doubts.is_any_open else ahead.popleft()
+            if self._joblist.has_temporaries(job_id):
+                self._sweep(job_id, claims)
+            if self._scan_state.is_over(job_id) or job_id in self._scan_state.too_long:
                 continue
             try:
-                status = self._seen.look(stem)
+                status = self._scan_state.look(job_id)
             except FileNotFoundError:
                 continue  # removed by hand meanwhile
             if status is None:
-                self._load(stem)
+                self._load(job_id)
             elif status is JobStatus.ONGOING or (
-                status is JobStatus.TODO and not self._take(stem, claims, copier)
+                status is JobStatus.TODO and not self._take(job_id, claims, copier)
             ):
-                self._seen.ongoing.append(stem)
+                self._scan_state.ongoing.append(job_id)
 
-    def _sweep(self, stem: str, claims: Claims) -> None:
+    def _sweep(self, job_id: str, claims: Claims) -> None:
         """Remove what a worker that was killed over this job file has left beside it."""
         with contextlib.suppress(FileNotFoundError, JobFileError):
-            held = HeldJob.take(self._joblist, claims, stem, self._options.now)
-            if held is not None:
-                with held:
-                    self._joblist.remove_temporaries(stem)
+            claimed = ClaimedJob.take(self._joblist, claims, job_id, self._options.now)
+            if claimed is not None:
+                with claimed:
+                    self._joblist.remove_temporaries(job_id)
 
     def _sweep_blocks(self, claims: Claims) -> None:
         """Remove offers of help, made by workers that were killed, with jobs that are done."""
-        for stem in self._joblist.stems_with_blocks():
-            if self._seen.finished.get(stem) is not JobStatus.SUCCESS:
+        for job_id in self._joblist.job_ids_with_blocks():
+            if self._scan_state.finished.get(job_id) is not JobStatus.SUCCESS:
                 continue
-            blocks = Blocks(self._joblist.blocks_path_of(stem), claims)
+            blocks = Blocks(self._joblist.blocks_path_of(job_id), claims)
             with contextlib.suppress(FileNotFoundError, JobFileError):
-                held = HeldJob.take(self._joblist, claims, stem, self._options.now)
-                if held is None:  # by the lease of who has done it and died then, perhaps
+                claimed = ClaimedJob.take(self._joblist, claims, job_id, self._options.now)
+                if claimed is None:  # by the lease of who has done it and died then, perhaps
                     blocks.withdraw_all()
                     continue
-                with held:
-                    if held.job.status is JobStatus.SUCCESS:
+                with claimed:
+                    if claimed.job.status is JobStatus.SUCCESS:
                         blocks.remove()
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""
-        ongoing, self._seen.ongoing = self._seen.ongoing, []
-        for stem in ongoing:
+        ongoing, self._scan_state.ongoing = self._scan_state.ongoing, []
+        for job_id in ongoing:
             if self._is_ended:
                 return
-            if not self._take(stem, claims, copier):
-                self._seen.ongoing.append(stem)
+            if not self._take(job_id, claims, copier):
+                self._scan_state.ongoing.append(job_id)
 
     def _help(self, helper: Helper, copier: Copier) -> bool:
         """Do a block of a job that another holds, if one can be had."""
         if not self._options.share:
             return False
-        helper.offer(self._in_order(self._seen.ongoing))
+        helper.offer(self._in_order(self._scan_state.ongoing))
         if not helper.help(copier):
             return False
         for _ in range(_BLOCKS_BEFORE_LOOKING):
@@ -323,20 +333,20 @@ class Worker:
         """Wait a moment if there may be something to do later; tell whether to look again."""
         had_others, self._has_others = self._has_others, self._must_wait_for_others()
         is_hopeful = helper.is_hopeful
-        is_awaited = self._seen.ongoing and (
+        is_awaited = self._scan_state.ongoing and (
             self._options.wait or is_hopeful or claims.watch.is_undecided
         )
         if not is_awaited and not had_others and not self._has_others:
-            return self._seen.forget_if_put_back()
+            return self._scan_state.forget_if_put_back()
         self._reporter.tick()
         idle_seconds = 0.0 if is_hopeful else self._options.monotonic() - self._busy_at
         pause = pause_seconds(look_seconds=look_seconds, idle_seconds=idle_seconds)
         return not self._options.stop.wait(pause)
 
     def _must_wait_for_others(self) -> bool:
-        return self._crew.has_others() and self._crew.is_lowest()
+        return self._rank_group.has_others() and self._rank_group.is_lowest()
 
-    def _take(self, stem: str, claims: Claims, copier: Copier) -> bool:
+    def _take(self, job_id: str, claims: Claims, copier: Copier) -> bool:
         """Take a job if it can be had and needs work; False if another holds it, or may still."""
         if not self._has_time():
             return True
@@ -345,30 +355,30 @@ class Worker:
         self._stores.prepare({"source": settings.source, "destination": settings.destination})
         stop = Stop(parent=self._options.stop)
         try:
-            held = HeldJob.take(
+            claimed = ClaimedJob.take(
                 self._joblist,
                 claims,
-                stem,
+                job_id,
                 self._options.now,
                 on_loss=lambda: stop.lose("the claim was lost"),
             )
         except FileNotFoundError:
             return True  # removed by hand
         except JobFileError as error:
-            self._leave_invalid(stem, str(error))
+            self._leave_invalid(job_id, str(error))
             return True
-        if held is None:
+        if claimed is None:
             return False
-        with held:
+        with claimed:
             try:
                 # Another worker may have taken and finished it meanwhile.
-                if held.job.status in _CLAIMABLE:
-                    held.job = with_destination(held.job, self._joblist.settings)
-                    self._work_on(held, claims, copier, stop)
+                if claimed.job.status in _CLAIMABLE:
+                    claimed.job = with_destination(claimed.job, self._joblist.settings)
+                    self._work_on(claimed, claims, copier, stop)
                 else:
-                    self._seen.finished[stem] = held.job.status
+                    self._scan_state.finished[job_id] = claimed.job.status
             except JobFileError as error:
-                self._leave_invalid(stem, str(error))
+                self._leave_invalid(job_id, str(error))
         return True
 
     def _has_time(self) -> bool:
@@ -384,31 +394,33 @@ class Worker:
         )
         return False
 
-    def _load(self, stem: str) -> Job | None:
+    def _load(self, job_id: str) -> Job | None:
         try:
-            job, _ = self._joblist.load(stem)
+            job, _ = self._joblist.load(job_id)
             return with_destination(job, self._joblist.settings)
         except FileNotFoundError:
             return None  # removed by hand
         except JobFileError as error:
-            self._leave_invalid(stem, str(error))
+            self._leave_invalid(job_id, str(error))
             return None
 
-    def _leave_invalid(self, stem: str, reason: str) -> None:
-        self._seen.invalid.add(stem)
-        self._emit(JobInvalid(stem=stem, reason=reason))
+    def _leave_invalid(self, job_id: str, reason: str) -> None:
+        self._scan_state.invalid.add(job_id)
+        self._emit(JobInvalid(stem=job_id, reason=reason))
 
-    def _work_on(self, held: HeldJob, claims: Claims, copier: Copier, stop: Stop) -> None:
-        job, stem = held.job, held.stem
+    def _work_on(self, claimed: ClaimedJob, claims: Claims, copier: Copier, stop: Stop) -> None:
+        job, job_id = claimed.job, claimed.job_id
         started = self._options.monotonic()
         try:
-            held.begin(worker=self._environment.worker, rank=self._environment.rank)
+            claimed.begin(worker=self._environment.worker, rank=self._environment.rank)
             self._emit(
-                JobClaimed(job=job.name, stem=stem, status=job.status, attempt=held.job.attempts)
+                JobClaimed(
+                    job=job.name, stem=job_id, status=job.status, attempt=claimed.job.attempts
+                )
             )
             self._emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
             attempt = Attempt(
-                held,
+                claimed,
                 self._joblist,
                 self._environment.worker,
                 self._options,
@@ -422,13 +434,13 @@ class Worker:
             with self._liveness.working(job.name):
                 outcome = attempt.run(self._stores, copier)
         except ProviderError as error:
-            self._count_set_back(held)
+            self._count_set_back(claimed)
             self._wait_for_credentials(error)
             return
         except WorldError:
-            self._count_set_back(held)
+            self._count_set_back(claimed)
             raise
-        except PresenceLostError:
+        except MembershipLostError:
             self._tally.lost += 1
             raise
         except ClaimLostError as error:
@@ -436,10 +448,10 @@ class Worker:
             outcome = Outcome.LOST
         except (JobFileError, FileNotFoundError) as error:
             # Somebody has edited or removed the job file meanwhile: the others are still good.
-            if os.path.exists(self._joblist.path_of(stem)) and isinstance(error, OSError):
+            if os.path.exists(self._joblist.path_of(job_id)) and isinstance(error, OSError):
                 raise
             gone = "it was removed while the job was under way"
-            self._leave_invalid(stem, gone if isinstance(error, OSError) else str(error))
+            self._leave_invalid(job_id, gone if isinstance(error, OSError) else str(error))
             self._tally.failed += 1
             return
         finally:
@@ -457,28 +469,28 @@ class Worker:
         elif outcome is Outcome.LOST:
             self._tally.lost += 1
         elif outcome is Outcome.DOUBTFUL and attempt.doubt is not None:
-            self._count_set_back(held)
-            self._doubts.add(stem, attempt.doubt)
+            self._count_set_back(claimed)
+            self._doubts.add(job_id, attempt.doubt)
         elif attempt.is_too_long:
-            self._seen.too_long.add(stem)  # looked at, rather than taken
+            self._scan_state.too_long.add(job_id)  # looked at, rather than taken
         else:
             self._tally.handed_back += 1
-        if held.job.status in FINISHED and outcome is not Outcome.LOST:
-            self._seen.finished[stem] = held.job.status
+        if claimed.job.status in FINISHED and outcome is not Outcome.LOST:
+            self._scan_state.finished[job_id] = claimed.job.status
 
-    def _count_set_back(self, held: HeldJob) -> None:
+    def _count_set_back(self, claimed: ClaimedJob) -> None:
         """Count a job that was handed back, and is in error if that was so too often."""
-        if held.job.status is JobStatus.ERROR:
+        if claimed.job.status is JobStatus.ERROR:
             self._tally.failed += 1
-            self._seen.finished[held.stem] = held.job.status
+            self._scan_state.finished[claimed.job_id] = claimed.job.status
         else:
             self._tally.handed_back += 1
 
     def _done_elsewhere(self) -> int:
         """Return how many files and jobs the other ranks of the run have done, -1 if alone."""
-        if self._crew.is_alone:
+        if self._rank_group.is_alone:
             return -1
-        others = (tally for tally in self._crew.tallies() if tally.name != self._tally.name)
+        others = (tally for tally in self._rank_group.tallies() if tally.name != self._tally.name)
         return sum(tally.succeeded + tally.files_sent for tally in others)
 
     def _wait_for_credentials(self, error: ProviderError) -> None:
@@ -491,17 +503,17 @@ class Worker:
 
     def _end(self) -> int:
         """Report the run's results if this worker is to do that; return the exit code."""
-        if not self._crew.is_lowest():
+        if not self._rank_group.is_lowest():
             self._tally.is_over = True
-            self._crew.tell(self._tally, now=True)
+            self._rank_group.tell(self._tally, now=True)
             return 0  # the lowest that is there tells the truth for all
-        while self._crew.has_others():
+        while self._rank_group.has_others():
             self._reporter.tick()
             time.sleep(_LOOK_SECONDS)
-        self._crew.tell(self._tally, now=True)
-        tallies = [self._tally] if self._crew.is_alone else self._crew.tallies()
+        self._rank_group.tell(self._tally, now=True)
+        tallies = [self._tally] if self._rank_group.is_alone else self._rank_group.tallies()
         code = self._summarise(tallies)
-        self._crew.dismiss()
+        self._rank_group.dismiss()
         return code
 
     def _tell_end_by(self, error: BaseException) -> None:
@@ -513,9 +525,9 @@ class Worker:
 
     def _summarise(self, tallies: list[Tally]) -> int:
         """Tell what workers came to; return the exit code of all of them."""
-        counts = self._seen.count()
+        counts = self._scan_state.count()
         # One that has told nothing has died before it could.
-        died = self._crew.size - 1 - sum(tally.is_over for tally in tallies)
+        died = self._rank_group.size - 1 - sum(tally.is_over for tally in tallies)
         # What others are working on is theirs, unless it may be an orphan: one of us has died, or
         # we left before looking.
         may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
@@ -532,7 +544,7 @@ class Worker:
                 left_ongoing=counts[JobStatus.ONGOING],
                 in_error=counts[JobStatus.ERROR],
                 invalid=counts[None],
-                workers=self._crew.size,
+                workers=self._rank_group.size,
                 died=died,
                 exit_code=code,
                 stopped=self._options.stop.reason,

@@ -15,8 +15,8 @@ from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
 from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS, Retry
 
 if TYPE_CHECKING:
+    from jobtool.jobs.claimpolicy import Told
     from jobtool.jobs.settings import TransferSettings
-    from jobtool.jobs.terms import Told
     from jobtool.stores.local import LinkPolicy
     from jobtool.worker.events import JobProgress
 
@@ -75,7 +75,7 @@ class WorkerOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SettledOptions(WorkerOptions):
+class ResolvedOptions(WorkerOptions):
     """The same with everything decided; ``part_bytes`` None is the copier's own."""
 
     threads: int = DEFAULT_THREADS
@@ -111,7 +111,7 @@ class SettledOptions(WorkerOptions):
         )
 
 
-def settle_options(options: WorkerOptions, settings: TransferSettings) -> SettledOptions:
+def resolve_options(options: WorkerOptions, settings: TransferSettings) -> ResolvedOptions:
     """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults."""
     of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
     of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
@@ -122,4 +122,4 @@ def settle_options(options: WorkerOptions, settings: TransferSettings) -> Settle
         for name, value in values.items()
         if value is not None
     }
-    return SettledOptions(**{**decided, "watch": unfailing(options.watch)})
+    return ResolvedOptions(**{**decided, "watch": unfailing(options.watch)})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from jobtool.events import Emit
-from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.events import CrewProgress, JobProgress
-from jobtool.worker.options import SettledOptions
+from jobtool.worker.options import ResolvedOptions
+from jobtool.worker.rankgroup import RankGroup, Tally
 
 #: How often the first rank tells how far all are.
 CREW_SECONDS = 10.0
@@ -15,10 +15,16 @@ class Reporter:
     """Counts what was sent into a tally, tells the crew, and shows the whole crew's on rank 0."""
 
     def __init__(
-        self, crew: Crew, tally: Tally, options: SettledOptions, emit: Emit, *, rank: int
+        self,
+        rank_group: RankGroup,
+        tally: Tally,
+        options: ResolvedOptions,
+        emit: Emit,
+        *,
+        rank: int,
     ) -> None:
         self.jobs_total = 0
-        self._crew = crew
+        self._rank_group = rank_group
         self._tally = tally
         self._options = options
         self._emit = emit
@@ -31,7 +37,7 @@ class Reporter:
         """Take note of how far the job under way is; called several times a second."""
         self._tally.files_sent = self._files_before + progress.files_sent
         self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
-        if self._crew.is_alone:
+        if self._rank_group.is_alone:
             self._options.watch(progress)
         else:
             self.tick()
@@ -40,18 +46,18 @@ class Reporter:
         """Note that the job under way is over."""
         self._files_before = self._tally.files_sent
         self._bytes_before = self._tally.bytes_sent
-        self._crew.tell(self._tally)
+        self._rank_group.tell(self._tally)
 
     def tick(self) -> None:
         """Tell the crew, and show how far it is, each as often as is right."""
-        if self._crew.is_alone:
+        if self._rank_group.is_alone:
             return
-        self._crew.tell(self._tally)
+        self._rank_group.tell(self._tally)
         now = self._options.monotonic()
         if self._rank or now - self._emitted < CREW_SECONDS:
             return
         self._emitted = now
-        tallies = self._crew.tallies()
+        tallies = self._rank_group.tallies()
         bytes_sent = sum(tally.bytes_sent for tally in tallies)
         self._emit(
             CrewProgress(

@@ -26,7 +26,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.filelog import JournalledLog
-from jobtool.transfer.plan import Item, Lane
+from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.resume import Resumption
 from tests.servers import rclone_server
 
@@ -64,7 +64,7 @@ def main() -> int:
 
 def peak_mebibytes(source: Store, destination: Store, root: Path, part_mebibytes: int) -> int:
     """Copy; return by how much memory has grown meanwhile, at most."""
-    item = Item(Lane(source, destination), source.head("large"), "large")
+    item = Item(Route(source, destination), source.head("large"), "large")
     journal = Journal(str(root / "journal.jsonl"))
     log = JournalledLog(
         journal, lambda: None, Resumption(bytearray(1), bytearray(1), {}, {}), 0, item

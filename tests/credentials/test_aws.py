@@ -17,8 +17,8 @@ from jobtool.stores.credentials.aws import session_name
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
     Credentials,
+    CredentialScope,
     Permission,
-    Purpose,
 )
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.registry import StoreRegistry
@@ -32,22 +32,22 @@ ROLE = "arn:aws:iam::123456789012:role/uploader"
 LONG_AGO = "2001-01-01T00:00:00Z"
 
 
-def purpose(
+def scope(
     url: str = "s3://bucket/cpg0016/plate", permission: Permission = "READWRITE"
-) -> Purpose:
-    return Purpose(job="source_8__J1__A1170383 ✓", url=url, permission=permission)
+) -> CredentialScope:
+    return CredentialScope(job="source_8__J1__A1170383 ✓", url=url, permission=permission)
 
 
-def fetch(provider: CredentialProvider, wanted: Purpose | None = None) -> Credentials:
-    found = provider.fetch(wanted or purpose())
+def fetch(provider: CredentialProvider, wanted: CredentialScope | None = None) -> Credentials:
+    found = provider.fetch(wanted or scope())
     assert found is not None
     return found
 
 
-def refusal_of(provider: CredentialProvider, wanted: Purpose | None = None) -> str:
+def refusal_of(provider: CredentialProvider, wanted: CredentialScope | None = None) -> str:
     """What a provider says that can't give any; one line, and nothing behind it."""
     with pytest.raises(WorldError) as caught:
-        provider.fetch(wanted or purpose())
+        provider.fetch(wanted or scope())
     text = str(caught.value)
     assert len(text.splitlines()) == 1
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -391,7 +391,7 @@ def test_access_is_asked_for_what_is_below_the_jobs_url(
 ) -> None:
     settings = {"account_id": ACCOUNT, "endpoint_url": endpoint_url, "duration_seconds": "3600"}
     provider = make_provider({"provider": "access-grants", **settings})
-    found = fetch(provider, purpose(permission=permission))
+    found = fetch(provider, scope(permission=permission))
     assert found.session_token == f"{TOKEN}-1"
     assert found.expires_at == datetime.fromisoformat(EXPIRATION)
     assert authority.asked == [
@@ -408,14 +408,14 @@ def test_access_is_asked_for_what_is_below_the_jobs_url(
 @pytest.mark.usefixtures("keys")
 def test_a_permission_that_is_set_is_asked_for(authority: Authority, endpoint_url: str) -> None:
     settings = {"account_id": ACCOUNT, "endpoint_url": endpoint_url, "permission": "READWRITE"}
-    fetch(make_provider({"provider": "access-grants", **settings}), purpose(permission="READ"))
+    fetch(make_provider({"provider": "access-grants", **settings}), scope(permission="READ"))
     assert authority.asked[0]["permission"] == "READWRITE"
 
 
 @pytest.mark.parametrize("url", ["", "s3:/", "/data/copies"])
 def test_files_that_no_prefix_is_around_cannot_be_granted(url: str) -> None:
     provider = make_provider({"provider": "access-grants", "account_id": ACCOUNT})
-    assert "around all its files" in refusal_of(provider, purpose(url))
+    assert "around all its files" in refusal_of(provider, scope(url))
 
 
 @pytest.mark.usefixtures("keys")
@@ -431,12 +431,12 @@ def test_a_job_is_reached_by_a_grant_of_its_own_and_a_folder_needs_none(
         },
     )
     for url in ("s3://bucket/a", "s3://bucket/a", "/data/copies", "s3://bucket/b"):
-        stores.reach_job({"destination": purpose(url)})
+        stores.reach_job({"destination": scope(url)})
         stores.open(url, "destination")
     assert [asked["target"] for asked in authority.asked] == ["s3://bucket/a/*", "s3://bucket/b/*"]
-    stores.begin_job({"destination": purpose("/data/copies")})
+    stores.begin_job({"destination": scope("/data/copies")})
     assert len(authority.asked) == 2
-    stores.begin_job({"destination": purpose("s3://bucket/b")})
+    stores.begin_job({"destination": scope("s3://bucket/b")})
     assert len(authority.asked) == 3
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.errors import UsageError
-from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
+from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.registry import StoreRegistry
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server
@@ -22,7 +22,7 @@ KEY = "AKIAOFADOCUMENT"
 SECRET = "secret-of-a-document"
 TOKEN = "token-of-a-document"
 SECRETS = (SECRET, TOKEN)
-PURPOSE = Purpose(job="J1/A {url}", url="s3://bucket/{job} $(x)", permission="READWRITE")
+PURPOSE = CredentialScope(job="J1/A {url}", url="s3://bucket/{job} $(x)", permission="READWRITE")
 FIELDS = {
     "AccessKeyId": KEY,
     "SecretAccessKey": SECRET,

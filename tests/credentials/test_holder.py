@@ -11,7 +11,7 @@ import pytest
 
 from jobtool.errors import CredentialsError
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
+from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 DEADLINE_SECONDS = 60
@@ -38,22 +38,22 @@ class Mint:
     can_renew: bool = True
     is_per_purpose: bool = False
     failure: Exception | None = None
-    fetched: list[Purpose] = field(default_factory=list)
+    fetched: list[CredentialScope] = field(default_factory=list)
     gate: Callable[[], object] = lambda: None
 
-    def fetch(self, purpose: Purpose) -> Credentials | None:
+    def fetch(self, scope: CredentialScope) -> Credentials | None:
         self.gate()
         if self.failure is not None:
             raise self.failure
-        self.fetched.append(purpose)
+        self.fetched.append(scope)
         expires_at = None if self.lasts is None else self.clock.time + self.lasts
         return Credentials(
             access_key=f"KEY{len(self.fetched):04d}", secret_key="secret", expires_at=expires_at
         )
 
 
-def purpose(url: str = "s3://bucket/a", job: str = "job") -> Purpose:
-    return Purpose(job=job, url=url, permission="READ")
+def scope(url: str = "s3://bucket/a", job: str = "job") -> CredentialScope:
+    return CredentialScope(job=job, url=url, permission="READ")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def holder_of(
 ) -> CredentialHolder:
     return CredentialHolder(
         mint,
-        purpose(),
+        scope(),
         on_renewal=lambda holder: renewals.append(holder.generation),
         now=clock,
         jitter=lambda: jitter,
@@ -271,7 +271,7 @@ def test_a_failure_is_the_answer_for_all_threads_that_wait_and_for_some_seconds(
             holder.current()
     assert len(asked) == 1
     with pytest.raises(ProviderError):
-        holder.begin(purpose(job="next"))  # a job asks anew
+        holder.begin(scope(job="next"))  # a job asks anew
     assert len(asked) == 2
     mint.failure = None
     clock.turn(seconds=5)
@@ -285,7 +285,7 @@ def test_a_job_has_its_own_only_where_they_are_good_for_its_purpose(
     mint.is_per_purpose = is_per_purpose
     holder.current()
     for number in range(10):
-        holder.begin(purpose(job=f"job {number}"))
+        holder.begin(scope(job=f"job {number}"))
         holder.current()
     assert len(mint.fetched) == (11 if is_per_purpose else 1)
     assert renewals == []  # it's no renewal
@@ -304,36 +304,36 @@ def test_a_job_has_fresh_ones_once_they_are_due(
 ) -> None:
     mint = Mint(clock, lasts)
     holder = holder_of(mint, clock, renewals)
-    holder.begin(purpose())
+    holder.begin(scope())
     clock.turn(minutes=minutes, milliseconds=-1)
-    holder.begin(purpose())
+    holder.begin(scope())
     assert len(mint.fetched) == 1
     clock.turn(milliseconds=1)
-    holder.begin(purpose())
+    holder.begin(scope())
     assert len(mint.fetched) == 2
 
 
 def test_a_job_has_fresh_ones_after_a_server_has_refused_those_in_force(
     mint: Mint, holder: CredentialHolder
 ) -> None:
-    holder.begin(purpose())
+    holder.begin(scope())
     holder.doubt()
     for _ in range(3):
-        holder.begin(purpose())
+        holder.begin(scope())
     assert len(mint.fetched) == 2
 
 
 def test_a_job_begins_with_what_is_good_still_if_none_can_be_had(
     clock: Clock, mint: Mint, holder: CredentialHolder
 ) -> None:
-    holder.begin(purpose())
+    holder.begin(scope())
     mint.failure = ProviderError("not now")
     clock.turn(minutes=55)
-    holder.begin(purpose())
+    holder.begin(scope())
     assert holder.last.access_key == "KEY0001"
     clock.turn(minutes=5)
     with pytest.raises(ProviderError, match="not now"):
-        holder.begin(purpose())
+        holder.begin(scope())
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_reach_fetches_what_is_not_below_what_they_are_for(
     mint: Mint, holder: CredentialHolder, url: str, is_fetched: bool
 ) -> None:
     holder.current()
-    holder.reach(purpose(url))
+    holder.reach(scope(url))
     assert len(mint.fetched) == 1 + is_fetched
     assert mint.fetched[-1].url == (url if is_fetched else "s3://bucket/a")
 
@@ -378,11 +378,11 @@ def test_a_purpose_whose_credentials_could_not_be_had_is_not_taken_for_reached(
     holder: CredentialHolder, mint: Mint, how: str
 ) -> None:
     mint.is_per_purpose = True
-    holder.begin(purpose("s3://bucket/a"))
+    holder.begin(scope("s3://bucket/a"))
     mint.failure = ProviderError("not now")
     for _ in range(2):
         with pytest.raises(ProviderError):
-            getattr(holder, how)(purpose("s3://bucket/z"))
+            getattr(holder, how)(scope("s3://bucket/z"))
     mint.failure = None
-    holder.reach(purpose("s3://bucket/z"))
+    holder.reach(scope("s3://bucket/z"))
     assert [each.url for each in mint.fetched] == ["s3://bucket/a", "s3://bucket/z"]

@@ -10,7 +10,7 @@ import pytest
 
 from jobtool.errors import UsageError
 from jobtool.jobs.job import FilePair, Job
-from jobtool.stores.credentials.provider import Credentials, Purpose
+from jobtool.stores.credentials.provider import Credentials, CredentialScope
 from jobtool.stores.credentials.settings import (
     PROVIDERS,
     make_provider,
@@ -18,11 +18,11 @@ from jobtool.stores.credentials.settings import (
     settings_of,
 )
 from jobtool.stores.registry import StoreRegistry
-from jobtool.transfer.purposes import purposes_of
+from jobtool.transfer.credentialscopes import credential_scopes_of
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.trees import make_items
 
-PURPOSE = Purpose(job="job", url="s3://bucket/a", permission="READ")
+PURPOSE = CredentialScope(job="job", url="s3://bucket/a", permission="READ")
 
 
 def refusal_of(settings: dict[str, Any]) -> str:
@@ -170,9 +170,11 @@ def pair(source: str, destination: str) -> FilePair:
 def test_credentials_are_for_what_is_around_a_jobs_files(
     job: Job, source: str, destination: str
 ) -> None:
-    purposes = purposes_of(job)
-    assert purposes["source"] == Purpose(job="j", url=source, permission="READ")
-    assert purposes["destination"] == Purpose(job="j", url=destination, permission="READWRITE")
+    scopes = credential_scopes_of(job)
+    assert scopes["source"] == CredentialScope(job="j", url=source, permission="READ")
+    assert scopes["destination"] == CredentialScope(
+        job="j", url=destination, permission="READWRITE"
+    )
 
 
 # A site's own provider

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.doctor.claims import View, claims_finding
-from jobtool.doctor.finding import Subject
+from jobtool.doctor.checkresult import Subject
+from jobtool.doctor.claims import View, claims_result
+from jobtool.jobs.claimpolicy import ClaimKind, Told
 from jobtool.jobs.filesystem import Filesystem
-from jobtool.jobs.terms import Kind, Told
 from tests.cluster.mounts import mounted, two_mounts
 from tests.commands import finish, run, run_ok, start_ranks
 from tests.doctor.examined import DOCTOR, examined, listing, make_joblist
@@ -45,9 +45,9 @@ MIXED = [view(kind="ext4"), view(1, "node2")]
     ],
 )
 def test_the_table_of_verdicts(
-    told: Told, recorded: Kind, views: list[View], is_excluding: bool, verdict: str, words: str
+    told: Told, recorded: ClaimKind, views: list[View], is_excluding: bool, verdict: str, words: str
 ) -> None:
-    found = claims_finding(HERE, told, recorded, views, is_excluding=is_excluding)
+    found = claims_result(HERE, told, recorded, views, is_excluding=is_excluding)
     assert (found.verdict, words in found.found) == (verdict, True), found
     assert bool(found.advice) == (verdict != "pass")
     assert 'claims = "lease"' in found.advice or verdict != "fail"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from jobtool.doctor.finding import Subject
-from jobtool.doctor.folder import judge_clock, lock_finding, probe_folder, space_finding
+from jobtool.doctor.checkresult import Subject
+from jobtool.doctor.folder import judge_clock, lock_result, probe_folder, space_result
 from tests.cluster.mounts import mounted
 from tests.commands import assert_one_line_error, environment, run, run_without_superpowers
 from tests.doctor.examined import examined, listing, make_joblist
@@ -121,15 +121,15 @@ def test_the_probe_is_removed_when_it_is_interrupted(tmp_path: Path) -> None:
 
 def test_a_lock_that_can_not_be_taken_fails_only_where_locks_are_used(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()  # stands where the lock's file would be
-    needed = lock_finding(HERE, str(tmp_path), is_needed=True)
+    needed = lock_result(HERE, str(tmp_path), is_needed=True)
     assert needed.verdict == "fail"
     assert "Is a directory" in needed.found
     assert 'claims = "lease"' in needed.advice
-    assert lock_finding(HERE, str(tmp_path), is_needed=False).verdict == "warn"
+    assert lock_result(HERE, str(tmp_path), is_needed=False).verdict == "warn"
 
 
 def test_a_lock_is_tried_from_another_process(tmp_path: Path) -> None:
-    assert lock_finding(HERE, str(tmp_path), is_needed=True).verdict == "pass"
+    assert lock_result(HERE, str(tmp_path), is_needed=True).verdict == "pass"
     # Somebody holds it: then the other process can't have it.
     code = (
         "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
@@ -144,7 +144,7 @@ def test_a_lock_is_tried_from_another_process(tmp_path: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        found = lock_finding(HERE, str(tmp_path), is_needed=True)
+        found = lock_result(HERE, str(tmp_path), is_needed=True)
         holder.kill()
     assert found.verdict == "fail"
     assert "another process couldn't lock" in found.found
@@ -152,9 +152,9 @@ def test_a_lock_is_tried_from_another_process(tmp_path: Path) -> None:
 
 def test_little_space_is_a_warning_and_names_the_folder(tmp_path: Path) -> None:
     free_bytes = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize
-    found = space_finding(HERE, str(tmp_path), little_bytes=2 * free_bytes)
+    found = space_result(HERE, str(tmp_path), little_bytes=2 * free_bytes)
     assert (found.verdict, str(tmp_path) in found.advice) == ("warn", True)
-    assert space_finding(HERE, str(tmp_path), little_bytes=1).verdict == "pass"
+    assert space_result(HERE, str(tmp_path), little_bytes=1).verdict == "pass"
 
 
 @pytest.mark.parametrize(

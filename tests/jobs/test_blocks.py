@@ -9,15 +9,15 @@ import pytest
 
 from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.claim import Claims
+from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.records import IntentRecord, UploadRecord
-from jobtool.jobs.terms import Terms
 
 NAME = 'weird "name"\n\udcff -> #'
 
 
 @pytest.fixture(params=["lock", "lease"])
 def claims(folder, request):
-    return Claims(str(folder), Terms(kind=request.param))
+    return Claims(str(folder), ClaimPolicy(kind=request.param))
 
 
 @pytest.fixture

@@ -14,17 +14,17 @@ import pytest
 
 from jobtool.errors import ClaimLostError, JoblistUnavailableError
 from jobtool.jobs.claim import Claims
+from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings
-from jobtool.jobs.terms import Terms
 
 DEADLINE_SECONDS = 30
 
 HOLD = """
 import sys
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.terms import Terms
-claim = Claims(sys.argv[1], Terms(kind=sys.argv[2])).take(sys.argv[3])
+from jobtool.jobs.claimpolicy import ClaimPolicy
+claim = Claims(sys.argv[1], ClaimPolicy(kind=sys.argv[2])).take(sys.argv[3])
 print("held" if claim else "refused", flush=True)
 sys.stdin.read()
 """
@@ -32,8 +32,8 @@ sys.stdin.read()
 COUNT = """
 import sys
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.terms import Terms
-claims = Claims(sys.argv[1], Terms(kind=sys.argv[2]))
+from jobtool.jobs.claimpolicy import ClaimPolicy
+claims = Claims(sys.argv[1], ClaimPolicy(kind=sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 held = [claims.take(str(number)) for number in range(50)]
@@ -54,7 +54,7 @@ def joblist(folder):
 
 @pytest.fixture
 def claims(joblist, kind):
-    return Claims(joblist.claims_path, Terms(kind=kind))
+    return Claims(joblist.claims_path, ClaimPolicy(kind=kind))
 
 
 @contextlib.contextmanager
@@ -129,7 +129,7 @@ def test_claims_are_kept_in_their_own_folder_which_is_made_again(joblist, claims
     os.rmdir(joblist.claims_path)
     with claims.take("a"):
         assert not [name for name in os.listdir(joblist.path) if name.startswith("a.")]
-    assert joblist.stems() == []
+    assert joblist.job_ids() == []
 
 
 def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist, claims, kind):
@@ -141,7 +141,7 @@ def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist, claims
 
 
 def test_a_lease_that_is_given_up_can_be_had_at_once_and_counts_as_lost(joblist):
-    claims = Claims(joblist.claims_path, Terms(kind="lease"))
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
     lost = []
     with claims.take("job", on_loss=lambda: lost.append(True)) as claim:
         claim.require_held()
@@ -149,14 +149,14 @@ def test_a_lease_that_is_given_up_can_be_had_at_once_and_counts_as_lost(joblist)
         assert lost == [True]
         with pytest.raises(ClaimLostError):
             claim.require_held()
-        with Claims(joblist.claims_path, Terms(kind="lease")).take("job", after=1) as other:
+        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job", after=1) as other:
             other.require_held()
     assert claims.lose_all()
 
 
 def test_a_lock_can_not_be_given_up(joblist):
-    claims = Claims(joblist.claims_path, Terms(kind="lock"))
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lock"))
     with claims.take("job") as claim:
         assert not claims.lose_all()
         claim.require_held()
-        assert Claims(joblist.claims_path, Terms(kind="lock")).take("job") is None
+        assert Claims(joblist.claims_path, ClaimPolicy(kind="lock")).take("job") is None

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
-from jobtool.jobs.durable import create_file, replace_file
+from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.job import TRANSITIONS, Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, decode_log
 from jobtool.jobs.joblist import JobList
@@ -36,7 +36,7 @@ def test_a_joblist_opens_with_the_settings_it_was_made_with(joblist):
 def test_a_folder_that_is_used_becomes_a_joblist_and_keeps_what_it_holds(folder):
     (folder / "older.txt").write_text("todo\n/a\n---\n")
     joblist = JobList.create(str(folder), Settings())
-    assert joblist.stems() == ["older"]
+    assert joblist.job_ids() == ["older"]
 
 
 @pytest.mark.parametrize("what", ["nothing", "a file", "no joblist", "no valid TOML"])
@@ -57,7 +57,7 @@ def test_a_job_of_any_name_is_kept_in_its_own_file(joblist, name):
     job = job_named(name, attempts=2)
     assert joblist.add(job, b"2026-11-20T14:31:00Z generated\n")
     joblist.flush()
-    assert joblist.stems() == [filename_of(name)]
+    assert joblist.job_ids() == [filename_of(name)]
     assert joblist.load(filename_of(name)) == (job, b"2026-11-20T14:31:00Z generated\n")
     assert [(found.stem, found.status) for found in joblist.scan()] == [(filename_of(name), "todo")]
 
@@ -131,11 +131,11 @@ def test_saving_a_job_leaves_no_other_file(joblist):
 
 @pytest.mark.parametrize("left", ["nothing", "a folder that was made anew"])
 def test_a_joblist_that_is_gone_is_not_taken_for_one_without_jobs(joblist, left):
-    assert joblist.stems() == []
+    assert joblist.job_ids() == []
     os.rename(joblist.path, joblist.path + " moved")
     if left != "nothing":
         os.makedirs(os.path.join(joblist.path, ".claims", "workers"))
-    for look in (joblist.stems, lambda: list(joblist.scan())):
+    for look in (joblist.job_ids, lambda: list(joblist.scan())):
         with pytest.raises(JoblistUnavailableError, match="expected the joblist still at"):
             look()
 
@@ -143,7 +143,7 @@ def test_a_joblist_that_is_gone_is_not_taken_for_one_without_jobs(joblist, left)
 def test_jobs_are_found_while_somebody_edits_joblist_toml(joblist):
     joblist.add(job_named("a"))
     os.rename(os.path.join(joblist.path, "joblist.toml"), os.path.join(joblist.path, "x~"))
-    assert joblist.stems() == ["a"]
+    assert joblist.job_ids() == ["a"]
 
 
 @pytest.mark.parametrize("before", JobStatus)

@@ -18,13 +18,13 @@ from filelock import SoftFileLease
 
 from jobtool.errors import ClaimLostError
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.lease import Lease, LeaseWatch
 from jobtool.jobs.records import IntentRecord
 from jobtool.jobs.settings import Settings
-from jobtool.jobs.terms import Terms
 from tests.needs import need_hosts
 
 LEASE_SECONDS = 1.5
@@ -240,24 +240,24 @@ def test_a_holder_whose_marker_was_removed_by_hand_has_lost_it(base):
 def test_a_job_whose_earlier_attempts_are_over_is_claimed_above_them(folder):
     joblist = JobList.create(str(folder / "list"), Settings())
     joblist.add(Job(name="a", source="/a", destination="/b", attempts=7))
-    claims = Claims(joblist.claims_path, Terms(kind="lease", lease_seconds=LEASE_SECONDS))
-    with HeldJob.take(joblist, claims, "a", time.gmtime) as held:
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
+    with ClaimedJob.take(joblist, claims, "a", time.gmtime) as held:
         assert held.claim.generation == 8
         assert claims.take("a", after=7) is None
-        assert HeldJob.take(joblist, claims, "a", time.gmtime) is None
+        assert ClaimedJob.take(joblist, claims, "a", time.gmtime) is None
 
 
 def test_a_job_of_many_attempts_is_held_by_one_worker(folder):
     joblist = JobList.create(str(folder / "list"), Settings())
     joblist.add(Job(name="a", source="/a", destination="/b", attempts=2))
-    claims = Claims(joblist.claims_path, Terms(kind="lease", lease_seconds=LEASE_SECONDS))
-    with HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
+    with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
         held.begin(worker="node:1", rank=0)  # from now on no older marker stands in the way
         assert held.claim.generation == 3
-        assert HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) is None
+        assert ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) is None
         held.log("progress")
         held.put_back("handed-back")
-    with HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+    with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
         held.begin(worker="node:2", rank=0)
         assert (held.claim.generation, held.job.attempts) == (4, 4)
 
@@ -265,8 +265,8 @@ def test_a_job_of_many_attempts_is_held_by_one_worker(folder):
 def test_nothing_is_written_about_a_job_whose_claim_was_lost(folder):
     joblist = JobList.create(str(folder / "list"), Settings())
     joblist.add(Job(name="a", source="/a", destination="/b"))
-    claims = Claims(joblist.claims_path, Terms(kind="lease", lease_seconds=LEASE_SECONDS))
-    with HeldJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
+    with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
         held.begin(worker="node:1", rank=0)
         journal = joblist.journal_of("a", held.claim.require_held)
         journal.append(IntentRecord(src_path="/a", dst_path="/b", at_ns=0))

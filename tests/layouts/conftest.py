@@ -65,7 +65,7 @@ class Place:
 
     def jobs(self) -> dict[str, Job]:
         joblist = JobList.open(str(self.joblist))
-        return {job.name: job for job, _ in map(joblist.load, joblist.stems())}
+        return {job.name: job for job, _ in map(joblist.load, joblist.job_ids())}
 
     def files(self) -> dict[str, tuple[int, bytes]]:
         """Every job file with its modification time and bytes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobtool.stores.local import LocalStore
-from jobtool.stores.store import Child, Kind
+from jobtool.stores.store import Child, PathKind
 
 
 class RecordingStore:
@@ -19,5 +19,5 @@ class RecordingStore:
         self.listed.append(path)
         return self._store.children(path)
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         return self._store.kind(path)

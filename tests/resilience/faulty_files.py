@@ -26,7 +26,7 @@ from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Special, Unlisted
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.resume import remove_leftovers
 from jobtool.transfer.retry import Retry
@@ -116,7 +116,7 @@ class Place:
         source = LocalStore(str(self.root / "in"), links="keep")
         destination = LocalStore(str(self.root / "out"), owner="job", links="keep")
         plan = Plan()
-        plan.start_lane(Lane(source, destination))
+        plan.start_route(Route(source, destination))
         plan.is_tree = True
         for entry in source.list():
             if isinstance(entry, Unlisted):

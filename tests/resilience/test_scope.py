@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.jobs.held import MAX_HAND_BACKS, TOO_OFTEN
+from jobtool.jobs.claimedjob import MAX_HAND_BACKS, TOO_OFTEN
 from jobtool.worker.doubt import MOST_IN_A_ROW
 from tests.commands import (
     BIN,

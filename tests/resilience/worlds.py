@@ -126,7 +126,7 @@ class World:
         """Everything in journals and tables, job by job."""
         folders = JobList.open(str(self.joblist))
         found: list[Record] = []
-        for stem in folders.stems():
+        for stem in folders.job_ids():
             found += read_table(folders.table_path_of(stem))
             found += Journal(folders.journal_of(stem).path).read()
         return found

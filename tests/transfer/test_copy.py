@@ -27,7 +27,7 @@ from jobtool.transfer.checksum import MEBIBYTE, md5_of, part_size_for, ranges
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.digests import fresh_digests
 from jobtool.transfer.knowndigests import KnownDigests
-from jobtool.transfer.plan import Item, Lane
+from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.resume import Unfinished
 from jobtool.transfer.retry import Retry
 from tests.stores.raw import MemoryRaw
@@ -88,7 +88,7 @@ class Notes:
 
 
 def item_of(source, destination, path=PATH):
-    return Item(Lane(source, destination), source.head(path), path)
+    return Item(Route(source, destination), source.head(path), path)
 
 
 def copy(copier, source, destination, log=None, *, stop=None, on_bytes=lambda count: None):

@@ -15,7 +15,7 @@ from jobtool.jobs.records import IntentRecord, ListingRecord, Receipt, quoted, u
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.transfer.earlier import Earlier, ListingLog, listing_records
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import Failure, Lane, Plan
+from jobtool.transfer.plan import Failure, Plan, Route
 from jobtool.transfer.resume import Resumption, fold
 from tests.stores.raw import MemoryRaw
 
@@ -40,7 +40,7 @@ def plan_of(paths, destination=None, *, is_tree=True):
     for path in paths:
         MemoryRaw(source.memory, "").write(path, b"1", mtime_ns=1)
     plan = Plan()
-    plan.start_lane(Lane(source, destination or MemoryStore(Memory(), "memory://b")))
+    plan.start_route(Route(source, destination or MemoryStore(Memory(), "memory://b")))
     plan.is_tree = is_tree
     for entry in source.list():
         plan.add(entry)
@@ -184,7 +184,7 @@ def test_a_listing_is_recorded_as_it_is_in_lines_of_bounded_length(found, random
     empty = plan_of([])
     taken_up(empty, records)
     kept = [
-        empty.lanes[0].source.url_of(path)
+        empty.routes[0].source.url_of(path)
         for path, flag in zip(paths, done, strict=True)
         if not flag
     ]

@@ -18,15 +18,15 @@ from jobtool.testing.faulty_store import Fault, FaultyStore
 from jobtool.transfer import folders
 from jobtool.transfer.folders import folders_of, keep_folders
 from jobtool.transfer.notes import Notes
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Plan, Route
 from tests.trees import write
 
 _paths = st.lists(st.sampled_from("a b c".split()), min_size=1, max_size=4).map("/".join)
 
 
-def plan_of(lane: Lane, files: list[str], empty: list[str]) -> Plan:
+def plan_of(route: Route, files: list[str], empty: list[str]) -> Plan:
     plan = Plan()
-    plan.start_lane(lane)
+    plan.start_route(route)
     plan.is_tree = True
     for path in files:
         plan.add(Entry(path, 1, 1))
@@ -39,7 +39,7 @@ def plan_of(lane: Lane, files: list[str], empty: list[str]) -> Plan:
 def test_every_folder_comes_once_after_all_that_lie_in_it(files, empty) -> None:
     store = MemoryStore(Memory(), "memory://x")
     files = sorted((f"{path}/file" for path in files), key=str.encode)
-    found = [*folders_of(plan_of(Lane(store, store), files, sorted(empty)))]
+    found = [*folders_of(plan_of(Route(store, store), files, sorted(empty)))]
     above = {*files, *(f"{path}/x" for path in empty), "root"}
     expected = {path.rpartition("/")[0] for path in above}
     while more := {path.rpartition("/")[0] for path in expected} - expected:
@@ -80,7 +80,7 @@ def test_a_folder_that_can_not_be_read_or_reached_is_a_note_and_stays_closed(
         destination, [Fault(method="set_folder_attributes", path="02", error=RefusedError("no"))]
     )
     notes = Notes()
-    plan = plan_of(Lane(unreadable, refusing), names, [])
+    plan = plan_of(Route(unreadable, refusing), names, [])
     assert keep_folders(plan, threads=4, stop=Stop(), notes=notes)
     assert {unkept.paths for unkept in notes.told} == {
         (str(tmp_path / "in" / "01"),),
@@ -99,7 +99,7 @@ def test_a_stop_leaves_folders_closed_and_the_next_attempt_opens_them(
     source, destination, names = trees(tmp_path)
     stop = Stop()
     stop.set("asked")
-    plan = plan_of(Lane(source, destination), names, [])
+    plan = plan_of(Route(source, destination), names, [])
     assert not keep_folders(plan, threads=4, stop=stop, notes=Notes())
     assert os.stat(tmp_path / "out").st_mode & 0o7777 == 0o1700
     for _ in range(2):  # to do it again changes nothing

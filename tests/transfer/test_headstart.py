@@ -16,7 +16,7 @@ from jobtool.transfer import run as run_module
 from jobtool.transfer.checksum import MEBIBYTE
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.planning import TreeListing
 from jobtool.transfer.resume import Resumption
 from jobtool.transfer.retry import Retry
@@ -63,8 +63,8 @@ class World:
 
     def run(self, on_file=None, on_tick=None):
         plan = Plan()
-        lane = Lane(self.source, self.destination)
-        plan.start_lane(lane)
+        route = Route(self.source, self.destination)
+        plan.start_route(route)
         plan.is_tree = True
         copier = Copier(threads=2, part_bytes=MEBIBYTE)
         transfer = JobTransfer(
@@ -80,7 +80,7 @@ class World:
             retry=Retry(tries=3, stop=self.stop, sleep=lambda seconds: None),
             on_file=on_file,
             listing=TreeListing(
-                plan, lane, lambda plan: None, Retry(stop=self.stop, sleep=lambda seconds: None)
+                plan, route, lambda plan: None, Retry(stop=self.stop, sleep=lambda seconds: None)
             ),
             on_listed=lambda: self.listed.append(list(self.arrived)),
         )

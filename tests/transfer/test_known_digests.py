@@ -21,7 +21,7 @@ from jobtool.transfer import knowndigests, resumable
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from tests.stores.raw import MemoryRaw
@@ -86,7 +86,7 @@ class Bench:
         inner = Destination(self.memories[1], "memory://b")
         destination = FaultyStore(inner, faults)
         plan = Plan()
-        plan.start_lane(Lane(source, destination))
+        plan.start_route(Route(source, destination))
         plan.is_tree = True
         for entry in source.list():
             plan.add(entry)

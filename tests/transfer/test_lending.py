@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.terms import Terms
+from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.transfer.lending import Lending, portion_of
 from jobtool.transfer.lentparts import _last_in_a_row
 
@@ -38,7 +38,7 @@ def test_blocks_never_grow_and_come_to_an_end(left, helpers, threads):
 @pytest.fixture
 def both(folder):
     """The lending of a holder, and the blocks as a helper sees them; each look is afresh."""
-    claims = Claims(str(folder), Terms(kind="lock"))
+    claims = Claims(str(folder), ClaimPolicy(kind="lock"))
     path = str(folder / "job.blocks")
     mine, theirs = (Blocks(path, claims, monotonic=count(step=10).__next__) for _ in range(2))
     lending = Lending(

@@ -14,11 +14,11 @@ from jobtool.jobs.records import Receipt
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry
-from jobtool.transfer.plan import METADATA_NAMES, Lane, Plan
+from jobtool.transfer.plan import METADATA_NAMES, Plan, Route
 from tests.stores.raw import LocalRaw, MemoryRaw
 from tests.transfer.states import make_plan
 
-LANE = Lane(MemoryStore(Memory(), "memory://a"), MemoryStore(Memory(), "memory://b/c", "c"))
+LANE = Route(MemoryStore(Memory(), "memory://a"), MemoryStore(Memory(), "memory://b/c", "c"))
 
 segments = st.sampled_from(
     ["a", "b", "a-b", "a.b", "a0", "c 0", "é", "\udcff", "x\ny", "->"]
@@ -28,9 +28,9 @@ paths = st.lists(segments, min_size=1, max_size=5).map("/".join)
 trees = st.lists(paths, max_size=25, unique=True)
 
 
-def plan_of(found, lane=LANE):
+def plan_of(found, route=LANE):
     plan = Plan()
-    plan.start_lane(lane)
+    plan.start_route(route)
     for number, path in enumerate(found):
         plan.add(Entry(path, number % 5, number))
     return plan
@@ -112,8 +112,8 @@ def test_a_receipt_finds_its_file_and_no_other_in_any_order_of_listing(found, ra
 @given(st.lists(st.tuples(paths, paths), unique=True, max_size=15))
 def test_a_receipt_of_a_renamed_file_finds_the_pair(pairs):
     plan = Plan()
-    for lane in (LANE, Lane(LANE.destination, LANE.source)):
-        plan.start_lane(lane)
+    for route in (LANE, Route(LANE.destination, LANE.source)):
+        plan.start_route(route)
         for source, destination in pairs:
             plan.add(Entry(source, 1, 2), destination)
     assert [plan.find(receipt_of(plan.item(number))) for number in range(len(plan))] == list(
@@ -121,7 +121,7 @@ def test_a_receipt_of_a_renamed_file_finds_the_pair(pairs):
     )
     found = [plan.item(number) for number in range(len(pairs))]
     assert [(item.entry.path, item.destination_path) for item in found] == pairs
-    assert {item.lane for item in found} <= {LANE}
+    assert {item.route for item in found} <= {LANE}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from jobtool.errors import FileError, StoppedError, StoreError
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Entry, Special, Unlisted
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.planning import TreeListing
 from jobtool.transfer.retry import Retry
 
@@ -58,10 +58,12 @@ def listing_of(entries, fails=(), passes=(), stop=None):
     source = Listed(Memory(), "memory://a")
     source.entries, source.fails, source.passes = entries, [*fails], [*passes]
     plan = Plan()
-    lane = Lane(source, MemoryStore(Memory(), "memory://b"))
-    plan.start_lane(lane)
+    route = Route(source, MemoryStore(Memory(), "memory://b"))
+    plan.start_route(route)
     plan.is_tree = True
-    return TreeListing(plan, lane, lambda plan: None, Retry(tries=1, patience_seconds=0, stop=stop))
+    return TreeListing(
+        plan, route, lambda plan: None, Retry(tries=1, patience_seconds=0, stop=stop)
+    )
 
 
 def held(plan):

@@ -17,7 +17,7 @@ from jobtool.stores.store import Attributes, Entry
 from jobtool.testing.faulty_store import Fault, FaultyStore
 from jobtool.transfer.checksum import md5_of
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import Lane, Plan
+from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.resume import Resumption, Unfinished, remove_leftovers
 from tests.stores.raw import LocalRaw, MemoryRaw
 from tests.transfer.states import resume
@@ -29,7 +29,7 @@ PATHS = ("a", "b/c", "b/d -> e", "not UTF-8 \udcff")
 def make_plan(destination, paths=PATHS, size=SIZE):
     plan = Plan()
     plan.is_tree = True
-    plan.start_lane(Lane(MemoryStore(Memory(), "memory://from"), destination))
+    plan.start_route(Route(MemoryStore(Memory(), "memory://from"), destination))
     for path in sorted(paths, key=os.fsencode):
         plan.add(Entry(path, size, MTIME_NS))
     return plan
@@ -155,8 +155,8 @@ def test_what_is_at_the_destination_is_found_for_named_files_too():
     memory = Memory()
     MemoryRaw(memory, "").write("renamed", b"x" * SIZE)
     plan = Plan()
-    plan.start_lane(
-        Lane(MemoryStore(Memory(), "memory://from"), MemoryStore(memory, "memory://to"))
+    plan.start_route(
+        Route(MemoryStore(Memory(), "memory://from"), MemoryStore(memory, "memory://to"))
     )
     plan.add(Entry("a", SIZE, MTIME_NS), "renamed")
     plan.add(Entry("b", SIZE, MTIME_NS), "missing")

@@ -18,7 +18,7 @@ from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.existing import Existing
-from jobtool.transfer.plan import MAX_FAILURES, Lane, Plan
+from jobtool.transfer.plan import MAX_FAILURES, Plan, Route
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
@@ -61,7 +61,7 @@ class Bench:
         """Transfer as an attempt of a worker does; return what ran, and its destination."""
         self.destination = destination = FaultyStore(self.inner, faults)
         plan = Plan()
-        plan.start_lane(Lane(self.source, destination))
+        plan.start_route(Route(self.source, destination))
         plan.is_tree = True
         for entry in self.source.list():
             if isinstance(entry, Special):

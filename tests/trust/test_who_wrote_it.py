@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.jobs.bounded import UnfitFileError
+from jobtool.jobs.safe_read import UnfitFileError
 from jobtool.jobs.settings import MAX_BYTES
 from jobtool.jobs.trust import read_trusted, why_untrusted
 from tests.commands import environment

@@ -10,7 +10,7 @@ import pytest
 from jobtool import JobList, Worker, WorkerOptions, detect
 from jobtool.errors import JoblistError
 from jobtool.jobs.settings import TransferSettings
-from jobtool.worker.options import settle_options
+from jobtool.worker.options import resolve_options
 from tests.commands import environment, run_ok
 from tests.gate import gate_before
 from tests.trees import make_items, status_of, write
@@ -58,10 +58,10 @@ def test_links_of_the_joblist_are_heard(tmp_path: Path, joblist: Path) -> None:
 
 def test_verify_of_the_joblist_is_heard(tmp_path: Path, joblist: Path) -> None:
     settings = TransferSettings(verify="read-back", part_size_bytes=2**23, patience_seconds=0.0)
-    settled = settle_options(WorkerOptions(threads=3), settings)
-    assert settled.policies.verify == "read-back"
-    assert (settled.threads, settled.part_bytes, settled.patience_seconds) == (3, 2**23, 0.0)
-    assert settled.max_attempts == 3
+    resolved = resolve_options(WorkerOptions(threads=3), settings)
+    assert resolved.policies.verify == "read-back"
+    assert (resolved.threads, resolved.part_bytes, resolved.patience_seconds) == (3, 2**23, 0.0)
+    assert resolved.max_attempts == 3
 
 
 def test_max_attempts_of_the_joblist_are_heard(

@@ -8,13 +8,13 @@ import pytest
 
 from jobtool.events import Event
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.presence import Presences
+from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import Settings
-from jobtool.worker.crew import Crew, Tally
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import CrewProgress, JobProgress
-from jobtool.worker.options import SettledOptions
+from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.progress import CREW_SECONDS, Reporter
+from jobtool.worker.rankgroup import RankGroup, Tally
 
 MEGABYTE = 1_000_000
 
@@ -32,13 +32,15 @@ class Rank:
 
     def __init__(self, joblist: JobList, rank: int, clock: Clock, **done: int) -> None:
         place = Environment(rank=rank, size=2, run="a run")
-        self.crew = Crew(joblist.claims_path, place, Presences(joblist.claims_path, 60.0), clock)
+        self.rank_group = RankGroup(
+            joblist.claims_path, place, Membership(joblist.claims_path, 60.0), clock
+        )
         self.tally = Tally(name=f"node-{rank}", **done)
         self.told: list[Event] = []
-        options = SettledOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
-        self.reporter = Reporter(self.crew, self.tally, options, self.told.append, rank=rank)
+        options = ResolvedOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
+        self.reporter = Reporter(self.rank_group, self.tally, options, self.told.append, rank=rank)
         self.reporter.jobs_total = 9
-        self.crew.tell(self.tally, now=True)
+        self.rank_group.tell(self.tally, now=True)
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     # The job under way counts from where those before it have ended, and who is over still counts.
     first.reporter.end_job()
     second.tally.is_over = True
-    second.crew.tell(second.tally, now=True)
+    second.rank_group.tell(second.tally, now=True)
     clock.now += CREW_SECONDS
     first.reporter.watch(progress(files_sent=1, bytes_sent=20 * MEGABYTE))
     expected |= {"files_sent": 8, "bytes_sent": 60 * MEGABYTE}

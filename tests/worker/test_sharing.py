@@ -27,7 +27,7 @@ from jobtool.jobs.records import PartRecord
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
 from jobtool.worker.helper import Helper
-from jobtool.worker.options import SettledOptions
+from jobtool.worker.options import ResolvedOptions
 from tests.commands import BIN, finish, run_ok, start, wait_for
 from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
@@ -197,7 +197,7 @@ def test_a_holder_is_waited_for_as_long_as_it_asks_for_that(
     joblist = JobList.open(str(make_joblist(tmp_path, bucket)))
     claims = Claims.of(joblist)
     clock, copier = Clock(), Copier(threads=1)
-    options = SettledOptions(monotonic=clock)
+    options = ResolvedOptions(monotonic=clock)
     registry = StoreRegistry()
     helper = Helper(joblist, claims, registry, options, ignore, name="one", worker="node:1")
     helper.offer(["item000"])

@@ -12,9 +12,9 @@ import msgspec
 from jobtool.names import quote
 from jobtool.stores.credentials.provider import (
     Credentials,
+    CredentialScope,
     Permission,
     ProviderError,
-    Purpose,
     parse_time,
 )
 from jobtool.stores.credentials.sessions import (
@@ -47,7 +47,7 @@ class ChainProvider(_Settings, frozen=True, kw_only=True):
         """A word for logs."""
         return "profile" if self.profile else "default"
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Walk the chain anew, so that a rewritten credentials file is seen."""
         return _from_session(session_of(self.profile))
 
@@ -64,7 +64,7 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
     name = "environment"
     can_renew = False
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Read ``AWS_ACCESS_KEY_ID`` and its companions."""
         key, secret = (
             os.environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -97,11 +97,11 @@ class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
     endpoint_url: str | None = None
     name = "assume-role"
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Assume the role; the session bears the job's name."""
         arguments = {
             "RoleArn": self.role_arn,
-            "RoleSessionName": session_name(purpose.job),
+            "RoleSessionName": session_name(scope.job),
             "ExternalId": self.external_id,
             "DurationSeconds": self.duration_seconds,
         }
@@ -121,7 +121,7 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
     profile = None
     name = "web-identity"
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Read the file anew and assume the role."""
         try:
             with open(os.path.expanduser(self.identity_file), encoding="ascii") as file:
@@ -133,7 +133,7 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
             ) from None
         arguments = {
             "RoleArn": self.role_arn,
-            "RoleSessionName": session_name(purpose.job),
+            "RoleSessionName": session_name(scope.job),
             "WebIdentityToken": token,
             "DurationSeconds": self.duration_seconds,
         }
@@ -157,19 +157,19 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
     name = "access-grants"
     is_per_purpose = True
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Ask for access to what is below the purpose's URL."""
-        if not purpose.url.startswith("s3://"):
+        if not scope.url.startswith("s3://"):
             raise ProviderError(
-                f"S3 Access Grants are for one prefix, and job {quote(purpose.job)} has no s3:// "
+                f"S3 Access Grants are for one prefix, and job {quote(scope.job)} has no s3:// "
                 "URL that is around all its files. Make jobs that stay in one bucket, or choose "
                 "another provider."
             )
-        target = f"{purpose.url.rstrip('/')}/*"
+        target = f"{scope.url.rstrip('/')}/*"
         arguments = {
             "AccountId": self.account_id,
             "Target": target,
-            "Permission": self.permission or purpose.permission,
+            "Permission": self.permission or scope.permission,
             "DurationSeconds": self.duration_seconds,
         }
         with asking(f"S3 Access Grants for {quote(target)}", self.profile):
@@ -183,7 +183,7 @@ class AnonymousProvider(_Settings, frozen=True, kw_only=True):
 
     name = "anonymous"
 
-    def fetch(self, purpose: Purpose) -> None:
+    def fetch(self, scope: CredentialScope) -> None:
         """Return none."""
 
 

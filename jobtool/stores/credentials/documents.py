@@ -17,7 +17,7 @@ import msgspec
 
 from jobtool.names import quote
 from jobtool.stores.credentials.aws import credentials_of
-from jobtool.stores.credentials.provider import Credentials, ProviderError, Purpose
+from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
 
 #: No document of credentials is larger; reading stops there.
 _MAX_BYTES = 1024 * 1024
@@ -37,7 +37,7 @@ class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     can_renew = True
     is_per_purpose = False
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Read the file."""
         path = os.path.expanduser(self.path)
         shown = quote(self.path)
@@ -95,9 +95,9 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         """Whether the command is told the purpose."""
         return any(_PLACEHOLDER.search(word) for word in self._words())
 
-    def fetch(self, purpose: Purpose) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> Credentials:
         """Run the command and read what it prints."""
-        values = {"job": purpose.job, "url": purpose.url, "permission": purpose.permission}
+        values = {"job": scope.job, "url": scope.url, "permission": scope.permission}
         words = [_PLACEHOLDER.sub(lambda match: values[match[1]], word) for word in self._words()]
         shown = quote(words[0])  # the rest may hold what isn't for logs
         try:

@@ -13,8 +13,8 @@ from jobtool.redact import redact
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
     Credentials,
+    CredentialScope,
     ProviderError,
-    Purpose,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CredentialHolder:
     def __init__(
         self,
         provider: CredentialProvider,
-        purpose: Purpose,
+        scope: CredentialScope,
         *,
         on_renewal: Callable[[CredentialHolder], None] | None = None,
         now: Callable[[], datetime] = _now,
@@ -61,7 +61,7 @@ class CredentialHolder:
     ) -> None:
         self.provider = provider
         self.generation = 0  # how often credentials were fetched
-        self._purpose = purpose
+        self._scope = scope
         self._on_renewal = on_renewal
         self._now = now
         self._jitter = jitter
@@ -73,7 +73,7 @@ class CredentialHolder:
         self._renew_at: datetime | None = None
         self._background: threading.Thread | None = None
 
-    def begin(self, purpose: Purpose) -> None:
+    def begin(self, scope: CredentialScope) -> None:
         """Have credentials for another job: its own, or those in force unless they are due.
 
         Due is what a server has refused, what is about to end, and what has no end after five
@@ -81,14 +81,14 @@ class CredentialHolder:
         """
         with self._fetching:
             if self.provider.is_per_purpose or self._current is None or self._is_doubted:
-                self._fetch_for(purpose)
+                self._fetch_for(scope)
             elif self._is_due():
                 try:
-                    self._fetch_for(purpose)
+                    self._fetch_for(scope)
                 except JobtoolError:
                     if _has_expired(self._current, self._now()):
                         raise
-            self._purpose = purpose
+            self._scope = scope
 
     def doubt(self) -> None:
         """Have the next job fetch anew: a server has refused the credentials in force."""
@@ -102,15 +102,15 @@ class CredentialHolder:
             return _has_expired(self._current, self._now())
         return self._fetched_at is not None and self._now() - self._fetched_at >= _UNENDING
 
-    def reach(self, purpose: Purpose) -> None:
+    def reach(self, scope: CredentialScope) -> None:
         """Fetch credentials for another purpose unless those in force are for what is around it.
 
         Raises ``CredentialsError``.
         """
-        ours, wanted = (each.url.rstrip("/") + "/" for each in (self._purpose, purpose))
+        ours, wanted = (each.url.rstrip("/") + "/" for each in (self._scope, scope))
         if not wanted.startswith(ours):
             with self._fetching:
-                self._fetch_for(purpose)
+                self._fetch_for(scope)
 
     def current(self) -> Credentials:
         """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
@@ -145,13 +145,13 @@ class CredentialHolder:
         """What was fetched last, whether it has expired or not."""
         return self._current or _NOBODY
 
-    def _fetch_for(self, purpose: Purpose) -> None:
+    def _fetch_for(self, scope: CredentialScope) -> None:
         """Fetch for another purpose; that of the credentials in force stays if there are none."""
-        before, self._purpose = self._purpose, purpose
+        before, self._scope = self._scope, scope
         try:
             self._fetch()
         except BaseException:
-            self._purpose = before
+            self._scope = before
             raise
 
     def _fetch(self) -> None:
@@ -166,7 +166,7 @@ class CredentialHolder:
 
     def _fetch_anew(self) -> None:
         try:
-            fetched = self.provider.fetch(self._purpose)
+            fetched = self.provider.fetch(self._scope)
         except JobtoolError:
             raise
         except Exception as error:  # a site's own provider, whose words nobody knows

@@ -48,12 +48,16 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Purpose:
+class CredentialScope:
     """What credentials are for: a job's name, the URL that it reads or writes below, and which."""
 
     job: str
     url: str
     permission: Permission
+
+
+#: The name until version 0.1, for providers of other packages.
+Purpose = CredentialScope
 
 
 class ProviderError(CredentialsError):
@@ -80,7 +84,7 @@ class CredentialProvider(Protocol):
     def is_per_purpose(self) -> bool:
         """Whether credentials are good for their purpose only."""
 
-    def fetch(self, purpose: Purpose) -> Credentials | None:
+    def fetch(self, scope: CredentialScope) -> Credentials | None:
         """Get credentials afresh; None for requests that nobody signs.
 
         Raises ``ProviderError``, never with a secret in it.

@@ -13,10 +13,10 @@ from jobtool.stores.local.attributes import attributes_of, set_attributes
 from jobtool.stores.local.errors import not_a_file, read_error
 from jobtool.stores.local.files import file_md5, read_range
 from jobtool.stores.local.tree import Tree
-from jobtool.stores.store import Attributes, Content, Entry, Kind, Note, Proof, within_64_bits
+from jobtool.stores.store import Attributes, Content, Entry, Note, PathKind, Proof, within_64_bits
 
 
-def kind(tree: Tree, path: str) -> Kind:
+def kind(tree: Tree, path: str) -> PathKind:
     """Tell what is at ``path``, following links."""
     try:
         mode = os.stat(tree.full(path)).st_mode

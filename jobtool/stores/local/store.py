@@ -18,9 +18,9 @@ from jobtool.stores.store import (
     Child,
     Content,
     Entry,
-    Kind,
     Note,
     Part,
+    PathKind,
     Proof,
     Special,
     Unlisted,
@@ -77,7 +77,7 @@ class LocalStore:
         """Return the absolute path of ``path``."""
         return self._tree.full(path)
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Tell what is at ``path``, following links."""
         return reading.kind(self._tree, path)
 

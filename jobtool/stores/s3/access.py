@@ -18,7 +18,7 @@ from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
 from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import Purpose
+from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.sessions import place_of, require_numbers
 from jobtool.stores.proxies import as_botocore
 from jobtool.stores.s3.config import S3Config
@@ -119,13 +119,13 @@ class S3Access:
             events.register(f"before-parameter-build.s3.{operation}", self._encrypt)
         return client
 
-    def begin(self, purpose: Purpose) -> None:
+    def begin(self, scope: CredentialScope) -> None:
         """Have credentials for another job; see ``CredentialHolder.begin``."""
-        self.holder.begin(purpose)
+        self.holder.begin(scope)
 
-    def reach(self, purpose: Purpose) -> None:
+    def reach(self, scope: CredentialScope) -> None:
         """Have credentials that are good for another purpose. Raises ``CredentialsError``."""
-        self.holder.reach(purpose)
+        self.holder.reach(scope)
 
     def renew(self, seen: int) -> None:
         """Make sure that credentials are newer than generation ``seen``.

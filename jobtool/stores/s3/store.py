@@ -41,9 +41,9 @@ from jobtool.stores.store import (
     Child,
     Content,
     Entry,
-    Kind,
     Note,
     Part,
+    PathKind,
     Proof,
     Special,
     Unlisted,
@@ -103,7 +103,7 @@ class S3Store:
             raise FileError(f"{quote(self.url_of(path))}: S3 keys have at most 1024 bytes")
         return key
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Tell what is at ``path``."""
         refused: RefusedError | None = None
         if path:

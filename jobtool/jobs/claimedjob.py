@@ -32,7 +32,7 @@ def too_often(reason: str) -> str:
 _TOKEN_DIGITS = 12
 
 
-class HeldJob:
+class ClaimedJob:
     """Changes a job's status and appends to its log, durably; ``now`` gives the time of a line.
 
     Every write is preceded by a look at the claim. Methods raise ``ClaimLostError`` if it is
@@ -43,13 +43,13 @@ class HeldJob:
     def __init__(
         self,
         joblist: JobList,
-        stem: str,
+        job_id: str,
         job: Job,
         log: bytes,
         claim: Claim,
         now: Callable[[], datetime],
     ) -> None:
-        self.stem = stem
+        self.job_id = job_id
         self.job = job
         self.claim = claim
         self._joblist = joblist
@@ -62,11 +62,11 @@ class HeldJob:
         cls,
         joblist: JobList,
         claims: Claims,
-        stem: str,
+        job_id: str,
         now: Callable[[], datetime],
         *,
         on_loss: Callable[[], None] | None = None,
-    ) -> HeldJob | None:
+    ) -> ClaimedJob | None:
         """Claim a job and read its file; None if another holds it, or may still. Never waits.
 
         ``on_loss`` is called from another thread when the claim is found to be lost.
@@ -76,16 +76,16 @@ class HeldJob:
         """
         attempts = 0
         while True:
-            claim = claims.take(stem, after=attempts, on_loss=on_loss)
+            claim = claims.take(job_id, after=attempts, on_loss=on_loss)
             if claim is None:
                 return None
             try:
-                job, log = joblist.load(stem)
+                job, log = joblist.load(job_id)
             except BaseException:
                 claim.release()
                 raise
             if not claim.generation or job.attempts < claim.generation:
-                return cls(joblist, stem, job, log, claim, now)
+                return cls(joblist, job_id, job, log, claim, now)
             claim.release()
             # Only who got the last attempt's own marker knows that it is over.
             attempts = job.attempts - (claim.generation < job.attempts)
@@ -118,7 +118,7 @@ class HeldJob:
             rank=rank,
             claim=self.claim.token[:_TOKEN_DIGITS],
         )
-        self.claim.settle()
+        self.claim.remove_older()
 
     def change(self, status: JobStatus, event: str, **values: object) -> None:
         """Change the status and log why, in one atomic step."""
@@ -126,7 +126,7 @@ class HeldJob:
         log = self._log
         self._log = None
         if log is None:
-            found, log = self._joblist.load(self.stem)
+            found, log = self._joblist.load(self.job_id)
             if self._attempt is not None and found.attempts != self._attempt:
                 raise ClaimLostError(
                     f"the file of job {quote(self.job.name)} was replaced: it tells of attempt "
@@ -139,7 +139,7 @@ class HeldJob:
             self.job = replace(self.job, hand_backs=0)
         record = encode_record(self._record(event, values))
         with self._writing():
-            self._joblist.save(self.stem, self.job, log + record, before=self.claim.require_held)
+            self._joblist.save(self.job_id, self.job, log + record, before=self.claim.require_held)
 
     def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
         """Count a failure, logged with ``values``; return the status that the job has then.
@@ -189,7 +189,7 @@ class HeldJob:
         self._log = None
         self.claim.require_held()
         with self._writing():
-            self._joblist.append(self.stem, self._record(event, values))
+            self._joblist.append(self.job_id, self._record(event, values))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -198,7 +198,7 @@ class HeldJob:
         except FileNotFoundError:
             raise  # somebody has removed the job
         except OSError as error:
-            path = quote(self._joblist.path_of(self.stem))
+            path = quote(self._joblist.path_of(self.job_id))
             raise JoblistUnavailableError(f"can't write {path}: {reason_of(error)}") from None
 
     def _record(self, event: str, values: Mapping[str, object]) -> LogRecord:

@@ -6,12 +6,12 @@ import contextlib
 
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
-from jobtool.worker.crew import Scan
+from jobtool.worker.rankgroup import Scan
 
 FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
 
-class SeenJobs:
+class ScanState:
     """The jobs by stem, so that no file is read twice in a pass, nor again once its job is over.
 
     ``ongoing`` are those that others held when they were last looked at, or have left, ``too_long``
@@ -26,29 +26,29 @@ class SeenJobs:
         self._joblist = joblist
         self._put_back_ns = joblist.last_put_back_ns()
 
-    def is_over(self, stem: str) -> bool:
+    def is_over(self, job_id: str) -> bool:
         """Tell whether a job is known to be finished, or to be none."""
-        return stem in self.finished or stem in self.invalid
+        return job_id in self.finished or job_id in self.invalid
 
-    def look(self, stem: str) -> JobStatus | None:
+    def look(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is none. Raises ``FileNotFoundError``."""
-        status = self._joblist.status_of(stem)
+        status = self._joblist.status_of(job_id)
         if status in FINISHED:
-            self.finished[stem] = status
+            self.finished[job_id] = status
         return status
 
     def scan(self, *, thoroughly: bool) -> Scan:
         """List the jobs; ``thoroughly`` reads which of them are finished."""
-        stems = self._joblist.stems()
+        job_ids = self._joblist.job_ids()
         if thoroughly:
-            for stem in stems:
+            for job_id in job_ids:
                 with contextlib.suppress(FileNotFoundError):
-                    self.look(stem)
-        return {stem: self.finished.get(stem) for stem in stems}
+                    self.look(job_id)
+        return {job_id: self.finished.get(job_id) for job_id in job_ids}
 
     def learn(self, scan: Scan) -> None:
         """Take over what a scan, perhaps another rank's, has found."""
-        self.finished = {stem: status for stem, status in scan.items() if status is not None}
+        self.finished = {job_id: status for job_id, status in scan.items() if status is not None}
 
     def forget_if_put_back(self) -> bool:
         """Forget what is finished if somebody has put jobs back since; tell whether."""
@@ -63,14 +63,14 @@ class SeenJobs:
         """Count the jobs by status, None for what is none, reading those that aren't over."""
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
-        for stem in self._joblist.stems():
-            status = self.finished.get(stem)
-            if not self.is_over(stem):
+        for job_id in self._joblist.job_ids():
+            status = self.finished.get(job_id)
+            if not self.is_over(job_id):
                 try:
-                    status = self._joblist.status_of(stem)
+                    status = self._joblist.status_of(job_id)
                 except FileNotFoundError:
                     continue
-            if status is JobStatus.TODO and stem in held_by_others:
+            if status is JobStatus.TODO and job_id in held_by_others:
                 status = JobStatus.ONGOING  # claimed by another, and about to say so
             counts[status] += 1
         return counts

@@ -8,7 +8,7 @@ import pytest
 
 from jobtool.errors import JobtoolError
 from jobtool.jobs.claim import Claims
-from jobtool.jobs.held import HeldJob
+from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.joblist import JobList
@@ -42,7 +42,7 @@ def clock():
 
 def take(joblist, clock):
     """Take the job, and leave it at once: what counts here is what is written."""
-    held = HeldJob.take(joblist, Claims.of(joblist), "a", clock)
+    held = ClaimedJob.take(joblist, Claims.of(joblist), "a", clock)
     held.claim.release()
     return held
 

@@ -10,11 +10,18 @@ import sys
 import pytest
 
 from jobtool.errors import UsageError
+from jobtool.jobs.claimpolicy import (
+    ClaimPolicy,
+    agree,
+    choose,
+    claim_policy_of,
+    membership_name,
+    propose,
+)
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.presence import Presences
+from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import Settings
-from jobtool.jobs.terms import Terms, choose, presence_name, propose, settle, terms_of
 from tests.commands import run_ok
 from tests.needs import need_hosts
 from tests.trees import make_items
@@ -34,8 +41,8 @@ def joblist(folder):
 
 
 @pytest.fixture
-def presences(joblist):
-    return Presences(joblist.claims_path, 30.0)
+def membership(joblist):
+    return Membership(joblist.claims_path, 30.0)
 
 
 @pytest.mark.parametrize(
@@ -81,15 +88,15 @@ def test_the_kind_follows_the_filesystem_unless_told(told, kind, expected):
 @contextlib.contextmanager
 def worker(joblist, name, told):
     """A worker that is there and has agreed; yields what it uses."""
-    presences = Presences(joblist.claims_path, 30.0)
+    membership = Membership(joblist.claims_path, 30.0)
     proposed = propose(joblist, told)
-    with presences.announced(presence_name(name, proposed)):
-        yield settle(joblist, proposed, presences)
+    with membership.announced(membership_name(name, proposed)):
+        yield agree(joblist, proposed, membership)
 
 
 def test_the_first_workers_choice_is_recorded_and_holds_for_the_audit(joblist):
-    with worker(joblist, "one", "lease") as settled:
-        assert settled.terms == terms_of(joblist) == Terms(kind="lease")
+    with worker(joblist, "one", "lease") as agreed:
+        assert agreed.claim_policy == claim_policy_of(joblist) == ClaimPolicy(kind="lease")
 
 
 def test_a_worker_told_otherwise_while_others_are_there_is_refused_with_both_named(joblist):
@@ -101,41 +108,43 @@ def test_a_worker_told_otherwise_while_others_are_there_is_refused_with_both_nam
         pass
     assert '"lease"' in str(refused.value)
     assert "one" in str(refused.value)
-    assert terms_of(joblist).kind == "lock"
+    assert claim_policy_of(joblist).kind == "lock"
 
 
 def test_workers_told_otherwise_when_nobody_else_is_there_decide_anew(joblist):
     with worker(joblist, "one", "lock"):
         pass
-    presences = Presences(joblist.claims_path, 30.0)
-    with presences.announced("two.lease-60"), worker(joblist, "three", "lease") as settled:
-        assert settled.terms.kind == "lease"  # ranks of one run don't stand in each other's way
-    assert terms_of(joblist).kind == "lease"
+    membership = Membership(joblist.claims_path, 30.0)
+    with membership.announced("two.lease-60"), worker(joblist, "three", "lease") as agreed:
+        assert (
+            agreed.claim_policy.kind == "lease"
+        )  # ranks of one run don't stand in each other's way
+    assert claim_policy_of(joblist).kind == "lease"
 
 
 def test_a_worker_of_another_node_that_was_killed_stands_in_the_way_for_a_lease(joblist):
-    presences = Presences(joblist.claims_path, 1.5)
+    membership = Membership(joblist.claims_path, 1.5)
     with worker(joblist, "one", "lock"):
         pass
     need_hosts()
     code = (
-        "import os, sys; from jobtool.jobs.presence import Presences;"
-        "there = Presences(sys.argv[1], 1.5).announced('dead.lock'); there.__enter__(); os._exit(0)"
+        "import os, sys; from jobtool.jobs.membership import Membership;"
+        "m = Membership(sys.argv[1], 1.5).announced('dead.lock'); m.__enter__(); os._exit(0)"
     )
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', "node7"]
     subprocess.run([*named, sys.executable, "-c", code, joblist.claims_path], check=True)
     proposed = propose(joblist, "lease")
-    with presences.announced(presence_name("two", proposed)):
-        assert presences.is_present("dead.lock")
-        assert settle(joblist, proposed, presences).terms.kind == "lease"
-    assert os.listdir(presences.folder) == []
+    with membership.announced(membership_name("two", proposed)):
+        assert membership.is_present("dead.lock")
+        assert agree(joblist, proposed, membership).claim_policy.kind == "lease"
+    assert os.listdir(membership.folder) == []
 
 
 def test_a_worker_with_longer_leases_is_not_taken_for_dead_before_its_time(joblist):
     need_hosts()
     code = (
-        "import sys; from jobtool.jobs.presence import Presences;"
-        "there = Presences(sys.argv[1], 30.0).announced('far.lease-30'); there.__enter__();"
+        "import sys; from jobtool.jobs.membership import Membership;"
+        "there = Membership(sys.argv[1], 30.0).announced('far.lease-30'); there.__enter__();"
         "print('here', flush=True); sys.stdin.read()"
     )
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', "node7"]
@@ -146,28 +155,28 @@ def test_a_worker_with_longer_leases_is_not_taken_for_dead_before_its_time(jobli
     )
     far.stdout.readline()
     now = [0.0]
-    presences = Presences(joblist.claims_path, 2.0, lambda: now[0])
+    membership = Membership(joblist.claims_path, 2.0, lambda: now[0])
     found = []
     for now[0] in (0.0, 3.0, 29.0, 31.0):
-        found.append(presences.is_present("far.lease-30"))
+        found.append(membership.is_present("far.lease-30"))
     far.kill()
     far.wait()
     assert found == [True, True, True, False]
 
 
 def test_left_to_itself_a_worker_follows_leases_that_others_use(joblist):
-    with worker(joblist, "one", "lease"), worker(joblist, "two", "auto") as settled:
-        assert settled.terms.kind == "lease"
-        assert "other workers" in settled.reason
+    with worker(joblist, "one", "lease"), worker(joblist, "two", "auto") as agreed:
+        assert agreed.claim_policy.kind == "lease"
+        assert "other workers" in agreed.reason
 
 
-def test_the_duration_of_leases_is_the_same_for_all_who_are_there(joblist, presences):
+def test_the_duration_of_leases_is_the_same_for_all_who_are_there(joblist, membership):
     other = JobList(joblist.path, Settings(lease_seconds=5.0))
-    with worker(joblist, "one", "lease"), worker(other, "two", "lease") as settled:
-        assert settled.terms.lease_seconds == 60.0
-    two = presence_name("two", propose(other, "lease"))  # the ranks of one run come at once
-    with presences.announced(two), worker(other, "three", "lease") as settled:
-        assert settled.terms.lease_seconds == 5.0
+    with worker(joblist, "one", "lease"), worker(other, "two", "lease") as agreed:
+        assert agreed.claim_policy.lease_seconds == 60.0
+    two = membership_name("two", propose(other, "lease"))  # the ranks of one run come at once
+    with membership.announced(two), worker(other, "three", "lease") as agreed:
+        assert agreed.claim_policy.lease_seconds == 5.0
 
 
 UNFIT = [
@@ -187,9 +196,9 @@ def test_terms_that_make_no_sense_count_as_unreadable(joblist, text):
     path = os.path.join(joblist.claims_path, "terms.json")
     with open(path, "wb") as file:
         file.write(text)
-    assert terms_of(joblist).lease_seconds == 60.0
-    with worker(joblist, "one", "lease") as settled:
-        assert settled.terms == terms_of(joblist) == Terms(kind="lease")
+    assert claim_policy_of(joblist).lease_seconds == 60.0
+    with worker(joblist, "one", "lease") as agreed:
+        assert agreed.claim_policy == claim_policy_of(joblist) == ClaimPolicy(kind="lease")
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "1e300"])
@@ -197,41 +206,43 @@ def test_no_command_stumbles_over_terms_that_a_hand_has_broken(tmp_path, seconds
     make_items(tmp_path / "in", 1)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
     run_ok("generate-joblist", *paths)
-    terms = tmp_path / "list" / ".claims" / "terms.json"
+    claim_policy = tmp_path / "list" / ".claims" / "terms.json"
     text = f'{{"kind":"lease","lease_seconds":{seconds}}}'
-    terms.write_text(text)
+    claim_policy.write_text(text)
     run_ok("jobtool", "clean", tmp_path / "list")
-    assert terms.read_text() == text
+    assert claim_policy.read_text() == text
     run_ok("transfer-worker", "-i", tmp_path / "list", "--claims", "lease")
-    assert terms.read_text() == '{"kind":"lease","lease_seconds":60.0}'
+    assert claim_policy.read_text() == '{"kind":"lease","lease_seconds":60.0}'
 
 
 def everybody(name):
     return True
 
 
-def test_a_worker_that_has_left_or_died_is_not_there(joblist, presences):
-    with presences.announced("one"):
-        assert presences.wait_to_know(everybody) == ["one"]
-        assert presences.is_present("one")
-    assert not presences.is_present("one")
-    with presences.announced("three"):
+def test_a_worker_that_has_left_or_died_is_not_there(joblist, membership):
+    with membership.announced("one"):
+        assert membership.wait_to_know(everybody) == ["one"]
+        assert membership.is_present("one")
+    assert not membership.is_present("one")
+    with membership.announced("three"):
         pid = os.fork()
         if pid == 0:
-            context = presences.announced("dead")
+            context = membership.announced("dead")
             context.__enter__()
             os._exit(0)
         os.waitpid(pid, 0)
-        assert os.path.exists(os.path.join(presences.folder, "dead.lease"))
-        assert presences.wait_to_know(everybody) == ["three"]
-    assert os.listdir(presences.folder) == []
+        assert os.path.exists(os.path.join(membership.folder, "dead.lease"))
+        assert membership.wait_to_know(everybody) == ["three"]
+    assert os.listdir(membership.folder) == []
 
 
-def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(joblist, presences):
-    with presences.announced(f"node7-{os.getpid()}-one"):
+def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(
+    joblist, membership
+):
+    with membership.announced(f"node7-{os.getpid()}-one"):
         pid = os.fork()
         if pid == 0:
-            context = presences.announced(f"node7-{os.getpid()}-two")
+            context = membership.announced(f"node7-{os.getpid()}-two")
             context.__enter__()
             os._exit(0)
         os.waitpid(pid, 0)
@@ -239,10 +250,10 @@ def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(
         # Neither a process that lives, nor a name of another host is looked at.
         others = [f"node7-{alive.pid}-three.lease", f"node8-{pid}-four.lease", "node7-²-five.lease"]
         for name in others:
-            with open(os.path.join(presences.folder, name), "wb"):
+            with open(os.path.join(membership.folder, name), "wb"):
                 pass
-        assert len(os.listdir(presences.folder)) == 5
-        assert presences.count() == 4
+        assert len(os.listdir(membership.folder)) == 5
+        assert membership.count() == 4
         alive.kill()
         alive.wait()
-        assert {f"node7-{os.getpid()}-one.lease", *others} == set(os.listdir(presences.folder))
+        assert {f"node7-{os.getpid()}-one.lease", *others} == set(os.listdir(membership.folder))

@@ -15,14 +15,14 @@ from typing import Literal
 import msgspec
 
 from jobtool.errors import JoblistUnavailableError, UsageError
-from jobtool.jobs.durable import create_file, replace_file
+from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.presence import Presences
+from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import LeaseSeconds
 from jobtool.names import quote
 
-Kind = Literal["lock", "lease"]
+ClaimKind = Literal["lock", "lease"]
 Told = Literal["auto", "lock", "lease"]
 
 DEFAULT_LEASE_SECONDS = 60.0
@@ -34,22 +34,22 @@ DEFAULT_STALL_SECONDS = 3600.0
 _FILENAME = "terms.json"
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The ``kind`` of claims, and how long a lease lasts without a heartbeat."""
 
-    kind: Kind
+    kind: ClaimKind
     lease_seconds: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class AgreedPolicy:
     """The terms in force, and why it is those."""
 
-    terms: Terms
+    claim_policy: ClaimPolicy
     reason: str
 
 
-def choose(told: Told, filesystem: Filesystem) -> tuple[Kind, str]:
+def choose(told: Told, filesystem: Filesystem) -> tuple[ClaimKind, str]:
     """Return the kind of claims for a filesystem, and why: a pure decision.
 
     ======== =================== =====
@@ -68,32 +68,34 @@ def choose(told: Told, filesystem: Filesystem) -> tuple[Kind, str]:
     return "lock", f"{filesystem.kind} is local to this node"
 
 
-def propose(joblist: JobList, told: Told) -> Settled:
+def propose(joblist: JobList, told: Told) -> AgreedPolicy:
     """Return what a worker that was told so would use; nothing is agreed upon yet."""
     kind, reason = choose(told, filesystem_of(joblist.path))
     recorded = _recorded(joblist)
     if told == "auto" and recorded is not None and recorded.kind == "lease" != kind:
         # Leases hold everywhere; whoever recorded them may be on another node.
-        return Settled(terms=recorded, reason="as the joblist's other workers")
-    return Settled(terms=Terms(kind=kind, lease_seconds=lease_seconds_of(joblist)), reason=reason)
+        return AgreedPolicy(claim_policy=recorded, reason="as the joblist's other workers")
+    return AgreedPolicy(
+        claim_policy=ClaimPolicy(kind=kind, lease_seconds=lease_seconds_of(joblist)), reason=reason
+    )
 
 
-def presence_name(worker: str, proposed: Settled) -> str:
+def membership_name(worker: str, proposed: AgreedPolicy) -> str:
     """Return the name under which a worker is present, which says what it would use."""
-    return worker + _suffix(proposed.terms)
+    return worker + _suffix(proposed.claim_policy)
 
 
-def _suffix(terms: Terms) -> str:
-    return f".lease-{terms.lease_seconds:g}" if terms.kind == "lease" else ".lock"
+def _suffix(claim_policy: ClaimPolicy) -> str:
+    return f".lease-{claim_policy.lease_seconds:g}" if claim_policy.kind == "lease" else ".lock"
 
 
-def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled:
+def agree(joblist: JobList, proposed: AgreedPolicy, membership: Membership) -> AgreedPolicy:
     """Agree with the other workers of a joblist; this one must be present already.
 
     Raises ``UsageError`` if workers that are present use another kind, and
     ``JoblistUnavailableError``.
     """
-    wanted = proposed.terms
+    wanted = proposed.claim_policy
     path = _path(joblist)
     try:
         recorded = _recorded(joblist)
@@ -105,11 +107,11 @@ def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled
             recorded = wanted
         if recorded == wanted:
             return proposed
-        others = _who_want_otherwise(presences, wanted)
+        others = _who_want_otherwise(membership, wanted)
         if not others:
             replace_file(path, msgspec.json.encode(wanted))
             # Whoever came since we looked has read what was recorded before.
-            others = _who_want_otherwise(presences, wanted)
+            others = _who_want_otherwise(membership, wanted)
             if not others:
                 return proposed
             replace_file(path, msgspec.json.encode(recorded))
@@ -118,7 +120,7 @@ def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled
             f"can't write {quote(path)}: {error.strerror or error}"
         ) from None
     if recorded.kind == wanted.kind:
-        return Settled(terms=recorded, reason="as the joblist's other workers")
+        return AgreedPolicy(claim_policy=recorded, reason="as the joblist's other workers")
     raise UsageError(
         f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
         f"({', '.join(quote(other) for other in others[:3])}"
@@ -128,14 +130,14 @@ def settle(joblist: JobList, proposed: Settled, presences: Presences) -> Settled
     )
 
 
-def _who_want_otherwise(presences: Presences, wanted: Terms) -> list[str]:
+def _who_want_otherwise(membership: Membership, wanted: ClaimPolicy) -> list[str]:
     """Return the workers present that would use other terms; waits until that is known."""
-    return presences.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
+    return membership.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
 
 
-def terms_of(joblist: JobList) -> Terms:
+def claim_policy_of(joblist: JobList) -> ClaimPolicy:
     """Return the terms that the joblist's workers use or, if it had none yet, would use."""
-    return _recorded(joblist) or propose(joblist, joblist.settings.claims or "auto").terms
+    return _recorded(joblist) or propose(joblist, joblist.settings.claims or "auto").claim_policy
 
 
 def lease_seconds_of(joblist: JobList) -> float:
@@ -148,12 +150,12 @@ def stall_seconds_of(joblist: JobList) -> float:
     return joblist.settings.stall_seconds or DEFAULT_STALL_SECONDS
 
 
-def _recorded(joblist: JobList) -> Terms | None:
+def _recorded(joblist: JobList) -> ClaimPolicy | None:
     """Return what is recorded, None where nothing is or what is there are no terms."""
     # ValueError: what is no JSON, no UTF-8 or out of bounds; RecursionError: nested too deep.
     unreadable = (OSError, ValueError, RecursionError)
     with contextlib.suppress(*unreadable), open(_path(joblist), "rb") as file:
-        return msgspec.json.decode(file.read(), type=Terms)
+        return msgspec.json.decode(file.read(), type=ClaimPolicy)
     return None
 
 

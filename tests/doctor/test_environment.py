@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.doctor.claims import View
-from jobtool.doctor.surroundings import surrounding_findings
+from jobtool.doctor.environment import surrounding_results
 from jobtool.jobs.filesystem import Filesystem
 from jobtool.worker.environment import Environment
 from tests.commands import environment
@@ -21,7 +21,7 @@ VIEW = View(host="node1", rank=0, filesystem=Filesystem("ext4", "/"))
 
 def told(environ: dict[str, str], *versions: str) -> dict[str, tuple[str, str]]:
     """The verdict and the words of each check."""
-    found = surrounding_findings(environ, Environment(), [VIEW], list(versions or ("jobtool 1",)))
+    found = surrounding_results(environ, Environment(), [VIEW], list(versions or ("jobtool 1",)))
     return {finding.check: (finding.verdict, finding.found) for finding in found}
 
 

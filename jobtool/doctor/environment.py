@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 
 from jobtool import __version__
+from jobtool.doctor.checkresult import CheckResult, Subject, in_seconds, named
 from jobtool.doctor.claims import View
-from jobtool.doctor.finding import Finding, Subject, in_seconds, named
 from jobtool.worker.deadline import find_deadline
 from jobtool.worker.environment import Environment, mpi_versions
 
@@ -29,12 +29,12 @@ def versions() -> str:
     return f"jobtool {__version__}, Python {platform.python_version()}"
 
 
-def surrounding_findings(
+def surrounding_results(
     environ: Mapping[str, str],
     environment: Environment,
     views: list[View],
     told_versions: list[str],
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Yield what is around rank 0; ``told_versions`` are those of all ranks."""
     around = Subject("surroundings")
     if len(set(told_versions)) == 1:
@@ -49,7 +49,7 @@ def surrounding_findings(
     yield from _scheduler(around, environ)
 
 
-def _ranks(around: Subject, environment: Environment, views: list[View]) -> Finding:
+def _ranks(around: Subject, environment: Environment, views: list[View]) -> CheckResult:
     if environment.communicator is None and environment.size > 1:
         return around.warned(
             "ranks",
@@ -66,7 +66,7 @@ def _ranks(around: Subject, environment: Environment, views: list[View]) -> Find
     return around.passed("ranks", f"{'one process' if one else shown}{mpi}")
 
 
-def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[Finding]:
+def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[CheckResult]:
     seen = [
         (name, environ[variable])
         for name, variable, needed in _JOB_NUMBERS

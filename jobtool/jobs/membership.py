@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from jobtool.errors import JoblistUnavailableError, PresenceLostError
+from jobtool.errors import JoblistUnavailableError, MembershipLostError
 from jobtool.jobs.lease import SUFFIX, LeaseWatch, holds, is_in_place
 from jobtool.names import quote
 
@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.2
 WORKERS_FOLDER = "workers"
 
 
-class Presences:
+class Membership:
     """The workers of a joblist: ``folder`` has a marker for each."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Presences:
             lease.release()
 
     def require_present(self) -> None:
-        """Raise ``PresenceLostError`` if others may have taken this worker for dead.
+        """Raise ``MembershipLostError`` if others may have taken this worker for dead.
 
         They do so after a lease without a sign of life. So a look each half of one tells in time,
         also after this process was frozen, and hardly any call of this asks the filesystem.
@@ -78,14 +78,14 @@ class Presences:
         if own is None:
             return
         if self._is_given_up:
-            raise PresenceLostError(
+            raise MembershipLostError(
                 "this worker hung for too long, so that its jobs were left to others. It ends; "
                 "start it again."
             )
         if own.compromise is None and now - self._looked_at < self._lease_seconds / 2:
             return
         if not holds(lambda: is_in_place(own, self._token)):
-            raise PresenceLostError(
+            raise MembershipLostError(
                 f"this worker gave no sign of life in {quote(self.folder)} for too long, or its "
                 "marker was removed: others may claim in another way now. It ends; start it again."
             )

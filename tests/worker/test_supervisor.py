@@ -11,23 +11,23 @@ from dataclasses import replace
 import pytest
 
 from jobtool.cli.transfer import _after
-from jobtool.jobs.presence import Presences
-from jobtool.worker import guard
-from jobtool.worker.crew import Crew, Tally
+from jobtool.jobs.membership import Membership
+from jobtool.worker import supervisor
 from jobtool.worker.environment import Environment
-from jobtool.worker.guard import Charge, Ended, outlast, stand_guard
+from jobtool.worker.rankgroup import RankGroup, Tally
+from jobtool.worker.supervisor import Ended, SupervisorLink, outlast, supervise
 
 KILLED = Ended(exit_code=137, killed_by=signal.SIGKILL, has_told=True)
 FAILED = Ended(exit_code=2)
 
 
 @pytest.fixture
-def crew(folder):
+def rank_group(folder):
     """The second of two ranks, and the first; both have told of themselves."""
 
     def rank(number):
         environment = Environment(rank=number, size=2, run="run")
-        return Crew(str(folder), environment, Presences(str(folder), 30.0))
+        return RankGroup(str(folder), environment, Membership(str(folder), 30.0))
 
     os.mkdir(folder / "workers")
     crews = [rank(0), rank(1)]
@@ -36,16 +36,16 @@ def crew(folder):
     return crews
 
 
-def test_a_run_that_is_dismissed_is_not_begun_again_by_a_guard(crew, folder):
-    first, second = crew
+def test_a_run_that_is_dismissed_is_not_begun_again_by_a_guard(rank_group, folder):
+    first, second = rank_group
     first.dismiss()
     assert outlast(KILLED, second) == 0
     assert os.listdir(folder / "runs") == []
 
 
-def test_a_guard_stays_until_the_run_is_dismissed(crew, folder):
-    first, second = crew
-    with Presences(str(folder), 30.0).announced("worker0"):
+def test_a_guard_stays_until_the_run_is_dismissed(rank_group, folder):
+    first, second = rank_group
+    with Membership(str(folder), 30.0).announced("worker0"):
         ended = []
         waiting = threading.Thread(target=lambda: ended.append(outlast(KILLED, second)))
         waiting.start()
@@ -56,12 +56,12 @@ def test_a_guard_stays_until_the_run_is_dismissed(crew, folder):
     assert ended == [0]
 
 
-def test_if_nobody_is_left_to_tell_the_code_says_that_work_may_be_left(crew):
-    assert outlast(KILLED, crew[1]) == 3
+def test_if_nobody_is_left_to_tell_the_code_says_that_work_may_be_left(rank_group):
+    assert outlast(KILLED, rank_group[1]) == 3
 
 
-def test_what_a_failed_rank_ended_with_is_known_to_the_others(crew, folder):
-    first, second = crew
+def test_what_a_failed_rank_ended_with_is_known_to_the_others(rank_group, folder):
+    first, second = rank_group
     assert outlast(FAILED, second) == 2
     assert [(tally.exit_code, tally.is_over) for tally in first.tallies()] == [
         (0, False),
@@ -72,8 +72,8 @@ def test_what_a_failed_rank_ended_with_is_known_to_the_others(crew, folder):
 def in_child(work):
     """Let a worker do some work under a guard; return how it ended, and the guard's signals."""
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
-    outcome = stand_guard(before)
-    if isinstance(outcome, Charge):
+    outcome = supervise(before)
+    if isinstance(outcome, SupervisorLink):
         try:
             work(outcome)
         finally:
@@ -124,7 +124,9 @@ def test_the_guard_finds_the_joblist_as_its_worker_did(tmp_path, monkeypatch, te
     (tmp_path / "link").symlink_to("list")
     monkeypatch.setenv("HOME", str(tmp_path))
     waited = []
-    monkeypatch.setattr(guard, "outlast", lambda ended, crew: waited.append(crew) or 3)
+    monkeypatch.setattr(
+        supervisor, "outlast", lambda ended, rank_group: waited.append(rank_group) or 3
+    )
     ended = replace(KILLED, environment=Environment(rank=1, size=2, run="run"))
     assert _after(ended, text.format(folder=tmp_path), as_json=False) == 3
     assert len(waited) == 1

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from jobtool.jobs.job import JobStatus
-from jobtool.jobs.presence import Presences
+from jobtool.jobs.membership import Membership
 from jobtool.worker.environment import Environment
 
 RUNS_FOLDER = "runs"
@@ -54,21 +54,21 @@ class Tally(msgspec.Struct, kw_only=True):
 Scan = dict[str, JobStatus | None]
 
 
-class Crew:
+class RankGroup:
     """What a rank knows of the others; a worker alone is a crew of one and writes no file."""
 
     def __init__(
         self,
         claims_path: str,
         environment: Environment,
-        presences: Presences,
+        membership: Membership,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_alone = environment.run is None or environment.size == 1
         self.size = 1 if self.is_alone else environment.size
         self._rank = environment.rank
         self._folder = os.path.join(claims_path, RUNS_FOLDER, environment.run or "")
-        self._presences = presences
+        self._membership = membership
         self._monotonic = monotonic
         self._started = monotonic()
         self._told_at = float("-inf")
@@ -156,7 +156,7 @@ class Crew:
         tally = self._tally(rank)
         if tally is None:
             return self._monotonic() - self._started < START_SECONDS
-        return not tally.is_over and self._presences.is_present(tally.name)
+        return not tally.is_over and self._membership.is_present(tally.name)
 
     def _tally(self, rank: int) -> Tally | None:
         with (
@@ -184,13 +184,14 @@ class Crew:
 def _encode(scan: Scan) -> bytes:
     # Names are bytes, and no byte but this can't be in one.
     return b"".join(
-        os.fsencode(stem) + b"\0" + (status or "").encode() + b"\0" for stem, status in scan.items()
+        os.fsencode(job_id) + b"\0" + (status or "").encode() + b"\0"
+        for job_id, status in scan.items()
     )
 
 
 def _decode(data: bytes) -> Scan:
     words = iter(data.split(b"\0")[:-1])
     return {
-        os.fsdecode(stem): JobStatus(status.decode()) if status else None
-        for stem, status in zip(words, words, strict=True)
+        os.fsdecode(job_id): JobStatus(status.decode()) if status else None
+        for job_id, status in zip(words, words, strict=True)
     }

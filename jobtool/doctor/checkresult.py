@@ -18,7 +18,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding(Event):
+class CheckResult(Event):
     """One check's end.
 
     ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source`` or
@@ -42,25 +42,25 @@ class Finding(Event):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What several findings are about: a word for it and its path or URL."""
+    """What several results are about: a word for it and its path or URL."""
 
     about: str
     where: str = ""
 
-    def passed(self, check: str, found: str) -> Finding:
+    def passed(self, check: str, found: str) -> CheckResult:
         """Return that a check has passed."""
-        return self._finding(check, Verdict.PASS, found, "")
+        return self._result(check, Verdict.PASS, found, "")
 
-    def warned(self, check: str, found: str, advice: str) -> Finding:
+    def warned(self, check: str, found: str, advice: str) -> CheckResult:
         """Return that a transfer will work, but not as well or as safely as it could."""
-        return self._finding(check, Verdict.WARN, found, advice)
+        return self._result(check, Verdict.WARN, found, advice)
 
-    def failed(self, check: str, found: str, advice: str) -> Finding:
+    def failed(self, check: str, found: str, advice: str) -> CheckResult:
         """Return that a transfer won't work, or not safely."""
-        return self._finding(check, Verdict.FAIL, found, advice)
+        return self._result(check, Verdict.FAIL, found, advice)
 
-    def _finding(self, check: str, verdict: Verdict, found: str, advice: str) -> Finding:
-        return Finding(
+    def _result(self, check: str, verdict: Verdict, found: str, advice: str) -> CheckResult:
+        return CheckResult(
             about=self.about,
             where=self.where,
             check=check,

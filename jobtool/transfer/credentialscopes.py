@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobtool.jobs.job import Job
-from jobtool.stores.credentials.provider import Purpose
+from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.urls import absolute, in_lower_case
 
 if TYPE_CHECKING:
     from jobtool.stores.registry import Role
 
 
-def purposes_of(job: Job) -> dict[Role, Purpose]:
+def credential_scopes_of(job: Job) -> dict[Role, CredentialScope]:
     """Return the purposes of a job's two sides: its own URLs, or what its files have in common."""
     sources = [pair.source for pair in job.files]
     destinations = [pair.destination for pair in job.files]
     return {
-        "source": Purpose(job=job.name, url=_around(job.source, sources), permission="READ"),
-        "destination": Purpose(
+        "source": CredentialScope(
+            job=job.name, url=_around(job.source, sources), permission="READ"
+        ),
+        "destination": CredentialScope(
             job=job.name, url=_around(job.destination, destinations), permission="READWRITE"
         ),
     }

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from jobtool.worker.crew import Crew
 from jobtool.worker.environment import Environment
+from jobtool.worker.rankgroup import RankGroup
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -49,7 +49,7 @@ class Ended:
     environment: Environment | None = None
 
 
-class Charge:
+class SupervisorLink:
     """The worker's end of the line to its guard."""
 
     def __init__(self, descriptor: int) -> None:
@@ -72,7 +72,7 @@ class Charge:
             os.write(self._descriptor, word + b"\n")
 
 
-def stand_guard(signals: Iterable[signal.Signals]) -> Charge | Ended:
+def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
     """Fork. Returns in the child at once, in its guard when the child has ended.
 
     ``signals`` are handed on to the child, whose handlers stay as they are. It has a process group
@@ -91,7 +91,7 @@ def stand_guard(signals: Iterable[signal.Signals]) -> Charge | Ended:
         if os.getppid() != guard:
             os._exit(128 + signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
-        return Charge(writing)
+        return SupervisorLink(writing)
     os.close(writing)
 
     def hand_on(number: int, frame: object) -> None:
@@ -128,24 +128,24 @@ def _ended(words: list[bytes], status: int) -> Ended:
     )
 
 
-def outlast(ended: Ended, crew: Crew) -> int:
+def outlast(ended: Ended, rank_group: RankGroup) -> int:
     """Wait until the other ranks have ended; return the exit code of one that has not in order.
 
     That is its own if it failed. If it was killed it is 0 if another has told what all came to, and
     3 if none could: work may be left.
     """
     with contextlib.suppress(OSError):
-        crew.tell_end(None if ended.killed_by else ended.exit_code, has_told=ended.has_told)
+        rank_group.tell_end(None if ended.killed_by else ended.exit_code, has_told=ended.has_told)
     has_begun = ended.has_told
     while True:
-        is_there = not crew.is_dismissed
+        is_there = not rank_group.is_dismissed
         has_begun = has_begun or is_there
         if has_begun and not is_there:
             break
         with contextlib.suppress(OSError):  # as of a filesystem that is away: who knows?
-            if not crew.has_others():
+            if not rank_group.has_others():
                 break
         time.sleep(_LOOK_SECONDS)
     if not ended.killed_by:
         return ended.exit_code
-    return 0 if has_begun and crew.is_dismissed else _WORK_MAY_BE_LEFT
+    return 0 if has_begun and rank_group.is_dismissed else _WORK_MAY_BE_LEFT
