@@ -51,25 +51,26 @@ class Known:
 
 
 def decide(known: Known, if_exists: IfExists) -> Action:
-    """Return what to do with a file; the first row that fits counts.
+    """Return what to do with a file: the action of the first row that fits.
 
-    In the table *there* means that the listing found a file or that the file ``is_tried``;
-    *ours* that ``is_ours``; *perhaps* that ``is_tried`` or ``is_taken_up``; *same* that a file of
-    the same size was found or that the file ``is_tried``, and that it doesn't differ. A dash stands
-    for anything. *Go on* is ``RESUME`` if the file ``has_upload``, else ``SEND``.
+    *There* means that the listing found a file, or that the file ``is_tried``; *ours* that
+    ``is_ours``; *perhaps* that ``is_tried`` or ``is_taken_up``; *same* that a file of the same size
+    was found or that the file ``is_tried``, and that it doesn't differ. A dash stands for anything.
+    *Go on* is ``RESUME`` if the file ``has_upload``, else ``SEND``.
 
-    ================ ===== ============== ==== ======= ==== ============ ==========
-    proven or failed there ``if_exists``  ours perhaps same ``is_there`` action
-    ================ ===== ============== ==== ======= ==== ============ ==========
-    yes              --    --             --   --      --   --           ``SKIP``
-    no               no    --             --   --      --   --           go on
-    no               yes   ``error``      no   no      --   --           ``REFUSE``
-    no               yes   not            --   --      yes  --           ``ADOPT``
-                           ``overwrite``
-    no               yes   ``error``      no   yes     no   None         ``LOOK``
-    no               yes   ``error``      no   yes     no   True         ``REFUSE``
-    no               yes   --             --   --      --   --           go on
-    ================ ===== ============== ==== ======= ==== ============ ==========
+    ==== ===== ============= ==== ======= ==== ======== ======
+    over there if_exists     ours perhaps same is_there action
+    ==== ===== ============= ==== ======= ==== ======== ======
+    yes  --    --            --   --      --   --       SKIP
+    no   no    --            --   --      --   --       go on
+    no   yes   error         no   no      --   --       REFUSE
+    no   yes   verify, error --   --      yes  --       ADOPT
+    no   yes   error         no   yes     no   None     LOOK
+    no   yes   error         no   yes     no   True     REFUSE
+    no   yes   --            --   --      --   --       go on
+    ==== ===== ============= ==== ======= ==== ======== ======
+
+    *Over* is a file that is proven, or that has failed in this attempt.
     """
     if known.is_proven or known.has_failed:
         return Action.SKIP

@@ -145,9 +145,9 @@ def test_where_one_may_not_look_receipts_count_as_they_are():
     inner = MemoryStore(Memory(), "memory://to")
     MemoryRaw(inner.memory, "").write("b/c", b"of another size")
     plan = make_plan(FaultyStore(inner, [denied]))
-    ledger = make_ledger(plan)
+    ledger = make_ledger(plan, [receipt("a")])
     assert {ledger.known(number).held for number in range(len(plan))} == {Held.UNKNOWN}
-    assert done_of(make_ledger(plan, [receipt("a")])) == {"a"}
+    assert done_of(ledger) == {"a"}
 
 
 def test_a_store_that_fails_is_not_taken_for_an_empty_one():
