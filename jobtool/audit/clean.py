@@ -18,18 +18,18 @@ from jobtool.errors import (
     WorldError,
 )
 from jobtool.events import Event
-from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
+from jobtool.sharing.batches import Batches
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload
 from jobtool.stores.urls import is_absolute, is_local, parent_of, parse
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.resume import open_uploads
+from jobtool.transfer.leftovers import open_uploads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +127,13 @@ def _buckets(job: Job) -> set[str]:
 def _offers(
     joblist: JobList, job_id: str, job: Job, claims: Claims, *, remove: bool
 ) -> Iterator[Leftover]:
-    """Find what is left of lending once a job is over: its receipts are in the table."""
+    """Find what is left of work sharing once a job is over: its receipts are in the table."""
     if job.status is not JobStatus.SUCCESS:
         return
     path = joblist.blocks_path_of(job_id)
     if os.path.isdir(path):
         if remove:
-            Blocks(path, claims).remove()
+            Batches(path, claims).remove()
         yield Leftover(job=job.name, what="what was lent", path=path, removed=remove)
 
 

@@ -13,7 +13,6 @@ from functools import partial
 
 from jobtool.audit.retry import LeftAlone, PutBack, put_back
 from jobtool.errors import JoblistUnavailableError
-from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
@@ -21,6 +20,7 @@ from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.records import IntentRecord, Receipt
 from jobtool.jobs.table import write_table
 from jobtool.names import quote
+from jobtool.sharing.batches import Batches
 
 
 class Repair:
@@ -81,6 +81,6 @@ class Repair:
         # A journal that stayed with the table may have the same receipts.
         rest = (record for record in joblist.records_of(job_id) if not isinstance(record, Receipt))
         journal.replace(rest)
-        blocks = joblist.blocks_path_of(job_id)
-        if os.path.isdir(blocks):
-            Blocks(blocks, self._claims).remove()
+        batches = joblist.blocks_path_of(job_id)
+        if os.path.isdir(batches):
+            Batches(batches, self._claims).remove()

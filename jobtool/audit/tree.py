@@ -11,7 +11,6 @@ from jobtool.errors import FileError
 from jobtool.jobs.records import Receipt
 from jobtool.report.merged import digest_of, last_of_each
 from jobtool.stores.store import Entry, Special, Store, Unlisted
-from jobtool.transfer.resume import is_below
 
 _MISSING, _LISTED, _HIDDEN = 0, 1, 2
 
@@ -127,7 +126,7 @@ class Tree:
                 self._state[number] = _HIDDEN
                 self.looked_at -= 1
                 self.size_bytes -= self._expected.sizes[number]
-            elif is_below(path, self._links):
+            elif _is_below(path, self._links):
                 self._tell_off(self._behind_link(path))
             else:
                 self._tell_off(Verdict(url=url, what="missing"))
@@ -163,3 +162,9 @@ def _first_above(path: str, folders: Container[str]) -> str | None:
     parts = path.split("/")
     above = ("/".join(parts[:depth]) for depth in range(len(parts) + 1))
     return next((folder for folder in above if folder in folders), None)
+
+
+def _is_below(path: str, folders: Container[str]) -> bool:
+    """Return True if one of the folders is above ``path``."""
+    parts = path.split("/")
+    return any("/".join(parts[:depth]) in folders for depth in range(1, len(parts)))

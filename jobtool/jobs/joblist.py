@@ -150,11 +150,11 @@ class JobList:
         return Journal(os.path.join(self._journals_path, job_id + JOURNAL_SUFFIX), require_held)
 
     def blocks_path_of(self, job_id: str) -> str:
-        """Return the folder of what a job's holder lends to others; see ``jobs.blocks``."""
+        """Return the folder of what a job's holder shares with others; see ``jobtool.sharing``."""
         return os.path.join(self._journals_path, job_id + _BLOCKS_SUFFIX)
 
     def job_ids_with_blocks(self) -> list[str]:
-        """Return the stems of the jobs of which something is lent, or help is offered with."""
+        """Return the stems of the jobs of which something is shared, or help is offered with."""
         try:
             names = os.listdir(self._journals_path)
         except OSError:
@@ -164,7 +164,7 @@ class JobList:
         ]
 
     def records_of(self, job_id: str) -> Iterator[Record]:
-        """Yield what is recorded of a job: its table, its journal, those of its blocks."""
+        """Yield what is recorded of a job: its table, its journal, those of its batches."""
         yield from read_table(self.table_path_of(job_id))
         yield from self.journal_of(job_id).read()
         yield from read_journals(self.blocks_path_of(job_id))

@@ -46,6 +46,12 @@ class Journal:
         """Whether there is anything in it on disk."""
         return os.path.exists(self.path)
 
+    @property
+    def has_pending(self) -> bool:
+        """Whether anything was appended that no flush has written yet."""
+        with self._lock:
+            return bool(self._pending)
+
     def append(self, record: Record) -> None:
         """Add a record; it is durable after the next ``flush``."""
         line = self._encoder.encode(quoted(record))

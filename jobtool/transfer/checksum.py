@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 MEBIBYTE = 1024 * 1024
 
@@ -20,10 +21,18 @@ def part_size_for(size: int, wanted: int = DEFAULT_PART_BYTES) -> int:
     return max(wanted, -(-needed // MEBIBYTE) * MEBIBYTE)
 
 
-def ranges(size: int, part_size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield ``(number, offset, length)`` of each part, numbered from 1; one of 0 bytes if empty."""
+class PartRange(NamedTuple):
+    """Where a part lies in its file: parts are numbered from 1, the rest is in bytes."""
+
+    number: int
+    offset: int
+    length: int
+
+
+def ranges(size: int, part_size: int) -> Iterator[PartRange]:
+    """Yield where each part of a file of ``size`` bytes lies; one of 0 bytes if it is empty."""
     for index, offset in enumerate(range(0, max(size, 1), part_size)):
-        yield index + 1, offset, min(part_size, size - offset)
+        yield PartRange(index + 1, offset, min(part_size, size - offset))
 
 
 def md5_of(data: bytes | memoryview) -> str:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
-from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import UploadRecord
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for
 from jobtool.transfer.digests import read_digests, require_held, require_recorded
-from jobtool.transfer.filelog import FileLog
-from jobtool.transfer.lending import Lending
-from jobtool.transfer.parts import PartsCopy, send_lent
+from jobtool.transfer.ledger.uploadlog import UploadLog
+from jobtool.transfer.partqueue import PartQueues
+from jobtool.transfer.parts import PartsCopy
+from jobtool.transfer.partsenders import send_parts
 from jobtool.transfer.plan import Item
 
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
@@ -63,18 +62,19 @@ class Copier:
     def copy(
         self,
         item: Item,
-        log: FileLog,
+        log: UploadLog,
         *,
         stop: Stop,
         on_bytes: Callable[[int], None],
         on_kept: Callable[[int], None] | None = None,
         may_replace: bool = True,
-        lending: Lending | None = None,
+        queues: PartQueues | None = None,
     ) -> Copied:
         """Copy one file; one try.
 
         With ``may_replace`` False a file at the destination is never replaced, where the store
-        knows how to do that. With ``lending`` others may be given some of its parts.
+        knows how to do that. The parts of a large file are
+        put into one of ``queues``, from which others may take some.
 
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do; ``on_kept``
         those that need not be sent, since an earlier try has. Raises the errors of stores, and
@@ -84,9 +84,9 @@ class Copier:
         """
         if item.entry.size < self.part_bytes:
             with self.liveness.working(item.source_url):
-                if log.unfinished is not None:  # it had parts once
+                if log.under_way is not None:  # it had parts once
                     require_held(stop, item)
-                    item.route.destination.abort(log.unfinished.upload(item))
+                    item.route.destination.abort(log.under_way.at(item.destination_path))
                     log.dropped()
                 copied = self._copy_whole(item, may_replace, stop)
             on_bytes(item.entry.size)
@@ -100,7 +100,7 @@ class Copier:
             on_bytes=on_bytes,
             on_kept=on_kept or on_bytes,
             may_replace=may_replace,
-            lending=lending,
+            queues=queues or PartQueues(),
         )
         with self.liveness.working(item.source_url):
             md5, proof = parts.run(part_size)
@@ -109,28 +109,19 @@ class Copier:
     def send_parts(
         self,
         item: Item,
-        upload: UploadRecord,
+        log: UploadLog,
         numbers: Container[int],
         *,
-        journal: Journal,
         stop: Stop,
         on_bytes: Callable[[int], None],
     ) -> None:
-        """Send some parts of somebody else's upload, each recorded in ``journal``.
+        """Send some parts of the upload that ``log`` names, and that another will complete.
 
         Raises the errors of stores, and ``StoppedError`` between two parts.
         """
-        send_lent(
-            item,
-            upload,
-            numbers,
-            self._capacity,
-            journal=journal,
-            stop=stop,
-            on_bytes=on_bytes,
-        )
+        send_parts(item, log, numbers, self._capacity, stop=stop, on_bytes=on_bytes)
 
-    def adopt(self, item: Item, log: FileLog, *, stop: Stop) -> Copied | None:
+    def adopt(self, item: Item, log: UploadLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds this very file already, None if not."""
         part_size = self._part_size(item, log)
         with self.liveness.working(item.source_url):
@@ -150,9 +141,9 @@ class Copier:
             was_there=True,
         )
 
-    def _part_size(self, item: Item, log: FileLog) -> int:
-        if log.unfinished is not None:
-            return log.unfinished.part_size
+    def _part_size(self, item: Item, log: UploadLog) -> int:
+        if log.under_way is not None:
+            return log.under_way.record.part_size
         return part_size_for(item.entry.size, self.part_bytes)
 
     def _copy_whole(self, item: Item, may_replace: bool, stop: Stop) -> Copied:

@@ -12,8 +12,8 @@ from jobtool.stop import Stop
 from jobtool.stores.store import Attributes
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
-from jobtool.transfer.filelog import FileLog
-from jobtool.transfer.knowndigests import KnownDigests
+from jobtool.transfer.ledger.digests import KnownDigests
+from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.plan import Item
 
 
@@ -27,7 +27,7 @@ class Digests:
 
 
 def read_digests(
-    item: Item, part_size: int, capacity: Capacity, stop: Stop, log: FileLog
+    item: Item, part_size: int, capacity: Capacity, stop: Stop, log: UploadLog
 ) -> Digests:
     """Read a file once for the digests of the whole and of its parts, both at the same time.
 

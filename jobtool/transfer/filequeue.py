@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class FileQueue:
-    """Files to be done, by number: taken from the front, lent from the back. Threads may use it."""
+    """Files to be done, by number: from the front by threads, from the back by a ``Consumer``."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = array("Q", numbers)

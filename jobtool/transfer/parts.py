@@ -1,10 +1,8 @@
-"""A file in parts: what earlier tries have sent is taken up, and some of the rest may be lent."""
+"""A file in parts: what earlier tries and other workers have sent isn't sent again."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Container, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -17,13 +15,11 @@ from jobtool.errors import (
     SourceChangedError,
     SourceDigestError,
 )
-from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import md5_of, ranges
+from jobtool.transfer.checksum import PartRange, md5_of, ranges
 from jobtool.transfer.digests import (
     add_part,
     fresh_digests,
@@ -33,66 +29,11 @@ from jobtool.transfer.digests import (
     require_held,
     require_recorded,
 )
-from jobtool.transfer.filelog import FileLog
-from jobtool.transfer.lending import Lending
-from jobtool.transfer.lentparts import LentParts, Range, ReturnedParts
+from jobtool.transfer.ledger.uploadlog import UploadLog
+from jobtool.transfer.ledger.uploads import part_of
+from jobtool.transfer.partqueue import PartQueue, PartQueues
+from jobtool.transfer.partsenders import READ_AHEAD_PARTS, PartsUnderWay
 from jobtool.transfer.plan import Item
-from jobtool.transfer.resume import part_record
-
-#: How many parts of a file are read before a thread is free to send them. They can't be lent any
-#: more: with many, helpers would be idle at the end.
-_READ_AHEAD_PARTS = 1
-
-
-class _UnderWay:
-    """The parts that are being sent, or wait for a thread to send them."""
-
-    def __init__(self, capacity: Capacity) -> None:
-        self._capacity = capacity
-        self._lengths: dict[Future[Part], int] = {}
-
-    def add(self, length: int, prepare: Callable[[], Callable[[], Part] | None]) -> None:
-        """Read a part of ``length`` bytes by ``prepare``, and have what that returns send it.
-
-        Waits for memory first. If it returns None, nothing is sent.
-        """
-        self._capacity.budget.take(length)
-        is_sent = False
-        try:
-            send = prepare()
-            if send is not None:
-                future = self._capacity.senders.submit(self._send, send, length)
-                self._lengths[future] = length
-                is_sent = True
-        finally:
-            if not is_sent:
-                self._capacity.budget.give(length)
-
-    def _send(self, send: Callable[[], Part], length: int) -> Part:
-        try:
-            return send()
-        finally:
-            self._capacity.budget.give(length)
-
-    def collect(self, most: int = 0) -> Iterator[Part]:
-        """Yield what has arrived, until no more than ``most`` are under way.
-
-        Raises what a part has met.
-        """
-        while True:
-            for future in [future for future in self._lengths if future.done()]:
-                del self._lengths[future]
-                yield future.result()
-            if len(self._lengths) <= most:
-                return
-            wait(self._lengths, return_when=FIRST_COMPLETED)
-
-    def abandon(self) -> None:
-        """Begin no other; wait for those that are being sent."""
-        for future, length in self._lengths.items():
-            if future.cancel():
-                self._capacity.budget.give(length)
-        wait(self._lengths)
 
 
 class PartsCopy:
@@ -101,14 +42,14 @@ class PartsCopy:
     def __init__(
         self,
         item: Item,
-        log: FileLog,
+        log: UploadLog,
         capacity: Capacity,
         *,
         stop: Stop,
         on_bytes: Callable[[int], None],
         on_kept: Callable[[int], None],
         may_replace: bool,
-        lending: Lending | None,
+        queues: PartQueues,
     ) -> None:
         self._item = item
         self._log = log
@@ -117,23 +58,25 @@ class PartsCopy:
         self._on_bytes = on_bytes
         self._on_kept = on_kept
         self._may_replace = may_replace
-        self._lending = lending
+        self._queues = queues
         self._source, self._destination = item.route.source, item.route.destination
         self._upload: Upload | None = None
         self._parts: list[Part] = []
-        self._lent: set[int] = set()  # the numbers of what others have sent in this try
-        self._under_way = _UnderWay(capacity)
+        self._under_way = PartsUnderWay(capacity)
 
     def run(self, part_size: int) -> tuple[str, Proof]:
         """Copy; return the MD5 of what was read, and the proof that it arrived."""
         self._read_digests(part_size)
-        held = self._take_up()
+        self._queue = PartQueue(
+            self._item, self._take_up(), is_in_order=not self._is_read_first, stop=self._stop
+        )
+        self._queue.add(
+            one for one in ranges(self._item.entry.size, part_size) if not self._is_kept(one)
+        )
+        self._tell_upload()
         try:
-            lent = LentParts(self._lending, self._item, part_size, self._log)
-            try:
-                self._send_parts(part_size, held, lent)
-            finally:
-                lent.settle(self._stop)
+            with self._queues.opened(self._queue):
+                self._send_parts(part_size)
         finally:
             self._under_way.abandon()
             if self._keeps_digests:
@@ -142,12 +85,12 @@ class PartsCopy:
         attributes = self._attributes or read_attributes(self._item)
         assert md5 is not None, "the file was read to its end"
         assert self._upload is not None, "a file in parts has at least one"
-        parts = sorted(self._parts, key=lambda part: part.number)
+        sent = sorted(self._parts, key=lambda part: part.number)
         try:
             require_recorded(self._item, recorded=attributes.md5, found=md5)
             attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
             require_held(self._stop, self._item)
-            proof = self._destination.complete(self._upload, parts, attributes)
+            proof = self._destination.complete(self._upload, sent, attributes)
         except SourceDigestError:
             self._log.forget_digests()
             raise
@@ -179,16 +122,17 @@ class PartsCopy:
 
     def _take_up(self) -> dict[int, Part]:
         """Return the parts that need not be sent, and make their upload this one."""
-        unfinished = self._log.unfinished
-        if unfinished is None:
+        under_way = self._log.under_way
+        if under_way is None:
             return {}
-        upload = unfinished.upload(self._item)
-        if self._is_read_first and unfinished.md5 != self._known.whole:
+        upload = under_way.at(self._item.destination_path)
+        if self._is_read_first and under_way.record.md5 != self._known.whole:
             self._destination.abort(upload)  # its attributes name a digest that isn't the file's
             self._log.dropped()
             return {}
         try:
-            held = self._destination.held_parts(upload, [*unfinished.parts.values()])
+            sent = [part_of(record) for record in under_way.parts.values()]
+            held = self._destination.held_parts(upload, sent)
         except (
             NotFoundError,
             RefusedError,
@@ -199,54 +143,39 @@ class PartsCopy:
         self._upload = upload
         return {part.number: part for part in held}
 
-    def _send_parts(self, part_size: int, held: dict[int, Part], lent: LentParts) -> None:
-        # In the order of the file, since the whole is hashed on the way; lent from the end.
-        todo: deque[Range] = deque()
-        for part_range in ranges(self._item.entry.size, part_size):
-            if not self._is_kept(part_range, held):
-                todo.append(part_range)
-        while todo:
-            self._send_part(todo.popleft(), part_size, held)
-            if self._is_read_first:  # else what was lent has its turn in that order
-                for block in lent.returned():
-                    self._absorb(block, part_size, held)
-            lent.lend(todo, held, self._upload)
-        for block in lent.rest(self._stop):
-            self._absorb(block, part_size, held)
+    def _tell_upload(self) -> None:
+        """Let others send parts of the upload, if there is one by now."""
+        under_way = self._log.under_way
+        self._queue.upload = None if under_way is None else under_way.record
+
+    def _send_parts(self, part_size: int) -> None:
+        while (part_range := self._queue.take()) is not None:
+            self._send_part(part_range, part_size)
         self._parts.extend(self._under_way.collect())
 
-    def _absorb(self, block: ReturnedParts, part_size: int, held: dict[int, Part]) -> None:
-        """Keep what was sent of a block that was lent, and send the rest of it."""
-        self._lent.update(block.sent)
-        held.update(block.sent)
-        for part_range in block.ranges:
-            self._send_part(part_range, part_size, held)
-
-    def _is_kept(self, part_range: Range, held: dict[int, Part]) -> bool:
-        """Tell whether a part need not even be read; it is kept then."""
-        number, _, _ = part_range
-        part = held.get(number)
-        if part is None or part.md5 != self._known.md5_of(number):
+    def _is_kept(self, part_range: PartRange) -> bool:
+        """Return True if a part need not even be read; it is kept then."""
+        part = self._queue.held.get(part_range.number)
+        if part is None or part.md5 != self._known.md5_of(part_range.number):
             return False
         self._keep(part)
         return True
 
-    def _send_part(self, part_range: Range, part_size: int, held: dict[int, Part]) -> None:
+    def _send_part(self, part_range: PartRange, part_size: int) -> None:
         """Send one part, unless it is held; begin the upload with the first that isn't."""
         require_going(self._stop, self._item)
-        number, _, length = part_range
-        if self._is_kept(part_range, held):
+        if self._is_kept(part_range):
             return
-        part = held.get(number)
-        self._under_way.add(length, lambda: self._read_part(part_range, part_size, part))
+        part = self._queue.held.get(part_range.number)
+        self._under_way.add(part_range.length, lambda: self._read_part(part_range, part_size, part))
         if self._keeps_digests and self._known.is_worth_noting:
             self._log.hashed(self._known)
-        # No further ahead than keeps the threads busy: the rest may be lent.
-        most = self._capacity.threads + _READ_AHEAD_PARTS
+        # No further ahead than keeps the threads busy: others may take the rest.
+        most = self._capacity.threads + READ_AHEAD_PARTS
         self._parts.extend(self._under_way.collect(most))
 
     def _read_part(
-        self, part_range: Range, part_size: int, held: Part | None
+        self, part_range: PartRange, part_size: int, held: Part | None
     ) -> Callable[[], Part] | None:
         """Read a part; return what sends it, None if what is ``held`` is the same."""
         number, offset, length = part_range
@@ -269,6 +198,7 @@ class PartsCopy:
             self._drop_lost(since_ns)
         self._upload = self._destination.begin(self._item.destination_path, attributes)
         self._log.begun(self._upload, part_size)
+        self._tell_upload()
 
     def _drop_lost(self, since_ns: int) -> None:
         """Drop an upload that was begun without its answer reaching us."""
@@ -283,7 +213,8 @@ class PartsCopy:
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)
-        count = self._on_bytes if part.number in self._lent else self._on_kept
+        is_sent_now = part.number in self._queue.sent_by_others
+        count = self._on_bytes if is_sent_now else self._on_kept
         count(part.size)
 
     def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str) -> Part:
@@ -303,46 +234,3 @@ class PartsCopy:
         self._log.sent(part)
         self._on_bytes(part.size)
         return part
-
-
-def send_lent(
-    item: Item,
-    upload: UploadRecord,
-    numbers: Container[int],
-    capacity: Capacity,
-    *,
-    journal: Journal,
-    stop: Stop,
-    on_bytes: Callable[[int], None],
-) -> None:
-    """Send some parts of somebody else's upload, each recorded in ``journal``.
-
-    Raises the errors of stores, and ``StoppedError`` between two parts.
-    """
-    attributes = Attributes(mtime_ns=upload.mtime_ns, md5=upload.md5)
-    begun = Upload(path=item.destination_path, token=upload.token, attributes=attributes)
-
-    def send(number: int, offset: int, data: bytes | memoryview) -> Part:
-        require_held(stop, item)
-        part = item.route.destination.put_part(begun, number, offset, data, md5_of(data))
-        journal.append(part_record(upload.token, part))
-        on_bytes(part.size)
-        return part
-
-    def prepare(number: int, offset: int, length: int) -> Callable[[], Part]:
-        data = item.route.source.read(item.entry, offset, length).data
-        return partial(send, number, offset, data)
-
-    under_way = _UnderWay(capacity)
-    try:
-        for number, offset, length in ranges(item.entry.size, upload.part_size):
-            if number not in numbers:
-                continue
-            require_going(stop, item)
-            under_way.add(length, partial(prepare, number, offset, length))
-            for _ in under_way.collect(capacity.threads + _READ_AHEAD_PARTS):
-                pass
-        for _ in under_way.collect():
-            pass
-    finally:
-        under_way.abandon()

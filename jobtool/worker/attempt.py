@@ -17,7 +17,6 @@ from jobtool.errors import (
     WorldError,
 )
 from jobtool.events import Emit
-from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
 from jobtool.jobs.job import JobStatus
@@ -25,24 +24,27 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.table import read_table, write_table
-from jobtool.stop import ASKED, Stop, until_stopped
+from jobtool.sharing.batches import Batches
+from jobtool.sharing.holder import WorkSharing, settle
+from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
 from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.earlier import Earlier, ListingLog
-from jobtool.transfer.existing import Existing, holds_nothing
-from jobtool.transfer.inforce import ReceiptsInForce
-from jobtool.transfer.lending import Lending, settle
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.ledger.destination import holds_nothing
+from jobtool.transfer.ledger.inforce import ReceiptsInForce
+from jobtool.transfer.ledger.takingup import take_up
+from jobtool.transfer.leftovers import open_uploads, remove_leftovers
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Failure, Item, Plan
-from jobtool.transfer.planning import TreeListing, open_plan
-from jobtool.transfer.resume import Resumption, fold, open_uploads, remove_leftovers
+from jobtool.transfer.planning import open_plan
+from jobtool.transfer.progress import Progress
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import JobTransfer, Progress
+from jobtool.transfer.run import JobTransfer
+from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.events import (
@@ -97,7 +99,7 @@ class Attempt:
         self._doubts = doubts
         self._transferring: JobTransfer | None = None
         self._pace = pace
-        self._blocks = Blocks(joblist.blocks_path_of(claimed.job_id), claims)
+        self._batches = Batches(joblist.blocks_path_of(claimed.job_id), claims)
         self._claimed = claimed
         self._stop = stop
         self._name = claimed.job.name
@@ -130,15 +132,15 @@ class Attempt:
         try:
             plan, transfer = self._transfer(stores, copier)
             if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
-                self._remove_leftovers(plan, transfer.resumption, transfer.returned)
-            is_recorded = self._was_done and not (self._journal.exists or self._blocks.exist)
+                self._remove_leftovers(transfer.ledger, transfer.returned)
+            is_recorded = self._was_done and not (self._journal.exists or self._batches.exist)
             if transfer.is_complete and not is_recorded:
                 self.report.phase(Phase.RECORDING)
                 self._write_table(plan)
                 if (
                     self._claimed.job.attempts > 1
-                    or transfer.has_begun_uploads
-                    or self._blocks.exist
+                    or transfer.ledger.has_begun_uploads
+                    or self._batches.exist
                 ):
                     self._abort_unfinished(stores)
         except ClaimLostError:
@@ -175,7 +177,7 @@ class Attempt:
     @property
     def _proven_earlier(self) -> Item | None:
         transfer = self._transferring
-        return None if transfer is None else transfer.any_proven
+        return None if transfer is None else transfer.ledger.any_proven
 
     @property
     def _has_progressed(self) -> bool:
@@ -192,36 +194,30 @@ class Attempt:
         plan, listing = open_plan(job, stores, owner=self._owner, retry=retry)
         self.report.credentials(stores.credential_holders())
         if job.attempts > 1:
-            settle(self._blocks, self._stop)
+            settle(self._batches, self._stop)
         if listing is not None and self._may_send_while_listing(listing, retry):
-            existing, resumption = Existing.nothing(plan), Resumption.fresh(len(plan))
-            listing_log = ListingLog(plan, self._journal)
+            ledger = Ledger(plan, self._journal, attempt=job.attempts)
         else:
-            existing, resumption, listing_log = self._compare(plan, listing, retry)
+            ledger = self._take_up(plan, listing, retry)
             listing = None
         if job.attempts > 1:
-            retry.call(lambda: self._remove_leftovers(plan, resumption))
+            retry.call(lambda: self._remove_leftovers(ledger))
 
         def tell_listed() -> None:
             self._tell_listed(transfer.progress)
 
         transfer = self._transferring = JobTransfer(
-            plan,
-            self._journal,
+            ledger,
             copier,
-            existing=existing,
-            resumption=resumption,
             policies=options.policies,
-            lending=self._lending() if options.share else None,
+            consumer=self._sharing(ledger) if options.share else None,
             threads=options.threads,
             worker=self._worker,
-            attempt=job.attempts,
             stop=self._stop,
             retry=retry,
             on_file=self._tell_file,
             listing=listing,
             on_listed=tell_listed,
-            listing_log=listing_log,
         )
         self._was_done = transfer.is_complete
         if listing is None:
@@ -232,38 +228,22 @@ class Attempt:
             self._journal.close()
         return plan, transfer
 
-    def _compare(
-        self, plan: Plan, listing: TreeListing | None, retry: Retry
-    ) -> tuple[Existing, Resumption, ListingLog]:
-        """List the plan, and hold it against what is recorded and what the destination holds.
-
-        If that fails, what was listed is recorded all the same.
-        """
-        log = ListingLog(plan, self._journal)
-        resumption = None
+    def _take_up(self, plan: Plan, listing: TreeListing | None, retry: Retry) -> Ledger:
+        """List the plan, and hold it against what is recorded and what the destination holds."""
+        ledger = Ledger(plan, self._journal, attempt=self._claimed.job.attempts)
         try:
-            if listing is not None:
-                listing.run()
-            self.report.phase(Phase.COMPARING)
-            earlier = Earlier(plan)
-            found = Resumption.fresh(len(plan))
-            records = until_stopped(
-                self._records(), self._stop, "reading what is recorded of the job"
+            take_up(
+                ledger,
+                listing,
+                self._records,
+                retry=retry,
+                accept_gone=self._options.policies.if_gone == "ignore",
+                on_compare=partial(self.report.phase, Phase.COMPARING),
             )
-            fold(found, plan, records, earlier.note)
-            log = ListingLog(plan, self._journal, earlier.recorded)
-            resumption = found
-            earlier.settle(resumption, accept_gone=self._options.policies.if_gone == "ignore")
-            existing = Existing(plan, retry=retry)
         except JobtoolError:
-            if resumption is not None:
-                log.write(resumption.done)
-            elif self._claimed.job.attempts == 1:  # else it isn't known what is recorded already
-                log.write(bytearray(len(plan)))
             self._journal.close()
             raise
-        resumption.confirm(plan, existing)
-        return existing, resumption, log
+        return ledger
 
     def _may_send_while_listing(self, listing: TreeListing, retry: Retry) -> bool:
         """Tell whether files may go before all is listed: there is nothing that they might meet."""
@@ -292,24 +272,22 @@ class Attempt:
             )
 
     def _records(self, *, with_table: bool = True) -> Iterator[Record]:
-        """Yield what is recorded of the job; looks at no blocks where there can't be any."""
+        """Yield what is recorded of the job; looks at no batches where there can't be any."""
         job_id = self._claimed.job_id
         if with_table:
             yield from read_table(self._joblist.table_path_of(job_id))
         yield from self._journal.read()
-        if self._blocks.exist:
+        if self._batches.exist:
             yield from read_journals(self._joblist.blocks_path_of(job_id))
 
     def _receipts(self) -> Iterator[Receipt]:
         return (record for record in self._records() if isinstance(record, Receipt))
 
-    def _lending(self) -> Lending:
-        return Lending(
-            self._blocks,
-            attempt=self._claimed.job.attempts,
-            if_exists=self._options.policies.if_exists,
-            verify=self._options.policies.verify,
-            preserve=words_for(self._options.policies.preserve),
+    def _sharing(self, ledger: Ledger) -> WorkSharing:
+        return WorkSharing(
+            self._batches,
+            ledger,
+            policies=self._options.policies,
             threads=self._options.threads,
             on_return=self.report.helper,
         )
@@ -319,10 +297,8 @@ class Attempt:
         if self._transferring is not None:
             self.report.left_out(self._transferring)
 
-    def _remove_leftovers(
-        self, plan: Plan, resumption: Resumption, numbers: list[int] | None = None
-    ) -> None:
-        removed = remove_leftovers(plan, resumption, is_stopping=self._stop.is_set, numbers=numbers)
+    def _remove_leftovers(self, ledger: Ledger, numbers: list[int] | None = None) -> None:
+        removed = remove_leftovers(ledger, is_stopping=self._stop.is_set, numbers=numbers)
         if removed:
             self._claimed.log("removed-leftovers", count=removed)
 
@@ -365,8 +341,8 @@ class Attempt:
             values["renewals"] = self.report.renewals
         self._claimed.claim.require_held()
         self._journal.remove()  # the table has its receipts; nobody would look after it later
-        if self._blocks.exist:
-            self._blocks.remove()
+        if self._batches.exist:
+            self._batches.remove()
         self._claimed.change(JobStatus.SUCCESS, "success", **values)
         self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
         return Outcome.SUCCESS
@@ -453,7 +429,7 @@ class Attempt:
         """Return what is kept of files that aren't done; nothing where nothing was begun."""
         if self._transferring is None or not self.report.counts:
             return {}
-        return {"parts_bytes": self._transferring.parts_bytes}
+        return {"parts_bytes": self._transferring.ledger.parts_bytes}
 
     def _tell_file(self, item: Item, copied: Copied) -> None:
         self._doubts.note_arrival(item)

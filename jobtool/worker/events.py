@@ -408,7 +408,7 @@ class AttributesUnkept(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Helped(Event):
-    """A block of a job that another worker holds is done."""
+    """A batch of a job that another worker holds is done."""
 
     kind: ClassVar[str] = "helped"
     level: ClassVar[Level] = Level.DETAIL
@@ -418,7 +418,7 @@ class Helped(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"Helped with {quote(self.stem)}.txt: block {self.block}, {size_text(self.bytes)}"
+        return f"Helped with {quote(self.stem)}.txt: batch {self.block}, {size_text(self.bytes)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

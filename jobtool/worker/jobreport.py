@@ -14,7 +14,8 @@ from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.transfer.copy import Copied
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Item
-from jobtool.transfer.run import JobTransfer, Progress
+from jobtool.transfer.progress import Progress
+from jobtool.transfer.run import JobTransfer
 from jobtool.worker.events import (
     AttributesUnkept,
     CredentialsTooShort,

@@ -19,7 +19,6 @@ from jobtool.errors import (
     WorldError,
 )
 from jobtool.events import Emit, ignore, unfailing
-from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.claimpolicy import (
@@ -35,18 +34,23 @@ from jobtool.jobs.membership import Membership
 from jobtool.layouts.destination import with_destination
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.names import quote
+from jobtool.sharing.batches import Batches
+from jobtool.sharing.helper import Helper
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.notes import Unkept
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.attempt import Attempt, Outcome
 from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
+    AttributesUnkept,
     ClaimsChosen,
     CredentialsMissing,
+    Helped,
     JobClaimed,
     JobInvalid,
     JobLost,
@@ -59,7 +63,6 @@ from jobtool.worker.events import (
     WorkerStopped,
     WouldTransfer,
 )
-from jobtool.worker.helper import Helper
 from jobtool.worker.options import WorkerOptions, resolve_options
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
@@ -75,8 +78,8 @@ _LOOKS_TO_PAUSES = 5
 _IDLE_TO_PAUSES = 0.1
 _LONGEST_PAUSE_SECONDS = 10.0
 
-#: How many blocks of others' jobs it does before it looks whether there is a job of its own.
-_BLOCKS_BEFORE_LOOKING = 10
+#: How many batches of others' jobs it does before it looks whether there is a job of its own.
+_BATCHES_BEFORE_LOOKING = 10
 
 #: How often in a row a provider may give no credentials, and how long to wait after the first time;
 #: twice as long after each other.
@@ -231,9 +234,10 @@ class Worker:
             claims,
             self._stores,
             self._options,
-            self._emit,
             name=self._name,
             worker=self._environment.worker,
+            on_helped=self._tell_helped,
+            on_unkept=self._tell_unkept,
         )
         try:
             while not self._is_ended:
@@ -249,7 +253,7 @@ class Worker:
                 elif not self._stay(claims, helper, look_seconds):
                     break
                 job_ids = self._joblist.job_ids()
-            self._sweep_blocks(claims)
+            self._sweep_batches(claims)
         finally:
             helper.withdraw()
             copier.close()
@@ -292,20 +296,20 @@ class Worker:
                 with claimed:
                     self._joblist.remove_temporaries(job_id)
 
-    def _sweep_blocks(self, claims: Claims) -> None:
+    def _sweep_batches(self, claims: Claims) -> None:
         """Remove offers of help, made by workers that were killed, with jobs that are done."""
         for job_id in self._joblist.job_ids_with_blocks():
             if self._scan_state.finished.get(job_id) is not JobStatus.SUCCESS:
                 continue
-            blocks = Blocks(self._joblist.blocks_path_of(job_id), claims)
+            batches = Batches(self._joblist.blocks_path_of(job_id), claims)
             with contextlib.suppress(FileNotFoundError, JobFileError):
                 claimed = ClaimedJob.take(self._joblist, claims, job_id, self._options.now)
                 if claimed is None:  # by the lease of who has done it and died then, perhaps
-                    blocks.withdraw_all()
+                    batches.withdraw_all()
                     continue
                 with claimed:
                     if claimed.job.status is JobStatus.SUCCESS:
-                        blocks.remove()
+                        batches.remove()
 
     def _take_orphans(self, claims: Claims, copier: Copier) -> None:
         """Take what is ``ongoing`` under a claim that nobody holds."""
@@ -317,17 +321,23 @@ class Worker:
                 self._scan_state.ongoing.append(job_id)
 
     def _help(self, helper: Helper, copier: Copier) -> bool:
-        """Do a block of a job that another holds, if one can be had."""
+        """Do a batch of a job that another holds, if one can be had."""
         if not self._options.share:
             return False
         helper.offer(self._in_order(self._scan_state.ongoing))
         if not helper.help(copier):
             return False
-        for _ in range(_BLOCKS_BEFORE_LOOKING):
+        for _ in range(_BATCHES_BEFORE_LOOKING):
             if not helper.help(copier):
                 break
         self._reporter.tick()  # what it sent is counted by the job's holder
         return True
+
+    def _tell_helped(self, job_id: str, batch: int, size: int) -> None:
+        self._emit(Helped(stem=job_id, block=batch, bytes=size))
+
+    def _tell_unkept(self, job: str, unkept: Unkept) -> None:
+        self._emit(AttributesUnkept.of(unkept, job=job))
 
     def _stay(self, claims: Claims, helper: Helper, look_seconds: float) -> bool:
         """Wait a moment if there may be something to do later; tell whether to look again."""

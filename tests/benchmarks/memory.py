@@ -25,9 +25,8 @@ from jobtool.stores.local import LocalStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.filelog import JournalledLog
-from jobtool.transfer.plan import Item, Route
-from jobtool.transfer.resume import Resumption
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.plan import Plan, Route
 from tests.servers import rclone_server
 
 MEBIBYTE = 1024 * 1024
@@ -64,11 +63,12 @@ def main() -> int:
 
 def peak_mebibytes(source: Store, destination: Store, root: Path, part_mebibytes: int) -> int:
     """Copy; return by how much memory has grown meanwhile, at most."""
-    item = Item(Route(source, destination), source.head("large"), "large")
+    plan = Plan()
+    plan.start_route(Route(source, destination))
+    plan.add(source.head("large"))
+    item = plan.item(0)
     journal = Journal(str(root / "journal.jsonl"))
-    log = JournalledLog(
-        journal, lambda: None, Resumption(bytearray(1), bytearray(1), {}, {}), 0, item
-    )
+    log = Ledger(plan, journal).log_of(0, item)
     copier = Copier(threads=4, part_bytes=part_mebibytes * MEBIBYTE)
     before, most, is_over = resident_mebibytes(), 0, threading.Event()
 

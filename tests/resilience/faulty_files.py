@@ -25,13 +25,12 @@ from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Special, Unlisted
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.existing import Existing
+from jobtool.transfer.leftovers import remove_leftovers
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.policies import Policies
-from jobtool.transfer.resume import remove_leftovers
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
-from tests.transfer.states import resume
+from tests.transfer.states import make_ledger
 from tests.trees import contents, write
 
 PART_BYTES = 4096
@@ -125,23 +124,18 @@ class Place:
                 plan.add_special(entry)
             else:
                 plan.add(entry)
-        existing = Existing(plan)
         journal = Journal(str(self.root / "journal"))
         stop = Stop()
-        resumption = resume(plan, journal.read(), existing)
-        remove_leftovers(plan, resumption, is_stopping=stop.is_set)
+        ledger = make_ledger(plan, journal.read(), journal=journal, attempt=2)
+        remove_leftovers(ledger, is_stopping=stop.is_set)
         copier = Copier(threads=1, part_bytes=PART_BYTES)
         policies = Policies(links="keep", if_exists="verify" if self.may_replace else "error")
         transfer = JobTransfer(
-            plan,
-            journal,
+            ledger,
             copier,
-            existing=existing,
-            resumption=resumption,
             policies=policies,
             threads=1,
             worker="node:1",
-            attempt=2,
             stop=stop,
             retry=Retry(tries=3, patience_seconds=0, sleep=lambda seconds: None),
         )

@@ -75,7 +75,7 @@ def _records(kind: str) -> Callable[..., bool]:
 
 
 def _flushes_something(journal: Any, *rest: object) -> bool:
-    return bool(journal._pending)
+    return bool(journal.has_pending)
 
 
 _CLAIMS = "jobtool.jobs.claim:Claims"

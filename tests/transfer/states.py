@@ -1,16 +1,18 @@
-"""Plans and states as an attempt has them once all is listed and compared."""
+"""Plans and ledgers as an attempt has them once all is listed and compared."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from jobtool.jobs.job import Job
+from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Record
 from jobtool.stores.registry import StoreRegistry
-from jobtool.transfer.existing import Existing
+from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan
 from jobtool.transfer.planning import open_plan
-from jobtool.transfer.resume import Resumption, fold
+from jobtool.transfer.retry import Retry
 
 
 def make_plan(job: Job, stores: StoreRegistry) -> Plan:
@@ -21,9 +23,23 @@ def make_plan(job: Job, stores: StoreRegistry) -> Plan:
     return plan
 
 
-def resume(plan: Plan, records: Iterable[Record], existing: Existing) -> Resumption:
-    """Fold a job's records into where it stands, what the destination holds included."""
-    state = Resumption.fresh(len(plan))
-    fold(state, plan, records)
-    state.confirm(plan, existing)
-    return state
+def make_ledger(
+    plan: Plan,
+    records: Iterable[Record] = (),
+    *,
+    journal: Journal | None = None,
+    attempt: int = 1,
+) -> Ledger:
+    """Fold a job's records into where it stands, what the destination holds included.
+
+    Without a journal what is noted goes nowhere.
+    """
+    ledger = Ledger(plan, journal or Journal(os.devnull), attempt=attempt)
+    ledger.fold(records)
+    ledger.compare(Retry.never())
+    return ledger
+
+
+def proven_of(ledger: Ledger) -> list[int]:
+    """The files that are proven, as ones and zeros."""
+    return [int(ledger.is_proven(number)) for number in range(len(ledger.plan))]

@@ -18,6 +18,7 @@ from jobtool.errors import (
     StoppedError,
     StoreError,
 )
+from jobtool.jobs.records import UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Content, Part, Upload
@@ -26,9 +27,9 @@ from jobtool.transfer.capacity import ByteBudget
 from jobtool.transfer.checksum import MEBIBYTE, md5_of, part_size_for, ranges
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.digests import fresh_digests
-from jobtool.transfer.knowndigests import KnownDigests
+from jobtool.transfer.ledger.digests import KnownDigests
+from jobtool.transfer.ledger.uploads import UploadUnderWay, record_of
 from jobtool.transfer.plan import Item, Route
-from jobtool.transfer.resume import Unfinished
 from jobtool.transfer.retry import Retry
 from tests.stores.raw import MemoryRaw
 
@@ -50,7 +51,7 @@ class Notes:
     """What one file's tries have done, in memory."""
 
     def __init__(self):
-        self.unfinished: Unfinished | None = None
+        self.under_way: UploadUnderWay | None = None
         self.tokens: list[str] = []
         self.known: KnownDigests | None = None
         self.item: Item | None = None
@@ -59,14 +60,23 @@ class Notes:
         pass
 
     def begun(self, upload: Upload, part_size: int) -> None:
-        self.unfinished = Unfinished(upload.token, part_size, upload.attributes.md5)
+        record = UploadRecord(
+            src_path=PATH,
+            dst_path=upload.path,
+            size=len(LARGE),
+            mtime_ns=upload.attributes.mtime_ns,
+            part_size=part_size,
+            token=upload.token,
+            md5=upload.attributes.md5,
+        )
+        self.under_way = UploadUnderWay(record)
         self.tokens.append(upload.token)
 
     def sent(self, part: Part) -> None:
-        self.unfinished.parts[part.number] = part
+        self.under_way.parts[part.number] = record_of(self.under_way.record.token, part)
 
     def dropped(self) -> None:
-        self.unfinished = None
+        self.under_way = None
 
     def digests(self, part_size: int) -> KnownDigests:
         if self.known is None or not self.known.is_of(self.item, part_size):
@@ -84,7 +94,7 @@ class Notes:
 
     @property
     def bytes_sent(self) -> int:
-        return sum(part.size for part in self.unfinished.parts.values())
+        return sum(part.size for part in self.under_way.parts.values())
 
 
 def item_of(source, destination, path=PATH):
@@ -205,9 +215,9 @@ def test_a_failed_try_keeps_its_upload_and_the_next_one_succeeds(copier, method,
         copy(copier, source, destination, log)
     uploads = set(destination.inner.memory.uploads)
     if method == "begin":  # whose token was lost with the answer
-        assert log.unfinished is None
+        assert log.under_way is None
     else:
-        assert set(log.tokens) == ({log.unfinished.token} if log.unfinished else set())
+        assert set(log.tokens) == ({log.under_way.record.token} if log.under_way else set())
         # Once completed it can't be taken up; the lost answer costs the file again here.
         assert uploads == (set() if method == "complete" and late else set(log.tokens))
     copy(copier, source, destination, log)
@@ -262,7 +272,7 @@ def test_an_upload_whose_file_reads_differently_now_is_not_believed(make_store, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_upload_that_somebody_dropped_is_begun_anew(make_store, copier, kind):
     source, _, destination, raw, log = interrupted_pair(make_store, copier, "local", kind)
-    destination.abort(log.unfinished.upload(item_of(source, destination)))
+    destination.abort(log.under_way.at(PATH))
     written = destination.bytes_written
     assert copy(copier, source, destination, log).proof.md5 == md5_of(LARGE)
     assert destination.bytes_written - written == len(LARGE)
@@ -272,7 +282,7 @@ def test_an_upload_that_somebody_dropped_is_begun_anew(make_store, copier, kind)
 
 def test_a_part_that_was_spoilt_between_two_tries_is_sent_again(make_store, copier):
     source, _, destination, raw, log = interrupted_pair(make_store, copier, "local", "local")
-    with open(log.unfinished.token, "r+b") as file:
+    with open(log.under_way.record.token, "r+b") as file:
         file.seek(100)
         file.write(b"spoilt")
     before, held = destination.bytes_written, log.bytes_sent

@@ -13,11 +13,14 @@ from jobtool.errors import NotFoundError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, ListingRecord, Receipt, quoted, unquoted
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.transfer.earlier import Earlier, ListingLog, listing_records
-from jobtool.transfer.existing import Existing
+from jobtool.stores.store import Entry
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.ledger.gone import Gone
+from jobtool.transfer.ledger.listings import listing_records
 from jobtool.transfer.plan import Failure, Plan, Route
-from jobtool.transfer.resume import Resumption, fold
+from jobtool.transfer.retry import Retry
 from tests.stores.raw import MemoryRaw
+from tests.transfer.states import proven_of
 
 
 def receipt_of(path, size=1, hashsum_dst="0" * 32):
@@ -47,12 +50,18 @@ def plan_of(paths, destination=None, *, is_tree=True):
     return plan
 
 
+def folded(plan, records, journal=None):
+    ledger = Ledger(plan, journal or Journal(os.devnull))
+    gone = Gone(ledger)
+    ledger.fold(records, gone.note)
+    return ledger, gone
+
+
 def taken_up(plan, records, *, accept_gone=False):
-    state, earlier = Resumption.fresh(len(plan)), Earlier(plan)
-    fold(state, plan, records, earlier.note)
-    earlier.settle(state, accept_gone=accept_gone)
-    state.confirm(plan, Existing(plan))
-    return state
+    ledger, gone = folded(plan, records)
+    gone.settle(accept_gone=accept_gone)
+    ledger.compare(Retry.never())
+    return ledger
 
 
 def names(plan):
@@ -104,10 +113,10 @@ def test_what_is_proven_and_gone_is_done_as_long_as_the_destination_holds_it():
     state = taken_up(plan, records)
     assert names(plan) == []
     assert [plan.item(number).entry.path for number in range(2)] == ["a", "b"]
-    assert list(state.done) == [0, 1]
+    assert proven_of(state) == [0, 1]
     destination.delete("b")
     plan = plan_of(["a"], destination)
-    assert list(taken_up(plan, records).done) == [0, 0]  # the worker finds no source, and says so
+    assert proven_of(taken_up(plan, records)) == [0, 0]  # the worker finds no source, and says so
 
 
 @pytest.mark.parametrize("accept_gone", [False, True])
@@ -119,7 +128,7 @@ def test_a_named_file_that_is_proven_and_gone_is_no_failure(accept_gone):
     fail(plan, "c")
     state = taken_up(plan, [receipt_of("b")], accept_gone=accept_gone)
     assert names(plan) == ["memory://a/c"]
-    assert list(state.done) == [0, 1]
+    assert proven_of(state) == [0, 1]
 
 
 def test_a_file_that_goes_to_two_places_and_is_gone_has_arrived_only_where_it_is_proven():
@@ -152,15 +161,14 @@ def test_records_of_a_file_that_went_under_another_name_say_nothing_of_a_tree():
 
 def test_each_name_is_recorded_once_also_of_files_that_are_new_since(tmp_path):
     recorded = list(listing_records(plan_of(["b"]), [0]))
-    plan = plan_of(["a", "b", "c", "d"])
-    earlier = Earlier(plan)
-    fold(Resumption.fresh(4), plan, recorded, earlier.note)
+    plan = plan_of(["a", "b", "c"])
     journal = Journal(str(tmp_path / "job.jsonl"))
-    log = ListingLog(plan, journal, earlier.recorded)
-    log.write(bytearray([0, 0, 1]))
-    log.write(bytearray([0, 0, 1, 0]))
-    log.write(bytearray([0, 0, 1, 0]))
-    journal.close()
+    ledger, _ = folded(plan, [*recorded, receipt_of("c")], journal)
+    ledger.checkpoint()
+    plan.add(Entry("d", 1, 1))
+    ledger.grow()
+    ledger.checkpoint()
+    ledger.checkpoint()
     found = [zlib.decompress(record.names) for record in journal.read()]
     assert found == [b"a", b"d"]
 

@@ -15,12 +15,11 @@ from jobtool.stores.store import Special, Unlisted
 from jobtool.transfer import run as run_module
 from jobtool.transfer.checksum import MEBIBYTE
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.existing import Existing
+from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan, Route
-from jobtool.transfer.planning import TreeListing
-from jobtool.transfer.resume import Resumption
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
+from jobtool.transfer.treelisting import TreeListing
 from tests.stores.raw import MemoryRaw
 
 SMALL = {f"{number:03d}": f"{number}".encode() for number in range(200)}
@@ -68,14 +67,10 @@ class World:
         plan.is_tree = True
         copier = Copier(threads=2, part_bytes=MEBIBYTE)
         transfer = JobTransfer(
-            plan,
-            self.journal,
+            Ledger(plan, self.journal),
             copier,
-            existing=Existing.nothing(plan),
-            resumption=Resumption.fresh(0),
             threads=2,
             worker="w",
-            attempt=1,
             stop=self.stop,
             retry=Retry(tries=3, stop=self.stop, sleep=lambda seconds: None),
             on_file=on_file,

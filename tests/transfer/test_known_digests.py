@@ -17,15 +17,15 @@ from jobtool.jobs.records import DigestRecord, Receipt
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
-from jobtool.transfer import knowndigests, resumable
+from jobtool.transfer import resumable
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.existing import Existing
+from jobtool.transfer.ledger import digests
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from tests.stores.raw import MemoryRaw
-from tests.transfer.states import resume
+from tests.transfer.states import make_ledger
 
 PARTS = 8
 DATA = random.Random(1).randbytes(PARTS * MEBIBYTE)
@@ -90,18 +90,13 @@ class Bench:
         plan.is_tree = True
         for entry in source.list():
             plan.add(entry)
-        existing = Existing(plan)
         copier = Copier(threads=1, part_bytes=MEBIBYTE)
         journal = Journal(self.journal_path)
         transfer = JobTransfer(
-            plan,
-            journal,
+            make_ledger(plan, journal.read(), journal=journal),
             copier,
-            existing=existing,
-            resumption=resume(plan, journal.read(), existing),
             threads=1,
             worker="node:1",
-            attempt=1,
             stop=source.stop,
             retry=Retry(tries=tries, stop=source.stop, sleep=lambda seconds: None),
         )
@@ -116,7 +111,7 @@ class Bench:
 
 @pytest.fixture
 def small_batches(monkeypatch):
-    monkeypatch.setattr(knowndigests, "BATCH_BYTES", MEBIBYTE)
+    monkeypatch.setattr(digests, "BATCH_BYTES", MEBIBYTE)
 
 
 @pytest.mark.parametrize("is_dear", [False, True], ids=["cheap-reads", "dear-reads"])
@@ -198,7 +193,7 @@ def test_lines_that_an_older_version_does_not_know_are_passed_over(tmp_path):
     lines = path.read_bytes()
     path.write_bytes(b'{"type":"from-the-future","src_path":"x"}\n' + lines)
     found = [type(record) for record in Journal(str(path)).read()]
-    assert [kind.__name__ for kind in found] == ["DigestRecord"]
+    assert [kind.__name__ for kind in found] == ["DigestRecord", "ListingRecord"]
 
 
 def test_without_a_library_all_is_hashed_again_and_what_was_hashed_to_its_end_is_kept(
@@ -230,7 +225,7 @@ def test_records_of_ten_thousand_parts_fit_into_lines_of_a_journal(tmp_path, mon
     transfer, _ = bench.attempt(Fault(method="begin", error=StoreError("reset"), times=9))
     item = transfer._plan.item(0)
     size = 10_000 * 100 - 1
-    known = knowndigests.KnownDigests(size=size, mtime_ns=1, part_size=100)
+    known = digests.KnownDigests(size=size, mtime_ns=1, part_size=100)
     known.add_to_whole(b"x" * size)
     for number in range(10_000):
         known.add(md5_of(str(number).encode()))
@@ -241,7 +236,7 @@ def test_records_of_ten_thousand_parts_fit_into_lines_of_a_journal(tmp_path, mon
     journal.close()
     found = None
     for record in journal.read():
-        found = knowndigests.folded(found, record)
+        found = digests.folded(found, record)
     assert len(records) == 10
     assert len(found) == 10_000
     assert found.whole == known.whole == md5_of(b"x" * size)

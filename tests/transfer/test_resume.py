@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import CredentialsError, StoreError
-from jobtool.jobs.records import PartRecord, Receipt, UploadRecord
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, UploadRecord
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry
 from jobtool.testing.faulty_store import Fault, FaultyStore
 from jobtool.transfer.checksum import md5_of
-from jobtool.transfer.existing import Existing
+from jobtool.transfer.decision import Held
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.leftovers import remove_leftovers
 from jobtool.transfer.plan import Plan, Route
-from jobtool.transfer.resume import Resumption, Unfinished, remove_leftovers
 from tests.stores.raw import LocalRaw, MemoryRaw
-from tests.transfer.states import resume
+from tests.transfer.states import make_ledger, proven_of
 
 SIZE, MTIME_NS, PART_SIZE = 10, 7, 5
 PATHS = ("a", "b/c", "b/d -> e", "not UTF-8 \udcff")
@@ -35,13 +36,12 @@ def make_plan(destination, paths=PATHS, size=SIZE):
     return plan
 
 
-def plan_and_existing(sizes):
-    """A plan, and what its destination holds: files of these sizes."""
+def plan_with(sizes):
+    """A plan whose destination holds files of these sizes."""
     memory = Memory()
     for path, size in sizes.items():
         MemoryRaw(memory, "").write(path, b"x" * size)
-    plan = make_plan(MemoryStore(memory, "memory://to"))
-    return plan, Existing(plan)
+    return make_plan(MemoryStore(memory, "memory://to"))
 
 
 WHOLE = dict.fromkeys(PATHS, SIZE)
@@ -80,17 +80,25 @@ def part(token, number, md5="0" * 32):
     return PartRecord(token=token, number=number, offset=offset, size=PART_SIZE, md5=md5)
 
 
-def number_of(plan, path):
-    (found,) = [number for number in range(len(plan)) if plan.item(number).entry.path == path]
-    return found
+def done_of(ledger):
+    plan = ledger.plan
+    return {plan.item(number).entry.path for number, flag in enumerate(proven_of(ledger)) if flag}
 
 
-def done_of(plan, resumption):
-    return {plan.item(number).entry.path for number, flag in enumerate(resumption.done) if flag}
+def unfinished_of(ledger):
+    plan = ledger.plan
+    uploads = {
+        plan.item(number).entry.path: ledger.upload_of(number) for number in range(len(plan))
+    }
+    return {path: found for path, found in uploads.items() if found is not None}
 
 
-def unfinished_of(plan, resumption):
-    return {plan.item(number).entry.path: found for number, found in resumption.unfinished.items()}
+def all_known(ledger):
+    """What a ledger knows of every file, to compare two of them."""
+    return [
+        (ledger.known(number), ledger.upload_of(number), ledger.intended_ns(number))
+        for number in range(len(ledger.plan))
+    ]
 
 
 DIFFERENT = [
@@ -112,24 +120,24 @@ DIFFERENT = [
     st.lists(st.sampled_from(PATHS)), st.dictionaries(st.sampled_from(PATHS), st.integers(9, 11))
 )
 def test_a_receipt_counts_if_the_destination_has_a_file_of_that_size(paths, sizes):
-    plan, existing = plan_and_existing(sizes)
-    found = resume(plan, map(receipt, paths), existing)
-    assert done_of(plan, found) == {path for path in paths if sizes.get(path) == SIZE}
-    assert found.unfinished == {}
+    plan = plan_with(sizes)
+    found = make_ledger(plan, map(receipt, paths))
+    assert done_of(found) == {path for path in paths if sizes.get(path) == SIZE}
+    assert unfinished_of(found) == {}
 
 
 @pytest.mark.parametrize("changes", DIFFERENT, ids=repr)
 def test_a_receipt_of_another_file_or_of_the_file_as_it_was_does_not_count(changes):
-    plan, existing = plan_and_existing(WHOLE)
-    assert done_of(plan, resume(plan, [receipt("a")], existing)) == {"a"}
-    assert done_of(plan, resume(plan, [receipt("a", **changes)], existing)) == set()
+    plan = plan_with(WHOLE)
+    assert done_of(make_ledger(plan, [receipt("a")])) == {"a"}
+    assert done_of(make_ledger(plan, [receipt("a", **changes)])) == set()
 
 
 @given(st.lists(st.builds(receipt, st.sampled_from(PATHS), size=st.integers(9, 11))), st.randoms())
 def test_the_order_of_receipts_does_not_matter(receipts, random):
-    plan, existing = plan_and_existing(WHOLE)
+    plan = plan_with(WHOLE)
     shuffled = random.sample(receipts, len(receipts))
-    assert resume(plan, receipts, existing) == resume(plan, shuffled, existing)
+    assert all_known(make_ledger(plan, receipts)) == all_known(make_ledger(plan, shuffled))
 
 
 def test_where_one_may_not_look_receipts_count_as_they_are():
@@ -137,10 +145,9 @@ def test_where_one_may_not_look_receipts_count_as_they_are():
     inner = MemoryStore(Memory(), "memory://to")
     MemoryRaw(inner.memory, "").write("b/c", b"of another size")
     plan = make_plan(FaultyStore(inner, [denied]))
-    existing = Existing(plan)
-    assert existing.may_be(0, 12345)
-    assert not any(existing.has(number) for number in range(len(plan)))
-    assert done_of(plan, resume(plan, [receipt("a")], existing)) == {"a"}
+    ledger = make_ledger(plan, [receipt("a")])
+    assert {ledger.known(number).held for number in range(len(plan))} == {Held.UNKNOWN}
+    assert done_of(ledger) == {"a"}
 
 
 def test_a_store_that_fails_is_not_taken_for_an_empty_one():
@@ -148,7 +155,7 @@ def test_a_store_that_fails_is_not_taken_for_an_empty_one():
     store = FaultyStore(MemoryStore(Memory(), "memory://to"), [broken])
     MemoryRaw(store.inner.memory, "").write("a", b"x" * SIZE)
     with pytest.raises(StoreError):
-        Existing(make_plan(store))
+        make_ledger(make_plan(store))
 
 
 def test_what_is_at_the_destination_is_found_for_named_files_too():
@@ -160,13 +167,13 @@ def test_what_is_at_the_destination_is_found_for_named_files_too():
     )
     plan.add(Entry("a", SIZE, MTIME_NS), "renamed")
     plan.add(Entry("b", SIZE, MTIME_NS), "missing")
-    existing = Existing(plan)
-    assert [existing.has(number) for number in (0, 1)] == [True, False]
-    assert existing.may_be(0, SIZE)
-    assert not existing.may_be(0, SIZE + 1)
-    assert not existing.may_be(1, SIZE)
+    ledger = make_ledger(plan)
+    assert [ledger.known(number).held for number in (0, 1)] == [Held.SAME_SIZE, Held.NOTHING]
+    plan.update(0, Entry("a", SIZE + 1, MTIME_NS))
+    assert ledger.known(0).held is Held.OTHER_SIZE
+    plan.update(0, Entry("a", SIZE, MTIME_NS))
     named = [receipt("a", dst_path="memory://to/renamed"), receipt("b")]
-    assert list(resume(plan, named, existing).done) == [1, 0]
+    assert proven_of(make_ledger(plan, named)) == [1, 0]
 
 
 # Uploads and parts
@@ -194,13 +201,13 @@ stories = st.lists(st.tuples(st.sampled_from(PATHS), st.integers(0, 3)), max_siz
 
 @given(stories)
 def test_of_a_files_uploads_the_last_counts_with_its_own_parts(told):
-    plan, existing = plan_and_existing({})
+    plan = plan_with({})
     journal = [line for number, (path, n) in enumerate(told) for line in story(number, path, n)]
-    found = unfinished_of(plan, resume(plan, journal, existing))
+    found = unfinished_of(make_ledger(plan, journal))
     expected = {path: (f"token {number} \udcff", n) for number, (path, n) in enumerate(told)}
-    assert {path: (one.token, len(one.parts)) for path, one in found.items()} == expected
+    assert {path: (one.record.token, len(one.parts)) for path, one in found.items()} == expected
     for one in found.values():
-        assert one.part_size == PART_SIZE
+        assert one.record.part_size == PART_SIZE
         assert all(number == sent.number for number, sent in one.parts.items())
         assert [one.parts[number].offset for number in sorted(one.parts)] == [
             index * PART_SIZE for index in range(len(one.parts))
@@ -209,7 +216,7 @@ def test_of_a_files_uploads_the_last_counts_with_its_own_parts(told):
 
 @given(stories, st.randoms())
 def test_parts_of_uploads_under_way_at_once_do_not_mix(told, random):
-    plan, existing = plan_and_existing({})
+    plan = plan_with({})
     one_each = {path: (number, path, n) for number, (path, n) in enumerate(told)}
     lines = [story(*arguments) for arguments in one_each.values()]
     in_turn = [line for lines_of_one in lines for line in lines_of_one]
@@ -218,60 +225,62 @@ def test_parts_of_uploads_under_way_at_once_do_not_mix(told, random):
         one = random.choice(lines)
         mixed.append(one.pop(0))
         lines = [rest for rest in lines if rest]
-    assert resume(plan, mixed, existing) == resume(plan, in_turn, existing)
+    assert all_known(make_ledger(plan, mixed)) == all_known(make_ledger(plan, in_turn))
 
 
 @given(st.lists(records, max_size=12))
 def test_any_journal_gives_a_state_that_its_records_bear_out(journal):
-    plan, existing = plan_and_existing({"a": SIZE})
-    found = resume(plan, journal, existing)
-    assert done_of(plan, found) <= {"a"}
+    plan = plan_with({"a": SIZE})
+    found = make_ledger(plan, journal)
+    assert done_of(found) <= {"a"}
     begun = {(r.dst_path, r.token) for r in journal if isinstance(r, UploadRecord)}
     parts = {(r.token, r.number) for r in journal if isinstance(r, PartRecord)}
-    for path, one in unfinished_of(plan, found).items():
-        assert (f"memory://to/{path}", one.token) in begun
-        assert {(one.token, number) for number in one.parts} <= parts
+    for path, one in unfinished_of(found).items():
+        assert (f"memory://to/{path}", one.record.token) in begun
+        assert {(one.record.token, number) for number in one.parts} <= parts
 
 
 @pytest.mark.parametrize("changes", DIFFERENT, ids=repr)
 def test_an_upload_of_another_file_or_of_the_file_as_it_was_is_not_taken_up(changes):
-    plan, existing = plan_and_existing({})
+    plan = plan_with({})
     journal = [upload("a", "t", **changes), part("t", 1)]
-    assert "a" not in unfinished_of(plan, resume(plan, journal, existing))
+    assert "a" not in unfinished_of(make_ledger(plan, journal))
     journal = [upload("a", "t"), part("t", 1)]
-    assert unfinished_of(plan, resume(plan, journal, existing))["a"].parts[1].size == PART_SIZE
+    assert unfinished_of(make_ledger(plan, journal))["a"].parts[1].size == PART_SIZE
 
 
 @pytest.mark.parametrize("held", [{}, WHOLE])
 def test_a_receipt_ends_the_upload_before_it_and_not_the_one_after_it(held):
-    plan, existing = plan_and_existing(held)
+    plan = plan_with(held)
     journal = [upload("a", "old"), part("old", 1), receipt("a")]
-    assert resume(plan, journal, existing).unfinished == {}
+    assert unfinished_of(make_ledger(plan, journal)) == {}
     journal += [upload("a", "new"), part("old", 2), part("new", 1)]
-    found = unfinished_of(plan, resume(plan, journal, existing))["a"]
-    assert found.token == "new"
+    found = unfinished_of(make_ledger(plan, journal))["a"]
+    assert found.record.token == "new"
     assert set(found.parts) == {1}
 
 
 def test_a_part_that_was_sent_again_counts_as_it_was_sent_last():
-    plan, existing = plan_and_existing({})
+    plan = plan_with({})
     journal = [upload("a", "t"), part("t", 1, md5="1" * 32), part("t", 1, md5="2" * 32)]
-    found = unfinished_of(plan, resume(plan, journal, existing))["a"]
+    found = unfinished_of(make_ledger(plan, journal))["a"]
     assert [sent.md5 for sent in found.parts.values()] == ["2" * 32]
 
 
 def test_parts_of_an_upload_that_no_record_tells_of_are_passed_over():
-    plan, existing = plan_and_existing({})
+    plan = plan_with({})
     journal = [part("unknown", 1), upload("a", "t"), part("T", 1), part("", 2)]
-    found = unfinished_of(plan, resume(plan, journal, existing))
-    assert found == {"a": Unfinished("t", PART_SIZE)}
+    found = unfinished_of(make_ledger(plan, journal))
+    assert {path: (one.record, one.parts) for path, one in found.items()} == {
+        "a": (upload("a", "t"), {})
+    }
 
 
 def test_an_upload_is_shown_to_the_store_with_the_md5_it_was_begun_with():
-    plan, existing = plan_and_existing({})
+    plan = plan_with({})
     journal = [upload("b/c", "t", md5="3" * 32)]
-    (one,) = resume(plan, journal, existing).unfinished.values()
-    shown = one.upload(plan.item(number_of(plan, "b/c")))
+    (one,) = unfinished_of(make_ledger(plan, journal)).values()
+    shown = one.at("b/c")
     assert (shown.path, shown.token) == ("b/c", "t")
     assert shown.attributes == Attributes(mtime_ns=MTIME_NS, md5="3" * 32)
 
@@ -279,12 +288,14 @@ def test_an_upload_is_shown_to_the_store_with_the_md5_it_was_begun_with():
 # Leftovers
 
 
-def nothing_done(plan):
-    return Resumption(bytearray(len(plan)), bytearray(len(plan)), {}, {})
+def intent(path, at_ns, root="memory://to"):
+    return IntentRecord(src_path=f"memory://from/{path}", dst_path=f"{root}/{path}", at_ns=at_ns)
 
 
-def remove(plan, resumption, is_stopping=lambda: False):
-    return remove_leftovers(plan, resumption, is_stopping=is_stopping)
+def remove(plan, *records, is_stopping=lambda: False):
+    ledger = Ledger(plan, Journal(os.devnull))
+    ledger.fold(records)
+    return remove_leftovers(ledger, is_stopping=is_stopping)
 
 
 @pytest.fixture
@@ -309,8 +320,7 @@ def test_only_our_temporary_files_that_no_record_names_are_removed(local):
     begin(ours, "a")
     begin(theirs, "b/c")
     before = raw.paths()
-    known = {number_of(plan, "b/c"): Unfinished(kept.token, PART_SIZE)}
-    assert remove(plan, replace(nothing_done(plan), unfinished=known)) == 3
+    assert remove(plan, upload("b/c", kept.token, dst_path=ours.url_of("b/c"))) == 3
     gone = before - raw.paths()
     assert len(gone) == 3
     assert all(ours.is_leftover(path) for path in gone)
@@ -324,9 +334,7 @@ def test_folders_where_all_files_are_proven_are_not_looked_at(local):
     plan = make_plan(ours, paths=("b/c", "a"))
     begin(ours, "b/c")
     before = raw.paths()
-    done = bytearray(len(plan))
-    done[number_of(plan, "b/c")] = 1
-    assert remove(plan, replace(nothing_done(plan), done=done)) == 0
+    assert remove(plan, receipt("b/c", dst_path=ours.url_of("b/c"))) == 0
     assert raw.paths() == before
 
 
@@ -334,7 +342,7 @@ def test_a_stop_ends_the_removing(local):
     ours, _, raw = local
     begin(ours, "b/c")
     before = raw.paths()
-    assert remove(make_plan(ours), nothing_done(make_plan(ours)), is_stopping=lambda: True) == 0
+    assert remove(make_plan(ours), is_stopping=lambda: True) == 0
     assert raw.paths() == before
 
 
@@ -344,9 +352,9 @@ def test_where_uploads_bear_no_mark_only_intended_ones_are_asked_for():
     plan = make_plan(store)
     begin(inner, "a")
     begin(inner, "b/c")
-    assert remove(plan, nothing_done(plan)) == 0
+    assert remove(plan) == 0
     assert store.calls["leftovers"] == 0
-    assert remove(plan, replace(nothing_done(plan), intended={number_of(plan, "a"): 0})) == 1
+    assert remove(plan, intent("a", 0)) == 1
     assert store.calls["leftovers"] == 1
     assert [path for path, _ in inner.memory.uploads.values()] == ["b/c"]
 
@@ -361,7 +369,7 @@ def test_uploads_begun_before_ours_was_intended_are_left_at_the_server(rclone_s3
     plan = make_plan(store, paths=("a",))
     begun = store.begin("a", Attributes(mtime_ns=0))
     tomorrow_ns = int(store.leftovers("a", 0)[0].attributes.mtime_ns + 86400e9)
-    assert remove(plan, replace(nothing_done(plan), intended={0: tomorrow_ns})) == 0
+    assert remove(plan, intent("a", tomorrow_ns, f"s3://{bucket}")) == 0
     assert [found.token for found in store.leftovers("a", 0)] == [begun.token]
-    assert remove(plan, replace(nothing_done(plan), intended={0: 0})) == 1
+    assert remove(plan, intent("a", 0, f"s3://{bucket}")) == 1
     assert list(store.leftovers("a", 0)) == []

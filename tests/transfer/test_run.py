@@ -17,13 +17,12 @@ from jobtool.stores.store import Special
 from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.existing import Existing
 from jobtool.transfer.plan import MAX_FAILURES, Plan, Route
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from tests.stores.raw import MemoryRaw
-from tests.transfer.states import resume
+from tests.transfer.states import make_ledger
 
 TREE = {f"c/{number}": f"{number}".encode() for number in range(40)}
 TREE |= {"large": b"x" * (2 * MEBIBYTE + 1), "zarr.json": b"{}", "c/zarr.json": b"{ }"}
@@ -68,19 +67,14 @@ class Bench:
                 plan.add_special(entry)
             else:
                 plan.add(entry)
-        existing = Existing(plan)
         copier = Copier(threads=self.threads, part_bytes=MEBIBYTE)
         journal = Journal(self.journal_path)
         transfer = JobTransfer(
-            plan,
-            journal,
+            make_ledger(plan, journal.read(), journal=journal, attempt=attempt),
             copier,
-            existing=existing,
-            resumption=resume(plan, journal.read(), existing),
             policies=policies,
             threads=self.threads,
             worker="node:1",
-            attempt=attempt,
             stop=self.stop,
             retry=Retry(
                 tries=3, stop=self.stop, sleep=lambda seconds: None, on_retry=self.on_retry

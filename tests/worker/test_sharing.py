@@ -18,15 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.events import ignore
-from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import PartRecord
+from jobtool.sharing.batches import Batch, Batches, BatchFile
+from jobtool.sharing.helper import Helper
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
-from jobtool.worker.helper import Helper
 from jobtool.worker.options import ResolvedOptions
 from tests.commands import BIN, finish, run_ok, start, wait_for
 from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
@@ -43,6 +42,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def _nothing(*told: object) -> None:
+    pass
 
 
 def slow(seconds: float) -> Fault:
@@ -143,7 +146,7 @@ def test_a_worker_without_a_job_does_files_of_anothers(
     (line,) = events(jobfile(joblist), "helped")
     worker = line.split(" worker=")[1].split(" ")[0]
     assert worker in shares
-    assert "Helped with item000.txt: block 1" in helped.stdout
+    assert "Helped with item000.txt: batch 1" in helped.stdout
 
 
 def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy) -> None:
@@ -153,7 +156,7 @@ def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: 
     holder = start_holder(joblist, env, "--no-share")
     other = start_worker(joblist, env, "--no-share")
     assert finish(other).exit_code == 0
-    assert not list((joblist / "journals").glob("*.blocks"))
+    assert not list((joblist / "journals").glob("*.batches"))
     assert finish(holder).exit_code == 0
     assert len({receipt.worker for receipt in receipts(joblist)}) == 1
 
@@ -199,17 +202,26 @@ def test_a_holder_is_waited_for_as_long_as_it_asks_for_that(
     clock, copier = Clock(), Copier(threads=1)
     options = ResolvedOptions(monotonic=clock)
     registry = StoreRegistry()
-    helper = Helper(joblist, claims, registry, options, ignore, name="one", worker="node:1")
+    helper = Helper(
+        joblist,
+        claims,
+        registry,
+        options,
+        name="one",
+        worker="node:1",
+        on_helped=_nothing,
+        on_unkept=_nothing,
+    )
     helper.offer(["item000"])
-    blocks = Blocks(joblist.blocks_path_of("item000"), claims)
+    batches = Batches(joblist.blocks_path_of("item000"), claims)
     if is_asked:
-        blocks.ask_to_stay()
+        batches.ask_to_stay()
     assert not helper.help(copier)  # it looks, and there is none
     assert helper.is_hopeful
     clock.now += 3600
     assert helper.is_hopeful is is_asked
     if is_asked:
-        blocks.remove()
+        batches.remove()
         assert not helper.help(copier)
         assert not helper.is_hopeful
     copier.close()
@@ -238,7 +250,7 @@ def test_what_helpers_have_done_for_a_holder_that_died_is_not_done_again(
     holder, helper = start_sharing(joblist, env_of(rclone_s3, slow_s3))
     holder.kill()
     holder.wait()
-    helped = finish(helper)  # it takes the job once its block is done
+    helped = finish(helper)  # it takes the job once its batch is done
     assert helped.exit_code == 0, helped
     assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
     attempts = Counter(receipt.attempt for receipt in receipts(joblist))
@@ -248,7 +260,7 @@ def test_what_helpers_have_done_for_a_holder_that_died_is_not_done_again(
     assert slow_s3.uploaded < 1.3 * size
 
 
-def test_a_helper_that_is_told_to_stop_leaves_its_block_to_the_holder(
+def test_a_helper_that_is_told_to_stop_leaves_its_batch_to_the_holder(
     tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
 ) -> None:
     make_items(tmp_path / "in", 1, files=FILES)
@@ -269,12 +281,12 @@ def test_offers_of_killed_helpers_go_also_where_the_claim_of_a_dead_holder_stays
     joblist = JobList.open(str(path))
     claims = Claims.of(joblist)
     with claims.take("item000"):  # as one that has died after it was done
-        Blocks(joblist.blocks_path_of("item000"), claims).offer("node7-1-dead")
+        Batches(joblist.blocks_path_of("item000"), claims).offer("node7-1-dead")
         run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
     assert os.listdir(path / "journals") == []
 
 
-def test_a_block_that_names_files_that_are_not_the_jobs_is_not_done(
+def test_a_batch_that_names_files_that_are_not_the_jobs_is_not_done(
     tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
 ) -> None:
     make_items(tmp_path / "in", 1, files=200)
@@ -285,12 +297,12 @@ def test_a_block_that_names_files_that_are_not_the_jobs_is_not_done(
     claim = claims.take("item000")  # a holder that lends what isn't its own
     run = jobfile(path)
     run.write_text(run.read_text().replace("todo", "ongoing", 1))
-    blocks = Blocks(joblist.blocks_path_of("item000"), claims)
+    batches = Batches(joblist.blocks_path_of("item000"), claims)
     for destination in (f"s3://{bucket}/elsewhere", f"s3://{bucket}/item000/../x"):
-        file = BlockFile(
+        file = BatchFile(
             src_path=str(secret), dst_path=destination, size=4, mtime_ns=os.stat(secret).st_mtime_ns
         )
-        blocks.publish(Block(attempt=1, if_exists="verify", verify="digest", files=(file,)))
+        batches.publish(Batch(attempt=1, if_exists="verify", verify="digest", files=(file,)))
     helper = start_worker(path, env_of(rclone_s3, slow_s3))
     assert finish(helper).exit_code == 0  # it can't help, and leaves
     claim.release()

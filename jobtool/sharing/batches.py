@@ -1,4 +1,4 @@
-"""Blocks: pieces of a job's work that its holder lends to workers that have nothing else to do.
+"""Batches: pieces of a job's work that its holder shares with workers that have nothing to do.
 
 They lie in a folder beside the job's journal::
 
@@ -7,12 +7,13 @@ They lie in a folder beside the job's journal::
     ├── 000001.block              what is to be done
     ├── 000001.jsonl              the records of whoever did it
     ├── 000001.done               it is over; who did it, or nobody
-    ├── stay                      there may be something to lend later
-    └── closed                    there is nothing more to lend
+    ├── stay                      there may be something to share later
+    └── closed                    there is nothing more to share
 
-A block is claimed like a job. Its files or parts are done by whoever holds that claim and by nobody
+A batch is claimed like a job. Its files or parts are done by whoever holds that claim and by nobody
 else; what is missing when it is over is the holder's business again. So a helper can neither
-finish nor fail a job, and one that dies costs its last block.
+finish nor fail a job, and one that dies costs its last batch. The names on disk keep an older word
+for a batch, ``block``.
 """
 
 from __future__ import annotations
@@ -43,15 +44,15 @@ _TRIES = 5
 _STAY = "stay"
 _CLOSED = "closed"
 _HELPER_SUFFIX = ".helper"
-_BLOCK_NAME = re.compile(r"(\d{6})\.(block|done)")
+_BATCH_NAME = re.compile(r"(\d{6})\.(block|done)")
 
 
 #: What ``preserve`` says where nothing was asked for.
 WORDS_BY_DEFAULT = "mode,times"
 
 
-class BlockFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A file of a block, by absolute paths or URLs, as its holder has listed it.
+class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file of a batch, by absolute paths or URLs, as its holder has listed it.
 
     ``existing_size`` is what the destination held of that name, -1 for nothing, -2 if that isn't
     known; ``ours`` tells whether a record of the job says that what is there is the job's own.
@@ -65,7 +66,7 @@ class BlockFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ours: bool = False
 
 
-class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whole ``files``, or the parts of one ``upload`` from ``first_part`` to ``last_part``.
 
     ``attempt`` is the holder's; ``if_exists``, ``verify`` and ``preserve`` are its policies.
@@ -75,7 +76,7 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     if_exists: str
     verify: str
     preserve: str = WORDS_BY_DEFAULT
-    files: tuple[BlockFile, ...] = ()
+    files: tuple[BatchFile, ...] = ()
     upload: UploadRecord | None = None
     first_part: int = 0
     last_part: int = 0
@@ -83,16 +84,16 @@ class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A block in the hands of a helper."""
+    """A batch in the hands of a helper."""
 
     number: int
-    block: Block
+    batch: Batch
     claim: Claim
     journal: Journal
 
 
-class Blocks:
-    """The blocks of one job. ``path`` is their folder, which exists only while there are any."""
+class Batches:
+    """The batches of one job. ``path`` is their folder, which exists only while there are any."""
 
     def __init__(
         self, path: str, claims: Claims, monotonic: Callable[[], float] = time.monotonic
@@ -114,7 +115,7 @@ class Blocks:
 
     @property
     def exist(self) -> bool:
-        """Whether this or an earlier attempt has lent anything, as far as was looked."""
+        """Whether this or an earlier attempt has shared anything, as far as was looked."""
         return bool(self._names)
 
     def look(self) -> None:
@@ -122,21 +123,21 @@ class Blocks:
         self._looked_at = float("-inf")
         self._look()
 
-    def publish(self, block: Block) -> int:
-        """Offer a block; return its number."""
+    def publish(self, batch: Batch) -> int:
+        """Offer a batch; return its number."""
         if not self._last:
             # One that is over may be left alone by who died while removing it.
             self._last = max((*self._numbers("block"), *self._numbers("done")), default=0)
         self._last += 1
-        self._write(f"{self._last:06d}.block", msgspec.json.encode(_quoted(block)))
+        self._write(f"{self._last:06d}.block", msgspec.json.encode(_quoted(batch)))
         return self._last
 
     def is_done(self, number: int) -> bool:
-        """Tell whether a block is over, by a look that may be a moment old."""
+        """Tell whether a batch is over, by a look that may be a moment old."""
         return f"{number:06d}.done" in self._look()
 
     def take_back(self, number: int) -> bool:
-        """End a block that nobody works on; False if somebody does, or may."""
+        """End a batch that nobody works on; False if somebody does, or may."""
         claim = self._claims.take(f"{number:06d}")
         if claim is None:
             return False
@@ -149,22 +150,22 @@ class Blocks:
         return True
 
     def open_numbers(self) -> list[int]:
-        """Return the blocks that aren't over, by a fresh look."""
+        """Return the batches that aren't over, by a fresh look."""
         self.look()
         return sorted(set(self._numbers("block")) - set(self._numbers("done")))
 
     def worker_of(self, number: int) -> str:
-        """Return who has done a block that is over; empty if nobody has."""
+        """Return who has done a batch that is over; empty if nobody has."""
         with contextlib.suppress(OSError), open(self._file(number, "done"), "rb") as file:
             return os.fsdecode(file.read())
         return ""
 
     def records(self, number: int) -> Iterator[Record]:
-        """Yield what was recorded of a block, oldest first."""
+        """Yield what was recorded of a batch, oldest first."""
         return Journal(self._file(number, JOURNAL_SUFFIX[1:])).read()
 
     def forget(self, number: int) -> None:
-        """Remove a block that is over and whose records are kept elsewhere."""
+        """Remove a batch that is over and whose records are kept elsewhere."""
         for name in self._names_of(number):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._path, name))
@@ -176,12 +177,12 @@ class Blocks:
         return sorted(names, key=lambda name: name.endswith(".done"))
 
     def ask_to_stay(self) -> None:
-        """Tell helpers that something may be lent later."""
+        """Tell helpers that something may be shared later."""
         if _STAY not in self._look():
             self._write(_STAY, b"")
 
     def close(self) -> None:
-        """Tell helpers that nothing more will be lent."""
+        """Tell helpers that nothing more will be shared."""
         if _CLOSED not in self._look():
             self._write(_CLOSED, b"")
 
@@ -220,16 +221,16 @@ class Blocks:
 
     @property
     def is_asked_to_stay(self) -> bool:
-        """Whether something may be lent later, if its holder lives."""
+        """Whether something may be shared later, if its holder lives."""
         return _STAY in self._look()
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing more will be lent, or the job is over."""
+        """Whether nothing more will be shared, or the job is over."""
         return _CLOSED in self._look() or not self._names
 
-    def take(self, accepts: Callable[[Block], bool], on_loss: Callable[[], None]) -> Taken | None:
-        """Take a block that nobody works on and ``accepts`` likes; None if there is none."""
+    def take(self, accepts: Callable[[Batch], bool], on_loss: Callable[[], None]) -> Taken | None:
+        """Take a batch that nobody works on and ``accepts`` likes; None if there is none."""
         self.look()
         for number in self._numbers("block"):
             if number in self._refused or f"{number:06d}.done" in self._names:
@@ -238,17 +239,17 @@ class Blocks:
             if claim is None:
                 continue
             claim.remove_older()  # so that one that held it before finds out that it was lost
-            block = self._read(number)
-            if block is None or os.path.exists(self._file(number, "done")) or not accepts(block):
+            batch = self._read(number)
+            if batch is None or os.path.exists(self._file(number, "done")) or not accepts(batch):
                 self._refused.add(number)
                 claim.release()
                 continue
             journal = Journal(self._file(number, JOURNAL_SUFFIX[1:]), claim.require_held)
-            return Taken(number=number, block=block, claim=claim, journal=journal)
+            return Taken(number=number, batch=batch, claim=claim, journal=journal)
         return None
 
     def finish(self, taken: Taken, worker: str) -> None:
-        """End a block whose records are in its journal."""
+        """End a batch whose records are in its journal."""
         taken.claim.require_held()
         self._mark_done(taken.number, worker)
 
@@ -256,10 +257,10 @@ class Blocks:
         self._write(f"{number:06d}.done", os.fsencode(worker))
         self._looked_at = float("-inf")
 
-    def _read(self, number: int) -> Block | None:
+    def _read(self, number: int) -> Batch | None:
         try:
             with open(self._file(number, "block"), "rb") as file:
-                return _unquoted(msgspec.json.decode(file.read(), type=Block))
+                return _unquoted(msgspec.json.decode(file.read(), type=Batch))
         except (OSError, msgspec.DecodeError, JobFileError):
             return None  # taken away meanwhile, or not ours
 
@@ -274,7 +275,7 @@ class Blocks:
         return self._names
 
     def _numbers(self, kind: str) -> list[int]:
-        found = (_BLOCK_NAME.fullmatch(name) for name in self._look())
+        found = (_BATCH_NAME.fullmatch(name) for name in self._look())
         return sorted(int(match[1]) for match in found if match and match[2] == kind)
 
     def _file(self, number: int, suffix: str) -> str:
@@ -296,21 +297,21 @@ class Blocks:
         )
 
 
-def _quoted(block: Block) -> Block:
-    return _each_path(block, quote)
+def _quoted(batch: Batch) -> Batch:
+    return _each_path(batch, quote)
 
 
-def _unquoted(block: Block) -> Block:
-    return _each_path(block, unquote)
+def _unquoted(batch: Batch) -> Batch:
+    return _each_path(batch, unquote)
 
 
-def _each_path(block: Block, change: Callable[[str], str]) -> Block:
+def _each_path(batch: Batch, change: Callable[[str], str]) -> Batch:
     replace = msgspec.structs.replace
     files = tuple(
         replace(file, src_path=change(file.src_path), dst_path=change(file.dst_path))
-        for file in block.files
+        for file in batch.files
     )
-    upload = block.upload
+    upload = batch.upload
     if upload is not None:
         upload = replace(
             upload,
@@ -318,4 +319,4 @@ def _each_path(block: Block, change: Callable[[str], str]) -> Block:
             dst_path=change(upload.dst_path),
             token=change(upload.token),
         )
-    return replace(block, files=files, upload=upload)
+    return replace(batch, files=files, upload=upload)

@@ -1,4 +1,4 @@
-"""Blocks of a job's work: lent, claimed, done, taken back, whatever dies in between."""
+"""Batches of a job's work: lent, claimed, done, taken back, whatever dies in between."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from jobtool.jobs.blocks import Block, BlockFile, Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.records import IntentRecord, UploadRecord
+from jobtool.sharing.batches import Batch, Batches, BatchFile
 
 NAME = 'weird "name"\n\udcff -> #'
 
@@ -34,16 +34,16 @@ class Clock:
         return self.now
 
 
-def blocks_at(path, claims):
-    return Blocks(path, claims, Clock())
+def batches_at(path, claims):
+    return Batches(path, claims, Clock())
 
 
-def some_block(name="file"):
-    file = BlockFile(src_path=f"/a/{name}", dst_path=f"/b/{name}", size=1, mtime_ns=2, ours=True)
-    return Block(attempt=1, if_exists="verify", verify="digest", files=(file,))
+def some_batch(name="file"):
+    file = BatchFile(src_path=f"/a/{name}", dst_path=f"/b/{name}", size=1, mtime_ns=2, ours=True)
+    return Batch(attempt=1, if_exists="verify", verify="digest", files=(file,))
 
 
-def anything(block):
+def anything(batch):
     return True
 
 
@@ -51,11 +51,11 @@ def nothing():
     pass
 
 
-def test_a_block_is_taken_by_one_and_done_once(path, claims):
-    holder, first, second = (blocks_at(path, claims) for _ in range(3))
-    number = holder.publish(some_block(NAME))
+def test_a_batch_is_taken_by_one_and_done_once(path, claims):
+    holder, first, second = (batches_at(path, claims) for _ in range(3))
+    number = holder.publish(some_batch(NAME))
     taken = first.take(anything, nothing)
-    assert taken.block == some_block(NAME)
+    assert taken.batch == some_batch(NAME)
     assert second.take(anything, nothing) is None
     assert not holder.take_back(number)
     record = IntentRecord(src_path="/a", dst_path="/b", at_ns=1)
@@ -69,18 +69,18 @@ def test_a_block_is_taken_by_one_and_done_once(path, claims):
     assert second.take(anything, nothing) is None
 
 
-def test_a_block_that_nobody_took_is_taken_back_for_good(path, claims):
-    holder, helper = blocks_at(path, claims), blocks_at(path, claims)
-    number = holder.publish(some_block())
+def test_a_batch_that_nobody_took_is_taken_back_for_good(path, claims):
+    holder, helper = batches_at(path, claims), batches_at(path, claims)
+    number = holder.publish(some_batch())
     assert holder.take_back(number)
     assert holder.is_done(number)
     assert holder.worker_of(number) == ""
     assert helper.take(anything, nothing) is None
 
 
-def test_a_block_that_a_helper_gave_up_can_be_had_by_others(path, claims):
-    holder, first, second = (blocks_at(path, claims) for _ in range(3))
-    holder.publish(some_block())
+def test_a_batch_that_a_helper_gave_up_can_be_had_by_others(path, claims):
+    holder, first, second = (batches_at(path, claims) for _ in range(3))
+    holder.publish(some_batch())
     first.take(anything, nothing).claim.release()
     taken = second.take(anything, nothing)
     assert taken is not None
@@ -89,44 +89,44 @@ def test_a_block_that_a_helper_gave_up_can_be_had_by_others(path, claims):
 
 
 def test_numbers_go_on_where_an_earlier_attempt_left_off(path, claims):
-    blocks_at(path, claims).publish(some_block())
-    later = blocks_at(path, claims)
+    batches_at(path, claims).publish(some_batch())
+    later = batches_at(path, claims)
     assert later.open_numbers() == [1]
-    assert later.publish(some_block()) == 2
+    assert later.publish(some_batch()) == 2
 
 
 def test_parts_and_every_name_survive_the_disk(path, claims):
     upload = UploadRecord(
         src_path=NAME, dst_path=NAME, size=1, mtime_ns=2, part_size=3, token=NAME, md5="ab"
     )
-    block = Block(
+    batch = Batch(
         attempt=3, if_exists="error", verify="read-back", upload=upload, first_part=2, last_part=9
     )
-    blocks_at(path, claims).publish(block)
-    taken = blocks_at(path, claims).take(anything, nothing)
-    assert taken.block == block
+    batches_at(path, claims).publish(batch)
+    taken = batches_at(path, claims).take(anything, nothing)
+    assert taken.batch == batch
     taken.claim.release()
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"attempt": "x"}', b"\xff" * 100])
-def test_a_block_that_is_none_is_passed_over(path, claims, data):
+def test_a_batch_that_is_none_is_passed_over(path, claims, data):
     os.makedirs(path)
     with open(os.path.join(path, "000001.block"), "wb") as file:
         file.write(data)
-    assert blocks_at(path, claims).take(anything, nothing) is None
+    assert batches_at(path, claims).take(anything, nothing) is None
 
 
-def test_a_block_that_does_not_suit_is_left_to_others(path, claims):
-    holder, helper = blocks_at(path, claims), blocks_at(path, claims)
-    holder.publish(some_block())
-    assert helper.take(lambda block: False, nothing) is None
-    taken = blocks_at(path, claims).take(anything, nothing)
+def test_a_batch_that_does_not_suit_is_left_to_others(path, claims):
+    holder, helper = batches_at(path, claims), batches_at(path, claims)
+    holder.publish(some_batch())
+    assert helper.take(lambda batch: False, nothing) is None
+    taken = batches_at(path, claims).take(anything, nothing)
     assert taken is not None
     taken.claim.release()
 
 
 def test_helpers_are_counted_and_sent_away(path, claims):
-    holder, helper = blocks_at(path, claims), blocks_at(path, claims)
+    holder, helper = batches_at(path, claims), batches_at(path, claims)
     assert holder.helpers == 0
     helper.offer("one")
     helper.offer("two")
@@ -145,11 +145,11 @@ def test_offers_that_come_and_go_at_once_disturb_nobody(path, claims):
     errors = []
 
     def come_and_go(name):
-        blocks = blocks_at(path, claims)
+        batches = batches_at(path, claims)
         try:
             for _ in range(300):
-                blocks.offer(name)
-                blocks.withdraw(name)
+                batches.offer(name)
+                batches.withdraw(name)
         except Exception as error:
             errors.append(error)
 

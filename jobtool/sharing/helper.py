@@ -1,10 +1,12 @@
-"""Helping: a worker that has nothing to claim does blocks of jobs that others hold."""
+"""The helper's side of work sharing: a worker without a job does batches of jobs of others."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from jobtool.errors import (
     ClaimLostError,
@@ -15,51 +17,79 @@ from jobtool.errors import (
     StoppedError,
     WorldError,
 )
-from jobtool.events import Emit
-from jobtool.jobs.blocks import Block, Blocks, Taken
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.records import PartRecord
 from jobtool.layouts.destination import with_destination
+from jobtool.sharing.batches import Batch, Batches, Taken
+from jobtool.sharing.plan import plan_of_files
 from jobtool.stop import Stop
 from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.existing import Existing
-from jobtool.transfer.planning import plan_of_files
-from jobtool.transfer.resume import Resumption, fold
-from jobtool.transfer.run import JobTransfer, Progress
-from jobtool.worker.events import AttributesUnkept, Helped
-from jobtool.worker.options import ResolvedOptions
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.notes import Unkept
+from jobtool.transfer.policies import Policies
+from jobtool.transfer.progress import Progress
+from jobtool.transfer.retry import Retry
+from jobtool.transfer.run import JobTransfer
 
 #: How many jobs a worker offers to help with at a time.
 _MOST_JOBS = 4
 
-#: A holder that for so long hasn't lent anything, nor said that it may or won't, isn't waited for.
+#: A holder that for so long has shared nothing, nor said that it may or won't, isn't waited for.
 PATIENCE_SECONDS = 60.0
+
+
+class HelperOptions(Protocol):
+    """What a helper goes by: a worker's options."""
+
+    @property
+    def policies(self) -> Policies:
+        """What users may choose; only batches of holders with the same policies are done."""
+
+    @property
+    def threads(self) -> int:
+        """How many files are copied at the same time."""
+
+    @property
+    def stop(self) -> Stop:
+        """Ends the help."""
+
+    @property
+    def monotonic(self) -> Callable[[], float]:
+        """The clock, in seconds."""
+
+    def retry(self, stop: Stop) -> Retry:
+        """Return what tries again until ``stop`` is set."""
 
 
 @dataclass(slots=True)
 class _Offer:
-    blocks: Blocks
+    batches: Batches
     since: float
 
 
 class Helper:
-    """Offers help with jobs that others hold, and does what they lend."""
+    """Offers help with jobs that others hold, and does the batches that they share.
+
+    ``name`` is what offers are named after, ``worker`` what is written into receipts.
+    ``on_helped`` is told the job's ID, the batch's number and how many bytes were sent;
+    ``on_unkept`` the job's name and what some of its files lack of their attributes.
+    """
 
     def __init__(
         self,
         joblist: JobList,
         claims: Claims,
         stores: StoreRegistry,
-        options: ResolvedOptions,
-        emit: Emit,
+        options: HelperOptions,
         *,
         name: str,
         worker: str,
+        on_helped: Callable[[str, int, int], None],
+        on_unkept: Callable[[str, Unkept], None],
     ) -> None:
         self.files_sent = 0
         self.bytes_sent = 0
@@ -67,7 +97,8 @@ class Helper:
         self._claims = claims
         self._stores = stores
         self._options = options
-        self._emit = emit
+        self._on_helped = on_helped
+        self._on_unkept = on_unkept
         self._name = name
         self._worker = worker
         self._offers: dict[str, _Offer] = {}
@@ -76,14 +107,14 @@ class Helper:
     def offer(self, job_ids: list[str]) -> None:
         """Offer help with some of these jobs, and with no others."""
         for job_id in self._offers.keys() - set(job_ids):
-            self._offers.pop(job_id).blocks.withdraw(self._name)
+            self._offers.pop(job_id).batches.withdraw(self._name)
         for job_id in job_ids:
             if len(self._offers) >= _MOST_JOBS:
                 return
             if job_id not in self._offers and job_id not in self._declined:
-                blocks = Blocks(self._joblist.blocks_path_of(job_id), self._claims)
-                blocks.offer(self._name)
-                self._offers[job_id] = _Offer(blocks, self._options.monotonic())
+                batches = Batches(self._joblist.blocks_path_of(job_id), self._claims)
+                batches.offer(self._name)
+                self._offers[job_id] = _Offer(batches, self._options.monotonic())
 
     def withdraw(self) -> None:
         """Take all offers back."""
@@ -91,21 +122,21 @@ class Helper:
 
     @property
     def is_hopeful(self) -> bool:
-        """Whether some holder may still lend something."""
+        """Whether some holder may still share something."""
         now = self._options.monotonic()
         for job_id, offer in [*self._offers.items()]:
-            is_patient = offer.blocks.is_asked_to_stay or now - offer.since < PATIENCE_SECONDS
-            if offer.blocks.is_closed or not is_patient:
+            is_patient = offer.batches.is_asked_to_stay or now - offer.since < PATIENCE_SECONDS
+            if offer.batches.is_closed or not is_patient:
                 self._decline(job_id)
         return bool(self._offers)
 
     def help(self, copier: Copier) -> bool:
-        """Do one block, if one can be had; tell whether there was one."""
+        """Do one batch, if one can be had; tell whether there was one."""
         for job_id, offer in [*self._offers.items()]:
             stop = Stop(parent=self._options.stop)
-            taken = offer.blocks.take(self._accepts, partial(stop.lose, "the block was lost"))
+            taken = offer.batches.take(self._accepts, partial(stop.lose, "the batch was lost"))
             if taken is not None:
-                if not self._do(job_id, offer.blocks, taken, copier, stop):
+                if not self._do(job_id, offer.batches, taken, copier, stop):
                     self._decline(job_id)
                 offer.since = self._options.monotonic()
                 return True
@@ -113,16 +144,16 @@ class Helper:
 
     def _decline(self, job_id: str) -> None:
         """Offer no more help with a job that can't be done from here."""
-        self._offers.pop(job_id).blocks.withdraw(self._name)
+        self._offers.pop(job_id).batches.withdraw(self._name)
         self._declined.add(job_id)
 
-    def _accepts(self, block: Block) -> bool:
+    def _accepts(self, batch: Batch) -> bool:
         policies = self._options.policies
         ours = (policies.if_exists, policies.verify, words_for(policies.preserve))
-        return (block.if_exists, block.verify, block.preserve) == ours
+        return (batch.if_exists, batch.verify, batch.preserve) == ours
 
-    def _do(self, job_id: str, blocks: Blocks, taken: Taken, copier: Copier, stop: Stop) -> bool:
-        """Do a block; False if nothing of it could be done, and it is left as it was.
+    def _do(self, job_id: str, batches: Batches, taken: Taken, copier: Copier, stop: Stop) -> bool:
+        """Do a batch; False if nothing of it could be done, and it is left as it was.
 
         Whatever goes wrong is the holder's to meet, too, and to tell.
         """
@@ -130,7 +161,7 @@ class Helper:
         with taken.claim:
             try:
                 with contextlib.suppress(WorldError, FileError, JobFileError, FileNotFoundError):
-                    if taken.block.upload is not None:
+                    if taken.batch.upload is not None:
                         self._send_parts(job_id, taken, copier, stop)
                     else:
                         self._send_files(job_id, taken, copier, stop)
@@ -138,7 +169,7 @@ class Helper:
                 is_any_done = (self.files_sent, self.bytes_sent) != before
                 if stop.is_set() or not is_any_done:
                     return is_any_done
-                blocks.finish(taken, self._worker)
+                batches.finish(taken, self._worker)
             except MembershipLostError:
                 taken.journal.discard()
                 raise
@@ -146,11 +177,11 @@ class Helper:
                 taken.journal.discard()
                 return False
         sent = self.bytes_sent - before[1]
-        self._emit(Helped(stem=job_id, block=taken.number, bytes=sent))
+        self._on_helped(job_id, taken.number, sent)
         return True
 
     def _send_files(self, job_id: str, taken: Taken, copier: Copier, stop: Stop) -> None:
-        files = taken.block.files
+        files = taken.batch.files
         job = self._job(job_id)
         plan = plan_of_files(
             job,
@@ -158,19 +189,17 @@ class Helper:
             self._stores,
             self._joblist.owner_of(job_id),
         )
-        existing = Existing(plan, (file.existing_size for file in files))
-        state = Resumption(bytearray(len(files)), bytearray(file.ours for file in files), {}, {})
-        fold(state, plan, taken.journal.read())  # of a helper that died over this block
+        ledger = Ledger(plan, taken.journal, attempt=taken.batch.attempt)
+        ledger.note_destination(
+            (file.existing_size for file in files), (file.ours for file in files)
+        )
+        ledger.fold(taken.journal.read())  # of a helper that died over this batch
         transfer = JobTransfer(
-            plan,
-            taken.journal,
+            ledger,
             copier,
-            existing=existing,
-            resumption=state,
             policies=self._options.policies,
             threads=self._options.threads,
             worker=self._worker,
-            attempt=taken.block.attempt,
             stop=stop,
             retry=self._options.retry(stop),
         )
@@ -178,33 +207,29 @@ class Helper:
         transfer.run(_ignore)
         after = transfer.progress
         for unkept in transfer.notes.told:
-            self._emit(AttributesUnkept.of(unkept, job=job.name))
+            self._on_unkept(job.name, unkept)
         self.files_sent += after.files_done - before.files_done
         self.bytes_sent += after.bytes_done - before.bytes_done
 
     def _send_parts(self, job_id: str, taken: Taken, copier: Copier, stop: Stop) -> None:
-        block, upload = taken.block, taken.block.upload
+        batch, upload = taken.batch, taken.batch.upload
         if upload is None:
-            raise JobFileError("expected an upload in a block of parts; found none")
+            raise JobFileError("expected an upload in a batch of parts; found none")
         job = self._job(job_id)
         file = (upload.src_path, upload.dst_path, upload.size, upload.mtime_ns)
         plan = plan_of_files(job, [file], self._stores, self._joblist.owner_of(job_id))
         item = plan.item(0)
-        sent = {record.number for record in taken.journal.read() if isinstance(record, PartRecord)}
-        numbers = set(range(block.first_part, block.last_part + 1)) - sent
+        ledger = Ledger(plan, taken.journal, attempt=batch.attempt)
+        ledger.fold([upload, *taken.journal.read()])
+        log = ledger.log_of(0, item)
+        sent = {} if log.under_way is None else log.under_way.parts
+        numbers = set(range(batch.first_part, batch.last_part + 1)) - sent.keys()
         try:
             self._options.retry(stop).call(
-                lambda: copier.send_parts(
-                    item,
-                    upload,
-                    numbers,
-                    journal=taken.journal,
-                    stop=stop,
-                    on_bytes=self._count,
-                )
+                lambda: copier.send_parts(item, log, numbers, stop=stop, on_bytes=self._count)
             )
         finally:
-            taken.journal.flush(item.route.destination.sync)
+            ledger.flush()
 
     def _job(self, job_id: str) -> Job:
         job = with_destination(self._joblist.load(job_id)[0], self._joblist.settings)

@@ -1,0 +1,93 @@
+"""The decision what to do with one file: a pure function of what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from jobtool.transfer.policies import IfExists
+
+
+class Held(Enum):
+    """What the destination's listing says of a file's place, compared with the source's size."""
+
+    NOTHING = "nothing"
+    SAME_SIZE = "a file of the same size"
+    OTHER_SIZE = "a file of another size"
+    UNKNOWN = "unknown"  # the credentials don't allow to look
+
+
+class Action(Enum):
+    """What to do with a file."""
+
+    SKIP = "skip"  # it is proven, or has failed in this attempt
+    ADOPT = "adopt"  # compare by digest, and keep what is there if it is the same
+    LOOK = "look"  # ask the destination again whether a file is there
+    RESUME = "resume"  # go on with the upload of an earlier try or attempt
+    SEND = "send"
+    REFUSE = "refuse"  # a file is there that isn't ours, and --if-exists error was asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of one file at this moment.
+
+    ``is_ours``: a record says that the job has written the destination. ``is_tried``: a try of this
+    attempt, or whoever it was shared with, may have put the file there without a receipt.
+    ``is_taken_up``: an earlier attempt may have. ``has_upload``: an upload can be gone on with.
+    ``differs``: what is there was compared in this try, and isn't the same. ``is_there``: what the
+    destination has said in this try, None if it wasn't asked.
+    """
+
+    is_proven: bool = False
+    has_failed: bool = False
+    held: Held = Held.NOTHING
+    is_ours: bool = False
+    is_tried: bool = False
+    is_taken_up: bool = False
+    has_upload: bool = False
+    differs: bool = False
+    is_there: bool | None = None
+
+
+def decide(known: Known, if_exists: IfExists) -> Action:
+    """Return what to do with a file: the action of the first row that fits.
+
+    *There* means that the listing found a file, or that the file ``is_tried``; *ours* that
+    ``is_ours``; *perhaps* that ``is_tried`` or ``is_taken_up``; *same* that a file of the same size
+    was found or that the file ``is_tried``, and that it doesn't differ. A dash stands for anything.
+    *Go on* is ``RESUME`` if the file ``has_upload``, else ``SEND``.
+
+    ==== ===== ============= ==== ======= ==== ======== ======
+    over there if_exists     ours perhaps same is_there action
+    ==== ===== ============= ==== ======= ==== ======== ======
+    yes  --    --            --   --      --   --       SKIP
+    no   no    --            --   --      --   --       go on
+    no   yes   error         no   no      --   --       REFUSE
+    no   yes   verify, error --   --      yes  --       ADOPT
+    no   yes   error         no   yes     no   None     LOOK
+    no   yes   error         no   yes     no   True     REFUSE
+    no   yes   --            --   --      --   --       go on
+    ==== ===== ============= ==== ======= ==== ======== ======
+
+    *Over* is a file that is proven, or that has failed in this attempt.
+    """
+    if known.is_proven or known.has_failed:
+        return Action.SKIP
+    go_on = Action.RESUME if known.has_upload else Action.SEND
+    if not (known.is_tried or known.held in (Held.SAME_SIZE, Held.OTHER_SIZE)):
+        return go_on
+    is_foreign = not may_replace(known, if_exists)
+    if is_foreign and not (known.is_tried or known.is_taken_up):
+        return Action.REFUSE
+    may_be_same = (known.is_tried or known.held is Held.SAME_SIZE) and not known.differs
+    if may_be_same and if_exists != "overwrite":
+        return Action.ADOPT
+    if is_foreign and known.is_there is None:
+        return Action.LOOK
+    return Action.REFUSE if is_foreign and known.is_there else go_on
+
+
+def may_replace(known: Known, if_exists: IfExists) -> bool:
+    """Return True if a file at the destination may be replaced: any, or one that is ours."""
+    return if_exists != "error" or known.is_ours

@@ -1,0 +1,191 @@
+"""One file of a job, from the decision what to do with it to its receipt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+
+from jobtool.errors import FileError, NotFoundError, SourceChangedError
+from jobtool.jobs.records import Receipt
+from jobtool.names import quote
+from jobtool.stop import Stop
+from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.decision import Action, Known, decide, may_replace
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.notes import Notes
+from jobtool.transfer.partqueue import PartQueues
+from jobtool.transfer.phases import Phase
+from jobtool.transfer.plan import Item
+from jobtool.transfer.policies import Policies
+from jobtool.transfer.progress import Tally
+from jobtool.transfer.retry import Retry, Successes
+
+
+class FileTransfer:
+    """Brings files of a ledger to their destinations. Threads may call it.
+
+    ``worker`` is named in receipts. Large files open a queue of their parts in ``queues``. What
+    files lack of their attributes is added to ``notes``, what is sent to ``tally``.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        copier: Copier,
+        *,
+        policies: Policies,
+        worker: str,
+        stop: Stop,
+        retry: Retry,
+        queues: PartQueues,
+        tally: Tally,
+        notes: Notes,
+    ) -> None:
+        self._ledger = ledger
+        self._plan = ledger.plan
+        self._copier = copier
+        self._policies = policies
+        self._worker = worker
+        self._stop = stop
+        self._retry = retry
+        self._queues = queues
+        self._tally = tally
+        self._notes = notes
+
+    def transfer(self, number: int) -> tuple[Item, Copied] | None:
+        """Bring one file to its destination, with as many tries as it takes; note its receipt.
+
+        Returns the file as it was when it arrived; None if it need not be transferred any more.
+        Raises the error of the last try.
+        """
+        own = Successes(self._retry.monotonic)
+
+        def one_try() -> tuple[Item, Copied] | None:
+            item = self._plan.item(number)
+            try:
+                with self._tally.phases.file(
+                    number, item.entry.size, first=self._first_phase(number, item)
+                ):
+                    copied = self._try(number, item, own)
+                    return None if copied is None else (item, copied)
+            except SourceChangedError:
+                self._list_again(number, item)
+                raise
+
+        if self._plan.size_of(number) < self._copier.part_bytes:
+            found = self._retry.call(one_try, own=own)
+        else:
+            with self._queues.expected(self._plan.item(number)):  # also between two tries
+                found = self._retry.call(one_try, own=own)
+        if found is None:
+            return None
+        item, copied = found
+        self._retry.elsewhere.note()
+        self._ledger.prove(number, self._receipt(item, copied))
+        self._notes.add(item.source_url, copied.proof.notes)
+        self._tally.send(files=not copied.was_there)
+        return found
+
+    def _first_phase(self, number: int, item: Item) -> Phase:
+        known = self._ledger.known(number)
+        if decide(known, self._policies.if_exists) in (Action.ADOPT, Action.LOOK):
+            return Phase.COMPARING
+        is_hashed_first = (
+            item.entry.size >= self._copier.part_bytes
+            and item.route.destination.capabilities.attributes_first
+            and item.route.source.capabilities.cheap_reads
+        )
+        upload = self._ledger.upload_of(number)
+        is_read_back_first = upload is not None and bool(upload.parts)
+        return Phase.CHECKING_PARTS if is_hashed_first or is_read_back_first else Phase.COPYING
+
+    def _try(self, number: int, item: Item, own: Successes) -> Copied | None:
+        """Do what is to be done with a file, once; None if nothing is.
+
+        Raises ``FileError`` for a file that isn't ours where ``if_exists`` is ``error``.
+        """
+        known = self._ledger.known(number)
+        while True:
+            action = decide(known, self._policies.if_exists)
+            if action is Action.SKIP:
+                return None
+            if action is Action.REFUSE:
+                raise FileError(
+                    f"{quote(item.destination_url)} exists and has no receipt, and --if-exists "
+                    "error was asked for. Remove it, or use --if-exists verify or overwrite."
+                )
+            if action is Action.ADOPT:
+                adopted = self._adopt(number, item)
+                if adopted is not None:
+                    return adopted
+                known = replace(known, differs=True)
+            elif action is Action.LOOK:
+                known = replace(known, is_there=_is_there(item))
+            else:
+                return self._copy(number, item, own, known)
+
+    def _adopt(self, number: int, item: Item) -> Copied | None:
+        """Keep what is at the destination if it is the same; None if it isn't."""
+        log = self._ledger.log_of(number, item)
+        adopted = self._copier.adopt(item, log, stop=self._stop)
+        if adopted is not None and log.under_way is not None:
+            item.route.destination.abort(log.under_way.at(item.destination_path))
+            log.dropped()
+        return adopted
+
+    def _copy(self, number: int, item: Item, own: Successes, known: Known) -> Copied:
+        on_kept = partial(self._tally.arrive, number)
+
+        def on_bytes(size: int) -> None:
+            own.note()
+            self._retry.elsewhere.note()
+            on_kept(size)
+            self._tally.send(size=size)
+
+        is_replaceable = may_replace(known, self._policies.if_exists)
+        if not is_replaceable:
+            self._ledger.note_tried([number])  # a lost answer may have left our own file there
+        try:
+            return self._copier.copy(
+                item,
+                self._ledger.log_of(number, item),
+                stop=self._stop,
+                on_bytes=on_bytes,
+                on_kept=on_kept,
+                may_replace=is_replaceable,
+                queues=self._queues,
+            )
+        finally:
+            self._tally.settle(number)
+
+    def _list_again(self, number: int, item: Item) -> None:
+        """Take a changed file as it is now, and forget what was sent of it."""
+        entry = item.route.source.head(item.entry.path)
+        upload = self._ledger.change(number, entry)
+        if upload is not None:
+            item.route.destination.abort(upload.at(item.destination_path))
+
+    def _receipt(self, item: Item, copied: Copied) -> Receipt:
+        return Receipt(
+            src_path=item.source_url,
+            dst_path=item.destination_url,
+            size=item.entry.size,
+            mtime_ns=item.entry.mtime_ns,
+            hashsum_src=copied.md5,
+            hashsum_dst=copied.proof.md5,
+            verified_by=copied.proof.verified_by,
+            verified_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            worker=self._worker,
+            attempt=self._ledger.attempt,
+            etag=copied.proof.etag,
+            part_size=copied.part_size,
+        )
+
+
+def _is_there(item: Item) -> bool:
+    try:
+        item.route.destination.head(item.destination_path)
+    except NotFoundError:
+        return False
+    return True

@@ -1,0 +1,74 @@
+"""What the destination of a plan holds already, by a listing or file by file."""
+
+from __future__ import annotations
+
+from array import array
+
+from jobtool.errors import CredentialsError, FileError, RefusedError
+from jobtool.names import quote
+from jobtool.stop import until_stopped
+from jobtool.stores.store import Entry, Store
+from jobtool.transfer.look import look_at
+from jobtool.transfer.plan import Plan
+from jobtool.transfer.retry import Retry
+
+#: In the place of a size in bytes: nothing is there, or the credentials don't allow to look.
+MISSING = -1
+UNKNOWN = -2
+
+
+def sizes_at_destination(plan: Plan, retry: Retry) -> array[int]:
+    """Return the size of what is in the place of each file of a plan, or why there is none.
+
+    The destination of a tree is listed, that of named files is looked at file by file. Raises the
+    errors of stores, and ``StoppedError``.
+    """
+    sizes = array("q", [MISSING]) * len(plan)
+    try:
+        if plan.is_tree:
+            retry.call(lambda: _list(sizes, plan, retry))
+        else:
+            _look(sizes, plan, retry)
+    except (CredentialsError, RefusedError):  # whoever may only write finds out when writing
+        return array("q", [UNKNOWN]) * len(plan)
+    return sizes
+
+
+def _look(sizes: array[int], plan: Plan, retry: Retry) -> None:
+    for first, last, destination in plan.route_ranges():
+        paths = (plan.item(number).destination_path for number in range(first, last))
+        for number, found in enumerate(look_at(destination, paths, retry), start=first):
+            if isinstance(found, Entry):
+                sizes[number] = found.size
+            elif isinstance(found, RefusedError):
+                sizes[number] = UNKNOWN
+            elif found.retryable:
+                raise found
+            # else it is missing, or a name that can't be there: writing will tell
+
+
+def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
+    destination = plan.routes[0].destination
+    if destination.kind("") != "folder":
+        return
+    listing = f"listing {quote(destination.url)}"
+    for entry in until_stopped(destination.list(), retry.stop, listing):
+        if not isinstance(entry, Entry):
+            continue  # without what is behind links: writing will tell
+        known = plan.find_path(0, entry.path)
+        if known is not None:
+            sizes[known] = entry.size
+
+
+def holds_nothing(store: Store) -> bool:
+    """Return True if a destination holds no file yet; False where it can't be looked at.
+
+    Raises retryable errors.
+    """
+    try:
+        kind = store.kind("")
+        return kind == "missing" or (kind == "folder" and next(store.list(), None) is None)
+    except (CredentialsError, FileError) as error:
+        if error.retryable:
+            raise
+        return False

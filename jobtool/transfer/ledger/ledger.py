@@ -1,0 +1,314 @@
+"""The ledger: what is known of each file of a job, and the only writer of the job's journal."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import (
+    DigestRecord,
+    IntentRecord,
+    ListingRecord,
+    PartRecord,
+    Receipt,
+    Record,
+    UploadRecord,
+)
+from jobtool.stores.store import Entry
+from jobtool.transfer.decision import Held, Known
+from jobtool.transfer.ledger.destination import MISSING, UNKNOWN, sizes_at_destination
+from jobtool.transfer.ledger.digests import KnownDigests, folded
+from jobtool.transfer.ledger.listings import listing_records
+from jobtool.transfer.ledger.uploadlog import FileUploads
+from jobtool.transfer.ledger.uploads import UploadUnderWay
+from jobtool.transfer.plan import Item, Plan
+from jobtool.transfer.retry import Retry
+
+#: The records that name a file, or several.
+FileRecord = Receipt | IntentRecord | UploadRecord | ListingRecord | DigestRecord
+
+
+def _ignore(record: FileRecord) -> None:
+    pass
+
+
+class Ledger:
+    """What is known of each file of a plan: what records say, what the destination holds.
+
+    A million files take about 11 bytes each. Threads may call it. Whoever is to know what to do
+    with a file asks ``known``, and ``jobtool.transfer.decision`` for the answer. ``attempt`` is the
+    number of the attempt, from 1. Nobody else appends to ``journal`` meanwhile; what is appended is
+    on disk after the next ``flush``.
+    """
+
+    def __init__(self, plan: Plan, journal: Journal, *, attempt: int = 1) -> None:
+        self.plan = plan
+        self.attempt = attempt
+        self.has_begun_uploads = False  # since this object was made
+        self._journal = journal
+        self._lock = threading.RLock()
+        self._proven = bytearray()
+        self._ours = bytearray()
+        self._named = bytearray()  # by a listing in the journal
+        self._sizes = array("q")  # at the destination
+        self._uploads: dict[int, UploadUnderWay] = {}
+        self._intended: dict[int, int] = {}
+        self._digests: dict[int, KnownDigests] = {}
+        self._tried: set[int] = set()
+        self._failed: set[int] = set()
+        self._unnamed_from = 0
+        self._files_proven = self._bytes_proven = 0
+        self.grow()
+
+    # How it comes to know.
+
+    def grow(self) -> None:
+        """Take note of files that were added to the plan: nothing is known of them."""
+        count = len(self.plan) - len(self._proven)
+        self._sizes.extend(array("q", [MISSING]) * count)
+        for flags in (self._ours, self._named, self._proven):
+            flags.extend(bytes(count))
+
+    def fold(
+        self, records: Iterable[Record], on_unknown: Callable[[FileRecord], None] = _ignore
+    ) -> None:
+        """Add what records say, as if the destination still held what they prove.
+
+        - A receipt counts if its two digests are the same and the source has the same size and
+          time; else the file is sent again. ``compare`` then asks the destination.
+        - Of a file's uploads the last counts, if its source is the same and no receipt followed.
+        - A part counts for the upload it names.
+
+        ``on_unknown`` is called with each record of a file that the plan doesn't hold, and with
+        each listing.
+        """
+        with self._lock:
+            by_token = {one.record.token: one for one in list(self._uploads.values())}
+            for record in records:
+                if isinstance(record, PartRecord):
+                    upload = by_token.get(record.token)
+                    if upload is not None:
+                        upload.parts[record.number] = record
+                    continue
+                if isinstance(record, ListingRecord) or (number := self.plan.find(record)) is None:
+                    on_unknown(record)
+                    continue
+                self._fold_one(number, record)
+                upload = self._uploads.get(number)
+                if isinstance(record, UploadRecord) and upload is not None:
+                    by_token[upload.record.token] = upload
+
+    def _fold_one(
+        self, number: int, record: Receipt | IntentRecord | UploadRecord | DigestRecord
+    ) -> None:
+        if isinstance(record, DigestRecord):  # which says nothing of the destination
+            if self.plan.proves(record, number):
+                self._digests[number] = folded(self._digests.get(number), record)
+            return
+        if isinstance(record, IntentRecord):
+            self._ours[number] |= record.has_file
+            self._intended[number] = record.at_ns
+            return
+        self._intended.pop(number, None)
+        if isinstance(record, Receipt):
+            self._ours[number] = 1
+        if not self.plan.proves(record, number):
+            return
+        if isinstance(record, UploadRecord):
+            self._uploads[number] = UploadUnderWay(record)
+        elif record.hashsum_src == record.hashsum_dst:  # else nothing of ours says so
+            self._uploads.pop(number, None)
+            self._digests.pop(number, None)
+            self._mark(number, is_proven=True)
+
+    def add_proven(self, entry: Entry, destination_path: str) -> None:
+        """Add a file to the plan that is proven, though its source is gone."""
+        with self._lock:
+            self.plan.add(entry, destination_path)
+            self.grow()
+            self._ours[-1] = self._named[-1] = 1
+            self._mark(len(self.plan) - 1, is_proven=True)
+
+    def note_named(self, number: int) -> None:
+        """Note that a listing in the journal names a file; none will name it again."""
+        self._named[number] = 1
+
+    def note_destination(self, sizes: Iterable[int], ours: Iterable[bool]) -> None:
+        """Note what another has found out of each file's destination: its size, whose it is."""
+        self._sizes = array("q", sizes)
+        self._ours = bytearray(ours)
+
+    def compare(self, retry: Retry) -> None:
+        """List the destination, and take back what is proven of files that it doesn't hold.
+
+        Raises the errors of stores, and ``StoppedError``.
+        """
+        self._sizes = sizes_at_destination(self.plan, retry)
+        for number in range(len(self.plan)):
+            if self._proven[number] and self._held(number) not in (Held.SAME_SIZE, Held.UNKNOWN):
+                self._mark(number, is_proven=False)
+
+    def _mark(self, number: int, *, is_proven: bool) -> None:
+        if bool(self._proven[number]) != is_proven:
+            sign = 1 if is_proven else -1
+            self._proven[number] = is_proven
+            self._files_proven += sign
+            self._bytes_proven += sign * self.plan.size_of(number)
+
+    # What it is asked.
+
+    def known(self, number: int) -> Known:
+        """Return what is known of a file."""
+        return Known(
+            is_proven=bool(self._proven[number]),
+            has_failed=number in self._failed,
+            held=self._held(number),
+            is_ours=bool(self._ours[number]),
+            is_tried=number in self._tried,
+            is_taken_up=self.attempt > 1,
+            has_upload=number in self._uploads,
+        )
+
+    def _held(self, number: int) -> Held:
+        size = self._sizes[number]
+        if size == MISSING:
+            return Held.NOTHING
+        if size == UNKNOWN:
+            return Held.UNKNOWN
+        return Held.SAME_SIZE if size == self.plan.size_of(number) else Held.OTHER_SIZE
+
+    def undone(self, numbers: Iterable[int] | None = None) -> Iterator[int]:
+        """Yield those of some files, or of all, that are neither proven nor have failed."""
+        for number in range(len(self._proven)) if numbers is None else numbers:
+            if not self._proven[number] and number not in self._failed:
+                yield number
+
+    def is_proven(self, number: int) -> bool:
+        """Return True if a file has a receipt that counts."""
+        return bool(self._proven[number])
+
+    def size_at_destination(self, number: int) -> int:
+        """Return the size in bytes of what is in a file's place, or ``MISSING`` or ``UNKNOWN``."""
+        return self._sizes[number]
+
+    def upload_of(self, number: int) -> UploadUnderWay | None:
+        """Return the upload of a file that can be gone on with, None if there is none."""
+        return self._uploads.get(number)
+
+    def intended_ns(self, number: int) -> int | None:
+        """Return when an upload was about to be begun that no record tells of.
+
+        Nanoseconds since 1970; None if none was.
+        """
+        return self._intended.get(number)
+
+    def tokens(self) -> set[str]:
+        """Return the tokens of all uploads that can be gone on with."""
+        return {upload.record.token for upload in list(self._uploads.values())}
+
+    @property
+    def files_proven(self) -> int:
+        """How many files are proven."""
+        return self._files_proven
+
+    @property
+    def bytes_proven(self) -> int:
+        """The size of all files that are proven, in bytes."""
+        return self._bytes_proven
+
+    @property
+    def any_proven(self) -> Item | None:
+        """A file that has arrived, now or at an earlier attempt; None if none has."""
+        number = self._proven.find(1)
+        return None if number < 0 else self.plan.item(number)
+
+    @property
+    def parts_bytes(self) -> int:
+        """How many bytes of files that aren't proven are in parts that need not be sent again."""
+        return sum(
+            part.size
+            for number, upload in list(self._uploads.items())
+            if not self._proven[number]
+            for part in list(upload.parts.values())
+        )
+
+    # What the attempt tells it.
+
+    def prove(self, number: int, receipt: Receipt) -> None:
+        """Take the receipt of a file that has arrived, or was found to be there."""
+        self._append(receipt)
+        with self._lock:
+            self._mark(number, is_proven=True)
+
+    def absorb(self, records: Iterable[Record]) -> None:
+        """Take over what another has recorded of files of this job, and bring it to disk."""
+        taken = list(records)
+        self.fold(taken)
+        for record in taken:
+            self._append(record)
+        self.flush()
+
+    def fail(self, number: int) -> None:
+        """Note that a file has failed for good in this attempt."""
+        self._failed.add(number)
+
+    def note_tried(self, numbers: Iterable[int]) -> None:
+        """Note files that may be at the destination by a try of ours, without a receipt."""
+        self._tried.update(numbers)
+
+    def change(self, number: int, entry: Entry) -> UploadUnderWay | None:
+        """Take a file as its source is now; return the upload of what it was, which is forgotten.
+
+        Whoever calls aborts it.
+        """
+        with self._lock:
+            self.plan.update(number, entry)
+            return self._uploads.pop(number, None)
+
+    def log_of(self, number: int, item: Item) -> FileUploads:
+        """Return where the parts of a file are noted, by whoever copies it."""
+        return FileUploads(
+            number,
+            item,
+            uploads=self._uploads,
+            intended=self._intended,
+            digests=self._digests,
+            append=self._append,
+            flush=self.flush,
+        )
+
+    def _append(self, record: Record) -> None:
+        self.has_begun_uploads |= isinstance(record, UploadRecord)
+        self._journal.append(record)
+
+    def flush(self) -> None:
+        """Bring what was noted to disk, after what it tells of: a receipt doesn't outlive its file.
+
+        Raises the errors of stores and those of ``Journal.flush``.
+        """
+        self._journal.flush(self.sync)
+
+    def checkpoint(self) -> None:
+        """``flush``, and the names of a tree's files that are new since and not proven.
+
+        A file that was listed once mustn't be forgotten if it is gone at the next attempt.
+        """
+        self.name_undone()
+        self.flush()
+
+    def name_undone(self) -> None:
+        """Note the names of a tree's files that aren't proven and that no listing names."""
+        if not self.plan.is_tree:
+            return
+        end = len(self._proven)  # which grows while files are listed
+        new, self._unnamed_from = range(self._unnamed_from, end), end
+        numbers = (one for one in new if not self._proven[one] and not self._named[one])
+        for record in listing_records(self.plan, numbers):
+            self._append(record)
+
+    def sync(self) -> None:
+        """Bring to its medium what was written to the destinations."""
+        for route in self.plan.routes:
+            route.destination.sync()

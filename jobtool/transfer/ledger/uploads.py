@@ -1,0 +1,44 @@
+"""An upload under way: its record, and the records of its parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jobtool.jobs.records import PartRecord, UploadRecord
+from jobtool.stores.store import Attributes, Part, Upload
+
+
+@dataclass(frozen=True, slots=True)
+class UploadUnderWay:
+    """A file in parts that was begun, and the parts that were sent so far, by number."""
+
+    record: UploadRecord
+    parts: dict[int, PartRecord] = field(default_factory=dict)
+
+    def at(self, path: str) -> Upload:
+        """Return the upload as the store of the destination's ``path`` knows it."""
+        attributes = Attributes(mtime_ns=self.record.mtime_ns, md5=self.record.md5)
+        return Upload(path=path, token=self.record.token, attributes=attributes)
+
+
+def part_of(record: PartRecord) -> Part:
+    """Return the part that a record is about, as stores have it."""
+    return Part(
+        number=record.number,
+        offset=record.offset,
+        size=record.size,
+        md5=record.md5,
+        etag=record.etag,
+    )
+
+
+def record_of(token: str, part: Part) -> PartRecord:
+    """Return the record of a part that was sent for the upload ``token``."""
+    return PartRecord(
+        token=token,
+        number=part.number,
+        offset=part.offset,
+        size=part.size,
+        md5=part.md5,
+        etag=part.etag,
+    )

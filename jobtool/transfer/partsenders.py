@@ -1,0 +1,113 @@
+"""Sending parts by threads, within the worker's bound on memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
+
+from jobtool.stop import Stop
+from jobtool.stores.store import Part
+from jobtool.transfer.capacity import Capacity
+from jobtool.transfer.checksum import md5_of, ranges
+from jobtool.transfer.digests import require_going, require_held
+from jobtool.transfer.ledger.uploadlog import UploadLog
+from jobtool.transfer.plan import Item
+
+#: How many parts of a file are read before a thread is free to send them. No other consumer can
+#: have them any more: with many, those would be idle at the end.
+READ_AHEAD_PARTS = 1
+
+
+class PartsUnderWay:
+    """The parts that are being sent, or wait for a thread to send them."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._lengths: dict[Future[Part], int] = {}
+
+    def add(self, length: int, prepare: Callable[[], Callable[[], Part] | None]) -> None:
+        """Read a part of ``length`` bytes by ``prepare``, and have what that returns send it.
+
+        Waits for memory first. If it returns None, nothing is sent.
+        """
+        self._capacity.budget.take(length)
+        is_sent = False
+        try:
+            send = prepare()
+            if send is not None:
+                future = self._capacity.senders.submit(self._send, send, length)
+                self._lengths[future] = length
+                is_sent = True
+        finally:
+            if not is_sent:
+                self._capacity.budget.give(length)
+
+    def _send(self, send: Callable[[], Part], length: int) -> Part:
+        try:
+            return send()
+        finally:
+            self._capacity.budget.give(length)
+
+    def collect(self, most: int = 0) -> Iterator[Part]:
+        """Yield what has arrived, until no more than ``most`` are under way.
+
+        Raises what a part has met.
+        """
+        while True:
+            for future in [future for future in self._lengths if future.done()]:
+                del self._lengths[future]
+                yield future.result()
+            if len(self._lengths) <= most:
+                return
+            wait(self._lengths, return_when=FIRST_COMPLETED)
+
+    def abandon(self) -> None:
+        """Begin no other; wait for those that are being sent."""
+        for future, length in self._lengths.items():
+            if future.cancel():
+                self._capacity.budget.give(length)
+        wait(self._lengths)
+
+
+def send_parts(
+    item: Item,
+    log: UploadLog,
+    numbers: Container[int],
+    capacity: Capacity,
+    *,
+    stop: Stop,
+    on_bytes: Callable[[int], None],
+) -> None:
+    """Send some parts of the upload that ``log`` names, and that another will complete.
+
+    Raises the errors of stores, and ``StoppedError`` between two parts.
+    """
+    under_way = log.under_way
+    assert under_way is not None, "whoever shares parts has begun their upload"
+    upload = under_way.at(item.destination_path)
+
+    def send(number: int, offset: int, data: bytes | memoryview) -> Part:
+        require_held(stop, item)
+        part = item.route.destination.put_part(upload, number, offset, data, md5_of(data))
+        log.sent(part)
+        on_bytes(part.size)
+        return part
+
+    def prepare(number: int, offset: int, length: int) -> Callable[[], Part]:
+        data = item.route.source.read(item.entry, offset, length).data
+        return partial(send, number, offset, data)
+
+    sending = PartsUnderWay(capacity)
+    try:
+        for number, offset, length in ranges(item.entry.size, under_way.record.part_size):
+            if number not in numbers:
+                continue
+            require_going(stop, item)
+            sending.add(length, partial(prepare, number, offset, length))
+            for _ in sending.collect(capacity.threads + READ_AHEAD_PARTS):
+                pass
+        for _ in sending.collect():
+            pass
+    finally:
+        sending.abandon()

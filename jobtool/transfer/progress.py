@@ -1,0 +1,69 @@
+"""How far a transfer is."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.phases import Phase, Phases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a transfer is. Bytes and files that had receipts before count as done.
+
+    ``files_sent`` and ``bytes_sent`` are what was sent now, by those it was shared with, too;
+    ``phase`` is what takes the time just now.
+    """
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    files_sent: int
+    bytes_sent: int
+    phase: Phase = Phase.COPYING
+
+
+class Tally:
+    """Counts what is sent, besides what the ledger knows. Threads may call it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.phases = Phases()
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._under_way: dict[int, int] = {}  # bytes, by file
+        self._files_sent = self._bytes_sent = 0
+
+    def arrive(self, number: int, size: int) -> None:
+        """Count bytes of a file under way, until ``settle`` forgets them."""
+        with self._lock:
+            self._under_way[number] = self._under_way.get(number, 0) + size
+        self.phases.arrived(number, size)
+
+    def settle(self, number: int) -> None:
+        """Forget the bytes of a file that is under way no more: it has arrived, or a try failed."""
+        with self._lock:
+            self._under_way.pop(number, None)
+
+    def send(self, *, files: int = 0, size: int = 0) -> None:
+        """Count files and bytes that were sent now."""
+        with self._lock:
+            self._files_sent += files
+            self._bytes_sent += size
+
+    @property
+    def progress(self) -> Progress:
+        """How far the transfer is."""
+        ledger = self._ledger
+        with self._lock:
+            return Progress(
+                files_done=ledger.files_proven,
+                files_total=len(ledger.plan),
+                bytes_done=ledger.bytes_proven + sum(self._under_way.values()),
+                bytes_total=ledger.plan.total_bytes,
+                files_sent=self._files_sent,
+                bytes_sent=self._bytes_sent,
+                phase=self.phases.now,
+            )

@@ -1,0 +1,105 @@
+"""Listing a tree into its plan; what fails for a moment is gone on with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+from jobtool.errors import StoppedError, StoreError
+from jobtool.names import quote
+from jobtool.stores.store import Entry, Special, Unlisted
+from jobtool.transfer.plan import Plan, Route
+from jobtool.transfer.retry import Retry, Successes
+
+#: How often a listing looks whether to stop, in entries.
+_ENTRIES_PER_LOOK = 64
+
+
+class TreeListing:
+    """Lists a tree into its plan. The try after a failure adds what follows the last entry.
+
+    ``on_entry`` is called after each entry.
+    """
+
+    def __init__(
+        self, plan: Plan, route: Route, finish: Callable[[Plan], None], retry: Retry
+    ) -> None:
+        self.plan = plan
+        self.route = route
+        self.retry = retry
+        self._successes = Successes(retry.monotonic)
+        self.on_entry: Callable[[], None] | None = None
+        self._finish = finish
+        self._entries: Iterator[Entry | Special | Unlisted] | None = None
+        self._last = b""  # the key of what was added last
+        self._previous = b""  # and of what this pass has seen last
+        self._skip_to = b""  # what an earlier pass has added last: up to there nothing is new
+        self._is_in_order = True
+
+    def run(self, *, seconds: float | None = None) -> bool:
+        """List the rest; with ``seconds`` no longer than that. Return whether all is listed.
+
+        Raises the errors of the source after tries enough, and ``StoppedError`` once
+        the stop of ``retry`` is set.
+        """
+        return self.retry.call(lambda: self._try(seconds), own=self._successes)
+
+    def _try(self, seconds: float | None) -> bool:
+        end = None if seconds is None else time.monotonic() + seconds
+        if self._entries is None:
+            self._skip_to, self._previous = self._last, b""
+            if self._skip_to and not self._is_in_order:
+                raise self._unsorted()
+        entries = self._entries or self.route.source.list()
+        self._entries = None  # what fails is begun again
+        try:
+            for count, entry in enumerate(entries):
+                if count % _ENTRIES_PER_LOOK == 0:
+                    if self.retry.stop.is_set():
+                        raise StoppedError(f"stopped while listing {quote(self.route.source.url)}")
+                    if end is not None and count and time.monotonic() >= end:
+                        self._add(entry)
+                        self._entries, entries = entries, iter(())
+                        return False
+                self._add(entry)
+        finally:
+            close = getattr(entries, "close", None)
+            if close is not None:
+                close()
+        self._finish(self.plan)
+        return True
+
+    def _unsorted(self) -> StoreError:
+        return StoreError(
+            f"{quote(self.route.source.url)}: its listing failed midway, and it isn't sorted, so "
+            "that it can't be taken up"
+        )
+
+    def _add(self, entry: Entry | Special | Unlisted) -> None:
+        key = _sort_key(entry)
+        if key <= self._previous:
+            self._is_in_order = False
+            if self._skip_to:  # what was passed over may be new
+                raise self._unsorted()
+        self._previous = key
+        if self._skip_to and key <= self._skip_to:
+            return
+        self._last = key
+        self._successes.note()
+        if isinstance(entry, Special):
+            self.plan.add_special(entry)
+        elif isinstance(entry, Unlisted):
+            self.plan.fail(self.route.source.url_of(entry.path), entry.error)
+        else:
+            self.plan.add(entry)
+            if self.on_entry is not None:
+                self.on_entry()
+
+
+def _sort_key(entry: Entry | Special | Unlisted) -> bytes:
+    # What is listed of a folder sorts as if its name ended in a slash.
+    is_folder = (isinstance(entry, Special) and entry.what == "empty-folder") or (
+        isinstance(entry, Unlisted) and entry.is_folder
+    )
+    return os.fsencode(entry.path) + b"/" * is_folder
