@@ -177,7 +177,7 @@ def test_no_job_is_begun_that_would_take_longer_than_is_left(joblist: Path) -> N
     (said,) = (event for event in told if isinstance(event, NoTimeLeft))
     assert (round(said.seconds_left), round(said.job_seconds)) == (50, 100)
     assert said.text() == (
-        "50 s are left, and the shortest job so far took 1 min 40 s: taking no more."
+        "50 s are left, and the shortest job so far took 1 min 40 s: claiming no more jobs."
     )
 
 
