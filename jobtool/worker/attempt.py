@@ -43,7 +43,6 @@ from jobtool.transfer.planning import TreeListing, open_plan
 from jobtool.transfer.resume import Resumption, fold, open_uploads, remove_leftovers
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer, Progress
-from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.events import (
     JobFailed,
@@ -54,6 +53,7 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.options import ResolvedOptions
+from jobtool.worker.pace import Pace
 
 
 class Outcome(Enum):

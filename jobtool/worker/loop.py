@@ -41,7 +41,6 @@ from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.attempt import Attempt, Outcome
-from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
@@ -61,6 +60,7 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.helper import Helper
 from jobtool.worker.options import WorkerOptions, resolve_options
+from jobtool.worker.pace import Pace
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 from jobtool.worker.scanstate import FINISHED, ScanState
@@ -461,7 +461,7 @@ class Worker:
             self._doubts.note_success()
             self._tally.succeeded += 1
             seconds = self._options.monotonic() - started
-            self._pace.note(
+            self._pace.add(
                 seconds, files=attempt.report.files_done, size_bytes=attempt.report.bytes_done
             )
         elif outcome is Outcome.ERROR:
