@@ -105,7 +105,10 @@ def test_an_end_that_is_over_is_ignored_with_a_warning_and_the_work_is_done(
 ) -> None:
     done = run_ok("transfer-worker", "-i", joblist, env=env)
     for name, value in env.items():
-        expected = f"❗ {name} is ignored: expected an end in the future; found {value}, which is"
+        expected = (
+            f"❗ {name} is ignored: expected an end in the future; found {value}, which is in "
+            "the past"
+        )
         assert expected in done.stdout
     assert " left (" not in done.stdout
     assert set(statuses(joblist).values()) == {"success"}
