@@ -12,12 +12,12 @@ from collections.abc import Container
 from functools import partial
 
 from jobtool.audit.retry import LeftAlone, PutBack, put_back
-from jobtool.errors import JoblistUnavailableError
+from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.jobs.blocks import Blocks
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
-from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.records import IntentRecord, Receipt
 from jobtool.jobs.table import write_table
 from jobtool.names import quote

@@ -20,10 +20,10 @@ from jobtool.audit.findings import Discrepancy, Findings, Verified
 from jobtool.audit.repair import Repair
 from jobtool.audit.retry import PutBack
 from jobtool.audit.tree import Tree
-from jobtool.errors import JobFileError, JobtoolError, Scope, UsageError
+from jobtool.errors import JobFileError, JobtoolError, Scope, UsageError, reason_of
 from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import read_table

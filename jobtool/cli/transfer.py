@@ -217,22 +217,22 @@ def _transfer(
     """Do as ``cli`` says; ``told`` are the worker's own options."""
     from jobtool.worker.environment import detect, launched_size
 
-    charge = None
+    link = None
     if not dry_run and launched_size(os.environ) > 1:
         from jobtool.worker.supervisor import Ended, supervise
 
         outcome = supervise(signals)
         if isinstance(outcome, Ended):
             return _after(outcome, joblist_path, as_json=as_json)
-        charge = outcome
+        link = outcome
 
     from jobtool.worker.loop import Worker
     from jobtool.worker.options import WorkerOptions
 
     # Before anything can go wrong: the other ranks wait for this one in it.
     environment = detect(os.environ).without_mpi()
-    if charge is not None:
-        charge.introduce(environment)
+    if link is not None:
+        link.introduce(environment)
     path = existing_path(joblist_path)
     console = Console(
         verbosity=_verbosity(verbosity, environment), as_json=as_json, place=_place(environment)
@@ -268,9 +268,9 @@ def _transfer(
     display = _display(console, options) if is_alone else nullcontext(options)
     with display as options:
         worker = Worker(joblist, environment, options, console.emit)
-        code = worker.run(None if charge is None else charge.has_told)
-    if charge is not None:
-        charge.dismiss(code)
+        code = worker.run(None if link is None else link.joined)
+    if link is not None:
+        link.finish(code)
     return code
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
+from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError, reason_of
 from jobtool.jobs import jobfile, settings
 from jobtool.jobs.atomic_write import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
@@ -334,10 +334,3 @@ def temporary_of(name: str) -> str | None:
     """Return the stem of the job that a temporary file in the joblist belongs to."""
     target = target_of(name)
     return target.removesuffix(SUFFIX) if target and target.endswith(SUFFIX) else None
-
-
-def reason_of(error: Exception) -> str:
-    """Return why an operation failed, without the path that a message already names."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

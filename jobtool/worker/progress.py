@@ -46,13 +46,13 @@ class Reporter:
         """Add what the running job has sent to the totals."""
         self._files_before = self._tally.files_sent
         self._bytes_before = self._tally.bytes_sent
-        self._rank_group.tell(self._tally)
+        self._rank_group.publish(self._tally)
 
     def tick(self) -> None:
         """Publish the tally and, on rank 0, report all ranks' progress; each at its own rate."""
         if self._rank_group.is_alone:
             return
-        self._rank_group.tell(self._tally)
+        self._rank_group.publish(self._tally)
         now = self._options.monotonic()
         if self._rank or now - self._emitted < RUN_PROGRESS_SECONDS:
             return

@@ -40,7 +40,7 @@ class Rank:
         options = ResolvedOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
         self.reporter = Reporter(self.rank_group, self.tally, options, self.told.append, rank=rank)
         self.reporter.jobs_total = 9
-        self.rank_group.tell(self.tally, now=True)
+        self.rank_group.publish(self.tally, now=True)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     # The job under way counts from where those before it have ended, and who is over still counts.
     first.reporter.end_job()
     second.tally.is_over = True
-    second.rank_group.tell(second.tally, now=True)
+    second.rank_group.publish(second.tally, now=True)
     clock.now += RUN_PROGRESS_SECONDS
     first.reporter.watch(progress(files_sent=1, bytes_sent=20 * MEGABYTE))
     expected |= {"files_sent": 8, "bytes_sent": 60 * MEGABYTE}
