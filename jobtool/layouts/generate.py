@@ -20,7 +20,8 @@ from jobtool.errors import JobFileError, JoblistError, LayoutError, UsageError
 from jobtool.events import Emit, ignore
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
-from jobtool.jobs.joblist import JobList, job_ids_in
+from jobtool.jobs.jobfolder import job_ids_in
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.layouts.auto import pick_layout
 from jobtool.layouts.drafts import Draft, Drafter, with_absolute_folders
