@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobtool.cli.transfer import _after
+from jobtool.cli.rankend import end_rank
 from jobtool.jobs.membership import Membership
 from jobtool.worker import supervisor
 from jobtool.worker.environment import Environment
@@ -128,5 +128,5 @@ def test_the_supervisor_finds_the_joblist_as_its_worker_did(tmp_path, monkeypatc
         supervisor, "outlast", lambda ended, rank_group: waited.append(rank_group) or 3
     )
     ended = replace(KILLED, environment=Environment(rank=1, size=2, run="run"))
-    assert _after(ended, text.format(folder=tmp_path), as_json=False) == 3
+    assert end_rank(ended, text.format(folder=tmp_path), as_json=False) == 3
     assert len(waited) == 1
