@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
-    from jobtool.layouts.generate import Request, generate
+    from jobtool.layouts.generate import generate
     from jobtool.layouts.layout import Layout, load_layout
+    from jobtool.layouts.request import Request
     from jobtool.report.summary import Summary, summarise
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -36,7 +37,7 @@ _HOMES = {
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
     "Receipt": "jobtool.jobs.records",
-    "Request": "jobtool.layouts.generate",
+    "Request": "jobtool.layouts.request",
     "Store": "jobtool.stores.store",
     "StoreRegistry": "jobtool.stores.registry",
     "Summary": "jobtool.report.summary",

@@ -154,3 +154,10 @@ class ExhaustedError(WorldError):
     """Memory or open files have run out for this process or machine; that may pass."""
 
     retryable = True
+
+
+def reason_of(error: Exception) -> str:
+    """Return why an operation failed, without the path that a message already names."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

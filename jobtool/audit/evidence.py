@@ -1,4 +1,4 @@
-"""What receipts say of files, and what tells without reading that a file isn't as they say."""
+"""What shows, without reading a file, that it may not be as its receipt says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from jobtool.audit.findings import TimesIgnored
+from jobtool.audit.events import TimesIgnored
 from jobtool.events import Emit
 from jobtool.jobs.job import Job
 from jobtool.jobs.jobfile import last_records, number_of
@@ -16,19 +16,19 @@ from jobtool.stores.store import Entry
 
 _NO_TIME = -(2**63)
 
-#: Filesystems keep times to so many nanoseconds: all, 100 (NTFS), 1000, a millisecond, a second
-#: (HFS+, older NFS), two seconds (FAT).
+#: The resolution of times on filesystems, in nanoseconds: 1, 100 (NTFS), a microsecond, a
+#: millisecond, a second (HFS+, older NFS), two seconds (FAT).
 _GRAINS_NS = (1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
 
-#: After so many files whose times differ and whose bytes don't, times tell nothing.
+#: After so many files whose times differ and whose bytes don't, times are ignored.
 _UNFOUNDED_DOUBTS = 100
 
 
 class Expected:
-    """What receipts say of a tree, in a hundred bytes for each file; the last of each counts.
+    """What receipts say about a tree, in about 100 bytes per file. Of each file the last counts.
 
-    ``numbers`` are by the digest of the destination's path; ``hollow`` are the destinations whose
-    receipt proves nothing.
+    ``numbers`` maps the digest of a destination's path to the file's number. ``hollow`` holds the
+    destinations whose receipt proves nothing.
     """
 
     def __init__(self, receipts: Iterable[Receipt]) -> None:
@@ -49,19 +49,19 @@ class Expected:
                 self.hollow.add(receipt.dst_path)
 
     def has_other_etag(self, number: int, entry: Entry) -> bool:
-        """Tell whether a file of the right size has another ETag than its receipt says."""
+        """Return True if a file of the right size has another ETag than its receipt says."""
         return bool(entry.etag) and _short(entry.etag) != self._etags[number]
 
     def has_other_time(self, number: int, entry: Entry) -> bool:
-        """Tell whether a file of the right size has another time than its receipt says."""
+        """Return True if a file of the right size has another time than its receipt says."""
         return _is_other_time(self._times_ns[number], entry.mtime_ns)
 
 
 class Times:
-    """Whether modification times tell anything: not where a destination was never given any.
+    """Whether modification times are reliable. They aren't if a destination was never given any.
 
-    A time that differs is a doubt, which reading the file settles. After many doubts without reason
-    there are no more, and that is told once.
+    A file whose time differs is read. After many such files with the right bytes, times are
+    ignored, and ``emit`` is called once.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -69,11 +69,11 @@ class Times:
         self._unfounded = 0
 
     @property
-    def tell_something(self) -> bool:
+    def are_reliable(self) -> bool:
         """Whether a time that differs is a reason to read a file."""
         return self._unfounded < _UNFOUNDED_DOUBTS
 
-    def unfounded(self) -> None:
+    def count_unfounded(self) -> None:
         """Count a file whose time differs and whose bytes don't."""
         self._unfounded += 1
         if self._unfounded == _UNFOUNDED_DOUBTS:
@@ -81,28 +81,28 @@ class Times:
 
 
 def has_other_etag(receipt: Receipt, entry: Entry) -> bool:
-    """Tell whether a file of the right size has another ETag than its receipt says.
+    """Return True if a file of the right size has another ETag than its receipt says.
 
-    Some servers tell another ETag for an object in parts than they gave at first. So it is a reason
-    to read the file, not yet a finding.
+    Some servers later return another ETag for an object in parts than they did at first. So this is
+    a reason to read the file, not yet a finding.
     """
     return bool(entry.etag) and _short(entry.etag) != _short(_etag_of(receipt))
 
 
 def has_other_time(receipt: Receipt, entry: Entry) -> bool:
-    """Tell whether a local copy of a local file has another time than its receipt says."""
+    """Return True if a local copy of a local file has another time than its receipt says."""
     return _is_other_time(_time_of(receipt), entry.mtime_ns)
 
 
 def is_proof(receipt: Receipt) -> bool:
-    """Tell whether a receipt says that the same arrived as was read; ours always do."""
+    """Return True if a receipt says that what arrived is what was read. jobtool's always do."""
     return receipt.hashsum_src == receipt.hashsum_dst
 
 
 def without_receipt(records: Iterable[Record]) -> set[str]:
-    """Return the destinations that were to be written and have no receipt since.
+    """Return the destinations that were to be written and have got no receipt since.
 
-    A finished job has none; those it has were dropped by a repair that was cut off.
+    A finished job has none, unless a repair dropped receipts and didn't finish.
     """
     found: set[str] = set()
     for record in records:
@@ -114,7 +114,7 @@ def without_receipt(records: Iterable[Record]) -> set[str]:
 
 
 def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
-    """Return why the receipts of a finished job can't be all; empty if they may be."""
+    """Return why the receipts of a finished job are incomplete; empty if they may be complete."""
     expected = _transferred_files(job, log)
     if expected is None and not found:
         return "it says success, its log doesn't say of how many files, and it has no receipts"
@@ -124,7 +124,7 @@ def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
 
 
 def _transferred_files(job: Job, log: bytes) -> int | None:
-    """Return how many files must have receipts, as the job file tells; None if it doesn't."""
+    """Return how many files must have receipts, by the job file; None if it doesn't say."""
     success = last_records(log, ("success",)).get("success")
     files = None if success is None else number_of(success.values.get("files", ""))
     if files is None:
@@ -133,7 +133,7 @@ def _transferred_files(job: Job, log: bytes) -> int | None:
 
 
 def _etag_of(receipt: Receipt) -> str | None:
-    """Return the ETag that a receipt vouches for; None for one that doesn't bear itself out."""
+    """Return the ETag of a receipt; None if the receipt contradicts itself."""
     etag = receipt.etag
     if receipt.verified_by == "etag-md5" and (etag or "").lower() != receipt.hashsum_dst:
         return None

@@ -1,12 +1,12 @@
-"""One file against its receipt: by what its store tells of it, and by reading it."""
+"""One file compared with its receipt."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jobtool.audit.events import Discrepancy
 from jobtool.audit.evidence import has_other_etag, has_other_time, is_proof
-from jobtool.audit.findings import Discrepancy
-from jobtool.errors import FileError, NotFoundError
+from jobtool.errors import FileError, NotFoundError, reason_of
 from jobtool.jobs.records import Receipt
 from jobtool.stores.store import Store
 
@@ -15,9 +15,9 @@ HOLLOW = "its receipt names two digests, that of the source and another"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was found out about one file; ``what`` is None if it is as its receipt says.
+    """The result for one file; ``what`` is None if it is as its receipt says.
 
-    ``was_doubted_by_time`` tells that it was read only because its time differs.
+    ``was_doubted_by_time`` is True if the file was read only because its time differs.
     """
 
     url: str
@@ -26,10 +26,10 @@ class Verdict:
     was_doubted_by_time: bool = False
 
 
-def look(
-    store: Store, path: str, receipt: Receipt, *, deep: bool, times_tell_something: bool
+def check(
+    store: Store, path: str, receipt: Receipt, *, deep: bool, are_times_reliable: bool
 ) -> Verdict:
-    """Look at a file, and read it if ``deep`` or if its ETag or its time is a reason to."""
+    """Compare a file's size, then its MD5 if ``deep`` or if its ETag or its time differs."""
     url = receipt.dst_path
     if not is_proof(receipt):
         return Verdict(url=url, what="unproven", detail=HOLLOW)
@@ -42,7 +42,7 @@ def look(
         return Verdict(url=url, what="changed", detail=detail)
     if deep or has_other_etag(receipt, found):
         return read(store, path, receipt)
-    if times_tell_something and has_other_time(receipt, found):
+    if are_times_reliable and has_other_time(receipt, found):
         return read(store, path, receipt, was_doubted_by_time=True)
     return Verdict(url=url)
 
@@ -50,7 +50,7 @@ def look(
 def read(
     store: Store, path: str, receipt: Receipt, *, was_doubted_by_time: bool = False
 ) -> Verdict:
-    """Read a file and compare its MD5."""
+    """Compare a file's MD5."""
     try:
         found = store.digest(path)
     except FileError as error:
@@ -62,7 +62,12 @@ def read(
 
 
 def failure(url: str, error: FileError) -> Verdict:
-    """Return what a store's error says of a file: it isn't there, or it can't be read."""
+    """Return the verdict that follows from a store's error: missing, or unreadable."""
     if isinstance(error, NotFoundError):
         return Verdict(url=url, what="missing")
-    return Verdict(url=url, what="unreadable", detail=str(error))
+    return unreadable(url, error)
+
+
+def unreadable(url: str, error: Exception) -> Verdict:
+    """Return the verdict for what can't be read."""
+    return Verdict(url=url, what="unreadable", detail=reason_of(error))

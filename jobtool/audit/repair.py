@@ -1,7 +1,7 @@
-"""Repair: a job's receipts of what is off are dropped, then the job is put back to ``todo``.
+"""Repair: the receipts of missing or changed files are dropped before a job is put back.
 
-In this order a kill leaves a job that is ``success`` and lacks receipts, which the next audit
-finds, and never one that is ``todo`` and believes in files that are missing or changed.
+After a kill in between, the job is ``success`` and lacks receipts, which the next audit finds. It
+is never ``todo`` with receipts for files that are missing or changed.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import time
 from collections.abc import Container
 from functools import partial
 
-from jobtool.audit.retry import LeftAlone, PutBack, put_back
-from jobtool.errors import JoblistUnavailableError
+from jobtool.audit.events import LeftAlone, PutBack
+from jobtool.audit.putback import put_back
+from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
-from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.records import IntentRecord, Receipt
 from jobtool.jobs.table import write_table
 from jobtool.names import quote
@@ -24,17 +25,17 @@ from jobtool.sharing.batches import Batches
 
 
 class Repair:
-    """Puts jobs of a joblist back to ``todo``, without the receipts of what is off."""
+    """Puts jobs of a joblist back to ``todo``, without the receipts of files that are off."""
 
     def __init__(self, joblist: JobList) -> None:
         self._joblist = joblist
         self._claims = Claims.of(joblist)
 
     def job(self, job_id: str, audited: Job, off: Container[str]) -> PutBack | LeftAlone:
-        """Have the files at the URLs ``off`` sent again; ``audited`` is the job as it was then.
+        """Have the files at the URLs ``off`` sent again.
 
-        A job that a worker holds, or has done again since, is left alone. Raises
-        ``JoblistUnavailableError``.
+        ``audited`` is the job as it was when it was compared. A job that a worker holds, or has run
+        since, is left alone. Raises ``JoblistUnavailableError``.
         """
 
         def drop(claimed: ClaimedJob) -> None:
@@ -47,10 +48,10 @@ class Repair:
         return put_back(self._joblist, self._claims, job_id, audited, event="repair", before=drop)
 
     def _drop_receipts(self, claimed: ClaimedJob, off: Container[str]) -> None:
-        """Write the table anew without the receipts of what is off.
+        """Rewrite the table without the receipts of the files that are off.
 
-        First the journal gets a line for each of them, that it is to be written. By that line the
-        next audit finds out about a kill, and the next worker may replace what stands there.
+        First the journal gets a line for each of these files, that it is to be written. By that
+        line the next audit notices a kill, and the next worker may replace the file.
         """
         joblist, job_id, require_held = self._joblist, claimed.job_id, claimed.claim.require_held
         receipts = partial(joblist.receipts_of, job_id)
@@ -78,7 +79,7 @@ class Repair:
             attempt=claimed.job.attempts,
             require_held=require_held,
         )
-        # A journal that stayed with the table may have the same receipts.
+        # A journal that was kept next to the table may have the same receipts.
         rest = (record for record in joblist.records_of(job_id) if not isinstance(record, Receipt))
         journal.replace(rest)
         batches = joblist.blocks_path_of(job_id)

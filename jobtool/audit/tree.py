@@ -1,4 +1,4 @@
-"""A tree against its receipts, by one listing of the destination."""
+"""A tree compared with its receipts, by one listing of the destination."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MISSING, _LISTED, _HIDDEN = 0, 1, 2
 class Tree:
     """Compares a job's receipts with the listing of its destination.
 
-    ``receipts`` gives them anew with each call, and ``dropped`` are destinations that may have
-    files without one. ``tell`` is called with each verdict. Afterwards ``count`` is the number of
-    files with a receipt, ``looked_at`` of those that the listing told of or misses, ``size_bytes``
-    of these; ``off`` are the URLs that aren't as they should be.
+    ``receipts`` yields them anew with each call. ``dropped`` are destinations that may have files
+    without one. ``add`` is called with each verdict. Afterwards ``count`` is the number of files
+    with a receipt, ``compared`` that of those that were listed or are missing, ``size_bytes`` the
+    size of these. ``off`` holds the URLs that aren't as their receipts say.
     """
 
     def __init__(
@@ -30,22 +30,22 @@ class Tree:
         receipts: Callable[[], Iterator[Receipt]],
         *,
         dropped: Container[str],
-        tell: Callable[[Verdict], None],
+        add: Callable[[Verdict], None],
     ) -> None:
         self._store = store
         self._receipts = receipts
         self._dropped = dropped
-        self._tell = tell
+        self._add = add
         self._inside = store.url_of("x")[:-1]
         self._expected = Expected(self._inner())
         self._state = bytearray(len(self._expected.sizes))
         self._links: set[str] = set()
-        self._unlisted: dict[str, FileError] = {}  # folders: what lies below may be there
-        self._odd: dict[str, FileError] = {}  # single entries that can't be carried
+        self._unlisted: dict[str, FileError] = {}  # folders whose files may be there
+        self._odd: dict[str, FileError] = {}  # single entries that can't be represented
         self._other_etag: set[str] = set()
         self._other_time: set[str] = set()
         self.off: set[str] = set()
-        self.count = self.looked_at = len(self._state)
+        self.count = self.compared = len(self._state)
         self.size_bytes = sum(self._expected.sizes)
 
     def _inner(self) -> Iterator[Receipt]:
@@ -54,9 +54,9 @@ class Tree:
         return (receipt for receipt in self._receipts() if receipt.dst_path.startswith(inside))
 
     def compare(self) -> None:
-        """List the destination and tell what is off; what is told as unlisted isn't judged."""
+        """List the destination and add a verdict for what is off. Unlisted files aren't judged."""
         for url in sorted(self._expected.hollow):
-            self._tell_off(Verdict(url=url, what="unproven", detail=HOLLOW))
+            self._add_off(Verdict(url=url, what="unproven", detail=HOLLOW))
         try:
             if self._store.kind("") == "folder":
                 for entry in self._store.list():
@@ -66,7 +66,7 @@ class Tree:
         self._judge_the_rest()
 
     def doubted(
-        self, *, deep: bool, times_tell_something: Callable[[], bool]
+        self, *, deep: bool, are_times_reliable: Callable[[], bool]
     ) -> Iterator[tuple[str, Receipt, bool]]:
         """Yield what is to be read: path, receipt, and whether its time is the only reason."""
         if not (deep or self._other_etag or self._other_time):
@@ -79,7 +79,7 @@ class Tree:
             path = url[len(self._inside) :]
             if deep or url in self._other_etag:
                 yield path, receipt, False
-            elif url in self._other_time and times_tell_something():
+            elif url in self._other_time and are_times_reliable():
                 yield path, receipt, True
 
     def _listed(self, entry: Entry | Special | Unlisted) -> None:
@@ -97,7 +97,7 @@ class Tree:
         number = self._expected.numbers.get(digest_of(url))
         if number is None:
             if url not in self._dropped:
-                self._tell(Verdict(url=url, what="extra"))
+                self._add(Verdict(url=url, what="extra"))
             return
         self._state[number] = _LISTED
         size = self._expected.sizes[number]
@@ -105,14 +105,14 @@ class Tree:
             return
         if entry.size != size:
             detail = f"{size} -> {entry.size} bytes"
-            self._tell_off(Verdict(url=url, what="changed", detail=detail))
+            self._add_off(Verdict(url=url, what="changed", detail=detail))
         elif self._expected.has_other_etag(number, entry):
             self._other_etag.add(url)
         elif self._expected.has_other_time(number, entry):
             self._other_time.add(url)
 
     def _judge_the_rest(self) -> None:
-        """Tell what was not listed: it is missing, or behind what can't be listed, or a link."""
+        """Add a verdict for files that weren't listed: missing, unreadable, or below a link."""
         hidden: Counter[str] = Counter()
         for receipt in self._inner():
             url = receipt.dst_path
@@ -124,15 +124,15 @@ class Tree:
             if above is not None:
                 hidden[above] += 1
                 self._state[number] = _HIDDEN
-                self.looked_at -= 1
+                self.compared -= 1
                 self.size_bytes -= self._expected.sizes[number]
             elif _is_below(path, self._links):
-                self._tell_off(self._behind_link(path))
+                self._add_off(self._behind_link(path))
             else:
-                self._tell_off(Verdict(url=url, what="missing"))
+                self._add_off(Verdict(url=url, what="missing"))
         for path, error in self._unlisted.items():
-            count = f"{hidden[path]} file(s) of the job there were not looked at: "
-            self._tell(
+            count = f"{hidden[path]} file(s) of the job there were not compared: "
+            self._add(
                 Verdict(
                     url=self._store.url_of(path),
                     what="unreadable",
@@ -140,10 +140,10 @@ class Tree:
                 )
             )
         for path, error in self._odd.items():
-            self._tell(Verdict(url=self._store.url_of(path), what="unreadable", detail=str(error)))
+            self._add(Verdict(url=self._store.url_of(path), what="unreadable", detail=str(error)))
 
     def _behind_link(self, path: str) -> Verdict:
-        """Judge a file below a folder that is a link: what is there isn't at the destination."""
+        """Judge a file below a folder that is a link: its target isn't at the destination."""
         url = self._inside + path
         try:
             self._store.head(path)
@@ -152,9 +152,9 @@ class Tree:
         # The link has become a folder meanwhile.
         return Verdict(url=url, what="missing", detail="it was not there when listed")
 
-    def _tell_off(self, verdict: Verdict) -> None:
+    def _add_off(self, verdict: Verdict) -> None:
         self.off.add(verdict.url)
-        self._tell(verdict)
+        self._add(verdict)
 
 
 def _first_above(path: str, folders: Container[str]) -> str | None:

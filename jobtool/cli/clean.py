@@ -27,8 +27,8 @@ def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: b
     sent again when its job is taken up. What can't be looked at is named, and the exit code is 1,
     or 4 if it is a whole store.
     """
-    from jobtool.audit.clean import Leftover, clean
-    from jobtool.audit.retry import LeftAlone
+    from jobtool.audit.clean import clean
+    from jobtool.audit.events import LeftAlone, Leftover
     from jobtool.transfer.stores_of import stores_of
 
     console = Console(verbosity=verbosity, as_json=as_json)

@@ -98,7 +98,7 @@ class ProgressDisplay(_Display):
         )
         self._job: str | None = None
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Draw what a job is at while there is nothing to count yet."""
         if isinstance(event, JobPhase):
             self._begin(event.job)

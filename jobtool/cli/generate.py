@@ -82,8 +82,9 @@ def cli(
 
     Running it again adds what is new and never touches an existing job file.
     """
-    from jobtool.layouts.generate import Request, generate
+    from jobtool.layouts.generate import generate
     from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
+    from jobtool.layouts.request import Request
 
     console = Console(verbosity=verbosity, as_json=as_json)
     source = existing_path(input_path)

@@ -20,7 +20,7 @@ from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
 from jobtool.redact import redact_tracebacks
 from jobtool.stores.urls import is_local, resolve
-from jobtool.worker.deadline import parse_duration
+from jobtool.worker.duration import parse_duration
 
 if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList

@@ -36,7 +36,8 @@ def cli(
     on it. Receipts stay: what is proven isn't sent again. The exit code is 1 if a job's file
     can't be read.
     """
-    from jobtool.audit.retry import PutBack, Selection, retry_jobs
+    from jobtool.audit.events import PutBack
+    from jobtool.audit.retry import Selection, retry_jobs
     from jobtool.jobs.joblist import JobList
 
     if (only_errors or match) and jobs:

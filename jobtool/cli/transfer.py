@@ -1,4 +1,4 @@
-"""``transfer-worker``: claims jobs and transfers them until none is left."""
+"""``transfer-worker``: transfers the jobs of a joblist."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.cli.rankend import end_rank, rank_place
+from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.events import Level
@@ -41,17 +43,6 @@ if TYPE_CHECKING:
     from jobtool.transfer.policies import IfExists, IfGone, Verify
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
-    from jobtool.worker.supervisor import Ended
-
-#: What people and schedulers send before the end: all mean to finish what is under way and leave.
-_STOP_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,  # the terminal is gone
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGXCPU,
-)
 
 
 def _as_words(
@@ -67,27 +58,27 @@ def _as_words(
     type=click.IntRange(1, 256),
     help="Files at a time in this worker. [default: 16, or joblist.toml's]",
 )
-@click.option(
-    "--max-jobs", type=click.IntRange(min=1), metavar="N", help="Leave after this many jobs."
-)
+@click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
 @click.option(
     "--time-limit",
     callback=as_seconds,
     metavar="DURATION",
     help="When this worker will be killed, as 11h30m or 12:00:00; it stops before. "
-    "[default: the scheduler's, where it tells]",
+    "[default: the scheduler's time limit, if known]",
 )
 @click.option(
     "--grace",
     type=NumberRange(min=0, max=86400),
     metavar="SECONDS",
-    help="How long before the end to begin to drain. [default: 120, or a quarter of the time]",
+    help="How long before that to begin to drain. [default: 120, or a quarter of the time]",
 )
-@click.option("--wait", is_flag=True, help="Stay until no job is ongoing, and take what is left.")
+@click.option(
+    "--wait", is_flag=True, help="Stay until no job is ongoing, and transfer what is left."
+)
 @click.option(
     "--share/--no-share",
     default=True,
-    help="Help others with a large job when there is no other, and let them help. [default: share]",
+    help="Idle workers help with large jobs. [default: share]",
 )
 @click.option(
     "--claims",
@@ -98,8 +89,8 @@ def _as_words(
 @click.option(
     "--if-exists",
     type=click.Choice(["verify", "overwrite", "error"]),
-    help="A file at the destination that has no receipt: compare and keep it if it is the same "
-    "(verify, the default), send it again, or take it for an error.",
+    help="A file at the destination without a receipt: compare and keep it if it is the same "
+    "(verify, the default), send it again, or treat it as an error.",
 )
 @click.option(
     "--verify",
@@ -111,12 +102,12 @@ def _as_words(
     "--links",
     type=click.Choice(["follow", "skip", "error", "keep"]),
     help="Symbolic links in a local source: follow them inside the job's tree (the default; others "
-    "are errors), skip them, take any for an error, or keep them as links.",
+    "are errors), skip them, treat any as an error, or keep them as links.",
 )
 @click.option(
     "--if-gone",
     type=click.Choice(["error", "ignore"]),
-    help="A file that an earlier attempt has listed, that didn't arrive and that is gone from the "
+    help="A file that an earlier attempt listed but didn't transfer, and that is gone from the "
     "source: an error (the default), or left out.",
 )
 @click.option(
@@ -161,9 +152,9 @@ def cli(
     """Transfer the jobs of a joblist, each file verified, until nothing is left to claim.
 
     Start as many as you like, under mpirun, in scheduler arrays or by hand: no job is done twice.
-    Ctrl-C (or SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files under way and hands
-    the job back; Ctrl-C once more stops at once, and nothing that was proven is lost either way.
-    The same happens when the time is nearly up. Under nohup SIGHUP does nothing.
+    Ctrl-C (or SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files in progress and hands
+    the job back. A second Ctrl-C stops at once. Nothing that was proven is lost either way. The
+    worker also stops when its time is nearly up. Under nohup SIGHUP is ignored.
     """
     if time_limit is not None and grace is not None and grace >= time_limit:
         raise UsageError(
@@ -171,9 +162,9 @@ def cli(
             "grace or a longer time"
         )
     stop = Stop()
-    signals = _stop_signals()
-    # First of all: a signal that comes before would end the worker as if it had failed.
-    with _stopping(stop, signals):
+    signals = stop_signals()
+    # First of all: an earlier signal would end the worker as if it had failed.
+    with stopping(stop, signals):
         return _transfer(
             stop,
             signals,
@@ -185,7 +176,7 @@ def cli(
             dry_run=dry_run,
             verbosity=verbosity,
             as_json=as_json,
-            told={
+            worker_options={
                 "max_jobs": max_jobs,
                 "claims": claims,
                 "wait": wait,
@@ -212,33 +203,33 @@ def _transfer(
     dry_run: bool,
     verbosity: int,
     as_json: bool,
-    told: dict[str, Any],
+    worker_options: dict[str, Any],
 ) -> int:
-    """Do as ``cli`` says; ``told`` are the worker's own options."""
+    """Do what ``cli`` describes; ``worker_options`` are the worker's own options."""
     from jobtool.worker.environment import detect, launched_size
 
-    charge = None
+    link = None
     if not dry_run and launched_size(os.environ) > 1:
         from jobtool.worker.supervisor import Ended, supervise
 
         outcome = supervise(signals)
         if isinstance(outcome, Ended):
-            return _after(outcome, joblist_path, as_json=as_json)
-        charge = outcome
+            return end_rank(outcome, joblist_path, as_json=as_json)
+        link = outcome
 
     from jobtool.worker.loop import Worker
     from jobtool.worker.options import WorkerOptions
 
     # Before anything can go wrong: the other ranks wait for this one in it.
     environment = detect(os.environ).without_mpi()
-    if charge is not None:
-        charge.introduce(environment)
+    if link is not None:
+        link.introduce(environment)
     path = existing_path(joblist_path)
     console = Console(
-        verbosity=_verbosity(verbosity, environment), as_json=as_json, place=_place(environment)
+        verbosity=_verbosity(verbosity, environment), as_json=as_json, place=rank_place(environment)
     )
     if verbosity:
-        console.loud_kinds = frozenset({"finished"})  # told by another rank if the first has died
+        console.loud_kinds = frozenset({"finished"})  # another rank prints it if the first has died
     joblist = open_trusted(path, trust=trust, tell=console.note, credentials=credentials)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
@@ -258,84 +249,25 @@ def _transfer(
                 f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
                 f"{grace:.0f} s of it to drain."
             )
-    options = WorkerOptions(stop=stop, drain_at=drain_at, **told)
+    options = WorkerOptions(stop=stop, drain_at=drain_at, **worker_options)
     if dry_run and environment.rank:
-        return 0  # rank 0 tells it for all
+        return 0  # rank 0 prints it for all
     if dry_run:
         return Worker(joblist, environment, options, console.emit).preview()
-    # mpirun passes on whole lines only, and gives its ranks a terminal whoever looks.
+    # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
     display = _display(console, options) if is_alone else nullcontext(options)
     with display as options:
         worker = Worker(joblist, environment, options, console.emit)
-        code = worker.run(None if charge is None else charge.has_told)
-    if charge is not None:
-        charge.dismiss(code)
+        code = worker.run(None if link is None else link.joined)
+    if link is not None:
+        link.finish(code)
     return code
-
-
-def _after(ended: Ended, path: str, *, as_json: bool) -> int:
-    """Return the exit code of a rank whose worker has ended; if not in order, when all have."""
-    environment = ended.environment
-    if ended.in_order or environment is None or environment.run is None:
-        return ended.exit_code
-    from jobtool.jobs.claimpolicy import DEFAULT_LEASE_SECONDS
-    from jobtool.jobs.joblist import CLAIMS_FOLDER
-    from jobtool.jobs.membership import Membership
-    from jobtool.worker.events import WorkerStopped
-    from jobtool.worker.rankgroup import RankGroup
-    from jobtool.worker.supervisor import outlast
-
-    folder = ""
-    with contextlib.suppress(UsageError):  # told by the worker
-        folder = existing_path(path)
-    if not os.path.isdir(folder):  # on this node: the others may see it, and the first tells it
-        return ended.exit_code if environment.rank == 0 else 0
-    console = Console(as_json=as_json, place=_place(environment))
-    if ended.killed_by is not None:
-        reason = f"worker {environment.worker} was killed ({ended.killed_by.name})"
-        console.emit(WorkerStopped(reason=reason))
-    claims_path = os.path.join(folder, CLAIMS_FOLDER)
-    rank_group = RankGroup(claims_path, environment, Membership(claims_path, DEFAULT_LEASE_SECONDS))
-    code = outlast(ended, rank_group)
-    if code and ended.killed_by is not None:
-        console.emit(WorkerStopped(reason="no rank is left; start again to have the rest done"))
-    return code
-
-
-def _stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that ask to stop: SIGHUP unless it is ignored, as nohup has it."""
-    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    return tuple(one for one in _STOP_SIGNALS if one != signal.SIGHUP or not ignores_hangup)
-
-
-@contextlib.contextmanager
-def _stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    interrupts = 0
-
-    def handle(number: int, frame: object) -> None:
-        nonlocal interrupts
-        interrupts += number == signal.SIGINT
-        if interrupts > 1 or (number == signal.SIGINT and stop.is_set()) or stop.is_lost:
-            os._exit(128 + number)  # what is proven is on disk; the claim frees itself
-        stop.set(signal.Signals(number).name)
-        # Not through the console: its lock may be held by what this interrupts.
-        with contextlib.suppress(OSError):  # whoever read it may have had the same signal
-            again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-            name = signal.Signals(number).name
-            os.write(2, f"\n{name}: finishing files under way{again}\n".encode())
-
-    before = {number: signal.signal(number, handle) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions]:
-    """Show a progress display where a person looks; else progress comes as plain lines."""
+    """Show a progress display on a terminal; elsewhere progress is printed as plain lines."""
     if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
         yield options
         return
@@ -343,22 +275,15 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
 
     with ProgressDisplay() as display:
         console.quiet_kinds = frozenset({"progress"})
-        console.write, console.watch = display.write, display.tell
+        console.write, console.watch = display.write, display.on_event
         try:
             yield replace(options, watch=display.show)
         finally:
             console.write = console.watch = None
 
 
-def _place(environment: Environment) -> dict[str, str | int]:
-    """Return what tells this worker's lines from those of the other ranks."""
-    if environment.size == 1:
-        return {}
-    return {"host": environment.host, "rank": environment.rank}
-
-
 def _verbosity(asked: int, environment: Environment) -> int:
-    """Return how much to tell: of several ranks the first tells what it does, and what all do."""
+    """Return what to print: of several ranks, only rank 0 prints normal events by default."""
     return asked if environment.rank == 0 or asked > Level.NORMAL else Level.ALWAYS
 
 

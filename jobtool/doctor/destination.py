@@ -22,8 +22,8 @@ from jobtool.errors import (
     RefusedError,
     UnreachableError,
     UsageError,
+    reason_of,
 )
-from jobtool.jobs.joblist import reason_of
 from jobtool.names import quote
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Part, Store, Upload

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator
 from filelock import FileLock, Timeout
 
 from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
+from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file, sync_folder
-from jobtool.jobs.joblist import reason_of
 from jobtool.names import quote
 
 #: Where a clock's difference is worth a word. Nothing that jobtool decides compares clocks of two

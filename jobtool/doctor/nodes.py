@@ -13,8 +13,8 @@ from jobtool.doctor.checkresult import CheckResult, Subject, Verdict, in_seconds
 from jobtool.doctor.claims import View
 from jobtool.doctor.folder import judge_clock
 from jobtool.doctor.ranks import Ranks
+from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file
-from jobtool.jobs.joblist import reason_of
 
 #: How long another rank may take to see what rank 0 has written.
 _SEEN_SECONDS = 10.0

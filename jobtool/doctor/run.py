@@ -24,10 +24,10 @@ from jobtool.doctor.nodes import Between, look_between
 from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
 from jobtool.doctor.source import source_result
-from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError
+from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError, reason_of
 from jobtool.jobs.claimpolicy import claim_policy_of
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
-from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.joblist import JobList
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment

@@ -18,7 +18,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from jobtool.errors import JoblistUnavailableError
+from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.jobs.claimpolicy import ClaimPolicy, claim_policy_of
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.lease import Lease, LeaseWatch
@@ -91,11 +91,11 @@ class Claim:
 
 
 class Claims:
-    """Takes claims on names in a folder, in the way that ``terms`` say.
+    """Takes claims on names in a folder, of the kind that ``claim_policy`` says.
 
-    ``watch`` watches the leases of others; it knows more the longer it is kept. What
-    ``require_present`` raises means that the worker is no longer known to others, who may claim in
-    another way.
+    ``watch`` watches the leases of others; it knows more the longer it is kept.
+    ``require_present`` raises an exception if other workers regard this one as dead, since they may
+    use another kind of claims then.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Claims:
             return self.take(name, after=after, on_loss=on_loss)
         except OSError as error:
             raise JoblistUnavailableError(
-                f"can't claim jobs in {quote(self._folder)}: {error.strerror or error}"
+                f"can't claim jobs in {quote(self._folder)}: {reason_of(error)}"
             ) from None
 
     def _take(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:

@@ -9,11 +9,11 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from jobtool.errors import ClaimLostError, JoblistUnavailableError
+from jobtool.errors import ClaimLostError, JoblistUnavailableError, reason_of
 from jobtool.jobs.claim import Claim, Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
-from jobtool.jobs.joblist import JobList, reason_of
+from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.redact import redact
 

@@ -1,8 +1,7 @@
-"""The terms of claims: what kind all workers of a joblist use, and who decides it.
+"""The claim policy: which kind of claims all workers of a joblist use.
 
-The first worker's choice is recorded in the joblist, and whoever comes later uses the same. A
-worker that was told otherwise is refused while others are there, and decides anew when there are
-none.
+The first worker's choice is recorded in the joblist, and later workers use the same. A worker with
+another setting is refused while others are running. If none is, it records its own choice.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from jobtool.errors import JoblistUnavailableError, UsageError
+from jobtool.errors import JoblistUnavailableError, UsageError, reason_of
 from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
@@ -27,7 +26,7 @@ Told = Literal["auto", "lock", "lease"]
 
 DEFAULT_LEASE_SECONDS = 60.0
 
-#: Longer than anything that ends by itself stands still: a request to S3 takes ten minutes at most,
+#: Longer than anything stands still that ends by itself. A request to S3 takes ten minutes at most,
 #: and is repeated twice.
 DEFAULT_STALL_SECONDS = 3600.0
 
@@ -35,7 +34,7 @@ _FILENAME = "terms.json"
 
 
 class ClaimPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """The ``kind`` of claims, and how long a lease lasts without a heartbeat."""
+    """The ``kind`` of claims. A lease lasts for ``lease_seconds`` without a heartbeat."""
 
     kind: ClaimKind
     lease_seconds: LeaseSeconds = DEFAULT_LEASE_SECONDS
@@ -43,14 +42,14 @@ class ClaimPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreedPolicy:
-    """The terms in force, and why it is those."""
+    """A claim policy, and why it was chosen."""
 
     claim_policy: ClaimPolicy
     reason: str
 
 
 def choose(told: Told, filesystem: Filesystem) -> tuple[ClaimKind, str]:
-    """Return the kind of claims for a filesystem, and why: a pure decision.
+    """Return the kind of claims for a filesystem, and why.
 
     ======== =================== =====
     told     filesystem          kind
@@ -69,11 +68,11 @@ def choose(told: Told, filesystem: Filesystem) -> tuple[ClaimKind, str]:
 
 
 def propose(joblist: JobList, told: Told) -> AgreedPolicy:
-    """Return what a worker that was told so would use; nothing is agreed upon yet."""
+    """Return the policy that a worker with this setting would use. Nothing is recorded yet."""
     kind, reason = choose(told, filesystem_of(joblist.path))
     recorded = _recorded(joblist)
     if told == "auto" and recorded is not None and recorded.kind == "lease" != kind:
-        # Leases hold everywhere; whoever recorded them may be on another node.
+        # Leases work everywhere; the worker that recorded them may be on another node.
         return AgreedPolicy(claim_policy=recorded, reason="as the joblist's other workers")
     return AgreedPolicy(
         claim_policy=ClaimPolicy(kind=kind, lease_seconds=lease_seconds_of(joblist)), reason=reason
@@ -81,7 +80,7 @@ def propose(joblist: JobList, told: Told) -> AgreedPolicy:
 
 
 def membership_name(worker: str, proposed: AgreedPolicy) -> str:
-    """Return the name under which a worker is present, which says what it would use."""
+    """Return a worker's name as a member, which includes the policy that it would use."""
     return worker + _suffix(proposed.claim_policy)
 
 
@@ -90,10 +89,10 @@ def _suffix(claim_policy: ClaimPolicy) -> str:
 
 
 def agree(joblist: JobList, proposed: AgreedPolicy, membership: Membership) -> AgreedPolicy:
-    """Agree with the other workers of a joblist; this one must be present already.
+    """Agree on a policy with the other workers; this one must have joined them already.
 
-    Raises ``UsageError`` if workers that are present use another kind, and
-    ``JoblistUnavailableError``.
+    Raises ``UsageError`` if running workers use another kind, and ``JoblistUnavailableError`` if
+    the policy can't be recorded.
     """
     wanted = proposed.claim_policy
     path = _path(joblist)
@@ -102,7 +101,7 @@ def agree(joblist: JobList, proposed: AgreedPolicy, membership: Membership) -> A
         if recorded is None:
             create_file(path, msgspec.json.encode(wanted))  # of several at once, one wins
             recorded = _recorded(joblist)
-        if recorded is None:  # what stands there can't be read
+        if recorded is None:  # the file can't be read
             replace_file(path, msgspec.json.encode(wanted))
             recorded = wanted
         if recorded == wanted:
@@ -110,33 +109,31 @@ def agree(joblist: JobList, proposed: AgreedPolicy, membership: Membership) -> A
         others = _who_want_otherwise(membership, wanted)
         if not others:
             replace_file(path, msgspec.json.encode(wanted))
-            # Whoever came since we looked has read what was recorded before.
+            # A worker that has joined since then may have read the earlier policy.
             others = _who_want_otherwise(membership, wanted)
             if not others:
                 return proposed
             replace_file(path, msgspec.json.encode(recorded))
     except OSError as error:
-        raise JoblistUnavailableError(
-            f"can't write {quote(path)}: {error.strerror or error}"
-        ) from None
+        raise JoblistUnavailableError(f"can't write {quote(path)}: {reason_of(error)}") from None
     if recorded.kind == wanted.kind:
         return AgreedPolicy(claim_policy=recorded, reason="as the joblist's other workers")
     raise UsageError(
         f'{quote(joblist.path)}: its workers use claims = "{recorded.kind}" '
         f"({', '.join(quote(other) for other in others[:3])}"
-        f"{', ...' if len(others) > 3 else ''}), and this one was to use "
+        f"{', ...' if len(others) > 3 else ''}), but this one would use "
         f'"{wanted.kind}" ({proposed.reason}). Use --claims {recorded.kind}, or wait '
         "until they have ended."
     )
 
 
 def _who_want_otherwise(membership: Membership, wanted: ClaimPolicy) -> list[str]:
-    """Return the workers present that would use other terms; waits until that is known."""
+    """Return the running workers that would use another policy; wait until that is known."""
     return membership.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
 
 
 def claim_policy_of(joblist: JobList) -> ClaimPolicy:
-    """Return the terms that the joblist's workers use or, if it had none yet, would use."""
+    """Return the policy that the joblist's workers use or, before the first, would use."""
     return _recorded(joblist) or propose(joblist, joblist.settings.claims or "auto").claim_policy
 
 
@@ -146,13 +143,13 @@ def lease_seconds_of(joblist: JobList) -> float:
 
 
 def stall_seconds_of(joblist: JobList) -> float:
-    """Return for how long a worker in which nothing moves keeps its leases, by the settings."""
+    """Return how long a worker that hangs keeps its leases, by the joblist's settings."""
     return joblist.settings.stall_seconds or DEFAULT_STALL_SECONDS
 
 
 def _recorded(joblist: JobList) -> ClaimPolicy | None:
-    """Return what is recorded, None where nothing is or what is there are no terms."""
-    # ValueError: what is no JSON, no UTF-8 or out of bounds; RecursionError: nested too deep.
+    """Return the recorded policy; None if there is none or it is invalid."""
+    # ValueError: not JSON, not UTF-8 or out of bounds; RecursionError: nested too deeply.
     unreadable = (OSError, ValueError, RecursionError)
     with contextlib.suppress(*unreadable), open(_path(joblist), "rb") as file:
         return msgspec.json.decode(file.read(), type=ClaimPolicy)

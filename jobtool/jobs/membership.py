@@ -1,6 +1,7 @@
-"""Presence: each worker's sign of life in a joblist, in a folder of its own.
+"""Membership: which workers of a joblist are running.
 
-Always a lease, of whatever kind the claims are, so that workers of other nodes see it.
+Each worker holds a lease in a folder of the joblist, whatever kind the claims are, so that workers
+on other nodes see it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from jobtool.errors import JoblistUnavailableError, MembershipLostError
+from jobtool.errors import JoblistUnavailableError, MembershipLostError, reason_of
 from jobtool.jobs.lease import SUFFIX, LeaseWatch, holds, is_in_place
 from jobtool.names import quote
 
@@ -22,7 +23,7 @@ WORKERS_FOLDER = "workers"
 
 
 class Membership:
-    """The workers of a joblist: ``folder`` has a marker for each."""
+    """The workers of a joblist. ``folder`` has a marker for each."""
 
     def __init__(
         self,
@@ -37,16 +38,16 @@ class Membership:
         self._own: SoftFileLease | None = None
         self._token = ""
         self._is_given_up = False
-        self._looked_at = float("-inf")
-        self._host: str | None = None  # as filelock names this one
-        self._beginning = ""  # of the names of this host's workers
+        self._checked_at = float("-inf")
+        self._host: str | None = None  # filelock's name for this host
+        self._prefix = ""  # of the names of this host's workers
 
     @contextlib.contextmanager
-    def announced(self, name: str, on_loss: Callable[[], None] | None = None) -> Iterator[None]:
-        """Be present as ``name``, ``HOST-PID-…``, for the length of the block.
+    def joined(self, name: str, on_loss: Callable[[], None] | None = None) -> Iterator[None]:
+        """Be a member as ``name``, ``HOST-PID-…``, for the duration of the block.
 
-        ``on_loss`` is called from another thread when others have taken this worker for dead.
-        Raises ``JoblistUnavailableError`` if the folder can't be written.
+        ``on_loss`` is called from another thread if other workers regard this one as dead. Raises
+        ``JoblistUnavailableError`` if the folder can't be written.
         """
         try:
             os.makedirs(self.folder, exist_ok=True)
@@ -54,13 +55,13 @@ class Membership:
             lease.acquire(timeout=0)
         except (OSError, Timeout) as error:
             raise JoblistUnavailableError(
-                f"can't write in {quote(self.folder)}: {getattr(error, 'strerror', None) or error}"
+                f"can't write in {quote(self.folder)}: {reason_of(error)}"
             ) from None
         owner = lease.owner
         self._host = None if owner is None else owner.hostname
         self._own, self._token = lease, lease.token or ""
-        self._looked_at = self._monotonic()
-        self._beginning = name.rpartition(f"-{os.getpid()}-")[0] + "-"
+        self._checked_at = self._monotonic()
+        self._prefix = name.rpartition(f"-{os.getpid()}-")[0] + "-"
         try:
             yield
         finally:
@@ -68,10 +69,11 @@ class Membership:
             lease.release()
 
     def require_present(self) -> None:
-        """Raise ``MembershipLostError`` if others may have taken this worker for dead.
+        """Raise ``MembershipLostError`` if other workers may regard this one as dead.
 
-        They do so after a lease without a sign of life. So a look each half of one tells in time,
-        also after this process was frozen, and hardly any call of this asks the filesystem.
+        They do so after one lease duration without a heartbeat. So the marker is checked once in
+        half a duration. That is in time also after this process was frozen, and hardly any call
+        asks the filesystem.
         """
         now = self._monotonic()
         own = self._own
@@ -79,20 +81,21 @@ class Membership:
             return
         if self._is_given_up:
             raise MembershipLostError(
-                "this worker hung for too long, so that its jobs were left to others. It ends; "
+                "this worker hung for too long, so that its jobs were left to others. It stops; "
                 "start it again."
             )
-        if own.compromise is None and now - self._looked_at < self._lease_seconds / 2:
+        if own.compromise is None and now - self._checked_at < self._lease_seconds / 2:
             return
         if not holds(lambda: is_in_place(own, self._token)):
             raise MembershipLostError(
-                f"this worker gave no sign of life in {quote(self.folder)} for too long, or its "
-                "marker was removed: others may claim in another way now. It ends; start it again."
+                f"this worker sent no heartbeat in {quote(self.folder)} for too long, or its "
+                "marker was removed: other workers may use another kind of claims now. It stops; "
+                "start it again."
             )
-        self._looked_at = now
+        self._checked_at = now
 
     def give_up(self) -> None:
-        """Let others take this worker for dead: it hangs. Called from a thread that doesn't."""
+        """End the membership of this worker, which hangs. Called from a thread that doesn't."""
         self._is_given_up = True
         own = self._own
         if own is not None:
@@ -100,9 +103,9 @@ class Membership:
                 own.release()
 
     def count(self) -> int:
-        """Return how many workers have announced themselves; forget dead ones of this host.
+        """Return the number of members; remove the dead ones of this host first.
 
-        Those of other hosts that died since are included.
+        Dead workers of other hosts are still counted.
         """
         names = self._names()
         return len(names) - sum(
@@ -113,9 +116,9 @@ class Membership:
         return [name.removesuffix(SUFFIX) for name in os.listdir(self.folder)]
 
     def _may_be_dead(self, name: str) -> bool:
-        """Tell whether a worker of this host has no process; asks nothing of the filesystem."""
-        pid = name.removeprefix(self._beginning).partition("-")[0]
-        if not name.startswith(self._beginning) or not (pid.isascii() and pid.isdigit()):
+        """Return True if a worker of this host has no process. Doesn't ask the filesystem."""
+        pid = name.removeprefix(self._prefix).partition("-")[0]
+        if not name.startswith(self._prefix) or not (pid.isascii() and pid.isdigit()):
             return False
         try:
             os.kill(int(pid), 0)
@@ -126,9 +129,10 @@ class Membership:
         return False
 
     def wait_to_know(self, matters: Callable[[str], bool]) -> list[str]:
-        """Return the names of the workers present of which ``matters`` says so; forget dead ones.
+        """Return the names of the running workers for which ``matters`` returns True.
 
-        Of those of other nodes it takes until their next sign of life to know, at most a lease.
+        Dead ones are removed. Whether a worker on another node is running shows with its next
+        heartbeat, so this waits for up to one lease duration.
         """
         while True:
             found = sorted(
@@ -139,9 +143,9 @@ class Membership:
             time.sleep(_LOOK_SECONDS)
 
     def is_present(self, name: str) -> bool:
-        """Tell whether a worker is there, as far as one look can tell; forget a dead one.
+        """Return True if a worker is running, as far as one look shows; remove a dead one.
 
-        A dead one of another node counts as present until it was looked at for a whole lease.
+        A dead worker of another node counts as running until it was watched for one lease duration.
         """
         path = self._path(name)
         if not os.path.lexists(path):
@@ -153,9 +157,9 @@ class Membership:
             owner = lease.owner
             if owner is not None and owner.hostname == self._host:
                 return True  # filelock has seen its process
-            # By its own duration: it may have been told another than we were.
-            told = owner.lease_duration if owner is not None else None
-            if not self._watch.is_expired(path, max(self._lease_seconds, told or 0)):
+            # Its own lease duration may differ from ours.
+            theirs = owner.lease_duration if owner is not None else None
+            if not self._watch.is_expired(path, max(self._lease_seconds, theirs or 0)):
                 return True
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)

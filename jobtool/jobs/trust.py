@@ -1,14 +1,16 @@
-"""Whether a file may make us run a command: who could have written it.
+"""Whether a file may make jobtool run a command, by who could have written it.
 
-A joblist may be shared by many people. What its files say about data they may say to all of them;
-what they say about commands to run counts only where nobody but the user himself, or root, could
-have written it.
+Many people may share a joblist. A command that its files name is run only if nobody but the user
+or root could have written it.
 
-What isn't looked at: access control lists (POSIX ACLs show as the group's bits of the mode, so that
-write access given by one is seen where the mask allows it; those of NFSv4 aren't seen at all), the
-folders further up (who may write to one can put another folder *of the user's own* in place, not
-content of their own), other mounts of the same filesystem, and whoever has held the file open for
-writing since a time when the mode allowed it.
+These aren't checked:
+
+- Access control lists. POSIX ACLs show as the group's bits of the mode, so write access given by
+  one is seen if the mask allows it. ACLs of NFSv4 aren't seen at all.
+- The folders further up. Whoever may write to one can put another folder *of the user's own* in
+  place, but not content of their own.
+- Other mounts of the same filesystem.
+- Processes that have held the file open for writing since a time when the mode allowed it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from dataclasses import dataclass
 
+from jobtool.errors import JoblistError
 from jobtool.jobs.safe_read import open_without_waiting, read_open
 from jobtool.jobs.settings import MAX_BYTES
 from jobtool.names import quote
@@ -25,12 +29,42 @@ _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-def why_untrusted(path: str) -> str | None:
-    """Return why a file may not make us run a command, in a sentence; None if it may.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandTrust:
+    """Whether the commands that joblist.toml names may be run.
 
-    It, the folder that it lies in and the one that the path names must belong to the effective user
-    or to root and be writable by nobody else; a folder's sticky bit changes nothing. Where the path
-    is a link, what it leads to is judged. Raises ``OSError`` if it can't be opened.
+    ``why_untrusted`` is None if they may. If ``is_overridden``, the user has asked to run them
+    anyway.
+    """
+
+    why_untrusted: str | None = None
+    is_overridden: bool = False
+
+    def require(self) -> str | None:
+        """Raise ``JoblistError`` unless commands may be run.
+
+        Return a warning to show if they may only because the user has asked for it, else None.
+        """
+        if self.why_untrusted is None:
+            return None
+        if self.is_overridden:
+            return f"Trusted as told, though others could have written it: {self.why_untrusted}"
+        raise JoblistError(
+            f"joblist.toml names a command to run, and that may not be trusted. "
+            f"{self.why_untrusted} Or, having read the command, use --trust (in Python "
+            "JobList.open(path, trust=True))."
+        )
+
+
+TRUSTED = CommandTrust()
+
+
+def why_untrusted(path: str) -> str | None:
+    """Return why a file may not make jobtool run a command, in a sentence; None if it may.
+
+    The file, its folder, and the folder that the path names must belong to the effective user or to
+    root, and nobody else may have write permission. A folder's sticky bit changes nothing. If the
+    path is a symbolic link, its target is judged. Raises ``OSError`` if it can't be opened.
     """
     descriptor = open_without_waiting(path)
     try:
@@ -40,10 +74,10 @@ def why_untrusted(path: str) -> str | None:
 
 
 def read_trusted(path: str) -> tuple[bytes, str | None]:
-    """Return a file's bytes and why they may not make us run a command; see ``why_untrusted``.
+    """Return a file's bytes with the result of ``why_untrusted``.
 
-    Both are of the very same open file, so that nobody can exchange it in between. Raises
-    ``OSError``, and ``UnfitFileError`` for what is no regular file or larger than a joblist.toml
+    Both are about the same open file, so that nobody can exchange it in between. Raises
+    ``OSError``, and ``UnfitFileError`` if it isn't a regular file or is larger than a joblist.toml
     may be.
     """
     descriptor = open_without_waiting(path)

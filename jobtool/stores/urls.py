@@ -144,7 +144,7 @@ def file_below(root: str | None, path: str) -> str:
     if reason is not None:
         raise FileError(f"{quote(path)}: expected a path {_NO_ODD_PARTS}; found {reason}")
     if root is None:
-        raise FileError(f"{quote(path)} is relative. Say below what with --destination URL.")
+        raise FileError(f"{quote(path)} is relative. Give its base with --destination URL.")
     return join(root, path)
 
 

@@ -45,7 +45,6 @@ from jobtool.transfer.progress import Progress
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from jobtool.transfer.treelisting import TreeListing
-from jobtool.worker.deadline import Pace
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.events import (
     JobFailed,
@@ -56,6 +55,7 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.options import ResolvedOptions
+from jobtool.worker.pace import Pace
 
 
 class Outcome(Enum):

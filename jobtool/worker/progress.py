@@ -1,18 +1,18 @@
-"""What a worker shows of its progress, and of its crew's."""
+"""A worker's progress reports."""
 
 from __future__ import annotations
 
 from jobtool.events import Emit
-from jobtool.worker.events import CrewProgress, JobProgress
+from jobtool.worker.events import JobProgress, RunProgress
 from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.rankgroup import RankGroup, Tally
 
-#: How often the first rank tells how far all are.
-CREW_SECONDS = 10.0
+#: How often rank 0 reports the progress of all ranks.
+RUN_PROGRESS_SECONDS = 10.0
 
 
 class Reporter:
-    """Counts what was sent into a tally, tells the crew, and shows the whole crew's on rank 0."""
+    """Keeps this worker's tally up to date and publishes it; rank 0 reports all ranks' progress."""
 
     def __init__(
         self,
@@ -29,12 +29,12 @@ class Reporter:
         self._options = options
         self._emit = emit
         self._rank = rank
-        self._files_before = 0  # those of the jobs that are over
+        self._files_before = 0  # sent by the jobs that have ended
         self._bytes_before = 0
         self._started = self._emitted = options.monotonic()
 
     def watch(self, progress: JobProgress) -> None:
-        """Take note of how far the job under way is; called several times a second."""
+        """Update the tally with the running job's progress; called several times a second."""
         self._tally.files_sent = self._files_before + progress.files_sent
         self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
         if self._rank_group.is_alone:
@@ -43,24 +43,24 @@ class Reporter:
             self.tick()
 
     def end_job(self) -> None:
-        """Note that the job under way is over."""
+        """Add what the running job has sent to the totals."""
         self._files_before = self._tally.files_sent
         self._bytes_before = self._tally.bytes_sent
-        self._rank_group.tell(self._tally)
+        self._rank_group.publish(self._tally)
 
     def tick(self) -> None:
-        """Tell the crew, and show how far it is, each as often as is right."""
+        """Publish the tally and, on rank 0, report all ranks' progress; each at its own rate."""
         if self._rank_group.is_alone:
             return
-        self._rank_group.tell(self._tally)
+        self._rank_group.publish(self._tally)
         now = self._options.monotonic()
-        if self._rank or now - self._emitted < CREW_SECONDS:
+        if self._rank or now - self._emitted < RUN_PROGRESS_SECONDS:
             return
         self._emitted = now
         tallies = self._rank_group.tallies()
         bytes_sent = sum(tally.bytes_sent for tally in tallies)
         self._emit(
-            CrewProgress(
+            RunProgress(
                 workers=sum(not tally.is_over for tally in tallies),
                 jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
                 jobs_total=self.jobs_total,

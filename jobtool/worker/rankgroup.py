@@ -1,8 +1,7 @@
-"""The crew: the ranks that mpirun or srun started together.
+"""The rank group: the ranks that one mpirun or srun has started.
 
-They tell each other what they have done by small files in the joblist, and know by each one's
-presence whether it is still there. So a rank that is killed is missed by nobody, and no rank ever
-waits for a message that a dead one would have to send.
+Each rank publishes its tally in a small file in the joblist, and the others see by its membership
+whether it is still running. So no rank waits for a message that a dead one would have to send.
 """
 
 from __future__ import annotations
@@ -21,18 +20,22 @@ from jobtool.worker.environment import Environment
 
 RUNS_FOLDER = "runs"
 
-#: A rank that hasn't said a word after so long has not started.
+#: A rank that has published nothing after so many seconds has not started.
 START_SECONDS = 60.0
 
 _SCAN = "scan"
 _POLL_SECONDS = 0.1
 
-#: How many looks for the scan there are to one at whether its rank lives, which costs many more.
-_LOOKS_AT_RANK = 10
+#: After so many looks for the scan, one looks whether its rank is running, which costs more.
+_LOOKS_PER_CHECK = 10
 
 
 class Tally(msgspec.Struct, kw_only=True):
-    """What a worker has done so far, counting from its start; ``exit_code`` is that of an error."""
+    """What a worker has done since its start.
+
+    The counts are of jobs that it claimed, of files, and of bytes. ``exit_code`` is that of the
+    error that ended it, else 0. ``is_over`` is True once it has ended.
+    """
 
     name: str
     succeeded: int = 0
@@ -45,17 +48,17 @@ class Tally(msgspec.Struct, kw_only=True):
     is_over: bool = False
 
     @property
-    def taken(self) -> int:
-        """How many jobs it has taken."""
+    def claimed(self) -> int:
+        """How many jobs the worker has claimed."""
         return self.succeeded + self.failed + self.handed_back + self.lost
 
 
-#: The jobs of a list, by stem: their status where it is known that nothing is left to do.
+#: The jobs of a list by job ID: the status of those that are known to be finished, else None.
 Scan = dict[str, JobStatus | None]
 
 
 class RankGroup:
-    """What a rank knows of the others; a worker alone is a crew of one and writes no file."""
+    """What a rank knows of the others. A worker alone is a group of one and writes no file."""
 
     def __init__(
         self,
@@ -71,81 +74,88 @@ class RankGroup:
         self._membership = membership
         self._monotonic = monotonic
         self._started = monotonic()
-        self._told_at = float("-inf")
-        # So that all ranks together look some five hundred times a second at most.
+        self._published_at = float("-inf")
+        # All ranks together look about five hundred times a second at most.
         self._poll_seconds = max(_POLL_SECONDS, self.size / 500)
-        # So that all ranks together write some fifty times a second at most.
+        # All ranks together write about fifty times a second at most.
         self.period_seconds = max(2.0, self.size / 50)
 
-    def tell(self, tally: Tally, *, now: bool = False) -> None:
-        """Let the others know; without ``now`` only if they haven't been told for a while."""
+    def publish(self, tally: Tally, *, now: bool = False) -> None:
+        """Write this rank's tally for the others; without ``now``, once in ``period_seconds``."""
         if self.is_alone:
             return
         time_ = self._monotonic()
-        if not now and time_ - self._told_at < self.period_seconds:
+        if not now and time_ - self._published_at < self.period_seconds:
             return
-        self._told_at = time_
+        self._published_at = time_
         self._write(str(self._rank), msgspec.json.encode(tally))
 
-    def tell_end(self, exit_code: int | None, *, has_told: bool) -> None:
-        """Tell for this rank, whose worker can't any more, that it has ended, or None: was killed.
+    def publish_end(self, exit_code: int | None, *, has_joined: bool) -> None:
+        """Publish that this rank's worker has ended with ``exit_code``; None if it was killed.
 
-        What it ``has_told`` of its work stays. If it has, and the run is dismissed, nobody wants to
-        know. Raises ``OSError``.
+        Its supervisor calls this. The worker's last tally stays, if it ``has_joined`` and so has
+        published one. Nothing is written if the group is closed. Raises ``OSError``.
         """
-        if has_told and self.is_dismissed:
+        if has_joined and self.is_closed:
             return
         tally = self._tally(self._rank) or Tally(name=f"rank {self._rank}")
         if exit_code is not None:
             tally.exit_code, tally.is_over = exit_code, True
-        self._write(str(self._rank), msgspec.json.encode(tally), make_folder=not has_told)
+        self._write(str(self._rank), msgspec.json.encode(tally), make_folder=not has_joined)
 
     def tallies(self) -> list[Tally]:
-        """Return what each rank has told last, dead ones too."""
+        """Return the last tally of each rank, also of dead ones."""
         found = (self._tally(rank) for rank in range(self.size))
         return [tally for tally in found if tally is not None]
 
-    def hand_over(self, look: Callable[[], Scan], stop: Callable[[], bool]) -> Scan:
-        """Return what ``look`` returns, called by one rank for all.
+    def done_by_others(self, name: str) -> int:
+        """Return how many files and jobs the ranks but ``name`` have done; -1 if it is alone."""
+        if self.is_alone:
+            return -1
+        others = (tally for tally in self.tallies() if tally.name != name)
+        return sum(tally.succeeded + tally.files_sent for tally in others)
 
-        If that one is gone or has failed, or ``stop`` says so, this one looks itself.
+    def share_scan(self, scan: Callable[[], Scan], is_stopped: Callable[[], bool]) -> Scan:
+        """Return the result of ``scan``, which rank 0 calls for all.
+
+        This rank calls it too if rank 0 has ended or failed, or once ``is_stopped`` returns True.
         """
         path = os.path.join(self._folder, _SCAN)
         if self.is_alone:
-            return look()
+            return scan()
         if self._rank == 0:
-            scan = look()
-            self._write(_SCAN, _encode(scan))
-            return scan
+            found = scan()
+            self._write(_SCAN, _encode(found))
+            return found
         looks = 0
-        while not stop():
+        while not is_stopped():
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 return _decode(file.read())
             looks += 1
-            if looks % _LOOKS_AT_RANK == 0 and not self._is_scanning():
+            if looks % _LOOKS_PER_CHECK == 0 and not self._is_scanning():
                 break
             time.sleep(self._poll_seconds)
-        return look()
+        return scan()
 
     def _is_scanning(self) -> bool:
         first = self._tally(0)
         return self._is_present(0) and (first is None or not first.exit_code)
 
     def is_lowest(self) -> bool:
-        """Tell whether no rank below this one is there: then it speaks for all at the end."""
+        """Return True if no lower rank is running: this one then reports for all at the end."""
         return not self._is_any_present(range(self._rank))
 
     def has_others(self) -> bool:
-        """Tell whether any other rank is still there."""
+        """Return True if any other rank is still running."""
         return self._is_any_present(rank for rank in range(self.size) if rank != self._rank)
 
     @property
-    def is_dismissed(self) -> bool:
-        """Whether the run's files are gone: some rank has told all. Or there aren't any yet."""
+    def is_closed(self) -> bool:
+        """Whether the group's files don't exist: not yet, or a rank has reported for all."""
         return not os.path.isdir(self._folder)
 
-    def dismiss(self) -> None:
-        """Remove the run's files, once all ranks have ended."""
+    def close(self) -> None:
+        """Remove the group's files, once all ranks have ended."""
         if not self.is_alone:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -167,7 +177,7 @@ class RankGroup:
         return None
 
     def _write(self, name: str, data: bytes, *, make_folder: bool = True) -> None:
-        # Renamed into place, so that nobody reads half of it; it need not survive a power cut.
+        # Renamed into place, so that nobody reads half of it. It needn't survive a power failure.
         temporary = os.path.join(self._folder, f".{name}.tmp")
         try:
             with open(temporary, "wb") as file:
@@ -182,7 +192,7 @@ class RankGroup:
 
 
 def _encode(scan: Scan) -> bytes:
-    # Names are bytes, and no byte but this can't be in one.
+    # Names are bytes. NUL is the only byte that can't be in one.
     return b"".join(
         os.fsencode(job_id) + b"\0" + (status or "").encode() + b"\0"
         for job_id, status in scan.items()

@@ -4,54 +4,76 @@ from __future__ import annotations
 
 import contextlib
 
-from jobtool.jobs.job import JobStatus
+from jobtool.errors import JobFileError
+from jobtool.events import Emit
+from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
+from jobtool.layouts.destination import with_destination
+from jobtool.worker.events import JobInvalid
 from jobtool.worker.rankgroup import Scan
 
 FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
 
 class ScanState:
-    """The jobs by stem, so that no file is read twice in a pass, nor again once its job is over.
+    """The jobs that needn't be read again, by job ID.
 
-    ``ongoing`` are those that others held when they were last looked at, or have left, ``too_long``
-    those that can't be done in the time that is left.
+    ``finished`` holds the status of finished jobs, ``invalid`` the jobs whose file is invalid.
+    ``ongoing`` lists the jobs that others held when last looked at. ``too_long`` holds the jobs
+    that can't be done in the time that is left.
     """
 
-    def __init__(self, joblist: JobList) -> None:
+    def __init__(self, joblist: JobList, emit: Emit) -> None:
         self.finished: dict[str, JobStatus] = {}
         self.invalid: set[str] = set()
         self.ongoing: list[str] = []
         self.too_long: set[str] = set()
         self._joblist = joblist
+        self._emit = emit
         self._put_back_ns = joblist.last_put_back_ns()
 
     def is_over(self, job_id: str) -> bool:
-        """Tell whether a job is known to be finished, or to be none."""
+        """Return True if a job is known to be finished or invalid."""
         return job_id in self.finished or job_id in self.invalid
 
-    def look(self, job_id: str) -> JobStatus | None:
-        """Read a job's status; None if its first line is none. Raises ``FileNotFoundError``."""
+    def read_status(self, job_id: str) -> JobStatus | None:
+        """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
         status = self._joblist.status_of(job_id)
         if status in FINISHED:
             self.finished[job_id] = status
         return status
 
-    def scan(self, *, thoroughly: bool) -> Scan:
-        """List the jobs; ``thoroughly`` reads which of them are finished."""
+    def load(self, job_id: str) -> Job | None:
+        """Read a job file; None if it was removed or is invalid, which is then recorded."""
+        try:
+            job, _ = self._joblist.load(job_id)
+            return with_destination(job, self._joblist.settings)
+        except FileNotFoundError:
+            return None
+        except JobFileError as error:
+            self.add_invalid(job_id, str(error))
+            return None
+
+    def add_invalid(self, job_id: str, reason: str) -> None:
+        """Record that a job file is invalid, and emit that."""
+        self.invalid.add(job_id)
+        self._emit(JobInvalid(stem=job_id, reason=reason))
+
+    def scan(self, *, reads_status: bool) -> Scan:
+        """List the jobs; with ``reads_status`` read which of them are finished."""
         job_ids = self._joblist.job_ids()
-        if thoroughly:
+        if reads_status:
             for job_id in job_ids:
                 with contextlib.suppress(FileNotFoundError):
-                    self.look(job_id)
+                    self.read_status(job_id)
         return {job_id: self.finished.get(job_id) for job_id in job_ids}
 
-    def learn(self, scan: Scan) -> None:
-        """Take over what a scan, perhaps another rank's, has found."""
+    def adopt(self, scan: Scan) -> None:
+        """Use the result of a scan, which another rank may have made."""
         self.finished = {job_id: status for job_id, status in scan.items() if status is not None}
 
     def forget_if_put_back(self) -> bool:
-        """Forget what is finished if somebody has put jobs back since; tell whether."""
+        """Forget which jobs are finished if jobs were put back since; return True if so."""
         put_back_ns = self._joblist.last_put_back_ns()
         if put_back_ns == self._put_back_ns:
             return False
@@ -60,7 +82,7 @@ class ScanState:
         return True
 
     def count(self) -> dict[JobStatus | None, int]:
-        """Count the jobs by status, None for what is none, reading those that aren't over."""
+        """Count the jobs by status, None for invalid ones, reading those that aren't over."""
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
         for job_id in self._joblist.job_ids():
@@ -71,6 +93,6 @@ class ScanState:
                 except FileNotFoundError:
                     continue
             if status is JobStatus.TODO and job_id in held_by_others:
-                status = JobStatus.ONGOING  # claimed by another, and about to say so
+                status = JobStatus.ONGOING  # claimed by another worker, and not yet written
             counts[status] += 1
         return counts

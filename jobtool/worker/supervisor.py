@@ -1,9 +1,9 @@
-"""The guard: of several ranks, the process that the launcher has started and knows.
+"""The supervisor: the process between the launcher of several ranks and one rank's worker.
 
-mpirun and its like end all ranks of a program when one is killed, for want of memory, say, or ends
-with an error. So the worker is a child of the process that they know. That one hands on what
-signals it gets, and ends as its child does. If the child didn't end in order, it stays until the
-other ranks have ended, where it can know of them.
+mpirun and similar launchers end all ranks when one is killed, such as by the kernel for lack of
+memory, or ends with an error. So the process that they have started only supervises: the worker is
+its child. The supervisor forwards signals and ends with its child's exit code. If the child crashed
+or was killed, the supervisor stays until the other ranks have ended, if it can see them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _LOOK_SECONDS = 0.5
 
-#: What a worker says to its guard.
-_TOLD = b"told"
+#: What a worker sends to its supervisor.
+_JOINED = b"joined"
 _IN_ORDER = b"in order "
 
-#: The exit code of a guard if nobody is left who could tell what all have come to.
+#: The exit code of a supervisor if no rank is left to report for all.
 _WORK_MAY_BE_LEFT = 3
 
 
@@ -37,73 +37,73 @@ _WORK_MAY_BE_LEFT = 3
 class Ended:
     """How a worker has ended: with ``exit_code``, or ``killed_by`` a signal.
 
-    ``environment`` is what it had found out about itself, None if it hadn't yet; ``has_told`` says
-    that it had told its crew of itself. ``in_order`` says that the exit code is what it meant to
-    tell its launcher.
+    ``environment`` is what the worker has sent about itself, None if nothing. ``has_joined`` is
+    True if it had joined its rank group. ``in_order`` is True if the worker has finished and
+    ``exit_code`` is its result.
     """
 
     exit_code: int
     in_order: bool = False
-    has_told: bool = False
+    has_joined: bool = False
     killed_by: signal.Signals | None = None
     environment: Environment | None = None
 
 
 class SupervisorLink:
-    """The worker's end of the line to its guard."""
+    """The worker's end of the pipe to its supervisor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def introduce(self, environment: Environment) -> None:
-        """Tell the guard who this is, once that is known."""
-        self._say(msgspec.json.encode(environment))
+        """Send the worker's environment, once it is known."""
+        self._send(msgspec.json.encode(environment))
 
-    def has_told(self) -> None:
-        """Tell the guard that the crew has heard of this worker."""
-        self._say(_TOLD)
+    def joined(self) -> None:
+        """Send that the worker has joined its rank group."""
+        self._send(_JOINED)
 
-    def dismiss(self, exit_code: int) -> None:
-        """Tell the guard that the work has ended in order, whatever happens to the process."""
-        self._say(_IN_ORDER + str(exit_code).encode())
+    def finish(self, exit_code: int) -> None:
+        """Send the exit code of the finished work; it counts whatever happens to the process."""
+        self._send(_IN_ORDER + str(exit_code).encode())
 
-    def _say(self, word: bytes) -> None:
-        with contextlib.suppress(OSError):  # a guard that is gone takes us with it
+    def _send(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # a worker is killed together with its supervisor
             os.write(self._descriptor, word + b"\n")
 
 
 def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
-    """Fork. Returns in the child at once, in its guard when the child has ended.
+    """Fork. Return a link in the child at once, and how it ended in the supervisor.
 
-    ``signals`` are handed on to the child, whose handlers stay as they are. It has a process group
-    of its own, so that what is sent to that of its guard doesn't reach it twice, and is killed if
-    its guard is. To be called before there are threads, and before MPI is loaded.
+    ``signals`` are forwarded to the child, whose handlers stay as they are. The child has a process
+    group of its own, so that a signal to the supervisor's group doesn't reach it twice. It is
+    killed if its supervisor is. Call this before threads are started and before MPI is loaded.
     """
     wanted = [*signals]
     reading, writing = os.pipe()
-    guard = os.getpid()
+    supervisor = os.getpid()
     held_back = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     child = os.fork()
     if not child:
         os.close(reading)
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:
+        if os.getppid() != supervisor:
             os._exit(128 + signal.SIGKILL)
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
         return SupervisorLink(writing)
     os.close(writing)
 
-    def hand_on(number: int, frame: object) -> None:
+    def forward(number: int, frame: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
 
     for number in wanted:
-        signal.signal(number, hand_on)
+        signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
     with open(reading, "rb") as line:
         words = line.read().splitlines()  # to its end, which comes with the child's
-    # From here on its number may be another's.
+    # From here on the child's process ID may be reused.
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     _, status = os.waitpid(child, 0)
     for number in wanted:
@@ -113,7 +113,7 @@ def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
 
 
 def _ended(words: list[bytes], status: int) -> Ended:
-    """Return how a worker has ended, by what it has said and by its wait status."""
+    """Return how a worker has ended, from what it has sent and from its wait status."""
     environment = msgspec.json.decode(words[0], type=Environment) if words else None
     for word in words:
         if word.startswith(_IN_ORDER):
@@ -122,30 +122,31 @@ def _ended(words: list[bytes], status: int) -> Ended:
     killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
     return Ended(
         exit_code=128 + killed_by if killed_by else os.waitstatus_to_exitcode(status),
-        has_told=_TOLD in words,
+        has_joined=_JOINED in words,
         killed_by=killed_by,
         environment=environment,
     )
 
 
 def outlast(ended: Ended, rank_group: RankGroup) -> int:
-    """Wait until the other ranks have ended; return the exit code of one that has not in order.
+    """Wait until the other ranks have ended; return the exit code for a rank that failed.
 
-    That is its own if it failed. If it was killed it is 0 if another has told what all came to, and
-    3 if none could: work may be left.
+    It is the worker's own unless the worker was killed. Then it is 0 if another rank has reported
+    for all, else 3, since work may be left.
     """
     with contextlib.suppress(OSError):
-        rank_group.tell_end(None if ended.killed_by else ended.exit_code, has_told=ended.has_told)
-    has_begun = ended.has_told
+        code = None if ended.killed_by else ended.exit_code
+        rank_group.publish_end(code, has_joined=ended.has_joined)
+    has_begun = ended.has_joined
     while True:
-        is_there = not rank_group.is_dismissed
+        is_there = not rank_group.is_closed
         has_begun = has_begun or is_there
         if has_begun and not is_there:
             break
-        with contextlib.suppress(OSError):  # as of a filesystem that is away: who knows?
+        with contextlib.suppress(OSError):  # such as an unavailable filesystem: nothing is known
             if not rank_group.has_others():
                 break
         time.sleep(_LOOK_SECONDS)
     if not ended.killed_by:
         return ended.exit_code
-    return 0 if has_begun and rank_group.is_dismissed else _WORK_MAY_BE_LEFT
+    return 0 if has_begun and rank_group.is_closed else _WORK_MAY_BE_LEFT

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from jobtool.audit.clean import Leftover, clean
-from jobtool.audit.retry import LeftAlone
+from jobtool.audit.clean import clean
+from jobtool.audit.events import LeftAlone, Leftover
 from jobtool.errors import RefusedError
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
@@ -204,7 +204,7 @@ def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
     done = run_ok("jobtool", "clean", joblist, "--yes", env=s3.env)
     assert words(done) == [
         f"Removed an unfinished upload of item000: {url}",
-        f"Removed what was lent of item000: {blocks}",
+        f"Removed lent blocks of item000: {blocks}",
         "Removed 2 leftover(s).",
     ]
     assert uploads(s3) == set()

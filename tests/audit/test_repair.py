@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobtool.audit.findings import Finding
+from jobtool.audit.events import Finding, LeftAlone, PutBack
 from jobtool.audit.repair import Repair
-from jobtool.audit.retry import LeftAlone, PutBack
 from jobtool.audit.verify import Audit
 from jobtool.events import Event
 from jobtool.jobs.claim import Claims

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.audit.retry import LeftAlone, put_back
+from jobtool.audit.events import LeftAlone
+from jobtool.audit.putback import put_back
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from jobtool.audit.findings import Finding, Verified
+from jobtool.audit.events import Finding, Verified
 from jobtool.audit.verify import Audit
 from jobtool.errors import (
     CredentialsError,
@@ -151,7 +151,7 @@ def test_a_broken_world_ends_it_and_what_was_found_before_is_told(
     assert [type(event) for event in told] == [Finding, Verified]
     assert isinstance(told[1], Verified)
     assert (told[1].files, told[1].missing, told[1].is_complete) == (6, 1, False)
-    assert told[1].text().endswith("The rest was not looked at.")
+    assert told[1].text().endswith("The rest was not compared.")
 
 
 def archived(request: Any, forward: Any) -> Answer:

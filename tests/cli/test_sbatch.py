@@ -93,7 +93,7 @@ def test_wrong_usage_is_one_line(joblist: Path, options: tuple[object, ...], exp
 
 
 def test_what_is_no_joblist_is_refused(tmp_path: Path) -> None:
-    assert_one_line_error(run("jobtool", "sbatch", tmp_path), 2, "is no joblist", str(tmp_path))
+    assert_one_line_error(run("jobtool", "sbatch", tmp_path), 2, "isn't a joblist", str(tmp_path))
     missing = run("jobtool", "sbatch", tmp_path / "none")
     assert_one_line_error(missing, 2, str(tmp_path / "none"))
 

@@ -1,4 +1,4 @@
-"""A worker that was frozen for so long that others have changed the terms meanwhile."""
+"""A worker that was frozen for so long that the others have changed the claim policy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_worker_that_wakes_up_among_others_with_other_claims_writes_nothing(
         woken = finish(frozen)
     assert done.exit_code == 0, (done, before)
     assert woken.exit_code == 3, woken
-    assert "gave no sign of life" in woken.stderr
+    assert "sent no heartbeat" in woken.stderr
     assert "Traceback" not in woken.stderr
     assert jobfile.read_bytes() == before
     assert status_of(jobfile) == "success"

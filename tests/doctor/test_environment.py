@@ -56,7 +56,7 @@ def test_time_that_is_over_or_not_told(tmp_path: Path) -> None:
     over = told({"SLURM_JOB_ID": "1", "SLURM_JOB_END_TIME": "1000"})
     assert over["time left"][0] == "warn"
     assert over["time left"][1].startswith("SLURM_JOB_END_TIME is ignored: ")
-    assert "found 1000, which is over already" in over["time left"][1]
+    assert "found 1000, which is in the past" in over["time left"][1]
     assert told({"PBS_JOBID": "1"})["time left"][1].startswith("not told by PBS")
 
 

@@ -90,7 +90,7 @@ def worker(joblist, name, told):
     """A worker that is there and has agreed; yields what it uses."""
     membership = Membership(joblist.claims_path, 30.0)
     proposed = propose(joblist, told)
-    with membership.announced(membership_name(name, proposed)):
+    with membership.joined(membership_name(name, proposed)):
         yield agree(joblist, proposed, membership)
 
 
@@ -115,7 +115,7 @@ def test_workers_told_otherwise_when_nobody_else_is_there_decide_anew(joblist):
     with worker(joblist, "one", "lock"):
         pass
     membership = Membership(joblist.claims_path, 30.0)
-    with membership.announced("two.lease-60"), worker(joblist, "three", "lease") as agreed:
+    with membership.joined("two.lease-60"), worker(joblist, "three", "lease") as agreed:
         assert (
             agreed.claim_policy.kind == "lease"
         )  # ranks of one run don't stand in each other's way
@@ -129,12 +129,12 @@ def test_a_worker_of_another_node_that_was_killed_stands_in_the_way_for_a_lease(
     need_hosts()
     code = (
         "import os, sys; from jobtool.jobs.membership import Membership;"
-        "m = Membership(sys.argv[1], 1.5).announced('dead.lock'); m.__enter__(); os._exit(0)"
+        "m = Membership(sys.argv[1], 1.5).joined('dead.lock'); m.__enter__(); os._exit(0)"
     )
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', "node7"]
     subprocess.run([*named, sys.executable, "-c", code, joblist.claims_path], check=True)
     proposed = propose(joblist, "lease")
-    with membership.announced(membership_name("two", proposed)):
+    with membership.joined(membership_name("two", proposed)):
         assert membership.is_present("dead.lock")
         assert agree(joblist, proposed, membership).claim_policy.kind == "lease"
     assert os.listdir(membership.folder) == []
@@ -144,7 +144,7 @@ def test_a_worker_with_longer_leases_is_not_taken_for_dead_before_its_time(jobli
     need_hosts()
     code = (
         "import sys; from jobtool.jobs.membership import Membership;"
-        "there = Membership(sys.argv[1], 30.0).announced('far.lease-30'); there.__enter__();"
+        "there = Membership(sys.argv[1], 30.0).joined('far.lease-30'); there.__enter__();"
         "print('here', flush=True); sys.stdin.read()"
     )
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', "node7"]
@@ -175,7 +175,7 @@ def test_the_duration_of_leases_is_the_same_for_all_who_are_there(joblist, membe
     with worker(joblist, "one", "lease"), worker(other, "two", "lease") as agreed:
         assert agreed.claim_policy.lease_seconds == 60.0
     two = membership_name("two", propose(other, "lease"))  # the ranks of one run come at once
-    with membership.announced(two), worker(other, "three", "lease") as agreed:
+    with membership.joined(two), worker(other, "three", "lease") as agreed:
         assert agreed.claim_policy.lease_seconds == 5.0
 
 
@@ -220,14 +220,14 @@ def everybody(name):
 
 
 def test_a_worker_that_has_left_or_died_is_not_there(joblist, membership):
-    with membership.announced("one"):
+    with membership.joined("one"):
         assert membership.wait_to_know(everybody) == ["one"]
         assert membership.is_present("one")
     assert not membership.is_present("one")
-    with membership.announced("three"):
+    with membership.joined("three"):
         pid = os.fork()
         if pid == 0:
-            context = membership.announced("dead")
+            context = membership.joined("dead")
             context.__enter__()
             os._exit(0)
         os.waitpid(pid, 0)
@@ -239,10 +239,10 @@ def test_a_worker_that_has_left_or_died_is_not_there(joblist, membership):
 def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(
     joblist, membership
 ):
-    with membership.announced(f"node7-{os.getpid()}-one"):
+    with membership.joined(f"node7-{os.getpid()}-one"):
         pid = os.fork()
         if pid == 0:
-            context = membership.announced(f"node7-{os.getpid()}-two")
+            context = membership.joined(f"node7-{os.getpid()}-two")
             context.__enter__()
             os._exit(0)
         os.waitpid(pid, 0)

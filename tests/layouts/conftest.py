@@ -14,7 +14,8 @@ from jobtool.events import Event
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.events import Generated
-from jobtool.layouts.generate import Request, generate
+from jobtool.layouts.generate import generate
+from jobtool.layouts.request import Request
 from tests.trees import snapshot
 
 

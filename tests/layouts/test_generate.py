@@ -124,7 +124,7 @@ def test_a_second_job_of_one_source_is_never_taken_for_one_that_was_there(
     write(place.source / "f")
     find = Drafter.drafts
     monkeypatch.setattr(Drafter, "drafts", lambda drafter: find(drafter) * 2)
-    with pytest.raises(LayoutError, match="two jobs would have the one source"):
+    with pytest.raises(LayoutError, match="two jobs would have the same source"):
         place.generate("tree")
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from jobtool.errors import JobFileError, JoblistError, JobtoolError, LayoutError
 from jobtool.jobs.jobfile import MAX_HEADER_LINES, decode, decode_log
-from jobtool.jobs.joblist import MAX_JOBFILE_BYTES, JobList
+from jobtool.jobs.jobfolder import MAX_JOBFILE_BYTES
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.settings import Settings

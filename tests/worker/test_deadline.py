@@ -12,11 +12,13 @@ import pytest
 
 from jobtool.jobs.joblist import JobList
 from jobtool.stop import Stop
-from jobtool.worker.deadline import Deadline, Pace, find_deadline, parse_duration
+from jobtool.worker.deadline import Deadline, find_deadline
+from jobtool.worker.duration import parse_duration
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobProgress, NoTimeLeft
 from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions
+from jobtool.worker.pace import Pace
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.trees import make_items, statuses, write
 
@@ -103,7 +105,10 @@ def test_an_end_that_is_over_is_ignored_with_a_warning_and_the_work_is_done(
 ) -> None:
     done = run_ok("transfer-worker", "-i", joblist, env=env)
     for name, value in env.items():
-        expected = f"❗ {name} is ignored: expected an end to come; found {value}, which is over"
+        expected = (
+            f"❗ {name} is ignored: expected an end in the future; found {value}, which is in "
+            "the past"
+        )
         assert expected in done.stdout
     assert " left (" not in done.stdout
     assert set(statuses(joblist).values()) == {"success"}
@@ -177,7 +182,7 @@ def test_no_job_is_begun_that_would_take_longer_than_is_left(joblist: Path) -> N
     (said,) = (event for event in told if isinstance(event, NoTimeLeft))
     assert (round(said.seconds_left), round(said.job_seconds)) == (50, 100)
     assert said.text() == (
-        "50 s are left, and the shortest job so far took 1 min 40 s: taking no more."
+        "50 s are left, and the shortest job so far took 1 min 40 s: claiming no more jobs."
     )
 
 
@@ -209,10 +214,10 @@ def test_a_job_that_is_too_long_by_its_size_is_left_and_a_shorter_one_is_done(
 def test_a_rate_is_taken_for_what_it_is() -> None:
     pace = Pace(1000.0, lambda: 0.0)
     assert pace.seconds_for(files=10**6, size_bytes=10**12) == 0  # the first job is begun
-    pace.note(1000.0, files=1, size_bytes=10**11)
+    pace.add(1000.0, files=1, size_bytes=10**11)
     assert pace.seconds_for(files=1, size_bytes=2 * 10**11) == 1000
     assert pace.seconds_for(files=10**5, size_bytes=10**9) == 10  # many small files
-    pace.note(10.0, files=0, size_bytes=0)  # all was there
+    pace.add(10.0, files=0, size_bytes=0)  # all was there
     assert pace.shortest_seconds == 10
     assert pace.seconds_for(files=2, size_bytes=2 * 10**11) == 2020
 

@@ -79,7 +79,7 @@ def test_a_signal_hands_the_job_back_and_another_worker_sends_only_the_rest(
         gate.open()
         done = finish(process)
     again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
-    assert noticed == ["\n", f"{number.name}: finishing files under way{again}\n"]
+    assert noticed == ["\n", f"{number.name}: finishing files in progress{again}\n"]
     assert done.exit_code == 3, done
     assert done.stderr == ""
     assert status_of(jobfile(joblist)) == "todo"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.worker.loop import pause_seconds
+from jobtool.worker.waiting import pause_seconds
 from tests.commands import BIN, Done, finish, run, run_ok, start, wait_for
 from tests.commands import start_ranks as start_programs
 from tests.gate import gate_before
@@ -218,7 +218,7 @@ def test_a_rank_that_sees_no_joblist_leaves_the_others_alone(tmp_path: Path, mpi
     assert "These 2 workers (1 of them died) finished 40 job(s)" in done.stdout
 
 
-def test_a_worker_whose_guard_is_killed_is_killed_with_it(
+def test_a_worker_whose_supervisor_is_killed_is_killed_with_it(
     tmp_path: Path, mpirun: str, rclone_s3
 ) -> None:
     joblist = make_joblist(tmp_path, 4, destination=f"s3://{rclone_s3.new_bucket()}", files=6)

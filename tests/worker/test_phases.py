@@ -128,4 +128,4 @@ def test_a_broken_environment_ends_with_what_to_run_then(tmp_path: Path, rclone_
     done = run("transfer-worker", tmp_path / "list", env=rclone_s3.environment)
     assert done.exit_code == 4
     assert done.lines[-2].startswith("❗ This worker finished 0 job(s), 0 in error, 1 handed back.")
-    assert done.lines[-1] == f"  Once the cause is mended: transfer-worker -i {tmp_path}/list"
+    assert done.lines[-1] == f"  Once the cause is fixed: transfer-worker -i {tmp_path}/list"

@@ -1,4 +1,4 @@
-"""What is told of how far a whole crew is."""
+"""What is reported of the progress of a whole rank group."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import Settings
 from jobtool.worker.environment import Environment
-from jobtool.worker.events import CrewProgress, JobProgress
+from jobtool.worker.events import JobProgress, RunProgress
 from jobtool.worker.options import ResolvedOptions
-from jobtool.worker.progress import CREW_SECONDS, Reporter
+from jobtool.worker.progress import RUN_PROGRESS_SECONDS, Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 
 MEGABYTE = 1_000_000
@@ -40,7 +40,7 @@ class Rank:
         options = ResolvedOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
         self.reporter = Reporter(self.rank_group, self.tally, options, self.told.append, rank=rank)
         self.reporter.jobs_total = 9
-        self.rank_group.tell(self.tally, now=True)
+        self.rank_group.publish(self.tally, now=True)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     second = Rank(joblist, 1, clock, succeeded=3, failed=1, lost=5, handed_back=6)
     first.reporter.watch(progress(files_sent=2, bytes_sent=30 * MEGABYTE))
     second.reporter.watch(progress(files_sent=5, bytes_sent=10 * MEGABYTE))
-    clock.now += CREW_SECONDS - 1
+    clock.now += RUN_PROGRESS_SECONDS - 1
     for rank in (second, first):
         rank.reporter.tick()
         assert rank.told == []
@@ -75,27 +75,27 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     clock.now += 1
     first.reporter.tick()
     expected = {"jobs_done": 5, "jobs_total": 9, "files_sent": 7, "bytes_sent": 40 * MEGABYTE}
-    rate = pytest.approx(40 / CREW_SECONDS)
-    assert first.told == [CrewProgress(workers=2, rate_mb_s=rate, **expected)]
+    rate = pytest.approx(40 / RUN_PROGRESS_SECONDS)
+    assert first.told == [RunProgress(workers=2, rate_mb_s=rate, **expected)]
     first.reporter.tick()
     assert len(first.told) == 1
 
     # The job under way counts from where those before it have ended, and who is over still counts.
     first.reporter.end_job()
     second.tally.is_over = True
-    second.rank_group.tell(second.tally, now=True)
-    clock.now += CREW_SECONDS
+    second.rank_group.publish(second.tally, now=True)
+    clock.now += RUN_PROGRESS_SECONDS
     first.reporter.watch(progress(files_sent=1, bytes_sent=20 * MEGABYTE))
     expected |= {"files_sent": 8, "bytes_sent": 60 * MEGABYTE}
-    rate = pytest.approx(60 / (2 * CREW_SECONDS))
-    assert first.told[1:] == [CrewProgress(workers=1, rate_mb_s=rate, **expected)]
+    rate = pytest.approx(60 / (2 * RUN_PROGRESS_SECONDS))
+    assert first.told[1:] == [RunProgress(workers=1, rate_mb_s=rate, **expected)]
 
 
 def test_no_other_rank_tells_it_again(joblist: JobList) -> None:
     clock = Clock()
     first, second = (Rank(joblist, rank, clock) for rank in (0, 1))
     for _ in range(3):
-        clock.now += CREW_SECONDS
+        clock.now += RUN_PROGRESS_SECONDS
         second.reporter.watch(progress(files_sent=1, bytes_sent=MEGABYTE))
         first.reporter.tick()
     assert [event.kind for event in first.told] == ["run-progress"] * 3

@@ -1,4 +1,4 @@
-"""What a guard does when its worker is gone; with real ranks it is tried in test_many_workers."""
+"""What a supervisor does when its worker has ended. test_many_workers tries it with real ranks."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from dataclasses import replace
 
 import pytest
 
-from jobtool.cli.transfer import _after
+from jobtool.cli.rankend import end_rank
 from jobtool.jobs.membership import Membership
 from jobtool.worker import supervisor
 from jobtool.worker.environment import Environment
 from jobtool.worker.rankgroup import RankGroup, Tally
 from jobtool.worker.supervisor import Ended, SupervisorLink, outlast, supervise
 
-KILLED = Ended(exit_code=137, killed_by=signal.SIGKILL, has_told=True)
+KILLED = Ended(exit_code=137, killed_by=signal.SIGKILL, has_joined=True)
 FAILED = Ended(exit_code=2)
 
 
 @pytest.fixture
 def rank_group(folder):
-    """The second of two ranks, and the first; both have told of themselves."""
+    """The second of two ranks, and the first; both have joined."""
 
     def rank(number):
         environment = Environment(rank=number, size=2, run="run")
         return RankGroup(str(folder), environment, Membership(str(folder), 30.0))
 
     os.mkdir(folder / "workers")
-    crews = [rank(0), rank(1)]
-    for number, one in enumerate(crews):
-        one.tell(Tally(name=f"worker{number}"), now=True)
-    return crews
+    ranks = [rank(0), rank(1)]
+    for number, one in enumerate(ranks):
+        one.publish(Tally(name=f"worker{number}"), now=True)
+    return ranks
 
 
-def test_a_run_that_is_dismissed_is_not_begun_again_by_a_guard(rank_group, folder):
+def test_a_closed_rank_group_is_not_opened_again_by_a_supervisor(rank_group, folder):
     first, second = rank_group
-    first.dismiss()
+    first.close()
     assert outlast(KILLED, second) == 0
     assert os.listdir(folder / "runs") == []
 
 
-def test_a_guard_stays_until_the_run_is_dismissed(rank_group, folder):
+def test_a_supervisor_stays_until_the_rank_group_is_closed(rank_group, folder):
     first, second = rank_group
-    with Membership(str(folder), 30.0).announced("worker0"):
+    with Membership(str(folder), 30.0).joined("worker0"):
         ended = []
         waiting = threading.Thread(target=lambda: ended.append(outlast(KILLED, second)))
         waiting.start()
         time.sleep(0.2)
         assert waiting.is_alive()
-        first.dismiss()
+        first.close()
         waiting.join(30)
     assert ended == [0]
 
@@ -70,7 +70,7 @@ def test_what_a_failed_rank_ended_with_is_known_to_the_others(rank_group, folder
 
 
 def in_child(work):
-    """Let a worker do some work under a guard; return how it ended, and the guard's signals."""
+    """Run ``work`` in a supervised child; return how it ended, and the supervisor's handlers."""
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGTERM)}
     outcome = supervise(before)
     if isinstance(outcome, SupervisorLink):
@@ -85,10 +85,10 @@ def in_child(work):
 
 
 def test_what_a_worker_said_in_order_counts_whatever_befalls_its_process():
-    def work(charge):
-        charge.introduce(Environment(rank=1, size=2, run="run"))
-        charge.has_told()
-        charge.dismiss(3)
+    def work(link):
+        link.introduce(Environment(rank=1, size=2, run="run"))
+        link.joined()
+        link.finish(3)
         os.kill(os.getpid(), signal.SIGKILL)
 
     ended, _ = in_child(work)
@@ -96,8 +96,8 @@ def test_what_a_worker_said_in_order_counts_whatever_befalls_its_process():
     assert ended.environment.rank == 1
 
 
-def test_a_guard_whose_worker_is_gone_hands_on_no_signals():
-    def work(charge):
+def test_a_supervisor_whose_worker_has_ended_forwards_no_signals():
+    def work(link):
         os.kill(os.getpid(), signal.SIGKILL)
 
     ended, signals = in_child(work)
@@ -106,7 +106,7 @@ def test_a_guard_whose_worker_is_gone_hands_on_no_signals():
 
 
 def test_signals_reach_the_worker_once():
-    def work(charge):
+    def work(link):
         got = []
         signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
         assert os.getpgid(0) != os.getpgid(os.getppid())
@@ -119,7 +119,7 @@ def test_signals_reach_the_worker_once():
 
 
 @pytest.mark.parametrize("text", ["~/list", "file://{folder}/list", "{folder}/link"])
-def test_the_guard_finds_the_joblist_as_its_worker_did(tmp_path, monkeypatch, text):
+def test_the_supervisor_finds_the_joblist_as_its_worker_did(tmp_path, monkeypatch, text):
     (tmp_path / "list").mkdir()
     (tmp_path / "link").symlink_to("list")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -128,5 +128,5 @@ def test_the_guard_finds_the_joblist_as_its_worker_did(tmp_path, monkeypatch, te
         supervisor, "outlast", lambda ended, rank_group: waited.append(rank_group) or 3
     )
     ended = replace(KILLED, environment=Environment(rank=1, size=2, run="run"))
-    assert _after(ended, text.format(folder=tmp_path), as_json=False) == 3
+    assert end_rank(ended, text.format(folder=tmp_path), as_json=False) == 3
     assert len(waited) == 1

@@ -33,7 +33,7 @@ class LocalStore:
 
     ``owner`` marks temporary files, so that only their owner removes them. ``links`` says what
     listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
-    leads out is an error), ``skip`` them, take any for an ``error``, or ``keep`` them as links.
+    leads out is an error), ``skip`` them, treat any as an ``error``, or ``keep`` them as links.
     Whatever has changed since it was listed, what is read lies inside the root, and was reached
     through no link but where links are followed. Nothing is written through a link below the root.
     With ``read_back`` what was written is read from its medium to be proven, else from memory if it

@@ -1,0 +1,144 @@
+"""Receipts compared with the destination of one job."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from operator import call
+
+from jobtool.audit.events import Discrepancy
+from jobtool.audit.evidence import Times
+from jobtool.audit.files import Verdict, check, read, unreadable
+from jobtool.audit.findings import Findings
+from jobtool.audit.tree import Tree
+from jobtool.errors import UsageError
+from jobtool.jobs.records import Receipt
+from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.store import Store
+from jobtool.stores.urls import parent_of
+from jobtool.transfer.parallel import in_parallel
+
+#: A repair has files with these findings sent again. A file that can't be read now may be good.
+_REPAIRABLE: frozenset[Discrepancy] = frozenset({"missing", "changed", "unproven"})
+
+#: How many stores of named files are kept open.
+_MAX_STORES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How many ``receipts`` were compared, and the URLs to ``repair``."""
+
+    receipts: int
+    repair: set[str]
+
+
+class Comparison:
+    """Compares receipts with destinations and adds what is off to ``findings``.
+
+    ``stores`` opens the destinations. ``threads`` files are checked or read at a time; with
+    ``deep`` all are read. ``watch`` is called with the number of files done.
+    """
+
+    def __init__(
+        self,
+        stores: StoreRegistry,
+        findings: Findings,
+        times: Times,
+        *,
+        deep: bool,
+        threads: int,
+        watch: Callable[[int], None] | None,
+    ) -> None:
+        self._stores = stores
+        self._findings = findings
+        self._times = times
+        self._deep = deep
+        self._threads = threads
+        self._watch = watch
+
+    def tree(
+        self,
+        job: str,
+        root: str,
+        receipts: Callable[[], Iterator[Receipt]],
+        dropped: set[str],
+    ) -> Result:
+        """Compare a whole tree at ``root`` by one listing.
+
+        ``receipts`` yields them anew with each call. ``dropped`` are URLs of files that may lack
+        their receipt.
+        """
+        store = self._stores.open(root, "destination")
+        tree = Tree(store, receipts, dropped=dropped, add=partial(self.add, job))
+        tree.compare()
+        self._findings.count_compared(files=tree.compared, size_bytes=tree.size_bytes)
+        doubted = tree.doubted(deep=self._deep, are_times_reliable=lambda: self._times.are_reliable)
+        reading = (
+            partial(read, store, path, receipt, was_doubted_by_time=by_time)
+            for path, receipt, by_time in doubted
+        )
+        return Result(receipts=tree.count, repair=tree.off | self._judge(job, reading))
+
+    def named_files(self, job: str, receipts: Iterable[Receipt], root: str | None) -> Result:
+        """Compare named files one by one. Those below ``root`` are opened by its store."""
+        count = 0
+        stores: dict[str, Store] = {}
+
+        def checks() -> Iterator[Callable[[], Verdict]]:
+            nonlocal count
+            for folder, name, receipt in _by_folder(receipts, root):
+                count += 1
+                self._findings.count_compared(size_bytes=receipt.size)
+                if folder not in stores:
+                    if len(stores) >= _MAX_STORES:
+                        stores.clear()
+                    try:
+                        stores[folder] = self._stores.open(folder, "destination")
+                    except UsageError as error:
+                        yield partial(unreadable, receipt.dst_path, error)
+                        continue
+                yield partial(
+                    check,
+                    stores[folder],
+                    name,
+                    receipt,
+                    deep=self._deep,
+                    are_times_reliable=self._times.are_reliable,
+                )
+
+        repair = self._judge(job, checks())
+        return Result(receipts=count, repair=repair)
+
+    def add(self, job: str, verdict: Verdict) -> None:
+        """Add a verdict to the findings if it is one."""
+        if verdict.what is not None:
+            self._findings.add(job, verdict.what, verdict.url, verdict.detail)
+
+    def _judge(self, job: str, tasks: Iterable[Callable[[], Verdict]]) -> set[str]:
+        """Run tasks by threads; add their verdicts in order; return the URLs to repair."""
+        repair: set[str] = set()
+        verdicts = in_parallel(call, tasks, threads=self._threads)
+        with contextlib.closing(verdicts):
+            for done, verdict in enumerate(verdicts, start=1):
+                if self._watch is not None:
+                    self._watch(done)
+                if verdict.what in _REPAIRABLE:
+                    repair.add(verdict.url)
+                if verdict.was_doubted_by_time:
+                    self._times.count_unfounded()
+                self.add(job, verdict)
+        return repair
+
+
+def _by_folder(receipts: Iterable[Receipt], root: str | None) -> Iterator[tuple[str, str, Receipt]]:
+    """Yield each receipt with the URL of its store and the path there, in ``root`` if possible."""
+    inside = None if root is None else root.rstrip("/") + "/"
+    for receipt in receipts:
+        if root is not None and inside is not None and receipt.dst_path.startswith(inside):
+            yield root, receipt.dst_path[len(inside) :], receipt
+        else:
+            folder, name = parent_of(receipt.dst_path)
+            yield folder, name, receipt

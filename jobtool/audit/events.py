@@ -1,0 +1,135 @@
+"""The events that the audit commands emit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+from jobtool.units import size_text
+
+Discrepancy = Literal["missing", "changed", "extra", "unreadable", "unproven"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Event):
+    """A file at the destination isn't as its receipt says."""
+
+    kind: ClassVar[str] = "finding"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    job: str
+    what: Discrepancy
+    path: str
+    detail: str = ""
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{self.what}: {quote(self.path)}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimesIgnored(Event):
+    """Modification times differ from the receipts', though the bytes don't."""
+
+    kind: ClassVar[str] = "times-ignored"
+    symbol: ClassVar[str] = "❗"
+    files: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.files} files have other modification times than their receipts say, and the "
+            "same MD5: times aren't compared any more. Use --deep to read every file."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified(Event):
+    """The audit has ended. The counts are of compared files, and of findings of each kind.
+
+    ``is_complete`` is False if an error has ended it early.
+    """
+
+    kind: ClassVar[str] = "verified"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "💡"
+    files: int
+    bytes: int
+    missing: int
+    changed: int
+    extra: int
+    unreadable: int
+    unproven: int
+    unfinished_jobs: int
+    is_complete: bool = True
+
+    def text(self) -> str:
+        """Return the sentence."""
+        more = "".join(
+            f", {count} {what}"
+            for count, what in ((self.unreadable, "unreadable"), (self.unproven, "unproven"))
+            if count
+        )
+        left = f"; {self.unfinished_jobs} job(s) aren't finished" if self.unfinished_jobs else ""
+        end = "" if self.is_complete else " The rest was not compared."
+        return (
+            f"Verified {self.files} file(s), {size_text(self.bytes)}: {self.missing} missing, "
+            f"{self.changed} changed, {self.extra} extra{more}{left}.{end}"
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """1 if there is any finding, 3 if some jobs aren't finished, else 0."""
+        if self.missing or self.changed or self.extra or self.unreadable or self.unproven:
+            return 1
+        return 3 if self.unfinished_jobs else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutBack(Event):
+    """A job was put back to ``todo``. ``was`` is its status before."""
+
+    kind: ClassVar[str] = "put-back"
+    job: str
+    was: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: {self.was} -> todo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone(Event):
+    """A job that the command was to change was left unchanged.
+
+    ``exit_code`` is 0 if that is expected, such as for a job that a worker holds. Else it is the
+    exit code of the command, which couldn't read the job.
+    """
+
+    kind: ClassVar[str] = "left-alone"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+    exit_code: int = 0
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: left as it is: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover(Event):
+    """Something unfinished that a worker of this joblist left behind."""
+
+    kind: ClassVar[str] = "leftover"
+    job: str
+    what: str
+    path: str
+    removed: bool
+
+    def text(self) -> str:
+        """Return the sentence."""
+        verb = "Removed" if self.removed else "Would remove"
+        return f"{verb} {self.what} of {quote(self.job)}: {quote(self.path)}"

@@ -1,0 +1,51 @@
+"""The signals that ask a worker to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+
+from jobtool.stop import Stop
+
+#: Sent by users and schedulers before the end; all ask to finish what is in progress and stop.
+_STOP_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,  # the terminal is gone
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+)
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask to stop: without SIGHUP if it is ignored, as under nohup."""
+    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(one for one in _STOP_SIGNALS if one != signal.SIGHUP or not ignores_hangup)
+
+
+@contextlib.contextmanager
+def stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Set ``stop`` on the first of ``signals``; exit on Ctrl-C after that."""
+    interrupts = 0
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal interrupts
+        interrupts += number == signal.SIGINT
+        if interrupts > 1 or (number == signal.SIGINT and stop.is_set()) or stop.is_lost:
+            os._exit(128 + number)  # what is proven is on disk; the claim frees itself
+        stop.set(signal.Signals(number).name)
+        # Not through the console: the interrupted code may hold its lock.
+        with contextlib.suppress(OSError):  # the reader may have got the same signal
+            again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
+            name = signal.Signals(number).name
+            os.write(2, f"\n{name}: finishing files in progress{again}\n".encode())
+
+    before = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

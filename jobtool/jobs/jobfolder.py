@@ -1,0 +1,186 @@
+"""A folder of job files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
+from jobtool.jobs import jobfile, settings
+from jobtool.jobs.atomic_write import create_file, replace_file, sync_folder, target_of
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.jobfile import LogRecord
+from jobtool.jobs.safe_read import UnfitFileError, open_without_waiting, read_bounded
+from jobtool.names import filename_of, quote
+
+SUFFIX = ".txt"
+
+#: The largest job file that is read. It is read whole, and rewritten whole with each change of its
+#: status.
+MAX_JOBFILE_BYTES = 64 * 1024 * 1024
+
+_STATUS_BYTES = 64
+
+#: Longer names would leave no room for those of temporary files and locks. Ours never are.
+_MAX_JOB_ID_BYTES = 230
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedJob:
+    """A job ID with the job's status, None if the first line of its file is invalid."""
+
+    job_id: str
+    status: JobStatus | None
+
+
+class JobFolder:
+    """The job files at ``path``. A job ID is the name of a job file without its suffix."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._temporaries: dict[str, list[str]] = {}
+
+    def path_of(self, job_id: str) -> str:
+        """Return the path of a job file."""
+        return os.path.join(self.path, job_id + SUFFIX)
+
+    def job_ids(self) -> list[str]:
+        """Return the IDs of all jobs, sorted. Reads the folder once.
+
+        Raises ``JoblistUnavailableError`` if the joblist isn't there any more.
+        """
+        try:
+            names = os.listdir(self.path)
+        except OSError as error:
+            raise self._gone(reason_of(error)) from None
+        job_ids = _job_ids_among(names)
+        # A joblist may have no jobs, and joblist.toml may be away while somebody edits it. If both
+        # are missing, this is another folder, made in the joblist's place by its last writer.
+        if not job_ids and settings.FILENAME not in names:
+            raise self._gone(f"neither {settings.FILENAME} nor a job file in it")
+        self._temporaries = {}
+        for name in names:
+            job_id = _job_id_of_temporary(name)
+            if job_id is not None:
+                self._temporaries.setdefault(job_id, []).append(name)
+        return job_ids
+
+    def _gone(self, found: str) -> JoblistUnavailableError:
+        return JoblistUnavailableError(
+            f"expected the joblist still at {quote(self.path)}; found: {found}. "
+            "Put it back where it was, or start again with its new path."
+        )
+
+    def has_temporaries(self, job_id: str) -> bool:
+        """Return True if the last listing showed temporary files of this job file.
+
+        Either a change of the job file was in progress then, or its writer was killed.
+        """
+        return job_id in self._temporaries
+
+    def remove_temporaries(self, job_id: str) -> None:
+        """Remove the temporary files of this job file that the last listing showed.
+
+        Only the holder of the claim may call this.
+        """
+        for name in self._temporaries.pop(job_id, ()):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.path, name))
+
+    def scan(self) -> Iterator[ScannedJob]:
+        """Yield the status of every job. Reads the folder once, and a few bytes of each file."""
+        for job_id in self.job_ids():
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed the job file
+                yield ScannedJob(job_id, self.status_of(job_id))
+
+    def status_of(self, job_id: str) -> JobStatus | None:
+        """Read one job's status, by one small read; None if the first line is invalid.
+
+        Raises ``FileNotFoundError``.
+        """
+        try:
+            _require_short(job_id)
+            descriptor = open_without_waiting(self.path_of(job_id))
+        except FileNotFoundError:
+            raise
+        except (OSError, JobFileError):
+            return None
+        try:
+            return jobfile.decode_status(os.read(descriptor, _STATUS_BYTES))
+        except OSError:  # such as a folder that is named like a job file
+            return None
+        finally:
+            os.close(descriptor)
+
+    def load(self, job_id: str) -> tuple[Job, bytes]:
+        """Read a job file; return the job and its log.
+
+        Raises ``JobFileError`` (the job is invalid) or ``FileNotFoundError``.
+        """
+        path = self.path_of(job_id)
+        _require_short(job_id)
+        try:
+            data = read_bounded(path, MAX_JOBFILE_BYTES)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise JobFileError(f"can't be read: {reason_of(error)}") from None
+        except UnfitFileError as error:
+            raise JobFileError(
+                f"{error}. What follows its {jobfile.SEPARATOR!r} line is a log, which may be cut"
+            ) from None
+        return jobfile.decode(data, job_id=job_id)
+
+    def add(self, job: Job, log: bytes = b"") -> bool:
+        """Write a new job file; return False, without a change, if one of that name exists.
+
+        Call ``flush`` after the last one.
+        """
+        return create_file(self.path_of(filename_of(job.name)), jobfile.encode(job, log))
+
+    def flush(self) -> None:
+        """Make the names of added job files durable."""
+        sync_folder(self.path)
+
+    def save(
+        self, job_id: str, job: Job, log: bytes, *, before: Callable[[], None] | None = None
+    ) -> None:
+        """Replace a job file, atomically and durably. Only the holder of the claim may call this.
+
+        ``before`` is called right before the rename; an exception from it prevents the change.
+        """
+        replace_file(self.path_of(job_id), jobfile.encode(job, log), before=before)
+
+    def append(self, job_id: str, record: LogRecord) -> None:
+        """Append a line to the log of a job. Only the holder of the claim may call this."""
+        # A worker has written the file of a job that it holds; a link leads to somebody else's.
+        descriptor = os.open(self.path_of(job_id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        try:
+            os.write(descriptor, jobfile.encode_record(record))
+        finally:
+            os.close(descriptor)
+
+
+def job_ids_in(path: str) -> list[str]:
+    """Return the job IDs in a folder that needn't be a joblist yet, sorted."""
+    return _job_ids_among(os.listdir(path))
+
+
+def _job_ids_among(names: list[str]) -> list[str]:
+    jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
+    return sorted(name.removesuffix(SUFFIX) for name in jobs)
+
+
+def _require_short(job_id: str) -> None:
+    if len(os.fsencode(job_id)) > _MAX_JOB_ID_BYTES:
+        raise JobFileError(
+            f"expected a file name of at most {_MAX_JOB_ID_BYTES + len(SUFFIX)} bytes"
+        )
+
+
+def _job_id_of_temporary(name: str) -> str | None:
+    """Return the ID of the job whose file a temporary file was to replace; None for others."""
+    target = target_of(name)
+    return target.removesuffix(SUFFIX) if target and target.endswith(SUFFIX) else None

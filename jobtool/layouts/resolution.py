@@ -1,0 +1,150 @@
+"""A request, completed from the existing joblist and from the layout."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from msgspec import structs
+
+from jobtool import __version__
+from jobtool.errors import JoblistError, UsageError
+from jobtool.events import Emit
+from jobtool.jobs.settings import FILENAME, Settings
+from jobtool.layouts.auto import pick_layout
+from jobtool.layouts.drafts import with_absolute_folders
+from jobtool.layouts.events import LayoutChosen
+from jobtool.layouts.existing import canonical, existing_settings
+from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
+from jobtool.layouts.manifest import MANIFEST_VALUES
+from jobtool.layouts.request import Request
+from jobtool.names import quote
+from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.urls import parse
+from jobtool.suggest import did_you_mean
+from jobtool.transfer.stores_of import stores_by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """Everything that generating needs to know.
+
+    ``request`` has its places as URLs. ``existing`` are the settings of the existing joblist, None
+    without one, ``settings`` those to write. ``layout`` is None for a manifest. ``is_guessed`` is
+    True if the layout was chosen by looking at the source.
+    """
+
+    request: Request
+    existing: Settings | None
+    settings: Settings
+    layout_name: str
+    layout: Layout | None
+    is_guessed: bool
+    stores: StoreRegistry
+
+    def require_used(self) -> None:
+        """Raise ``UsageError`` for values that the layout doesn't use: one may be misspelt."""
+        known = MANIFEST_VALUES if self.layout is None else self.layout.settable()
+        for key in self.request.values:
+            if key in known:
+                continue
+            if key.startswith("transfer."):
+                raise UsageError(
+                    f"--set {key}=…: expected a value of the layout, s3.KEY or credentials.KEY. "
+                    "Settings of [transfer] are options of transfer-worker, or are written into "
+                    "joblist.toml."
+                )
+            takes = ", ".join(sorted(known)) or "none"
+            table, dot, rest = key.lower().partition(".")
+            is_table = dot and table in ("s3", "credentials")
+            hint = f" Did you mean {table}.{rest}?" if is_table else did_you_mean(key, known)
+            raise UsageError(
+                f"--set {key}=…: the layout {quote(self.layout_name)} has no use for it."
+                f"{hint} The values that it takes: {takes}; besides these "
+                "--set takes s3.KEY and credentials.KEY."
+            )
+
+
+def resolve(request: Request, emit: Emit) -> Resolution:
+    """Complete a request.
+
+    Raises ``JoblistError`` if it contradicts the existing joblist, ``UsageError``, ``LayoutError``,
+    ``SourceError`` and ``WorldError``.
+    """
+    request = replace(
+        request,
+        source=parse(request.source).url,
+        destination=request.destination and parse(request.destination).url,
+    )
+    existing = existing_settings(request.joblist_path, trust=request.trust)
+    before = canonical(existing or Settings())
+    values: Mapping[str, str] = {**before.values, **request.values}
+    s3 = {**before.s3, **request.s3}
+    credentials = {**before.credentials, **request.credentials}
+    stores = stores_by(Settings(s3=s3, credentials=credentials))
+    destination = request.destination or before.destination
+    layout_name, layout = _choose_layout(request, before, stores, emit)
+    if layout is not None:
+        values = {**layout.values, **values}
+        if destination is None:
+            values = with_absolute_folders(layout, values)
+            before = structs.replace(before, values=with_absolute_folders(layout, before.values))
+    settings = Settings(
+        jobtool=__version__,
+        id=before.id or uuid.uuid4().hex,
+        source=request.source,
+        destination=destination,
+        layout={"preset": layout_name} if layout is None else layout.table(),
+        values=dict(values),
+        s3=s3,
+        credentials=credentials,
+        claims=before.claims,
+        lease_seconds=before.lease_seconds,
+        stall_seconds=before.stall_seconds,
+        transfer=before.transfer,
+    )
+    resolution = Resolution(
+        request=request,
+        existing=existing,
+        settings=settings,
+        layout_name=layout_name,
+        layout=layout,
+        is_guessed=request.layout in (None, AUTO) and not before.layout,
+        stores=stores,
+    )
+    if not resolution.is_guessed or layout is None:
+        resolution.require_used()
+    _require_same(before, settings, request)
+    return resolution
+
+
+def _choose_layout(
+    request: Request, before: Settings, stores: StoreRegistry, emit: Emit
+) -> tuple[str, Layout | None]:
+    wanted = request.layout
+    if wanted is None and before.layout:
+        if before.layout.get("preset") == MANIFEST:
+            return MANIFEST, None
+        return "joblist.toml", layout_of_table(before.layout, shown=FILENAME)
+    if wanted is None or wanted == AUTO:
+        wanted, reason = pick_layout(stores.open(request.source, "source"))
+        emit(LayoutChosen(layout=wanted, reason=reason))
+    return (MANIFEST, None) if wanted == MANIFEST else load_layout(wanted)
+
+
+def _require_same(before: Settings, now: Settings, request: Request) -> None:
+    """Raise ``JoblistError`` if the existing joblist was made in another way."""
+    if before.source is None and not before.layout:
+        return
+    for what, way_out, old, new in (
+        ("input path", "take that input path", before.source, now.source),
+        ("destination", "leave out --destination", before.destination, now.destination),
+        ("layout", "leave out --layout", before.layout, now.layout),
+        ("values", "leave out --set", before.values, now.values),
+    ):
+        if old and old != new:
+            raise JoblistError(
+                f"{quote(request.joblist_path)} was made with another {what}: it has {old!r}, "
+                f"asked for is {new!r}. Use another --output-path, or {way_out}."
+            )

@@ -1,0 +1,63 @@
+"""The events that a worker emits."""
+
+from jobtool.worker.events.files import (
+    AttributesUnkept,
+    FileTransferred,
+    TriedAgain,
+)
+from jobtool.worker.events.jobs import (
+    CredentialsTooShort,
+    JobClaimed,
+    JobFailed,
+    JobHandedBack,
+    JobInvalid,
+    JobListed,
+    JobLost,
+    JobPhase,
+    JobProgress,
+    JobStarted,
+    JobSucceeded,
+    Waiting,
+    WouldTransfer,
+)
+from jobtool.worker.events.workers import (
+    ClaimsChosen,
+    CredentialsMissing,
+    Helped,
+    JobsFound,
+    NoTimeLeft,
+    RunProgress,
+    Scanning,
+    Stalled,
+    WorkerFinished,
+    WorkerStopped,
+)
+
+__all__ = [
+    "AttributesUnkept",
+    "ClaimsChosen",
+    "CredentialsMissing",
+    "CredentialsTooShort",
+    "FileTransferred",
+    "Helped",
+    "JobClaimed",
+    "JobFailed",
+    "JobHandedBack",
+    "JobInvalid",
+    "JobListed",
+    "JobLost",
+    "JobPhase",
+    "JobProgress",
+    "JobStarted",
+    "JobSucceeded",
+    "JobsFound",
+    "NoTimeLeft",
+    "RunProgress",
+    "Scanning",
+    "Stalled",
+    "TriedAgain",
+    "Waiting",
+    "WorkerFinished",
+    "WorkerStopped",
+    "WouldTransfer",
+]

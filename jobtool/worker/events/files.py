@@ -1,0 +1,81 @@
+"""The events about one file of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+from jobtool.transfer.notes import Unkept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileTransferred(Event):
+    """A file was transferred. ``size`` is in bytes."""
+
+    kind: ClassVar[str] = "file"
+    level: ClassVar[Level] = Level.FILE
+    symbol: ClassVar[str] = "  "
+    job: str
+    source: str
+    destination: str
+    size: int
+    md5: str
+    verified_by: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.source)} -> {quote(self.destination)} {self.md5} {self.verified_by}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriedAgain(Event):
+    """A file failed with a temporary error and is tried again."""
+
+    kind: ClassVar[str] = "retry"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: trying again: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributesUnkept(Event):
+    """An attribute could not be kept for some files or folders of a job.
+
+    ``count`` says for how many; ``first`` names the first of them.
+    """
+
+    kind: ClassVar[str] = "attributes"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "❗"
+    job: str
+    attribute: str
+    reason: str
+    count: int
+    first: tuple[str, ...]
+
+    @classmethod
+    def of(cls, unkept: Unkept, *, job: str) -> AttributesUnkept:
+        """Return the event for an attribute that a transfer could not keep."""
+        return cls(
+            job=job,
+            attribute=unkept.attribute,
+            reason=unkept.reason,
+            count=unkept.count,
+            first=unkept.paths,
+        )
+
+    def text(self) -> str:
+        """Return the sentence."""
+        shown = ", ".join(map(quote, self.first))
+        more = ", ..." if self.count > len(self.first) else ""
+        return (
+            f"{quote(self.job)}: {self.attribute} of {self.count} not kept: {self.reason} "
+            f"({shown}{more})"
+        )

@@ -1,0 +1,255 @@
+"""The events about one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+from jobtool.stores.urls import is_s3
+from jobtool.units import duration_text, rate_text, size_text
+
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobClaimed(Event):
+    """The worker has claimed a job."""
+
+    kind: ClassVar[str] = "claimed"
+    job: str
+    stem: str
+    status: str
+    attempt: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Found '{self.status}' job: {quote(self.stem)}.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(Event):
+    """The job's files are about to be listed and copied."""
+
+    kind: ClassVar[str] = "started"
+    job: str
+    source: str
+    destination: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        if is_s3(self.destination):
+            return f"Uploading files from '{quote(self.source)}' to S3..."
+        return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobListed(Event):
+    """The files of a job were listed.
+
+    ``files`` and ``bytes`` count all of them, ``files_done`` and ``bytes_done`` those that have
+    receipts already.
+    """
+
+    kind: ClassVar[str] = "listed"
+    level: ClassVar[Level] = Level.DETAIL
+    job: str
+    files: int
+    bytes: int
+    files_done: int
+    bytes_done: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        done = f", {self.files_done} with receipts already" if self.files_done else ""
+        return f"{quote(self.job)}: {self.files} files, {size_text(self.bytes)}{done}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPhase(Event):
+    """The job has entered another phase: listing, comparing or syncing."""
+
+    kind: ClassVar[str] = "phase"
+    level: ClassVar[Level] = Level.DETAIL
+    job: str
+    phase: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: {self.phase}..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobProgress(Event):
+    """How far the job is.
+
+    ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
+    of 10**6 bytes a second.
+    """
+
+    kind: ClassVar[str] = "progress"
+    job: str
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    files_sent: int
+    bytes_sent: int
+    rate_mb_s: float
+    phase: str = "copying"
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{quote(self.job)}: {self.files_done}/{self.files_total} files, "
+            f"{size_text(self.bytes_done)} of {size_text(self.bytes_total)}, "
+            f"{rate_text(self.rate_mb_s * _MEGABYTE)}, {self.phase}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSucceeded(Event):
+    """Every file of the job is verified. ``seconds`` is how long this attempt took."""
+
+    kind: ClassVar[str] = "success"
+    symbol: ClassVar[str] = "✅"
+    job: str
+    files: int
+    bytes: int
+    seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{quote(self.job)}: {self.files} files, {size_text(self.bytes)} in "
+            f"{duration_text(self.seconds)}, all verified"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed(Event):
+    """The job failed. ``reason`` is the first; the log in the job file has all of them."""
+
+    kind: ClassVar[str] = "error"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    job: str
+    reason: str
+    failed_files: int
+    will_be_tried_again: bool
+
+    def text(self) -> str:
+        """Return the sentence."""
+        more = f" (and {self.failed_files - 1} more files)" if self.failed_files > 1 else ""
+        again = "; it will be tried again" if self.will_be_tried_again else ""
+        return f"{quote(self.job)}: {self.reason}{more}{again}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobInvalid(Event):
+    """A job file is invalid. It is left unchanged. ``stem`` is the job ID."""
+
+    kind: ClassVar[str] = "invalid"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    stem: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Invalid job file {quote(self.stem)}.txt: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobHandedBack(Event):
+    """The job is ``todo`` again. The files that have arrived keep their receipts.
+
+    ``parts_bytes`` counts the bytes of unfinished files that needn't be sent again. All counts are
+    0 if the job wasn't listed yet.
+    """
+
+    kind: ClassVar[str] = "handed-back"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+    files_done: int = 0
+    files_total: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    parts_bytes: int = 0
+
+    def text(self) -> str:
+        """Return the sentence."""
+        kept = f"; kept: {self.files_done} of {self.files_total} files" if self.files_total else ""
+        if self.parts_bytes:
+            kept += f", {size_text(self.parts_bytes)} of parts"
+        return f"{quote(self.job)}: handed back: {self.reason}{kept}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLost(Event):
+    """The claim was lost. This worker writes nothing more about the job."""
+
+    kind: ClassVar[str] = "lost"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: left to others: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Event):
+    """A store doesn't answer. The worker waits for it and tries again."""
+
+    kind: ClassVar[str] = "waiting"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: waiting: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsTooShort(Event):
+    """At the rate so far, the job outlasts its credentials, which can't be renewed.
+
+    ``seconds_left`` is how long the job will take; ``expires`` is when the credentials end.
+    """
+
+    kind: ClassVar[str] = "credentials-too-short"
+    symbol: ClassVar[str] = "❗"
+    job: str
+    provider: str
+    expires: str
+    seconds_left: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{quote(self.job)}: takes another {duration_text(self.seconds_left)} at the rate so "
+            f"far, and its credentials ({self.provider}) end at {self.expires} and can't be "
+            "renewed; it will be handed back then"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WouldTransfer(Event):
+    """A dry run found a job that a worker would transfer."""
+
+    kind: ClassVar[str] = "would-transfer"
+    job: str
+    source: str
+    destination: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"Would transfer {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
+        )

@@ -1,0 +1,238 @@
+"""The events about a worker as a whole."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+from jobtool.units import duration_text, rate_text, size_text
+
+#: How many of the files that hang are named.
+_STALLED_NAMED = 3
+
+_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobsFound(Event):
+    """The joblist was listed."""
+
+    kind: ClassVar[str] = "jobs-found"
+    count: int
+    path: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Found {self.count} job file(s) in '{quote(self.path)}'."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimsChosen(Event):
+    """The worker has chosen a kind of claims. ``reason`` says why."""
+
+    kind: ClassVar[str] = "claims"
+    claims: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Claims by {self.claims}: {self.reason}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanning(Event):
+    """The worker starts to look for a job to claim."""
+
+    kind: ClassVar[str] = "scanning"
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return "Scanning for 'todo' status..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CredentialsMissing(Event):
+    """A provider gave no credentials. The worker waits, then tries again with the next job.
+
+    ``failures`` counts how often in a row that happened.
+    """
+
+    kind: ClassVar[str] = "no-credentials"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "❗"
+    reason: str
+    failures: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"No credentials ({self.failures} in a row): {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helped(Event):
+    """The worker has done a block of a job that another worker holds."""
+
+    kind: ClassVar[str] = "helped"
+    level: ClassVar[Level] = Level.DETAIL
+    stem: str
+    block: int
+    bytes: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Helped with {quote(self.stem)}.txt: batch {self.block}, {size_text(self.bytes)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoTimeLeft(Event):
+    """Each job so far took longer than the time that is left. The worker claims no more jobs."""
+
+    kind: ClassVar[str] = "no-time-left"
+    symbol: ClassVar[str] = "❗"
+    seconds_left: float
+    job_seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{duration_text(self.seconds_left)} are left, and the shortest job so far took "
+            f"{duration_text(self.job_seconds)}: claiming no more jobs."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stalled(Event):
+    """No thread of the worker has moved for a long time: something hangs in the kernel.
+
+    ``works_on`` names the files that the threads hang at. ``left`` is True if other workers may
+    claim this worker's jobs.
+    """
+
+    kind: ClassVar[str] = "stalled"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    seconds: float
+    works_on: list[str]
+    left: bool
+
+    def text(self) -> str:
+        """Return the sentence."""
+        places = ", ".join(quote(place) for place in self.works_on[:_STALLED_NAMED])
+        more = len(self.works_on) - _STALLED_NAMED
+        if more > 0:
+            places += f" and {more} more"
+        what_now = (
+            "Its jobs are left to others."
+            if self.left
+            else "Its claims are locks, which end with the process: end it to have others go on."
+        )
+        return (
+            f"Nothing has moved for {self.seconds:.0f} s (stall_seconds) at {places or 'no file'}: "
+            f"its file server may be gone. {what_now}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress(Event):
+    """How far all ranks of a rank group are together.
+
+    ``workers`` of them are still running. ``rate_mb_s`` is in units of 10**6 bytes a second.
+    """
+
+    kind: ClassVar[str] = "run-progress"
+    workers: int
+    jobs_done: int
+    jobs_total: int
+    files_sent: int
+    bytes_sent: int
+    rate_mb_s: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"{self.jobs_done}/{self.jobs_total} jobs by {self.workers} worker(s), "
+            f"{self.files_sent} files, {size_text(self.bytes_sent)}, "
+            f"{rate_text(self.rate_mb_s * _MEGABYTE)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped(Event):
+    """One rank of several ended early. The others go on."""
+
+    kind: ClassVar[str] = "stopped"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return self.reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFinished(Event):
+    """The work has ended.
+
+    ``succeeded``, ``failed`` and ``handed_back`` count the jobs of this worker, or of all ranks of
+    its group. ``left_todo``, ``left_ongoing``, ``in_error`` and ``invalid`` count the jobs of the
+    joblist at ``path``. ``died`` of the ``workers`` didn't end by themselves. ``stopped`` says why
+    the work ended early, None if it didn't.
+    """
+
+    kind: ClassVar[str] = "finished"
+    succeeded: int
+    failed: int
+    handed_back: int
+    left_todo: int
+    left_ongoing: int
+    in_error: int
+    invalid: int
+    workers: int = 1
+    died: int = 0
+    exit_code: int = 0
+    stopped: str | None = None
+    path: str = ""
+
+    def mark(self) -> str:
+        """Return the symbol that its line begins with."""
+        return "❗" if self.exit_code else "✅"
+
+    def text(self) -> str:
+        """Return the sentences; the last says what to do next, if anything."""
+        left = [
+            f"{count} {what}"
+            for count, what in (
+                (self.left_todo, "todo"),
+                (self.left_ongoing, "ongoing"),
+                (self.in_error, "in error"),
+                (self.invalid, "invalid"),
+            )
+            if count
+        ]
+        who = "This worker" if self.workers == 1 else f"These {self.workers} workers"
+        if self.died:
+            who += f" ({self.died} of them died)"
+        stopped = f"Stopped early: {self.stopped}. " if self.stopped and self.exit_code else ""
+        back = f", {self.handed_back} handed back" if self.handed_back else ""
+        return (
+            f"{stopped}{who} finished {self.succeeded} job(s), {self.failed} in error{back}. "
+            f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
+            f"{self._next()}"
+        )
+
+    def _retry(self, path: str) -> str:
+        return f"jobtool retry {path}, then " if self.in_error and not self.left_todo else ""
+
+    def _next(self) -> str:
+        path = shlex.quote(self.path)
+        if self.exit_code == 3:
+            return f"\n  To do the rest: transfer-worker -i {path}"
+        if self.exit_code == 4:
+            return f"\n  Once the cause is fixed: {self._retry(path)}transfer-worker -i {path}"
+        if self.exit_code == 1:
+            return f"\n  To see why: summarise-jobs -i {path}"
+        return ""

@@ -1,0 +1,58 @@
+"""The result of a run of one worker or of several ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jobtool.jobs.job import JobStatus
+from jobtool.worker.events import WorkerFinished
+from jobtool.worker.rankgroup import Tally
+
+#: The number of jobs by status; None stands for invalid job files.
+Counts = Mapping[JobStatus | None, int]
+
+
+def exit_code_of(counts: Counts, tallies: Sequence[Tally], *, may_be_orphans: bool) -> int:
+    """Return the exit code: the highest of the workers' own codes and that of the joblist.
+
+    The joblist's is 3 if work is left, else 1 if a job is in error or invalid, else 0. Jobs that
+    other workers hold aren't left, unless ``may_be_orphans``.
+    """
+    code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
+    if counts[JobStatus.TODO] or (counts[JobStatus.ONGOING] and may_be_orphans):
+        code = 3
+    return max([code, *(tally.exit_code for tally in tallies)])
+
+
+def summarise(
+    tallies: Sequence[Tally],
+    counts: Counts,
+    *,
+    workers: int,
+    has_ended_early: bool,
+    stopped: str | None,
+    path: str,
+) -> WorkerFinished:
+    """Return the event that reports the end of the run.
+
+    ``tallies`` are those of the ``workers`` that have published one, the reporting worker's
+    included, which alone is still running. All others that aren't over have died, also those that
+    have published nothing. ``has_ended_early`` is True if the reporting worker left before it
+    looked at all jobs; ``stopped`` is the reason if it was asked to stop, else None.
+    """
+    died = workers - 1 - sum(tally.is_over for tally in tallies)
+    may_be_orphans = has_ended_early or died > 0
+    return WorkerFinished(
+        succeeded=sum(tally.succeeded for tally in tallies),
+        failed=sum(tally.failed for tally in tallies),
+        handed_back=sum(tally.handed_back for tally in tallies),
+        left_todo=counts[JobStatus.TODO],
+        left_ongoing=counts[JobStatus.ONGOING],
+        in_error=counts[JobStatus.ERROR],
+        invalid=counts[None],
+        workers=workers,
+        died=died,
+        exit_code=exit_code_of(counts, tallies, may_be_orphans=may_be_orphans),
+        stopped=stopped,
+        path=path,
+    )

@@ -1,0 +1,52 @@
+"""How long a worker without work waits before it looks again."""
+
+from __future__ import annotations
+
+#: The shortest pause.
+LOOK_SECONDS = 0.5
+
+#: A pause is at least so many times as long as looking takes, so that workers mostly sleep.
+_PAUSE_PER_LOOK = 5
+
+#: A pause grows with the time that the worker has been idle, up to a bound.
+_PAUSE_PER_IDLE_TIME = 0.1
+_LONGEST_PAUSE_SECONDS = 10.0
+
+#: A provider may fail this often in a row; the pause doubles after each failure.
+_MAX_CREDENTIAL_FAILURES = 3
+_FIRST_CREDENTIAL_PAUSE_SECONDS = 1.0
+
+
+def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:
+    """Return how long to wait before looking at the joblist again.
+
+    ``look_seconds`` is how long the last look took, ``idle_seconds`` how long the worker has been
+    idle. Workers that wait for hours with ``--wait`` don't wear out the filesystem, and new work is
+    found at most a tenth later than it might have been.
+    """
+    by_idle_time = min(_PAUSE_PER_IDLE_TIME * idle_seconds, _LONGEST_PAUSE_SECONDS)
+    return max(LOOK_SECONDS, _PAUSE_PER_LOOK * look_seconds, by_idle_time)
+
+
+def credential_pause_seconds(failures: int) -> float | None:
+    """Return how long to wait for a provider that failed so often in a row; None to give up."""
+    if failures >= _MAX_CREDENTIAL_FAILURES:
+        return None
+    return float(_FIRST_CREDENTIAL_PAUSE_SECONDS * 2 ** (failures - 1))
+
+
+def may_get_work(
+    *,
+    is_any_ongoing: bool,
+    waits: bool,
+    may_help: bool,
+    is_claim_undecided: bool,
+    must_wait_for_ranks: bool,
+) -> bool:
+    """Return True if an idle worker may still get work, so that it stays.
+
+    ``is_any_ongoing``: other workers hold jobs. These may come free if the worker ``waits``
+    (``--wait``) or if a claim may belong to a dead worker; or the worker ``may_help`` with them.
+    ``must_wait_for_ranks``: this rank is responsible for what the others leave behind.
+    """
+    return must_wait_for_ranks or (is_any_ongoing and (waits or may_help or is_claim_undecided))
