@@ -49,7 +49,7 @@ class FileTransfer:
         self._worker = worker
         self._stop = stop
         self._retry = retry
-        self._queues = queues
+        self.queues = queues
         self._tally = tally
         self._notes = notes
 
@@ -76,7 +76,7 @@ class FileTransfer:
         if self._plan.size_of(number) < self._copier.part_bytes:
             found = self._retry.call(one_try, own=own)
         else:
-            with self._queues.expected(self._plan.item(number)):  # also between two tries
+            with self.queues.expected(self._plan.item(number)):  # also between two tries
                 found = self._retry.call(one_try, own=own)
         if found is None:
             return None
@@ -154,7 +154,7 @@ class FileTransfer:
                 on_bytes=on_bytes,
                 on_kept=on_kept,
                 may_replace=is_replaceable,
-                queues=self._queues,
+                queues=self.queues,
             )
         finally:
             self._tally.settle(number)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
 from array import array
 from collections.abc import Callable
 
-from jobtool.errors import ClaimLostError, JobtoolError, Scope, StoppedError, WorldError
+from jobtool.errors import JobtoolError, StoppedError
 from jobtool.stop import Stop
 from jobtool.transfer.consumer import Consumer
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.filequeue import FileQueue
+from jobtool.transfer.filethreads import TICK_SECONDS, FileThreads
 from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.folders import keep_folders
 from jobtool.transfer.headstart import HeadStart
@@ -19,23 +19,15 @@ from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.phases import Phase
-from jobtool.transfer.plan import MAX_FAILURES, Failure, Item
+from jobtool.transfer.plan import Failure, Item
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.progress import Progress, Tally
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.specials import Skipped, make_specials
 from jobtool.transfer.treelisting import TreeListing
 
-#: After so many refusals or server errors in a row, without one success, the store is in doubt.
-DOUBTFUL_FAILURES = 20
-
-_TICK_SECONDS = 0.1
-
 #: Files go while a tree is still being listed once that has taken so long.
 _HEAD_START_SECONDS = 0.2
-
-#: How long a receipt may be in memory only; what a kill may cost.
-_FLUSH_SECONDS = 1.0
 
 
 class JobTransfer:
@@ -64,29 +56,23 @@ class JobTransfer:
         on_listed: Callable[[], None] | None = None,
     ) -> None:
         self.ledger = ledger
-        self.failures: list[Failure] = list(ledger.plan.failures)
-        self.has_succeeded = False
         self.skipped = Skipped()
         self.notes = Notes()  # what arrived files lack of their attributes
         self.returned: list[int] = []  # files that a consumer had and that came back undone
-        self._doubtful_in_a_row = 0
         self._listing = listing
         self._is_listed = listing is None
         self._on_listed = on_listed
         self._plan = ledger.plan
         self._copier = copier
-        self._threads = threads
+        self._thread_count = threads
         self._stop = stop
         self._retry = retry
         self._consumer = consumer
         self._policies = policies or Policies()
-        self._on_file = on_file
-        self._lock = threading.Lock()
-        self._fatal: BaseException | None = None
         self._has_open_ends = False  # folders that have yet to be given their attributes
         self._tally = Tally(ledger)
         self._parts = PartQueues()
-        self._files = FileTransfer(
+        files = FileTransfer(
             ledger,
             copier,
             policies=self._policies,
@@ -97,6 +83,19 @@ class JobTransfer:
             tally=self._tally,
             notes=self.notes,
         )
+        self._threads = FileThreads(
+            ledger, files, stop=stop, liveness=copier.liveness, on_file=on_file
+        )
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The files in error, and those that could not be listed."""
+        return self._threads.failures
+
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether any file has arrived, here or by those that work was shared with."""
+        return self._threads.has_succeeded
 
     @property
     def progress(self) -> Progress:
@@ -123,8 +122,7 @@ class JobTransfer:
 
         They are refusals or server errors, and nothing has worked, or nothing any more.
         """
-        is_any = any(failure.error.scope is Scope.UNCERTAIN for failure in self.failures)
-        return is_any and (not self.has_succeeded or self._doubtful_in_a_row >= DOUBTFUL_FAILURES)
+        return self._threads.is_doubtful
 
     def run(self, on_tick: Callable[[Progress], None]) -> None:
         """Transfer; ``on_tick`` is called in this thread several times a second.
@@ -139,8 +137,8 @@ class JobTransfer:
                 self._list(self._listing, on_tick)
             for phase in self._plan.phases(large_bytes=self._copier.part_bytes):
                 self._run_phase(phase, on_tick)
-                if self._fatal is not None:
-                    raise self._fatal
+                if self._threads.fatal is not None:
+                    raise self._threads.fatal
                 if self.failures or (self._stop.is_set() and not self._are_all_proven):
                     return  # metadata makes readers believe in what it describes
                 if not self._is_listed:
@@ -160,9 +158,11 @@ class JobTransfer:
         is_all_made = make_specials(
             self._plan, links=self._policies.links, retry=self._retry, skipped=self.skipped
         )
-        self.failures.extend(self.skipped.failures)
+        self._threads.failures.extend(self.skipped.failures)
         self._has_open_ends = not is_all_made
-        if not keep_folders(self._plan, threads=self._threads, stop=self._stop, notes=self.notes):
+        if not keep_folders(
+            self._plan, threads=self._thread_count, stop=self._stop, notes=self.notes
+        ):
             self._has_open_ends = True
         self._tally.phases.all_at(Phase.SYNCING)
         on_tick(self.progress)
@@ -181,13 +181,15 @@ class JobTransfer:
             return
         self._is_listed = True
         self._tally.phases.all_at(Phase.COPYING)
-        self.failures[:0] = self._plan.failures
+        self._threads.failures[:0] = self._plan.failures
         if self._on_listed is not None:
             self._on_listed()
 
     def _list_and_send(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
         start = HeadStart(
-            self._plan, large_bytes=self._copier.part_bytes, may_go_on=lambda: self._may_go_on
+            self._plan,
+            large_bytes=self._copier.part_bytes,
+            may_go_on=lambda: self._threads.may_go_on,
         )
         failures: list[BaseException] = []
         stop = Stop(parent=self._stop)
@@ -210,17 +212,19 @@ class JobTransfer:
         thread = threading.Thread(target=work, name="listing")
         thread.start()
         try:
-            self._run_threads(start.take, self._threads, on_tick)
+            self._threads.run(
+                start.take, self._thread_count, on_tick=lambda: on_tick(self.progress)
+            )
         finally:
             start.end()
             stop.set("no more files are wanted")
             with self._copier.liveness.aside():
                 thread.join()
-        if self._fatal is not None:
-            raise self._fatal
+        if self._threads.fatal is not None:
+            raise self._threads.fatal
         if failures:
             (error,) = failures
-            if isinstance(error, JobtoolError) and error.retryable and not self._may_go_on:
+            if isinstance(error, JobtoolError) and error.retryable and not self._threads.may_go_on:
                 raise StoppedError("no more files were wanted") from error  # nor other tries made
             raise error
 
@@ -229,65 +233,27 @@ class JobTransfer:
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
         queue = FileQueue(self.ledger.undone(phase))
         self._run_queue(queue, on_tick)
-        while (len(queue) or self._has_consumer_files) and self._may_go_on:
+        while (len(queue) or self._has_consumer_files) and self._threads.may_go_on:
             if len(queue):
                 self._run_queue(queue, on_tick)
             elif not self._absorb_returned(queue, take_back=True):
                 self.ledger.flush()
-                self._stop.wait(_TICK_SECONDS)
+                self._stop.wait(TICK_SECONDS)
                 on_tick(self.progress)
 
     @property
     def _has_consumer_files(self) -> bool:
         return self._consumer is not None and self._consumer.has_files
 
-    @property
-    def _may_go_on(self) -> bool:
-        is_hopeless = (
-            len(self.failures) > MAX_FAILURES or self._doubtful_in_a_row >= DOUBTFUL_FAILURES
-        )
-        return not self._stop.is_set() and self._fatal is None and not is_hopeless
-
     def _run_queue(self, queue: FileQueue, on_tick: Callable[[Progress], None]) -> None:
-        def share() -> None:
+        def tick() -> None:
+            on_tick(self.progress)
             if self._consumer is not None:
                 self._absorb_returned(queue, take_back=False)
                 self._consumer.consume(queue, self._parts)
 
-        self._run_threads(queue.take, min(self._threads, len(queue)), on_tick, share)
-
-    def _run_threads(
-        self,
-        take: Callable[[], int | None],
-        count: int,
-        on_tick: Callable[[Progress], None],
-        meanwhile: Callable[[], None] | None = None,
-    ) -> None:
-        threads = [
-            threading.Thread(target=self._work, args=(take,), name=f"copy-{index}")
-            for index in range(count)
-        ]
-        for thread in threads:
-            thread.start()
-        last_flush = time.monotonic()
-        try:
-            with self._copier.liveness.aside():
-                for thread in threads:
-                    while thread.is_alive():
-                        thread.join(_TICK_SECONDS)
-                        on_tick(self.progress)
-                        if meanwhile is not None:
-                            meanwhile()
-                        if time.monotonic() - last_flush >= _FLUSH_SECONDS:
-                            self.ledger.checkpoint()
-                            last_flush = time.monotonic()
-        except BaseException as error:
-            # No thread may go on once the caller gives up the claim.
-            self._fatal = error
-            self._parts.close()
-            for thread in threads:
-                thread.join()
-            raise
+        count = min(self._thread_count, len(queue))
+        self._threads.run(queue.take, count, on_tick=tick)
 
     def _absorb_returned(self, queue: FileQueue, *, take_back: bool) -> bool:
         """Take note of files that others have had; what they haven't done is to be done here."""
@@ -301,44 +267,8 @@ class JobTransfer:
             undone = [*self.ledger.undone(batch.numbers)]
             done = set(batch.numbers) - set(undone)
             self._tally.send(files=len(done), size=sum(map(self._plan.size_of, done)))
-            self.has_succeeded |= bool(done)
+            self._threads.has_succeeded |= bool(done)
             self.returned.extend(undone)
             self.ledger.note_tried(undone)  # one that died may have left its own file there
             queue.put_back(undone)
         return is_any_back
-
-    def _work(self, take: Callable[[], int | None]) -> None:
-        while self._may_go_on:
-            number = take()
-            if number is None:
-                return
-            try:
-                with self._copier.liveness.working():  # what it waits for, too
-                    found = self._files.transfer(number)
-                    if found is not None:
-                        self._succeed(*found)
-            except StoppedError:
-                return
-            except (WorldError, ClaimLostError) as error:
-                self._fatal = error
-            except JobtoolError as error:
-                if error.retryable and self._stop.is_set():
-                    return  # it was not given its other tries
-                self._fail(number, error)
-            except BaseException as error:  # raised again in the main thread
-                self._fatal = error
-
-    def _succeed(self, item: Item, copied: Copied) -> None:
-        with self._lock:
-            self.has_succeeded = True
-            self._doubtful_in_a_row = 0
-        if self._on_file is not None:
-            self._on_file(item, copied)
-
-    def _fail(self, number: int, error: JobtoolError) -> None:
-        path = self._plan.item(number).source_url
-        with self._lock:
-            self.ledger.fail(number)
-            self.failures.append(Failure(path=path, error=error))
-            is_doubtful = error.scope is Scope.UNCERTAIN
-            self._doubtful_in_a_row = self._doubtful_in_a_row + 1 if is_doubtful else 0

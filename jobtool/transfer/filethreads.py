@@ -1,0 +1,141 @@
+"""The threads of a transfer: each takes one file after another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from jobtool.errors import ClaimLostError, JobtoolError, Scope, StoppedError, WorldError
+from jobtool.liveness import Liveness
+from jobtool.stop import Stop
+from jobtool.transfer.copy import Copied
+from jobtool.transfer.filetransfer import FileTransfer
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.plan import MAX_FAILURES, Failure, Item
+
+#: After so many refusals or server errors in a row, without one success, the store is in doubt.
+DOUBTFUL_FAILURES = 20
+
+#: How often the main thread looks after the others.
+TICK_SECONDS = 0.1
+
+#: How long a receipt may be in memory only; what a kill may cost.
+_FLUSH_SECONDS = 1.0
+
+
+class FileThreads:
+    """Threads that bring files to their destinations, and what they have met.
+
+    ``failures`` are the files in error. ``fatal`` is what ends the transfer as a whole: a
+    ``WorldError``, a lost claim, a bug. ``on_file`` is called with each file that has arrived.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        files: FileTransfer,
+        *,
+        stop: Stop,
+        liveness: Liveness,
+        on_file: Callable[[Item, Copied], None] | None,
+    ) -> None:
+        self.failures: list[Failure] = list(ledger.plan.failures)
+        self.fatal: BaseException | None = None
+        self.has_succeeded = False
+        self._ledger = ledger
+        self._files = files
+        self._stop = stop
+        self._liveness = liveness
+        self._on_file = on_file
+        self._lock = threading.Lock()
+        self._doubtful_in_a_row = 0
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another file may be begun."""
+        is_hopeless = (
+            len(self.failures) > MAX_FAILURES or self._doubtful_in_a_row >= DOUBTFUL_FAILURES
+        )
+        return not self._stop.is_set() and self.fatal is None and not is_hopeless
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the failures may be those of a store rather than of the files.
+
+        They are refusals or server errors, and nothing has worked, or nothing any more.
+        """
+        is_any = any(failure.error.scope is Scope.UNCERTAIN for failure in self.failures)
+        return is_any and (not self.has_succeeded or self._doubtful_in_a_row >= DOUBTFUL_FAILURES)
+
+    def run(
+        self,
+        take: Callable[[], int | None],
+        count: int,
+        *,
+        on_tick: Callable[[], None],
+    ) -> None:
+        """Have ``count`` threads transfer what ``take`` gives, until that is None.
+
+        ``on_tick`` is called in this thread several times a second; what is noted in the ledger is
+        brought to disk every second. Raises what either raises, once the threads have ended.
+        """
+        threads = [
+            threading.Thread(target=self._work, args=(take,), name=f"copy-{index}")
+            for index in range(count)
+        ]
+        for thread in threads:
+            thread.start()
+        last_flush = time.monotonic()
+        try:
+            with self._liveness.aside():
+                for thread in threads:
+                    while thread.is_alive():
+                        thread.join(TICK_SECONDS)
+                        on_tick()
+                        if time.monotonic() - last_flush >= _FLUSH_SECONDS:
+                            self._ledger.checkpoint()
+                            last_flush = time.monotonic()
+        except BaseException as error:
+            # No thread may go on once the caller gives up the claim.
+            self.fatal = error
+            self._files.queues.close()
+            for thread in threads:
+                thread.join()
+            raise
+
+    def _work(self, take: Callable[[], int | None]) -> None:
+        while self.may_go_on:
+            number = take()
+            if number is None:
+                return
+            try:
+                with self._liveness.working():  # what it waits for, too
+                    found = self._files.transfer(number)
+                    if found is not None:
+                        self._succeed(*found)
+            except StoppedError:
+                return
+            except (WorldError, ClaimLostError) as error:
+                self.fatal = error
+            except JobtoolError as error:
+                if error.retryable and self._stop.is_set():
+                    return  # it was not given its other tries
+                self._fail(number, error)
+            except BaseException as error:  # raised again in the main thread
+                self.fatal = error
+
+    def _succeed(self, item: Item, copied: Copied) -> None:
+        with self._lock:
+            self.has_succeeded = True
+            self._doubtful_in_a_row = 0
+        if self._on_file is not None:
+            self._on_file(item, copied)
+
+    def _fail(self, number: int, error: JobtoolError) -> None:
+        path = self._ledger.plan.item(number).source_url
+        with self._lock:
+            self._ledger.fail(number)
+            self.failures.append(Failure(path=path, error=error))
+            is_doubtful = error.scope is Scope.UNCERTAIN
+            self._doubtful_in_a_row = self._doubtful_in_a_row + 1 if is_doubtful else 0
