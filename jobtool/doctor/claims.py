@@ -1,11 +1,11 @@
-"""Which claims workers would use, and whether those exclude: a decision, no trial."""
+"""The claims that workers would use, checked without trying them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from jobtool.doctor.checkresult import CheckResult, Subject, named
-from jobtool.jobs.claimpolicy import ClaimKind, Told, choose
+from jobtool.jobs.claimpolicy import ClaimKind, ClaimSetting, choose
 from jobtool.jobs.filesystem import Filesystem
 from jobtool.jobs.joblist import JobList
 
@@ -26,18 +26,23 @@ class View:
         return f"rank {self.rank} ({self.host})"
 
 
-def told_of(joblist: JobList) -> Told:
+def told_of(joblist: JobList) -> ClaimSetting:
     """Return what workers are told of claims if nobody tells them otherwise."""
     return joblist.settings.claims or "auto"
 
 
-def chosen(told: Told, view: View) -> ClaimKind:
+def chosen(told: ClaimSetting, view: View) -> ClaimKind:
     """Return the kind of claims that a worker with this view uses."""
     return choose(told, view.filesystem)[0]
 
 
 def claims_result(
-    joblist: Subject, told: Told, recorded: ClaimKind, views: list[View], *, is_excluding: bool
+    joblist: Subject,
+    told: ClaimSetting,
+    recorded: ClaimKind,
+    views: list[View],
+    *,
+    is_excluding: bool,
 ) -> CheckResult:
     """Judge the claims that workers would use.
 

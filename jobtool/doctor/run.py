@@ -32,7 +32,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
-#: What is looked at, in the order in which it is told.
+#: What is checked, in the order in which it is printed.
 ORDER = ("surroundings", "joblist", "nodes", "source", "destination")
 
 #: How long stores may take: they have timeouts of their own, and there are several.
@@ -65,7 +65,7 @@ class _Orders:
 
 @dataclass(frozen=True, slots=True)
 class _RollCall:
-    """What a rank tells of itself first."""
+    """What a rank sends about itself first."""
 
     view: View
     versions: str
@@ -89,7 +89,7 @@ def diagnose(
     opened, roll_call = _roll_call(open_joblist, environment)
     calls = ranks.gather(roll_call)
     absent = next((call for call in calls if call.error is not None), None)
-    if ranks.tell(absent is not None) or opened is None:
+    if ranks.broadcast(absent is not None) or opened is None:
         _raise(absent, ranks)
         return Diagnosis()
     examination = _Examination(*opened, ranks, calls)
@@ -128,7 +128,7 @@ def _roll_call(
 
 def _raise(absent: _RollCall | None, ranks: Ranks) -> None:
     if absent is None or absent.error is None:
-        return  # rank 0 tells it for all
+        return  # rank 0 prints it for all
     if ranks.size == 1:
         raise absent.error
     raise UsageError(f"{absent.view.name}: {absent.error}")
@@ -151,7 +151,7 @@ class _Examination:
 
     def run(self) -> None:
         """Examine everything."""
-        orders = self._ranks.tell(self._orders() if self._ranks.rank == 0 else None)
+        orders = self._ranks.broadcast(self._orders() if self._ranks.rank == 0 else None)
         assert orders is not None
         with contextlib.ExitStack() as stack:
             if self._ranks.rank in orders.deputies | {0}:
@@ -185,7 +185,7 @@ class _Examination:
                     self.results.append(
                         self._subject.failed("write", f"can't write: {reason_of(error)}", advice)
                     )
-            if self._ranks.tell(not self._has_failed("write", "rename")):
+            if self._ranks.broadcast(not self._has_failed("write", "rename")):
                 self._between(orders, folder)
 
     def _between(self, orders: _Orders, folder: str) -> None:
@@ -227,7 +227,9 @@ class _Examination:
             probes: list[DestinationProbe] = []
             if ranks.rank == 0:
                 probes = [self._entered(probe, first) for probe in self._probes(orders)]
-            ranks.tell(None)  # only now do others make folders: rank 0 knows which weren't there
+            ranks.broadcast(
+                None
+            )  # only now do others make folders: rank 0 knows which weren't there
             mine: list[CheckResult] = []
             with contextlib.ExitStack() as then:
                 if ranks.rank in orders.deputies:
@@ -238,7 +240,7 @@ class _Examination:
                     mine += probe.briefly() if ranks.rank else probe.thoroughly()
             told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
         self.results += self._merged("reach from other nodes", told)
-        ranks.tell(None, timeout_seconds=_STORES_SECONDS)
+        ranks.broadcast(None, timeout_seconds=_STORES_SECONDS)
         if ranks.rank == 0 and not places.destinations:
             self.results.append(
                 Subject("destination").warned(
