@@ -1,4 +1,4 @@
-"""The whole diagnosis: in which order the checks go, and which rank does what."""
+"""The whole diagnosis: its checks in order, each on the ranks that it needs."""
 
 from __future__ import annotations
 
