@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from jobtool.doctor.checkresult import CheckResult, Subject, Verdict
-from jobtool.doctor.claims import View, chosen, claims_result, told_of
+from jobtool.doctor.claims import View, chosen, claims_result
 from jobtool.doctor.destination import DestinationProbe
 from jobtool.doctor.environment import surrounding_results, versions
 from jobtool.doctor.folder import (
@@ -25,7 +25,7 @@ from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
 from jobtool.doctor.source import source_result
 from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError, reason_of
-from jobtool.jobs.claimpolicy import claim_policy_of
+from jobtool.jobs.claimpolicy import claim_policy_of, claim_setting_of
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
 from jobtool.stores.registry import StoreRegistry
@@ -190,10 +190,10 @@ class _Examination:
 
     def _between(self, orders: _Orders, folder: str) -> None:
         ranks = self._ranks
-        told = told_of(self._joblist)
+        setting = claim_setting_of(self._joblist)
         may_lock = False
         if ranks.rank == 0:
-            is_needed = chosen(told, self._views[0]) == "lock"
+            is_needed = chosen(setting, self._views[0]) == "lock"
             lock = lock_result(self._subject, folder, is_needed=is_needed)
             self.results.append(lock)
             may_lock = lock.verdict is Verdict.PASS
@@ -218,7 +218,7 @@ class _Examination:
         is_excluding = may_lock and between.is_excluding
         recorded = claim_policy_of(self._joblist).kind
         self.results.append(
-            claims_result(self._subject, told, recorded, self._views, is_excluding=is_excluding)
+            claims_result(self._subject, setting, recorded, self._views, is_excluding=is_excluding)
         )
 
     def _places(self, orders: _Orders) -> None:

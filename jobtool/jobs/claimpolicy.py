@@ -132,9 +132,14 @@ def _who_want_otherwise(membership: Membership, wanted: ClaimPolicy) -> list[str
     return membership.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
 
 
+def claim_setting_of(joblist: JobList) -> ClaimSetting:
+    """Return the kind of claims that the joblist's settings ask for; ``auto`` by default."""
+    return joblist.settings.claims or "auto"
+
+
 def claim_policy_of(joblist: JobList) -> ClaimPolicy:
     """Return the policy that the joblist's workers use or, before the first, would use."""
-    return _recorded(joblist) or propose(joblist, joblist.settings.claims or "auto").claim_policy
+    return _recorded(joblist) or propose(joblist, claim_setting_of(joblist)).claim_policy
 
 
 def lease_seconds_of(joblist: JobList) -> float:
