@@ -1,7 +1,7 @@
-"""What the library tells: events, of which one definition gives the text and the JSON.
+"""Events: one definition gives the text and the JSON.
 
-The library never prints. It calls an ``Emit`` with events; commands show them as lines for people
-or as JSON lines, and a program may do anything else with them.
+The library never prints. It calls an ``Emit`` with events. Commands print them as lines of text or
+as JSON lines; a program may do anything else with them.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ Told = TypeVar("Told")
 
 
 def unfailing(callback: Callable[[Told], None]) -> Callable[[Told], None]:
-    """Return a callback that lets nothing through: who is told can't fail the work.
+    """Return a callback that raises nothing, so that a callback can't fail the work.
 
-    The first exception is told by ``warnings``, once. What isn't an ``Exception``, such as
-    ``KeyboardInterrupt``, passes.
+    The first exception is shown by ``warnings``. One that isn't an ``Exception``, such as
+    ``KeyboardInterrupt``, is raised.
     """
     has_failed = False
 
@@ -73,7 +73,7 @@ def unfailing(callback: Callable[[Told], None]) -> Callable[[Told], None]:
                 warnings.warn(
                     redact(
                         f"{callback!r} raised {type(error).__name__}: {error}. The work goes on; "
-                        "what it raises from now on is not told."
+                        "what it raises from now on isn't shown."
                     ),
                     RuntimeWarning,
                     stacklevel=2,
@@ -83,4 +83,4 @@ def unfailing(callback: Callable[[Told], None]) -> Callable[[Told], None]:
 
 
 def ignore(event: Event) -> None:
-    """Drop an event: the ``Emit`` of a caller who doesn't want to know."""
+    """Discard an event: the default ``Emit``."""

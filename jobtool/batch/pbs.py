@@ -25,7 +25,7 @@ _SIGNALS = """\
 # KILL. So the workers are told by --time-limit how long they have, and stop by themselves.
 #
 # TERM: the job was deleted, or is out of time all the same. USR1: somebody wants it to stop
-# (qsig -s USR1). The workers then finish what is under way and hand their jobs back.
+# (qsig -s USR1). The workers then finish what is in progress and hand their jobs back.
 workers=
 is_cancelled=no
 drain() { [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }

@@ -1,4 +1,4 @@
-"""What a batch script is asked to do, and what would make no sense."""
+"""What a batch script is asked to do."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _REMAINS = """\
 # --no-requeue: if time runs out before the work does, submit the script again."""
 
 _SIGNALS = """\
-# Ask the workers to finish what is under way and hand their jobs back. Signals go to the process
+# Ask the workers to finish what is in progress and hand their jobs back. Signals go to the process
 # that started them; mpirun and srun pass USR1 on, whereas TERM makes mpirun kill its workers.
 workers=
 is_cancelled=no

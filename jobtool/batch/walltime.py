@@ -1,4 +1,4 @@
-"""Wall times as schedulers write them, and as our own worker reads them."""
+"""Wall times as text."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: b
     from jobtool.transfer.stores_of import stores_of
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    joblist = open_trusted(existing_path(joblist_path), trust=trust, tell=console.note)
+    joblist = open_trusted(existing_path(joblist_path), trust=trust, warn=console.note)
     count = exit_code = 0
     for event in clean(joblist, stores_of(joblist), remove=yes):
         console.emit(event)

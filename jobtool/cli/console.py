@@ -1,4 +1,4 @@
-"""Printing: the one place that does. People's lines or JSON lines, by the same events."""
+"""Printing of events, as lines of text or as JSON lines. No other module prints."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
 class Console:
     """Prints events and notes on standard output.
 
-    With ``as_json`` every event is a JSON line and notes are left out. ``place`` is told with each
-    line, ``host`` and ``rank`` of one of several. Threads may print at once.
+    With ``as_json`` every event is a JSON line and notes are left out. ``place`` is printed
+    with each line: ``host`` and ``rank`` of one rank of several. Threads may print at once.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Console:
         self.quiet_kinds: frozenset[str] = frozenset()
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # a display that lines go above
-        self.watch: Callable[[Event], None] | None = None  # told of every event, shown or not
+        self.watch: Callable[[Event], None] | None = None  # called with every event, shown or not
         self._place = place or {}
         self._lock = threading.Lock()
 

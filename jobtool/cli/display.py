@@ -84,7 +84,7 @@ class CountDisplay(_Display):
 
 
 class ProgressDisplay(_Display):
-    """Draws the job under way: what it is at, files, bytes, rate, time left."""
+    """Draws the running job: its phase, files, bytes, rate and time left."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -118,7 +118,7 @@ class ProgressDisplay(_Display):
         self._begin(progress.job)
         self._draw(
             quote(progress.job),
-            # A job of empty files has no bytes to count.
+            # A job of empty files has 0 bytes.
             total=progress.bytes_total or progress.files_total,
             completed=progress.bytes_done if progress.bytes_total else progress.files_done,
             files=f"{progress.files_done}/{progress.files_total} files",

@@ -54,7 +54,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
 
     environment = detect(os.environ)
     if environment.rank and environment.communicator is None:
-        return 0  # ranks that can't talk to each other: rank 0 tells of it
+        return 0  # ranks that can't reach each other: rank 0 reports it
     console = Console(verbosity=verbosity, as_json=as_json)
     if environment.rank == 0:
         console.note(f"Examining {quote(joblist_path)}…")
@@ -62,7 +62,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
     try:
         with _interruptible():
             diagnosis = diagnose(
-                lambda: open_trusted(existing_path(joblist_path), trust=trust, tell=console.note),
+                lambda: open_trusted(existing_path(joblist_path), trust=trust, warn=console.note),
                 environment,
                 os.environ,
                 ranks=ranks,

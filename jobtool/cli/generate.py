@@ -90,7 +90,7 @@ def cli(
     source = existing_path(input_path)
     console.note(f"Valid input path: {quote(source)}")
     if layout not in (None, AUTO, MANIFEST):
-        load_layout(layout)  # what is wrong with it is told before anything is made
+        load_layout(layout)  # an error in it is reported before anything is made
     joblist_path = local_path(output_path)
     if not os.path.exists(joblist_path):
         console.note(f"The output path '{quote(joblist_path)}' does not exist.", WARNING)

@@ -67,7 +67,7 @@ class _Lazy(OneLineErrors, click.Group):
         meant = closest(name.lower().replace("_", "-"), (*COMMANDS, *_SYNONYMS))
         hint = f" Did you mean {_SYNONYMS.get(meant, meant)!r}?" if meant else ""
         raise click.UsageError(
-            f"there is no command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}.",
+            f"unknown command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}.",
             context,
         )
 

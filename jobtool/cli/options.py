@@ -1,4 +1,4 @@
-"""What all commands share: their options, how paths are read, how errors end."""
+"""What all commands share: options, paths, errors."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def command(
 
     Long options take dashes and underscores alike; the help ends with an example and the exit
     codes; errors of ours become one line. With ``is_output_result``, and in a dry run, output that
-    could not be written makes the exit code 74 in place of 0; else the exit code tells of the work.
+    could not be written makes the exit code 74 instead of 0. Otherwise the exit code is that of the
+    work.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -115,7 +116,7 @@ def command(
 
 
 def _code_of_output() -> int:
-    """Return 0 if all output could be written; else tell why not and return the code for that."""
+    """Return 0 if all output could be written; else print why not and return 74."""
     error = streams.why_lost()
     if error is None:
         return 0
@@ -205,7 +206,9 @@ def assignments(texts: tuple[str, ...], *, option: str) -> dict[str, Any]:
         for part in parts:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise UsageError(f"{option} {text}: {part} has a value already, and is no table")
+                raise UsageError(
+                    f"{option} {text}: {part} already has a value, so it isn't a table"
+                )
         table[name] = value
     return tables
 
@@ -214,12 +217,13 @@ def open_trusted(
     path: str,
     *,
     trust: bool,
-    tell: Callable[[str, str], None],
+    warn: Callable[[str, str], None],
     credentials: Mapping[str, Any] | None = None,
 ) -> JobList:
     """Open a joblist whose commands may be run; see ``JobList.require_trusted``.
 
-    ``credentials`` are the user's own, and stand for the joblist's.
+    ``credentials`` are the user's own, used instead of the joblist's. ``warn`` is called with a
+    warning to print.
     """
     from jobtool.jobs.joblist import JobList
 
@@ -228,14 +232,14 @@ def open_trusted(
         joblist.use_credentials(credentials)
     warning = joblist.require_trusted()
     if warning is not None:
-        tell(warning, WARNING)
+        warn(warning, WARNING)
     return joblist
 
 
 def dry_run_option(function: Command) -> Command:
     """Add ``--dry-run``."""
     option: Callable[[Command], Command] = click.option(
-        "--dry-run", is_flag=True, help="Say what would be done, and touch nothing."
+        "--dry-run", is_flag=True, help="Print what would be done; change nothing."
     )
     return option(function)
 

@@ -1,4 +1,4 @@
-"""``jobtool sbatch``: a batch script that runs workers and runs again until nothing is left."""
+"""``jobtool sbatch``: writes a batch script that runs workers until nothing is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Standard output and error that never fail: who reads the output can't fail the work.
+"""Standard streams that never fail: a reader that goes away can't fail the work.
 
 A reader that has left, a full disk under a log, a terminal that was closed or a descriptor that
 never was open: what can't be written is dropped, and what comes later is tried again. ``is_lost``

@@ -38,7 +38,7 @@ from jobtool.stop import Stop
 from jobtool.worker.deadline import find_deadline
 
 if TYPE_CHECKING:
-    from jobtool.jobs.claimpolicy import Told
+    from jobtool.jobs.claimpolicy import ClaimSetting
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Verify
     from jobtool.worker.environment import Environment
@@ -137,7 +137,7 @@ def cli(
     grace: float | None,
     wait: bool,
     share: bool,
-    claims: Told | None,
+    claims: ClaimSetting | None,
     if_exists: IfExists | None,
     links: LinkPolicy | None,
     verify: Verify | None,
@@ -230,7 +230,7 @@ def _transfer(
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # another rank prints it if the first has died
-    joblist = open_trusted(path, trust=trust, tell=console.note, credentials=credentials)
+    joblist = open_trusted(path, trust=trust, warn=console.note, credentials=credentials)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")

@@ -72,7 +72,7 @@ def cli(
             stores = StoreRegistry(connections=2 * threads)
             audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
             return audit.table(place).exit_code
-    joblist = open_trusted(place, trust=trust, tell=console.note)
+    joblist = open_trusted(place, trust=trust, warn=console.note)
     stores = stores_of(joblist, connections=2 * threads)
     with _watching(console) as watch:
         audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)

@@ -1,4 +1,4 @@
-"""What a check tells: whether it passed, what was found and what to do about it."""
+"""The result of a check."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""Which claims workers would use, and whether those exclude: a decision, no trial."""
+"""The claims that workers would use, checked without trying them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from jobtool.doctor.checkresult import CheckResult, Subject, named
-from jobtool.jobs.claimpolicy import ClaimKind, Told, choose
+from jobtool.jobs.claimpolicy import ClaimKind, ClaimSetting, choose
 from jobtool.jobs.filesystem import Filesystem
-from jobtool.jobs.joblist import JobList
 
 _USE_LEASES = 'Put claims = "lease" into joblist.toml, or start every worker with --claims lease.'
 
@@ -26,18 +25,18 @@ class View:
         return f"rank {self.rank} ({self.host})"
 
 
-def told_of(joblist: JobList) -> Told:
-    """Return what workers are told of claims if nobody tells them otherwise."""
-    return joblist.settings.claims or "auto"
-
-
-def chosen(told: Told, view: View) -> ClaimKind:
+def chosen(setting: ClaimSetting, view: View) -> ClaimKind:
     """Return the kind of claims that a worker with this view uses."""
-    return choose(told, view.filesystem)[0]
+    return choose(setting, view.filesystem)[0]
 
 
 def claims_result(
-    joblist: Subject, told: Told, recorded: ClaimKind, views: list[View], *, is_excluding: bool
+    joblist: Subject,
+    setting: ClaimSetting,
+    recorded: ClaimKind,
+    views: list[View],
+    *,
+    is_excluding: bool,
 ) -> CheckResult:
     """Judge the claims that workers would use.
 
@@ -57,7 +56,7 @@ def claims_result(
     ================ ======== ============ ================================== =======
     """
     check = "claims"
-    by = {chosen(told, view): view for view in views}
+    by = {chosen(setting, view): view for view in views}
     if len(by) > 1:
         lock, lease = by["lock"], by["lease"]
         return joblist.warned(
@@ -70,7 +69,7 @@ def claims_result(
     kinds = named(sorted({view.filesystem.kind for view in views}))
     is_shared = any(view.filesystem.is_shared for view in views)
     place = f"{kinds}, {'shared with other nodes' if is_shared else 'of this node alone'}"
-    said = "auto picks" if told == "auto" else "joblist.toml asks for"
+    said = "auto picks" if setting == "auto" else "joblist.toml asks for"
     found = f"{said} {claims}s ({place})"
     if claims == "lease":
         if not is_excluding and recorded == "lock":

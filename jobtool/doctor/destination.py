@@ -1,4 +1,4 @@
-"""The destination: everything that a worker does there, tried under a name of our own.
+"""The destination: everything that a worker does there, tried under a separate name.
 
 All of it happens below one folder or prefix, ``.jobtool-doctor-TOKEN``, which is gone at the end.
 """
@@ -75,7 +75,7 @@ class DestinationProbe:
 
     def __enter__(self) -> DestinationProbe:
         if self._is_local:
-            with contextlib.suppress(JobtoolError):  # a URL that is none, which a check tells
+            with contextlib.suppress(JobtoolError):  # an invalid URL, which a check reports
                 self.made_folders = _missing_folders(parse(self._probe_url).url)
         return self
 
@@ -254,7 +254,7 @@ class DestinationProbe:
             yield self.subject.passed("delete", "all that was tried is gone, no upload is left")
 
     def _remove(self) -> None:
-        """Remove whatever there may be; what can't be removed was told by a check."""
+        """Remove whatever there may be; a check has reported what can't be removed."""
         if self._store is not None and not self._is_empty:
             with contextlib.suppress(UnreachableError):  # each try would take as long
                 for name in (_WHOLE, _ONCE, _PARTS, _ABORTED):

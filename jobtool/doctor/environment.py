@@ -1,4 +1,4 @@
-"""What is around: versions, MPI, the scheduler and the time it leaves."""
+"""The environment of the ranks: versions, MPI, scheduler, time left."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[CheckRes
         yield around.warned("time left", "; ".join(ignored), advice)
         return
     if deadline is None:
-        yield around.passed("time left", f"not told by {name}; a worker that is killed is resumed")
+        yield around.passed(
+            "time left", f"unknown, since {name} doesn't say; a worker that is killed is resumed"
+        )
         return
     found = f"{in_seconds(deadline.seconds)} (by {deadline.source})"
     if deadline.seconds < _LITTLE_SECONDS:

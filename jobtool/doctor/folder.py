@@ -104,7 +104,7 @@ def folder_results(joblist: Subject, folder: str) -> Iterator[CheckResult]:
 
 
 def lock_result(joblist: Subject, folder: str, *, is_needed: bool) -> CheckResult:
-    """Tell whether a kernel lock excludes another process of this node.
+    """Return True if a kernel lock excludes another process of this node.
 
     Where it doesn't, that is a failure only if it ``is_needed``.
     """

@@ -1,4 +1,4 @@
-"""A process that removes what a doctor has left that was killed.
+"""A process that removes what a killed doctor has left.
 
 Doctor cleans up after itself, also on Ctrl-C. But mpirun leaves its ranks a quarter of a second
 between a signal and a kill, too little for a server that is far away, and nobody can clean up after

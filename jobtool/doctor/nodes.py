@@ -1,4 +1,4 @@
-"""The joblist's folder as several ranks see it, each by its own path and mount."""
+"""The joblist's folder as several ranks see it."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def look_between(
     count at rank 0, and say what it knows of all, whether locks work on its node, and whether the
     destination is S3. Raises ``RanksLostError``, and ``OSError`` if the folder fails rank 0.
     """
-    seen = ranks.tell(_see_each_other(nodes, ranks, folder, views))
+    seen = ranks.broadcast(_see_each_other(nodes, ranks, folder, views))
     if seen is not None and seen.verdict is Verdict.FAIL:
         return Between((seen,))  # they don't look at the same folder: nothing else can be said
-    takers = _lock_takers(ranks, folder) if ranks.tell(may_lock) else None
+    takers = _lock_takers(ranks, folder) if ranks.broadcast(may_lock) else None
     lock = None if ranks.rank or takers is None else _judge_lock(nodes, views, takers)
     race = _race(nodes, ranks, folder, views)
     clocks = _compare_clocks(nodes, ranks, views, is_for_s3=is_for_s3)
@@ -77,7 +77,7 @@ def _lock_takers(ranks: Ranks, folder: str) -> list[int]:
     with contextlib.ExitStack() as held:
         if ranks.rank == 0:
             held.enter_context(FileLock(path, timeout=_SEEN_SECONDS))
-        ranks.tell(None)
+        ranks.broadcast(None)
         took = False
         if ranks.rank:
             with contextlib.suppress(Timeout, OSError), FileLock(path, timeout=0):
@@ -106,14 +106,14 @@ def _see_each_other(
     made, changed = os.path.join(folder, "made"), os.path.join(folder, "changed")
     if ranks.rank == 0:
         replace_file(changed, _OLD)
-    ranks.tell(None)
+    ranks.broadcast(None)
     with contextlib.suppress(OSError), open(changed, "rb") as file:
         file.read()  # so that the new one has an old one in this node's memory to replace
     ranks.gather(None)
     if ranks.rank == 0:
         replace_file(made, _NEW)
         replace_file(changed, _NEW)
-    ranks.tell(None)
+    ranks.broadcast(None)
     created = _seconds_until(made) if ranks.rank else 0.0
     replaced = None if created is None else _seconds_until(changed) if ranks.rank else 0.0
     sight = _Sight(created, replaced)
@@ -168,7 +168,7 @@ def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Check
     wins: list[list[int]] = []
     failures: list[str] = []
     for number in range(_ROUNDS):
-        ranks.tell(None)
+        ranks.broadcast(None)
         won, failure = False, ""
         try:
             path = os.path.join(folder, f"race-{number}")
@@ -207,7 +207,7 @@ def _compare_clocks(
 ) -> CheckResult | None:
     """Ask the others for their time; what differs beyond the time of asking does differ."""
     before = time.time()
-    ranks.tell(None)
+    ranks.broadcast(None)
     times = ranks.gather(time.time())
     after = time.time()
     if ranks.rank:

@@ -1,4 +1,4 @@
-"""Which sources and destinations a joblist has, from a few of its jobs."""
+"""The places of a joblist, from a few of its jobs: its sources, its destinations."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _some_jobs(joblist: JobList) -> Iterator[Job]:
         try:
             yield with_destination(joblist.load(job_id)[0], joblist.settings)
         except (JobFileError, FileNotFoundError):
-            continue  # summarise-jobs tells of invalid ones
+            continue  # summarise-jobs reports invalid ones
 
 
 def _first_source(job: Job) -> str:

@@ -67,7 +67,7 @@ class Ranks:
             pause = min(2 * pause, _LAST_POLL_SECONDS)
         return [values[rank] for rank in range(self.size)]
 
-    def tell(self, value: T, *, timeout_seconds: float | None = None) -> T:
+    def broadcast(self, value: T, *, timeout_seconds: float | None = None) -> T:
         """Return what rank 0 gave."""
         self._step += 1
         if self.rank == 0:

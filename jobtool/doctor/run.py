@@ -1,4 +1,4 @@
-"""The whole diagnosis: in which order the checks go, and which rank does what."""
+"""The whole diagnosis: its checks in order, each on the ranks that it needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from jobtool.doctor.checkresult import CheckResult, Subject, Verdict
-from jobtool.doctor.claims import View, chosen, claims_result, told_of
+from jobtool.doctor.claims import View, chosen, claims_result
 from jobtool.doctor.destination import DestinationProbe
 from jobtool.doctor.environment import surrounding_results, versions
 from jobtool.doctor.folder import (
@@ -25,14 +25,14 @@ from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
 from jobtool.doctor.source import source_result
 from jobtool.errors import JoblistUnavailableError, JobtoolError, UsageError, reason_of
-from jobtool.jobs.claimpolicy import claim_policy_of
+from jobtool.jobs.claimpolicy import claim_policy_of, claim_setting_of
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
-#: What is looked at, in the order in which it is told.
+#: What is checked, in the order in which it is printed.
 ORDER = ("surroundings", "joblist", "nodes", "source", "destination")
 
 #: How long stores may take: they have timeouts of their own, and there are several.
@@ -65,7 +65,7 @@ class _Orders:
 
 @dataclass(frozen=True, slots=True)
 class _RollCall:
-    """What a rank tells of itself first."""
+    """What a rank sends about itself first."""
 
     view: View
     versions: str
@@ -89,7 +89,7 @@ def diagnose(
     opened, roll_call = _roll_call(open_joblist, environment)
     calls = ranks.gather(roll_call)
     absent = next((call for call in calls if call.error is not None), None)
-    if ranks.tell(absent is not None) or opened is None:
+    if ranks.broadcast(absent is not None) or opened is None:
         _raise(absent, ranks)
         return Diagnosis()
     examination = _Examination(*opened, ranks, calls)
@@ -128,7 +128,7 @@ def _roll_call(
 
 def _raise(absent: _RollCall | None, ranks: Ranks) -> None:
     if absent is None or absent.error is None:
-        return  # rank 0 tells it for all
+        return  # rank 0 prints it for all
     if ranks.size == 1:
         raise absent.error
     raise UsageError(f"{absent.view.name}: {absent.error}")
@@ -151,7 +151,7 @@ class _Examination:
 
     def run(self) -> None:
         """Examine everything."""
-        orders = self._ranks.tell(self._orders() if self._ranks.rank == 0 else None)
+        orders = self._ranks.broadcast(self._orders() if self._ranks.rank == 0 else None)
         assert orders is not None
         with contextlib.ExitStack() as stack:
             if self._ranks.rank in orders.deputies | {0}:
@@ -185,15 +185,15 @@ class _Examination:
                     self.results.append(
                         self._subject.failed("write", f"can't write: {reason_of(error)}", advice)
                     )
-            if self._ranks.tell(not self._has_failed("write", "rename")):
+            if self._ranks.broadcast(not self._has_failed("write", "rename")):
                 self._between(orders, folder)
 
     def _between(self, orders: _Orders, folder: str) -> None:
         ranks = self._ranks
-        told = told_of(self._joblist)
+        setting = claim_setting_of(self._joblist)
         may_lock = False
         if ranks.rank == 0:
-            is_needed = chosen(told, self._views[0]) == "lock"
+            is_needed = chosen(setting, self._views[0]) == "lock"
             lock = lock_result(self._subject, folder, is_needed=is_needed)
             self.results.append(lock)
             may_lock = lock.verdict is Verdict.PASS
@@ -218,7 +218,7 @@ class _Examination:
         is_excluding = may_lock and between.is_excluding
         recorded = claim_policy_of(self._joblist).kind
         self.results.append(
-            claims_result(self._subject, told, recorded, self._views, is_excluding=is_excluding)
+            claims_result(self._subject, setting, recorded, self._views, is_excluding=is_excluding)
         )
 
     def _places(self, orders: _Orders) -> None:
@@ -227,7 +227,9 @@ class _Examination:
             probes: list[DestinationProbe] = []
             if ranks.rank == 0:
                 probes = [self._entered(probe, first) for probe in self._probes(orders)]
-            ranks.tell(None)  # only now do others make folders: rank 0 knows which weren't there
+            ranks.broadcast(
+                None
+            )  # only now do others make folders: rank 0 knows which weren't there
             mine: list[CheckResult] = []
             with contextlib.ExitStack() as then:
                 if ranks.rank in orders.deputies:
@@ -238,7 +240,7 @@ class _Examination:
                     mine += probe.briefly() if ranks.rank else probe.thoroughly()
             told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
         self.results += self._merged("reach from other nodes", told)
-        ranks.tell(None, timeout_seconds=_STORES_SECONDS)
+        ranks.broadcast(None, timeout_seconds=_STORES_SECONDS)
         if ranks.rank == 0 and not places.destinations:
             self.results.append(
                 Subject("destination").warned(

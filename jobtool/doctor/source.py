@@ -1,4 +1,4 @@
-"""The source: whether it is there and can be read."""
+"""The source: whether it can be read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _first_entry(url: str, stores: StoreRegistry) -> tuple[Store, Entry] | None:
                 return store, entry
         return None
     folder, name = parent_of(url)
-    if not name:  # a bucket, which is no file
+    if not name:  # a bucket, which isn't a file
         raise NotFoundError(f"expected a folder or file at {quote(url)}; found nothing")
     store = stores.open(folder, "source")
     return store, store.head(name)

@@ -1,1 +1,1 @@
-"""What a job is and how it lies on disk."""
+"""Jobs as they lie on disk."""

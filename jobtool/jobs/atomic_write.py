@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a power cut leaves the old or the new one, never a torn one."""
+"""Atomic writing: a kill or a power failure leaves the old or the new file, never a torn one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRIES = 5
 
 
 def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = None) -> None:
-    """Put ``data`` at ``path``, atomically and durably, whatever stood there.
+    """Put ``data`` at ``path``, atomically and durably, whatever exists there.
 
     Unique temporary name beside it, write, fsync, rename, fsync of the folder. The mode follows
     the user's mask. ``before`` is called right before the rename; what it raises prevents that.
@@ -37,7 +37,7 @@ def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = 
 
 
 def create_file(path: str, data: bytes) -> bool:
-    """Put ``data`` at ``path`` unless something stands there; tell whether it was put.
+    """Put ``data`` at ``path`` unless something exists there; return True if it was put.
 
     Readers see nothing or all of it, and of several writers one wins. The folder isn't synced: one
     ``sync_folder`` after many files does that. Raises ``OSError``.
@@ -80,7 +80,7 @@ def sync_folder(path: str) -> None:
 
 
 def target_of(name: str) -> str | None:
-    """Return the name that a temporary file was to get, None if it is no temporary file."""
+    """Return the name that a temporary file was to get, None if it isn't a temporary file."""
     match = _TEMPORARY.fullmatch(name)
     return match.group(1) if match else None
 

@@ -122,7 +122,7 @@ class Claims:
         return Claims(folder, self._claim_policy, self.watch, self._require_present, self._held)
 
     def lose_all(self) -> bool:
-        """Let others have all that is held by lease; tell whether claims are leases.
+        """Let others have all that is held by lease; return True if claims are leases.
 
         For when this process hangs: called from a thread that doesn't. What is held counts as lost
         from then on, and nothing more is written under it.

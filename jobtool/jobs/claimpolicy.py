@@ -22,7 +22,7 @@ from jobtool.jobs.settings import LeaseSeconds
 from jobtool.names import quote
 
 ClaimKind = Literal["lock", "lease"]
-Told = Literal["auto", "lock", "lease"]
+ClaimSetting = Literal["auto", "lock", "lease"]
 
 DEFAULT_LEASE_SECONDS = 60.0
 
@@ -48,11 +48,11 @@ class AgreedPolicy:
     reason: str
 
 
-def choose(told: Told, filesystem: Filesystem) -> tuple[ClaimKind, str]:
+def choose(setting: ClaimSetting, filesystem: Filesystem) -> tuple[ClaimKind, str]:
     """Return the kind of claims for a filesystem, and why.
 
     ======== =================== =====
-    told     filesystem          kind
+    setting  filesystem          kind
     ======== =================== =====
     auto     of this node        lock
     auto     shared, or unknown  lease
@@ -60,18 +60,18 @@ def choose(told: Told, filesystem: Filesystem) -> tuple[ClaimKind, str]:
     lease    any                 lease
     ======== =================== =====
     """
-    if told != "auto":
-        return told, "as told"
+    if setting != "auto":
+        return setting, "as requested"
     if filesystem.is_shared:
         return "lease", f"{filesystem.kind} may be shared with other nodes"
     return "lock", f"{filesystem.kind} is local to this node"
 
 
-def propose(joblist: JobList, told: Told) -> AgreedPolicy:
+def propose(joblist: JobList, setting: ClaimSetting) -> AgreedPolicy:
     """Return the policy that a worker with this setting would use. Nothing is recorded yet."""
-    kind, reason = choose(told, filesystem_of(joblist.path))
+    kind, reason = choose(setting, filesystem_of(joblist.path))
     recorded = _recorded(joblist)
-    if told == "auto" and recorded is not None and recorded.kind == "lease" != kind:
+    if setting == "auto" and recorded is not None and recorded.kind == "lease" != kind:
         # Leases work everywhere; the worker that recorded them may be on another node.
         return AgreedPolicy(claim_policy=recorded, reason="as the joblist's other workers")
     return AgreedPolicy(
@@ -132,9 +132,14 @@ def _who_want_otherwise(membership: Membership, wanted: ClaimPolicy) -> list[str
     return membership.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
 
 
+def claim_setting_of(joblist: JobList) -> ClaimSetting:
+    """Return the kind of claims that the joblist's settings ask for; ``auto`` by default."""
+    return joblist.settings.claims or "auto"
+
+
 def claim_policy_of(joblist: JobList) -> ClaimPolicy:
     """Return the policy that the joblist's workers use or, before the first, would use."""
-    return _recorded(joblist) or propose(joblist, joblist.settings.claims or "auto").claim_policy
+    return _recorded(joblist) or propose(joblist, claim_setting_of(joblist)).claim_policy
 
 
 def lease_seconds_of(joblist: JobList) -> float:

@@ -1,4 +1,4 @@
-"""Which filesystem a folder lies on, and whether other nodes may see it."""
+"""Filesystems: whether other nodes may see the one that holds a folder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 MOUNTS_PATH = "/proc/self/mountinfo"
 
-#: Filesystems that belong to one node, whose kernel arbitrates every lock. Of any other, also of
-#: one that nobody has heard of, it is safer to think that it is shared.
+#: Filesystems of a single node, whose kernel arbitrates every lock. Any other, also an unknown one,
+#: counts as shared, which is safer.
 _OF_ONE_NODE = frozenset(
     "bcachefs btrfs ext2 ext3 ext4 f2fs jfs overlay ramfs reiserfs tmpfs vfat xfs zfs".split()
 )

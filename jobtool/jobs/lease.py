@@ -1,4 +1,4 @@
-"""Leases: holding a name among processes of any node, as long as a heartbeat lasts.
+"""Leases: a name held by one process of any node as long as its heartbeat lasts.
 
 ``filelock.SoftFileLease`` makes the marker, refreshes it and notices its loss. What it doesn't do
 on most shared filesystems is take over a marker whose holder is gone: that needs an atomic exchange
@@ -51,7 +51,7 @@ class LeaseWatch:
         self.over: dict[str, int] = {}
 
     def is_expired(self, path: str, lease_seconds: float | None = None) -> bool:
-        """Look at a marker; tell whether it had no heartbeat for the whole of its duration.
+        """Look at a marker; return True if it had no heartbeat for its whole duration.
 
         That is ``lease_seconds``, by default the watch's own. The first look never says so. A
         marker that is gone isn't expired.
@@ -195,7 +195,7 @@ class Lease:
 
 
 def is_in_place(soft: SoftFileLease, token: str) -> bool:
-    """Tell whether a marker is there and bears the token it was made with."""
+    """Return True if a marker exists and has the token it was made with."""
     if soft.compromise is not None:
         return False
     owner = soft.owner
@@ -203,7 +203,7 @@ def is_in_place(soft: SoftFileLease, token: str) -> bool:
 
 
 def holds(look: Callable[[], bool]) -> bool:
-    """Tell whether one of a few looks finds a marker as it should be."""
+    """Return True if one of a few looks finds a marker as it should be."""
     for number in range(_LOOKS):
         if number:
             time.sleep(_LOOK_SECONDS)

@@ -1,7 +1,7 @@
-"""Reading small files that somebody else may have made large, endless or a trap.
+"""Reading small files safely that others can write to.
 
-What people can write to may hold a file of a terabyte, a named pipe or a device in place of what we
-expect. No more than a bound is read of it, and nobody is waited for.
+They may have put a huge file, a named pipe or a device in place of the expected file. Reading is
+bounded and never waits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobtool.errors import JobtoolError
 
 
 class UnfitFileError(JobtoolError):
-    """What is there is no regular file, or larger than its kind may be; the message has no path."""
+    """A file isn't a regular one, or is larger than its kind may be. The message has no path."""
 
 
 def open_without_waiting(path: str, flags: int = os.O_RDONLY) -> int:

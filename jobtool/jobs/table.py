@@ -1,4 +1,4 @@
-"""The verification table: the receipts of a job that is done, as Parquet or CSV."""
+"""The verification table: a finished job's receipts in Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _write(
 def read_table(path: str) -> Iterator[Receipt]:
     """Yield the receipts of a table that ``write_table`` wrote; none if it is missing.
 
-    Raises ``JobtoolError`` for a file that is no such table.
+    Raises ``JobtoolError`` if the file isn't such a table.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -156,7 +156,7 @@ def _require_receipts(columns: dict[str, Any]) -> None:
     schema = _schema()
     for name, column in columns.items():
         expected = schema.field(name).type
-        is_stamp = name == "verified_at"  # Parquet has no whole seconds
+        is_stamp = name == "verified_at"  # Parquet can't store whole seconds
         if column.type != expected and not is_stamp:
             raise ValueError(f"column {name!r}: expected {expected}; found {column.type}")
         if column.null_count and name not in ("etag", "part_size"):

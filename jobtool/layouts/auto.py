@@ -1,4 +1,4 @@
-"""The layout ``auto``: look at the source and pick."""
+"""The layout ``auto``, which chooses a layout by looking at the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drafts: what a layout finds in a source tree, as jobs that aren't written yet."""
+"""Drafts: jobs that a layout finds in a source tree and that aren't written yet."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Drafter:
         return True
 
     def _without_shadowed(self, found: Iterable[Match]) -> list[Match]:
-        """Leave out, and tell of, objects beside a prefix of their name: the job is the prefix's.
+        """Leave out objects that have the name of a folder, with an event: the job is the folder's.
 
         Both would have one source, one name and one destination.
         """

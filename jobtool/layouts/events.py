@@ -1,4 +1,4 @@
-"""What generating a joblist tells."""
+"""The events that generating a joblist emits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FieldCounted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incomplete(Event):
-    """Folders that match but lack what the layout requires: they are no jobs yet."""
+    """Folders match but lack what the layout requires: they aren't jobs yet."""
 
     kind: ClassVar[str] = "incomplete"
     level: ClassVar[Level] = Level.ALWAYS

@@ -51,7 +51,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             unknown = template.fields - fields - _BUILT_IN_FIELDS
             if unknown and template.text in (self.name, *self.require):
                 raise LayoutError(
-                    f"template {template.text!r}: {{{min(unknown)}}} is no field of the pattern, "
+                    f"template {template.text!r}: {{{min(unknown)}}} isn't a field of the pattern, "
                     f"which has {', '.join(sorted(fields)) or 'none'}"
                 )
         if (self.destination is None) == (not self.files):
@@ -94,7 +94,7 @@ def load_layout(name: str) -> tuple[str, Layout]:
     if not name.endswith(".toml"):
         known = ", ".join((AUTO, *PRESETS, MANIFEST))
         raise LayoutError(
-            f"there is no layout {quote(name)}: expected one of {known}, or a file's name that "
+            f"unknown layout {quote(name)}: expected one of {known}, or a file's name that "
             f"ends in .toml.{did_you_mean(name, (AUTO, *PRESETS, MANIFEST))}"
         )
     try:
@@ -112,7 +112,7 @@ def read_layout(text: str, *, shown: str) -> Layout:
     try:
         table = tomllib.loads(text).get("layout")
     except tomllib.TOMLDecodeError as error:
-        raise LayoutError(f"layout {quote(shown)} is no valid TOML: {error}") from None
+        raise LayoutError(f"layout {quote(shown)} isn't valid TOML: {error}") from None
     except RecursionError:
         raise LayoutError(f"layout {quote(shown)}: its tables are nested too deep") from None
     if not isinstance(table, dict):

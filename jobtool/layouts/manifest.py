@@ -40,7 +40,7 @@ class Manifest:
     def jobs(self, known: Iterable[str], taken: Collection[str]) -> Iterator[Job]:
         """Yield jobs for the rows whose destination isn't known yet.
 
-        ``known`` are the destinations of existing jobs, ``taken`` their files' stems.
+        ``known`` are the destinations of existing jobs, ``taken`` their job IDs.
         """
         job_id = os.path.splitext(os.path.basename(self._path))[0]
         numbers = _free_numbers(job_id, taken)
@@ -171,7 +171,7 @@ def _format_of(path: str) -> str:
 
 
 def _holds_text(type_: Any) -> bool:
-    """Tell whether a column of an Arrow type may hold names, as text or as bytes."""
+    """Return True if a column of an Arrow type may hold names, as text or as bytes."""
     import pyarrow.types as kinds
 
     if kinds.is_dictionary(type_):

@@ -234,7 +234,7 @@ class _Segment:
 
 
 def _holds_anything(store: Folders, path: str) -> bool:
-    """Tell whether a file's path is a folder's too, as an object's may be."""
+    """Return True if a file's path is a folder's too, as an object's may be."""
     try:
         return any(True for _ in store.children(path))
     except (SourceError, NotFoundError, RefusedError):

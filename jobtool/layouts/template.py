@@ -15,7 +15,7 @@ _MAX_SAFE_BYTES = 200
 class Template:
     """Text with ``{field}``, or ``{field:safe}`` for what ``safe`` makes of the field's value.
 
-    Raises ``LayoutError`` for text that is no template.
+    Raises ``LayoutError`` if the text isn't a template.
     """
 
     def __init__(self, text: str) -> None:

@@ -54,7 +54,7 @@ class Cause:
 
 
 def causes_of(jobs: Iterable[JobLine]) -> list[Cause]:
-    """Group jobs by the cause that their notes tell, the most frequent first."""
+    """Group jobs by the cause in their notes, the most frequent first."""
     groups: dict[tuple[str, str, bool], list[JobLine]] = {}
     for job in jobs:
         status = job.status.value if job.status else "invalid"

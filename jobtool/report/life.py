@@ -1,4 +1,4 @@
-"""Whether the worker of an ongoing job lives, as far as one look can tell. Takes no claim.
+"""Whether the worker of an ongoing job is running, as far as one look shows. Takes no claim.
 
 Every worker keeps a marker in ``.claims/workers`` and touches it every third of a lease, whatever
 the claims are. A worker that ends in order removes it last.
@@ -48,7 +48,7 @@ class SignsOfLife:
         if not ages:
             return "that worker has ended"
         if host == self._host and not _is_process(int(pid)):
-            return "there is no such process on this node any more"
+            return "its process on this node has ended"
         if min(ages) > self._patience_seconds:
             return f"no sign of life for {duration_text(min(ages))}, by this node's clock"
         return None

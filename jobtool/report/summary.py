@@ -1,4 +1,4 @@
-"""The summary: what a joblist says of itself, read from its job files and workers' markers."""
+"""The summary of a joblist, read from its job files with its workers' markers."""
 
 from __future__ import annotations
 

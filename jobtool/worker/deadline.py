@@ -1,4 +1,4 @@
-"""When a worker will be ended by whoever gave it its time."""
+"""When a worker will be killed because its time is up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Doubt: whether a refusal is about one job's files, or about the store that all jobs use.
 
-A store says "denied" for one file and for all files alike, and a server says "internal error" for
-both. What else works tells them apart.
+A store answers "denied" for one file as for all files, and a server answers "internal error" for
+both. What else works shows the difference.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Doubts:
             self._row = set()
 
     def is_of_the_job(self, job_id: str, proven: Item | None = None) -> bool:
-        """Tell whether what was refused is the job's own business: whether other things work.
+        """Return True if a refusal concerns this job only, because other things work.
 
         - The source of the last file that arrived, or of ``proven``, a file of the job that has
           arrived at an earlier attempt, can still be read, its destination be written.
@@ -78,7 +78,7 @@ class Doubts:
         return bool(self._row)
 
     def is_met_again(self, job_id: str) -> bool:
-        """Tell whether a job was in doubt already, and nothing has worked since."""
+        """Return True if a job was in doubt before, and nothing has worked since."""
         return job_id in self._row
 
     def add(self, job_id: str, error: JobtoolError) -> None:
@@ -107,7 +107,7 @@ class Doubts:
         )
 
     def _works_elsewhere(self) -> bool:
-        """Wait for other workers of the run, if there are any, to tell of a success."""
+        """Wait for other workers of the run, if there are any, to succeed."""
         for _ in range(_LOOKS_ELSEWHERE):
             now = self._elsewhere()
             if now > self._elsewhere_before:

@@ -1,4 +1,4 @@
-"""Where a worker runs: its rank among others, and its host.
+"""Where a worker runs: its host, its rank.
 
 Rank and size come from MPI when started under it, else from the scheduler, else it is alone. MPI
 spreads work and saves scans; nothing depends on it for correctness.
@@ -23,7 +23,7 @@ _MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_R
 #: Tasks that know nothing of each other, by scheduler: Slurm, PBS, LSF, SGE.
 _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE_TASK_ID")
 
-#: What tells one run from another: PMIx's name, Slurm's job, step and how often it was requeued.
+#: What identifies a run: PMIx's name, Slurm's job, step and how often it was requeued.
 _RUN_NAMES = ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
 
 #: A rank, a size or an index: more digits are none.

@@ -20,6 +20,7 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimpolicy import (
     AgreedPolicy,
     agree,
+    claim_setting_of,
     lease_seconds_of,
     membership_name,
     propose,
@@ -95,7 +96,7 @@ class Worker:
         )
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
-        self._proposed = propose(joblist, options.claims or joblist.settings.claims or "auto")
+        self._proposed = propose(joblist, options.claims or claim_setting_of(joblist))
         self._rank_group = RankGroup(
             joblist.claims_path, environment, self._membership, options.monotonic
         )

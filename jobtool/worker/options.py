@@ -1,4 +1,4 @@
-"""What a worker may be told."""
+"""The options of a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
 from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS, Retry
 
 if TYPE_CHECKING:
-    from jobtool.jobs.claimpolicy import Told
+    from jobtool.jobs.claimpolicy import ClaimSetting
     from jobtool.jobs.settings import TransferSettings
     from jobtool.stores.local import LinkPolicy
     from jobtool.worker.events import JobProgress
@@ -42,15 +42,15 @@ class WorkerOptions:
     options of ``transfer-worker`` of these names. What of all these is None is as joblist.toml says
     or, if that says nothing, the default.
 
-    ``stop``, once set, makes the worker finish the files and parts under way, hand its job back and
-    end. ``drain_at`` is when that is going to happen for want of time, on the ``monotonic`` clock,
+    ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
+    and end. ``drain_at`` is when that will happen for lack of time, on the ``monotonic`` clock,
     None if never; no job is begun that would take longer. ``claims`` is their kind, None for the
     joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``; without ``share`` it
     neither helps others with their jobs nor lets itself be helped.
 
-    ``watch`` is told the progress several times a second; what it raises fails no job. ``now`` and
-    ``monotonic`` (seconds) are the clock; ``sleep`` waits between tries, by default in a way that
-    ``stop`` interrupts.
+    ``watch`` is called with the progress several times a second; an exception from it fails no job.
+    ``now`` and ``monotonic`` (seconds) are the clock; ``sleep`` waits between tries, by
+    default in a way that ``stop`` interrupts.
     """
 
     threads: int | None = None
@@ -65,7 +65,7 @@ class WorkerOptions:
     max_jobs: int | None = None
     stop: Stop = field(default_factory=Stop)
     drain_at: float | None = None
-    claims: Told | None = None
+    claims: ClaimSetting | None = None
     wait: bool = False
     share: bool = True
     watch: Callable[[JobProgress], None] = _watch_nothing

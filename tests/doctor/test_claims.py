@@ -8,7 +8,7 @@ import pytest
 
 from jobtool.doctor.checkresult import Subject
 from jobtool.doctor.claims import View, claims_result
-from jobtool.jobs.claimpolicy import ClaimKind, Told
+from jobtool.jobs.claimpolicy import ClaimKind, ClaimSetting
 from jobtool.jobs.filesystem import Filesystem
 from tests.cluster.mounts import mounted, two_mounts
 from tests.commands import finish, run, run_ok, start_ranks
@@ -45,7 +45,12 @@ MIXED = [view(kind="ext4"), view(1, "node2")]
     ],
 )
 def test_the_table_of_verdicts(
-    told: Told, recorded: ClaimKind, views: list[View], is_excluding: bool, verdict: str, words: str
+    told: ClaimSetting,
+    recorded: ClaimKind,
+    views: list[View],
+    is_excluding: bool,
+    verdict: str,
+    words: str,
 ) -> None:
     found = claims_result(HERE, told, recorded, views, is_excluding=is_excluding)
     assert (found.verdict, words in found.found) == (verdict, True), found

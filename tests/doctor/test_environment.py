@@ -57,7 +57,7 @@ def test_time_that_is_over_or_not_told(tmp_path: Path) -> None:
     assert over["time left"][0] == "warn"
     assert over["time left"][1].startswith("SLURM_JOB_END_TIME is ignored: ")
     assert "found 1000, which is in the past" in over["time left"][1]
-    assert told({"PBS_JOBID": "1"})["time left"][1].startswith("not told by PBS")
+    assert told({"PBS_JOBID": "1"})["time left"][1].startswith("unknown, since PBS")
 
 
 def test_ranks_of_different_versions_are_a_warning() -> None:

@@ -37,9 +37,9 @@ class Fading(Ranks):
     def gather(self, *arguments, **options):
         self.fade()
         return super().gather(*arguments, **options)
-    def tell(self, *arguments, **options):
+    def broadcast(self, *arguments, **options):
         self.fade()
-        return super().tell(*arguments, **options)
+        return super().broadcast(*arguments, **options)
     def fade(self):
         self.steps -= 1
         if self.steps < 0:

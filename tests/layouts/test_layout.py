@@ -35,7 +35,7 @@ BASE = {"pattern": "{x}", "name": "{x}", "destination": "{destination}/{x}"}
     [
         ({"pattern": 3}, "pattern"),
         ({"pattern": "a//b"}, "a//b"),
-        ({"name": "{y}"}, "{y} is no field of the pattern, which has x"),
+        ({"name": "{y}"}, "{y} isn't a field of the pattern, which has x"),
         ({"require": ["{y}.done"]}, "{y} is no field"),
         ({"require": "completed"}, "require"),
         ({"destination": "{destination"}, "destination"),

@@ -139,7 +139,7 @@ def test_an_ongoing_job_that_nobody_holds_is_told(tmp_path: Path) -> None:
     assert done.lines[4:8] == [
         "❗ 3 ongoing job(s) that nobody seems to hold; the next worker takes them over:",
         "  gone (node017:11: that worker has ended)",
-        f"  killed ({HOST}:{ended.pid}: there is no such process on this node any more)",
+        f"  killed ({HOST}:{ended.pid}: its process on this node has ended)",
         "  silent (node017:12: no sign of life for 3 h, by this node's clock)",
     ]
     (told,) = run("summarise-jobs", joblist, "--json").lines
