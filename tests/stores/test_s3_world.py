@@ -275,20 +275,6 @@ def test_objects_whose_keys_are_no_paths_are_named_and_the_others_are_listed(mot
     assert {each.path for each in found if isinstance(each, Special)} == {"empty"}
 
 
-def test_an_object_without_bytes_or_a_name_is_told_like_any_other_that_is_no_path(moto_s3, use):
-    use(moto_s3)
-    name = moto_s3.new_bucket()
-    raw = S3Raw(moto_s3.client, name)
-    for key in ("/", "p/", "p//", "p/a"):
-        raw.write(key, b"")
-    for url, shown in ((f"s3://{name}/p", "p//"), (f"s3://{name}", "/")):
-        store = StoreRegistry().open(url, "source")
-        for found in (store.list(), store.children("")):
-            refused = [each for each in found if isinstance(each, Unlisted)]
-            assert f"s3://{name}/{shown}: an object of this key" in str(refused[0].error)
-            assert refused[0].path == "/"
-
-
 # Settings
 
 

@@ -72,13 +72,15 @@ class Listing:
         for page in self.pages("", Prefix=self._prefix):
             for item in page.get("Contents", ()):
                 path = item["Key"][len(self._prefix) :]
-                if not path and item["Size"] == 0:  # the marker of the root itself
-                    continue
-                is_marker = path.endswith("/") and item["Size"] == 0  # mostly of an empty folder
-                if unfit_reason(path[:-1] if is_marker else path) is not None:
+                is_marker = item["Size"] == 0 and (path.endswith("/") or not path)
+                if is_marker:  # of a folder, mostly an empty one
+                    folder = path[:-1]
+                    if folder and unfit_reason(folder) is not None:
+                        yield self._unlisted(item["Key"])
+                    elif folder:
+                        yield Special(folder, "empty-folder")
+                elif unfit_reason(path) is not None:
                     yield self._unlisted(item["Key"])
-                elif is_marker:
-                    yield Special(path[:-1], "empty-folder")
                 else:
                     modified_ns = in_whole_seconds(item["LastModified"])
                     yield Entry(path, item["Size"], modified_ns, etag_of(item.get("ETag")))
