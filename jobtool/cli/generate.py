@@ -12,16 +12,13 @@ from jobtool.cli.options import (
     assignments,
     command,
     dry_run_option,
-    existing_path,
     input_options,
-    local_path,
     output_options,
     trust_option,
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
-from jobtool.stores.urls import resolve
 
 #: Settings of a joblist's tables that are paths.
 _PATH_KEYS = ("ca_bundle", "path", "identity_file")
@@ -82,7 +79,8 @@ def cli(
 
     Running it again adds what is new and never touches an existing job file.
     """
-    from jobtool.layouts.generate import Request, generate
+    from jobtool.api.generate import generate_joblist
+    from jobtool.api.places import existing_path, local_path
     from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
 
     console = Console(verbosity=verbosity, as_json=as_json)
@@ -99,18 +97,18 @@ def cli(
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
     values, s3, credentials = _assignments(given)
-    request = Request(
-        source=source,
-        joblist_path=joblist_path,
-        destination=None if destination is None else resolve(destination).url,
-        layout=layout,
+    generated = generate_joblist(
+        source,
+        joblist_path,
+        destination=destination,
+        layout=layout or AUTO,
         values=values,
         s3=s3,
         credentials=credentials,
         trust=trust,
         dry_run=dry_run,
+        on_event=console.emit,
     )
-    generated = generate(request, console.emit)
     console.note("Processing complete.", DONE)
     return generated.exit_code
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,7 +21,6 @@ from jobtool.cli.options import (
     assignments,
     command,
     dry_run_option,
-    existing_path,
     input_options,
     open_trusted,
     output_options,
@@ -33,12 +31,12 @@ from jobtool.errors import UsageError
 from jobtool.events import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.worker.deadline import find_deadline
 
 if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import Told
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Verify
+    from jobtool.worker.deadline import Deadline
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
     from jobtool.worker.supervisor import Ended
@@ -165,11 +163,9 @@ def cli(
     the job back; Ctrl-C once more stops at once, and nothing that was proven is lost either way.
     The same happens when the time is nearly up. Under nohup SIGHUP does nothing.
     """
-    if time_limit is not None and grace is not None and grace >= time_limit:
-        raise UsageError(
-            f"--grace {grace:g} leaves nothing of --time-limit {time_limit:g}s: expected a shorter "
-            "grace or a longer time"
-        )
+    from jobtool.api.options import require_grace
+
+    require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
     stop = Stop()
     signals = _stop_signals()
     # First of all: a signal that comes before would end the worker as if it had failed.
@@ -226,39 +222,43 @@ def _transfer(
             return _after(outcome, joblist_path, as_json=as_json)
         charge = outcome
 
+    from jobtool.api.options import worker_options
     from jobtool.worker.loop import Worker
-    from jobtool.worker.options import WorkerOptions
 
     # Before anything can go wrong: the other ranks wait for this one in it.
     environment = detect(os.environ).without_mpi()
     if charge is not None:
         charge.introduce(environment)
-    path = existing_path(joblist_path)
     console = Console(
         verbosity=_verbosity(verbosity, environment), as_json=as_json, place=_place(environment)
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # told by another rank if the first has died
-    joblist = open_trusted(path, trust=trust, tell=console.note, credentials=credentials)
+    joblist = open_trusted(joblist_path, trust=trust, tell=console.note, credentials=credentials)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
         console.note(f"Verbosity level: {verbosity}")
-    warnings: list[str] = []
-    deadline = find_deadline(time_limit, os.environ, now=time.time(), warn=warnings.append)
-    for warning in warnings if environment.rank == 0 else ():
-        console.note(warning, WARNING)
-    drain_at = None
-    if deadline is not None:
-        grace = deadline.grace_seconds if grace is None else grace
-        drain_at = time.monotonic() + deadline.seconds - grace
-        stop.end_at(drain_at)
+
+    def warn(text: str) -> None:
         if environment.rank == 0:
+            console.note(text, WARNING)
+
+    def tell_deadline(deadline: Deadline, grace_seconds: float) -> None:
+        if environment.rank == 0:
+            left = timedelta(seconds=round(deadline.seconds))
             console.note(
-                f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
-                f"{grace:.0f} s of it to drain."
+                f"{left} left ({deadline.source}), the last {grace_seconds:.0f} s of it to drain."
             )
-    options = WorkerOptions(stop=stop, drain_at=drain_at, **told)
+
+    options = worker_options(
+        told,
+        stop,
+        time_limit_seconds=time_limit,
+        grace_seconds=grace,
+        warn=warn,
+        tell_deadline=tell_deadline,
+    )
     if dry_run and environment.rank:
         return 0  # rank 0 tells it for all
     if dry_run:
@@ -279,6 +279,7 @@ def _after(ended: Ended, path: str, *, as_json: bool) -> int:
     environment = ended.environment
     if ended.in_order or environment is None or environment.run is None:
         return ended.exit_code
+    from jobtool.api.places import existing_path
     from jobtool.jobs.claimpolicy import DEFAULT_LEASE_SECONDS
     from jobtool.jobs.joblist import CLAIMS_FOLDER
     from jobtool.jobs.membership import Membership
