@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
+    from jobtool.audit.clean import Leftover
+    from jobtool.audit.findings import Finding, Verified
+    from jobtool.audit.retry import LeftAlone, PutBack
     from jobtool.errors import (
         ClaimLostError,
         CredentialsError,
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from jobtool.stores.store import Store
     from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
+    from jobtool.worker.events import JobProgress
 
 __version__ = "0.1.0"
 
@@ -69,21 +73,26 @@ _HOMES = {
     "ExhaustedError": "jobtool.errors",
     "FileError": "jobtool.errors",
     "FilePair": "jobtool.jobs.job",
+    "Finding": "jobtool.audit.findings",
     "Generated": "jobtool.layouts.events",
     "Job": "jobtool.jobs.job",
     "JobFileError": "jobtool.errors",
     "JobLine": "jobtool.report.summary",
     "JobList": "jobtool.jobs.joblist",
+    "JobProgress": "jobtool.worker.events",
     "JobStatus": "jobtool.jobs.job",
     "JoblistError": "jobtool.errors",
     "JoblistUnavailableError": "jobtool.errors",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
     "LayoutError": "jobtool.errors",
+    "LeftAlone": "jobtool.audit.retry",
+    "Leftover": "jobtool.audit.clean",
     "Level": "jobtool.events",
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "Policies": "jobtool.transfer.policies",
+    "PutBack": "jobtool.audit.retry",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
     "Retried": "jobtool.api.retry",
@@ -104,6 +113,7 @@ _HOMES = {
     "UnreachableError": "jobtool.errors",
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
+    "Verified": "jobtool.audit.findings",
     "WorldError": "jobtool.errors",
     "clean_jobs": "jobtool.api.clean",
     "generate_joblist": "jobtool.api.generate",
@@ -127,21 +137,26 @@ __all__ = [
     "ExhaustedError",
     "FileError",
     "FilePair",
+    "Finding",
     "Generated",
     "Job",
     "JobFileError",
     "JobLine",
     "JobList",
+    "JobProgress",
     "JobStatus",
     "JoblistError",
     "JoblistUnavailableError",
     "JobtoolError",
     "Layout",
     "LayoutError",
+    "LeftAlone",
+    "Leftover",
     "Level",
     "MembershipLostError",
     "NotFoundError",
     "Policies",
+    "PutBack",
     "Receipt",
     "RefusedError",
     "Retried",
@@ -162,6 +177,7 @@ __all__ = [
     "UnreachableError",
     "UsageError",
     "Verification",
+    "Verified",
     "WorldError",
     "__version__",
     "clean_jobs",

@@ -44,26 +44,33 @@ def in_background(work: Callable[[Callable[[Call], None]], T], stop: Stop) -> T:
             calls.put(None)
 
     thread = threading.Thread(target=run, name="jobtool")
-    interruption: BaseException | None = None
+    interruptions: list[BaseException] = []
     is_begun = False
     while True:
         try:
-            if not is_begun:
-                is_begun = True
-                thread.start()
-            _make_calls(calls, thread)
-            break
-        except BaseException as error:
-            if interruption is None:
-                stop.set("interrupted")
-                interruption = error
-            else:
-                stop.lose("interrupted again")
-    if interruption is not None:
-        raise interruption
+            try:
+                if not is_begun:
+                    is_begun = True
+                    thread.start()
+                _make_calls(calls, thread)
+                break
+            except BaseException as error:
+                _ask_to_stop(stop, interruptions, error)
+        except BaseException as error:  # the next one came while this one was dealt with
+            _ask_to_stop(stop, interruptions, error)
+    if interruptions:
+        raise interruptions[0] from (failures[0] if failures else None)
     if failures:
         raise failures[0]
     return results[0]
+
+
+def _ask_to_stop(stop: Stop, interruptions: list[BaseException], error: BaseException) -> None:
+    interruptions.append(error)
+    if len(interruptions) > 1:
+        stop.lose("interrupted again")
+    else:
+        stop.set("interrupted")
 
 
 def _make_calls(calls: Queue[Call | None], thread: threading.Thread) -> None:

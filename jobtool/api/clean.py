@@ -51,8 +51,9 @@ def clean_jobs(
         JoblistError: The folder is no joblist, or its joblist.toml can't be used or trusted.
         JoblistUnavailableError: The joblist can't be read or written.
 
-    Example:
+    Examples:
         >>> jobtool.clean_jobs("joblist").leftovers
+        ()
     """
     from jobtool.audit.clean import Leftover, clean
     from jobtool.transfer.stores_of import stores_of

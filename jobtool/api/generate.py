@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from jobtool.stores.urls import resolve
 
 if TYPE_CHECKING:
     from jobtool.layouts.events import Generated
+
+#: Settings of a joblist's tables that are paths.
+_PATH_KEYS = ("ca_bundle", "path", "identity_file")
 
 
 def generate_joblist(
@@ -38,8 +42,8 @@ def generate_joblist(
         layout: ``plates``, ``partitions``, ``tree``, ``manifest``, or a TOML file. ``auto`` takes
             that of the joblist, or looks at the source and picks one.
         values: Values for the templates of the layout.
-        s3: The table ``[s3]`` of joblist.toml.
-        credentials: The table ``[credentials]`` of joblist.toml.
+        s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
+        credentials: Keys of the table ``[credentials]``, likewise.
         trust: Run the commands that an existing joblist.toml names for credentials, though others
             could have written it.
         dry_run: Return and tell what would be done, and write nothing.
@@ -56,22 +60,35 @@ def generate_joblist(
         SourceError: The source can't be read.
         WorldError: A store can't be used, for want of credentials for instance.
 
-    Example:
-        >>> jobtool.generate_joblist("results", "joblist", destination="copies")
+    Examples:
+        >>> jobtool.generate_joblist("results", "joblist", destination="copies").created
+        2
     """
     from jobtool.layouts.generate import Request, generate
     from jobtool.layouts.layout import AUTO
 
-    wanted = text_of(layout)
+    wanted = os.path.expanduser(text_of(layout))
     request = Request(
         source=existing_path(source),
         joblist_path=local_path(output),
         destination=None if destination is None else resolve(text_of(destination)).url,
         layout=None if wanted == AUTO else wanted,
         values=values or {},
-        s3=s3 or {},
-        credentials=credentials or {},
+        s3=_with_absolute_paths(s3 or {}),
+        credentials=_with_absolute_paths(credentials or {}),
         trust=trust,
         dry_run=dry_run,
     )
     return generate(request, unfailing(on_event))
+
+
+def _with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Have settings that are paths mean the same for a worker that starts in another folder."""
+    made = dict(table)
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            made[key] = _with_absolute_paths(value)
+        elif key in _PATH_KEYS and isinstance(value, str | os.PathLike) and value:
+            text = text_of(value)
+            made[key] = text if text.startswith("~") else os.path.abspath(text)
+    return made

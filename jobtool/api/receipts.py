@@ -27,8 +27,9 @@ def read_receipts(joblist: Place | JobList) -> pa.Table:
         JobtoolError: A job's table isn't one.
         JoblistUnavailableError: The joblist can't be read any more.
 
-    Example:
-        >>> jobtool.read_receipts("joblist").to_pandas()
+    Examples:
+        >>> jobtool.read_receipts("joblist").num_rows
+        4
     """
     from jobtool.jobs.table import table_of
     from jobtool.report.merged import merged_receipts
@@ -51,8 +52,9 @@ def write_receipts(joblist: Place | JobList, output: Place) -> int:
         JobtoolError: A job's table isn't one.
         JoblistUnavailableError: The joblist can't be read any more.
 
-    Example:
+    Examples:
         >>> jobtool.write_receipts("joblist", "joblist.parquet")
+        4
     """
     from jobtool.report.merged import merge_receipts
 

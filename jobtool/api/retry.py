@@ -52,8 +52,9 @@ def retry_jobs(
         JoblistError: The folder is no joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read or written.
 
-    Example:
+    Examples:
         >>> jobtool.retry_jobs("joblist", match="Permission denied").put_back
+        ()
     """
     from jobtool.audit.retry import PutBack, Selection
     from jobtool.audit.retry import retry_jobs as put_back_selected

@@ -27,8 +27,9 @@ def summarise_jobs(joblist: Place | JobList) -> Summary:
         JoblistError: The folder is no joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read any more.
 
-    Example:
+    Examples:
         >>> jobtool.summarise_jobs("joblist").count(jobtool.JobStatus.ERROR)
+        0
     """
     from jobtool.report.summary import summarise
 

@@ -123,8 +123,9 @@ def transfer_jobs(
         WorldError: Credentials, a store or the joblist can't be used. The job was handed back.
         MembershipLostError: Other workers have taken this one for dead.
 
-    Example:
+    Examples:
         >>> jobtool.transfer_jobs("joblist", threads=4).statuses["success"]
+        2
     """
     from jobtool.api.options import require_grace, require_seconds, require_settings, worker_options
     from jobtool.jobs.job import JobStatus
@@ -174,7 +175,7 @@ def transfer_jobs(
         own_stop,
         time_limit_seconds=time_limit_seconds,
         grace_seconds=grace_seconds,
-        warn=lambda text: warnings.warn(text, RuntimeWarning, stacklevel=2),
+        warn=lambda text: warnings.warn(text, RuntimeWarning, stacklevel=5),
     )
 
     def work(call: Callable[[Call], None]) -> WorkerFinished:

@@ -76,8 +76,9 @@ def verify_jobs(
         JoblistError: The folder is no joblist, or its joblist.toml can't be used or trusted.
         WorldError: The store of a destination or the joblist can't be used.
 
-    Example:
+    Examples:
         >>> jobtool.verify_jobs("joblist", deep=True).discrepancies
+        ()
     """
     from jobtool.audit.findings import Finding
     from jobtool.audit.retry import LeftAlone, PutBack

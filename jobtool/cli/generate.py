@@ -20,9 +20,6 @@ from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
 
-#: Settings of a joblist's tables that are paths.
-_PATH_KEYS = ("ca_bundle", "path", "identity_file")
-
 
 @command(
     name="generate-joblist",
@@ -126,17 +123,7 @@ def _assignments(
             raise UsageError(f"--set {text}: expected KEY=VALUE")
         if text not in of_tables:
             values[key] = value
-    _make_paths_absolute(tables)
     return values, tables.get("s3", {}), tables.get("credentials", {})
-
-
-def _make_paths_absolute(table: dict[str, Any]) -> None:
-    """Have settings that are paths mean the same for a worker that starts in another folder."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            _make_paths_absolute(value)
-        elif key in _PATH_KEYS and value and not value.startswith("~"):
-            table[key] = os.path.abspath(value)
 
 
 def main() -> None:
