@@ -28,8 +28,8 @@ def in_background(work: Callable[[Callable[[Call], None]], T], stop: Stop) -> T:
     and all of them before this returns.
 
     What is raised in the caller's thread meanwhile, as ``KeyboardInterrupt``, sets ``stop``, and is
-    raised again once the work has ended. The second time the work is told to leave everything as it
-    is. Raises what the work raises.
+    raised again once the work has ended. The second time the work stops at once and leaves
+    everything as it is. Raises what the work raises.
     """
     calls: Queue[Call | None] = Queue(_MOST_CALLS)
     results: list[T] = []

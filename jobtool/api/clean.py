@@ -47,7 +47,7 @@ def clean_jobs(
 
     Raises:
         UsageError: There is nothing at the path.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used or trusted.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
         JoblistUnavailableError: The joblist can't be read or written.
 
     Examples:
@@ -59,11 +59,11 @@ def clean_jobs(
     from jobtool.transfer.stores_of import stores_of
 
     joblist = opened(joblist, trust=trust)
-    tell = unfailing(on_event)
+    emit = unfailing(on_event)
     leftovers: list[Leftover] = []
     left_alone: list[LeftAlone] = []
     for event in clean(joblist, stores_of(joblist), remove=remove):
-        tell(event)
+        emit(event)
         if isinstance(event, Leftover):
             leftovers.append(event)
         else:

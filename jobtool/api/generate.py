@@ -46,7 +46,7 @@ def generate_joblist(
         credentials: Keys of the table ``[credentials]``, likewise.
         trust: Run the commands that an existing joblist.toml names for credentials, though others
             could have written it.
-        dry_run: Return and tell what would be done, and write nothing.
+        dry_run: Return and report what would be done; write nothing.
         on_event: Is called with each event. What it raises stops nothing.
 
     Returns:

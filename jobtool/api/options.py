@@ -27,14 +27,14 @@ def worker_options(
     time_limit_seconds: float | None,
     grace_seconds: float | None,
     warn: Callable[[str], None],
-    tell_deadline: Callable[[Deadline, float], None] = lambda deadline, grace_seconds: None,
+    on_deadline: Callable[[Deadline, float], None] = lambda deadline, grace_seconds: None,
 ) -> WorkerOptions:
     """Return the options of a worker that drains, by ``stop``, before its time is up.
 
     The time is ``time_limit_seconds`` from now, else what the scheduler says in the environment;
     ``grace_seconds`` before that the worker drains, by default 120 or a quarter of the time.
-    ``tell_deadline`` gets both if the time is limited, ``warn`` what was ignored. ``chosen`` are
-    the other options, by their names.
+    ``on_deadline`` is called with both if the time is limited, ``warn`` with a message about a
+    variable that is ignored. ``chosen`` are the other options, by their names.
     """
     deadline = find_deadline(time_limit_seconds, os.environ, now=time.time(), warn=warn)
     drain_at = None
@@ -42,7 +42,7 @@ def worker_options(
         grace_seconds = deadline.grace_seconds if grace_seconds is None else grace_seconds
         drain_at = time.monotonic() + deadline.seconds - grace_seconds
         stop.end_at(drain_at)
-        tell_deadline(deadline, grace_seconds)
+        on_deadline(deadline, grace_seconds)
     return WorkerOptions(stop=stop, drain_at=drain_at, **chosen)
 
 

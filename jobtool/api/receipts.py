@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def read_receipts(joblist: Place | JobList) -> pa.Table:
-    """Return the receipts of all jobs, those under way included: one row for each file of a job.
+    """Return the receipts of all jobs, also of running ones: one row for each file of a job.
 
     The table is held in memory, a few hundred bytes for each file; ``write_receipts`` makes one of
     any size. The columns are on the page about receipts.
@@ -23,7 +23,7 @@ def read_receipts(joblist: Place | JobList) -> pa.Table:
 
     Raises:
         UsageError: There is nothing at the path.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JobtoolError: A job's table isn't one.
         JoblistUnavailableError: The joblist can't be read any more.
 
@@ -48,7 +48,7 @@ def write_receipts(joblist: Place | JobList, output: Place) -> int:
 
     Raises:
         UsageError: The output has another ending or can't be written, or there is no joblist.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JobtoolError: A job's table isn't one.
         JoblistUnavailableError: The joblist can't be read any more.
 

@@ -49,7 +49,7 @@ def retry_jobs(
     Raises:
         UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; or a job of
             ``jobs`` isn't there or is ``todo`` already. The other jobs are put back all the same.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read or written.
 
     Examples:
@@ -64,12 +64,12 @@ def retry_jobs(
     if names and match is not None:
         raise UsageError("expected either names of jobs or a text to match; found both")
     joblist = opened(joblist)
-    tell = unfailing(on_event)
+    emit = unfailing(on_event)
     put_back: list[PutBack] = []
     left_alone: list[LeftAlone] = []
     missing = names
     for event in put_back_selected(joblist, Selection(names=names, match=match)):
-        tell(event)
+        emit(event)
         missing -= {event.job}
         if isinstance(event, PutBack):
             put_back.append(event)

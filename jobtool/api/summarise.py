@@ -24,7 +24,7 @@ def summarise_jobs(joblist: Place | JobList) -> Summary:
 
     Raises:
         UsageError: There is nothing at the path.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read any more.
 
     Examples:

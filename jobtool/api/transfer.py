@@ -77,9 +77,9 @@ def transfer_jobs(
 
     The work is done in threads of its own. ``on_event`` and ``on_progress`` are called in the
     thread of the caller, one call at a time, and what they raise stops nothing, except
-    ``KeyboardInterrupt`` and what else is no ``Exception``. Such an interruption, as by Ctrl-C,
-    finishes the files under way, hands the job back, and is raised again. A second one doesn't wait
-    for the files under way.
+    ``KeyboardInterrupt`` and others that aren't an ``Exception``. Such an interruption, as by
+    Ctrl-C, finishes the files in progress, hands the job back, and is raised again. A second one
+    doesn't wait for the files in progress.
 
     Args:
         joblist: The folder, or an open joblist.
@@ -108,14 +108,14 @@ def transfer_jobs(
         trust: Run the commands that joblist.toml names for credentials, though others could have
             written it.
         on_event: Is called with each event.
-        on_progress: Is called several times a second with how far the job under way is.
-        stop: Once it is set, from any thread, the files under way are finished and the job is
+        on_progress: Is called several times a second with the progress of the running job.
+        stop: Once it is set, from any thread, the files in progress are finished and the job is
             handed back.
 
     Raises:
         UsageError: There is nothing at the path, an argument makes no sense, or other workers
             claim in another way.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used or trusted.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
         WorldError: Credentials, a store or the joblist can't be used. The job was handed back.
         MembershipLostError: Other workers have taken this one for dead.
 

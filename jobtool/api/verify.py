@@ -58,8 +58,8 @@ def verify_jobs(
     ETag.
 
     Args:
-        joblist: The folder, an open joblist, or a table of ``write_receipts``. What is extra can't
-            be told from a table.
+        joblist: The folder, an open joblist, or a table of ``write_receipts``. A table doesn't
+            show which files are extra.
         jobs: The names of the jobs to compare; all, if there are none.
         deep: Read every file again and compare its MD5.
         repair: Put jobs that are off to ``todo``, so that ``transfer_jobs`` sends what is missing
@@ -72,7 +72,7 @@ def verify_jobs(
     Raises:
         UsageError: There is nothing at the path, a named job isn't there, or an argument makes no
             sense.
-        JoblistError: The folder is no joblist, or its joblist.toml can't be used or trusted.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
         WorldError: The store of a destination or the joblist can't be used.
 
     Examples:
@@ -81,13 +81,13 @@ def verify_jobs(
     """
     from jobtool.audit.events import Finding, LeftAlone, PutBack
 
-    told: list[Event] = []
-    tell = unfailing(on_event)
+    kept: list[Event] = []
+    emit = unfailing(on_event)
 
     def keep(event: Event) -> None:
         if isinstance(event, Finding | PutBack | LeftAlone):
-            told.append(event)
-        tell(event)
+            kept.append(event)
+        emit(event)
 
     place = joblist if isinstance(joblist, JobList) else existing_path(joblist)
     if isinstance(place, str) and not os.path.isfile(place):
@@ -95,9 +95,9 @@ def verify_jobs(
     counts = audit(place, keep, jobs=jobs, deep=deep, repair=repair, threads=threads)
     return Verification(
         counts=counts,
-        discrepancies=tuple(one for one in told if isinstance(one, Finding)),
-        put_back=tuple(one for one in told if isinstance(one, PutBack)),
-        left_alone=tuple(one for one in told if isinstance(one, LeftAlone)),
+        discrepancies=tuple(one for one in kept if isinstance(one, Finding)),
+        put_back=tuple(one for one in kept if isinstance(one, PutBack)),
+        left_alone=tuple(one for one in kept if isinstance(one, LeftAlone)),
     )
 
 

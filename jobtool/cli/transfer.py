@@ -234,7 +234,7 @@ def _transfer(
         if environment.rank == 0:
             console.note(text, WARNING)
 
-    def tell_deadline(deadline: Deadline, grace_seconds: float) -> None:
+    def on_deadline(deadline: Deadline, grace_seconds: float) -> None:
         if environment.rank == 0:
             left = timedelta(seconds=round(deadline.seconds))
             console.note(
@@ -247,7 +247,7 @@ def _transfer(
         time_limit_seconds=time_limit,
         grace_seconds=grace,
         warn=warn,
-        tell_deadline=tell_deadline,
+        on_deadline=on_deadline,
     )
     if dry_run and environment.rank:
         return 0  # rank 0 prints it for all

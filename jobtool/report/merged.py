@@ -30,7 +30,7 @@ def digest_of(path: str) -> bytes:
 
 
 def merged_receipts(joblist: JobList) -> Iterator[Receipt]:
-    """Yield the receipts of all jobs, those under way included: for each file of a job its last."""
+    """Yield the receipts of all jobs, also of running ones: for each file of a job its last."""
     for job_id in joblist.job_ids():
         yield from last_of_each(partial(joblist.receipts_of, job_id))
 
