@@ -10,69 +10,185 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobtool.errors import JobtoolError
+    from jobtool.api.clean import Cleaned, clean_jobs
+    from jobtool.api.generate import generate_joblist
+    from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.retry import Retried, retry_jobs
+    from jobtool.api.summarise import summarise_jobs
+    from jobtool.api.transfer import Transferred, transfer_jobs
+    from jobtool.api.verify import Verification, verify_jobs
+    from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
+    from jobtool.errors import (
+        ClaimLostError,
+        CredentialsError,
+        DigestMismatchError,
+        ExhaustedError,
+        FileError,
+        JobFileError,
+        JoblistError,
+        JoblistUnavailableError,
+        JobtoolError,
+        LayoutError,
+        MembershipLostError,
+        NotFoundError,
+        RefusedError,
+        Scope,
+        ServerError,
+        SourceChangedError,
+        SourceDigestError,
+        SourceError,
+        StoppedError,
+        StoreError,
+        StoreSettingsError,
+        StoreUnavailableError,
+        UnreachableError,
+        UsageError,
+        WorldError,
+    )
+    from jobtool.events import Event, Level
     from jobtool.jobs.job import FilePair, Job, JobStatus
     from jobtool.jobs.joblist import JobList
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
-    from jobtool.layouts.generate import generate
+    from jobtool.layouts.events import Generated
     from jobtool.layouts.layout import Layout, load_layout
-    from jobtool.layouts.request import Request
-    from jobtool.report.summary import Summary, summarise
+    from jobtool.report.summary import JobLine, Summary
+    from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
+    from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
-    from jobtool.worker.environment import Environment, detect
-    from jobtool.worker.loop import Worker
-    from jobtool.worker.options import WorkerOptions
+    from jobtool.worker.events import JobProgress
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Environment": "jobtool.worker.environment",
+    "ClaimLostError": "jobtool.errors",
+    "Cleaned": "jobtool.api.clean",
+    "CredentialsError": "jobtool.errors",
+    "DigestMismatchError": "jobtool.errors",
+    "Event": "jobtool.events",
+    "ExhaustedError": "jobtool.errors",
+    "FileError": "jobtool.errors",
     "FilePair": "jobtool.jobs.job",
+    "Finding": "jobtool.audit.events",
+    "Generated": "jobtool.layouts.events",
     "Job": "jobtool.jobs.job",
+    "JobFileError": "jobtool.errors",
+    "JobLine": "jobtool.report.summary",
     "JobList": "jobtool.jobs.joblist",
+    "JobProgress": "jobtool.worker.events",
     "JobStatus": "jobtool.jobs.job",
+    "JoblistError": "jobtool.errors",
+    "JoblistUnavailableError": "jobtool.errors",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
+    "LayoutError": "jobtool.errors",
+    "LeftAlone": "jobtool.audit.events",
+    "Leftover": "jobtool.audit.events",
+    "Level": "jobtool.events",
+    "MembershipLostError": "jobtool.errors",
+    "NotFoundError": "jobtool.errors",
+    "Policies": "jobtool.transfer.policies",
+    "PutBack": "jobtool.audit.events",
     "Receipt": "jobtool.jobs.records",
-    "Request": "jobtool.layouts.request",
+    "RefusedError": "jobtool.errors",
+    "Retried": "jobtool.api.retry",
+    "Scope": "jobtool.errors",
+    "ServerError": "jobtool.errors",
+    "SourceChangedError": "jobtool.errors",
+    "SourceDigestError": "jobtool.errors",
+    "SourceError": "jobtool.errors",
+    "Stop": "jobtool.stop",
+    "StoppedError": "jobtool.errors",
     "Store": "jobtool.stores.store",
+    "StoreError": "jobtool.errors",
     "StoreRegistry": "jobtool.stores.registry",
+    "StoreSettingsError": "jobtool.errors",
+    "StoreUnavailableError": "jobtool.errors",
     "Summary": "jobtool.report.summary",
-    "Worker": "jobtool.worker.loop",
-    "WorkerOptions": "jobtool.worker.options",
-    "detect": "jobtool.worker.environment",
-    "generate": "jobtool.layouts.generate",
+    "Transferred": "jobtool.api.transfer",
+    "UnreachableError": "jobtool.errors",
+    "UsageError": "jobtool.errors",
+    "Verification": "jobtool.api.verify",
+    "Verified": "jobtool.audit.events",
+    "WorldError": "jobtool.errors",
+    "clean_jobs": "jobtool.api.clean",
+    "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
+    "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
+    "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
-    "summarise": "jobtool.report.summary",
+    "summarise_jobs": "jobtool.api.summarise",
+    "transfer_jobs": "jobtool.api.transfer",
+    "verify_jobs": "jobtool.api.verify",
+    "write_receipts": "jobtool.api.receipts",
 }
 
 __all__ = [
-    "Environment",
+    "ClaimLostError",
+    "Cleaned",
+    "CredentialsError",
+    "DigestMismatchError",
+    "Event",
+    "ExhaustedError",
+    "FileError",
     "FilePair",
+    "Finding",
+    "Generated",
     "Job",
+    "JobFileError",
+    "JobLine",
     "JobList",
+    "JobProgress",
     "JobStatus",
+    "JoblistError",
+    "JoblistUnavailableError",
     "JobtoolError",
     "Layout",
+    "LayoutError",
+    "LeftAlone",
+    "Leftover",
+    "Level",
+    "MembershipLostError",
+    "NotFoundError",
+    "Policies",
+    "PutBack",
     "Receipt",
-    "Request",
+    "RefusedError",
+    "Retried",
+    "Scope",
+    "ServerError",
+    "SourceChangedError",
+    "SourceDigestError",
+    "SourceError",
+    "Stop",
+    "StoppedError",
     "Store",
+    "StoreError",
     "StoreRegistry",
+    "StoreSettingsError",
+    "StoreUnavailableError",
     "Summary",
-    "Worker",
-    "WorkerOptions",
+    "Transferred",
+    "UnreachableError",
+    "UsageError",
+    "Verification",
+    "Verified",
+    "WorldError",
     "__version__",
-    "detect",
-    "generate",
+    "clean_jobs",
+    "generate_joblist",
     "load_layout",
+    "read_receipts",
     "read_table",
+    "retry_jobs",
     "stores_of",
-    "summarise",
+    "summarise_jobs",
+    "transfer_jobs",
+    "verify_jobs",
+    "write_receipts",
 ]
 
 
@@ -80,3 +196,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'jobtool' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -23,6 +23,12 @@ class Stop:
 
     ``at`` is that moment on the ``monotonic`` clock, in seconds, and ``at_reason`` what to say of
     it. Setting one takes no lock, so that a signal's handler may do it whatever it interrupts.
+
+    Examples:
+        >>> stop = jobtool.Stop()
+        >>> stop.set("enough for today")
+        >>> stop.is_set(), stop.reason
+        (True, 'enough for today')
     """
 
     def __init__(

@@ -7,7 +7,6 @@ import click
 from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
-    existing_path,
     input_options,
     open_trusted,
     output_options,
@@ -27,18 +26,12 @@ def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: b
     sent again when its job is taken up. What can't be looked at is named, and the exit code is 1,
     or 4 if it is a whole store.
     """
-    from jobtool.audit.clean import clean
-    from jobtool.audit.events import LeftAlone, Leftover
-    from jobtool.transfer.stores_of import stores_of
+    from jobtool.api.clean import clean_jobs
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    joblist = open_trusted(existing_path(joblist_path), trust=trust, warn=console.note)
-    count = exit_code = 0
-    for event in clean(joblist, stores_of(joblist), remove=yes):
-        console.emit(event)
-        count += isinstance(event, Leftover)
-        if isinstance(event, LeftAlone):
-            exit_code = max(exit_code, event.exit_code)
+    joblist = open_trusted(joblist_path, trust=trust, warn=console.note)
+    cleaned = clean_jobs(joblist, remove=yes, on_event=console.emit)
+    count = len(cleaned.leftovers)
     hint = " Remove them with --yes." if count and not yes else ""
     console.note(f"{'Removed' if yes else 'Found'} {count} leftover(s).{hint}")
-    return exit_code
+    return cleaned.exit_code

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from jobtool.cli.console import DONE, FAILED, WARNING, Console, print_error
 from jobtool.cli.options import (
     command,
-    existing_path,
     input_options,
     open_trusted,
     output_options,
@@ -62,7 +61,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
     try:
         with _interruptible():
             diagnosis = diagnose(
-                lambda: open_trusted(existing_path(joblist_path), trust=trust, warn=console.note),
+                lambda: open_trusted(joblist_path, trust=trust, warn=console.note),
                 environment,
                 os.environ,
                 ranks=ranks,

@@ -12,19 +12,13 @@ from jobtool.cli.options import (
     assignments,
     command,
     dry_run_option,
-    existing_path,
     input_options,
-    local_path,
     output_options,
     trust_option,
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
-from jobtool.stores.urls import resolve
-
-#: Settings of a joblist's tables that are paths.
-_PATH_KEYS = ("ca_bundle", "path", "identity_file")
 
 
 @command(
@@ -82,9 +76,9 @@ def cli(
 
     Running it again adds what is new and never touches an existing job file.
     """
-    from jobtool.layouts.generate import generate
+    from jobtool.api.generate import generate_joblist
+    from jobtool.api.places import existing_path, local_path
     from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
-    from jobtool.layouts.request import Request
 
     console = Console(verbosity=verbosity, as_json=as_json)
     source = existing_path(input_path)
@@ -100,18 +94,18 @@ def cli(
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
     values, s3, credentials = _assignments(given)
-    request = Request(
-        source=source,
-        joblist_path=joblist_path,
-        destination=None if destination is None else resolve(destination).url,
-        layout=layout,
+    generated = generate_joblist(
+        source,
+        joblist_path,
+        destination=destination,
+        layout=layout or AUTO,
         values=values,
         s3=s3,
         credentials=credentials,
         trust=trust,
         dry_run=dry_run,
+        on_event=console.emit,
     )
-    generated = generate(request, console.emit)
     console.note("Processing complete.", DONE)
     return generated.exit_code
 
@@ -129,17 +123,7 @@ def _assignments(
             raise UsageError(f"--set {text}: expected KEY=VALUE")
         if text not in of_tables:
             values[key] = value
-    _make_paths_absolute(tables)
     return values, tables.get("s3", {}), tables.get("credentials", {})
-
-
-def _make_paths_absolute(table: dict[str, Any]) -> None:
-    """Have settings that are paths mean the same for a worker that starts in another folder."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            _make_paths_absolute(value)
-        elif key in _PATH_KEYS and value and not value.startswith("~"):
-            table[key] = os.path.abspath(value)
 
 
 def main() -> None:

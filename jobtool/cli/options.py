@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -17,9 +16,7 @@ from jobtool import __version__
 from jobtool.cli import streams
 from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
-from jobtool.names import quote
 from jobtool.redact import redact_tracebacks
-from jobtool.stores.urls import is_local, resolve
 from jobtool.worker.duration import parse_duration
 
 if TYPE_CHECKING:
@@ -225,11 +222,9 @@ def open_trusted(
     ``credentials`` are the user's own, used instead of the joblist's. ``warn`` is called with a
     warning to print.
     """
-    from jobtool.jobs.joblist import JobList
+    from jobtool.api.places import opened
 
-    joblist = JobList.open(path, trust=trust)
-    if credentials:
-        joblist.use_credentials(credentials)
+    joblist = opened(path, trust=trust, credentials=credentials)
     warning = joblist.require_trusted()
     if warning is not None:
         warn(warning, WARNING)
@@ -254,27 +249,6 @@ def as_seconds(
         return parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-
-
-def existing_path(text: str) -> str:
-    """Return an input path as an absolute one without links, a URL as it is.
-
-    Raises ``UsageError`` if it isn't there, or looks like a URL and isn't one.
-    """
-    url = resolve(text).url
-    if is_local(url) and not os.path.exists(url):
-        raise UsageError(
-            f"expected something at the input path {quote(url)}; found nothing. Correct the path."
-        )
-    return url
-
-
-def local_path(text: str) -> str:
-    """Return an output path as an absolute one without links; raises ``UsageError`` for a URL."""
-    url = resolve(text).url
-    if not is_local(url):
-        raise UsageError(f"{quote(text)}: expected a path of this machine; found a URL")
-    return url
 
 
 def sentence(message: str) -> str:

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING
 
 from jobtool.cli.console import Console
-from jobtool.cli.options import existing_path
 from jobtool.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ def end_rank(ended: Ended, path: str, *, as_json: bool) -> int:
     environment = ended.environment
     if ended.in_order or environment is None or environment.run is None:
         return ended.exit_code
+    from jobtool.api.places import existing_path
     from jobtool.jobs.claimpolicy import DEFAULT_LEASE_SECONDS
     from jobtool.jobs.joblist import CLAIMS_FOLDER
     from jobtool.jobs.membership import Membership

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from jobtool.cli.console import DONE, Console
-from jobtool.cli.options import command, existing_path, input_options, local_path, output_options
+from jobtool.cli.options import command, input_options, output_options
 from jobtool.names import quote
 
 
@@ -24,12 +24,10 @@ def cli(*, joblist_path: str, output: str, verbosity: int, as_json: bool) -> int
 
     `jobtool verify` can check a destination against it years later.
     """
-    from jobtool.jobs.joblist import JobList
-    from jobtool.report.merged import merge_receipts
+    from jobtool.api.receipts import write_receipts
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    joblist = JobList.open(existing_path(joblist_path))
-    count = merge_receipts(joblist, local_path(output))
+    count = write_receipts(joblist_path, output)
     if as_json:
         console.print_json({"event": "receipts", "files": count, "output": output})
     console.note(f"Wrote {count} receipt(s) to {quote(output)}.", DONE)

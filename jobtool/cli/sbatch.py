@@ -15,7 +15,7 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import command, existing_path, input_option, sentence
+from jobtool.cli.options import command, input_option, sentence
 from jobtool.errors import UsageError
 
 
@@ -103,12 +103,12 @@ def cli(
     as they leave work. The script is commented and meant to be read and edited. Options after -- go
     to each worker.
     """
+    from jobtool.api.places import opened
     from jobtool.batch.pbs import pbs_script
     from jobtool.batch.slurm import slurm_script
-    from jobtool.jobs.joblist import JobList
 
     joblist_path, worker_options = _told_apart(input_option, words)
-    JobList.open(existing_path(joblist_path))
+    opened(joblist_path)
     request = BatchRequest(
         # Links stay as they are: what a folder is called here need not be its name on a node.
         joblist=os.path.abspath(os.path.expanduser(joblist_path)),

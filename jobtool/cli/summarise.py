@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
-from jobtool.cli.options import command, existing_path, input_options, output_options
+from jobtool.cli.options import command, input_options, output_options
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.names import quote
 
@@ -31,15 +31,15 @@ def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     Groups jobs in error or invalid by cause, and names ongoing jobs that nobody seems to hold; with
     -v 2 every job. Only reads.
     """
-    from jobtool.jobs.joblist import JobList
-    from jobtool.report.summary import summarise
+    from jobtool.api.places import opened
+    from jobtool.api.summarise import summarise_jobs
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    joblist = JobList.open(existing_path(joblist_path))
+    joblist = opened(joblist_path)
     console.note(f"Valid input path: {quote(joblist.path)}")
     console.note("Dry run: disabled")
     console.note(f"Verbosity level: {verbosity}")
-    summary = summarise(joblist)
+    summary = summarise_jobs(joblist)
     if as_json:
         from jobtool.report.causes import causes_of
 

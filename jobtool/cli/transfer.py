@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,7 +21,6 @@ from jobtool.cli.options import (
     assignments,
     command,
     dry_run_option,
-    existing_path,
     input_options,
     open_trusted,
     output_options,
@@ -31,16 +29,15 @@ from jobtool.cli.options import (
 from jobtool.cli.rankend import end_rank, rank_place
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
-from jobtool.errors import UsageError
 from jobtool.events import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.worker.deadline import find_deadline
 
 if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import ClaimSetting
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Verify
+    from jobtool.worker.deadline import Deadline
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
 
@@ -156,15 +153,13 @@ def cli(
     the job back. A second Ctrl-C stops at once. Nothing that was proven is lost either way. The
     worker also stops when its time is nearly up. Under nohup SIGHUP is ignored.
     """
-    if time_limit is not None and grace is not None and grace >= time_limit:
-        raise UsageError(
-            f"--grace {grace:g} leaves nothing of --time-limit {time_limit:g}s: expected a shorter "
-            "grace or a longer time"
-        )
     stop = Stop()
     signals = stop_signals()
     # First of all: an earlier signal would end the worker as if it had failed.
     with stopping(stop, signals):
+        from jobtool.api.options import require_grace
+
+        require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
         return _transfer(
             stop,
             signals,
@@ -176,7 +171,7 @@ def cli(
             dry_run=dry_run,
             verbosity=verbosity,
             as_json=as_json,
-            worker_options={
+            chosen={
                 "max_jobs": max_jobs,
                 "claims": claims,
                 "wait": wait,
@@ -203,9 +198,9 @@ def _transfer(
     dry_run: bool,
     verbosity: int,
     as_json: bool,
-    worker_options: dict[str, Any],
+    chosen: dict[str, Any],
 ) -> int:
-    """Do what ``cli`` describes; ``worker_options`` are the worker's own options."""
+    """Do what ``cli`` describes; ``chosen`` are the worker's own options."""
     from jobtool.worker.environment import detect, launched_size
 
     link = None
@@ -217,39 +212,43 @@ def _transfer(
             return end_rank(outcome, joblist_path, as_json=as_json)
         link = outcome
 
+    from jobtool.api.options import worker_options
     from jobtool.worker.loop import Worker
-    from jobtool.worker.options import WorkerOptions
 
     # Before anything can go wrong: the other ranks wait for this one in it.
     environment = detect(os.environ).without_mpi()
     if link is not None:
         link.introduce(environment)
-    path = existing_path(joblist_path)
     console = Console(
         verbosity=_verbosity(verbosity, environment), as_json=as_json, place=rank_place(environment)
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # another rank prints it if the first has died
-    joblist = open_trusted(path, trust=trust, warn=console.note, credentials=credentials)
+    joblist = open_trusted(joblist_path, trust=trust, warn=console.note, credentials=credentials)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
         console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
         console.note(f"Verbosity level: {verbosity}")
-    warnings: list[str] = []
-    deadline = find_deadline(time_limit, os.environ, now=time.time(), warn=warnings.append)
-    for warning in warnings if environment.rank == 0 else ():
-        console.note(warning, WARNING)
-    drain_at = None
-    if deadline is not None:
-        grace = deadline.grace_seconds if grace is None else grace
-        drain_at = time.monotonic() + deadline.seconds - grace
-        stop.end_at(drain_at)
+
+    def warn(text: str) -> None:
         if environment.rank == 0:
+            console.note(text, WARNING)
+
+    def on_deadline(deadline: Deadline, grace_seconds: float) -> None:
+        if environment.rank == 0:
+            left = timedelta(seconds=round(deadline.seconds))
             console.note(
-                f"{timedelta(seconds=round(deadline.seconds))} left ({deadline.source}), the last "
-                f"{grace:.0f} s of it to drain."
+                f"{left} left ({deadline.source}), the last {grace_seconds:.0f} s of it to drain."
             )
-    options = WorkerOptions(stop=stop, drain_at=drain_at, **worker_options)
+
+    options = worker_options(
+        chosen,
+        stop,
+        time_limit_seconds=time_limit,
+        grace_seconds=grace,
+        warn=warn,
+        on_deadline=on_deadline,
+    )
     if dry_run and environment.rank:
         return 0  # rank 0 prints it for all
     if dry_run:

@@ -12,14 +12,12 @@ import click
 from jobtool.cli.console import Console
 from jobtool.cli.options import (
     command,
-    existing_path,
     input_options,
     job_option,
     open_trusted,
     output_options,
     trust_option,
 )
-from jobtool.errors import UsageError
 
 
 @command(
@@ -59,24 +57,17 @@ def cli(
     receipts` wrote neither the joblist nor the source is needed. The exit code is 1 if anything is
     off, 3 if all is well but some jobs aren't finished.
     """
-    from jobtool.audit.verify import Audit
-    from jobtool.stores.registry import StoreRegistry
-    from jobtool.transfer.stores_of import stores_of
+    from jobtool.api.places import existing_path
+    from jobtool.api.verify import audit
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    place = existing_path(path)
-    if os.path.isfile(place):
-        if jobs or repair:
-            raise UsageError("--job and --repair need a joblist; found a table")
-        with _watching(console) as watch:
-            stores = StoreRegistry(connections=2 * threads)
-            audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
-            return audit.table(place).exit_code
-    joblist = open_trusted(place, trust=trust, warn=console.note)
-    stores = stores_of(joblist, connections=2 * threads)
+    found = existing_path(path)
+    is_table = os.path.isfile(found)
+    place = found if is_table else open_trusted(found, trust=trust, warn=console.note)
     with _watching(console) as watch:
-        audit = Audit(stores, console.emit, deep=deep, threads=threads, watch=watch)
-        return audit.joblist(joblist, names=frozenset(jobs), repair=repair).exit_code
+        return audit(
+            place, console.emit, jobs=jobs, deep=deep, repair=repair, threads=threads, watch=watch
+        ).exit_code
 
 
 @contextlib.contextmanager

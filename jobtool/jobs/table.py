@@ -142,6 +142,15 @@ def read_table(path: str) -> Iterator[Receipt]:
         ) from None
 
 
+def table_of(receipts: Iterable[Receipt]) -> pa.Table:
+    """Return receipts as a table in memory, with the columns of ``write_table``."""
+    import pyarrow as pa
+
+    schema = _schema()
+    batches = [_table(batch, schema) for batch in _batches(receipts)]
+    return pa.concat_tables(batches) if batches else schema.empty_table()
+
+
 def _require_small_groups(metadata: Any) -> None:
     # What a table says of itself; one that was forged to say less than it holds isn't found out.
     for index in range(metadata.num_row_groups):

@@ -29,6 +29,12 @@ def digest_of(path: str) -> bytes:
     return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
+def merged_receipts(joblist: JobList) -> Iterator[Receipt]:
+    """Yield the receipts of all jobs, also of running ones: for each file of a job its last."""
+    for job_id in joblist.job_ids():
+        yield from last_of_each(partial(joblist.receipts_of, job_id))
+
+
 def merge_receipts(joblist: JobList, output: str) -> int:
     """Write all receipts of a joblist to a ``.parquet`` or ``.csv`` file; return how many.
 
@@ -38,12 +44,7 @@ def merge_receipts(joblist: JobList, output: str) -> int:
     ending = os.path.splitext(output)[1]
     if ending not in writers:
         raise UsageError(f"expected an output that ends in .parquet or .csv; found {quote(output)}")
-    receipts = (
-        receipt
-        for job_id in joblist.job_ids()
-        for receipt in last_of_each(partial(joblist.receipts_of, job_id))
-    )
     try:
-        return writers[ending](output, receipts)
+        return writers[ending](output, merged_receipts(joblist))
     except OSError as error:
         raise UsageError(f"can't write {quote(output)}: {error.strerror}") from None

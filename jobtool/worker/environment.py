@@ -91,11 +91,7 @@ def launched_size(environ: Mapping[str, str]) -> int:
 
 def detect(environ: Mapping[str, str]) -> Environment:
     """Return the environment that this process was started in; initialises MPI under mpirun."""
-    place: dict[str, Any] = {
-        "host": socket.gethostname().partition(".")[0],
-        "pid": os.getpid(),
-        "array_index": _first_number(environ, _ARRAY_INDEXES) or 0,
-    }
+    place = _place(environ)
     size = _mpi_size(environ)
     if size is None:
         return _in_a_step(environ, place)
@@ -114,6 +110,11 @@ def detect(environ: Mapping[str, str]) -> Environment:
     )
 
 
+def alone(environ: Mapping[str, str]) -> Environment:
+    """Return the environment of a worker that has no ranks, whatever has started its process."""
+    return Environment(**_place(environ))
+
+
 def mpi_versions() -> str:
     """Return the versions of mpi4py and of the MPI library; only where ``is_mpi``.
 
@@ -126,6 +127,14 @@ def mpi_versions() -> str:
         return "no mpi4py, or no MPI library for it"
     library = re.split(r"[,\n\0]", MPI.Get_library_version())[0].strip()
     return f"mpi4py {mpi4py.__version__}, {library}"
+
+
+def _place(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "host": socket.gethostname().partition(".")[0],
+        "pid": os.getpid(),
+        "array_index": _first_number(environ, _ARRAY_INDEXES) or 0,
+    }
 
 
 def _mpi_size(environ: Mapping[str, str]) -> int | None:

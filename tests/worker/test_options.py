@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobtool import JobList, Worker, WorkerOptions, detect
 from jobtool.errors import JoblistError
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import TransferSettings
-from jobtool.worker.options import resolve_options
+from jobtool.worker.environment import detect
+from jobtool.worker.loop import Worker
+from jobtool.worker.options import WorkerOptions, resolve_options
 from tests.commands import environment, run_ok
 from tests.gate import gate_before
 from tests.trees import make_items, status_of, write

@@ -1,0 +1,88 @@
+"""Work that is done in a thread of its own, while the caller's thread listens and may interrupt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, Queue
+from typing import TypeVar
+
+from jobtool.stop import Stop
+
+T = TypeVar("T")
+
+#: A call that the caller's thread is to make.
+Call = Callable[[], None]
+
+#: How many calls may wait; then the work waits for the caller's thread.
+_MOST_CALLS = 1000
+
+#: How often is looked whether the thread is still there that the calls come from.
+_LOOK_SECONDS = 1.0
+
+
+def in_background(work: Callable[[Callable[[Call], None]], T], stop: Stop) -> T:
+    """Do ``work`` in another thread and return what it returns.
+
+    It is given a function that has the caller's thread make a call. Those calls are made in order,
+    and all of them before this returns.
+
+    What is raised in the caller's thread meanwhile, as ``KeyboardInterrupt``, sets ``stop``, and is
+    raised again once the work has ended. The second time the work stops at once and leaves
+    everything as it is. Raises what the work raises.
+    """
+    calls: Queue[Call | None] = Queue(_MOST_CALLS)
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work(calls.put))
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            calls.put(None)
+
+    thread = threading.Thread(target=run, name="jobtool")
+    interruptions: list[BaseException] = []
+    is_begun = False
+    while True:
+        try:
+            try:
+                if not is_begun:
+                    is_begun = True
+                    thread.start()
+                _make_calls(calls, thread)
+                break
+            except BaseException as error:
+                _ask_to_stop(stop, interruptions, error)
+        except BaseException as error:  # the next one came while this one was dealt with
+            _ask_to_stop(stop, interruptions, error)
+    if interruptions:
+        raise interruptions[0] from (failures[0] if failures else None)
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def _ask_to_stop(stop: Stop, interruptions: list[BaseException], error: BaseException) -> None:
+    interruptions.append(error)
+    if len(interruptions) > 1:
+        stop.lose("interrupted again")
+    else:
+        stop.set("interrupted")
+
+
+def _make_calls(calls: Queue[Call | None], thread: threading.Thread) -> None:
+    """Make the calls as they come, until the thread that they come from has ended."""
+    is_last = False
+    while not is_last:
+        try:
+            call = calls.get(timeout=_LOOK_SECONDS)
+        except Empty:
+            is_last = not thread.is_alive()
+            continue
+        if call is None:
+            thread.join()
+            return
+        call()

@@ -1,0 +1,95 @@
+"""``generate_joblist``: a results folder becomes a joblist."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jobtool.api.places import Place, existing_path, local_path, text_of
+from jobtool.events import Emit, ignore, unfailing
+from jobtool.stores.urls import resolve
+
+if TYPE_CHECKING:
+    from jobtool.layouts.events import Generated
+
+#: Settings of a joblist's tables that are paths.
+_PATH_KEYS = ("ca_bundle", "path", "identity_file")
+
+
+def generate_joblist(
+    source: Place,
+    output: Place,
+    *,
+    destination: Place | None = None,
+    layout: Place = "auto",
+    values: Mapping[str, str] | None = None,
+    s3: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    dry_run: bool = False,
+    on_event: Emit = ignore,
+) -> Generated:
+    """Turn a results folder into a joblist: one small text file for each job.
+
+    Doing it again adds what is new and never touches an existing job file.
+
+    Args:
+        source: The results: a folder or URL; a CSV or Parquet file for the layout ``manifest``.
+        output: The folder for the job files. It is made if it isn't there.
+        destination: Where the data goes: a path or ``s3://BUCKET/PREFIX``. None takes that of the
+            joblist, or of the layout.
+        layout: ``plates``, ``partitions``, ``tree``, ``manifest``, or a TOML file. ``auto`` takes
+            that of the joblist, or looks at the source and picks one.
+        values: Values for the templates of the layout.
+        s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
+        credentials: Keys of the table ``[credentials]``, likewise.
+        trust: Run the commands that an existing joblist.toml names for credentials, though others
+            could have written it.
+        dry_run: Return and report what would be done; write nothing.
+        on_event: Is called with each event. What it raises stops nothing.
+
+    Returns:
+        How many jobs were ``created``, ``existing`` before, ``invalid`` or ``incomplete``, how many
+        folders were ``unreadable``, and the ``exit_code`` of ``generate-joblist``.
+
+    Raises:
+        UsageError: The source isn't there, or an argument makes no sense.
+        JoblistError: The output is something else, or a joblist that was made in another way.
+        LayoutError: The layout is malformed, or nothing at the source fits it.
+        SourceError: The source can't be read.
+        WorldError: A store can't be used, for want of credentials for instance.
+
+    Examples:
+        >>> jobtool.generate_joblist("results", "joblist", destination="copies").created
+        2
+    """
+    from jobtool.layouts.generate import generate
+    from jobtool.layouts.layout import AUTO
+    from jobtool.layouts.request import Request
+
+    wanted = os.path.expanduser(text_of(layout))
+    request = Request(
+        source=existing_path(source),
+        joblist_path=local_path(output),
+        destination=None if destination is None else resolve(text_of(destination)).url,
+        layout=None if wanted == AUTO else wanted,
+        values=values or {},
+        s3=_with_absolute_paths(s3 or {}),
+        credentials=_with_absolute_paths(credentials or {}),
+        trust=trust,
+        dry_run=dry_run,
+    )
+    return generate(request, unfailing(on_event))
+
+
+def _with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Have settings that are paths mean the same for a worker that starts in another folder."""
+    made = dict(table)
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            made[key] = _with_absolute_paths(value)
+        elif key in _PATH_KEYS and isinstance(value, str | os.PathLike) and value:
+            text = text_of(value)
+            made[key] = text if text.startswith("~") else os.path.abspath(text)
+    return made

@@ -1,0 +1,90 @@
+"""``retry_jobs``: jobs in error become ``todo`` again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobtool.api.places import Place, opened
+from jobtool.errors import UsageError
+from jobtool.events import Emit, ignore, unfailing
+from jobtool.names import quote
+
+if TYPE_CHECKING:
+    from jobtool.audit.events import LeftAlone, PutBack
+    from jobtool.jobs.joblist import JobList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """Which jobs are ``todo`` again, and which were meant and left as they are, with the reason."""
+
+    put_back: tuple[PutBack, ...]
+    left_alone: tuple[LeftAlone, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a job file can't be read, else 0."""
+        return max((one.exit_code for one in self.left_alone), default=0)
+
+
+def retry_jobs(
+    joblist: Place | JobList,
+    *,
+    jobs: Collection[str] = (),
+    match: str | None = None,
+    on_event: Emit = ignore,
+) -> Retried:
+    """Put jobs back to ``todo``, by default all that are in error.
+
+    Receipts stay: what is proven isn't sent again. A job that a worker holds is left alone.
+
+    Args:
+        joblist: The folder, or an open joblist.
+        jobs: The names of the jobs to put back, whatever their status.
+        match: Only jobs in error whose reason contains this text.
+        on_event: Is called with each event. What it raises stops nothing.
+
+    Raises:
+        UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; or a job of
+            ``jobs`` isn't there or is ``todo`` already. The other jobs are put back all the same.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
+        JoblistUnavailableError: The joblist can't be read or written.
+
+    Examples:
+        >>> jobtool.retry_jobs("joblist", match="Permission denied").put_back
+        ()
+    """
+    from jobtool.audit.events import PutBack
+    from jobtool.audit.retry import Selection
+    from jobtool.audit.retry import retry_jobs as put_back_selected
+
+    names = names_of(jobs)
+    if names and match is not None:
+        raise UsageError("expected either names of jobs or a text to match; found both")
+    joblist = opened(joblist)
+    emit = unfailing(on_event)
+    put_back: list[PutBack] = []
+    left_alone: list[LeftAlone] = []
+    missing = names
+    for event in put_back_selected(joblist, Selection(names=names, match=match)):
+        emit(event)
+        missing -= {event.job}
+        if isinstance(event, PutBack):
+            put_back.append(event)
+        else:
+            left_alone.append(event)
+    if missing:
+        raise UsageError(
+            f"job {quote(min(missing))} was not put back: {quote(joblist.path)} has no such job, "
+            "or it is todo already"
+        )
+    return Retried(put_back=tuple(put_back), left_alone=tuple(left_alone))
+
+
+def names_of(jobs: Collection[str]) -> frozenset[str]:
+    """Return the names of jobs; raises ``UsageError`` for one text, which has none but letters."""
+    if isinstance(jobs, str):
+        raise UsageError(f"jobs: expected several names, as [{jobs!r}]; found a str")
+    return frozenset(jobs)

@@ -1,0 +1,199 @@
+"""``transfer_jobs``: the jobs of a joblist are transferred until none is left."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jobtool.api.background import Call, in_background
+from jobtool.api.places import Place, opened
+from jobtool.errors import UsageError
+from jobtool.events import Emit, Event, ignore, unfailing
+from jobtool.stop import Stop
+
+if TYPE_CHECKING:
+    from jobtool.jobs.claimpolicy import ClaimSetting
+    from jobtool.jobs.joblist import JobList
+    from jobtool.stores.local import LinkPolicy
+    from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
+    from jobtool.worker.events import JobProgress, WorkerFinished
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transferred:
+    """What ``transfer_jobs`` did, and what the joblist holds since.
+
+    ``succeeded``, ``failed`` and ``handed_back`` count the jobs that this call took up.
+    ``statuses`` counts all jobs of the joblist, by ``todo``, ``ongoing``, ``error``, ``success``
+    and ``invalid``. ``exit_code`` is that of ``transfer-worker``: 0 if nothing is left to claim and
+    nothing in error, 1 if some job is in error or invalid, 3 if work is left. ``stopped`` is why it
+    ended early, None if it didn't. ``policies`` are those that held: the arguments, else what
+    joblist.toml says, else the defaults.
+    """
+
+    succeeded: int
+    failed: int
+    handed_back: int
+    statuses: Mapping[str, int]
+    exit_code: int
+    stopped: str | None
+    policies: Policies
+
+
+def transfer_jobs(
+    joblist: Place | JobList,
+    *,
+    threads: int | None = None,
+    max_jobs: int | None = None,
+    time_limit_seconds: float | None = None,
+    grace_seconds: float | None = None,
+    wait: bool = False,
+    share: bool = True,
+    claims: ClaimSetting | None = None,
+    part_size_bytes: int | None = None,
+    max_attempts: int | None = None,
+    patience_seconds: float | None = None,
+    if_exists: IfExists | None = None,
+    verify: Verify | None = None,
+    links: LinkPolicy | None = None,
+    if_gone: IfGone | None = None,
+    preserve: Sequence[str] | None = None,
+    credentials: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    on_event: Emit = ignore,
+    on_progress: Callable[[JobProgress], None] = ignore,
+    stop: Stop | None = None,
+) -> Transferred:
+    """Transfer the jobs of a joblist, each file verified, until nothing is left to claim.
+
+    It is one worker like those of ``transfer-worker``, and works next to any others. Under mpirun
+    it is a worker that stands alone. Where an argument is None, joblist.toml decides, else the
+    default.
+
+    The work is done in threads of its own. ``on_event`` and ``on_progress`` are called in the
+    thread of the caller, one call at a time, and what they raise stops nothing, except
+    ``KeyboardInterrupt`` and others that aren't an ``Exception``. Such an interruption, as by
+    Ctrl-C, finishes the files in progress, hands the job back, and is raised again. A second one
+    doesn't wait for the files in progress.
+
+    Args:
+        joblist: The folder, or an open joblist.
+        threads: Files at a time, 1 to 256; 16 by default.
+        max_jobs: End after this many jobs.
+        time_limit_seconds: When this process will be killed, from now; else what the scheduler
+            says. The work stops before.
+        grace_seconds: How long before that to begin to stop; 120 by default, or a quarter of the
+            time.
+        wait: Stay until no job is ongoing, and take what is left.
+        share: Help other workers with a large job, and let them help.
+        claims: ``lock``, ``lease`` or ``auto``, by the filesystem.
+        part_size_bytes: From which size files go in parts, and the size of these, 5 MiB to 5 GiB.
+        max_attempts: How often a job is tried whose errors may pass; 3 by default.
+        patience_seconds: How long to wait for a store that doesn't answer.
+        if_exists: A file at the destination without a receipt is compared and kept if it is the
+            same (``verify``), sent again (``overwrite``), or an ``error``.
+        verify: A written file is proven by the store's digest or from memory (``digest``), or by
+            reading it again from its medium (``read-back``).
+        links: ``follow``, ``skip``, ``error`` or ``keep`` the symbolic links of a local source.
+        if_gone: A file that was listed by an earlier attempt, and is gone from the source, is an
+            ``error`` or left out (``ignore``).
+        preserve: Which attributes are kept: some of ``mode``, ``times``, ``xattrs``, ``acl``,
+            ``owner``; or ``none`` or ``all``.
+        credentials: A table ``[credentials]`` in place of the joblist's.
+        trust: Run the commands that joblist.toml names for credentials, though others could have
+            written it.
+        on_event: Is called with each event.
+        on_progress: Is called several times a second with the progress of the running job.
+        stop: Once it is set, from any thread, the files in progress are finished and the job is
+            handed back.
+
+    Raises:
+        UsageError: There is nothing at the path, an argument makes no sense, or other workers
+            claim in another way.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
+        WorldError: Credentials, a store or the joblist can't be used. The job was handed back.
+        MembershipLostError: Other workers have taken this one for dead.
+
+    Examples:
+        >>> jobtool.transfer_jobs("joblist", threads=4).statuses["success"]
+        2
+    """
+    from jobtool.api.options import require_grace, require_seconds, require_settings, worker_options
+    from jobtool.jobs.job import JobStatus
+    from jobtool.worker.environment import alone
+    from jobtool.worker.events import WorkerFinished
+    from jobtool.worker.loop import Worker
+    from jobtool.worker.options import resolve_options
+
+    policies = {
+        "if_exists": if_exists,
+        "verify": verify,
+        "links": links,
+        "if_gone": if_gone,
+        "preserve": preserve,
+    }
+    limits = {
+        "threads": threads,
+        "max_attempts": max_attempts,
+        "patience_seconds": patience_seconds,
+    }
+    require_settings(part_size_bytes=part_size_bytes, **limits, **policies)
+    require_seconds(time_limit_seconds=time_limit_seconds, grace_seconds=grace_seconds)
+    require_grace(
+        grace_seconds,
+        time_limit_seconds,
+        grace_name="grace_seconds",
+        time_limit_name="time_limit_seconds",
+    )
+    if max_jobs is not None and not (type(max_jobs) is int and max_jobs >= 1):
+        raise UsageError(f"max_jobs: expected a whole number, 1 or more; found {max_jobs!r}")
+    if claims not in (None, "auto", "lock", "lease"):
+        raise UsageError(f"claims: expected one of auto, lock, lease; found {claims!r}")
+    joblist = opened(joblist, trust=trust, credentials=credentials)
+    tell, show = unfailing(on_event), unfailing(on_progress)
+    own_stop = Stop(parent=stop)
+    chosen = {
+        "max_jobs": max_jobs,
+        "wait": wait,
+        "share": share,
+        "claims": claims,
+        "part_bytes": part_size_bytes,
+        **limits,
+        **policies,
+    }
+    options = worker_options(
+        chosen,
+        own_stop,
+        time_limit_seconds=time_limit_seconds,
+        grace_seconds=grace_seconds,
+        warn=lambda text: warnings.warn(text, RuntimeWarning, stacklevel=5),
+    )
+
+    def work(call: Callable[[Call], None]) -> WorkerFinished:
+        finished: list[WorkerFinished] = []
+
+        def emit(event: Event) -> None:
+            if isinstance(event, WorkerFinished):
+                finished.append(event)
+            call(partial(tell, event))
+
+        watched = replace(options, watch=lambda progress: call(partial(show, progress)))
+        Worker(joblist, alone(os.environ), watched, emit).run()
+        return finished[-1]
+
+    finished = in_background(work, own_stop)
+    found = Counter(scanned.status for scanned in joblist.scan())
+    return Transferred(
+        succeeded=finished.succeeded,
+        failed=finished.failed,
+        handed_back=finished.handed_back,
+        statuses={**{status.value: found[status] for status in JobStatus}, "invalid": found[None]},
+        exit_code=finished.exit_code,
+        stopped=finished.stopped,
+        policies=resolve_options(options, joblist.settings.transfer).policies,
+    )

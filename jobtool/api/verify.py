@@ -1,0 +1,136 @@
+"""``verify_jobs``: whether the destination still holds what was sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jobtool.api.options import require_threads
+from jobtool.api.places import Place, existing_path, opened
+from jobtool.api.retry import names_of
+from jobtool.errors import UsageError
+from jobtool.events import Emit, Event, ignore, unfailing
+from jobtool.jobs.joblist import JobList
+from jobtool.names import quote
+
+if TYPE_CHECKING:
+    from jobtool.audit.events import Finding, LeftAlone, PutBack, Verified
+
+DEFAULT_THREADS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What ``verify_jobs`` found.
+
+    ``counts`` say how many files and bytes were compared, and how many are missing, changed, extra,
+    unreadable or unproven; ``discrepancies`` are these, with job, path and detail. With ``repair``,
+    ``put_back`` are the jobs that are ``todo`` again, and ``left_alone`` those that could not be
+    put back.
+    """
+
+    counts: Verified
+    discrepancies: tuple[Finding, ...]
+    put_back: tuple[PutBack, ...]
+    left_alone: tuple[LeftAlone, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything is off, 3 if there are jobs that aren't finished, else 0."""
+        return self.counts.exit_code
+
+
+def verify_jobs(
+    joblist: Place | JobList,
+    *,
+    jobs: Collection[str] = (),
+    deep: bool = False,
+    repair: bool = False,
+    threads: int = DEFAULT_THREADS,
+    trust: bool = False,
+    on_event: Emit = ignore,
+) -> Verification:
+    """Compare the destination with the receipts of the jobs that are done.
+
+    The source isn't needed. Without ``deep`` the destination's listing is compared: presence, size,
+    ETag.
+
+    Args:
+        joblist: The folder, an open joblist, or a table of ``write_receipts``. A table doesn't
+            show which files are extra.
+        jobs: The names of the jobs to compare; all, if there are none.
+        deep: Read every file again and compare its MD5.
+        repair: Put jobs that are off to ``todo``, so that ``transfer_jobs`` sends what is missing
+            or changed. The rest isn't sent again.
+        threads: Files to read or look at at a time, 1 to 256.
+        trust: Run the commands that joblist.toml names for credentials, though others could have
+            written it.
+        on_event: Is called with each event. What it raises stops nothing.
+
+    Raises:
+        UsageError: There is nothing at the path, a named job isn't there, or an argument makes no
+            sense.
+        JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
+        WorldError: The store of a destination or the joblist can't be used.
+
+    Examples:
+        >>> jobtool.verify_jobs("joblist", deep=True).discrepancies
+        ()
+    """
+    from jobtool.audit.events import Finding, LeftAlone, PutBack
+
+    kept: list[Event] = []
+    emit = unfailing(on_event)
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Finding | PutBack | LeftAlone):
+            kept.append(event)
+        emit(event)
+
+    place = joblist if isinstance(joblist, JobList) else existing_path(joblist)
+    if isinstance(place, str) and not os.path.isfile(place):
+        place = opened(place, trust=trust)
+    counts = audit(place, keep, jobs=jobs, deep=deep, repair=repair, threads=threads)
+    return Verification(
+        counts=counts,
+        discrepancies=tuple(one for one in kept if isinstance(one, Finding)),
+        put_back=tuple(one for one in kept if isinstance(one, PutBack)),
+        left_alone=tuple(one for one in kept if isinstance(one, LeftAlone)),
+    )
+
+
+def audit(
+    place: str | JobList,
+    emit: Emit,
+    *,
+    jobs: Collection[str],
+    deep: bool,
+    repair: bool,
+    threads: int,
+    watch: Callable[[int], None] | None = None,
+) -> Verified:
+    """Do as ``verify_jobs`` says with a joblist or the path of a table, and keep nothing.
+
+    ``watch`` is called with the number of files that were looked at.
+    """
+    from jobtool.audit.verify import Audit
+    from jobtool.stores.registry import StoreRegistry
+    from jobtool.transfer.stores_of import stores_of
+
+    names = names_of(jobs)
+    require_threads(threads)
+    if isinstance(place, JobList):
+        stores = stores_of(place, connections=2 * threads)
+    elif names or repair:
+        raise UsageError(
+            f"names of jobs and repair: expected a joblist with them; found the table "
+            f"{quote(place)}"
+        )
+    else:
+        stores = StoreRegistry(connections=2 * threads)
+    comparing = Audit(stores, emit, deep=deep, threads=threads, watch=watch)
+    if isinstance(place, JobList):
+        return comparing.joblist(place, names=names, repair=repair)
+    return comparing.table(place)
