@@ -114,7 +114,9 @@ def without_receipt(records: Iterable[Record]) -> set[str]:
 
 
 def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
-    """Return why the receipts of a finished job can't be all; empty if they may be."""
+    """Return why a job that says success can't have all it needs; empty if it may."""
+    if job.undone_steps:
+        return f"it says success, and its step {job.undone_steps[0]} isn't done"
     expected = _transferred_files(job, log)
     if expected is None and not found:
         return "it says success, its log doesn't say of how many files, and it has no receipts"

@@ -18,14 +18,21 @@ from jobtool.audit.evidence import Times, lack_of_receipts, without_receipt
 from jobtool.audit.files import Verdict, look, read
 from jobtool.audit.findings import Discrepancy, Findings, Verified
 from jobtool.audit.repair import Repair
-from jobtool.audit.retry import PutBack
+from jobtool.audit.retry import PutBack, unfit
 from jobtool.audit.tree import Tree
-from jobtool.errors import JobFileError, JobtoolError, Scope, UsageError
+from jobtool.errors import (
+    JobFileError,
+    JobtoolError,
+    Scope,
+    UnmetRequirementError,
+    UsageError,
+)
 from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt
+from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
@@ -84,6 +91,11 @@ class Audit:
             for job_id in joblist.job_ids():
                 try:
                     job, log = joblist.load(job_id)
+                except UnmetRequirementError as error:
+                    if left.pop(job_id, None) is not None or not names:
+                        self._emit(unfit(job_id, error))
+                        self._findings.unfinished_job()
+                    continue
                 except (JobFileError, FileNotFoundError) as error:
                     if left.pop(job_id, None) is not None:
                         self._tell(job_id, _unreadable(joblist.path_of(job_id), error))
@@ -97,8 +109,12 @@ class Audit:
                     self._findings.unfinished_job()
                     continue
                 try:
+                    require_understood(job.requires)
                     placed = with_destination(job, joblist.settings)
                     self._finished_job(joblist, job_id, placed, log, mending)
+                except UnmetRequirementError as error:
+                    self._emit(unfit(job.name, error))
+                    self._findings.unfinished_job()
                 except JobtoolError as error:
                     if error.scope is Scope.STORE:
                         raise

@@ -18,10 +18,12 @@ from msgspec import structs
 from jobtool import __version__
 from jobtool.errors import JobFileError, JoblistError, LayoutError, UsageError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.job import COPY, Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList, job_ids_in
+from jobtool.jobs.requirements import STEPS
 from jobtool.jobs.settings import FILENAME, Settings
+from jobtool.jobs.steps import require_chain
 from jobtool.layouts.auto import pick_layout
 from jobtool.layouts.drafts import Draft, Drafter, with_absolute_folders
 from jobtool.layouts.events import (
@@ -44,7 +46,8 @@ from jobtool.transfer.stores_of import stores_by
 class Request:
     """What to generate: absolute paths or URLs, a layout's name or file, values for templates.
 
-    ``destination`` None takes that of the existing joblist; ``layout`` None likewise, or looks.
+    ``destination`` None takes that of the existing joblist; ``layout`` None likewise, or looks;
+    so do ``steps``, the chain of steps of each job, empty for ``copy`` alone.
     With ``trust`` commands that an existing joblist.toml names are run whoever could have written
     it.
     """
@@ -53,6 +56,7 @@ class Request:
     joblist_path: str
     destination: str | None = None
     layout: str | None = None
+    steps: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     s3: Mapping[str, object] = field(default_factory=dict)
     credentials: Mapping[str, object] = field(default_factory=dict)
@@ -95,6 +99,8 @@ class _Generation:
             self._values = values
         self._settings = Settings(
             jobtool=__version__,
+            requires=before.requires,
+            steps=_chain(request.steps) or before.steps,
             id=before.id or uuid.uuid4().hex,
             source=source,
             destination=self._destination,
@@ -239,6 +245,8 @@ class _Generation:
 
     def _write(self, draft: Draft, joblist: JobList | None) -> None:
         job, log = draft.job, b""
+        if self._settings.steps not in ((), (COPY,)):
+            job = replace(job, requires=(STEPS,), steps=self._settings.steps)
         if draft.problem is not None:
             self._emit(JobBroken(job=job.name, reason=draft.problem))
             job = replace(job, status=JobStatus.ERROR)
@@ -259,6 +267,13 @@ class _Generation:
             f"{quote(self._request.source)}; found none. Is it the right input path, and the right "
             "layout? (--layout)"
         )
+
+
+def _chain(steps: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return steps and require_chain(steps)
+    except JobFileError as error:
+        raise UsageError(f"--steps: {error}") from None
 
 
 def _existing_settings(path: str, *, trust: bool) -> Settings | None:
@@ -321,6 +336,7 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
         ("destination", "leave out --destination", before.destination, now.destination),
         ("layout", "leave out --layout", before.layout, now.layout),
         ("values", "leave out --set", before.values, now.values),
+        ("chain of steps", "leave out --steps", before.steps or (COPY,), now.steps or (COPY,)),
     ):
         if old and old != new:
             raise JoblistError(

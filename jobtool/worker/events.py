@@ -267,6 +267,22 @@ class JobSucceeded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone(Event):
+    """A step of a job that has several is done, and won't be done again."""
+
+    kind: ClassVar[str] = "step-done"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "✅"
+    job: str
+    step: str
+    seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: step {self.step} done in {duration_text(self.seconds)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobFailed(Event):
     """The job ended in error; the log in its file has all reasons."""
 
@@ -298,6 +314,21 @@ class JobInvalid(Event):
     def text(self) -> str:
         """Return the sentence."""
         return f"Invalid job file {quote(self.stem)}.txt: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobUnsuitable(Event):
+    """A job that needs what this worker hasn't got; it is left as it is, to other workers."""
+
+    kind: ClassVar[str] = "unsuitable"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    stem: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Left {quote(self.stem)}.txt as it is: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.records import PartRecord
+from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
 from jobtool.stop import Stop
 from jobtool.stores.preserve import words_for
@@ -208,6 +209,7 @@ class Helper:
 
     def _job(self, job_id: str) -> Job:
         job = with_destination(self._joblist.load(job_id)[0], self._joblist.settings)
+        require_understood(job.requires)
         self._stores.reach_job(credential_scopes_of(job))
         return job
 

@@ -16,6 +16,7 @@ from jobtool.errors import (
     JoblistUnavailableError,
     JobtoolError,
     MembershipLostError,
+    UnmetRequirementError,
     WorldError,
 )
 from jobtool.events import Emit, ignore, unfailing
@@ -32,9 +33,11 @@ from jobtool.jobs.claimpolicy import (
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList, reason_of
 from jobtool.jobs.membership import Membership
+from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.names import quote
+from jobtool.steps.plugins import StepPlugins
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
@@ -52,6 +55,7 @@ from jobtool.worker.events import (
     JobLost,
     JobsFound,
     JobStarted,
+    JobUnsuitable,
     NoTimeLeft,
     Scanning,
     Stalled,
@@ -64,6 +68,7 @@ from jobtool.worker.options import WorkerOptions, resolve_options
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 from jobtool.worker.scanstate import FINISHED, ScanState
+from jobtool.worker.tools import AttemptTools
 
 _CLAIMABLE = (JobStatus.TODO, JobStatus.ONGOING)
 
@@ -135,6 +140,7 @@ class Worker:
         self._busy_at = options.monotonic()
         self._credential_failures = 0  # in a row
         self._doubts = Doubts(self._done_elsewhere, options.stop.wait)
+        self._plugins = StepPlugins()
 
     def run(self, on_announced: Callable[[], None] | None = None) -> int:
         """Work; return the exit code (see ``jobtool.errors``; 3 if work is left).
@@ -365,7 +371,7 @@ class Worker:
         except FileNotFoundError:
             return True  # removed by hand
         except JobFileError as error:
-            self._leave_invalid(job_id, str(error))
+            self._leave_alone(job_id, error)
             return True
         if claimed is None:
             return False
@@ -373,12 +379,13 @@ class Worker:
             try:
                 # Another worker may have taken and finished it meanwhile.
                 if claimed.job.status in _CLAIMABLE:
+                    self._plugins.require(claimed.job.chain)
                     claimed.job = with_destination(claimed.job, self._joblist.settings)
                     self._work_on(claimed, claims, copier, stop)
                 else:
                     self._scan_state.finished[job_id] = claimed.job.status
             except JobFileError as error:
-                self._leave_invalid(job_id, str(error))
+                self._leave_alone(job_id, error)
         return True
 
     def _has_time(self) -> bool:
@@ -397,12 +404,22 @@ class Worker:
     def _load(self, job_id: str) -> Job | None:
         try:
             job, _ = self._joblist.load(job_id)
+            require_understood(job.requires)
+            self._plugins.require(job.chain)
             return with_destination(job, self._joblist.settings)
         except FileNotFoundError:
             return None  # removed by hand
         except JobFileError as error:
-            self._leave_invalid(job_id, str(error))
+            self._leave_alone(job_id, error)
             return None
+
+    def _leave_alone(self, job_id: str, error: JobFileError) -> None:
+        """Say why a job is left as it is: nobody can do it, or this worker can't."""
+        if isinstance(error, UnmetRequirementError):
+            self._scan_state.left_alone.add(job_id)
+            self._emit(JobUnsuitable(stem=job_id, reason=str(error)))
+        else:
+            self._leave_invalid(job_id, str(error))
 
     def _leave_invalid(self, job_id: str, reason: str) -> None:
         self._scan_state.invalid.add(job_id)
@@ -419,20 +436,9 @@ class Worker:
                 )
             )
             self._emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
-            attempt = Attempt(
-                claimed,
-                self._joblist,
-                self._environment.worker,
-                self._options,
-                stop,
-                self._emit,
-                self._reporter.watch,
-                claims,
-                self._pace,
-                self._doubts,
-            )
+            attempt = Attempt(claimed, self._tools(claims, copier), stop)
             with self._liveness.working(job.name):
-                outcome = attempt.run(self._stores, copier)
+                outcome = attempt.run()
         except ProviderError as error:
             self._count_set_back(claimed)
             self._wait_for_credentials(error)
@@ -477,6 +483,21 @@ class Worker:
             self._tally.handed_back += 1
         if claimed.job.status in FINISHED and outcome is not Outcome.LOST:
             self._scan_state.finished[job_id] = claimed.job.status
+
+    def _tools(self, claims: Claims, copier: Copier) -> AttemptTools:
+        return AttemptTools(
+            joblist=self._joblist,
+            worker=self._environment.worker,
+            options=self._options,
+            emit=self._emit,
+            watch=self._reporter.watch,
+            claims=claims,
+            stores=self._stores,
+            copier=copier,
+            plugins=self._plugins,
+            pace=self._pace,
+            doubts=self._doubts,
+        )
 
     def _count_set_back(self, claimed: ClaimedJob) -> None:
         """Count a job that was handed back, and is in error if that was so too often."""
@@ -528,9 +549,11 @@ class Worker:
         counts = self._scan_state.count()
         # One that has told nothing has died before it could.
         died = self._rank_group.size - 1 - sum(tally.is_over for tally in tallies)
-        # What others are working on is theirs, unless it may be an orphan: one of us has died, or
-        # we left before looking.
-        may_be_orphans = counts[JobStatus.ONGOING] and (self._is_ended or died)
+        # What others are working on is theirs, unless it may be an orphan: one of us has died, we
+        # left before looking, or it is one of those that this worker can't do.
+        may_be_orphans = counts[JobStatus.ONGOING] and (
+            self._is_ended or died or self._scan_state.left_alone
+        )
         code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
         if counts[JobStatus.TODO] or may_be_orphans:
             code = 3

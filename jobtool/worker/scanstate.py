@@ -15,7 +15,8 @@ class ScanState:
     """The jobs by stem, so that no file is read twice in a pass, nor again once its job is over.
 
     ``ongoing`` are those that others held when they were last looked at, or have left, ``too_long``
-    those that can't be done in the time that is left.
+    those that can't be done in the time that is left. ``left_alone`` are those that need what this
+    worker hasn't got.
     """
 
     def __init__(self, joblist: JobList) -> None:
@@ -23,12 +24,14 @@ class ScanState:
         self.invalid: set[str] = set()
         self.ongoing: list[str] = []
         self.too_long: set[str] = set()
+        self.left_alone: set[str] = set()
         self._joblist = joblist
         self._put_back_ns = joblist.last_put_back_ns()
 
     def is_over(self, job_id: str) -> bool:
-        """Tell whether a job is known to be finished, or to be none."""
-        return job_id in self.finished or job_id in self.invalid
+        """Return True if a job is known to be finished, to be none, or to be none for us."""
+        known = (self.finished, self.invalid, self.left_alone)
+        return any(job_id in jobs for jobs in known)
 
     def look(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is none. Raises ``FileNotFoundError``."""
@@ -65,7 +68,7 @@ class ScanState:
         held_by_others = set(self.ongoing)
         for job_id in self._joblist.job_ids():
             status = self.finished.get(job_id)
-            if not self.is_over(job_id):
+            if job_id in self.left_alone or not self.is_over(job_id):
                 try:
                     status = self._joblist.status_of(job_id)
                 except FileNotFoundError:
