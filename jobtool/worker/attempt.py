@@ -26,6 +26,7 @@ from jobtool.worker.events import (
     JobHandedBack,
     JobLost,
     JobSucceeded,
+    StepBegun,
     StepDone,
 )
 from jobtool.worker.jobrecords import JobRecords
@@ -126,7 +127,7 @@ class Attempt:
             if self._has_done_step and self._stop.is_set():
                 raise StoppedError(self._stop.reason or ASKED)
             self._step = name
-            claimed.begin_step(name)
+            self._begin_step(name)
             context = StepContext(
                 stores=tools.stores,
                 stop=self._stop,
@@ -140,6 +141,12 @@ class Attempt:
             self._do_step(self._copy if name == COPY else tools.plugins.make(name), context)
             self._step = None
         return self._copy.totals or self._recorded_totals()
+
+    def _begin_step(self, name: str) -> None:
+        self._claimed.begin_step(name)
+        if self._claimed.job.steps:
+            attempt = self._claimed.job.step_state(name).attempts
+            self._tools.emit(StepBegun(job=self._name, step=name, attempt=attempt))
 
     def _is_done(self, name: str) -> bool:
         is_done = self._claimed.job.step_state(name).status is JobStatus.SUCCESS

@@ -267,6 +267,21 @@ class JobSucceeded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepBegun(Event):
+    """A step of a job that has several is under way."""
+
+    kind: ClassVar[str] = "step-begun"
+    job: str
+    step: str
+    attempt: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        again = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"{quote(self.job)}: step {self.step}{again}..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone(Event):
     """A step of a job that has several is done, and won't be done again."""
 
@@ -321,7 +336,6 @@ class JobUnsuitable(Event):
     """A job that needs what this worker hasn't got; it is left as it is, to other workers."""
 
     kind: ClassVar[str] = "unsuitable"
-    level: ClassVar[Level] = Level.ALWAYS
     symbol: ClassVar[str] = "❗"
     stem: str
     reason: str
