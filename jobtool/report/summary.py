@@ -154,7 +154,7 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
 
 
 def _newer_line(joblist: JobList, job_id: str, why: str) -> JobLine | None:
-    """Return the line of a job of which just its first line is sure to mean what it says."""
+    """Return the line of a job of which this version can rely on the status only."""
     try:
         status = joblist.status_of(job_id)
     except FileNotFoundError:

@@ -61,7 +61,8 @@ class Step(Protocol):
 
     A package names a class, or anything that returns a step when it is called without arguments,
     as an entry point of the group ``jobtool.steps``. The entry point has the step's name. It is
-    called for each attempt at the step.
+    called once when a worker first meets the step, and for each attempt at it; to make a step must
+    do nothing else.
     """
 
     @property

@@ -60,6 +60,7 @@ class Attempt:
         self._name = claimed.job.name
         self._records = JobRecords(tools.joblist, claimed, tools.claims)
         self._copy = CopyStep(tools, self._records, self.report, stop)
+        self._copied: Totals | None = None  # by an earlier attempt
         self._step: str | None = None  # the one under way
         self._has_done_step = False
 
@@ -123,6 +124,8 @@ class Attempt:
         retry = tools.options.retry(self._stop, on_retry=self.report.retry)
         for name in claimed.job.chain:
             if self._is_done(name):
+                if name == COPY:
+                    self._copied = self._recorded_totals()
                 continue
             if self._has_done_step and self._stop.is_set():
                 raise StoppedError(self._stop.reason or ASKED)
@@ -140,7 +143,9 @@ class Attempt:
             )
             self._do_step(self._copy if name == COPY else tools.plugins.make(name), context)
             self._step = None
-        return self._copy.totals or self._recorded_totals()
+        totals = self._copy.totals or self._copied
+        assert totals is not None  # each chain has the step
+        return totals
 
     def _begin_step(self, name: str) -> None:
         self._claimed.begin_step(name)
@@ -180,6 +185,14 @@ class Attempt:
         return self._copy.has_progressed or self._has_done_step
 
     @property
+    def _counts(self) -> dict[str, object]:
+        """How far the copy is, as log lines say it."""
+        if self._copied is None:
+            return self.report.counts
+        files, size = self._copied.files, self._copied.bytes
+        return {"files": f"{files}/{files}", "bytes": f"{size}/{size}"}
+
+    @property
     def _where(self) -> dict[str, object]:
         """Which step the end of the attempt is about, as its log line says it."""
         return {"step": self._step} if self._claimed.job.steps and self._step else {}
@@ -209,7 +222,7 @@ class Attempt:
         count = sum(bool(failure.path) for failure in failures)
         may_pass = all(failure.error.retryable for failure in failures)
         status = self._claimed.fail(
-            {**self.report.counts, "failed_files": count, **self._where, "reason": reason},
+            {**self._counts, "failed_files": count, **self._where, "reason": reason},
             may_pass=may_pass,
             max_attempts=self._tools.options.max_attempts,
         )
@@ -249,7 +262,7 @@ class Attempt:
         self._copy.tell_left_out()
         kept = self._kept_counts()
         status = self._claimed.set_back(
-            {**self.report.counts, **kept, **self._where, "reason": reason},
+            {**self._counts, **kept, **self._where, "reason": reason},
             has_progressed=self._has_progressed,
             is_counted=is_counted,
         )
@@ -272,7 +285,7 @@ class Attempt:
         kept = self._kept_counts()
         if self._has_progressed:
             self._claimed.note_progress()
-        values = {**self.report.counts, **kept, **self._where, "reason": reason}
+        values = {**self._counts, **kept, **self._where, "reason": reason}
         self._claimed.change(JobStatus.TODO, "handed-back", **values)
         self._tell_handed_back(reason, kept)
         return Outcome.HANDED_BACK

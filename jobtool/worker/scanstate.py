@@ -29,7 +29,7 @@ class ScanState:
         self._put_back_ns = joblist.last_put_back_ns()
 
     def is_over(self, job_id: str) -> bool:
-        """Return True if a job is known to be finished, to be none, or to be none for us."""
+        """Return True if a job needs no other look: it is finished, invalid or left alone."""
         known = (self.finished, self.invalid, self.left_alone)
         return any(job_id in jobs for jobs in known)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -220,6 +221,10 @@ def test_a_step_that_may_pass_is_tried_as_often_as_the_joblist_says(site: Site) 
     assert (job.failures, job.requires_intervention) == (3, True)
     assert site.states()["note"] == state("error", 3)
     assert steps_begun(jobfile) == ["copy", "note", "note", "note"]
+    done = run("jobtool", "summarise", site.joblist, "--json")
+    (line,) = json.loads(done.stdout)["jobs"]
+    assert (line["files_done"], line["files_total"]) == (2, 2)
+    assert line["steps"] == {"copy": "success", "note": "error"}
 
 
 def test_what_a_step_gets_wrong_is_an_error_of_its_job_alone(site: Site) -> None:
