@@ -133,6 +133,8 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
         note = f"says success, and its step {job.undone_steps[0]} isn't done"
     if job.status is JobStatus.ONGOING and (doubt := signs.doubt(note)):
         note, is_abandoned = f"{note}: {doubt}", True
+    if job.status is JobStatus.ONGOING and job.undone_steps:
+        note += f"; step {job.undone_steps[0]}"
     parts_bytes = None
     if job.status is JobStatus.TODO and "handed-back" in last:
         parts_bytes = number_of(last["handed-back"].values.get("parts_bytes", ""))

@@ -66,18 +66,19 @@ class Site:
     def start(self) -> subprocess.Popen[str]:
         return start("transfer-worker", "-i", self.joblist, env=self.env)
 
-    def kill_a_worker(self, *, after: int) -> None:
-        """Start a worker and kill it once the job files have changed so often, or it has ended."""
-        worker = self.start()
+    def kill_workers(self, *, after: int) -> None:
+        """Start two workers; kill them once the job files have changed so often, or both ended."""
+        workers = [self.start(), self.start()]
         seen: set[str] = set()
 
-        def has_gone_far() -> bool:
+        def have_gone_far() -> bool:
             seen.add("".join(path.read_text() for path in sorted(self.joblist.glob("*.txt"))))
-            return len(seen) > after or worker.poll() is not None
+            return len(seen) > after or all(worker.poll() is not None for worker in workers)
 
-        wait_for(has_gone_far)
-        worker.kill()
-        finish(worker)
+        wait_for(have_gone_far)
+        for worker in workers:
+            worker.kill()
+            finish(worker)
 
     def order(self, step: str, what: str) -> None:
         (self.orders / f"{step}.order").write_text(what)
@@ -152,7 +153,7 @@ def test_workers_that_are_killed_again_and_again_do_each_step_of_each_job(site: 
     site.generate("check, copy, md5sums", jobs=len(jobs))
     chance = random.Random(7)
     for _ in range(8):
-        site.kill_a_worker(after=chance.randrange(1, 9))
+        site.kill_workers(after=chance.randrange(1, 9))
     done = site.work()
     assert done.exit_code == 0, done
     assert set(statuses(site.joblist).values()) == {"success"}
@@ -177,6 +178,7 @@ def test_a_step_whose_worker_is_killed_is_done_again_and_no_other(site: Site, st
     assert site.work().exit_code == -signal.SIGKILL
     assert status_of(jobfile) == "ongoing"
     assert site.states()[step] == state("ongoing", 1)
+    assert f"; step {step}" in run("jobtool", "summarise", site.joblist, "-v", 2).stdout
     before = site.times()
     assert site.work().exit_code == 0
     expected = {name: state("success", 1 + (name == step)) for name in ("check", "copy", "note")}

@@ -134,6 +134,17 @@ def test_steps_that_make_no_chain_are_refused(tmp_path: Path, steps: str, why: s
     assert not (tmp_path / "list").exists()
 
 
+def test_jobs_that_are_added_later_have_the_same_steps(tmp_path: Path) -> None:
+    make_items(tmp_path / "in", 1)
+    paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
+    run_ok("generate-joblist", *paths, "--steps", "check, copy")
+    make_items(tmp_path / "in", 2)
+    run_ok("generate-joblist", *paths)
+    for item in ("item000", "item001"):
+        lines = (tmp_path / "list" / f"{item}.txt").read_text().splitlines()
+        assert {"requires: steps", "steps: check, copy"} <= {*lines}
+
+
 def test_a_joblist_has_one_chain_of_steps(tmp_path: Path, joblist: Path) -> None:
     again = ("-i", tmp_path / "in", "-o", joblist, "--steps")
     done = run("generate-joblist", *again, "check,copy")
