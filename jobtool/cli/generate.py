@@ -56,6 +56,12 @@ _PATH_KEYS = ("ca_bundle", "path", "identity_file")
     help="plates, partitions, tree, manifest, auto (look and pick; the default), or a file.",
 )
 @click.option(
+    "--steps",
+    metavar="NAMES",
+    help="The steps of each job in order, as 'check,copy,note'. Needed once; kept in joblist.toml. "
+    "The default is 'copy'; packages add others.",
+)
+@click.option(
     "--set",
     "given",
     multiple=True,
@@ -72,6 +78,7 @@ def cli(
     output_path: str,
     destination: str | None,
     layout: str | None,
+    steps: str | None,
     given: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -82,6 +89,7 @@ def cli(
 
     Running it again adds what is new and never touches an existing job file.
     """
+    from jobtool.jobs.steps import decode_words
     from jobtool.layouts.generate import generate
     from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
     from jobtool.layouts.request import Request
@@ -105,6 +113,7 @@ def cli(
         joblist_path=joblist_path,
         destination=None if destination is None else resolve(destination).url,
         layout=layout,
+        steps=() if steps is None else decode_words(steps),
         values=values,
         s3=s3,
         credentials=credentials,
