@@ -53,6 +53,10 @@ class JobFileError(JobtoolError):
     """A job file can't be read as one; the job is invalid and never claimed."""
 
 
+class UnmetRequirementError(JobFileError):
+    """A job is in order, and needs what isn't here: a newer version, or a step's plug-in."""
+
+
 class FileError(JobtoolError):
     """One file can't be transferred, and another try would end the same."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.jobs.job import COPY, FilePair, Job, JobStatus, StepState
 from jobtool.jobs.jobfile import LogRecord
 
 #: Bits of names that a codec of names could stumble over.
@@ -30,11 +31,39 @@ some_name = names.filter(bool)
 
 _keys = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 _known = {
-    *("source", "destination", "attempts", "failures", "requires_intervention", "file", "name")
+    *("source", "destination", "attempts", "failures", "requires_intervention", "file", "name"),
+    *("hand_backs", "requires", "steps"),
 }
 _plain_values = st.text("abc XYZ/:>\"'#=-é", max_size=15).map(str.strip)
 
-jobs = st.builds(
+
+_words = st.text('abcXYZ_-.09 é"', min_size=1, max_size=8).map(str.strip).filter(bool)
+
+#: Chains of steps, each with ``copy``, and how far their steps are.
+chains = st.lists(st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True), max_size=4).map(
+    lambda names: tuple(dict.fromkeys([*names, COPY]))
+)
+_states = st.builds(
+    StepState, status=st.sampled_from(JobStatus), attempts=st.integers(0, 10**6)
+).filter(lambda state: state != StepState())
+
+
+@st.composite
+def _steps(draw: st.DrawFn) -> dict[str, object]:
+    """What a job requires, and its steps if it requires those."""
+    words = draw(st.lists(_words, max_size=3))
+    if not draw(st.booleans()):
+        return {"requires": tuple(word for word in words if word != "steps")}
+    chain = draw(chains)
+    begun = draw(st.lists(st.sampled_from(chain), unique=True))
+    return {
+        "requires": tuple(draw(st.permutations([*words, "steps"]))),
+        "steps": chain,
+        "step_states": {name: draw(_states) for name in begun},
+    }
+
+
+_plain_jobs = st.builds(
     Job,
     name=some_name,
     status=st.sampled_from(JobStatus),
@@ -55,6 +84,7 @@ jobs = st.builds(
         max_size=4,
     ).map(tuple),
 )
+jobs = st.builds(lambda job, steps: replace(job, **steps), _plain_jobs, _steps())
 
 records = st.builds(
     LogRecord,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobtool.api.places import Place, existing_path, local_path, text_of
@@ -23,6 +23,7 @@ def generate_joblist(
     *,
     destination: Place | None = None,
     layout: Place = "auto",
+    steps: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
     s3: Mapping[str, Any] | None = None,
     credentials: Mapping[str, Any] | None = None,
@@ -41,6 +42,8 @@ def generate_joblist(
             joblist, or of the layout.
         layout: ``plates``, ``partitions``, ``tree``, ``manifest``, or a TOML file. ``auto`` takes
             that of the joblist, or looks at the source and picks one.
+        steps: The chain of steps of each job, such as ``("check", "copy")``. Empty takes that of
+            the joblist, or ``copy`` alone.
         values: Values for the templates of the layout.
         s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
         credentials: Keys of the table ``[credentials]``, likewise.
@@ -74,6 +77,7 @@ def generate_joblist(
         joblist_path=local_path(output),
         destination=None if destination is None else resolve(text_of(destination)).url,
         layout=None if wanted == AUTO else wanted,
+        steps=tuple(steps),
         values=values or {},
         s3=_with_absolute_paths(s3 or {}),
         credentials=_with_absolute_paths(credentials or {}),

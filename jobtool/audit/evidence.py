@@ -114,7 +114,9 @@ def without_receipt(records: Iterable[Record]) -> set[str]:
 
 
 def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
-    """Return why the receipts of a finished job are incomplete; empty if they may be complete."""
+    """Return why a finished job can't have all that it needs; empty if it may have it."""
+    if job.undone_steps:
+        return f"it says success, and its step {job.undone_steps[0]} isn't done"
     expected = _transferred_files(job, log)
     if expected is None and not found:
         return "it says success, its log doesn't say of how many files, and it has no receipts"

@@ -18,12 +18,20 @@ from jobtool.audit.events import PutBack, Verified
 from jobtool.audit.evidence import Times, lack_of_receipts, without_receipt
 from jobtool.audit.files import Verdict, unreadable
 from jobtool.audit.findings import Findings
+from jobtool.audit.putback import left_unreadable
 from jobtool.audit.repair import Repair
-from jobtool.errors import JobFileError, JobtoolError, Scope, UsageError
+from jobtool.errors import (
+    JobFileError,
+    JobtoolError,
+    Scope,
+    UnmetRequirementError,
+    UsageError,
+)
 from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
+from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
@@ -73,6 +81,11 @@ class Audit:
             for job_id in joblist.job_ids():
                 try:
                     job, log = joblist.load(job_id)
+                except UnmetRequirementError as error:
+                    if left.pop(job_id, None) is not None or not names:
+                        self._emit(left_unreadable(job_id, error))
+                        self._findings.count_unfinished_job()
+                    continue
                 except (JobFileError, FileNotFoundError) as error:
                     if left.pop(job_id, None) is not None:
                         self._comparison.add(job_id, unreadable(joblist.path_of(job_id), error))
@@ -86,8 +99,12 @@ class Audit:
                     self._findings.count_unfinished_job()
                     continue
                 try:
+                    require_understood(job.requires)
                     placed = with_destination(job, joblist.settings)
                     self._finished_job(joblist, job_id, placed, log, repairs)
+                except UnmetRequirementError as error:
+                    self._emit(left_unreadable(job.name, error))
+                    self._findings.count_unfinished_job()
                 except JobtoolError as error:
                     if error.scope is Scope.STORE:
                         raise

@@ -50,6 +50,12 @@ from jobtool.names import quote
     help="plates, partitions, tree, manifest, auto (look and pick; the default), or a file.",
 )
 @click.option(
+    "--steps",
+    metavar="NAMES",
+    help="The steps of each job in order, as 'check,copy,note'. Needed once; kept in joblist.toml. "
+    "The default is 'copy'; packages add others.",
+)
+@click.option(
     "--set",
     "given",
     multiple=True,
@@ -66,6 +72,7 @@ def cli(
     output_path: str,
     destination: str | None,
     layout: str | None,
+    steps: str | None,
     given: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -78,6 +85,7 @@ def cli(
     """
     from jobtool.api.generate import generate_joblist
     from jobtool.api.places import existing_path, local_path
+    from jobtool.jobs.steps import decode_words
     from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
 
     console = Console(verbosity=verbosity, as_json=as_json)
@@ -99,6 +107,7 @@ def cli(
         joblist_path,
         destination=destination,
         layout=layout or AUTO,
+        steps=() if steps is None else decode_words(steps),
         values=values,
         s3=s3,
         credentials=credentials,

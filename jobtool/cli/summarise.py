@@ -80,6 +80,12 @@ def _print(summary: Summary, console: Console) -> None:
         console.result(f"{symbol} {word} jobs: {summary.count(status)}")
     if summary.count(None):
         console.result(f"{WARNING} Invalid jobs: {summary.count(None)}")
+    if summary.needing_newer:
+        why = summary.needing_newer[0]
+        console.result(
+            f"{WARNING} Jobs that need a newer version: {len(summary.needing_newer)}, as "
+            f"{quote(why.job)}: {why.note}"
+        )
     if summary.count(JobStatus.ERROR):
         again = f"jobtool retry {shlex.quote(summary.path)}"
         console.result(f"{INFO} To try them again once that is mended: {again}")

@@ -11,9 +11,10 @@ from typing import Self
 
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, reason_of
 from jobtool.jobs.claim import Claim, Claims
-from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.job import Job, JobStatus, StepState
 from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.requirements import require_understood
 from jobtool.names import quote
 from jobtool.redact import redact
 
@@ -71,8 +72,8 @@ class ClaimedJob:
 
         ``on_loss`` is called from another thread when the claim is found to be lost.
 
-        Raises ``JobFileError`` (the job is invalid), ``FileNotFoundError`` and
-        ``JoblistUnavailableError``.
+        Raises ``JobFileError`` (the job is invalid), ``UnmetRequirementError`` (it requires what
+        this version doesn't know), ``FileNotFoundError`` and ``JoblistUnavailableError``.
         """
         attempts = 0
         while True:
@@ -81,6 +82,7 @@ class ClaimedJob:
                 return None
             try:
                 job, log = joblist.load(job_id)
+                require_understood(job.requires)
             except BaseException:
                 claim.release()
                 raise
@@ -105,7 +107,10 @@ class ClaimedJob:
         """Make the job ``ongoing`` and count the attempt.
 
         A job that required intervention and is worked on has had it: its failures are forgotten.
+        Where all steps are done and the job is ``todo``, somebody wants it done again.
         """
+        if self.job.status is JobStatus.TODO and not self.job.undone_steps:
+            self.job = self.job.with_all_steps_undone()
         if self.job.requires_intervention:
             self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)
         attempt = max(self.job.attempts + 1, self.claim.generation)
@@ -140,6 +145,25 @@ class ClaimedJob:
         record = encode_record(self._record(event, values))
         with self._writing():
             self._joblist.save(self.job_id, self.job, log + record, before=self.claim.require_held)
+
+    def begin_step(self, name: str) -> None:
+        """Count an attempt at a step, logged; writes nothing if the job file names no steps."""
+        state = self.job.step_state(name)
+        state = StepState(status=JobStatus.ONGOING, attempts=state.attempts + 1)
+        self._change_step(name, state, "step-begun", {})
+
+    def end_step(self, name: str, **values: object) -> None:
+        """Make a step a success, logged with ``values``; writes nothing as ``begin_step``."""
+        state = replace(self.job.step_state(name), status=JobStatus.SUCCESS)
+        self._change_step(name, state, "step-done", values)
+
+    def _change_step(
+        self, name: str, state: StepState, event: str, values: Mapping[str, object]
+    ) -> None:
+        if self.job.steps:
+            self.job = self.job.with_step(name, state)
+            told = {"step": name, "step_attempt": state.attempts, **values}
+            self.change(JobStatus.ONGOING, event, **told)
 
     def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
         """Count a failure, logged with ``values``; return the status that the job has then.
@@ -180,7 +204,12 @@ class ClaimedJob:
         self.job = replace(self.job, hand_backs=0)
 
     def put_back(self, event: str) -> None:
-        """Make the job ``todo``, its failures forgotten."""
+        """Make the job ``todo``, its failures forgotten.
+
+        All steps of a success are done again, of another job those that weren't done.
+        """
+        if self.job.status is JobStatus.SUCCESS:
+            self.job = self.job.with_all_steps_undone()
         self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)
         self.change(JobStatus.TODO, event)
 

@@ -19,6 +19,9 @@ class JobStatus(StrEnum):
     SUCCESS = "success"
 
 
+#: The step that a job has where nothing else is said: its files are copied and proven.
+COPY = "copy"
+
 #: Which status may follow which. ``ongoing → ongoing`` is a job taken over from a dead worker;
 #: ``success → todo`` and ``error → todo`` are a person's or the audit's decision.
 TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
@@ -44,6 +47,14 @@ class FilePair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepState:
+    """How far one step of a job is. ``attempts`` counts how often it was begun."""
+
+    status: JobStatus = JobStatus.TODO
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A unit of transfer: a tree, a file, or some named files.
 
@@ -53,7 +64,10 @@ class Job:
     ``attempts`` counts claims, ``failures`` those that ended in an error, and
     ``requires_intervention`` says that they were as many as may be; ``hand_backs`` counts how often
     in a row it was handed back, without progress, for a reason that is not its own;
-    ``extra`` are header lines that this version doesn't know, kept as they are.
+    ``requires`` are words that whoever takes the job up must know (``jobs.requirements``);
+    ``steps`` is the chain of steps, empty where the job just copies, and ``step_states`` how far
+    each is that was begun; ``extra`` are header lines that this version doesn't know, kept as they
+    are.
     """
 
     name: str
@@ -66,7 +80,39 @@ class Job:
     failures: int = 0
     requires_intervention: bool = False
     hand_backs: int = 0
+    requires: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    step_states: Mapping[str, StepState] = field(default_factory=dict)
     extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The steps in order; ``copy`` alone where the job file names none."""
+        return self.steps or (COPY,)
+
+    def step_state(self, name: str) -> StepState:
+        """Return how far a step is. Of a job whose file names no steps nothing is kept."""
+        return self.step_states.get(name, StepState())
+
+    @property
+    def undone_steps(self) -> tuple[str, ...]:
+        """The steps that its file names and that aren't a success yet."""
+        return tuple(
+            name for name in self.steps if self.step_state(name).status is not JobStatus.SUCCESS
+        )
+
+    def with_step(self, name: str, state: StepState) -> Job:
+        """Return the job with another state of one step; unchanged if its file names no steps."""
+        if not self.steps:
+            return self
+        return replace(self, step_states={**self.step_states, name: state})
+
+    def with_all_steps_undone(self) -> Job:
+        """Return the job with every step to be done again; how often each was begun stays."""
+        states = {
+            name: replace(state, status=JobStatus.TODO) for name, state in self.step_states.items()
+        }
+        return replace(self, step_states=states)
 
     @property
     def origin(self) -> str:
@@ -81,8 +127,19 @@ class Job:
     def to(self, status: JobStatus) -> Job:
         """Return the job with another status.
 
-        Raises ``JobtoolError`` if ``TRANSITIONS`` doesn't allow it.
+        A step under way gets the status of the job that is handed back or fails. Raises
+        ``JobtoolError`` if ``TRANSITIONS`` doesn't allow it, or a step isn't done and the job is to
+        be a success.
         """
         if status not in TRANSITIONS[self.status]:
             raise JobtoolError(f"job {self.name}: {self.status} can't become {status}")
-        return replace(self, status=status)
+        if status is JobStatus.SUCCESS and self.undone_steps:
+            undone = ", ".join(self.undone_steps)
+            raise JobtoolError(f"job {self.name}: can't be a success before its steps {undone}")
+        if status is JobStatus.ONGOING:
+            return replace(self, status=status)
+        states = {
+            name: replace(state, status=status) if state.status is JobStatus.ONGOING else state
+            for name, state in self.step_states.items()
+        }
+        return replace(self, status=status, step_states=states)

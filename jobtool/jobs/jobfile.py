@@ -22,8 +22,17 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from jobtool.errors import JobFileError
-from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.errors import JobFileError, JobtoolError
+from jobtool.jobs.job import FilePair, Job, JobStatus, StepState
+from jobtool.jobs.requirements import STEPS, require_understood
+from jobtool.jobs.steps import (
+    STATE_PREFIX,
+    decode_state,
+    decode_words,
+    encode_state,
+    encode_words,
+    require_chain,
+)
 from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name, unquote
 
 SEPARATOR = "---"
@@ -46,6 +55,8 @@ _KNOWN_KEYS = (
     "requires_intervention",
     "hand_backs",
 )
+_REQUIRES = "requires"
+_STEPS = "steps"
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _STAMPED_LINE = re.compile(rb"^[ \t]*\d{4}-\d\d-\d\dT[^\n]{0,%d}$" % MAX_LINE_BYTES, re.MULTILINE)
@@ -75,9 +86,10 @@ def decode_status(data: bytes) -> JobStatus | None:
 def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     """Read a job file; return the job and its log as it stands.
 
-    ``stem`` is the file's name without its suffix, from which the job has its name (but for a name
-    too long for that, which is a line of the header). Raises ``JobFileError`` with the line's
-    number, what was expected and what was found.
+    ``job_id`` is the file's name without its suffix, from which the job has its name (but for a
+    name too long for that, which is a line of the header). Raises ``JobFileError`` with the line's
+    number, what was expected and what was found; ``UnmetRequirementError`` where that may be in
+    order for a version that knows what the job requires.
     """
     status = decode_status(data)
     if status is None:
@@ -105,12 +117,18 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         try:
             builder.take(line, is_second=number == 2)
         except JobFileError as error:
+            require_understood(builder.requires)
             raise JobFileError(f"line {number}: {error}") from None
     raise JobFileError(f"line {number}: expected a {SEPARATOR!r} line after the header; found none")
 
 
 def encode(job: Job, log: bytes = b"") -> bytes:
-    """Write a job file. ``decode`` gives back the same job and log."""
+    """Write a job file. ``decode`` gives back the same job and log.
+
+    Raises ``JobtoolError`` for a job with steps that doesn't require them.
+    """
+    if job.steps and STEPS not in job.requires:
+        raise JobtoolError(f"job {job.name}: expected {STEPS!r} in its requires; found none")
     return (
         "".join(f"{line}\n" for line in _header_lines(job)).encode("utf-8", "surrogateescape") + log
     )
@@ -164,6 +182,8 @@ def _header_lines(job: Job) -> Iterator[str]:
     yield job.status.value
     if is_cut(filename_of(job.name)):
         yield f"name: {quote(job.name)}"
+    if job.requires:  # before all that it may be about
+        yield f"{_REQUIRES}: {encode_words(job.requires)}"
     if job.source is not None:
         yield f"source: {quote(job.source)}"
     if job.destination is not None:
@@ -176,6 +196,11 @@ def _header_lines(job: Job) -> Iterator[str]:
         yield "requires_intervention: true"
     if job.hand_backs:
         yield f"hand_backs: {job.hand_backs}"
+    if job.steps:
+        yield f"{_STEPS}: {encode_words(job.steps)}"
+    for step in job.steps:
+        if job.step_state(step) != StepState():
+            yield f"{STATE_PREFIX}{step}: {encode_state(job.step_state(step))}"
     for key, value in job.fields.items():
         yield f"{FIELD_PREFIX}{key}: {quote(value)}"
     for key, value in job.extra:
@@ -192,6 +217,8 @@ class _HeaderReader:
         self._fields: dict[str, str] = {}
         self._files: list[FilePair] = []
         self._extra: list[tuple[str, str]] = []
+        self._steps: tuple[str, ...] = ()
+        self.requires: tuple[str, ...] = ()
 
     def take(self, line: str, *, is_second: bool) -> None:
         if not line.strip():
@@ -205,12 +232,26 @@ class _HeaderReader:
         key, value = match.group(1), match.group(2).strip()
         if key == "file":
             self._files.append(_file_pair(value))
+        elif key == _REQUIRES:
+            self._once(self._known, key, "")
+            self.requires = decode_words(value)
+        elif key == _STEPS:
+            self._take_steps(value)
         elif key in _KNOWN_KEYS or self._is_name(key, value):
             self._once(self._known, key, value)
         elif key.startswith(FIELD_PREFIX) and key != FIELD_PREFIX:
             self._once(self._fields, key.removeprefix(FIELD_PREFIX), value)
         else:
             self._extra.append((key, value))
+
+    def _take_steps(self, value: str) -> None:
+        # Without the word an older version would pass over the steps and just copy.
+        if STEPS not in self.requires:
+            raise JobFileError(
+                f"expected a line '{_REQUIRES}: {STEPS}' before '{_STEPS}:'; found none"
+            )
+        self._once(self._known, _STEPS, "")
+        self._steps = require_chain(decode_words(value))
 
     def _is_name(self, key: str, value: str) -> bool:
         return key == "name" and filename_of(unquote(value)) == self._job_id
@@ -221,7 +262,15 @@ class _HeaderReader:
         values[key] = unquote(value)
 
     def job(self, status: JobStatus) -> Job:
+        try:
+            return self._job(status)
+        except JobFileError:
+            require_understood(self.requires)
+            raise
+
+    def _job(self, status: JobStatus) -> Job:
         known = self._known
+        states = self._step_states()
         for key in ("source", "destination"):
             if known.get(key) == "":
                 raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")
@@ -238,8 +287,32 @@ class _HeaderReader:
             failures=self._number("failures"),
             requires_intervention=known.get("requires_intervention") == "true",
             hand_backs=self._number("hand_backs"),
+            requires=self.requires,
+            steps=self._steps,
+            step_states=states,
             extra=tuple(self._extra),
         )
+
+    def _step_states(self) -> dict[str, StepState]:
+        """Take the states of the steps that the job has out of the lines that nothing is known of.
+
+        Without a line ``steps`` they are what they were before there were steps: of no meaning.
+        """
+        states: dict[str, StepState] = {}
+        rest = []
+        for key, value in self._extra:
+            name = key.removeprefix(STATE_PREFIX)
+            if not key.startswith(STATE_PREFIX) or name not in self._steps:
+                rest.append((key, value))
+                continue
+            if name in states:
+                raise JobFileError(f"expected one line {key!r}; found a second")
+            try:
+                states[name] = decode_state(value)
+            except JobFileError as error:
+                raise JobFileError(f"{key}: {error}") from None
+        self._extra = rest
+        return states
 
     def _number(self, key: str) -> int:
         text = self._known.get(key, "0")

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 import tomli_w
 
-from jobtool.errors import JobFileError, JoblistError
+from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
+from jobtool.jobs.requirements import require_understood
+from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
 from jobtool.suggest import misfit, unknown_key
 
@@ -80,11 +82,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     templates; ``s3`` and ``credentials`` are for the store of that name. ``claims`` is the kind of
     claims that workers use, ``lease_seconds`` how long a lease lasts without a heartbeat,
     ``stall_seconds`` how long a worker in which nothing moves keeps its leases; None means the
-    default.
+    default. ``requires`` are words that every version which uses the joblist must know
+    (``jobs.requirements``); ``steps`` is the chain of steps that new jobs get, empty for ``copy``
+    alone.
     """
 
     format: int = FORMAT
     jobtool: str = ""
+    requires: tuple[str, ...] = ()
     id: str = ""
     source: str | None = None
     destination: str | None = None
@@ -92,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, str] = {}
     s3: dict[str, Any] = {}
     credentials: dict[str, Any] = {}
+    steps: tuple[str, ...] = ()
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -115,6 +121,7 @@ def decode(text: str, *, path: str) -> Settings:
                 f"{quote(path)}: expected 'format = {FORMAT}'; found {found!r}. "
                 "Was it written by another version of jobtool?"
             )
+        _require_understood(table.get("requires"), path=path)
         _refuse_secrets(table, path=path)
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
@@ -133,6 +140,7 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
     try:
         return msgspec.structs.replace(
             settings,
+            steps=settings.steps and require_chain(settings.steps),
             source=settings.source and unquote(settings.source),
             destination=settings.destination and unquote(settings.destination),
         )
@@ -147,8 +155,20 @@ def encode(settings: Settings, *, path: str = FILENAME) -> str:
     for key in ("source", "destination"):
         if table[key] is not None:
             table[key] = quote(table[key])
+    for key in ("requires", "steps"):
+        table[key] = table[key] or None
     heading = "# What was decided when this joblist was made. Workers read it when they start.\n"
     return heading + tomli_w.dumps(_without_none(table))
+
+
+def _require_understood(words: object, *, path: str) -> None:
+    """Refuse a joblist of a newer version before anything else in it is judged."""
+    if not isinstance(words, list):
+        return
+    try:
+        require_understood([str(word) for word in words])
+    except UnmetRequirementError as error:
+        raise JoblistError(f"{quote(path)}: {error}") from None
 
 
 def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:

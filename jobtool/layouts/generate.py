@@ -17,9 +17,10 @@ from msgspec import structs
 from jobtool import __version__
 from jobtool.errors import LayoutError, UsageError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.job import COPY, Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.requirements import STEPS
 from jobtool.layouts.drafts import Draft, Drafter
 from jobtool.layouts.events import Creating, Generated, Incomplete, JobBroken, JobPlanned
 from jobtool.layouts.existing import existing_destinations, existing_job_ids, existing_source
@@ -167,6 +168,8 @@ class _Generation:
 
     def _write(self, draft: Draft, joblist: JobList | None) -> None:
         job, log = draft.job, b""
+        if self._settings.steps not in ((), (COPY,)):
+            job = replace(job, requires=(STEPS,), steps=self._settings.steps)
         if draft.problem is not None:
             self._emit(JobBroken(job=job.name, reason=draft.problem))
             job = replace(job, status=JobStatus.ERROR)

@@ -12,16 +12,18 @@ class Request:
 
     ``source``, ``joblist_path`` and ``destination`` are absolute paths or URLs. ``destination``
     None means that of the existing joblist. ``layout`` is the name of a layout, a path to one in
-    TOML, or ``auto``; None means that of the existing joblist or, without one, ``auto``. ``values``
-    are for the layout's templates. ``s3`` and ``credentials`` are keys of these tables of
-    joblist.toml. With ``trust``, commands that an existing joblist.toml names are run even if
-    others could have written it. With ``dry_run`` nothing is written.
+    TOML, or ``auto``; None means that of the existing joblist or, without one, ``auto``. ``steps``
+    is the chain of steps of each job; empty means that of the existing joblist or, without one,
+    ``copy`` alone. ``values`` are for the layout's templates. ``s3`` and ``credentials`` are keys
+    of these tables of joblist.toml. With ``trust``, commands that an existing joblist.toml names
+    are run even if others could have written it. With ``dry_run`` nothing is written.
     """
 
     source: str
     joblist_path: str
     destination: str | None = None
     layout: str | None = None
+    steps: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     s3: Mapping[str, object] = field(default_factory=dict)
     credentials: Mapping[str, object] = field(default_factory=dict)

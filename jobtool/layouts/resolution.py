@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from jobtool import __version__
-from jobtool.errors import JoblistError, UsageError
+from jobtool.errors import JobFileError, JoblistError, UsageError
 from jobtool.events import Emit
+from jobtool.jobs.job import COPY
 from jobtool.jobs.settings import FILENAME, Settings
+from jobtool.jobs.steps import require_chain
 from jobtool.layouts.auto import pick_layout
 from jobtool.layouts.drafts import with_absolute_folders
 from jobtool.layouts.events import LayoutChosen
@@ -92,6 +94,8 @@ def resolve(request: Request, emit: Emit) -> Resolution:
             before = structs.replace(before, values=with_absolute_folders(layout, before.values))
     settings = Settings(
         jobtool=__version__,
+        requires=before.requires,
+        steps=_chain(request.steps) or before.steps,
         id=before.id or uuid.uuid4().hex,
         source=request.source,
         destination=destination,
@@ -133,6 +137,13 @@ def _choose_layout(
     return (MANIFEST, None) if wanted == MANIFEST else load_layout(wanted)
 
 
+def _chain(steps: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return steps and require_chain(steps)
+    except JobFileError as error:
+        raise UsageError(f"--steps: {error}") from None
+
+
 def _require_same(before: Settings, now: Settings, request: Request) -> None:
     """Raise ``JoblistError`` if the existing joblist was made in another way."""
     if before.source is None and not before.layout:
@@ -142,6 +153,7 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
         ("destination", "leave out --destination", before.destination, now.destination),
         ("layout", "leave out --layout", before.layout, now.layout),
         ("values", "leave out --set", before.values, now.values),
+        ("chain of steps", "leave out --steps", before.steps or (COPY,), now.steps or (COPY,)),
     ):
         if old and old != new:
             raise JoblistError(

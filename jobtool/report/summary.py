@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from jobtool.errors import JobFileError
+from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.jobfile import LogRecord, last_records, number_of
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.requirements import require_understood
+from jobtool.names import name_of
 from jobtool.report.life import SignsOfLife
 from jobtool.units import size_text
 
@@ -22,7 +25,8 @@ class JobLine:
 
     ``note`` is why it is in error or invalid, or who is working on it. ``parts_bytes`` are kept of
     files that aren't done. ``is_abandoned``: it is ongoing, and as far as can be told from here
-    nobody holds it.
+    nobody holds it. ``needs_newer``: this version of jobtool leaves it alone, and ``note`` is why.
+    ``steps`` are the states of the steps that its file names, in their order.
     """
 
     job: str
@@ -36,6 +40,8 @@ class JobLine:
     requires_intervention: bool = False
     parts_bytes: int | None = None
     is_abandoned: bool = False
+    needs_newer: bool = False
+    steps: Mapping[str, JobStatus] = field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -51,6 +57,8 @@ class JobLine:
             "requires_intervention": self.requires_intervention,
             "parts_bytes": self.parts_bytes,
             "is_abandoned": self.is_abandoned,
+            "needs_newer": self.needs_newer,
+            "steps": {name: status.value for name, status in self.steps.items()},
         }
 
 
@@ -76,6 +84,11 @@ class Summary:
         return tuple(job for job in self.jobs if job.is_abandoned)
 
     @property
+    def needing_newer(self) -> tuple[JobLine, ...]:
+        """The jobs that require what this version of jobtool doesn't know."""
+        return tuple(job for job in self.jobs if job.needs_newer)
+
+    @property
     def exit_code(self) -> int:
         """1 if a job is in error or invalid, else 0."""
         return 1 if self.needing_attention else 0
@@ -88,6 +101,7 @@ class Summary:
             **{status.value: self.count(status) for status in JobStatus},
             "invalid": self.count(None),
             "abandoned": len(self.abandoned),
+            "needs_newer": len(self.needing_newer),
             "bytes_done": sum(job.bytes_done or 0 for job in self.jobs),
             "files_done": sum(job.files_done or 0 for job in self.jobs),
             "jobs": [job.json() for job in self.jobs],
@@ -104,16 +118,23 @@ def summarise(joblist: JobList) -> Summary:
 def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
     try:
         job, log = joblist.load(job_id)
+        require_understood(job.requires)
     except FileNotFoundError:
         return None  # removed between listing and reading
+    except UnmetRequirementError as error:
+        return _newer_line(joblist, job_id, str(error))
     except JobFileError as error:
         return JobLine(job=job_id, status=None, note=str(error))
     last = last_records(log, _EVENTS)
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")
     note, is_abandoned = _note(job.status, last), False
+    if job.status is JobStatus.SUCCESS and job.undone_steps:
+        note = f"says success, and its step {job.undone_steps[0]} isn't done"
     if job.status is JobStatus.ONGOING and (doubt := signs.doubt(note)):
         note, is_abandoned = f"{note}: {doubt}", True
+    if job.status is JobStatus.ONGOING and job.undone_steps:
+        note += f"; step {job.undone_steps[0]}"
     parts_bytes = None
     if job.status is JobStatus.TODO and "handed-back" in last:
         parts_bytes = number_of(last["handed-back"].values.get("parts_bytes", ""))
@@ -130,7 +151,17 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
         requires_intervention=job.requires_intervention,
         parts_bytes=parts_bytes,
         is_abandoned=is_abandoned,
+        steps={name: job.step_state(name).status for name in job.steps},
     )
+
+
+def _newer_line(joblist: JobList, job_id: str, why: str) -> JobLine | None:
+    """Return the line of a job of which this version can rely on the status only."""
+    try:
+        status = joblist.status_of(job_id)
+    except FileNotFoundError:
+        return None
+    return JobLine(job=name_of(job_id), status=status, note=why, needs_newer=True)
 
 
 def _counts(

@@ -20,6 +20,7 @@ from jobtool.errors import (
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
 from jobtool.sharing.batches import Batch, Batches, Taken
 from jobtool.sharing.plan import plan_of_files
@@ -232,7 +233,9 @@ class Helper:
             ledger.flush()
 
     def _job(self, job_id: str) -> Job:
-        job = with_destination(self._joblist.load(job_id)[0], self._joblist.settings)
+        job, _ = self._joblist.load(job_id)
+        require_understood(job.requires)
+        job = with_destination(job, self._joblist.settings)
         self._stores.reach_job(credential_scopes_of(job))
         return job
 

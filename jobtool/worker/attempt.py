@@ -1,11 +1,9 @@
-"""One attempt at one job, by the worker that holds its claim."""
+"""One attempt at one job, by the worker that holds its claim: its steps in order, and a verdict."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
-from functools import partial
 
 from jobtool.errors import (
     ClaimLostError,
@@ -13,49 +11,27 @@ from jobtool.errors import (
     MembershipLostError,
     Scope,
     StoppedError,
-    StoreError,
     WorldError,
 )
-from jobtool.events import Emit
-from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
-from jobtool.jobs.job import JobStatus
-from jobtool.jobs.joblist import JobList
-from jobtool.jobs.journal import read_journals
-from jobtool.jobs.records import Receipt, Record
-from jobtool.jobs.table import read_table, write_table
-from jobtool.sharing.batches import Batches
-from jobtool.sharing.holder import WorkSharing, settle
+from jobtool.jobs.job import COPY, JobStatus
+from jobtool.steps.step import LogLine, Step, StepContext
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Upload
-from jobtool.stores.urls import parent_of
-from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.ledger import Ledger
-from jobtool.transfer.ledger.destination import holds_nothing
-from jobtool.transfer.ledger.inforce import ReceiptsInForce
-from jobtool.transfer.ledger.takingup import take_up
-from jobtool.transfer.leftovers import open_uploads, remove_leftovers
-from jobtool.transfer.phases import Phase
-from jobtool.transfer.plan import Failure, Item, Plan
-from jobtool.transfer.planning import open_plan
-from jobtool.transfer.progress import Progress
-from jobtool.transfer.retry import Retry
-from jobtool.transfer.run import JobTransfer
-from jobtool.transfer.treelisting import TreeListing
-from jobtool.worker.doubt import Doubts
+from jobtool.transfer.plan import Failure
+from jobtool.worker.copystep import CopyStep, FilesFailedError, Totals
 from jobtool.worker.events import (
     JobFailed,
     JobHandedBack,
     JobLost,
-    JobProgress,
     JobSucceeded,
+    StepBegun,
+    StepDone,
 )
+from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
-from jobtool.worker.options import ResolvedOptions
-from jobtool.worker.pace import Pace
+from jobtool.worker.tools import AttemptTools
 
 
 class Outcome(Enum):
@@ -69,80 +45,50 @@ class Outcome(Enum):
 
 
 class Attempt:
-    """Takes a job that is ``ongoing`` in our hands to its end: plan, copy, receipts, status.
+    """Takes a job that is ``ongoing`` in our hands to its end: the steps that aren't done, status.
 
-    ``report`` tells how it goes, and how much was done. ``pace`` tells whether it can be done in
-    time; if not, it ``is_too_long`` and is handed back.
-    ``doubts`` tells what else works where files are refused; an attempt that ends ``DOUBTFUL``
-    was handed back for ``doubt``.
-
-    ``stop`` ends this attempt: the worker's, or the loss of the claim. ``watch`` is told the
-    progress several times a second.
+    ``report`` tells how it goes, and how much was done. An attempt that ends ``DOUBTFUL`` was
+    handed back for ``doubt``. ``stop`` ends this attempt: the worker's, or the loss of the claim.
     """
 
-    def __init__(
-        self,
-        claimed: ClaimedJob,
-        joblist: JobList,
-        worker: str,
-        options: ResolvedOptions,
-        stop: Stop,
-        emit: Emit,
-        watch: Callable[[JobProgress], None],
-        claims: Claims,
-        pace: Pace,
-        doubts: Doubts,
-    ) -> None:
-        self.is_too_long = False
+    def __init__(self, claimed: ClaimedJob, tools: AttemptTools, stop: Stop) -> None:
         self.doubt: JobtoolError | None = None
-        self.report = JobReport(claimed, options, emit, watch)
-        self._doubts = doubts
-        self._transferring: JobTransfer | None = None
-        self._pace = pace
-        self._batches = Batches(joblist.blocks_path_of(claimed.job_id), claims)
+        self.report = JobReport(claimed, tools.options, tools.emit, tools.watch)
         self._claimed = claimed
+        self._tools = tools
         self._stop = stop
         self._name = claimed.job.name
-        self._joblist = joblist
-        self._journal = joblist.journal_of(claimed.job_id, claimed.claim.require_held)
-        self._owner = joblist.owner_of(claimed.job_id)
-        self._was_done = False
-        self._worker = worker
-        self._options = options
-        self._emit = emit
+        self._records = JobRecords(tools.joblist, claimed, tools.claims)
+        self._copy = CopyStep(tools, self._records, self.report, stop)
+        self._copied: Totals | None = None  # by an earlier attempt
+        self._step: str | None = None  # the one under way
+        self._has_done_step = False
 
-    def run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
-        """Transfer the job and write down how it ended.
+    @property
+    def is_too_long(self) -> bool:
+        """Whether it was handed back because it can't be done in the time that is left."""
+        return self._copy.is_too_long
+
+    def run(self) -> Outcome:
+        """Do the job and write down how it ended.
 
         Raises ``WorldError`` after handing the job back: no other job would fare better. Once the
         claim is lost nothing is written.
         """
         try:
-            return self._run(stores, copier)
+            return self._run()
         except MembershipLostError:
-            self._journal.discard()
+            self._records.journal.discard()
             raise
         except ClaimLostError as error:
-            self._journal.discard()
-            self._emit(JobLost(job=self._name, reason=str(error)))
+            self._records.journal.discard()
+            self._tools.emit(JobLost(job=self._name, reason=str(error)))
             return Outcome.LOST
 
-    def _run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
-        started = self._options.monotonic()
+    def _run(self) -> Outcome:
+        started = self._tools.options.monotonic()
         try:
-            plan, transfer = self._transfer(stores, copier)
-            if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
-                self._remove_leftovers(transfer.ledger, transfer.returned)
-            is_recorded = self._was_done and not (self._journal.exists or self._batches.exist)
-            if transfer.is_complete and not is_recorded:
-                self.report.phase(Phase.RECORDING)
-                self._write_table(plan)
-                if (
-                    self._claimed.job.attempts > 1
-                    or transfer.ledger.has_begun_uploads
-                    or self._batches.exist
-                ):
-                    self._abort_unfinished(stores)
+            totals = self._do_steps()
         except ClaimLostError:
             raise
         except StoppedError:
@@ -153,214 +99,134 @@ class Attempt:
         except WorldError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)
-            self._set_back(str(error))
+            self._set_back(self._reason(error))
             raise
+        except FilesFailedError as error:
+            return self._end_in_failure(error.failures, is_doubtful=error.is_doubtful)
         except JobtoolError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)  # it was not given its other tries
-            is_doubtful = error.scope is Scope.UNCERTAIN and not self._has_succeeded
+            is_doubtful = error.scope is Scope.UNCERTAIN and not self._copy.has_succeeded
             return self._end_in_failure([Failure(path="", error=error)], is_doubtful=is_doubtful)
         except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
             unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
             return self._fail([Failure(path="", error=unexpected)])
-        if transfer.failures:
-            return self._end_in_failure(transfer.failures, is_doubtful=transfer.is_doubtful)
-        if not transfer.is_complete:
-            return self._hand_back(self._stop.reason)
-        seconds = self._options.monotonic() - started
-        return self._succeed(plan, skipped=transfer.skipped.count, seconds=seconds)
+        return self._succeed(totals, seconds=self._tools.options.monotonic() - started)
 
-    @property
-    def _has_succeeded(self) -> bool:
-        return self._transferring is not None and self._transferring.has_succeeded
+    def _do_steps(self) -> Totals:
+        """Do the steps that aren't done; return what the job's files come to.
 
-    @property
-    def _proven_earlier(self) -> Item | None:
-        transfer = self._transferring
-        return None if transfer is None else transfer.ledger.any_proven
+        Raises what a step raises, and ``StoppedError`` between two steps.
+        """
+        claimed, tools = self._claimed, self._tools
+        tools.stores.on_renewal = self.report.renewal
+        tools.stores.begin_job(credential_scopes_of(claimed.job))
+        retry = tools.options.retry(self._stop, on_retry=self.report.retry)
+        for name in claimed.job.chain:
+            if self._is_done(name):
+                if name == COPY:
+                    self._copied = self._recorded_totals()
+                continue
+            if self._has_done_step and self._stop.is_set():
+                raise StoppedError(self._stop.reason or ASKED)
+            self._step = name
+            self._begin_step(name)
+            context = StepContext(
+                stores=tools.stores,
+                stop=self._stop,
+                retry=retry,
+                emit=tools.emit,
+                owner=tools.joblist.owner_of(claimed.job_id),
+                receipts=self._records.receipts,
+                log=self._log_of(name),
+                require_held=claimed.claim.require_held,
+            )
+            self._do_step(self._copy if name == COPY else tools.plugins.make(name), context)
+            self._step = None
+        totals = self._copy.totals or self._copied
+        assert totals is not None  # each chain has the step
+        return totals
+
+    def _begin_step(self, name: str) -> None:
+        self._claimed.begin_step(name)
+        if self._claimed.job.steps:
+            attempt = self._claimed.job.step_state(name).attempts
+            self._tools.emit(StepBegun(job=self._name, step=name, attempt=attempt))
+
+    def _is_done(self, name: str) -> bool:
+        is_done = self._claimed.job.step_state(name).status is JobStatus.SUCCESS
+        return is_done and (name != COPY or self._records.has_table)  # which is its proof
+
+    def _do_step(self, step: Step, context: StepContext) -> None:
+        started = self._tools.options.monotonic()
+        step.run(self._claimed, context)
+        seconds = self._tools.options.monotonic() - started
+        self._claimed.end_step(step.name, seconds=seconds)
+        self._has_done_step = True
+        if self._claimed.job.steps:
+            self._tools.emit(StepDone(job=self._name, step=step.name, seconds=seconds))
+
+    def _log_of(self, step: str) -> LogLine:
+        def log(event: str, **values: object) -> None:
+            self._claimed.log(f"{step}.{event}", **values)
+
+        return log
+
+    def _recorded_totals(self) -> Totals:
+        """Return what the files come to of a job whose files an earlier attempt has copied."""
+        files = size = 0
+        for receipt in self._records.receipts():
+            files += 1
+            size += receipt.size
+        return Totals(files=files, bytes=size)
 
     @property
     def _has_progressed(self) -> bool:
-        """Whether a file or a part has arrived."""
-        transfer = self._transferring
-        return transfer is not None and (transfer.has_succeeded or transfer.progress.bytes_sent > 0)
+        return self._copy.has_progressed or self._has_done_step
 
-    def _transfer(self, stores: StoreRegistry, copier: Copier) -> tuple[Plan, JobTransfer]:
-        options, job = self._options, self._claimed.job
-        retry = options.retry(self._stop, on_retry=self.report.retry)
-        stores.on_renewal = self.report.renewal
-        stores.begin_job(credential_scopes_of(job))
-        self.report.phase(Phase.LISTING)
-        plan, listing = open_plan(job, stores, owner=self._owner, retry=retry)
-        self.report.credentials(stores.credential_holders())
-        if job.attempts > 1:
-            settle(self._batches, self._stop)
-        if listing is not None and self._may_send_while_listing(listing, retry):
-            ledger = Ledger(plan, self._journal, attempt=job.attempts)
-        else:
-            ledger = self._take_up(plan, listing, retry)
-            listing = None
-        if job.attempts > 1:
-            retry.call(lambda: self._remove_leftovers(ledger))
+    @property
+    def _counts(self) -> dict[str, object]:
+        """How far the copy is, as log lines say it."""
+        if self._copied is None:
+            return self.report.counts
+        files, size = self._copied.files, self._copied.bytes
+        return {"files": f"{files}/{files}", "bytes": f"{size}/{size}"}
 
-        def tell_listed() -> None:
-            self._tell_listed(transfer.progress)
+    @property
+    def _where(self) -> dict[str, object]:
+        """Which step the end of the attempt is about, as its log line says it."""
+        return {"step": self._step} if self._claimed.job.steps and self._step else {}
 
-        transfer = self._transferring = JobTransfer(
-            ledger,
-            copier,
-            policies=options.policies,
-            consumer=self._sharing(ledger) if options.share else None,
-            threads=options.threads,
-            worker=self._worker,
-            stop=self._stop,
-            retry=retry,
-            on_file=self._tell_file,
-            listing=listing,
-            on_listed=tell_listed,
-        )
-        self._was_done = transfer.is_complete
-        if listing is None:
-            tell_listed()
-        try:
-            transfer.run(self.report.progress_since(transfer.progress))
-        finally:
-            self._journal.close()
-        return plan, transfer
+    def _reason(self, error: BaseException) -> str:
+        """Return what is said of an error; of a step that isn't ``copy`` with its name."""
+        return str(error) if self._step in (None, COPY) else f"step {self._step}: {error}"
 
-    def _take_up(self, plan: Plan, listing: TreeListing | None, retry: Retry) -> Ledger:
-        """List the plan, and hold it against what is recorded and what the destination holds."""
-        ledger = Ledger(plan, self._journal, attempt=self._claimed.job.attempts)
-        try:
-            take_up(
-                ledger,
-                listing,
-                self._records,
-                retry=retry,
-                accept_gone=self._options.policies.if_gone == "ignore",
-                on_compare=partial(self.report.phase, Phase.COMPARING),
-            )
-        except JobtoolError:
-            self._journal.close()
-            raise
-        return ledger
-
-    def _may_send_while_listing(self, listing: TreeListing, retry: Retry) -> bool:
-        """Tell whether files may go before all is listed: there is nothing that they might meet."""
-        return (
-            self._claimed.job.attempts == 1
-            and retry.call(lambda: holds_nothing(listing.route.destination))
-            and next(self._records(), None) is None
-        )
-
-    def _tell_listed(self, listed: Progress) -> None:
-        self.report.listed(listed)
-        self._stop_if_too_long(listed)
-        self.report.phase(Phase.COPYING)
-
-    def _stop_if_too_long(self, listed: Progress) -> None:
-        """Begin nothing that can't be finished in time at the rate so far."""
-        seconds = self._pace.seconds_for(
-            files=listed.files_total - listed.files_done,
-            size_bytes=listed.bytes_total - listed.bytes_done,
-        )
-        left = self._pace.seconds_left
-        if seconds > left:
-            self.is_too_long = True
-            self._stop.set(
-                f"it would take {seconds:.0f} s at the rate so far, and {left:.0f} are left"
-            )
-
-    def _records(self, *, with_table: bool = True) -> Iterator[Record]:
-        """Yield what is recorded of the job; looks at no batches where there can't be any."""
-        job_id = self._claimed.job_id
-        if with_table:
-            yield from read_table(self._joblist.table_path_of(job_id))
-        yield from self._journal.read()
-        if self._batches.exist:
-            yield from read_journals(self._joblist.blocks_path_of(job_id))
-
-    def _receipts(self) -> Iterator[Receipt]:
-        return (record for record in self._records() if isinstance(record, Receipt))
-
-    def _sharing(self, ledger: Ledger) -> WorkSharing:
-        return WorkSharing(
-            self._batches,
-            ledger,
-            policies=self._options.policies,
-            threads=self._options.threads,
-            on_return=self.report.helper,
-        )
-
-    def _tell_left_out(self) -> None:
-        """Tell what was left out and what files lack; before the attempt's end is written down."""
-        if self._transferring is not None:
-            self.report.left_out(self._transferring)
-
-    def _remove_leftovers(self, ledger: Ledger, numbers: list[int] | None = None) -> None:
-        removed = remove_leftovers(ledger, is_stopping=self._stop.is_set, numbers=numbers)
-        if removed:
-            self._claimed.log("removed-leftovers", count=removed)
-
-    def _write_table(self, plan: Plan) -> None:
-        job_id = self._claimed.job_id
-        table_path = self._joblist.table_path_of(job_id)
-        receipts = ReceiptsInForce(plan, self._receipts)
-        write = partial(
-            write_table,
-            table_path,
-            receipts,
-            attempt=self._claimed.job.attempts,
-            require_held=self._claimed.claim.require_held,
-        )
-        try:
-            write()
-        except FileNotFoundError:  # somebody has removed the folder
-            os.makedirs(os.path.dirname(table_path), exist_ok=True)
-            write()
-        if receipts.proven != len(plan):
-            raise StoreError(
-                f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "
-                "compared again"
-            )
-
-    def _abort_unfinished(self, stores: StoreRegistry) -> None:
-        """Drop uploads of files that went another way since, or are no longer in the source."""
-        for token, url in open_uploads(self._records(with_table=False)).items():
-            folder, name = parent_of(url)
-            store = stores.open(folder, "destination", owner=self._owner)
-            store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))
-
-    def _succeed(self, plan: Plan, *, skipped: int, seconds: float) -> Outcome:
-        self._tell_left_out()
-        files, size = len(plan), plan.total_bytes
-        values = {"files": files, "bytes": size, "seconds": seconds}
-        if skipped:
-            values["skipped"] = skipped
+    def _succeed(self, totals: Totals, *, seconds: float) -> Outcome:
+        values = {"files": totals.files, "bytes": totals.bytes, "seconds": seconds}
+        if totals.skipped:
+            values["skipped"] = totals.skipped
         if self.report.renewals:
             values["renewals"] = self.report.renewals
-        self._claimed.claim.require_held()
-        self._journal.remove()  # the table has its receipts; nobody would look after it later
-        if self._batches.exist:
-            self._batches.remove()
         self._claimed.change(JobStatus.SUCCESS, "success", **values)
-        self._emit(JobSucceeded(job=self._name, files=files, bytes=size, seconds=seconds))
+        self._tools.emit(
+            JobSucceeded(job=self._name, files=totals.files, bytes=totals.bytes, seconds=seconds)
+        )
         return Outcome.SUCCESS
 
     def _fail(self, failures: Sequence[Failure]) -> Outcome:
-        self._tell_left_out()
+        self._copy.tell_left_out()
         for failure in failures[:LOGGED_FILES]:
             if failure.path:
                 self._claimed.log("failed", path=failure.path, reason=str(failure.error))
-        reason = str(failures[0].error)
+        reason = self._reason(failures[0].error)
         count = sum(bool(failure.path) for failure in failures)
         may_pass = all(failure.error.retryable for failure in failures)
         status = self._claimed.fail(
-            {**self.report.counts, "failed_files": count, "reason": reason},
+            {**self._counts, "failed_files": count, **self._where, "reason": reason},
             may_pass=may_pass,
-            max_attempts=self._options.max_attempts,
+            max_attempts=self._tools.options.max_attempts,
         )
-        self._emit(
+        self._tools.emit(
             JobFailed(
                 job=self._name,
                 reason=reason,
@@ -374,18 +240,18 @@ class Attempt:
         """Fail the job; or hand it back if what was refused may be refused to all jobs."""
         if not is_doubtful:
             return self._fail(failures)
+        doubts, job_id = self._tools.doubts, self._claimed.job_id
         try:
-            is_its_own = self._doubts.is_of_the_job(self._claimed.job_id, self._proven_earlier)
+            is_its_own = doubts.is_of_the_job(job_id, self._copy.any_proven)
         except WorldError as error:
-            self._set_back(str(error))
+            self._set_back(self._reason(error))
             raise
         if is_its_own:
             return self._fail(failures)
         self.doubt = next(
             failure.error for failure in failures if failure.error.scope is Scope.UNCERTAIN
         )
-        is_new = not self._doubts.is_met_again(self._claimed.job_id)
-        self._set_back(str(self.doubt), is_counted=is_new)
+        self._set_back(self._reason(self.doubt), is_counted=not doubts.is_met_again(job_id))
         return Outcome.DOUBTFUL
 
     def _set_back(self, reason: str, *, is_counted: bool = True) -> None:
@@ -393,15 +259,15 @@ class Attempt:
 
         What ``is_counted`` as a hand-back may be about this job alone after all.
         """
-        self._tell_left_out()
-        counts = self._kept_counts()
+        self._copy.tell_left_out()
+        kept = self._kept_counts()
         status = self._claimed.set_back(
-            {**self.report.counts, **counts, "reason": reason},
+            {**self._counts, **kept, **self._where, "reason": reason},
             has_progressed=self._has_progressed,
             is_counted=is_counted,
         )
         if status is JobStatus.ERROR:
-            self._emit(
+            self._tools.emit(
                 JobFailed(
                     job=self._name,
                     reason=too_often(reason),
@@ -410,27 +276,26 @@ class Attempt:
                 )
             )
         else:
-            self._emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **counts))
+            self._tell_handed_back(reason, kept)
 
     def _hand_back(self, reason: str | None) -> Outcome:
         """Hand the job back because the work was asked to stop."""
-        self._tell_left_out()
+        self._copy.tell_left_out()
         reason = reason or ASKED
         kept = self._kept_counts()
         if self._has_progressed:
             self._claimed.note_progress()
-        self._claimed.change(
-            JobStatus.TODO, "handed-back", **self.report.counts, **kept, reason=reason
-        )
-        self._emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **kept))
+        values = {**self._counts, **kept, **self._where, "reason": reason}
+        self._claimed.change(JobStatus.TODO, "handed-back", **values)
+        self._tell_handed_back(reason, kept)
         return Outcome.HANDED_BACK
+
+    def _tell_handed_back(self, reason: str, kept: dict[str, int]) -> None:
+        self._tools.emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **kept))
 
     def _kept_counts(self) -> dict[str, int]:
         """Return what is kept of files that aren't done; nothing where nothing was begun."""
-        if self._transferring is None or not self.report.counts:
+        parts_bytes = self._copy.parts_bytes
+        if parts_bytes is None or not self.report.counts:
             return {}
-        return {"parts_bytes": self._transferring.ledger.parts_bytes}
-
-    def _tell_file(self, item: Item, copied: Copied) -> None:
-        self._doubts.note_arrival(item)
-        self.report.file(item, copied)
+        return {"parts_bytes": parts_bytes}

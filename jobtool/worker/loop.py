@@ -31,6 +31,7 @@ from jobtool.jobs.membership import Membership
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.names import quote
 from jobtool.sharing.helper import Helper
+from jobtool.steps.plugins import StepPlugins
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.notes import Unkept
@@ -57,6 +58,7 @@ from jobtool.worker.runsummary import summarise
 from jobtool.worker.scanstate import ScanState
 from jobtool.worker.schedule import Schedule, rotated
 from jobtool.worker.sweep import Sweeper
+from jobtool.worker.tools import AttemptTools
 from jobtool.worker.waiting import LOOK_SECONDS, may_get_work, pause_seconds
 
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
@@ -104,7 +106,8 @@ class Worker:
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
-        self._scan_state = ScanState(joblist, emit)
+        self._plugins = StepPlugins()
+        self._scan_state = ScanState(joblist, emit, self._plugins)
         self._liveness = Liveness()
         self._claims: Claims | None = None
         self._pace = Pace(options.drain_at, options.monotonic)
@@ -207,19 +210,25 @@ class Worker:
             on_helped=self._tell_helped,
             on_unkept=self._tell_unkept,
         )
-        runner = JobRunner(
-            self._joblist,
-            self._environment,
-            self._options,
-            self._emit,
+        tools = AttemptTools(
+            joblist=self._joblist,
+            worker=self._environment.worker,
+            options=self._options,
+            emit=self._emit,
+            watch=self._reporter.watch,
             claims=claims,
+            stores=self._stores,
             copier=copier,
-            doubts=self._doubts,
-            liveness=self._liveness,
+            plugins=self._plugins,
             pace=self._pace,
+            doubts=self._doubts,
+        )
+        runner = JobRunner(
+            tools,
+            rank=self._environment.rank,
+            liveness=self._liveness,
             reporter=self._reporter,
             scan_state=self._scan_state,
-            stores=self._stores,
             tally=self._tally,
         )
         sweeper = Sweeper(self._joblist, claims, self._scan_state, self._options.now)
@@ -349,6 +358,7 @@ class Worker:
             self._scan_state.count(),
             workers=workers,
             has_ended_early=self._is_ended,
+            has_left_alone=bool(self._scan_state.left_alone),
             stopped=self._options.stop.reason,
             path=self._joblist.path,
         )

@@ -30,6 +30,7 @@ def summarise(
     *,
     workers: int,
     has_ended_early: bool,
+    has_left_alone: bool,
     stopped: str | None,
     path: str,
 ) -> WorkerFinished:
@@ -38,10 +39,11 @@ def summarise(
     ``tallies`` are those of the ``workers`` that have published one, the reporting worker's
     included, which alone is still running. All others that aren't over have died, also those that
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
-    looked at all jobs; ``stopped`` is the reason if it was asked to stop, else None.
+    looked at all jobs, ``has_left_alone`` if it lacks what some jobs require; ``stopped`` is the
+    reason if it was asked to stop, else None.
     """
     died = workers - 1 - sum(tally.is_over for tally in tallies)
-    may_be_orphans = has_ended_early or died > 0
+    may_be_orphans = has_ended_early or has_left_alone or died > 0
     return WorkerFinished(
         succeeded=sum(tally.succeeded for tally in tallies),
         failed=sum(tally.failed for tally in tallies),

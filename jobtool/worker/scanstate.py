@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 
-from jobtool.errors import JobFileError
+from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
-from jobtool.worker.events import JobInvalid
+from jobtool.steps.plugins import StepPlugins
+from jobtool.worker.events import JobInvalid, JobUnsuitable
 from jobtool.worker.rankgroup import Scan
 
 FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
@@ -20,21 +22,25 @@ class ScanState:
 
     ``finished`` holds the status of finished jobs, ``invalid`` the jobs whose file is invalid.
     ``ongoing`` lists the jobs that others held when last looked at. ``too_long`` holds the jobs
-    that can't be done in the time that is left.
+    that can't be done in the time that is left. ``left_alone`` holds the jobs that require what
+    this worker lacks: a newer version, or one of the ``plugins``.
     """
 
-    def __init__(self, joblist: JobList, emit: Emit) -> None:
+    def __init__(self, joblist: JobList, emit: Emit, plugins: StepPlugins) -> None:
         self.finished: dict[str, JobStatus] = {}
         self.invalid: set[str] = set()
         self.ongoing: list[str] = []
         self.too_long: set[str] = set()
+        self.left_alone: set[str] = set()
         self._joblist = joblist
         self._emit = emit
+        self._plugins = plugins
         self._put_back_ns = joblist.last_put_back_ns()
 
     def is_over(self, job_id: str) -> bool:
-        """Return True if a job is known to be finished or invalid."""
-        return job_id in self.finished or job_id in self.invalid
+        """Return True if a job is known to be finished or invalid, or is left alone."""
+        known = (self.finished, self.invalid, self.left_alone)
+        return any(job_id in jobs for jobs in known)
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
@@ -44,15 +50,28 @@ class ScanState:
         return status
 
     def load(self, job_id: str) -> Job | None:
-        """Read a job file; None if it was removed or is invalid, which is then recorded."""
+        """Read a job file; None if it was removed or can't be done, which is then recorded."""
         try:
             job, _ = self._joblist.load(job_id)
+            require_understood(job.requires)
+            self._plugins.require(job.chain)
             return with_destination(job, self._joblist.settings)
         except FileNotFoundError:
             return None
         except JobFileError as error:
-            self.add_invalid(job_id, str(error))
+            self.leave_alone(job_id, error)
             return None
+
+    def leave_alone(self, job_id: str, error: JobFileError) -> None:
+        """Record that a job file is left unchanged, and emit why.
+
+        The file is invalid, or after an ``UnmetRequirementError`` this worker can't do the job.
+        """
+        if isinstance(error, UnmetRequirementError):
+            self.left_alone.add(job_id)
+            self._emit(JobUnsuitable(stem=job_id, reason=str(error)))
+        else:
+            self.add_invalid(job_id, str(error))
 
     def add_invalid(self, job_id: str, reason: str) -> None:
         """Record that a job file is invalid, and emit that."""
@@ -87,7 +106,7 @@ class ScanState:
         held_by_others = set(self.ongoing)
         for job_id in self._joblist.job_ids():
             status = self.finished.get(job_id)
-            if not self.is_over(job_id):
+            if job_id in self.left_alone or not self.is_over(job_id):
                 try:
                     status = self._joblist.status_of(job_id)
                 except FileNotFoundError:

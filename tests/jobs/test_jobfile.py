@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobtool.errors import JobFileError
+from jobtool.errors import JobFileError, JobtoolError, UnmetRequirementError
 from jobtool.jobs import jobfile
 from jobtool.jobs.job import FilePair, Job, JobStatus
+from jobtool.jobs.requirements import not_understood
 from jobtool.names import filename_of
 from tests.strategies import jobs, records
 
@@ -134,6 +135,39 @@ def test_a_bare_url_is_a_source_on_the_second_line_only():
         decode(b"todo\nnote: x\n/a\n---\n")
 
 
+def test_what_a_later_version_requires_is_kept_and_told():
+    data = b"todo\nrequires: steps, packs\nsource: /a\nsteps: pack, copy\n"
+    data += b"step.pack: error attempts=2\npack: zstd\n---\n"
+    job = decode(data)
+    assert job.requires == ("steps", "packs")
+    assert not_understood(job.requires) == ("packs",)
+    assert jobfile.encode(job) == data
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"---\n", b"no colon\nsource: /a\n---\n", b"source: /a\nfile: b\n---\n", b"steps: p\n---\n"],
+)
+def test_what_can_only_be_read_by_a_later_version_is_no_invalid_job(rest):
+    with pytest.raises(UnmetRequirementError, match=r"it requires 'packs'.* Upgrade jobtool"):
+        decode(b"todo\nrequires: packs\n" + rest)
+    with pytest.raises(JobFileError) as raised:
+        decode(b"todo\nrequires: steps\n" + rest)
+    assert type(raised.value) is JobFileError
+
+
+def test_lines_about_steps_mean_nothing_to_a_job_that_has_none():
+    data = b"todo\nsource: /a\nstep.pack: whatever\n---\n"
+    job = decode(data)
+    assert (job.chain, job.extra) == (("copy",), (("step.pack", "whatever"),))
+    assert jobfile.encode(job) == data
+
+
+def test_steps_without_the_word_that_makes_older_versions_stop_are_not_written():
+    with pytest.raises(JobtoolError, match="'steps' in its requires"):
+        jobfile.encode(Job(name="a", source="/a", steps=("pack", "copy")))
+
+
 def test_header_lines_of_a_later_version_are_kept():
     data = b"todo\nsource: /a\nstep: pack\nx-y.z: 1 -> 2\n---\n"
     assert jobfile.encode(decode(data)).splitlines()[2:4] == [b"step: pack", b"x-y.z: 1 -> 2"]
@@ -158,6 +192,16 @@ def test_header_lines_of_a_later_version_are_kept():
         (b"todo\nsource: /a\nfile: b -> \n---\n", "line 3"),
         (b'todo\nsource: "/a\n---\n', "line 2: .* closing double quote"),
         (b"todo\nsource: /a\nno colon\n---\n", "line 3: expected 'key: value'"),
+        (b"todo\nsource: /a\nsteps: pack, copy\n---\n", "line 3: .*'requires: steps' before"),
+        (b"todo\nrequires: steps\nsource: /a\nsteps: pack\n---\n", "line 4: expected 'copy'"),
+        (b"todo\nrequires: steps\nsteps: copy, copy\n---\n", "line 3: .*'copy' twice"),
+        (b"todo\nrequires: steps\nsteps: Pack, copy\n---\n", "line 3: .* found 'Pack'"),
+        (b"todo\nrequires: steps\nsteps: copy\nsteps: copy\n---\n", "line 4: .* second"),
+        (b"todo\nrequires: steps\nrequires: steps\n---\n", "line 3: .* second"),
+        (
+            b"todo\nrequires: steps\nsource: /a\nsteps: copy\nstep.copy: done\n---\n",
+            "step.copy: expected one of .* found 'done'",
+        ),
     ],
 )
 def test_what_is_no_job_file_is_refused_with_the_place_and_the_reason(data, message):

@@ -82,7 +82,9 @@ _CLAIMS = "jobtool.jobs.claim:Claims"
 _CLAIM = "jobtool.jobs.claim:Claim"
 _JOBLIST = "jobtool.jobs.joblist:JobList"
 _JOURNAL = "jobtool.jobs.journal:Journal"
-_ATTEMPT = "jobtool.worker.attempt"
+_COPY_STEP = "jobtool.worker.copystep"
+_RECORDS = "jobtool.worker.jobrecords"
+_COMPACTION = "jobtool.worker.compaction"
 _OS = "os"
 _STORE = "the destination's store"
 
@@ -101,10 +103,10 @@ STEPS = {
     "before the job file's log grows": Step("before", _JOBLIST, "append"),
     "in the middle of a line of the job file's log": Step("half", _OS, "write", _writes_to(".txt")),
     # The plan.
-    "before the plan": Step("before", _ATTEMPT, "open_plan"),
-    "after the plan": Step("after", _ATTEMPT, "open_plan"),
-    "after looking at the destination": Step("after", _ATTEMPT, "holds_nothing"),
-    "after reading the records": Step("after", _ATTEMPT, "read_table"),
+    "before the plan": Step("before", _COPY_STEP, "open_plan"),
+    "after the plan": Step("after", _COPY_STEP, "open_plan"),
+    "after looking at the destination": Step("after", _COPY_STEP, "holds_nothing"),
+    "after reading the records": Step("after", _RECORDS, "read_table"),
     # Files written whole.
     "before a file is put": Step("before", _STORE, "put"),
     "before a file's bytes are written": Step("before", _OS, "pwrite"),
@@ -134,15 +136,15 @@ STEPS = {
     "before the destination is synced": Step("before", _STORE, "sync"),
     "after the destination is synced": Step("after", _STORE, "sync"),
     # The end of the job.
-    "before the table": Step("before", _ATTEMPT, "write_table"),
+    "before the table": Step("before", _COMPACTION, "write_table"),
     "before the table is synced": Step("before", _OS, "fsync", _stages_table),
     "before the table is renamed": Step("before", _OS, "rename", _renames_to(".parquet")),
     "after the table is renamed": Step("after", _OS, "rename", _renames_to(".parquet")),
-    "after the table": Step("after", _ATTEMPT, "write_table"),
+    "after the table": Step("after", _COMPACTION, "write_table"),
     "before the journal is removed": Step("before", _JOURNAL, "remove"),
     "after the journal is removed": Step("after", _JOURNAL, "remove"),
     # What only a job that is taken up again does.
-    "before leftovers are removed": Step("before", _ATTEMPT, "remove_leftovers"),
+    "before leftovers are removed": Step("before", _COPY_STEP, "remove_leftovers"),
     "before an upload is dropped": Step("before", _STORE, "abort"),
     "after an upload is dropped": Step("after", _STORE, "abort"),
     "after the held parts are known": Step("after", _STORE, "held_parts"),

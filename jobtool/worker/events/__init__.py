@@ -17,9 +17,11 @@ from jobtool.worker.events.jobs import (
     JobProgress,
     JobStarted,
     JobSucceeded,
+    JobUnsuitable,
     Waiting,
     WouldTransfer,
 )
+from jobtool.worker.events.steps import StepBegun, StepDone
 from jobtool.worker.events.workers import (
     ClaimsChosen,
     CredentialsMissing,
@@ -50,11 +52,14 @@ __all__ = [
     "JobProgress",
     "JobStarted",
     "JobSucceeded",
+    "JobUnsuitable",
     "JobsFound",
     "NoTimeLeft",
     "RunProgress",
     "Scanning",
     "Stalled",
+    "StepBegun",
+    "StepDone",
     "TriedAgain",
     "Waiting",
     "WorkerFinished",

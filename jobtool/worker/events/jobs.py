@@ -162,6 +162,20 @@ class JobInvalid(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobUnsuitable(Event):
+    """The job requires what this worker lacks. It is left unchanged. ``stem`` is the job ID."""
+
+    kind: ClassVar[str] = "unsuitable"
+    symbol: ClassVar[str] = "❗"
+    stem: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"Left {quote(self.stem)}.txt as it is: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobHandedBack(Event):
     """The job is ``todo`` again. The files that have arrived keep their receipts.
 

@@ -1,0 +1,35 @@
+"""What a job file or a joblist.toml requires of the version of jobtool that takes it up.
+
+An unknown key is kept and ignored. What must not be ignored is named by a word of ``requires``: a
+version that doesn't know the word leaves the job, or the whole joblist, as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from jobtool import __version__
+from jobtool.errors import UnmetRequirementError
+
+STEPS = "steps"
+
+#: The words that this version understands, each with what it stands for.
+UNDERSTOOD: Mapping[str, str] = MappingProxyType(
+    {STEPS: "the job is a chain of steps: its lines 'steps' and 'step.NAME' count"}
+)
+
+
+def not_understood(words: Iterable[str]) -> tuple[str, ...]:
+    """Return the words that this version doesn't know."""
+    return tuple(word for word in words if word not in UNDERSTOOD)
+
+
+def require_understood(words: Sequence[str]) -> None:
+    """Raise ``UnmetRequirementError`` if this version doesn't know one of the words."""
+    unknown = not_understood(words)
+    if unknown:
+        raise UnmetRequirementError(
+            f"it requires {', '.join(map(repr, unknown))}; jobtool {__version__} knows "
+            f"{', '.join(UNDERSTOOD)}. Upgrade jobtool."
+        )

@@ -1,0 +1,1 @@
+"""What a job does besides copying: its steps, and the packages that bring them."""

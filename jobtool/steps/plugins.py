@@ -1,0 +1,74 @@
+"""Where steps come from: entry points of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from jobtool.errors import UnmetRequirementError
+from jobtool.jobs.job import COPY
+from jobtool.names import in_one_line
+from jobtool.steps.step import Step
+from jobtool.suggest import did_you_mean
+
+ENTRY_POINT_GROUP = "jobtool.steps"
+
+
+class StepPlugins:
+    """Finds the steps that jobs name; each is imported when a job first names it."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Callable[[], Step]] = {}
+        self._lacks: dict[str, str] = {}  # why a step can't be had, told again for each job
+
+    def require(self, chain: Iterable[str]) -> None:
+        """Raise ``UnmetRequirementError`` that names a step of the chain that can't be had here."""
+        for name in chain:
+            if name == COPY or name in self._makers:
+                continue
+            if name not in self._lacks:
+                try:
+                    self._makers[name] = _maker_of(name)
+                    continue
+                except UnmetRequirementError as error:
+                    self._lacks[name] = str(error)
+            raise UnmetRequirementError(self._lacks[name])
+
+    def make(self, name: str) -> Step:
+        """Return a new step; raises ``UnmetRequirementError``."""
+        self.require((name,))
+        return self._makers[name]()
+
+
+def _maker_of(name: str) -> Callable[[], Step]:
+    """Load the entry point of a step; raises ``UnmetRequirementError``."""
+    from importlib.metadata import entry_points
+
+    installed = entry_points(group=ENTRY_POINT_GROUP)
+    found = {point.value: point for point in installed if point.name == name}
+    if not found:
+        hint = did_you_mean(name, {COPY, *(point.name for point in installed)})
+        raise UnmetRequirementError(
+            f"no package that is installed here has its step {name!r} (entry point of the group "
+            f"{ENTRY_POINT_GROUP}).{hint} Install the package where workers run."
+        )
+    if len(found) > 1:
+        raise UnmetRequirementError(
+            f"its step {name!r} is in more than one package that is installed here: "
+            f"{', '.join(sorted(found))}. Uninstall all but one."
+        )
+    ((value, point),) = found.items()
+    try:
+        maker: Callable[[], Step] = point.load()
+        made = maker()
+        called = made.name if callable(getattr(made, "run", None)) else None
+    except Exception as error:  # anything may be wrong with somebody's package
+        said = in_one_line(f"{type(error).__name__}: {error}")
+        raise UnmetRequirementError(
+            f"its step {name!r}, which is {value}, can't be loaded here: {said}"
+        ) from None
+    if called != name:
+        raise UnmetRequirementError(
+            f"its step {name!r}, which is {value}: expected a step of that name, with a method "
+            f"run; found {type(made).__name__}" + (f" {called!r}" if called else "")
+        )
+    return maker

@@ -1,0 +1,50 @@
+"""Compaction: the receipts of a job whose files are done go into its table, its lines away."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+from jobtool.errors import StoreError
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.table import write_table
+from jobtool.transfer.ledger.inforce import ReceiptsInForce
+from jobtool.transfer.plan import Plan
+from jobtool.worker.jobrecords import JobRecords
+
+
+def write_receipts(records: JobRecords, plan: Plan, claimed: ClaimedJob) -> None:
+    """Write the table anew from all records.
+
+    Raises ``StoreError`` if a file of the plan has no receipt in it, and ``ClaimLostError``.
+    """
+    receipts = ReceiptsInForce(plan, records.receipts)
+    write = partial(
+        write_table,
+        records.table_path,
+        receipts,
+        attempt=claimed.job.attempts,
+        require_held=claimed.claim.require_held,
+    )
+    try:
+        write()
+    except FileNotFoundError:  # somebody has removed the folder
+        os.makedirs(os.path.dirname(records.table_path), exist_ok=True)
+        write()
+    if receipts.proven != len(plan):
+        raise StoreError(
+            f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "
+            "compared again"
+        )
+
+
+def remove_lines(records: JobRecords, claimed: ClaimedJob) -> None:
+    """Remove the journal and the batches: the table has their receipts.
+
+    Before the job is a success, since nobody would look after them later. Raises
+    ``ClaimLostError``.
+    """
+    claimed.claim.require_held()
+    records.journal.remove()
+    if records.batches.exist:
+        records.batches.remove()

@@ -1,0 +1,41 @@
+"""The events about one step of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jobtool.events import Event, Level
+from jobtool.names import quote
+from jobtool.units import duration_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepBegun(Event):
+    """A step begins, of a job that names its steps. ``attempt`` counts the attempts at the step."""
+
+    kind: ClassVar[str] = "step-begun"
+    job: str
+    step: str
+    attempt: int
+
+    def text(self) -> str:
+        """Return the sentence."""
+        again = f", attempt {self.attempt}" if self.attempt > 1 else ""
+        return f"{quote(self.job)}: step {self.step}{again}..."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone(Event):
+    """A step is done, of a job that names its steps. ``seconds`` is how long this attempt took."""
+
+    kind: ClassVar[str] = "step-done"
+    level: ClassVar[Level] = Level.DETAIL
+    symbol: ClassVar[str] = "✅"
+    job: str
+    step: str
+    seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: step {self.step} done in {duration_text(self.seconds)}"

@@ -1,0 +1,47 @@
+"""The records of a claimed job: its table, its journal, the journals of its batches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.journal import read_journals
+from jobtool.jobs.records import Receipt, Record
+from jobtool.jobs.table import read_table
+from jobtool.sharing.batches import Batches
+
+
+class JobRecords:
+    """Reads what is recorded of a job; ``journal`` and ``batches`` are what is written to."""
+
+    def __init__(self, joblist: JobList, claimed: ClaimedJob, claims: Claims) -> None:
+        job_id = claimed.job_id
+        self.table_path = joblist.table_path_of(job_id)
+        self._blocks_path = joblist.blocks_path_of(job_id)
+        self.journal = joblist.journal_of(job_id, claimed.claim.require_held)
+        self.batches = Batches(self._blocks_path, claims)
+
+    @property
+    def has_table(self) -> bool:
+        """Whether the job was done once, as far as its files go."""
+        return os.path.exists(self.table_path)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether something is recorded that may not be in the table."""
+        return self.journal.exists or self.batches.exist
+
+    def all(self, *, with_table: bool = True) -> Iterator[Record]:
+        """Yield what is recorded of the job; looks at no batches where there can't be any."""
+        if with_table:
+            yield from read_table(self.table_path)
+        yield from self.journal.read()
+        if self.batches.exist:
+            yield from read_journals(self._blocks_path)
+
+    def receipts(self) -> Iterator[Receipt]:
+        """Yield the receipts, oldest first."""
+        return (record for record in self.all() if isinstance(record, Receipt))

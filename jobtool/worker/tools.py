@@ -1,0 +1,39 @@
+"""What a worker brings to each attempt at a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jobtool.events import Emit
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.joblist import JobList
+from jobtool.steps.plugins import StepPlugins
+from jobtool.stores.registry import StoreRegistry
+from jobtool.transfer.copy import Copier
+from jobtool.worker.doubt import Doubts
+from jobtool.worker.events import JobProgress
+from jobtool.worker.options import ResolvedOptions
+from jobtool.worker.pace import Pace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptTools:
+    """What all attempts of a worker have in common.
+
+    ``worker`` is its name in logs. ``watch`` is told the progress several times a second. ``pace``
+    tells whether a job can be done in time, ``doubts`` what else works where files are refused;
+    ``plugins`` has the steps besides ``copy``.
+    """
+
+    joblist: JobList
+    worker: str
+    options: ResolvedOptions
+    emit: Emit
+    watch: Callable[[JobProgress], None]
+    claims: Claims
+    stores: StoreRegistry
+    copier: Copier
+    plugins: StepPlugins
+    pace: Pace
+    doubts: Doubts

@@ -1,0 +1,50 @@
+"""A step for jobtool: the MD5 of each file of a job, beside its data, for ``md5sum --check``."""
+
+from __future__ import annotations
+
+import time
+from hashlib import md5
+
+from jobtool.errors import JobtoolError
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.steps.step import StepContext
+from jobtool.stop import until_stopped
+from jobtool.stores.store import Attributes
+from jobtool.stores.urls import parent_of
+
+
+class Md5Sums:
+    """Writes ``DESTINATION.md5`` from the receipts, so that no file is read again."""
+
+    name = "md5sums"
+
+    def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
+        """Write the list beside the job's folder; a list of an earlier attempt is replaced."""
+        job = claimed_job.job
+        if job.files or job.destination is None:
+            raise JobtoolError("expected a job that copies one folder; found one of named files")
+        folder, name = parent_of(job.destination)
+        store = context.destination(folder)
+        digests = {}
+        # Reading a million receipts takes a while; the worker may be asked to stop meanwhile.
+        for receipt in until_stopped(context.receipts(), context.stop, "reading receipts"):
+            path = receipt.dst_path.removeprefix(store.url.rstrip("/") + "/")
+            digests[path] = receipt.hashsum_dst  # the last receipt of a file is in force
+        lines = (line_of(digest, path) for path, digest in sorted(digests.items()))
+        data = "".join(lines).encode("utf-8", "surrogateescape")
+        target = f"{name}.md5"
+        # A worker that was killed in the middle of writing has left a file that readers don't see.
+        if store.capabilities.leaves_temporaries:
+            for leftover in store.leftovers(target, 0):
+                store.abort(leftover)
+        context.require_held()
+        attributes = Attributes(mtime_ns=time.time_ns(), md5=md5(data).hexdigest())
+        context.retry.call(lambda: store.put(target, data, attributes))
+        store.sync()
+        context.log("written", path=store.url_of(target), files=len(digests))
+
+
+def line_of(digest: str, path: str) -> str:
+    """Return a line as GNU md5sum writes it: a backslash in front tells of escapes in the name."""
+    escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if escaped == path else chr(92)}{digest}  {escaped}\n"
