@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         DigestMismatchError,
         ExhaustedError,
         FileError,
+        InfrastructureError,
         JobFileError,
         JoblistError,
         JoblistUnavailableError,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         StoreUnavailableError,
         UnreachableError,
         UsageError,
-        WorldError,
     )
     from jobtool.events import Event, Level
     from jobtool.jobs.job import FilePair, Job, JobStatus
@@ -112,7 +112,7 @@ _HOMES = {
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
-    "WorldError": "jobtool.errors",
+    "InfrastructureError": "jobtool.errors",
     "clean_jobs": "jobtool.api.clean",
     "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
@@ -137,6 +137,7 @@ __all__ = [
     "FilePair",
     "Finding",
     "Generated",
+    "InfrastructureError",
     "Job",
     "JobFileError",
     "JobLine",
@@ -176,7 +177,6 @@ __all__ = [
     "UsageError",
     "Verification",
     "Verified",
-    "WorldError",
     "__version__",
     "clean_jobs",
     "generate_joblist",

@@ -61,7 +61,7 @@ def generate_joblist(
         JoblistError: The output is something else, or a joblist that was made in another way.
         LayoutError: The layout is malformed, or nothing at the source fits it.
         SourceError: The source can't be read.
-        WorldError: A store can't be used, for want of credentials for instance.
+        InfrastructureError: A store can't be used, for want of credentials for instance.
 
     Examples:
         >>> jobtool.generate_joblist("results", "joblist", destination="copies").created

@@ -73,7 +73,7 @@ def verify_jobs(
         UsageError: There is nothing at the path, a named job isn't there, or an argument makes no
             sense.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
-        WorldError: The store of a destination or the joblist can't be used.
+        InfrastructureError: The store of a destination or the joblist can't be used.
 
     Examples:
         >>> jobtool.verify_jobs("joblist", deep=True).discrepancies

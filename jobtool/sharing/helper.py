@@ -11,11 +11,11 @@ from typing import Protocol
 from jobtool.errors import (
     ClaimLostError,
     FileError,
+    InfrastructureError,
     JobFileError,
     JoblistUnavailableError,
     MembershipLostError,
     StoppedError,
-    WorldError,
 )
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
@@ -161,7 +161,9 @@ class Helper:
         before = (self.files_sent, self.bytes_sent)
         with taken.claim:
             try:
-                with contextlib.suppress(WorldError, FileError, JobFileError, FileNotFoundError):
+                with contextlib.suppress(
+                    InfrastructureError, FileError, JobFileError, FileNotFoundError
+                ):
                     if taken.batch.upload is not None:
                         self._send_parts(job_id, taken, copier, stop)
                     else:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from jobtool.errors import ClaimLostError, JobtoolError, Scope, StoppedError, WorldError
+from jobtool.errors import ClaimLostError, InfrastructureError, JobtoolError, Scope, StoppedError
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
 from jobtool.transfer.copy import Copied
@@ -28,7 +28,7 @@ class FileThreads:
     """Threads that bring files to their destinations, and what they have met.
 
     ``failures`` are the files in error. ``fatal`` is what ends the transfer as a whole: a
-    ``WorldError``, a lost claim, a bug. ``on_file`` is called with each file that has arrived.
+    ``InfrastructureError``, a lost claim, a bug. ``on_file`` is called with each file that has arrived.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class FileThreads:
                         self._succeed(*found)
             except StoppedError:
                 return
-            except (WorldError, ClaimLostError) as error:
+            except (InfrastructureError, ClaimLostError) as error:
                 self.fatal = error
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():

@@ -17,7 +17,7 @@ LOOKS_AT_A_TIME = 16
 def look_at(store: Store, paths: Iterable[str], retry: Retry) -> Iterator[Entry | FileError]:
     """Yield the entry of each file, or why it has none; several files are looked at at a time.
 
-    Raises ``StoppedError`` and ``WorldError``.
+    Raises ``StoppedError`` and ``InfrastructureError``.
     """
 
     def look(path: str) -> Entry | FileError:

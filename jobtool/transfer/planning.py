@@ -26,7 +26,7 @@ def open_plan(
 
     Raises ``NotFoundError`` if the source is missing, ``FileError`` for a path that would leave its
     root or a destination named twice, ``UsageError`` for a source or destination that can't be
-    carried, ``StoppedError``, ``WorldError``.
+    carried, ``StoppedError``, ``InfrastructureError``.
     """
     for url in (job.source, job.destination):
         if url is not None:

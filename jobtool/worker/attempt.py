@@ -7,11 +7,11 @@ from enum import Enum
 
 from jobtool.errors import (
     ClaimLostError,
+    InfrastructureError,
     JobtoolError,
     MembershipLostError,
     Scope,
     StoppedError,
-    WorldError,
 )
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
 from jobtool.jobs.job import COPY, JobStatus
@@ -72,7 +72,7 @@ class Attempt:
     def run(self) -> Outcome:
         """Do the job and write down how it ended.
 
-        Raises ``WorldError`` after handing the job back: no other job would fare better. Once the
+        Raises ``InfrastructureError`` after handing the job back: no other job would fare better. Once the
         claim is lost nothing is written.
         """
         try:
@@ -96,7 +96,7 @@ class Attempt:
         except ProviderError:
             self._set_back("no credentials", is_counted=False)  # why is told once, at the end
             raise
-        except WorldError as error:
+        except InfrastructureError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)
             self._set_back(self._reason(error))
@@ -243,7 +243,7 @@ class Attempt:
         doubts, job_id = self._tools.doubts, self._claimed.job_id
         try:
             is_its_own = doubts.is_of_the_job(job_id, self._copy.any_proven)
-        except WorldError as error:
+        except InfrastructureError as error:
             self._set_back(self._reason(error))
             raise
         if is_its_own:

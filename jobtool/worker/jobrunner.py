@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jobtool.errors import ClaimLostError, JobFileError, MembershipLostError, WorldError
+from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import JobStatus
 from jobtool.layouts.destination import with_destination
@@ -50,7 +50,7 @@ class JobRunner:
     def run(self, job_id: str) -> bool:
         """Run a job if it can be claimed and still needs work.
 
-        Return False if another worker holds the job, or may still hold it. Raises ``WorldError``
+        Return False if another worker holds the job, or may still hold it. Raises ``InfrastructureError``
         after handing the job back, and ``MembershipLostError``.
         """
         # Before a job is claimed: settings that no client can be made from aren't a job's fault.
@@ -103,7 +103,7 @@ class JobRunner:
             self._count_hand_back(claimed)
             self._wait_for_credentials(error)
             return
-        except WorldError:
+        except InfrastructureError:
             self._count_hand_back(claimed)
             raise
         except MembershipLostError:

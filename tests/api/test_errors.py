@@ -141,7 +141,7 @@ def test_a_destination_that_cannot_be_written_is_an_error_and_the_job_is_handed_
     write(tmp_path / "file")
     destination = tmp_path / "file" / "below"
     jobtool.generate_joblist(tmp_path / "in", tmp_path / "list", destination=destination)
-    with pytest.raises(jobtool.WorldError) as caught:
+    with pytest.raises(jobtool.InfrastructureError) as caught:
         jobtool.transfer_jobs(tmp_path / "list")
     assert caught.value.exit_code == 4
     assert "\n" not in str(caught.value)
