@@ -119,18 +119,18 @@ class MembershipLostError(ClaimLostError):
     exit_code = 3
 
 
-class WorldError(JobtoolError):
-    """What is wrong is wrong with the world, not with the job: the job is handed back."""
+class InfrastructureError(JobtoolError):
+    """Credentials, storage or network failed, not the job: the job is handed back."""
 
     scope = Scope.STORE
     exit_code = 4
 
 
-class CredentialsError(WorldError):
+class CredentialsError(InfrastructureError):
     """There are no credentials, or the store doesn't accept them."""
 
 
-class StoreUnavailableError(WorldError):
+class StoreUnavailableError(InfrastructureError):
     """A store is missing, full or read-only."""
 
 
@@ -140,7 +140,7 @@ class StoreSettingsError(StoreUnavailableError):
     exit_code = 2
 
 
-class JoblistUnavailableError(WorldError):
+class JoblistUnavailableError(InfrastructureError):
     """The joblist can't be read or written: it or its filesystem is gone, full or read-only."""
 
 
@@ -150,7 +150,7 @@ class UnreachableError(StoreUnavailableError):
     retryable = True
 
 
-class ExhaustedError(WorldError):
+class ExhaustedError(InfrastructureError):
     """Memory or open files have run out for this process or machine; that may pass."""
 
     retryable = True

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from jobtool.audit.events import LeftAlone, Leftover
 from jobtool.audit.leftovers import Leftovers, target_folders, unreachable
 from jobtool.audit.putback import claim_job
-from jobtool.errors import JoblistUnavailableError, JobtoolError, WorldError
+from jobtool.errors import InfrastructureError, JoblistUnavailableError, JobtoolError
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
@@ -29,7 +29,7 @@ def clean(
     """
     claims = Claims.of(joblist)
     leftovers = Leftovers(joblist, stores, claims, remove=remove)
-    broken: dict[str, WorldError] = {}
+    broken: dict[str, InfrastructureError] = {}
     for job_id in joblist.job_ids():
         try:
             job = with_destination(joblist.load(job_id)[0], joblist.settings)
@@ -54,7 +54,11 @@ def clean(
         except JoblistUnavailableError:
             raise
         except JobtoolError as error:
-            if isinstance(error, WorldError) and len(buckets) == 1 and not _is_per_job(stores):
+            if (
+                isinstance(error, InfrastructureError)
+                and len(buckets) == 1
+                and not _is_per_job(stores)
+            ):
                 broken.update(dict.fromkeys(buckets, error))
             yield unreachable(job.name, error)
 

@@ -35,7 +35,7 @@ class Leftovers:
     def of(self, job_id: str, job: Job) -> Iterator[Leftover | LeftAlone]:
         """Yield what one job has left behind; the caller holds its claim.
 
-        Raises ``FileError`` and ``WorldError``.
+        Raises ``FileError`` and ``InfrastructureError``.
         """
         if self._remove:
             self._joblist.remove_temporaries(job_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from jobtool.doctor.checkresult import named
-from jobtool.errors import WorldError
+from jobtool.errors import InfrastructureError
 from jobtool.worker.environment import Environment
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ _FIRST_POLL_SECONDS = 0.0005
 _LAST_POLL_SECONDS = 0.05
 
 
-class RanksLostError(WorldError):
+class RanksLostError(InfrastructureError):
     """Other ranks don't answer."""
 
 

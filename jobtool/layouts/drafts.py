@@ -62,7 +62,7 @@ class Drafter:
         """Return a draft for each job, in the order of their folders.
 
         All of them before the first is written: a collision must leave no half of a joblist.
-        Raises ``UsageError``, ``LayoutError``, ``SourceError``, ``WorldError``.
+        Raises ``UsageError``, ``LayoutError``, ``SourceError``, ``InfrastructureError``.
         """
         self._require_folder()
         self._require_values()

@@ -70,7 +70,7 @@ def resolve(request: Request, emit: Emit) -> Resolution:
     """Complete a request.
 
     Raises ``JoblistError`` if it contradicts the existing joblist, ``UsageError``, ``LayoutError``,
-    ``SourceError`` and ``WorldError``.
+    ``SourceError`` and ``InfrastructureError``.
     """
     request = replace(
         request,

@@ -9,7 +9,7 @@ from many threads. They raise the errors of ``jobtool.errors``:
 - ``FileError``: this one file can't be written here (its name, what stands in its place).
 - ``RefusedError``, ``ServerError``: a refusal or a failure that may concern this file or all files;
   the caller finds out which, by ``check_access`` or by what happens to other files.
-- ``WorldError``: no file can be written or read: credentials, no space, no such bucket.
+- ``InfrastructureError``: no file can be written or read: credentials, no space, no such bucket.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class Store(Protocol):
     def check_access(self, *, write: bool) -> None:
         """Try to read at the root or, with ``write``, to write below it; leave nothing behind.
 
-        Raises ``RefusedError``, ``ServerError`` or ``WorldError`` where that fails.
+        Raises ``RefusedError``, ``ServerError`` or ``InfrastructureError`` where that fails.
         """
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:

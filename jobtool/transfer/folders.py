@@ -31,7 +31,7 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
 
     Some are done even then: a stop that comes with the last file costs no other attempt. Does
     nothing where files were named one by one, or where a side has no such folders. What can't be
-    kept is added to ``notes``. Raises ``WorldError``.
+    kept is added to ``notes``. Raises ``InfrastructureError``.
     """
     route = plan.routes[0] if plan.is_tree else None
     if route is None or not has_folders(route.source) or not has_folders(route.destination):

@@ -123,7 +123,7 @@ def open_plan(
 
     Raises ``NotFoundError`` if the source is missing, ``FileError`` for a path that would leave its
     root or a destination named twice, ``UsageError`` for a source or destination that can't be
-    carried, ``StoppedError``, ``WorldError``.
+    carried, ``StoppedError``, ``InfrastructureError``.
     """
     for url in (job.source, job.destination):
         if url is not None:
@@ -285,7 +285,7 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Pl
 def look_at(store: Store, paths: Iterable[str], retry: Retry) -> Iterator[Entry | FileError]:
     """Yield the entry of each file, or why it has none; several files are looked at at a time.
 
-    Raises ``StoppedError`` and ``WorldError``.
+    Raises ``StoppedError`` and ``InfrastructureError``.
     """
 
     def look(path: str) -> Entry | FileError:

@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 from jobtool.errors import (
     ClaimLostError,
     FileError,
+    InfrastructureError,
     JobtoolError,
     NotFoundError,
     Scope,
     SourceChangedError,
     StoppedError,
-    WorldError,
 )
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
@@ -193,8 +193,8 @@ class JobTransfer:
         """Transfer; ``on_tick`` is called in this thread several times a second.
 
         Returns when all files are done or failed, or when stopped. ``failures`` and
-        ``is_complete`` tell which. Raises ``WorldError`` as soon as one file meets one, and what a
-        bug raises; receipts of what had arrived are in the journal either way.
+        ``is_complete`` tell which. Raises ``InfrastructureError`` as soon as one file meets one,
+        and what a bug raises; receipts of what had arrived are in the journal either way.
         """
         self.notes.add_stores(self._plan.routes, self._policies.preserve)
         try:
@@ -396,7 +396,7 @@ class JobTransfer:
                     self._transfer(number)
             except StoppedError:
                 return
-            except (WorldError, ClaimLostError) as error:
+            except (InfrastructureError, ClaimLostError) as error:
                 self._fatal = error
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():

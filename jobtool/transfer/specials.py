@@ -34,7 +34,7 @@ class Skipped:
 def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipped) -> bool:
     """Make what can be made of a plan's specials; False if asked to stop before the last.
 
-    What is left out and what fails is added to ``skipped``. Raises ``WorldError``.
+    What is left out and what fails is added to ``skipped``. Raises ``InfrastructureError``.
     """
     for count, (route, special) in enumerate(plan.specials(), start=1):
         if retry.stop.is_lost or (count % _SPECIALS_PER_LOOK == 0 and retry.stop.is_set()):

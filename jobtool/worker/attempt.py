@@ -9,12 +9,12 @@ from functools import partial
 
 from jobtool.errors import (
     ClaimLostError,
+    InfrastructureError,
     JobtoolError,
     MembershipLostError,
     Scope,
     StoppedError,
     StoreError,
-    WorldError,
 )
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Blocks
@@ -112,8 +112,8 @@ class Attempt:
     def run(self, stores: StoreRegistry, copier: Copier) -> Outcome:
         """Transfer the job and write down how it ended.
 
-        Raises ``WorldError`` after handing the job back: no other job would fare better. Once the
-        claim is lost nothing is written.
+        Raises ``InfrastructureError`` after handing the job back: no other job would fare better.
+        Once the claim is lost nothing is written.
         """
         try:
             return self._run(stores, copier)
@@ -148,7 +148,7 @@ class Attempt:
         except ProviderError:
             self._set_back("no credentials", is_counted=False)  # why is told once, at the end
             raise
-        except WorldError as error:
+        except InfrastructureError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)
             self._set_back(str(error))
@@ -400,7 +400,7 @@ class Attempt:
             return self._fail(failures)
         try:
             is_its_own = self._doubts.is_of_the_job(self._claimed.job_id, self._proven_earlier)
-        except WorldError as error:
+        except InfrastructureError as error:
             self._set_back(str(error))
             raise
         if is_its_own:

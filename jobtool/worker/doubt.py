@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from jobtool.errors import (
     FileError,
+    InfrastructureError,
     JobtoolError,
     StoreUnavailableError,
     UnreachableError,
-    WorldError,
 )
 from jobtool.transfer.plan import Item
 
@@ -64,7 +64,7 @@ class Doubts:
           arrived at an earlier attempt, can still be read, its destination be written.
         - Or something else has succeeded, here or in the same run, since the job was last in doubt.
 
-        Raises ``WorldError`` if the store says for sure that it can't be used.
+        Raises ``InfrastructureError`` if the store says for sure that it can't be used.
         """
         before = self._in_doubt.get(job_id)
         if before is not None and (self._succeeded > before[0] or self._elsewhere() > before[1]):
@@ -84,8 +84,9 @@ class Doubts:
     def add(self, job_id: str, error: JobtoolError) -> None:
         """Take note of a job in doubt, which is handed back.
 
-        Raises ``WorldError`` once so many in a row say enough about the store, or the worker has
-        come back to one of them, and no other worker of the run gets anything done meanwhile.
+        Raises ``InfrastructureError`` once so many in a row say enough about the store, or the
+        worker has come back to one of them, and no other worker of the run gets anything done
+        meanwhile.
         """
         elsewhere = self._elsewhere()
         if not self._row:
@@ -99,7 +100,7 @@ class Doubts:
         if self._works_elsewhere():
             self._end_row()
             return
-        if isinstance(error, WorldError):
+        if isinstance(error, InfrastructureError):
             raise error
         raise StoreUnavailableError(
             f"{error}. Nothing was transferred for {len(self._row)} job(s) in a row, so this "

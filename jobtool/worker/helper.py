@@ -9,11 +9,11 @@ from functools import partial
 from jobtool.errors import (
     ClaimLostError,
     FileError,
+    InfrastructureError,
     JobFileError,
     JoblistUnavailableError,
     MembershipLostError,
     StoppedError,
-    WorldError,
 )
 from jobtool.events import Emit
 from jobtool.jobs.blocks import Block, Blocks, Taken
@@ -129,7 +129,9 @@ class Helper:
         before = (self.files_sent, self.bytes_sent)
         with taken.claim:
             try:
-                with contextlib.suppress(WorldError, FileError, JobFileError, FileNotFoundError):
+                with contextlib.suppress(
+                    InfrastructureError, FileError, JobFileError, FileNotFoundError
+                ):
                     if taken.block.upload is not None:
                         self._send_parts(job_id, taken, copier, stop)
                     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from jobtool.errors import ClaimLostError, JobFileError, MembershipLostError, WorldError
+from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
 from jobtool.events import Emit
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
@@ -69,8 +69,8 @@ class JobRunner:
     def run(self, job_id: str) -> bool:
         """Run a job if it can be claimed and still needs work.
 
-        Return False if another worker holds the job, or may still hold it. Raises ``WorldError``
-        after handing the job back, and ``MembershipLostError``.
+        Return False if another worker holds the job, or may still hold it. Raises
+        ``InfrastructureError`` after handing the job back, and ``MembershipLostError``.
         """
         # Before a job is claimed: settings that no client can be made from aren't a job's fault.
         settings = self._joblist.settings
@@ -132,7 +132,7 @@ class JobRunner:
             self._count_hand_back(claimed)
             self._wait_for_credentials(error)
             return
-        except WorldError:
+        except InfrastructureError:
             self._count_hand_back(claimed)
             raise
         except MembershipLostError:

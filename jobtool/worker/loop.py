@@ -9,10 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 from jobtool.errors import (
+    InfrastructureError,
     JoblistUnavailableError,
     JobtoolError,
     MembershipLostError,
-    WorldError,
     reason_of,
 )
 from jobtool.events import Emit, ignore, unfailing
@@ -118,9 +118,9 @@ class Worker:
         ``on_joined`` is called once this worker has joined the others.
 
         Of several ranks that were started together, the lowest that is left at the end reports for
-        all of them; the others return 0. Raises ``WorldError`` after handing the job back, or if
-        the joblist can't be written; ``UsageError`` if other workers use another kind of claims;
-        ``MembershipLostError`` if the others regard this worker as dead.
+        all of them; the others return 0. Raises ``InfrastructureError`` after handing the job back,
+        or if the joblist can't be written; ``UsageError`` if other workers use another kind of
+        claims; ``MembershipLostError`` if the others regard this worker as dead.
         """
         try:
             stall_seconds = stall_seconds_of(self._joblist)
@@ -328,7 +328,7 @@ class Worker:
 
     def _report_failure(self, error: BaseException) -> None:
         """Report what this worker did before the environment failed."""
-        if isinstance(error, WorldError):
+        if isinstance(error, InfrastructureError):
             self._tally.exit_code = error.exit_code
             with contextlib.suppress(JobtoolError, OSError):  # the joblist itself may be gone
                 self._report([self._tally], workers=1)

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from jobtool.errors import WorldError
+from jobtool.errors import InfrastructureError
 from jobtool.stores.credentials.aws import session_name
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
@@ -46,7 +46,7 @@ def fetch(provider: CredentialProvider, wanted: CredentialScope | None = None) -
 
 def refusal_of(provider: CredentialProvider, wanted: CredentialScope | None = None) -> str:
     """What a provider says that can't give any; one line, and nothing behind it."""
-    with pytest.raises(WorldError) as caught:
+    with pytest.raises(InfrastructureError) as caught:
         provider.fetch(wanted or scope())
     text = str(caught.value)
     assert len(text.splitlines()) == 1
