@@ -1,4 +1,4 @@
-"""What is wrong with the world hands jobs back; what is wrong with a source fails its job."""
+"""An environment problem hands jobs back; a problem of a source fails its job."""
 
 from __future__ import annotations
 

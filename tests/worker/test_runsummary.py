@@ -1,0 +1,66 @@
+"""What a run amounts to: the counts of its workers, and the exit code."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobtool.jobs.job import JobStatus
+from jobtool.worker.events import WorkerFinished
+from jobtool.worker.rankgroup import Tally
+from jobtool.worker.runsummary import summarise
+
+
+def finished(
+    counts: dict[JobStatus | None, int],
+    *tallies: Tally,
+    workers: int | None = None,
+    has_ended_early: bool = False,
+) -> WorkerFinished:
+    reporting = Tally(name="reporting", succeeded=1, failed=2, handed_back=3)
+    return summarise(
+        [reporting, *tallies],
+        {**dict.fromkeys([*JobStatus, None], 0), **counts},
+        workers=workers or 1 + len(tallies),
+        has_ended_early=has_ended_early,
+        stopped=None,
+        path="/list",
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "code"),
+    [
+        ({JobStatus.SUCCESS: 3}, 0),
+        ({JobStatus.ERROR: 1}, 1),
+        ({None: 1}, 1),
+        ({JobStatus.TODO: 1}, 3),
+        ({JobStatus.TODO: 1, JobStatus.ERROR: 1}, 3),
+        ({JobStatus.ONGOING: 1}, 0),
+        ({JobStatus.ONGOING: 1, JobStatus.ERROR: 1}, 1),
+    ],
+)
+def test_the_joblist_decides_the_exit_code(counts: dict[JobStatus | None, int], code: int) -> None:
+    assert finished(counts).exit_code == code
+
+
+def test_ongoing_jobs_are_left_if_a_worker_died_or_this_one_left_early() -> None:
+    ongoing: dict[JobStatus | None, int] = {JobStatus.ONGOING: 1}
+    assert finished(ongoing, Tally(name="other", is_over=True)).exit_code == 0
+    assert finished(ongoing, Tally(name="other")).exit_code == 3
+    assert finished(ongoing, has_ended_early=True).exit_code == 3
+
+
+def test_the_highest_exit_code_of_any_worker_counts() -> None:
+    other = Tally(name="other", is_over=True, exit_code=4)
+    assert finished({JobStatus.TODO: 1}, other).exit_code == 4
+
+
+def test_counts_are_summed_and_ranks_that_published_nothing_have_died() -> None:
+    found = finished(
+        {JobStatus.SUCCESS: 9},
+        Tally(name="over", succeeded=10, is_over=True),
+        Tally(name="dead", failed=20, handed_back=30),
+        workers=4,
+    )
+    assert (found.succeeded, found.failed, found.handed_back) == (11, 22, 33)
+    assert (found.workers, found.died) == (4, 2)
