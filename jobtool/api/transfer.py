@@ -116,7 +116,8 @@ def transfer_jobs(
         UsageError: There is nothing at the path, an argument makes no sense, or other workers
             claim in another way.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
-        InfrastructureError: Credentials, a store or the joblist can't be used. The job was handed back.
+        InfrastructureError: Credentials, a store or the joblist can't be used. The job was handed
+            back.
         MembershipLostError: Other workers have taken this one for dead.
 
     Examples:

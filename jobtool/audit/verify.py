@@ -72,8 +72,8 @@ class Audit:
         changed files are dropped, so that only these are sent again. A job that can't be compared
         is reported as unreadable, and the others are audited.
 
-        Raises ``InfrastructureError``, after it has emitted what was found so far, and ``UsageError`` if a
-        named job doesn't exist.
+        Raises ``InfrastructureError``, after it has emitted what was found so far, and
+        ``UsageError`` if a named job doesn't exist.
         """
         left = {filename_of(name): name for name in names}
         repairs = Repair(joblist) if repair else None
@@ -117,8 +117,8 @@ class Audit:
     def table(self, path: str) -> Verified:
         """Audit a merged receipts table. It doesn't show which files are extra.
 
-        Raises ``InfrastructureError``, after it has emitted what was found so far, and ``JobtoolError`` if
-        the file isn't such a table.
+        Raises ``InfrastructureError``, after it has emitted what was found so far, and
+        ``JobtoolError`` if the file isn't such a table.
         """
         if not os.path.exists(path):
             raise UsageError(f"expected a verification table at {quote(path)}; found nothing")

@@ -35,7 +35,8 @@ def generate(request: Request, emit: Emit = ignore) -> Generated:
     """Write the joblist that a request asks for; return the counts.
 
     Raises ``LayoutError`` if nothing matches or two jobs would collide, ``JoblistError`` if the
-    request contradicts the existing joblist, ``UsageError``, ``SourceError``, ``InfrastructureError``.
+    request contradicts the existing joblist, ``UsageError``, ``SourceError``,
+    ``InfrastructureError``.
     """
     return _Generation(resolve(request, emit), emit).run()
 

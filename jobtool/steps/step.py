@@ -84,7 +84,8 @@ class Step(Protocol):
         hanging after ``stall_seconds``, so wait in slices.
 
         Raise a ``JobtoolError``. Its ``retryable`` says whether the job is tried again, up to
-        ``max_attempts`` times; a ``InfrastructureError`` hands the job back and ends the worker, since no
-        other job would fare better. Any other exception is a bug, and makes the job an error.
+        ``max_attempts`` times; an ``InfrastructureError`` hands the job back and ends the worker,
+        since no other job would fare better. Any other exception is a bug, and makes the job an
+        error.
         """
         ...

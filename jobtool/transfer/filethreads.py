@@ -28,7 +28,8 @@ class FileThreads:
     """Threads that bring files to their destinations, and what they have met.
 
     ``failures`` are the files in error. ``fatal`` is what ends the transfer as a whole: a
-    ``InfrastructureError``, a lost claim, a bug. ``on_file`` is called with each file that has arrived.
+    ``InfrastructureError``, a lost claim, a bug. ``on_file`` is called with each file that has
+    arrived.
     """
 
     def __init__(

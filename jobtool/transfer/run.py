@@ -128,8 +128,8 @@ class JobTransfer:
         """Transfer; ``on_tick`` is called in this thread several times a second.
 
         Returns when all files are done or failed, or when stopped. ``failures`` and
-        ``is_complete`` tell which. Raises ``InfrastructureError`` as soon as one file meets one, and what a
-        bug raises; receipts of what had arrived are in the journal either way.
+        ``is_complete`` tell which. Raises ``InfrastructureError`` as soon as one file meets one,
+        and what a bug raises; receipts of what had arrived are in the journal either way.
         """
         self.notes.add_stores(self._plan.routes, self._policies.preserve)
         try:

@@ -72,8 +72,8 @@ class Attempt:
     def run(self) -> Outcome:
         """Do the job and write down how it ended.
 
-        Raises ``InfrastructureError`` after handing the job back: no other job would fare better. Once the
-        claim is lost nothing is written.
+        Raises ``InfrastructureError`` after handing the job back: no other job would fare better.
+        Once the claim is lost nothing is written.
         """
         try:
             return self._run()

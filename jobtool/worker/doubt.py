@@ -84,8 +84,9 @@ class Doubts:
     def add(self, job_id: str, error: JobtoolError) -> None:
         """Take note of a job in doubt, which is handed back.
 
-        Raises ``InfrastructureError`` once so many in a row say enough about the store, or the worker has
-        come back to one of them, and no other worker of the run gets anything done meanwhile.
+        Raises ``InfrastructureError`` once so many in a row say enough about the store, or the
+        worker has come back to one of them, and no other worker of the run gets anything done
+        meanwhile.
         """
         elsewhere = self._elsewhere()
         if not self._row:

@@ -50,8 +50,8 @@ class JobRunner:
     def run(self, job_id: str) -> bool:
         """Run a job if it can be claimed and still needs work.
 
-        Return False if another worker holds the job, or may still hold it. Raises ``InfrastructureError``
-        after handing the job back, and ``MembershipLostError``.
+        Return False if another worker holds the job, or may still hold it. Raises
+        ``InfrastructureError`` after handing the job back, and ``MembershipLostError``.
         """
         # Before a job is claimed: settings that no client can be made from aren't a job's fault.
         tools, settings = self._tools, self._tools.joblist.settings

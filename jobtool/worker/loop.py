@@ -124,9 +124,9 @@ class Worker:
         ``on_joined`` is called once this worker has joined the others.
 
         Of several ranks that were started together, the lowest that is left at the end reports for
-        all of them; the others return 0. Raises ``InfrastructureError`` after handing the job back, or if
-        the joblist can't be written; ``UsageError`` if other workers use another kind of claims;
-        ``MembershipLostError`` if the others regard this worker as dead.
+        all of them; the others return 0. Raises ``InfrastructureError`` after handing the job back,
+        or if the joblist can't be written; ``UsageError`` if other workers use another kind of
+        claims; ``MembershipLostError`` if the others regard this worker as dead.
         """
         try:
             stall_seconds = stall_seconds_of(self._joblist)
