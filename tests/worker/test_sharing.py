@@ -107,7 +107,9 @@ def start_sharing(
     """Start a holder and a helper, and return them once the helper has recorded something."""
     holder = start_holder(joblist, env)
     helper = start_worker(joblist, env)
-    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    # A journal is made, and its folder synced, before there is a line in it.
+    journals = joblist / "journals"
+    wait_for(lambda: any(path.stat().st_size for path in journals.glob("*.blocks/*.jsonl")))
     return holder, helper
 
 
