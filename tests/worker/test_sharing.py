@@ -6,6 +6,7 @@ what is read from receipts and from what workers tell, not from a clock.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -101,13 +102,22 @@ def start_holder(joblist: Path, env: dict[str, str], *options: object) -> subpro
     return holder
 
 
+def has_recorded(joblist: Path) -> bool:
+    """Whether a helper has: a journal is made, and its folder synced, before a line is in it."""
+    for path in (joblist / "journals").glob("*.blocks/*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):  # over, and forgotten meanwhile
+            if path.stat().st_size:
+                return True
+    return False
+
+
 def start_sharing(
     joblist: Path, env: dict[str, str]
 ) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
     """Start a holder and a helper, and return them once the helper has recorded something."""
     holder = start_holder(joblist, env)
     helper = start_worker(joblist, env)
-    wait_for(lambda: [*(joblist / "journals").glob("*.blocks/*.jsonl")])
+    wait_for(lambda: has_recorded(joblist))
     return holder, helper
 
 
