@@ -121,6 +121,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
     ]
     assert told == {
         "abandoned": 0,
+        "needs_newer": 0,
         "joblist": str(joblist),
         "total": 7,
         "todo": 2,
@@ -142,6 +143,8 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "requires_intervention": False,
         "parts_bytes": None,
         "is_abandoned": False,
+        "needs_newer": False,
+        "steps": {},
     }
     assert jobs["spoilt"]["status"] == "invalid"
 
