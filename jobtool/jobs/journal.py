@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError
+from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.records import Record, quoted, unquoted
 from jobtool.jobs.safe_read import open_without_waiting
@@ -96,7 +96,7 @@ class Journal:
         except OSError as error:
             self._close_descriptor()  # opening it again ends a torn line
             raise JoblistUnavailableError(
-                f"can't write {quote(self.path)}: {error.strerror or error}"
+                f"can't write {quote(self.path)}: {reason_of(error)}"
             ) from None
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class Journal:
             return
         except OSError as error:
             raise JobtoolError(
-                f"{quote(self.path)} can't be read as a journal: {error.strerror or error}"
+                f"{quote(self.path)} can't be read as a journal: {reason_of(error)}"
             ) from None
 
     def replace(self, records: Iterable[Record]) -> None:
@@ -166,10 +166,19 @@ class Journal:
         replace_file(self.path, b"".join(lines), before=self._require_held)
 
     def remove(self) -> None:
-        """Remove the journal, whose receipts are in the table."""
+        """Remove the journal, whose receipts are in the table.
+
+        Raises ``JoblistUnavailableError``.
+        """
         self.close()
-        with contextlib.suppress(FileNotFoundError):
+        try:
             os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't remove {quote(self.path)}: {reason_of(error)}"
+            ) from None
 
 
 def read_journals(folder: str) -> Iterator[Record]:

@@ -47,11 +47,11 @@ from jobtool.worker.events import (
     Scanning,
     Stalled,
     WorkerStopped,
-    WouldTransfer,
 )
-from jobtool.worker.jobrunner import CLAIMABLE, JobRunner
+from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.options import WorkerOptions, resolve_options
 from jobtool.worker.pace import Pace
+from jobtool.worker.preview import preview
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 from jobtool.worker.runsummary import summarise
@@ -170,16 +170,7 @@ class Worker:
 
     def preview(self) -> int:
         """Emit which jobs would be transferred, without any change; return the exit code."""
-        scanned = list(self._joblist.scan())
-        self._emit(JobsFound(count=len(scanned), path=self._joblist.path))
-        for found in scanned:
-            if found.status in (*CLAIMABLE, None):
-                job = self._scan_state.load(found.job_id)
-                if job is not None:
-                    self._emit(
-                        WouldTransfer(job=job.name, source=job.origin, destination=job.target)
-                    )
-        return 1 if self._scan_state.invalid else 0
+        return preview(self._joblist, self._scan_state, self._emit)
 
     @property
     def _is_ended(self) -> bool:
