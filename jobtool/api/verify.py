@@ -124,10 +124,7 @@ def audit(
     if isinstance(place, JobList):
         stores = stores_of(place, connections=2 * threads)
     elif names or repair:
-        raise UsageError(
-            f"names of jobs and repair: expected a joblist with them; found the table "
-            f"{quote(place)}"
-        )
+        raise UsageError(f"jobs and repair need a joblist; found the table {quote(place)}")
     else:
         stores = StoreRegistry(connections=2 * threads)
     comparing = Audit(stores, emit, deep=deep, threads=threads, watch=watch)
