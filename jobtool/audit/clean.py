@@ -25,8 +25,9 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
+from jobtool.stores.optional import Multipart, Temporaries
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry, Unlisted, Upload
+from jobtool.stores.store import Attributes, Entry, Unlisted, Upload, kind_of
 from jobtool.stores.urls import is_absolute, is_local, parent_of, parse
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.resume import open_uploads
@@ -145,8 +146,8 @@ def _uploads(
     for token, url in open_uploads(chain(lines, lent)).items():
         folder, name = parent_of(url)
         store = stores.open(folder, "destination", owner=joblist.owner_of(job_id))
-        if store.capabilities.leaves_temporaries:
-            continue  # found by its name
+        if isinstance(store, Temporaries) or not isinstance(store, Multipart):
+            continue  # found by its name, or unknown here
         upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
         try:
             store.held_parts(upload, ())
@@ -166,7 +167,7 @@ def _temporaries(
     owner = joblist.owner_of(job_id)
     for folder, name in _targets(job).items():
         store = stores.open(folder, "destination", owner=owner)
-        if not store.capabilities.leaves_temporaries:
+        if not isinstance(store, Temporaries):
             continue
         try:
             found = store.leftovers(name, 0)
@@ -184,7 +185,7 @@ def _temporaries(
     if job.files or job.destination is None:
         return
     store = stores.open(job.destination, "destination", owner=owner)
-    if store.capabilities.leaves_temporaries and store.kind("") == "folder":
+    if isinstance(store, Temporaries) and kind_of(store, "") == "folder":
         for entry in store.list():
             if isinstance(entry, Unlisted):
                 yield _unreached(job.name, entry.error)

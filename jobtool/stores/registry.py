@@ -14,9 +14,10 @@ from jobtool.stores.credentials.provider import CredentialProvider, CredentialSc
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local import LinkPolicy, LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.stores.optional import FolderAttributes
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.s3.config import S3Config, read_s3_table
-from jobtool.stores.store import Store, has_folders
+from jobtool.stores.store import Store
 from jobtool.stores.urls import parse
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class StoreRegistry:
         )
 
     def _mirrored(self, store: Store | None) -> str | None:
-        has_modes = store is not None and has_folders(store) and "mode" in self._keep
+        has_modes = isinstance(store, FolderAttributes) and "mode" in self._keep
         return store.url if store is not None and has_modes else None
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from jobtool.errors import CredentialsError, FileError, RefusedError
 from jobtool.names import quote
 from jobtool.stop import until_stopped
-from jobtool.stores.store import Entry, Store
+from jobtool.stores.store import Entry, Store, kind_of
 from jobtool.transfer.plan import Plan
 from jobtool.transfer.planning import look_at
 from jobtool.transfer.retry import Retry
@@ -66,7 +66,7 @@ class Existing:
 
     def _list(self, plan: Plan, retry: Retry) -> None:
         destination = plan.routes[0].destination
-        if destination.kind("") != "folder":
+        if kind_of(destination, "") != "folder":
             return
         listing = f"listing {quote(destination.url)}"
         for entry in until_stopped(destination.list(), retry.stop, listing):
@@ -95,7 +95,7 @@ def holds_nothing(store: Store) -> bool:
     Raises retryable errors.
     """
     try:
-        kind = store.kind("")
+        kind = kind_of(store, "")
         return kind == "missing" or (kind == "folder" and next(store.list(), None) is None)
     except (CredentialsError, FileError) as error:
         if error.retryable:

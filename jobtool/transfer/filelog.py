@@ -8,6 +8,7 @@ from typing import Protocol
 
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, UploadRecord
+from jobtool.stores.optional import Temporaries
 from jobtool.stores.store import Part, Upload
 from jobtool.transfer.knowndigests import KnownDigests
 from jobtool.transfer.plan import Item
@@ -76,7 +77,7 @@ class JournalledLog:
 
     def beginning(self) -> int | None:
         """Note that an upload is about to be begun; see ``FileLog``."""
-        if self._item.route.destination.capabilities.leaves_temporaries:
+        if isinstance(self._item.route.destination, Temporaries):
             return None  # they bear their owner's mark
         now_ns = time.time_ns()
         # On disk before the upload: one that no record names can't be told from somebody else's.
@@ -108,7 +109,7 @@ class JournalledLog:
                 md5=md5,
             )
         )
-        if not self._item.route.destination.capabilities.leaves_temporaries:
+        if not isinstance(self._item.route.destination, Temporaries):
             # At once: with only an intent, somebody else's upload of this key would pass for ours.
             self._journal.flush(self._sync)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from jobtool.jobs.blocks import BlockFile
 from jobtool.jobs.records import Record
+from jobtool.stores.optional import Temporaries
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.lending import BLOCK_BYTES, BLOCK_FILES, Lending
@@ -91,7 +92,7 @@ class LentFiles:
             return True
         route = self._plan.item(number).route
         is_intended = number in self._resumption.intended
-        return is_intended and not route.destination.capabilities.leaves_temporaries
+        return is_intended and not isinstance(route.destination, Temporaries)
 
     def _is_worth_lending(self, queue: FileQueue) -> bool:
         numbers = queue.some_last(WORTH_FILES)

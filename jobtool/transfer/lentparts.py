@@ -11,6 +11,7 @@ from jobtool.errors import StoppedError
 from jobtool.jobs.records import PartRecord, UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Part, Upload
 from jobtool.transfer.filelog import FileLog
 from jobtool.transfer.lending import BLOCK_BYTES, Lending
@@ -108,11 +109,12 @@ class LentParts:
 
 
 def lends_parts(item: Item) -> bool:
-    """Tell whether parts of a file may be lent.
+    """Return True if parts of a file may be lent.
 
-    Who reads from afar would have to read the lent parts as well, to hash the whole.
+    Whoever reads from afar would have to read the lent parts as well, to hash the whole.
     """
-    return item.route.source.capabilities.cheap_reads
+    is_cheap = item.route.source.capabilities.cheap_reads
+    return is_cheap and isinstance(item.route.destination, Multipart)
 
 
 def _last_in_a_row(todo: deque[Range], most: int, held: Container[int]) -> list[Range]:

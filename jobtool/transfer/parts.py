@@ -21,6 +21,7 @@ from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
@@ -118,7 +119,9 @@ class PartsCopy:
         self._on_kept = on_kept
         self._may_replace = may_replace
         self._lending = lending
-        self._source, self._destination = item.route.source, item.route.destination
+        destination = item.route.destination
+        assert isinstance(destination, Multipart), "others take files whole"
+        self._source, self._destination = item.route.source, destination
         self._upload: Upload | None = None
         self._parts: list[Part] = []
         self._lent: set[int] = set()  # the numbers of what others have sent in this try
@@ -279,7 +282,7 @@ class PartsCopy:
         except (CredentialsError, FileError) as error:
             if error.retryable:
                 raise
-            # Who may only write, or at a server that can't tell, leaves it.
+            # Whoever may only write, or at a server that can't tell, leaves it.
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)
@@ -321,10 +324,12 @@ def send_lent(
     """
     attributes = Attributes(mtime_ns=upload.mtime_ns, md5=upload.md5)
     begun = Upload(path=item.destination_path, token=upload.token, attributes=attributes)
+    destination = item.route.destination
+    assert isinstance(destination, Multipart), "parts are lent only where there are any"
 
     def send(number: int, offset: int, data: bytes | memoryview) -> Part:
         require_held(stop, item)
-        part = item.route.destination.put_part(begun, number, offset, data, md5_of(data))
+        part = destination.put_part(begun, number, offset, data, md5_of(data))
         journal.append(part_record(upload.token, part))
         on_bytes(part.size)
         return part

@@ -16,6 +16,7 @@ from jobtool.jobs.records import (
     Record,
     UploadRecord,
 )
+from jobtool.stores.optional import Multipart, Temporaries
 from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.existing import Existing
 from jobtool.transfer.knowndigests import KnownDigests, folded
@@ -41,6 +42,11 @@ class Unfinished:
         """Return the store's view of it."""
         attributes = Attributes(mtime_ns=item.entry.mtime_ns, md5=self.md5)
         return Upload(path=item.destination_path, token=self.token, attributes=attributes)
+
+    def abort(self, item: Item) -> None:
+        """Drop it at the store, if that knows uploads. Raises the errors of stores."""
+        if isinstance(item.route.destination, Multipart):
+            item.route.destination.abort(self.upload(item))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +181,9 @@ def remove_leftovers(
             break
         item = plan.item(number)
         destination = item.route.destination
-        if destination.capabilities.leaves_temporaries:
+        if not isinstance(destination, Multipart):
+            continue
+        if isinstance(destination, Temporaries):
             place = (id(destination), os.path.dirname(item.destination_path))
             if place in looked:
                 continue

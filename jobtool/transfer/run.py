@@ -24,6 +24,8 @@ from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
+from jobtool.stores.store import entry_of
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.earlier import ListingLog
 from jobtool.transfer.existing import Existing
@@ -446,6 +448,7 @@ class JobTransfer:
         route = self._plan.item(number).route
         is_hashed_first = (
             self._plan.size_of(number) >= self._copier.part_bytes
+            and isinstance(route.destination, Multipart)
             and route.destination.capabilities.attributes_first
             and route.source.capabilities.cheap_reads
         )
@@ -469,15 +472,18 @@ class JobTransfer:
                 self._bytes_under_way += size
             self._phases.arrived(number, size)
 
-        def on_bytes(size: int) -> None:
-            own.note()
-            self._retry.elsewhere.note()
+        def on_passed(size: int) -> None:
             on_kept(size)
             with self._lock:
                 self._bytes_sent += size
 
+        def on_bytes(size: int) -> None:
+            own.note()
+            self._retry.elsewhere.note()
+            on_passed(size)
+
         log = JournalledLog(self._journal, self._sync, self.resumption, number, item)
-        self.has_begun_uploads |= item.entry.size >= self._copier.part_bytes
+        self.has_begun_uploads |= self._copier.sends_parts(item)
         try:
             if self._existing.has(number) or number in self._tried:
                 adopted = self._adopt(number, item, log)
@@ -492,6 +498,7 @@ class JobTransfer:
                 stop=self._stop,
                 on_bytes=on_bytes,
                 on_kept=on_kept,
+                on_passed=on_passed,
                 may_replace=may_replace,
                 lending=self._lending if lends_parts(item) else None,
             )
@@ -519,18 +526,18 @@ class JobTransfer:
                 raise _exists(item)
             return None
         if log.unfinished is not None:
-            item.route.destination.abort(log.unfinished.upload(item))
+            log.unfinished.abort(item)
             log.dropped()
         return adopted
 
     def _list_again(self, number: int, item: Item) -> None:
         """Take a changed file as it is now, and forget what was sent of it."""
-        entry = item.route.source.head(item.entry.path)
+        entry = entry_of(item.route.source, item.entry.path)
         with self._lock:
             self._plan.update(number, entry)
             unfinished = self.resumption.unfinished.pop(number, None)
         if unfinished is not None:
-            item.route.destination.abort(unfinished.upload(item))
+            unfinished.abort(item)
 
     def _receipt(self, item: Item, copied: Copied) -> Receipt:
         return Receipt(
@@ -555,7 +562,7 @@ def _set_numbers(flags: bytearray) -> Iterator[int]:
 
 def _is_there(item: Item) -> bool:
     try:
-        item.route.destination.head(item.destination_path)
+        entry_of(item.route.destination, item.destination_path)
     except NotFoundError:
         return False
     return True

@@ -27,6 +27,7 @@ from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.table import read_table, write_table
 from jobtool.stop import ASKED, Stop, until_stopped
 from jobtool.stores.credentials.provider import ProviderError
+from jobtool.stores.optional import Multipart
 from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
@@ -353,7 +354,8 @@ class Attempt:
         for token, url in open_uploads(self._records(with_table=False)).items():
             folder, name = parent_of(url)
             store = stores.open(folder, "destination", owner=self._owner)
-            store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))
+            if isinstance(store, Multipart):
+                store.abort(Upload(path=name, token=token, attributes=Attributes(mtime_ns=0)))
 
     def _succeed(self, plan: Plan, *, skipped: int, seconds: float) -> Outcome:
         self._tell_left_out()

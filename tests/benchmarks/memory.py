@@ -23,7 +23,7 @@ from jobtool.jobs.journal import Journal
 from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Store
+from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.filelog import JournalledLog
 from jobtool.transfer.plan import Item, Route
@@ -64,7 +64,7 @@ def main() -> int:
 
 def peak_mebibytes(source: Store, destination: Store, root: Path, part_mebibytes: int) -> int:
     """Copy; return by how much memory has grown meanwhile, at most."""
-    item = Item(Route(source, destination), source.head("large"), "large")
+    item = Item(Route(source, destination), entry_of(source, "large"), "large")
     journal = Journal(str(root / "journal.jsonl"))
     log = JournalledLog(
         journal, lambda: None, Resumption(bytearray(1), bytearray(1), {}, {}), 0, item

@@ -21,7 +21,15 @@ from jobtool.errors import (
 )
 from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry, Special, Unlisted, composite_md5
+from jobtool.stores.store import (
+    Attributes,
+    Entry,
+    Special,
+    Unlisted,
+    composite_md5,
+    entry_of,
+    kind_of,
+)
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.resilience.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
@@ -57,7 +65,7 @@ def store(rclone_s3, bucket, use):
 
 
 def put(store, path="file", data=b"data"):
-    return store.put(path, data, Attributes(mtime_ns=MTIME_NS, md5=md5_of(data)))
+    return store.write(path, [data], Attributes(mtime_ns=MTIME_NS, md5=md5_of(data)))
 
 
 def put_in_parts(store, path):
@@ -73,11 +81,11 @@ def put_in_parts(store, path):
 def attempts(store, *, with_head=True):
     yield lambda: list(store.list())
     yield lambda: list(store.children(""))
-    yield lambda: store.kind("")
+    yield lambda: kind_of(store, "")
     yield lambda: put(store)
     yield lambda: store.begin("file", Attributes(mtime_ns=0, md5=md5_of(b"")))
     if with_head:
-        yield lambda: store.head("file")
+        yield lambda: entry_of(store, "file")
 
 
 # Refusals
@@ -86,14 +94,14 @@ def attempts(store, *, with_head=True):
 def test_a_wrong_secret_is_told_with_the_endpoint_and_without_the_secret(rclone_s3, bucket, use):
     use(rclone_s3, AWS_SECRET_ACCESS_KEY="wrong-secret-of-tests")
     store = StoreRegistry().open(f"s3://{bucket}", "destination")
-    for attempt in (*attempts(store, with_head=False), lambda: store.kind("file")):
+    for attempt in (*attempts(store, with_head=False), lambda: kind_of(store, "file")):
         with pytest.raises(CredentialsError) as caught:
             attempt()
         assert rclone_s3.endpoint_url in str(caught.value)
         assert "wrong-secret" not in str(caught.value)
         assert ACCESS_KEY not in str(caught.value)
     with pytest.raises(RefusedError, match=rclone_s3.endpoint_url):  # 403, and not why
-        store.head("file")
+        entry_of(store, "file")
 
 
 def test_without_any_credentials_one_is_told_where_they_may_come_from(monkeypatch, rclone_s3):
@@ -125,14 +133,17 @@ def test_an_endpoint_that_is_down_is_unreachable(rclone_s3, use):
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         use(rclone_s3, AWS_ENDPOINT_URL=url)
         store = StoreRegistry().open("s3://bucket", "destination")
-        for attempt in (lambda: store.kind(""), lambda: put(store)):
+        for attempt in (lambda: kind_of(store, ""), lambda: put(store)):
             with pytest.raises(UnreachableError, match=url):
                 attempt()
 
 
 def test_names_that_s3_cannot_hold_fail_that_file_only(store, raw):
     for name, message in (("bad\udcff", "UTF-8"), ("x" * 1025, "1024 bytes")):
-        for attempt in (lambda name=name: put(store, name), lambda name=name: store.head(name)):
+        for attempt in (
+            lambda name=name: put(store, name),
+            lambda name=name: entry_of(store, name),
+        ):
             with pytest.raises(FileError, match=message):
                 attempt()
     assert raw.paths() == set()
@@ -316,7 +327,7 @@ def test_each_role_may_have_its_own_endpoint(rclone_s3, bucket, raw, moto_s3, us
     S3Raw(moto_s3.client, name).write("file", b"from moto")
     registry = StoreRegistry({"source": {"endpoint_url": moto_s3.endpoint_url}})
     source = registry.open(f"s3://{name}", "source")
-    data = source.read(source.head("file"), 0, 9).data
+    data = source.read(entry_of(source, "file"), 0, 9).data
     put(registry.open(f"s3://{bucket}", "destination"), "file", bytes(data))
     assert raw.read("file") == b"from moto"
 
@@ -355,7 +366,7 @@ def test_a_rewritten_credentials_file_is_seen_after_a_refresh(
     registry.begin_job({})
     assert not list(store.list())
     with pytest.raises(NotFoundError):
-        store.head("file")
+        entry_of(store, "file")
 
 
 def test_credentials_are_not_shown_by_their_repr():
