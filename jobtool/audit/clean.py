@@ -25,10 +25,10 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
+from jobtool.stores.location import is_absolute, is_local, parent_of, parse
 from jobtool.stores.optional import Multipart, Temporaries
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload, kind_of
-from jobtool.stores.urls import is_absolute, is_local, parent_of, parse
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.resume import open_uploads
 

@@ -30,9 +30,9 @@ from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
 from jobtool.report.merged import last_of_each
+from jobtool.stores.location import parent_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
-from jobtool.stores.urls import parent_of
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.parallel import in_parallel
 

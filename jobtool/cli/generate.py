@@ -21,7 +21,7 @@ from jobtool.cli.options import (
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
-from jobtool.stores.urls import resolve
+from jobtool.stores.location import resolve
 
 #: Settings of a joblist's tables that are paths.
 _PATH_KEYS = ("ca_bundle", "path", "identity_file")

@@ -19,7 +19,7 @@ from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import quote
 from jobtool.redact import redact_tracebacks
-from jobtool.stores.urls import is_local, resolve
+from jobtool.stores.location import is_local, resolve
 from jobtool.worker.deadline import parse_duration
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ from jobtool.errors import (
 )
 from jobtool.jobs.joblist import reason_of
 from jobtool.names import quote
+from jobtool.stores.location import is_local, parse, scheme_of
 from jobtool.stores.optional import Multipart
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Part, Store, Upload, entry_of, kind_of
-from jobtool.stores.urls import is_local, is_s3, parse
 
 _PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
 _SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
@@ -157,7 +157,7 @@ class DestinationProbe:
                 "the ETag is no MD5, as with encryption by SSE-KMS",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
-        if is_s3(self.url):
+        if scheme_of(self.url) == "s3":
             stamped = entry.mtime_ns / 1e9  # whole seconds
             difference = max(before - stamped - 1, stamped - after, 0.0)
             yield judge_clock(

@@ -7,9 +7,9 @@ from itertools import islice
 from jobtool.doctor.checkresult import CheckResult, Subject
 from jobtool.errors import JobtoolError, NotFoundError
 from jobtool.names import quote
+from jobtool.stores.location import parent_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Store, entry_of, kind_of
-from jobtool.stores.urls import parent_of
 
 _FIRST_BYTES = 64 * 1024
 _FIRST_ENTRIES = 1000

@@ -16,8 +16,8 @@ from jobtool.layouts.layout import Layout
 from jobtool.layouts.pattern import Match, Pattern
 from jobtool.layouts.template import Template, safe
 from jobtool.names import quote
+from jobtool.stores.location import file_below, inside, is_absolute, parse, resolve
 from jobtool.stores.store import Child, Store, kind_of
-from jobtool.stores.urls import file_below, inside, is_absolute, parse, resolve
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from jobtool.layouts.events import (
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
 from jobtool.layouts.manifest import MANIFEST_VALUES, Manifest
 from jobtool.names import filename_of, quote
-from jobtool.stores.urls import parse
+from jobtool.stores.location import parse
 from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 

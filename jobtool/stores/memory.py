@@ -11,6 +11,7 @@ from typing import Literal
 
 from jobtool.errors import NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
+from jobtool.stores.location import Location
 from jobtool.stores.preserve import KEEP_ALL
 from jobtool.stores.store import (
     Attributes,
@@ -27,6 +28,7 @@ from jobtool.stores.store import (
     kind_of,
     require_same,
 )
+from jobtool.stores.storetype import Opening, Setup, StoreType
 
 Files = dict[str, tuple[bytes, Attributes]]
 
@@ -189,3 +191,15 @@ class MemoryStore:
 
 def _md5(data: bytes | None) -> str | None:
     return None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _open(location: Location, opening: Opening) -> MemoryStore:
+    memory = opening.shared.setdefault(location.name, Memory())
+    return MemoryStore(memory, location.url, location.path)
+
+
+def _no_memories(setup: Setup) -> dict[str, Memory]:
+    return {}
+
+
+STORE_TYPE = StoreType(open=_open, share=_no_memories)

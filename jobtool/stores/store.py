@@ -21,8 +21,8 @@ from typing import Literal, Protocol
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError
 from jobtool.names import quote
+from jobtool.stores.location import unfit_reason
 from jobtool.stores.preserve import Kept
-from jobtool.stores.urls import unfit_reason
 
 PathKind = Literal["file", "folder", "missing"]
 SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]

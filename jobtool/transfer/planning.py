@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from jobtool.errors import FileError, NotFoundError, StoppedError, StoreError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
+from jobtool.stores.location import anchor_of, inside, is_absolute, is_local, parent_of, parse
 from jobtool.stores.optional import FolderAttributes
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted, check_path, entry_of, kind_of
-from jobtool.stores.urls import anchor_of, inside, is_absolute, is_local, parent_of, parse
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.plan import Failure, Plan, Route, path_in
 from jobtool.transfer.retry import Retry, Successes

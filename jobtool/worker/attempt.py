@@ -27,11 +27,11 @@ from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.table import read_table, write_table
 from jobtool.stop import ASKED, Stop, until_stopped
 from jobtool.stores.credentials.provider import ProviderError
+from jobtool.stores.location import parent_of
 from jobtool.stores.optional import Multipart
 from jobtool.stores.preserve import words_for
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Upload
-from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.earlier import Earlier, ListingLog

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from jobtool.events import Event, Level
 from jobtool.names import quote
-from jobtool.stores.urls import is_s3
+from jobtool.stores.location import scheme_of
 from jobtool.transfer.notes import Unkept
 from jobtool.units import duration_text, rate_text, size_text
 
@@ -81,7 +81,7 @@ class JobStarted(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        if is_s3(self.destination):
+        if scheme_of(self.destination) == "s3":
             return f"Uploading files from '{quote(self.source)}' to S3..."
         return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
 

@@ -395,7 +395,7 @@ def configure(
         (folder / "config").write_text(servers.filled(case.config))
         monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
     table = {name: servers.filled(value) for name, value in case.table.items()}
-    return StoreRegistry(table, credentials=case.credentials)
+    return StoreRegistry({"s3": table}, credentials=case.credentials)
 
 
 def use_both_clients(registry: StoreRegistry, bucket: str) -> None:

@@ -106,7 +106,7 @@ def test_a_wrong_secret_is_told_with_the_endpoint_and_without_the_secret(rclone_
 
 def test_without_any_credentials_one_is_told_where_they_may_come_from(monkeypatch, rclone_s3):
     monkeypatch.setenv("AWS_ENDPOINT_URL", rclone_s3.endpoint_url)
-    store = StoreRegistry({"region": REGION}).open("s3://bucket", "source")
+    store = StoreRegistry({"s3": {"region": REGION}}).open("s3://bucket", "source")
     for attempt in attempts(store):
         with pytest.raises(CredentialsError, match="expected AWS credentials"):
             attempt()
@@ -115,7 +115,7 @@ def test_without_any_credentials_one_is_told_where_they_may_come_from(monkeypatc
 def test_a_profile_that_is_not_there_is_named(rclone_s3, use):
     use(rclone_s3)
     with pytest.raises(CredentialsError, match="nobody"):
-        StoreRegistry({"profile": "nobody"}).open("s3://bucket", "source")
+        StoreRegistry({"s3": {"profile": "nobody"}}).open("s3://bucket", "source")
 
 
 @pytest.mark.parametrize("server_name", ["rclone_s3", "moto_s3"])
@@ -315,7 +315,7 @@ def test_a_profile_of_awss_config_file_is_enough(rclone_s3, bucket, raw, tmp_pat
         f"[profile lab]\nregion = {REGION}\nendpoint_url = {rclone_s3.endpoint_url}\n"
         f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n",
     )
-    put(StoreRegistry({"profile": "lab"}).open(f"s3://{bucket}", "destination"), "by table")
+    put(StoreRegistry({"s3": {"profile": "lab"}}).open(f"s3://{bucket}", "destination"), "by table")
     monkeypatch.setenv("AWS_PROFILE", "lab")
     put(StoreRegistry().open(f"s3://{bucket}", "destination"), "by environment")
     assert raw.paths() == {"by table", "by environment"}
@@ -325,7 +325,7 @@ def test_each_role_may_have_its_own_endpoint(rclone_s3, bucket, raw, moto_s3, us
     use(rclone_s3)
     name = moto_s3.new_bucket()
     S3Raw(moto_s3.client, name).write("file", b"from moto")
-    registry = StoreRegistry({"source": {"endpoint_url": moto_s3.endpoint_url}})
+    registry = StoreRegistry({"s3": {"source": {"endpoint_url": moto_s3.endpoint_url}}})
     source = registry.open(f"s3://{name}", "source")
     data = source.read(entry_of(source, "file"), 0, 9).data
     put(registry.open(f"s3://{bucket}", "destination"), "file", bytes(data))
@@ -345,7 +345,7 @@ def test_buckets_are_addressed_as_told(
 ):
     use(rclone_s3)
     write_config(tmp_path / "config", monkeypatch, f"[default]\nregion = {REGION}\n{config}")
-    registry = StoreRegistry({"addressing_style": told} if told else {})
+    registry = StoreRegistry({"s3": {"addressing_style": told} if told else {}})
     access = registry.open("s3://any", "destination")._access
     assert access.connection.addressing_style == expected
 
@@ -358,7 +358,7 @@ def test_a_rewritten_credentials_file_is_seen_after_a_refresh(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     text = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
     path.write_text(text.format(ACCESS_KEY, "an-expired-secret"))
-    registry = StoreRegistry({"region": REGION})
+    registry = StoreRegistry({"s3": {"region": REGION}})
     store = registry.open(f"s3://{bucket}", "destination")
     with pytest.raises(CredentialsError):
         put(store)
