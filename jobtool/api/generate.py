@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobtool.api.places import Place, existing_path, local_path, text_of
 from jobtool.events import Emit, ignore, unfailing
-from jobtool.stores.urls import resolve
+from jobtool.stores.location import resolve
 
 if TYPE_CHECKING:
     from jobtool.layouts.events import Generated

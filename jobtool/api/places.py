@@ -9,7 +9,7 @@ from typing import Any
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
-from jobtool.stores.urls import is_local, resolve
+from jobtool.stores.location import is_local, resolve
 
 #: A path of this machine or, where that makes sense, a URL.
 Place = str | os.PathLike[str]

@@ -12,8 +12,8 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
+from jobtool.stores.location import is_local, parse
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.urls import is_local, parse
 
 
 def clean(

@@ -15,9 +15,9 @@ from jobtool.audit.findings import Findings
 from jobtool.audit.tree import Tree
 from jobtool.errors import UsageError
 from jobtool.jobs.records import Receipt
+from jobtool.stores.location import parent_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
-from jobtool.stores.urls import parent_of
 from jobtool.transfer.parallel import in_parallel
 
 #: A repair has files with these findings sent again. A file that can't be read now may be good.

@@ -8,7 +8,7 @@ from jobtool.audit.events import Discrepancy
 from jobtool.audit.evidence import has_other_etag, has_other_time, is_proof
 from jobtool.errors import FileError, NotFoundError, reason_of
 from jobtool.jobs.records import Receipt
-from jobtool.stores.store import Store
+from jobtool.stores.store import Store, entry_of
 
 HOLLOW = "its receipt names two digests, that of the source and another"
 
@@ -34,7 +34,7 @@ def check(
     if not is_proof(receipt):
         return Verdict(url=url, what="unproven", detail=HOLLOW)
     try:
-        found = store.head(path)
+        found = entry_of(store, path)
     except FileError as error:
         return failure(url, error)
     if found.size != receipt.size:

@@ -14,9 +14,10 @@ from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.sharing.batches import Batches
+from jobtool.stores.location import is_absolute, parent_of
+from jobtool.stores.optional import Multipart, Temporaries
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry, Unlisted, Upload
-from jobtool.stores.urls import is_absolute, parent_of
+from jobtool.stores.store import Attributes, Entry, Unlisted, Upload, kind_of
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.leftovers import open_uploads
 
@@ -52,8 +53,8 @@ class Leftovers:
         for token, url in open_uploads(chain(lines, lent)).items():
             folder, name = parent_of(url)
             store = self._stores.open(folder, "destination", owner=owner)
-            if store.capabilities.leaves_temporaries:
-                continue  # found by its name
+            if isinstance(store, Temporaries) or not isinstance(store, Multipart):
+                continue  # found by its name, or unknown here
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
             try:
                 store.held_parts(upload, ())
@@ -70,7 +71,7 @@ class Leftovers:
         owner = self._joblist.owner_of(job_id)
         for folder, name in target_folders(job).items():
             store = self._stores.open(folder, "destination", owner=owner)
-            if not store.capabilities.leaves_temporaries:
+            if not isinstance(store, Temporaries):
                 continue
             try:
                 found = store.leftovers(name, 0)
@@ -82,7 +83,7 @@ class Leftovers:
         if job.files or job.destination is None:
             return
         store = self._stores.open(job.destination, "destination", owner=owner)
-        if store.capabilities.leaves_temporaries and store.kind("") == "folder":
+        if isinstance(store, Temporaries) and kind_of(store, "") == "folder":
             for entry in store.list():
                 if isinstance(entry, Unlisted):
                     yield unreachable(job.name, entry.error)

@@ -10,7 +10,7 @@ from jobtool.audit.files import HOLLOW, Verdict, failure
 from jobtool.errors import FileError
 from jobtool.jobs.records import Receipt
 from jobtool.report.merged import digest_of, last_of_each
-from jobtool.stores.store import Entry, Special, Store, Unlisted
+from jobtool.stores.store import Entry, Special, Store, Unlisted, entry_of, kind_of
 
 _MISSING, _LISTED, _HIDDEN = 0, 1, 2
 
@@ -58,7 +58,7 @@ class Tree:
         for url in sorted(self._expected.hollow):
             self._add_off(Verdict(url=url, what="unproven", detail=HOLLOW))
         try:
-            if self._store.kind("") == "folder":
+            if kind_of(self._store, "") == "folder":
                 for entry in self._store.list():
                     self._listed(entry)
         except FileError as error:
@@ -146,7 +146,7 @@ class Tree:
         """Judge a file below a folder that is a link: its target isn't at the destination."""
         url = self._inside + path
         try:
-            self._store.head(path)
+            entry_of(self._store, path)
         except FileError as error:
             return failure(url, error)
         # The link has become a folder meanwhile.

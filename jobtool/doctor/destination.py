@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
@@ -25,9 +25,10 @@ from jobtool.errors import (
     reason_of,
 )
 from jobtool.names import quote
+from jobtool.stores.location import is_local, parse, scheme_of
+from jobtool.stores.optional import Multipart
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Part, Store, Upload
-from jobtool.stores.urls import is_local, is_s3, parse
+from jobtool.stores.store import Attributes, Part, Store, Upload, entry_of, kind_of
 
 _PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
 _SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
@@ -128,13 +129,13 @@ class DestinationProbe:
 
     def _whole(self, store: Store) -> Iterator[CheckResult]:
         start, before = time.monotonic(), time.time()
-        proof = store.put(_WHOLE, _SMALL, _attributes(_SMALL))
+        proof = store.write(_WHOLE, [_SMALL], _attributes(_SMALL))
         seconds, after = time.monotonic() - start, time.time()
         how = f"a file was written and proven in {in_seconds(seconds)}"
         if len(self.made_folders) > 1:
             how += "; the folder isn't there yet, and could be made"
         yield self.subject.passed("reach and write", how)
-        entry = store.head(_WHOLE)
+        entry = entry_of(store, _WHOLE)
         try:
             is_same = bytes(store.read(entry, 0, entry.size).data) == _SMALL
         except JobtoolError as error:
@@ -146,7 +147,7 @@ class DestinationProbe:
                 yield self.subject.failed(
                     "read back", "a file holds other bytes than were written", "Don't use it."
                 )
-        if self._is_local:
+        if self._is_local or proof is None:
             yield self.subject.passed("digest", "files are proven by reading them back")
         elif proof.verified_by == "etag-md5":
             yield self.subject.passed("digest", "the ETag is the MD5: nothing is read back")
@@ -156,7 +157,7 @@ class DestinationProbe:
                 "the ETag is no MD5, as with encryption by SSE-KMS",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
-        if is_s3(self.url):
+        if scheme_of(self.url) == "s3":
             stamped = entry.mtime_ns / 1e9  # whole seconds
             difference = max(before - stamped - 1, stamped - after, 0.0)
             yield judge_clock(
@@ -176,20 +177,23 @@ class DestinationProbe:
         judge = self.subject.failed if self.is_strict else self.subject.warned
         other = _SMALL.upper()
         try:
-            store.put(_ONCE, _SMALL, _attributes(_SMALL, may_replace=False))
+            store.write(_ONCE, [_SMALL], _attributes(_SMALL, may_replace=False))
         except (CredentialsError, UnreachableError):
             raise
         except JobtoolError as error:
             yield judge(check, f"not known here: {error}", advice)
             return
         try:
-            store.put(_ONCE, other, _attributes(other, may_replace=False))
+            store.write(_ONCE, [other], _attributes(other, may_replace=False))
         except FileError:
             yield self.subject.passed(check, "a file that exists isn't replaced where it mustn't")
         else:
             yield judge(check, "a file was replaced although that was forbidden", advice)
 
     def _parts(self, store: Store) -> Iterator[CheckResult]:
+        if not isinstance(store, Multipart):
+            yield self.subject.passed("parts", "large files are sent whole: each try starts anew")
+            return
         pieces = (bytes(_PART_BYTES), _SMALL)
         whole = b"".join(pieces)
         attributes = _attributes(whole)
@@ -200,7 +204,7 @@ class DestinationProbe:
             for number, piece in enumerate(pieces)
         ]
         proof = store.complete(upload, parts, attributes)
-        size = store.head(_PARTS).size
+        size = entry_of(store, _PARTS).size
         if size != len(whole):
             yield self.subject.failed(
                 "parts", f"a file of {len(whole)} bytes has {size} at the end", "Don't use it."
@@ -218,6 +222,8 @@ class DestinationProbe:
             )
 
     def _abort(self, store: Store) -> Iterator[CheckResult]:
+        if not isinstance(store, Multipart):
+            return
         upload = store.begin(_ABORTED, _attributes(_SMALL))
         part = _put_part(store, upload, 0, 0, _SMALL)
         store.abort(upload)
@@ -235,9 +241,9 @@ class DestinationProbe:
         for name in (_WHOLE, _ONCE, _PARTS):
             store.delete(name)
         self._remove()
-        left = [entry.path for entry in store.list()] if store.kind("") != "missing" else []
+        left = [entry.path for entry in store.list()] if kind_of(store, "") != "missing" else []
         try:
-            unfinished = len(store.leftovers(_PARTS, 0)) + len(store.leftovers(_ABORTED, 0))
+            unfinished = len(_uploads(store, _PARTS)) + len(_uploads(store, _ABORTED))
         except JobtoolError as error:
             yield self.subject.warned(
                 "delete", f"can't tell whether uploads are left: {error}", _ACTIONS
@@ -266,8 +272,9 @@ class DestinationProbe:
 
 def _remove_file(store: Store, name: str) -> None:
     def drop_uploads() -> None:
-        for upload in store.leftovers(name, 0):
-            store.abort(upload)
+        if isinstance(store, Multipart):
+            for upload in store.leftovers(name, 0):
+                store.abort(upload)
 
     for remove in (drop_uploads, lambda: store.delete(name)):
         try:
@@ -276,6 +283,10 @@ def _remove_file(store: Store, name: str) -> None:
             raise
         except JobtoolError:
             continue
+
+
+def _uploads(store: Store, name: str) -> Sequence[Upload]:
+    return store.leftovers(name, 0) if isinstance(store, Multipart) else ()
 
 
 def _name_of(check: object) -> str:
@@ -295,7 +306,7 @@ def _attributes(data: bytes, *, may_replace: bool = True) -> Attributes:
     return Attributes(mtime_ns=time.time_ns(), md5=_md5(data), may_replace=may_replace)
 
 
-def _put_part(store: Store, upload: Upload, number: int, offset: int, data: bytes) -> Part:
+def _put_part(store: Multipart, upload: Upload, number: int, offset: int, data: bytes) -> Part:
     return store.put_part(upload, number + 1, offset, data, _md5(data))
 
 

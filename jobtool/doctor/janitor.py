@@ -61,7 +61,7 @@ class Janitor:
         url: str,
         token: str,
         made_folders: Sequence[str],
-        s3: Mapping[str, Any],
+        tables: Mapping[str, Mapping[str, Any]],
         credentials: Mapping[str, Any],
     ) -> None:
         """Say that a destination is about to be probed; the last two are joblist.toml's tables."""
@@ -69,7 +69,7 @@ class Janitor:
             "url": url,
             "token": token,
             "made_folders": list(made_folders),
-            "s3": dict(s3),
+            "tables": {name: dict(table) for name, table in tables.items()},
             "credentials": dict(credentials),
         }
         self._tell(json.dumps(task) + "\n")
@@ -106,7 +106,7 @@ def _remove(task: dict[str, Any]) -> None:
     if "folder" in task:
         remove_probe(task["folder"])
         return
-    stores = StoreRegistry(task["s3"], credentials=task["credentials"])
+    stores = StoreRegistry(task["tables"], credentials=task["credentials"])
     probe = DestinationProbe(task["url"], stores, task["token"])
     probe.remove_for_another(task["made_folders"])
 

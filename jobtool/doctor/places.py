@@ -9,7 +9,7 @@ from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
-from jobtool.stores.urls import absolute, inside, is_s3, parent_of
+from jobtool.stores.location import absolute, inside, parent_of, scheme_of
 
 #: How many jobs are looked at: a joblist may hold a hundred thousand.
 _LOOKED_AT = 12
@@ -27,7 +27,7 @@ class Places:
     @property
     def has_s3(self) -> bool:
         """Whether a destination is S3."""
-        return any(map(is_s3, self.destinations))
+        return any(scheme_of(url) == "s3" for url in self.destinations)
 
 
 def places_of(joblist: JobList) -> Places:

@@ -260,7 +260,7 @@ class _Examination:
         stack.enter_context(probe)
         settings = self._joblist.settings
         self._janitor.expect_destination(
-            probe.url, probe.token, probe.made_folders, settings.s3, settings.credentials
+            probe.url, probe.token, probe.made_folders, settings.store_tables, settings.credentials
         )
         return probe
 

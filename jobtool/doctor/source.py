@@ -7,9 +7,9 @@ from itertools import islice
 from jobtool.doctor.checkresult import CheckResult, Subject
 from jobtool.errors import JobtoolError, NotFoundError
 from jobtool.names import quote
+from jobtool.stores.location import parent_of
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Entry, Store
-from jobtool.stores.urls import parent_of
+from jobtool.stores.store import Entry, Store, entry_of, kind_of
 
 _FIRST_BYTES = 64 * 1024
 _FIRST_ENTRIES = 1000
@@ -40,7 +40,7 @@ def source_result(url: str, stores: StoreRegistry) -> CheckResult:
 def _first_entry(url: str, stores: StoreRegistry) -> tuple[Store, Entry] | None:
     """Return the first file of a source; raises ``NotFoundError`` and the store's errors."""
     store = stores.open(url, "source")
-    kind = store.kind("")
+    kind = kind_of(store, "")
     if kind == "folder":
         for entry in islice(store.list(), _FIRST_ENTRIES):
             if isinstance(entry, Entry):
@@ -50,4 +50,4 @@ def _first_entry(url: str, stores: StoreRegistry) -> tuple[Store, Entry] | None:
     if not name:  # a bucket, which isn't a file
         raise NotFoundError(f"expected a folder or file at {quote(url)}; found nothing")
     store = stores.open(folder, "source")
-    return store, store.head(name)
+    return store, entry_of(store, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,6 +14,7 @@ from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
+from jobtool.plugins import STORES, find
 from jobtool.suggest import misfit, unknown_key
 
 FILENAME = "joblist.toml"
@@ -79,7 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``id`` marks what this joblist's workers leave unfinished. ``layout`` is the layout's own table,
     so that a joblist doesn't depend on a file elsewhere; ``values`` are what ``--set`` gave to its
-    templates; ``s3`` and ``credentials`` are for the store of that name. ``claims`` is the kind of
+    templates; ``s3`` and ``credentials`` are for the store of that name, and ``stores`` are the
+    tables of other stores, by the scheme that each is named after. ``claims`` is the kind of
     claims that workers use, ``lease_seconds`` how long a lease lasts without a heartbeat,
     ``stall_seconds`` how long a worker in which nothing moves keeps its leases; None means the
     default. ``requires`` are words that every version which uses the joblist must know
@@ -97,11 +99,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, str] = {}
     s3: dict[str, Any] = {}
     credentials: dict[str, Any] = {}
+    stores: dict[str, dict[str, Any]] = {}
     steps: tuple[str, ...] = ()
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
     transfer: TransferSettings = TransferSettings()
+
+    @property
+    def store_tables(self) -> dict[str, dict[str, Any]]:
+        """The tables that are named after a store's scheme."""
+        return {"s3": self.s3, **self.stores}
 
     @property
     def names_a_command(self) -> bool:
@@ -133,8 +141,10 @@ def decode(text: str, *, path: str) -> Settings:
 
 def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
     """Make settings from the tables of a TOML document; raises ``JoblistError``."""
+    stores = {key: value for key, value in table.items() if _is_of_a_store(key, value)}
+    rest = {key: value for key, value in table.items() if key not in stores}
     try:
-        settings = msgspec.convert(dict(table), Settings)
+        settings = msgspec.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
     try:
@@ -151,6 +161,7 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
 def encode(settings: Settings, *, path: str = FILENAME) -> str:
     """Write ``joblist.toml``; raises ``JoblistError`` rather than write a secret to ``path``."""
     table = msgspec.to_builtins(settings)
+    table |= table.pop("stores")
     _refuse_secrets(table, path=path)
     for key in ("source", "destination"):
         if table[key] is not None:
@@ -174,10 +185,11 @@ def _require_understood(words: object, *, path: str) -> None:
 def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
     """Refuse what would be ignored: a misspelt setting must not pass for one that holds.
 
-    The tables ``s3`` and ``credentials`` are checked where they are used.
+    The tables ``s3``, ``credentials`` and those of other stores are checked where they are used.
     """
-    fields = Settings.__struct_fields__
-    _require_known(table, fields, where=quote(path), what="a key or table")
+    fields = [name for name in Settings.__struct_fields__ if name != "stores"]
+    ours = [key for key, value in table.items() if not _is_of_a_store(key, value)]
+    _require_known(ours, fields, where=quote(path), what="a key or table")
     for name, keys in (
         ("transfer", TransferSettings.__struct_fields__),
         ("layout", LAYOUT_KEYS),
@@ -187,9 +199,13 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
             _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
 
 
-def _require_known(
-    table: Mapping[str, Any], names: Sequence[str], *, where: str, what: str
-) -> None:
+def _is_of_a_store(key: str, value: object) -> bool:
+    """Return True for a table that is named after the scheme of an installed store."""
+    is_other = isinstance(value, Mapping) and key not in Settings.__struct_fields__
+    return is_other and find(STORES, key) is not None
+
+
+def _require_known(table: Iterable[str], names: Sequence[str], *, where: str, what: str) -> None:
     for key in table:
         if key not in names:
             raise JoblistError(f"{where}: {unknown_key(key, names, what=what)}")

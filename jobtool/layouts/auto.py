@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from jobtool.errors import JobtoolError
 from jobtool.layouts.layout import MANIFEST, load_layout
 from jobtool.layouts.pattern import Pattern
-from jobtool.stores.store import Child, PathKind, Store, Unlisted
+from jobtool.stores.store import Child, Entry, Store, Unlisted, kind_of
 
 #: How many folders are looked into before a tree is taken for just a tree.
 _MAX_FOLDERS = 2000
@@ -18,9 +19,10 @@ def pick_layout(store: Store) -> tuple[str, str]:
 
     Raises ``SourceError`` if the source can't be looked into.
     """
-    if store.kind("") == "file":
+    kind = kind_of(store, "")
+    if kind == "file":
         return MANIFEST, "the input path is a file"
-    if store.kind("") == "folder":
+    if kind == "folder":
         names = [child.name for child in store.children("") if isinstance(child, Child)]
         if any(name.startswith("server_name=") for name in names):
             return "partitions", "it holds folders server_name=…"
@@ -50,5 +52,5 @@ class _Glance:
             raise _EnoughError
         return self._store.children(path)
 
-    def kind(self, path: str) -> PathKind:
-        return self._store.kind(path)
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        return self._store.stat(path, file_only=file_only)

@@ -11,7 +11,7 @@ from jobtool.layouts.layout import layout_of_table
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
-from jobtool.stores.urls import parse
+from jobtool.stores.location import parse
 
 
 def with_destination(job: Job, settings: Settings) -> Job:

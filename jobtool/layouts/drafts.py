@@ -16,8 +16,8 @@ from jobtool.layouts.layout import Layout
 from jobtool.layouts.pattern import Match, Pattern
 from jobtool.layouts.template import Template, safe
 from jobtool.names import quote
-from jobtool.stores.store import Child, Store
-from jobtool.stores.urls import file_below, inside, is_absolute, parse, resolve
+from jobtool.stores.location import file_below, inside, is_absolute, parse, resolve
+from jobtool.stores.store import Child, Store, kind_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Drafter:
     def _is_complete(self, match: Match) -> bool:
         for text in self._layout.require:
             name = Template(text).fill({**self._values, **match.fields})
-            if self._source.kind(f"{match.path}/{name}") == "missing":
+            if kind_of(self._source, f"{match.path}/{name}") == "missing":
                 self.incomplete.setdefault(text, []).append(self._source.url_of(match.path))
                 return False
         return True
@@ -155,7 +155,7 @@ class Drafter:
         self._emit(Unreadable(reason=str(error)))
 
     def _require_folder(self) -> None:
-        kind = self._source.kind("")
+        kind = kind_of(self._source, "")
         if kind != "folder":
             raise UsageError(
                 f"expected a folder at {quote(self._source.url)}; found "

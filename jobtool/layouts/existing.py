@@ -12,7 +12,7 @@ from jobtool.jobs.jobfolder import job_ids_in
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.names import quote
-from jobtool.stores.urls import parse
+from jobtool.stores.location import parse
 
 
 def existing_settings(path: str, *, trust: bool) -> Settings | None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from jobtool.errors import FileError, JobFileError, LayoutError
 from jobtool.jobs.job import FilePair, Job
 from jobtool.names import quote, unquote
-from jobtool.stores.urls import file_below, is_local
+from jobtool.stores.location import file_below, is_local
 
 #: What ``--set`` may give.
 MANIFEST_VALUES = frozenset({"max_files", "max_bytes"})

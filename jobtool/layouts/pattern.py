@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from jobtool.errors import FileError, LayoutError, NotFoundError, RefusedError, SourceError
 from jobtool.layouts.wildcards import Wildcards
-from jobtool.stores.store import Child, PathKind, Unlisted
+from jobtool.stores.store import Child, Entry, Unlisted, kind_of
 
 _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*)|([{}])")
 _ANY_DEPTH = "**"
@@ -30,8 +30,8 @@ class Folders(Protocol):
     def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside a folder."""
 
-    def kind(self, path: str) -> PathKind:
-        """Tell what is at a path."""
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        """Return what is at a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Pattern:
             return
         for name in sorted({segment.text for segment in segments}):
             where = f"{path}/{name}".lstrip("/")
-            kind = store.kind(where)
+            kind = kind_of(store, where)
             if kind != "missing":
                 yield Child(name, kind == "folder")
             if kind == "file" and _holds_anything(store, where):

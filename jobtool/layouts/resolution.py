@@ -22,8 +22,8 @@ from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load
 from jobtool.layouts.manifest import MANIFEST_VALUES
 from jobtool.layouts.request import Request
 from jobtool.names import quote
+from jobtool.stores.location import parse
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.urls import parse
 from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 

@@ -18,6 +18,7 @@ from jobtool.sharing.portions import (
     portion_of,
 )
 from jobtool.stop import Stop
+from jobtool.stores.optional import Temporaries
 from jobtool.stores.preserve import words_for
 from jobtool.transfer.checksum import PartRange
 from jobtool.transfer.filequeue import FileQueue
@@ -153,7 +154,7 @@ class WorkSharing:
             return True
         destination = self._ledger.plan.item(number).route.destination
         is_intended = self._ledger.intended_ns(number) is not None
-        return is_intended and not destination.capabilities.leaves_temporaries
+        return is_intended and not isinstance(destination, Temporaries)
 
     def _is_worth_sharing(self, files: FileQueue) -> bool:
         numbers = files.some_last(WORTH_FILES)

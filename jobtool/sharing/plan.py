@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from jobtool.errors import FileError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
+from jobtool.stores.location import parent_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Store, check_path
-from jobtool.stores.urls import parent_of
 from jobtool.transfer.plan import Plan, Route, path_in
 from jobtool.transfer.resolve import resolve, resolve_destination
 

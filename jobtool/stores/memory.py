@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from jobtool.errors import FileError, NotFoundError, SourceChangedError, StoreError
+from jobtool.errors import NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
+from jobtool.stores.location import Location
 from jobtool.stores.preserve import KEEP_ALL
 from jobtool.stores.store import (
     Attributes,
@@ -18,15 +20,15 @@ from jobtool.stores.store import (
     Content,
     Entry,
     Part,
-    PathKind,
     Proof,
-    Special,
     Upload,
     check_path,
     composite_md5,
     digest_by_reading,
+    kind_of,
     require_same,
 )
+from jobtool.stores.storetype import Opening, Setup, StoreType
 
 Files = dict[str, tuple[bytes, Attributes]]
 
@@ -43,13 +45,7 @@ class Memory:
 class MemoryStore:
     """A store whose files are in a ``Memory``, under a prefix."""
 
-    capabilities = Capabilities(
-        attributes_first=False,
-        cheap_reads=True,
-        leaves_temporaries=False,
-        specials=frozenset(),
-        keeps=KEEP_ALL,
-    )
+    capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL)
 
     def __init__(self, memory: Memory, url: str, prefix: str = "") -> None:
         self.memory = memory
@@ -63,28 +59,26 @@ class MemoryStore:
         """Return the URL of ``path``."""
         return f"{self.url}/{path}" if path else self.url
 
-    def kind(self, path: str) -> PathKind:
-        """Tell what is at ``path``."""
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        """Return what is at ``path``."""
         key = self._key(path)
         with self.memory.lock:
             if key in self.memory.files:
-                return "file"
+                data, attributes = self.memory.files[key]
+                return Entry(path, len(data), attributes.mtime_ns)
             inside = f"{key}/" if key else ""
             found = any(other.startswith(inside) for other in self.memory.files)
         return "folder" if found else "missing"
 
     def children(self, path: str) -> Iterator[Child]:
         """Yield what is directly inside ``path``."""
-        if self.kind(path) != "folder":
+        if self.stat(path) != "folder":
             raise NotFoundError(f"expected a folder at {quote(self.url_of(path))}; found none")
         inside = f"{self._key(path)}/".lstrip("/")
         with self.memory.lock:
             rests = [key[len(inside) :] for key in self.memory.files if key.startswith(inside)]
         found = {(rest.partition("/")[0], "/" in rest) for rest in rests}
         yield from (Child(name, is_folder) for name, is_folder in sorted(found))
-
-    def check_access(self, *, write: bool) -> None:
-        """Do nothing: memory refuses nobody."""
 
     def list(self) -> Iterator[Entry]:
         """Yield every file below the root."""
@@ -97,11 +91,6 @@ class MemoryStore:
             ]
         yield from sorted(found, key=lambda entry: entry.path.encode("utf-8", "surrogateescape"))
 
-    def head(self, path: str) -> Entry:
-        """Return one file's entry."""
-        data, attributes = self._get(path)
-        return Entry(path, len(data), attributes.mtime_ns)
-
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file."""
         data, attributes = self._get(entry.path)
@@ -109,12 +98,14 @@ class MemoryStore:
             raise SourceChangedError(f"{quote(self.url_of(entry.path))} was changed meanwhile")
         return Content(data=memoryview(data)[offset : offset + length], attributes=attributes)
 
-    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+    def write(
+        self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
+    ) -> Proof:
         """Write a whole file."""
         key = self._key(check_path(path))
-        held = bytes(data)
+        held = b"".join(chunks)
         found = hashlib.md5(held, usedforsecurity=False).hexdigest()
-        require_same(self.url_of(path), sent=attributes.md5, found=found)
+        require_same(self.url_of(path), sent=attributes.md5 or found, found=found)
         with self.memory.lock:
             self.memory.files[key] = (held, attributes)
         return Proof(md5=found, verified_by="read-back", etag=found, notes=attributes.notes)
@@ -145,8 +136,8 @@ class MemoryStore:
             held = self.memory.uploads.pop(upload.token, None)
         if held is None:
             raise StoreError(f"there is no upload {upload.token} at {quote(self.url)}")
-        pieces = (held[1][part.number] for part in parts)
-        proof = self.put(upload.path, b"".join(pieces), attributes)
+        pieces = [held[1][part.number] for part in parts]
+        proof = self.write(upload.path, pieces, attributes)
         return replace(proof, verified_by="multipart-etag", etag=composite_md5(parts))
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
@@ -170,21 +161,13 @@ class MemoryStore:
         unknown = Attributes(mtime_ns=0)
         return [Upload(path=path, token=token, attributes=unknown) for token in tokens]
 
-    def is_leftover(self, path: str) -> bool:
-        """Tell that nothing is: uploads aren't listed."""
-        return False
-
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
         """Prove that a file has this MD5."""
-        if self.kind(path) != "file" or self.digest(path) != md5:
+        if kind_of(self, path) != "file" or self.digest(path) != md5:
             return None
         return Proof(md5=md5, verified_by="read-back", etag=md5)
-
-    def make_special(self, special: Special) -> None:
-        """Refuse: there is nothing but files here."""
-        raise FileError(f"{quote(self.url_of(special.path))}: can't make {special.what} in memory")
 
     def digest(self, path: str) -> str:
         """Return a file's MD5."""
@@ -208,3 +191,15 @@ class MemoryStore:
 
 def _md5(data: bytes | None) -> str | None:
     return None if data is None else hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _open(location: Location, opening: Opening) -> MemoryStore:
+    memory = opening.shared.setdefault(location.name, Memory())
+    return MemoryStore(memory, location.url, location.path)
+
+
+def _no_memories(setup: Setup) -> dict[str, Memory]:
+    return {}
+
+
+STORE_TYPE = StoreType(open=_open, share=_no_memories)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
-from jobtool.stores.urls import names_a_server
+from jobtool.stores.location import names_a_server
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

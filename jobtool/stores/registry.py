@@ -2,44 +2,63 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import replace
+from typing import Any
 
 from jobtool.errors import UsageError
-from jobtool.names import quote, require_utf8
+from jobtool.names import require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import CredentialProvider, CredentialScope, Permission
+from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
-from jobtool.stores.local import LinkPolicy, LocalStore
-from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.stores.local.links import LinkPolicy
+from jobtool.stores.location import Location, parse
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
-from jobtool.stores.s3.config import S3Config, read_s3_table
-from jobtool.stores.store import Store, has_folders
-from jobtool.stores.urls import parse
+from jobtool.stores.store import Store
+from jobtool.stores.storetype import (
+    ROLES,
+    Credentialed,
+    Opening,
+    Role,
+    Setup,
+    StoreType,
+    settings_of_roles,
+    store_type,
+)
 
-if TYPE_CHECKING:
-    from jobtool.stores.s3.access import S3Access
 
-Role = Literal["source", "destination"]
+class _Scheme:
+    """One scheme's type in a run: its settings, and what its stores share."""
 
-_GLOBAL_ARN = re.compile(r"arn:[^:]*:s3::[^:]*:accesspoint:.+")
+    def __init__(self, scheme: str, kind: StoreType, setup: Setup) -> None:
+        self._kind = kind
+        self._setup = setup
+        self._settings = settings_of_roles(scheme, kind, setup)
+        self.shared = kind.share(setup) if kind.share is not None else None
+
+    def open(self, location: Location, role: Role, owner: str, mirrors: Store | None) -> Store:
+        opening = Opening(
+            role=role,
+            setup=self._setup,
+            owner=owner,
+            mirrors=mirrors,
+            settings=self._settings.get(role),
+            shared=self.shared,
+        )
+        return self._kind.open(location, opening)
 
 
 class StoreRegistry:
-    """Opens stores, and keeps what they share: S3 clients, credentials, memory.
+    """Opens stores, and keeps what those of one scheme share: clients, credentials, memory.
 
-    ``s3`` and ``credentials`` are the tables of those names in joblist.toml. ``connections`` is how
-    many requests may be under way at once; ``links`` is what listing a local source does with
-    symbolic links; with ``read_back`` what was written is proven by reading it; ``keep`` are the
-    attributes of files and folders that are kept. Raises ``UsageError`` for a table that makes no
+    ``tables`` are the tables of joblist.toml that are named after schemes, ``credentials`` is the
+    one of that name. See ``Setup`` for the others. Raises ``UsageError`` for a table that makes no
     sense, and where file names aren't taken for UTF-8.
     """
 
     def __init__(
         self,
-        s3: Mapping[str, Any] | None = None,
+        tables: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         credentials: Mapping[str, Any] | None = None,
         connections: int = 16,
@@ -49,144 +68,86 @@ class StoreRegistry:
         shown: str = "joblist.toml",
     ) -> None:
         require_utf8()
-        self._read_back = read_back
-        self._keep = keep
-        self._links = links
-        table = dict(s3 or {})
-        self._s3_configs = {
-            role: read_s3_table(table, role, shown=shown) for role in get_args(Role)
-        }
-        self._connections = connections
-        self._memories: dict[str, Memory] = {}
-        self._s3: dict[tuple[Role, S3Config], S3Access] = {}
-        self._providers = {
-            role: make_provider(
-                settings_of(credentials or {}, role), profile=self._s3_configs[role].profile
-            )
-            for role in get_args(Role)
-        }
-        self._scopes: dict[Role, CredentialScope] = {}
+        self._schemes: dict[str, _Scheme] = {}
+        self._scopes: Mapping[Role, CredentialScope] | None = None
         self.on_renewal: Callable[[CredentialHolder], None] | None = None
+        self._tables = dict(tables or {})
+        wanted = {role: settings_of(credentials or {}, role) for role in ROLES}
+        self._setup = Setup(
+            shown=shown,
+            connections=connections,
+            links=links,
+            read_back=read_back,
+            keep=keep,
+            providers={role: make_provider(table) for role, table in wanted.items() if table},
+            on_renewal=self._tell_renewal,
+        )
+        for scheme, table in self._tables.items():
+            if table:  # what is wrong with it is told at once
+                self._scheme(scheme)
 
     def open(self, url: str, role: Role, *, owner: str = "", mirrors: Store | None = None) -> Store:
         """Return the store rooted at ``url``; nothing is contacted yet.
 
-        ``owner`` marks what is written, but not finished, as somebody's. ``mirrors`` is the store
-        whose folders its own are going to be given the attributes of. Raises ``UsageError`` for a
-        URL that is none of ours, and ``CredentialsError``.
+        ``owner`` and ``mirrors`` are those of ``Opening``. Raises ``UsageError`` for a URL that no
+        store has, and ``CredentialsError``.
         """
         location = parse(url)
-        if location.scheme == "s3":
-            from jobtool.stores.s3.store import S3Store
-
-            _require_signable(url, location.name)
-            return S3Store(
-                self._s3_access(role, location.url),
-                location.name,
-                location.path,
-                read_back=self._read_back,
-            )
-        if location.scheme == "memory":
-            memory = self._memories.setdefault(location.name, Memory())
-            return MemoryStore(memory, location.url, location.path)
-        links = self._links if role == "source" else "keep"
-        return LocalStore(
-            location.url,
-            owner=owner,
-            links=links,
-            read_back=self._read_back,
-            keep=self._keep,
-            mirrors=self._mirrored(mirrors),
-        )
-
-    def _mirrored(self, store: Store | None) -> str | None:
-        has_modes = store is not None and has_folders(store) and "mode" in self._keep
-        return store.url if store is not None and has_modes else None
+        return self._scheme(location.scheme).open(location, role, owner, mirrors)
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
-        """Make the S3 clients that URLs will need, so that wrong settings are told at once.
+        """Make the clients that URLs will need, so that wrong settings are told at once.
 
         Nobody is contacted, and nothing done a second time. Raises ``UsageError``,
         ``StoreSettingsError``, ``CredentialsError`` and ``StoreUnavailableError``.
         """
         for role, url in urls.items():
-            location = None if url is None else parse(url)
-            if location is not None and location.scheme == "s3":
-                _require_signable(location.url, location.name)
-                if self._key_of(role)[0] not in self._s3:
-                    self._s3_access(role, location.url)
+            if url is not None:
+                location = parse(url)
+                shared = self._scheme(location.scheme).shared
+                if isinstance(shared, Credentialed):
+                    shared.prepare(location, role)
 
     def credential_holders(self) -> list[CredentialHolder]:
-        """Return the holders of the credentials of every S3 client so far."""
-        return [access.holder for access in self._s3.values()]
+        """Return the holders of the credentials of every client so far."""
+        return [holder for shared in self._credentialed() for holder in shared.holders()]
 
     def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
         """Have credentials for a job: its own, or those in force if they aren't due.
 
         Raises ``CredentialsError``.
         """
-        self._scopes = dict(scopes)
-        for key, access in self._s3.items():
-            scope = self._scope(key[0], "")
-            # A side that is a folder this time needs none, and could get none for it.
-            if not access.holder.provider.is_per_purpose or scope.url.startswith("s3:"):
-                access.begin(scope)
+        self._scopes = scopes
+        for shared in self._credentialed():
+            shared.begin_job(scopes)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
         """Have credentials that are good for a job's purposes; those in force, if they are.
 
         Raises ``CredentialsError``.
         """
-        self._scopes = dict(scopes)
-        for key, access in self._s3.items():
-            scope = self._scope(key[0], "")
-            if access.holder.provider.is_per_purpose and scope.url.startswith("s3:"):
-                access.reach(scope)
+        self._scopes = scopes
+        for shared in self._credentialed():
+            shared.reach_job(scopes)
 
-    def _scope(self, role: Role, url: str) -> CredentialScope:
-        permissions: dict[Role, Permission] = {"source": "READ", "destination": "READWRITE"}
-        known = self._scopes.get(role)
-        if known is not None and (known.url.startswith("s3:") or not url):
-            return known
-        job = "" if known is None else known.job
-        return CredentialScope(job=job, url=url, permission=permissions[role])
+    def _credentialed(self) -> list[Credentialed]:
+        found = (scheme.shared for scheme in self._schemes.values())
+        return [shared for shared in found if isinstance(shared, Credentialed)]
 
-    def _key_of(self, role: Role) -> tuple[tuple[Role, S3Config], CredentialProvider]:
-        config, provider = self._s3_configs[role], self._providers[role]
-        # Both sides share clients and credentials where those are the same.
-        other: Role = "destination" if role == "source" else "source"
-        is_shared = (
-            not provider.is_per_purpose
-            and provider == self._providers[other]
-            and config == self._s3_configs[other]
-        )
-        return ("destination" if is_shared else role, config), provider
-
-    def _s3_access(self, role: Role, url: str) -> S3Access:
-        from jobtool.stores.s3.access import S3Access
-
-        key, provider = self._key_of(role)
-        if key not in self._s3:
-            holder = CredentialHolder(
-                provider, self._scope(key[0], url), on_renewal=self._tell_renewal
-            )
-            self._s3[key] = S3Access(key[1], holder, connections=self._connections)
-            if self._scopes:
-                self._s3[key].begin(self._scope(key[0], url))
-        elif provider.is_per_purpose and not self._scopes:
-            self._s3[key].reach(self._scope(role, url))
-        return self._s3[key]
+    def _scheme(self, scheme: str) -> _Scheme:
+        if scheme not in self._schemes:
+            kind = store_type(scheme)
+            if kind is None:
+                raise UsageError(
+                    f"{self._setup.shown}, table [{scheme}]: no installed package has a store of "
+                    f"{scheme}://. Install it, or remove the table."
+                )
+            setup = replace(self._setup, table=self._tables.get(scheme, {}))
+            made = self._schemes.setdefault(scheme, _Scheme(scheme, kind, setup))
+            if isinstance(made.shared, Credentialed) and self._scopes is not None:
+                made.shared.begin_job(self._scopes)
+        return self._schemes[scheme]
 
     def _tell_renewal(self, holder: CredentialHolder) -> None:
         if self.on_renewal is not None:
             self.on_renewal(holder)
-
-
-def _require_signable(url: str, bucket: str) -> None:
-    """Refuse what boto3 can't sign for as it is installed; raises ``UsageError``."""
-    if _GLOBAL_ARN.fullmatch(bucket) and find_spec("awscrt") is None:
-        raise UsageError(
-            f"{quote(url)}: a multi-region access point takes signatures that boto3 can't make "
-            "without the package awscrt. Install it, or name the bucket or access point of one "
-            "region."
-        )

@@ -1,4 +1,4 @@
-"""The protocol of a store: where bytes live.
+"""The protocol of a store: where bytes live. What not every store can do is in ``optional``.
 
 A store is rooted at a URL. Its paths are relative to that, parts joined by ``/``, none of them
 empty, ``.`` or ``..``; bytes of a name that are no UTF-8 are surrogates. Methods may be called
@@ -8,21 +8,21 @@ from many threads. They raise the errors of ``jobtool.errors``:
 - ``StoreError``: a failure that may pass; the caller may try again.
 - ``FileError``: this one file can't be written here (its name, what stands in its place).
 - ``RefusedError``, ``ServerError``: a refusal or a failure that may concern this file or all files;
-  the caller finds out which, by ``check_access`` or by what happens to other files.
+  the caller finds out which by what happens to other files.
 - ``InfrastructureError``: no file can be written or read: credentials, no space, no such bucket.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeGuard
+from typing import Literal, Protocol
 
-from jobtool.errors import DigestMismatchError, FileError
+from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError
 from jobtool.names import quote
+from jobtool.stores.location import unfit_reason
 from jobtool.stores.preserve import Kept
-from jobtool.stores.urls import unfit_reason
 
 PathKind = Literal["file", "folder", "missing"]
 SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
@@ -162,26 +162,24 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a store can do beyond the protocol, and what it wants.
+    """What a store is like, beyond the protocols that it has.
 
     - ``attributes_first``: a file's attributes must be complete when its first part is sent.
     - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
-    - ``leaves_temporaries``: a kill while a file is written whole leaves something behind too.
-    - ``specials``: what it can hold besides files, by ``make_special``.
     - ``keeps``: the attributes of files that it can keep.
-    - ``folders``: its folders have attributes of their own; it is a ``FolderStore``.
     """
 
-    attributes_first: bool
-    cheap_reads: bool
-    leaves_temporaries: bool
-    specials: frozenset[SpecialKind]
-    keeps: frozenset[Kept] = frozenset({"times"})
-    folders: bool = False
+    attributes_first: bool = False
+    cheap_reads: bool = False
+    keeps: frozenset[Kept] = frozenset()
 
 
 class Store(Protocol):
-    """Where bytes live; see the module for paths, threads and errors."""
+    """Where bytes live; see the module for paths, threads and errors.
+
+    These methods are all that a store needs. ``jobtool.stores.optional`` has the protocols of what
+    some can do besides, such as sending a file in parts. What a store lacks is done without.
+    """
 
     @property
     def url(self) -> str:
@@ -189,25 +187,27 @@ class Store(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store can do."""
+        """What this store is like."""
 
     def url_of(self, path: str) -> str:
         """Return the absolute path or URL of ``path``; ``""`` is the root."""
 
-    def kind(self, path: str) -> PathKind:
-        """Tell what is at ``path``; ``""`` is the root."""
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        """Return the entry of a file, ``"folder"`` or ``"missing"``; ``""`` is the root.
+
+        A folder is what has something below it, or what the store itself calls one; where a file
+        and a folder have one path, it is the file. With ``file_only`` the caller asks for a file,
+        and ``"missing"`` will do for a folder that takes another request to be found.
+
+        Raises ``SourceError`` for what is there and is neither, or can't be read. For a link that
+        leads nowhere it may raise ``NotFoundError``.
+        """
 
     def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside the folder ``path``, sorted by name; ``""`` is the root.
 
         Links to folders count as folders. What can't be carried is ``Unlisted``. Raises
         ``NotFoundError`` or ``SourceError``.
-        """
-
-    def check_access(self, *, write: bool) -> None:
-        """Try to read at the root or, with ``write``, to write below it; leave nothing behind.
-
-        Raises ``RefusedError``, ``ServerError`` or ``InfrastructureError`` where that fails.
         """
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
@@ -220,71 +220,29 @@ class Store(Protocol):
         ``RefusedError`` if the root itself can't be listed.
         """
 
-    def head(self, path: str) -> Entry:
-        """Return one file's entry; raises ``NotFoundError``."""
-
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return ``length`` bytes of a file from ``offset``, both within its size.
 
         Raises ``SourceChangedError`` if the file's size or time isn't the entry's any more.
         """
 
-    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
-        """Write a whole file, prove it, publish it. ``attributes.md5`` is required.
-
-        Readers see the old file or the new one. An attribute that can't be kept is a note of the
-        proof, never an error. Raises ``DigestMismatchError`` after removing what was written if the
-        store holds something else than ``data``.
-        """
-
-    def begin(self, path: str, attributes: Attributes) -> Upload:
-        """Start a file in parts. Nothing is visible at ``path`` before ``complete``."""
-
-    def put_part(
-        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
-    ) -> Part:
-        """Write one part; any order, any thread. Sending a part again replaces it.
-
-        Every part but the last is of one size, at least 5 MiB. ``md5`` is the part's, in hex.
-        """
-
-    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
-        """Put the parts together, prove the whole, publish it. ``attributes.md5`` is required.
-
-        ``parts`` are all of them, in the order of their numbers. Raises ``DigestMismatchError`` as
-        ``put`` does.
-        """
-
-    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
-        """Return those of ``parts``, sent before, that the store still holds as they were sent.
-
-        Raises ``NotFoundError`` if there is no such upload any more.
-        """
-
-    def abort(self, upload: Upload) -> None:
-        """Drop an upload and what it holds; does nothing if there is no such upload."""
-
-    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
-        """Return unfinished uploads of ``path``, begun since a time in nanoseconds since 1970.
-
-        A store that marks uploads with their owner returns its owner's instead, of any time; one
-        that can't tell targets apart returns those in the folder of ``path``.
-        """
-
-    def is_leftover(self, path: str) -> bool:
-        """Tell whether a listed file is this owner's unfinished write."""
-
-    def prove(
-        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    def write(
+        self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
     ) -> Proof | None:
-        """Prove that a file has this MD5, as cheaply as the store can; None if it hasn't.
+        """Write a whole file of any size in bounded memory, and publish it.
 
-        ``composite`` is the ETag that S3 would have given to the file in parts of today's size. A
-        store that can change the attributes of a file gives it ``attributes`` once it is proven.
+        ``chunks`` are its bytes in order; none of them make an empty file. Readers see the old
+        file or the new one, whole. If ``chunks`` raises, nothing is published, what was written is
+        removed, and the error goes on to the caller.
+
+        ``attributes.md5`` is the whole file's, or None if the caller learns it only while it gives
+        the chunks. An attribute that can't be kept is a note of the proof, never an error.
+
+        Returns a proof if the store has one, and otherwise None: then the caller proves the file,
+        by ``Prover.prove`` or ``digest``, and deletes it if it holds something else. A store that
+        looks what it has written, before or after it is published, raises
+        ``DigestMismatchError`` after removing it if that is something else than ``attributes.md5``.
         """
-
-    def make_special(self, special: Special) -> None:
-        """Make an empty folder or a link, if ``capabilities`` name it; leave one that is there."""
 
     def digest(self, path: str) -> str:
         """Read a file and return its MD5 in hex; from its medium, where memory holds a copy."""
@@ -296,28 +254,38 @@ class Store(Protocol):
         """Make everything that was published durable."""
 
 
-class FolderStore(Store, Protocol):
-    """A store whose folders have attributes; ``capabilities.folders`` tells."""
+class Looked(Protocol):
+    """What can be looked at: the part of ``Store`` that ``kind_of`` needs."""
 
-    def folder_attributes(self, path: str) -> Attributes:
-        """Return the attributes of a folder; ``""`` is the root. Raises ``SourceError``."""
-
-    def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
-        """Give a folder its attributes, as the last that is done to it; return what it lacks.
-
-        A folder that this store's transfers haven't made keeps all but its time. May be done again.
-        Raises ``NotFoundError`` if it isn't there, but makes the root; and other errors of writing.
-        """
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        """Return what is at a path; see ``Store``."""
 
 
-def has_folders(store: Store) -> TypeGuard[FolderStore]:
-    """Tell whether a store is a ``FolderStore``."""
-    return store.capabilities.folders
+def entry_of(store: Store, path: str) -> Entry:
+    """Return a file's entry; raises ``NotFoundError``, and ``SourceError`` for a folder."""
+    found = store.stat(path, file_only=True)
+    if isinstance(found, Entry):
+        return found
+    where = quote(store.url_of(path))
+    if found == "folder":
+        raise SourceError(f"expected a regular file at {where}; found a folder")
+    raise NotFoundError(f"expected something at {where}; found nothing")
+
+
+def kind_of(store: Looked, path: str) -> PathKind:
+    """Return what is at a path; what is neither file nor folder, or can't be read, is a file."""
+    try:
+        found = store.stat(path)
+    except NotFoundError:
+        return "missing"
+    except SourceError:
+        return "file"
+    return "file" if isinstance(found, Entry) else found
 
 
 def digest_by_reading(store: Store, path: str) -> str:
-    """Return the MD5 of a file by its store's own ``head`` and ``read``."""
-    entry = store.head(path)
+    """Return the MD5 of a file by its store's own ``stat`` and ``read``."""
+    entry = entry_of(store, path)
     digest = hashlib.md5(usedforsecurity=False)
     for offset in range(0, entry.size, READ_BYTES):
         length = min(READ_BYTES, entry.size - offset)
@@ -338,10 +306,15 @@ def composite_md5(parts: Sequence[Part]) -> str:
 def require_same(url: str, *, sent: str | None, found: str) -> None:
     """Raise ``DigestMismatchError`` unless two MD5s are the same."""
     if sent != found:
-        raise DigestMismatchError(
-            f"{quote(url)}: expected MD5 {sent}, as read from the source; the destination holds "
-            f"{found}. What was written has been removed."
-        )
+        raise mismatch(url, sent=sent, found=found)
+
+
+def mismatch(url: str, *, sent: str | None, found: str) -> DigestMismatchError:
+    """Return the error for a file that was written, found to be another, and removed."""
+    return DigestMismatchError(
+        f"{quote(url)}: expected MD5 {sent}, as read from the source; the destination holds "
+        f"{found}. What was written has been removed."
+    )
 
 
 def check_path(path: str) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import DEFAULT_PART_BYTES, md5_of, part_size_for
-from jobtool.transfer.digests import read_digests, require_held, require_recorded
+from jobtool.transfer.checksum import DEFAULT_PART_BYTES, part_size_for
+from jobtool.transfer.digests import read_digests, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.parts import PartsCopy
 from jobtool.transfer.partsenders import send_parts
 from jobtool.transfer.plan import Item
+from jobtool.transfer.whole import proof_of, send_stream, send_whole
 
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
 
@@ -37,8 +39,9 @@ class Copier:
     """Copies files for the threads of a worker, within a common bound on memory.
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
-    size, ``threads`` parts at a time over all files, but no more than fit in ``buffer_bytes``, or
-    two if that is more. ``liveness`` watches the threads that copy.
+    size, or as a stream to a store that takes no parts. ``threads`` parts go at a time over all
+    files, but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness`` watches
+    the threads that copy.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Copier:
         stop: Stop,
         on_bytes: Callable[[int], None],
         on_kept: Callable[[int], None] | None = None,
+        on_passed: Callable[[int], None] | None = None,
         may_replace: bool = True,
         queues: PartQueues | None = None,
     ) -> Copied:
@@ -77,7 +81,8 @@ class Copier:
         put into one of ``queues``, from which others may take some.
 
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do; ``on_kept``
-        those that need not be sent, since an earlier try has. Raises the errors of stores, and
+        those that need not be sent, since an earlier try has; ``on_passed`` those of a stream,
+        which are worth nothing before its end. Raises the errors of stores, and
         ``StoppedError`` between two parts once ``stop`` is set. Nothing of a failed try is visible
         at the destination; what it sent of a file in parts is in ``log``. Raises
         ``ClaimLostError`` rather than write once ``stop`` says that the claim is lost.
@@ -86,12 +91,23 @@ class Copier:
             with self.liveness.working(item.source_url):
                 if log.under_way is not None:  # it had parts once
                     require_held(stop, item)
-                    item.route.destination.abort(log.under_way.at(item.destination_path))
+                    log.under_way.abort(item)
                     log.dropped()
-                copied = self._copy_whole(item, may_replace, stop)
+                md5, proof = send_whole(item, self._capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)
-            return copied
+            return Copied(md5=md5, proof=proof, part_size=None)
         part_size = self._part_size(item, log)
+        if not self.sends_parts(item):
+            with self.liveness.working(item.source_url):
+                md5, proof = send_stream(
+                    item,
+                    part_size,
+                    self._capacity,
+                    stop=stop,
+                    on_passed=on_passed or on_bytes,
+                    may_replace=may_replace,
+                )
+            return Copied(md5=md5, proof=proof, part_size=None)
         parts = PartsCopy(
             item,
             log,
@@ -127,31 +143,28 @@ class Copier:
         with self.liveness.working(item.source_url):
             digests = read_digests(item, part_size, self._capacity, stop, log)
             composite = digests.parts.composite()
-            proof = item.route.destination.prove(
-                item.destination_path, digests.whole, composite, digests.attributes
+            proof = proof_of(
+                item.route.destination,
+                item.destination_path,
+                digests.whole,
+                composite,
+                digests.attributes,
             )
         if proof is None:
             return None
         log.forget_digests()
-        has_parts = item.entry.size >= self.part_bytes
         return Copied(
             md5=digests.whole,
             proof=proof,
-            part_size=part_size if has_parts else None,
+            part_size=part_size if self.sends_parts(item) else None,
             was_there=True,
         )
+
+    def sends_parts(self, item: Item) -> bool:
+        """Return True if a file goes in parts."""
+        return item.entry.size >= self.part_bytes and isinstance(item.route.destination, Multipart)
 
     def _part_size(self, item: Item, log: UploadLog) -> int:
         if log.under_way is not None:
             return log.under_way.record.part_size
         return part_size_for(item.entry.size, self.part_bytes)
-
-    def _copy_whole(self, item: Item, may_replace: bool, stop: Stop) -> Copied:
-        with self._capacity.budget.holding(item.entry.size):
-            content = item.route.source.read(item.entry, 0, item.entry.size)
-            md5 = md5_of(content.data)
-            require_recorded(item, recorded=content.attributes.md5, found=md5)
-            attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
-            require_held(stop, item)
-            proof = item.route.destination.put(item.destination_path, content.data, attributes)
-        return Copied(md5=md5, proof=proof, part_size=None)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from jobtool.jobs.job import Job
 from jobtool.stores.credentials.provider import CredentialScope
-from jobtool.stores.urls import absolute, in_lower_case
+from jobtool.stores.location import absolute, in_lower_case
 
 if TYPE_CHECKING:
-    from jobtool.stores.registry import Role
+    from jobtool.stores.storetype import Role
 
 
 def credential_scopes_of(job: Job) -> dict[Role, CredentialScope]:

@@ -10,6 +10,7 @@ from jobtool.errors import FileError, NotFoundError, SourceChangedError
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.store import entry_of
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.decision import Action, Known, decide, may_replace
 from jobtool.transfer.ledger import Ledger
@@ -92,7 +93,7 @@ class FileTransfer:
         if decide(known, self._policies.if_exists) in (Action.ADOPT, Action.LOOK):
             return Phase.COMPARING
         is_hashed_first = (
-            item.entry.size >= self._copier.part_bytes
+            self._copier.sends_parts(item)
             and item.route.destination.capabilities.attributes_first
             and item.route.source.capabilities.cheap_reads
         )
@@ -130,18 +131,21 @@ class FileTransfer:
         log = self._ledger.log_of(number, item)
         adopted = self._copier.adopt(item, log, stop=self._stop)
         if adopted is not None and log.under_way is not None:
-            item.route.destination.abort(log.under_way.at(item.destination_path))
+            log.under_way.abort(item)
             log.dropped()
         return adopted
 
     def _copy(self, number: int, item: Item, own: Successes, known: Known) -> Copied:
         on_kept = partial(self._tally.arrive, number)
 
+        def on_passed(size: int) -> None:
+            on_kept(size)
+            self._tally.send(size=size)
+
         def on_bytes(size: int) -> None:
             own.note()
             self._retry.elsewhere.note()
-            on_kept(size)
-            self._tally.send(size=size)
+            on_passed(size)
 
         is_replaceable = may_replace(known, self._policies.if_exists)
         if not is_replaceable:
@@ -153,6 +157,7 @@ class FileTransfer:
                 stop=self._stop,
                 on_bytes=on_bytes,
                 on_kept=on_kept,
+                on_passed=on_passed,
                 may_replace=is_replaceable,
                 queues=self.queues,
             )
@@ -161,10 +166,10 @@ class FileTransfer:
 
     def _list_again(self, number: int, item: Item) -> None:
         """Take a changed file as it is now, and forget what was sent of it."""
-        entry = item.route.source.head(item.entry.path)
+        entry = entry_of(item.route.source, item.entry.path)
         upload = self._ledger.change(number, entry)
         if upload is not None:
-            item.route.destination.abort(upload.at(item.destination_path))
+            upload.abort(item)
 
     def _receipt(self, item: Item, copied: Copied) -> Receipt:
         return Receipt(
@@ -185,7 +190,7 @@ class FileTransfer:
 
 def _is_there(item: Item) -> bool:
     try:
-        item.route.destination.head(item.destination_path)
+        entry_of(item.route.destination, item.destination_path)
     except NotFoundError:
         return False
     return True

@@ -15,7 +15,8 @@ from itertools import islice, takewhile
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.stop import Stop
-from jobtool.stores.store import FolderStore, Note, Special, has_folders
+from jobtool.stores.optional import FolderAttributes
+from jobtool.stores.store import Note, Special
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.plan import Plan
 
@@ -34,9 +35,12 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
     kept is added to ``notes``. Raises ``InfrastructureError``.
     """
     route = plan.routes[0] if plan.is_tree else None
-    if route is None or not has_folders(route.source) or not has_folders(route.destination):
+    if route is None:
         return True
-    keeping = _Keeping(route.source, route.destination, notes)
+    source, destination = route.source, route.destination
+    if not isinstance(source, FolderAttributes) or not isinstance(destination, FolderAttributes):
+        return True
+    keeping = _Keeping(source, destination, notes)
     with ThreadPoolExecutor(threads, thread_name_prefix="folders") as pool:  # starts none yet
         folders = folders_of(plan)
         while some := list(islice(folders, _AT_A_TIME)):
@@ -86,7 +90,9 @@ def _listed_name(special: Special) -> bytes:
 class _Keeping:
     """Keeps folders' attributes. One that its owner couldn't enter any more waits for the rest."""
 
-    def __init__(self, source: FolderStore, destination: FolderStore, notes: Notes) -> None:
+    def __init__(
+        self, source: FolderAttributes, destination: FolderAttributes, notes: Notes
+    ) -> None:
         self._source = source
         self._destination = destination
         self._notes = notes

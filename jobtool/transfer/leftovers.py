@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import Receipt, Record, UploadRecord
+from jobtool.stores.optional import Multipart, Temporaries
 from jobtool.transfer.ledger import Ledger
 
 
@@ -43,7 +44,9 @@ def remove_leftovers(
             break
         item = ledger.plan.item(number)
         destination = item.route.destination
-        if destination.capabilities.leaves_temporaries:
+        if not isinstance(destination, Multipart):
+            continue
+        if isinstance(destination, Temporaries):
             place = (id(destination), os.path.dirname(item.destination_path))
             if place in looked:
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from jobtool.errors import FileError, StoppedError
 from jobtool.names import quote
-from jobtool.stores.store import Entry, Store
+from jobtool.stores.store import Entry, Store, entry_of
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.retry import Retry
 
@@ -24,7 +24,7 @@ def look_at(store: Store, paths: Iterable[str], retry: Retry) -> Iterator[Entry 
         if retry.stop.is_set():
             raise StoppedError(f"stopped while looking at {quote(store.url_of(path))}")
         try:
-            found = retry.call(lambda: store.head(path))
+            found = retry.call(lambda: entry_of(store, path))
         except FileError as error:
             return error
         retry.elsewhere.note()

@@ -12,6 +12,7 @@ from jobtool.errors import StoppedError
 from jobtool.jobs.records import UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Part
 from jobtool.transfer.checksum import PartRange
 from jobtool.transfer.plan import Item
@@ -183,7 +184,8 @@ def may_be_shared(item: Item) -> bool:
 
     Whoever reads from afar would have to read those parts as well, to hash the whole.
     """
-    return item.route.source.capabilities.cheap_reads
+    is_cheap = item.route.source.capabilities.cheap_reads
+    return is_cheap and isinstance(item.route.destination, Multipart)
 
 
 def last_in_a_row(todo: deque[PartRange], most: int, held: dict[int, Part]) -> list[PartRange]:

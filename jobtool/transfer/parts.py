@@ -17,6 +17,7 @@ from jobtool.errors import (
 )
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import PartRange, md5_of, ranges
@@ -59,7 +60,9 @@ class PartsCopy:
         self._on_kept = on_kept
         self._may_replace = may_replace
         self._queues = queues
-        self._source, self._destination = item.route.source, item.route.destination
+        destination = item.route.destination
+        assert isinstance(destination, Multipart), "others take files whole"
+        self._source, self._destination = item.route.source, destination
         self._upload: Upload | None = None
         self._parts: list[Part] = []
         self._under_way = PartsUnderWay(capacity)
@@ -209,7 +212,7 @@ class PartsCopy:
         except (CredentialsError, FileError) as error:
             if error.retryable:
                 raise
-            # Who may only write, or at a server that can't tell, leaves it.
+            # Whoever may only write, or at a server that can't tell, leaves it.
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)

@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 
 from jobtool.stop import Stop
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Part
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
@@ -86,10 +87,12 @@ def send_parts(
     under_way = log.under_way
     assert under_way is not None, "whoever shares parts has begun their upload"
     upload = under_way.at(item.destination_path)
+    destination = item.route.destination
+    assert isinstance(destination, Multipart), "parts are shared only where there are any"
 
     def send(number: int, offset: int, data: bytes | memoryview) -> Part:
         require_held(stop, item)
-        part = item.route.destination.put_part(upload, number, offset, data, md5_of(data))
+        part = destination.put_part(upload, number, offset, data, md5_of(data))
         log.sent(part)
         on_bytes(part.size)
         return part

@@ -5,9 +5,10 @@ from __future__ import annotations
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
+from jobtool.stores.location import is_local, parent_of, parse
+from jobtool.stores.optional import FolderAttributes
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Entry, Special, has_folders
-from jobtool.stores.urls import is_local, parent_of, parse
+from jobtool.stores.store import Entry, Special, entry_of, kind_of
 from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Failure, Plan, Route
 from jobtool.transfer.resolve import resolve, resolve_destination
@@ -44,14 +45,14 @@ def _open_tree(
         raise FileError(f"job {quote(job.name)}: expected a source and a destination")
     plan = Plan()
     source = stores.open(job.source, "source")
-    kind = source.kind("")
+    kind = kind_of(source, "")
     if kind == "file" or (kind == "missing" and _is_one_file(job.source, stores)):
         source_folder, source_name = parent_of(job.source)
         destination_folder, destination_name = parent_of(job.destination)
         source = stores.open(source_folder, "source")
         destination = stores.open(destination_folder, "destination", owner=owner)
         plan.start_route(Route(source, destination))
-        plan.add(source.head(source_name), destination_name)
+        plan.add(entry_of(source, source_name), destination_name)
         return plan, None
     if kind == "missing":
         raise NotFoundError(
@@ -64,7 +65,9 @@ def _open_tree(
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
-        is_kept = has_folders(source) and has_folders(route.destination)  # with its attributes
+        is_kept = isinstance(source, FolderAttributes) and isinstance(
+            route.destination, FolderAttributes
+        )  # with its attributes
         is_empty = not (len(plan) or plan.has_specials or plan.failures)
         if is_empty and is_local(target) and not is_kept:
             # The folder itself is what has to be made.
@@ -77,7 +80,7 @@ def _open_tree(
 
 def _is_one_file(url: str, stores: StoreRegistry) -> bool:
     folder, name = parent_of(url)
-    return name != "" and stores.open(folder, "source").kind(name) == "file"
+    return name != "" and kind_of(stores.open(folder, "source"), name) == "file"
 
 
 def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Plan:

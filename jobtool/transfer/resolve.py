@@ -5,8 +5,8 @@ from __future__ import annotations
 from jobtool.errors import FileError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
+from jobtool.stores.location import anchor_of, inside, is_absolute
 from jobtool.stores.store import check_path
-from jobtool.stores.urls import anchor_of, inside, is_absolute
 
 
 def resolve(path: str, root: str | None) -> tuple[str, str]:

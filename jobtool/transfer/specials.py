@@ -8,6 +8,7 @@ from functools import partial
 from jobtool.errors import FileError
 from jobtool.names import quote
 from jobtool.stores.local import LinkPolicy
+from jobtool.stores.optional import Specials
 from jobtool.stores.store import Special
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Plan, Route
 from jobtool.transfer.retry import Retry
@@ -50,17 +51,18 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
 
 def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
     """Make one, if it is to be made; False for what is left out and told."""
-    can = special.what in route.destination.capabilities.specials
+    destination = route.destination
+    can = isinstance(destination, Specials) and special.what in destination.specials
     if special.what == "link" and links == "keep":
         if not can:
             raise FileError(
-                f"{quote(path)} is a link, and {quote(route.destination.url)} can't hold one. "
+                f"{quote(path)} is a link, and {quote(destination.url)} can't hold one. "
                 "Use --links follow or --links skip."
             )
     elif special.what != "empty-folder":
         return False
-    if can:
-        retry.call(partial(route.destination.make_special, special))
+    if can and isinstance(destination, Specials):
+        retry.call(partial(destination.make_special, special))
     return True
 
 

@@ -51,7 +51,7 @@ def stores_by(
     ``shown`` is where they are from, as errors name it.
     """
     return StoreRegistry(
-        settings.s3,
+        settings.store_tables,
         credentials=settings.credentials,
         connections=connections,
         links=links or settings.transfer.links or "follow",

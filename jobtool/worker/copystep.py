@@ -12,8 +12,9 @@ from jobtool.jobs.job import COPY
 from jobtool.sharing.holder import WorkSharing, settle
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED, Stop
+from jobtool.stores.location import parent_of
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Upload
-from jobtool.stores.urls import parent_of
 from jobtool.transfer.copy import Copied
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.destination import holds_nothing
@@ -233,7 +234,9 @@ class CopyStep:
         for token, url in open_uploads(self._records.all(with_table=False)).items():
             folder, name = parent_of(url)
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
-            context.destination(folder).abort(upload)
+            store = context.destination(folder)
+            if isinstance(store, Multipart):
+                store.abort(upload)
 
     def _tell_file(self, item: Item, copied: Copied) -> None:
         self._tools.doubts.note_arrival(item)

@@ -19,7 +19,8 @@ from jobtool.jobs.records import UploadRecord
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
-from jobtool.testing.faulty_store import Fault, FaultyStore
+from jobtool.testing.faults import Fault
+from jobtool.testing.faulty_store import FaultyStore
 from tests.audit.conftest import Place, make_joblist, transfer, words
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before

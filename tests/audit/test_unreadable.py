@@ -25,7 +25,8 @@ from jobtool.jobs.joblist import JobList
 from jobtool.stores.local import LocalStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted
-from jobtool.testing.faulty_store import Fault, FaultyStore
+from jobtool.testing.faults import Fault
+from jobtool.testing.faulty_store import FaultyStore
 from tests.audit.conftest import Place, make_joblist, transfer
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.resilience.proxy import Answer, proxy_before
@@ -87,7 +88,7 @@ def test_one_file_that_can_not_be_read_is_told_and_the_rest_is_read(
     assert len(receipts(joblist)) == len(before) - 1, "only of what is known to have changed"
 
 
-@pytest.mark.parametrize("method", ["kind", "list"])
+@pytest.mark.parametrize("method", ["stat", "list"])
 @pytest.mark.parametrize("error", [RefusedError("403"), ServerError("500")], ids=["403", "500"])
 def test_a_tree_that_can_not_be_listed_is_unreadable_and_nothing_in_it_is_missing(
     joblist: Path, local: Place, method: str, error: FileError

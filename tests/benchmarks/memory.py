@@ -23,7 +23,7 @@ from jobtool.jobs.journal import Journal
 from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Store
+from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan, Route
@@ -65,7 +65,7 @@ def peak_mebibytes(source: Store, destination: Store, root: Path, part_mebibytes
     """Copy; return by how much memory has grown meanwhile, at most."""
     plan = Plan()
     plan.start_route(Route(source, destination))
-    plan.add(source.head("large"))
+    plan.add(entry_of(source, "large"))
     item = plan.item(0)
     journal = Journal(str(root / "journal.jsonl"))
     log = Ledger(plan, journal).log_of(0, item)

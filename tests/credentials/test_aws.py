@@ -423,7 +423,7 @@ def test_a_job_is_reached_by_a_grant_of_its_own_and_a_folder_needs_none(
     authority: Authority, endpoint_url: str
 ) -> None:
     stores = StoreRegistry(
-        {"endpoint_url": endpoint_url, "region": REGION},
+        {"s3": {"endpoint_url": endpoint_url, "region": REGION}},
         credentials={
             "provider": "access-grants",
             "account_id": ACCOUNT,
@@ -460,7 +460,7 @@ def test_nobody_reads_a_public_bucket(moto_s3: S3Server) -> None:
 
     with proxy_before(moto_s3.endpoint_url, Fault(look, reset)) as proxy:
         stores = StoreRegistry(
-            {"endpoint_url": proxy.endpoint_url, "region": REGION},
+            {"s3": {"endpoint_url": proxy.endpoint_url, "region": REGION}},
             credentials={"source": {"provider": "anonymous"}},
         )
         store = stores.open(f"s3://{name}/a", "source")

@@ -176,7 +176,7 @@ def test_a_files_section_is_no_profile_of_awss_own_files(
     keys = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
     path.write_text(f"[{section}]\n{keys}")
     stores = StoreRegistry(
-        {"endpoint_url": rclone_s3.endpoint_url, "region": REGION},
+        {"s3": {"endpoint_url": rclone_s3.endpoint_url, "region": REGION}},
         credentials={"provider": "file", "path": str(path), "profile": section},
     )
     assert not list(stores.open(f"s3://{rclone_s3.new_bucket()}", "destination").list())

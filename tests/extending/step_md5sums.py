@@ -9,8 +9,9 @@ from jobtool.errors import JobtoolError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.steps.step import StepContext
 from jobtool.stop import until_stopped
-from jobtool.stores.store import Attributes
-from jobtool.stores.urls import parent_of
+from jobtool.stores.location import parent_of
+from jobtool.stores.optional import Temporaries
+from jobtool.stores.store import Attributes, Store, mismatch
 
 
 class Md5Sums:
@@ -34,14 +35,24 @@ class Md5Sums:
         data = "".join(lines).encode("utf-8", "surrogateescape")
         target = f"{name}.md5"
         # A worker that was killed in the middle of writing has left a file that readers don't see.
-        if store.capabilities.leaves_temporaries:
+        if isinstance(store, Temporaries):
             for leftover in store.leftovers(target, 0):
                 store.abort(leftover)
         context.require_held()
-        attributes = Attributes(mtime_ns=time.time_ns(), md5=md5(data).hexdigest())
-        context.retry.call(lambda: store.put(target, data, attributes))
+        context.retry.call(lambda: write(store, target, data))
         store.sync()
         context.log("written", path=store.url_of(target), files=len(digests))
+
+
+def write(store: Store, path: str, data: bytes) -> None:
+    """Write a small file; raises ``DigestMismatchError`` if the store holds something else."""
+    attributes = Attributes(mtime_ns=time.time_ns(), md5=md5(data).hexdigest())
+    proof = store.write(path, [data], attributes)
+    # A store that doesn't prove what it has written is asked to read it.
+    found = store.digest(path) if proof is None else proof.md5
+    if found != attributes.md5:
+        store.delete(path)
+        raise mismatch(store.url_of(path), sent=attributes.md5, found=found)
 
 
 def line_of(digest: str, path: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from jobtool.stores.local import LocalStore
-from jobtool.stores.store import Child, PathKind
+from jobtool.stores.store import Child, Entry
 
 
 class RecordingStore:
@@ -19,5 +20,5 @@ class RecordingStore:
         self.listed.append(path)
         return self._store.children(path)
 
-    def kind(self, path: str) -> PathKind:
-        return self._store.kind(path)
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        return self._store.stat(path, file_only=file_only)

@@ -57,5 +57,5 @@ def test_looking_ends_after_so_many_folders(place) -> None:
 def test_a_source_that_is_no_local_folder_is_looked_at_too(name: str) -> None:
     store = StoreRegistry().open("memory://tree", "source")
     assert isinstance(store, MemoryStore)
-    store.put(name, b"", Attributes(mtime_ns=0, md5="d41d8cd98f00b204e9800998ecf8427e"))
+    store.write(name, [b""], Attributes(mtime_ns=0, md5="d41d8cd98f00b204e9800998ecf8427e"))
     assert pick_layout(store)[0] == ("tree" if name == "x/y" else "partitions")

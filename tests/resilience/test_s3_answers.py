@@ -21,7 +21,7 @@ from jobtool.errors import JobtoolError, Scope
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.s3.codes import CODES
 from jobtool.stores.s3.store import S3Store
-from jobtool.stores.store import Attributes, Entry, Part, Upload
+from jobtool.stores.store import Attributes, Entry, Part, Upload, entry_of, kind_of
 from jobtool.transfer.checksum import md5_of
 from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.resilience.s3_answers import ANSWERS, BARE, BY_STATUS, UNKNOWN, Meaning, Said
@@ -98,7 +98,7 @@ def world(rclone_s3: S3Server) -> Iterator[World]:
         store = StoreRegistry().open(f"s3://{bucket}", "destination")
         for each in (direct, store):
             assert isinstance(each, S3Store)
-            each.kind("")  # fetches credentials while they are in the environment
+            kind_of(each, "")  # fetches credentials while they are in the environment
         yield World(store, direct, proxy, rclone_s3.folder / bucket)
 
 
@@ -138,7 +138,7 @@ class ListObjects(Kind):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        world.direct.put("listed/there", DATA, attributes_of(DATA))
+        world.direct.write("listed/there", [DATA], attributes_of(DATA))
 
     def befalls(self, request: Request) -> bool:
         return request.method == "GET" and "list-type" in request.query
@@ -155,13 +155,13 @@ class Head(Kind):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        world.direct.put("there", DATA, attributes_of(DATA))
+        world.direct.write("there", [DATA], attributes_of(DATA))
 
     def befalls(self, request: Request) -> bool:
         return request.method == "HEAD" and request.path.count("/") > 1
 
     def act(self) -> object:
-        return self.store.head("there")
+        return entry_of(self.store, "there")
 
     def is_done(self, result: object) -> bool:
         return isinstance(result, Entry) and result.size == len(DATA)
@@ -172,8 +172,8 @@ class GetByObstore(Kind):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        world.direct.put("there", DATA, attributes_of(DATA))
-        self.entry = world.direct.head("there")
+        world.direct.write("there", [DATA], attributes_of(DATA))
+        self.entry = entry_of(world.direct, "there")
 
     def befalls(self, request: Request) -> bool:
         return request.is_get
@@ -202,10 +202,10 @@ class PutByObstore(Kind):
     def prepare(self) -> None:
         self.name = self.world.new_name() + self.end
         self.data = self.name.encode()
-        self.world.direct.put(self.name, b"old", attributes_of(b"old"))
+        self.world.direct.write(self.name, [b"old"], attributes_of(b"old"))
 
     def act(self) -> object:
-        return self.store.put(self.name, self.data, attributes_of(self.data)).md5
+        return self.store.write(self.name, [self.data], attributes_of(self.data)).md5
 
     def is_done(self, result: object) -> bool:
         return result == md5_of(self.data) and self.world.on_disk(self.name) == self.data
@@ -357,7 +357,7 @@ class Delete(Kind):
 
     def prepare(self) -> None:
         self.name = self.world.new_name()
-        self.world.direct.put(self.name, DATA, attributes_of(DATA))
+        self.world.direct.write(self.name, [DATA], attributes_of(DATA))
 
     def act(self) -> object:
         self.store.delete(self.name)

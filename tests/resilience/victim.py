@@ -108,12 +108,12 @@ STEPS = {
     "after looking at the destination": Step("after", _COPY_STEP, "holds_nothing"),
     "after reading the records": Step("after", _RECORDS, "read_table"),
     # Files written whole.
-    "before a file is put": Step("before", _STORE, "put"),
+    "before a file is put": Step("before", _STORE, "write"),
     "before a file's bytes are written": Step("before", _OS, "pwrite"),
     "in the middle of a file's bytes": Step("half", _OS, "pwrite"),
     "before a file is published": Step("before", _OS, "rename", _publishes),
     "after a file is published": Step("after", _OS, "rename", _publishes),
-    "after a file is put": Step("after", _STORE, "put"),
+    "after a file is put": Step("after", _STORE, "write"),
     # Files in parts.
     "before an upload is begun": Step("before", _STORE, "begin"),
     "after an upload is begun": Step("after", _STORE, "begin"),

@@ -70,7 +70,7 @@ def main() -> None:
     for code in WRITE_CODES:
         place = folder(f"write {code}")
         fault = ("pwrite", "/", code)
-        trial(f"write {code}", place, fault, lambda store: store.put("new", DATA, WHOLE))
+        trial(f"write {code}", place, fault, lambda store: store.write("new", [DATA], WHOLE))
     for call in ("open", "pwrite", "close"):
         place = folder(f"access {call}")
         fault = (call, "/.jobtool-", "EDQUOT" if call == "close" else "EACCES")
@@ -81,8 +81,8 @@ def main() -> None:
     trial("access", folder("access"), fault, lambda store: store.check_access(write=True))
 
     fault = ("renameat2", "", "EINVAL")  # as on NFS
-    trial("only new", folder("only"), fault, lambda store: store.put("new", DATA, ONLY_NEW))
-    trial("there", folder("there"), fault, lambda store: store.put("old", b"", only(b"")))
+    trial("only new", folder("only"), fault, lambda store: store.write("new", [DATA], ONLY_NEW))
+    trial("there", folder("there"), fault, lambda store: store.write("old", [b""], only(b"")))
     place = folder("held")
     upload = LocalStore(str(place), owner="we").begin("new", WHOLE)
     LocalStore(str(place), owner="we").put_part(upload, 1, 0, DATA, PART.md5)
@@ -96,7 +96,7 @@ def main() -> None:
         store.sync()
 
     def sync_twice(store: LocalStore) -> None:
-        store.put("new", DATA, WHOLE)
+        store.write("new", [DATA], WHOLE)
         try:
             store.sync()
         except JobtoolError:

@@ -13,7 +13,7 @@ import pytest
 
 from jobtool.errors import StoreUnavailableError
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry
+from jobtool.stores.store import Attributes, Entry, kind_of
 from jobtool.transfer.checksum import md5_of
 from tests.stores.authority import Authority
 from tests.stores.recorder import DATA, Recorder, Sent, recording
@@ -395,16 +395,16 @@ def configure(
         (folder / "config").write_text(servers.filled(case.config))
         monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
     table = {name: servers.filled(value) for name, value in case.table.items()}
-    return StoreRegistry(table, credentials=case.credentials)
+    return StoreRegistry({"s3": table}, credentials=case.credentials)
 
 
 def use_both_clients(registry: StoreRegistry, bucket: str) -> None:
     """Put, read, list, and begin to put in parts: what both clients do, and boto3 alone."""
     store = registry.open(f"s3://{bucket}", "destination")
     attributes = Attributes(mtime_ns=0, md5=md5_of(DATA))
-    store.put("k", DATA, attributes)
+    store.write("k", [DATA], attributes)
     assert bytes(store.read(Entry("k", len(DATA), MODIFIED_NS), 0, len(DATA)).data) == DATA
-    assert store.kind("") == "folder"
+    assert kind_of(store, "") == "folder"
     store.begin("k", attributes)
 
 
@@ -468,5 +468,5 @@ def test_a_certificate_of_nobody_known_is_taken_by_neither_client(
     registry = configure(direct("unknown", "tls", env=env), servers, monkeypatch, tmp_path)
     store = registry.open("s3://bucket", "destination")
     with pytest.raises(StoreUnavailableError, match="certificate"):
-        store.put("k", DATA, Attributes(mtime_ns=0, md5=md5_of(DATA)))
+        store.write("k", [DATA], Attributes(mtime_ns=0, md5=md5_of(DATA)))
     assert servers.taken() == []

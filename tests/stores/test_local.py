@@ -22,17 +22,42 @@ from jobtool.errors import (
     StoreUnavailableError,
 )
 from jobtool.stores.local import LocalStore, owner_tag
-from jobtool.stores.store import Attributes, Child, Entry, Part, Special, Unlisted, Upload
-from jobtool.testing.store_suite import StoreSuite
+from jobtool.stores.store import (
+    Attributes,
+    Child,
+    Entry,
+    Part,
+    Special,
+    Unlisted,
+    Upload,
+    entry_of,
+    kind_of,
+)
+from jobtool.testing.store_suite import (
+    AccessCheckSuite,
+    FolderAttributesSuite,
+    MultipartSuite,
+    ProverSuite,
+    SpecialsSuite,
+    StoreSuite,
+    TemporariesSuite,
+)
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.stores.raw import LocalRaw
 
 DEPTH = 1500
 
 
-class TestLocalStore(StoreSuite):
+class TestLocalStore(
+    StoreSuite,
+    MultipartSuite,
+    TemporariesSuite,
+    ProverSuite,
+    SpecialsSuite,
+    FolderAttributesSuite,
+    AccessCheckSuite,
+):
     raw_specials: ClassVar = frozenset({"empty-folder", "link"})
-    keeps_mode: ClassVar = True
 
     @pytest.fixture
     def store(self, folder):
@@ -58,7 +83,7 @@ def raw(folder):
 
 
 def put(store, path, data=b"data"):
-    return store.put(path, data, Attributes(mtime_ns=0, md5=md5_of(data)))
+    return store.write(path, [data], Attributes(mtime_ns=0, md5=md5_of(data)))
 
 
 def unlisted(store):
@@ -165,8 +190,8 @@ def test_a_dangling_link_is_an_error_that_tells_where_it_leads(store, folder):
     (found,) = unlisted(store)
     assert re.search(r"link.* is a link to nowhere.*--links", str(found.error))
     with pytest.raises(NotFoundError):
-        store.head("link")
-    assert store.kind("link") == "missing"
+        entry_of(store, "link")
+    assert kind_of(store, "link") == "missing"
 
 
 @pytest.mark.parametrize(
@@ -259,7 +284,7 @@ def test_pipes_and_sockets_are_listed_as_such_and_never_waited_for(store, raw, f
     ]
     for path in ("pipe", "socket"):
         with pytest.raises(SourceError, match=f"{path}.*device, socket or pipe"):
-            store.head(path)
+            entry_of(store, path)
 
 
 def test_devices_are_listed_as_such(store, folder):
@@ -282,7 +307,7 @@ def test_empty_folders_are_listed_and_others_are_not(store, raw, folder):
 
 def test_the_mode_of_a_file_is_set_and_bits_that_give_rights_to_programs_are_not(store, folder):
     attributes = Attributes(mtime_ns=0, md5=md5_of(b"data"), mode=0o4751)
-    store.put("file", b"data", attributes)
+    store.write("file", [b"data"], attributes)
     assert stat.S_IMODE((folder / "file").stat().st_mode) == 0o751
 
 
@@ -294,7 +319,7 @@ def test_what_was_written_is_proven_from_its_medium_too(folder):
     store.complete(upload, [part], Attributes(mtime_ns=0, md5=md5_of(b"data")))
     assert LocalRaw(str(folder)).paths() == {"whole", "parts"}
     with pytest.raises(DigestMismatchError):
-        store.put("wrong", b"data", Attributes(mtime_ns=0, md5=md5_of(b"other")))
+        store.write("wrong", [b"data"], Attributes(mtime_ns=0, md5=md5_of(b"other")))
     assert LocalRaw(str(folder)).paths() == {"whole", "parts"}
 
 
@@ -385,7 +410,7 @@ def test_names_that_are_no_utf8_are_listed_in_byte_order(store, folder):
 
 def test_a_change_of_the_time_alone_is_noticed(store, raw):
     raw.write("file", b"12345", mtime_ns=10**18)
-    entry = store.head("file")
+    entry = entry_of(store, "file")
     raw.write("file", b"54321", mtime_ns=10**18 + 1)
     with pytest.raises(SourceError, match="was changed while it was read"):
         store.read(entry, 0, 5)
@@ -422,7 +447,7 @@ def test_a_folder_removed_by_somebody_is_made_again(store, raw, folder):
 
 def test_a_missing_root_is_made_by_the_first_put(folder):
     store = LocalStore(str(folder / "not yet"))
-    assert store.kind("") == "missing"
+    assert kind_of(store, "") == "missing"
     put(store, "file")
     assert list(store.children("")) == [Child("file", False)]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jobtool.stores.local import LocalStore
 from jobtool.stores.local.sparse import write_sparsely
 from jobtool.stores.preserve import KEEP_ALL
-from jobtool.stores.store import Attributes, Entry, Part
+from jobtool.stores.store import Attributes, Entry, Part, entry_of
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.needs import lack
 
@@ -38,7 +38,7 @@ def with_acl(path: Path, value: bytes) -> None:
 
 
 def put(store: LocalStore, path: str, data: bytes):
-    return store.put(path, data, Attributes(mtime_ns=0, md5=md5_of(data)))
+    return store.write(path, [data], Attributes(mtime_ns=0, md5=md5_of(data)))
 
 
 def put_parts(store: LocalStore, path: str, parts: list[bytes], order: list[int]) -> list[Part]:
@@ -123,7 +123,7 @@ def test_the_group_gets_what_the_access_list_gave_it_and_not_its_mask(tmp_path: 
     with_acl(file, acl(owner=6, user=6, group=0, mask=6, others=0))
     assert file.stat().st_mode & 0o777 == 0o660
     destination = LocalStore(str(tmp_path / "out"))
-    attributes = source.read(source.head("file"), 0, 4).attributes
+    attributes = source.read(entry_of(source, "file"), 0, 4).attributes
     assert attributes.mode == 0o600
     assert [note.attribute for note in attributes.notes] == ["acl"]
     put_with(destination, "file", attributes)
@@ -131,7 +131,7 @@ def test_the_group_gets_what_the_access_list_gave_it_and_not_its_mask(tmp_path: 
 
 
 def put_with(store: LocalStore, path: str, attributes: Attributes):
-    return store.put(path, b"data", replace(attributes, md5=md5_of(b"data")))
+    return store.write(path, [b"data"], replace(attributes, md5=md5_of(b"data")))
 
 
 def test_access_lists_and_extended_attributes_travel_if_asked_for(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_access_lists_and_extended_attributes_travel_if_asked_for(tmp_path: Path
     file.chmod(0o640)
     with_acl(file, acl(owner=6, user=4, group=0, mask=4, others=0))
     os.setxattr(file, "user.origin", b"\0telescope\xff")
-    attributes = source.read(source.head("file"), 0, 4).attributes
+    attributes = source.read(entry_of(source, "file"), 0, 4).attributes
     proof = put_with(LocalStore(str(tmp_path / "out"), keep=KEEP_ALL), "file", attributes)
     arrived = tmp_path / "out" / "file"
     assert proof.notes == ()
@@ -150,7 +150,7 @@ def test_access_lists_and_extended_attributes_travel_if_asked_for(tmp_path: Path
     assert os.getxattr(arrived, "user.origin") == b"\0telescope\xff"
     assert arrived.stat().st_mode == file.stat().st_mode
     by_default = LocalStore(str(tmp_path / "in"))
-    attributes = by_default.read(by_default.head("file"), 0, 4).attributes
+    attributes = by_default.read(entry_of(by_default, "file"), 0, 4).attributes
     assert (attributes.xattrs, attributes.acl, attributes.owner) == (None, None, None)
 
 
@@ -162,7 +162,7 @@ def test_the_owner_travels_if_asked_for_and_setuid_only_with_it(tmp_path: Path) 
     file.write_bytes(b"data")
     os.chown(file, 12345, 54321)
     file.chmod(0o4755)
-    attributes = source.read(source.head("file"), 0, 4).attributes
+    attributes = source.read(entry_of(source, "file"), 0, 4).attributes
     put_with(LocalStore(str(tmp_path / "out"), keep=KEEP_ALL), "file", attributes)
     found = (tmp_path / "out" / "file").stat()
     assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (12345, 54321, 0o4755)
@@ -170,7 +170,7 @@ def test_the_owner_travels_if_asked_for_and_setuid_only_with_it(tmp_path: Path) 
     put_with(
         LocalStore(str(tmp_path / "plain")),
         "file",
-        by_default.read(by_default.head("file"), 0, 4).attributes,
+        by_default.read(entry_of(by_default, "file"), 0, 4).attributes,
     )
     found = (tmp_path / "plain" / "file").stat()
     assert (found.st_uid, found.st_mode & 0o7777) == (os.geteuid(), 0o755)
@@ -207,8 +207,8 @@ def test_times_beyond_64_bits_are_listed_as_the_nearest_and_said(
 
 def test_a_time_that_the_filesystem_cannot_hold_is_said(tmp_path: Path) -> None:
     data, mtime_ns = b"data", 10**20
-    proof = LocalStore(str(tmp_path)).put(
-        "file", data, Attributes(mtime_ns=mtime_ns, md5=md5_of(data))
+    proof = LocalStore(str(tmp_path)).write(
+        "file", [data], Attributes(mtime_ns=mtime_ns, md5=md5_of(data))
     )
     is_held = (tmp_path / "file").stat().st_mtime_ns == mtime_ns
     assert [note.attribute for note in proof.notes] == ([] if is_held else ["times"])

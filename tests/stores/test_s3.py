@@ -8,7 +8,12 @@ from typing import ClassVar
 import pytest
 
 from jobtool.stores.registry import StoreRegistry
-from jobtool.testing.store_suite import StoreSuite
+from jobtool.testing.store_suite import (
+    AccessCheckSuite,
+    MultipartSuite,
+    ProverSuite,
+    StoreSuite,
+)
 from tests.stores.raw import S3Raw
 
 NOT_UTF8 = "not UTF-8 \udcff\udc80"
@@ -28,7 +33,7 @@ def registry_for(server):
     return registry
 
 
-class S3Suite(StoreSuite):
+class S3Suite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite):
     refused_names: ClassVar = {NOT_UTF8: "S3 keys are UTF-8"}
 
     @pytest.fixture

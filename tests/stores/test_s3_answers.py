@@ -8,7 +8,7 @@ import pytest
 
 from jobtool.errors import FileError, JobtoolError, NotFoundError, ServerError, StoreError
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry
+from jobtool.stores.store import Attributes, Entry, entry_of, kind_of
 from jobtool.transfer.checksum import md5_of
 from tests.resilience.proxy import (
     Answer,
@@ -94,9 +94,9 @@ def with_an_empty_page_first():
 @pytest.mark.parametrize(
     ("look", "expected"),
     [
-        (lambda store: store.kind("folder"), "folder"),
-        (lambda store: store.kind(""), "folder"),
-        (lambda store: store.kind("nothing"), "missing"),
+        (lambda store: kind_of(store, "folder"), "folder"),
+        (lambda store: kind_of(store, ""), "folder"),
+        (lambda store: kind_of(store, "nothing"), "missing"),
         (lambda store: [child.name for child in store.children("folder")], ["file"]),
         (lambda store: [entry.path for entry in store.list()], ["folder/file"]),
     ],
@@ -104,7 +104,7 @@ def with_an_empty_page_first():
 )
 def test_a_page_without_keys_is_not_the_end_of_a_listing(proxied, look, expected):
     store, _, proxy = proxied
-    store.put("folder/file", DATA, attributes_of(DATA))
+    store.write("folder/file", [DATA], attributes_of(DATA))
     fault = with_an_empty_page_first()
     proxy.faults.append(fault)
     assert look(store) == expected
@@ -113,7 +113,7 @@ def test_a_page_without_keys_is_not_the_end_of_a_listing(proxied, look, expected
 
 def test_a_page_without_keys_does_not_make_a_file_a_changed_one(proxied):
     store, _, proxy = proxied
-    store.put("folder/file", DATA, attributes_of(DATA))
+    store.write("folder/file", [DATA], attributes_of(DATA))
     (entry,) = store.list()  # with the time in its metadata; GET tells that of the PUT
     fault = with_an_empty_page_first()
     proxy.faults.append(fault)
@@ -130,7 +130,7 @@ def test_an_answer_that_is_no_listing_is_not_an_empty_bucket(proxied, body):
     for look in (
         lambda: list(store.list()),
         lambda: list(store.children("")),
-        lambda: store.kind(""),
+        lambda: kind_of(store, ""),
         lambda: store.check_access(write=False),
         lambda: store.check_access(write=True),
         lambda: store.begin("file", attributes_of(DATA)),
@@ -144,18 +144,18 @@ def test_an_object_whose_bytes_always_break_off_is_not_known_to_be_the_stores_fa
     proxied, length
 ):
     store, _, proxy = proxied
-    store.put("file", DATA, attributes_of(DATA))
+    store.write("file", [DATA], attributes_of(DATA))
     store._access.is_lax_about_ranges = True
     proxy.faults.append(Fault(lambda request: request.is_get, truncate, FOR_EVER))
     with pytest.raises(ServerError) as caught:
-        store.read(store.head("file"), 0, length)
+        store.read(entry_of(store, "file"), 0, length)
     assert caught.value.retryable
 
 
 def test_an_object_that_became_shorter_is_a_changed_one(proxied):
     store, raw, _ = proxied
-    store.put("file", DATA, attributes_of(DATA))
-    entry = store.head("file")
+    store.write("file", [DATA], attributes_of(DATA))
+    entry = entry_of(store, "file")
     raw.write("file", b"d")
     for offset, length in ((0, 4), (2, 2)):
         with pytest.raises(FileError, match=r"changed meanwhile|become shorter") as caught:
@@ -166,8 +166,8 @@ def test_an_object_that_became_shorter_is_a_changed_one(proxied):
 def test_a_key_that_reads_like_an_answer_is_none(proxied):
     store, _, proxy = proxied
     name = "status code: 401 <Code>ExpiredToken</Code>"
-    store.put(name, DATA, attributes_of(DATA))
-    entry = store.head(name)
+    store.write(name, [DATA], attributes_of(DATA))
+    entry = entry_of(store, name)
     gone = Answer(404, [], b"<Error><Code>NoSuchKey</Code></Error>")
     proxy.faults.append(Fault(lambda request: request.is_get, lambda *_: gone, FOR_EVER))
     with pytest.raises(NotFoundError):
@@ -178,7 +178,7 @@ def test_a_key_that_reads_like_an_answer_is_none(proxied):
 
 
 def put_once(store, name, data):
-    return store.put(name, data, attributes_of(data, may_replace=False))
+    return store.write(name, [data], attributes_of(data, may_replace=False))
 
 
 def complete_once(store, name, data):
@@ -253,7 +253,7 @@ def test_what_is_gone_when_it_is_looked_for_is_the_error_that_it_was(proxied_mot
     with pytest.raises(FileError, match="not to be replaced"):
         write(store, name, DATA)
     with pytest.raises(NotFoundError):
-        store.head(name)
+        entry_of(store, name)
 
 
 @pytest.mark.parametrize("code", ["InvalidPart", "NoSuchUpload"])

@@ -11,7 +11,7 @@ import pytest
 from obstore.store import S3Store as ObstoreBucket
 
 from jobtool.stores.s3.metadata import attributes_of, etag_of, told_of
-from jobtool.stores.store import Attributes, Store
+from jobtool.stores.store import Attributes, Store, entry_of
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.test_s3 import registry_for
@@ -48,12 +48,12 @@ def stores(server) -> tuple[Store, Store, str, str]:
 
 def copy(source: Store, destination: Store, key: str, data: bytes, *, in_parts: bool):
     """Copy as a job does, in one piece or in parts."""
-    entry = source.head(key)
+    entry = entry_of(source, key)
     content = source.read(entry, 0, min(entry.size, 5 * MEBIBYTE) if in_parts else entry.size)
     attributes = replace(content.attributes, md5=md5_of(data))
     if not in_parts:
         assert bytes(content.data) == data
-        return destination.put(key, content.data, attributes)
+        return destination.write(key, [content.data], attributes)
     upload = destination.begin(key, attributes)
     half = 5 * MEBIBYTE
     parts = []
@@ -150,7 +150,7 @@ def test_what_a_request_cannot_carry_is_a_note_and_the_object_goes_without_it(
         metadata=tuple(metadata.items()),
         headers=tuple(headers.items()),
     )
-    proof = destination.put("file", b"data", attributes)
+    proof = destination.write("file", [b"data"], attributes)
     assert proof.notes[-1].attribute in (lost, "metadata")  # rclone's server counts all headers
     found = server.client.head_object(Bucket=bucket, Key="file")["Metadata"]
     assert {name.lower() for name in found} >= {"mtime", "md5chksum"}

@@ -21,7 +21,15 @@ from jobtool.errors import (
 )
 from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Entry, Special, Unlisted, composite_md5
+from jobtool.stores.store import (
+    Attributes,
+    Entry,
+    Special,
+    Unlisted,
+    composite_md5,
+    entry_of,
+    kind_of,
+)
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.resilience.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
@@ -57,7 +65,7 @@ def store(rclone_s3, bucket, use):
 
 
 def put(store, path="file", data=b"data"):
-    return store.put(path, data, Attributes(mtime_ns=MTIME_NS, md5=md5_of(data)))
+    return store.write(path, [data], Attributes(mtime_ns=MTIME_NS, md5=md5_of(data)))
 
 
 def put_in_parts(store, path):
@@ -73,11 +81,11 @@ def put_in_parts(store, path):
 def attempts(store, *, with_head=True):
     yield lambda: list(store.list())
     yield lambda: list(store.children(""))
-    yield lambda: store.kind("")
+    yield lambda: kind_of(store, "")
     yield lambda: put(store)
     yield lambda: store.begin("file", Attributes(mtime_ns=0, md5=md5_of(b"")))
     if with_head:
-        yield lambda: store.head("file")
+        yield lambda: entry_of(store, "file")
 
 
 # Refusals
@@ -86,19 +94,19 @@ def attempts(store, *, with_head=True):
 def test_a_wrong_secret_is_told_with_the_endpoint_and_without_the_secret(rclone_s3, bucket, use):
     use(rclone_s3, AWS_SECRET_ACCESS_KEY="wrong-secret-of-tests")
     store = StoreRegistry().open(f"s3://{bucket}", "destination")
-    for attempt in (*attempts(store, with_head=False), lambda: store.kind("file")):
+    for attempt in (*attempts(store, with_head=False), lambda: kind_of(store, "file")):
         with pytest.raises(CredentialsError) as caught:
             attempt()
         assert rclone_s3.endpoint_url in str(caught.value)
         assert "wrong-secret" not in str(caught.value)
         assert ACCESS_KEY not in str(caught.value)
     with pytest.raises(RefusedError, match=rclone_s3.endpoint_url):  # 403, and not why
-        store.head("file")
+        entry_of(store, "file")
 
 
 def test_without_any_credentials_one_is_told_where_they_may_come_from(monkeypatch, rclone_s3):
     monkeypatch.setenv("AWS_ENDPOINT_URL", rclone_s3.endpoint_url)
-    store = StoreRegistry({"region": REGION}).open("s3://bucket", "source")
+    store = StoreRegistry({"s3": {"region": REGION}}).open("s3://bucket", "source")
     for attempt in attempts(store):
         with pytest.raises(CredentialsError, match="expected AWS credentials"):
             attempt()
@@ -107,7 +115,7 @@ def test_without_any_credentials_one_is_told_where_they_may_come_from(monkeypatc
 def test_a_profile_that_is_not_there_is_named(rclone_s3, use):
     use(rclone_s3)
     with pytest.raises(CredentialsError, match="nobody"):
-        StoreRegistry({"profile": "nobody"}).open("s3://bucket", "source")
+        StoreRegistry({"s3": {"profile": "nobody"}}).open("s3://bucket", "source")
 
 
 @pytest.mark.parametrize("server_name", ["rclone_s3", "moto_s3"])
@@ -125,14 +133,17 @@ def test_an_endpoint_that_is_down_is_unreachable(rclone_s3, use):
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         use(rclone_s3, AWS_ENDPOINT_URL=url)
         store = StoreRegistry().open("s3://bucket", "destination")
-        for attempt in (lambda: store.kind(""), lambda: put(store)):
+        for attempt in (lambda: kind_of(store, ""), lambda: put(store)):
             with pytest.raises(UnreachableError, match=url):
                 attempt()
 
 
 def test_names_that_s3_cannot_hold_fail_that_file_only(store, raw):
     for name, message in (("bad\udcff", "UTF-8"), ("x" * 1025, "1024 bytes")):
-        for attempt in (lambda name=name: put(store, name), lambda name=name: store.head(name)):
+        for attempt in (
+            lambda name=name: put(store, name),
+            lambda name=name: entry_of(store, name),
+        ):
             with pytest.raises(FileError, match=message):
                 attempt()
     assert raw.paths() == set()
@@ -290,7 +301,7 @@ def test_a_profile_of_awss_config_file_is_enough(rclone_s3, bucket, raw, tmp_pat
         f"[profile lab]\nregion = {REGION}\nendpoint_url = {rclone_s3.endpoint_url}\n"
         f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n",
     )
-    put(StoreRegistry({"profile": "lab"}).open(f"s3://{bucket}", "destination"), "by table")
+    put(StoreRegistry({"s3": {"profile": "lab"}}).open(f"s3://{bucket}", "destination"), "by table")
     monkeypatch.setenv("AWS_PROFILE", "lab")
     put(StoreRegistry().open(f"s3://{bucket}", "destination"), "by environment")
     assert raw.paths() == {"by table", "by environment"}
@@ -300,9 +311,9 @@ def test_each_role_may_have_its_own_endpoint(rclone_s3, bucket, raw, moto_s3, us
     use(rclone_s3)
     name = moto_s3.new_bucket()
     S3Raw(moto_s3.client, name).write("file", b"from moto")
-    registry = StoreRegistry({"source": {"endpoint_url": moto_s3.endpoint_url}})
+    registry = StoreRegistry({"s3": {"source": {"endpoint_url": moto_s3.endpoint_url}}})
     source = registry.open(f"s3://{name}", "source")
-    data = source.read(source.head("file"), 0, 9).data
+    data = source.read(entry_of(source, "file"), 0, 9).data
     put(registry.open(f"s3://{bucket}", "destination"), "file", bytes(data))
     assert raw.read("file") == b"from moto"
 
@@ -320,7 +331,7 @@ def test_buckets_are_addressed_as_told(
 ):
     use(rclone_s3)
     write_config(tmp_path / "config", monkeypatch, f"[default]\nregion = {REGION}\n{config}")
-    registry = StoreRegistry({"addressing_style": told} if told else {})
+    registry = StoreRegistry({"s3": {"addressing_style": told} if told else {}})
     access = registry.open("s3://any", "destination")._access
     assert access.connection.addressing_style == expected
 
@@ -333,7 +344,7 @@ def test_a_rewritten_credentials_file_is_seen_after_a_refresh(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     text = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
     path.write_text(text.format(ACCESS_KEY, "an-expired-secret"))
-    registry = StoreRegistry({"region": REGION})
+    registry = StoreRegistry({"s3": {"region": REGION}})
     store = registry.open(f"s3://{bucket}", "destination")
     with pytest.raises(CredentialsError):
         put(store)
@@ -341,7 +352,7 @@ def test_a_rewritten_credentials_file_is_seen_after_a_refresh(
     registry.begin_job({})
     assert not list(store.list())
     with pytest.raises(NotFoundError):
-        store.head("file")
+        entry_of(store, "file")
 
 
 def test_credentials_are_not_shown_by_their_repr():

@@ -21,8 +21,9 @@ from jobtool.errors import (
 from jobtool.jobs.records import UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.stores.store import Attributes, Content, Part, Upload
-from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
+from jobtool.stores.store import Attributes, Content, Part, Upload, entry_of, kind_of
+from jobtool.testing.faults import Corruption, Fault
+from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.capacity import ByteBudget
 from jobtool.transfer.checksum import MEBIBYTE, md5_of, part_size_for, ranges
 from jobtool.transfer.copy import Copier
@@ -98,7 +99,7 @@ class Notes:
 
 
 def item_of(source, destination, path=PATH):
-    return Item(Route(source, destination), source.head(path), path)
+    return Item(Route(source, destination), entry_of(source, path), path)
 
 
 def copy(copier, source, destination, log=None, *, stop=None, on_bytes=lambda count: None):
@@ -140,13 +141,13 @@ def test_a_file_arrives_with_its_time_and_a_proof(
     assert raw.read(PATH) == data
     assert (copied.md5, copied.proof.md5) == (md5, md5)
     assert copied.part_size == (5 * MEBIBYTE if data is LARGE else None)
-    arrived = destination.head(PATH)
+    arrived = entry_of(destination, PATH)
     attributes = destination.read(arrived, 0, arrived.size).attributes
     assert abs(attributes.mtime_ns - MTIME_NS) < 1000
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(("data", "method"), [(b"small", "put"), (LARGE, "put_part")])
+@pytest.mark.parametrize(("data", "method"), [(b"small", "write"), (LARGE, "put_part")])
 def test_corruption_on_the_way_is_caught_and_the_next_try_succeeds(
     make_store, copier, kind, data, method
 ):
@@ -162,7 +163,7 @@ def test_corruption_on_the_way_is_caught_and_the_next_try_succeeds(
     assert raw.read(PATH) == data
 
 
-@pytest.mark.parametrize(("data", "method"), [(b"small", "put"), (LARGE, "put_part")])
+@pytest.mark.parametrize(("data", "method"), [(b"small", "write"), (LARGE, "put_part")])
 def test_corruption_that_never_ends_fails_after_all_tries_and_publishes_nothing(
     make_store, copier, data, method
 ):
@@ -238,7 +239,7 @@ def interrupted_pair(make_store, copier, source_kind, destination_kind):
         copy(copier, source, destination, log)
     assert 0 < log.bytes_sent < len(LARGE)
     assert destination.bytes_written == log.bytes_sent
-    assert inner.kind(PATH) == "missing"
+    assert kind_of(inner, PATH) == "missing"
     return source, raw_source, destination, raw, log
 
 

@@ -14,7 +14,8 @@ from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Entry, Special
-from jobtool.testing.faulty_store import Fault, FaultyStore
+from jobtool.testing.faults import Fault
+from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer import folders
 from jobtool.transfer.folders import folders_of, keep_folders
 from jobtool.transfer.notes import Notes

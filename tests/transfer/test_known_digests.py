@@ -16,7 +16,8 @@ from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import DigestRecord, Receipt
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
+from jobtool.testing.faults import Corruption, Fault
+from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer import resumable
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier

@@ -14,7 +14,8 @@ from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, UploadRecord
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry
-from jobtool.testing.faulty_store import Fault, FaultyStore
+from jobtool.testing.faults import Fault
+from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.checksum import md5_of
 from jobtool.transfer.decision import Held
 from jobtool.transfer.ledger import Ledger

@@ -14,7 +14,8 @@ from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Special
-from jobtool.testing.faulty_store import Corruption, Fault, FaultyStore
+from jobtool.testing.faults import Corruption, Fault
+from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.plan import MAX_FAILURES, Plan, Route
@@ -157,7 +158,7 @@ def test_what_has_a_receipt_is_not_sent_again(bench):
     MemoryRaw(bench.source.memory, "").write("c/7", b"changed", mtime_ns=2)
     transfer, destination = bench.run()
     assert transfer.is_complete
-    assert destination.calls["put"] == 1
+    assert destination.calls["write"] == 1
     assert destination.calls["put_part"] == 0
     assert destination.bytes_written == transfer.progress.bytes_sent == len(b"changed")
     assert transfer.progress.files_sent == 1
@@ -166,8 +167,8 @@ def test_what_has_a_receipt_is_not_sent_again(bench):
 
 def test_errors_that_pass_are_tried_again(bench):
     faults = [
-        Fault(method="put", path="c/1", error=StoreError("reset"), times=2),
-        Fault(method="put", path="c/2", error=StoreError("lost answer"), late=True),
+        Fault(method="write", path="c/1", error=StoreError("reset"), times=2),
+        Fault(method="write", path="c/2", error=StoreError("lost answer"), late=True),
         Corruption(method="put_part"),
     ]
     transfer, destination = bench.run(faults)
@@ -179,7 +180,7 @@ def test_errors_that_pass_are_tried_again(bench):
 
 
 def test_a_file_that_fails_keeps_metadata_from_being_published(bench):
-    fault = Fault(method="put", path="c/7", error=StoreError("reset"), times=None)
+    fault = Fault(method="write", path="c/7", error=StoreError("reset"), times=None)
     transfer, destination = bench.run([fault])
     assert [failure.path for failure in transfer.failures] == ["memory://a/c/7"]
     assert not transfer.is_complete
@@ -189,17 +190,17 @@ def test_a_file_that_fails_keeps_metadata_from_being_published(bench):
     }
     transfer, destination = bench.run()
     assert transfer.is_complete
-    assert destination.calls["put"] == 3
+    assert destination.calls["write"] == 3
 
 
 def test_a_corruption_that_never_ends_publishes_nothing_wrong(bench):
-    transfer, _ = bench.run([Corruption(method="put", path="c/7", times=None)])
+    transfer, _ = bench.run([Corruption(method="write", path="c/7", times=None)])
     assert [failure.path for failure in transfer.failures] == ["memory://a/c/7"]
     assert all(TREE[path] == data for path, data in bench.published.items())
 
 
 def test_an_error_of_the_world_ends_the_transfer_and_keeps_the_receipts(bench):
-    full = Fault(method="put", error=StoreUnavailableError("full"), times=None, skip=10)
+    full = Fault(method="write", error=StoreUnavailableError("full"), times=None, skip=10)
     with pytest.raises(StoreUnavailableError, match="full"):
         bench.run([full])
     assert len(bench.receipts) == len(bench.published) >= 10
@@ -207,19 +208,19 @@ def test_an_error_of_the_world_ends_the_transfer_and_keeps_the_receipts(bench):
     transfer, destination = bench.run()
     assert transfer.is_complete
     assert bench.published == TREE
-    assert destination.calls["put"] == len(TREE) - 1 - 10
+    assert destination.calls["write"] == len(TREE) - 1 - 10
 
 
 def test_after_an_error_of_the_world_no_other_file_is_tried(bench):
     with pytest.raises(StoreUnavailableError):
-        bench.run([Fault(method="put", error=StoreUnavailableError("full"), times=None)])
-    assert bench.destination.calls["put"] <= bench.threads
+        bench.run([Fault(method="write", error=StoreUnavailableError("full"), times=None)])
+    assert bench.destination.calls["write"] <= bench.threads
     assert bench.published.keys() <= {"large"}
 
 
 def test_what_a_bug_raises_comes_out_as_it_is(bench):
     with pytest.raises(ZeroDivisionError):
-        bench.run([Fault(method="put", error=ZeroDivisionError(), times=None)])
+        bench.run([Fault(method="write", error=ZeroDivisionError(), times=None)])
 
 
 def test_stop_finishes_what_is_under_way_and_begins_no_other(tmp_path):
@@ -311,7 +312,7 @@ def test_a_file_with_a_receipt_that_the_destination_has_lost_is_sent_again(bench
     transfer, destination = bench.run()
     assert transfer.is_complete
     assert bench.published == TREE
-    assert destination.calls["put"] == 1
+    assert destination.calls["write"] == 1
 
 
 @pytest.mark.parametrize(
@@ -327,7 +328,7 @@ def test_what_is_there_without_a_receipt_is_compared_or_overwritten_as_told(benc
     transfer, destination = bench.run(policies=Policies(if_exists=if_exists))
     assert transfer.is_complete
     assert bench.published == TREE
-    assert destination.calls["put"] == puts
+    assert destination.calls["write"] == puts
     assert destination.calls["put_part"] == (0 if if_exists == "verify" else 3)
     assert len(bench.receipts) == len(TREE)
     assert transfer.progress.files_sent == puts + (if_exists == "overwrite")  # the one with parts
@@ -407,14 +408,16 @@ def test_a_stop_that_comes_with_the_last_file_does_not_lose_empty_folders(tmp_pa
 def test_a_file_that_was_not_given_all_its_tries_is_no_failure_when_stopped(tmp_path):
     bench = Bench(tmp_path, {"file": b"1"})
     bench.on_retry = lambda error: bench.stop.set()
-    transfer, destination = bench.run([Fault(method="put", error=StoreError("reset"), times=None)])
-    assert destination.calls["put"] < 3
+    transfer, destination = bench.run(
+        [Fault(method="write", error=StoreError("reset"), times=None)]
+    )
+    assert destination.calls["write"] < 3
     assert transfer.failures == []
     assert not transfer.is_complete
 
 
 def test_a_job_that_only_fails_is_given_up_after_a_hundred_files(tmp_path):
     bench = Bench(tmp_path, {f"{number}": b"1" for number in range(2000)})
-    transfer, destination = bench.run([Fault(method="put", error=StoreError("x"), times=None)])
+    transfer, destination = bench.run([Fault(method="write", error=StoreError("x"), times=None)])
     assert MAX_FAILURES < len(transfer.failures) <= MAX_FAILURES + 1 + bench.threads
-    assert destination.calls["put"] <= 3 * (MAX_FAILURES + 1 + bench.threads)
+    assert destination.calls["write"] <= 3 * (MAX_FAILURES + 1 + bench.threads)

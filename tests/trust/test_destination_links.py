@@ -15,7 +15,7 @@ import pytest
 from jobtool.errors import FileError, JobtoolError
 from jobtool.stores.local import LocalStore
 from jobtool.stores.local.temporaries import Temporaries
-from jobtool.stores.store import Attributes, Part, Special, Upload
+from jobtool.stores.store import Attributes, Part, Special, Upload, entry_of
 from jobtool.transfer.checksum import md5_of
 from tests.audit.conftest import Place, make_joblist, transfer, verify
 from tests.commands import run, run_ok
@@ -47,7 +47,7 @@ def begun(store: LocalStore, path: str) -> Upload:
 
 
 WRITES: dict[str, Callable[[LocalStore, str], object]] = {
-    "put": lambda store, path: store.put(path, DATA, PROVEN),
+    "put": lambda store, path: store.write(path, [DATA], PROVEN),
     "begin": lambda store, path: store.begin(path, PROVEN),
     "put_part": lambda store, path: store.put_part(begun(store, path), 1, 0, DATA, PART.md5),
     "complete": lambda store, path: store.complete(begun(store, path), [PART], PROVEN),
@@ -56,7 +56,7 @@ WRITES: dict[str, Callable[[LocalStore, str], object]] = {
     "link": lambda store, path: store.make_special(Special(path, "link", "target")),
     "prove": lambda store, path: store.prove(path, md5_of(b"precious"), "", PROVEN),
     "digest": lambda store, path: store.digest(path),
-    "head": lambda store, path: store.head(path),
+    "head": entry_of,
     "held_parts": lambda store, path: store.held_parts(begun(store, path), [PART]),
 }
 
@@ -107,7 +107,7 @@ def test_a_folder_exchanged_for_a_link_between_two_calls_is_not_written_through(
         "put_part": lambda: store.put_part(upload, 1, 0, b"evil", md5_of(b"evil")),
         "complete": lambda: store.complete(upload, [PART], PROVEN),
         "held_parts": lambda: store.held_parts(upload, [PART]),
-        "publish": lambda: store.put("sub/file", DATA, PROVEN),
+        "publish": lambda: store.write("sub/file", [DATA], PROVEN),
     }
     if step == "abort":
         store.abort(upload)
@@ -163,7 +163,7 @@ def test_whatever_is_exchanged_while_files_are_written_none_lands_elsewhere(
     with swapping(folder, elsewhere):
         for number in range(5000):
             with contextlib.suppress(JobtoolError):
-                store.put(f"sub/{number}", DATA, PROVEN)
+                store.write(f"sub/{number}", [DATA], PROVEN)
     assert sorted(elsewhere.rglob("*")) == before
 
 
@@ -197,7 +197,7 @@ def test_the_root_and_what_is_above_it_may_be_links(tmp_path: Path, elsewhere: P
     (tmp_path / "to deep").symlink_to("above/deep")
     for root in (tmp_path / "to deep", tmp_path / "above" / "deep", tmp_path / "above" / "new"):
         store = LocalStore(str(root), links="keep")
-        store.put("a/b/file", DATA, PROVEN)
+        store.write("a/b/file", [DATA], PROVEN)
         assert (root / "a" / "b" / "file").read_bytes() == DATA
         assert store.prove("a/b/file", md5_of(DATA), "") is not None
         assert [entry.path for entry in store.list()][:1] == ["a/b/file"]
@@ -208,7 +208,7 @@ def test_the_root_of_all_is_for_absolute_paths_whose_folders_are_the_users_own(
 ) -> None:
     (tmp_path / "link").symlink_to(elsewhere)
     store = LocalStore("/", links="keep")
-    store.put(f"{tmp_path}/link/new/file".lstrip("/"), DATA, PROVEN)
+    store.write(f"{tmp_path}/link/new/file".lstrip("/"), [DATA], PROVEN)
     assert (elsewhere / "new" / "file").read_bytes() == DATA
 
 
@@ -241,7 +241,7 @@ def test_temporary_files_are_created_and_never_opened(
         else:
             trap.write_bytes(b"precious")
         with pytest.raises(JobtoolError):
-            store.put("x", DATA, PROVEN)
+            store.write("x", [DATA], PROVEN)
         assert trap.read_bytes() == b"precious"
         trap.unlink()
     assert (elsewhere / "file").read_bytes() == b"precious"

@@ -58,7 +58,7 @@ class Chain:
         if path.count("/") < self.depth:
             yield Child(f"d{path.count('/')}", is_folder=True)
 
-    def kind(self, path: str):
+    def stat(self, path: str, *, file_only=False):
         return "folder"
 
 

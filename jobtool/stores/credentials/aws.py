@@ -23,6 +23,7 @@ from jobtool.stores.credentials.sessions import (
     client_of,
     session_of,
 )
+from jobtool.stores.location import scheme_of
 
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 
@@ -159,7 +160,7 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
 
     def fetch(self, scope: CredentialScope) -> Credentials:
         """Ask for access to what is below the purpose's URL."""
-        if not scope.url.startswith("s3://"):
+        if scheme_of(scope.url) != "s3":
             raise ProviderError(
                 f"S3 Access Grants are for one prefix, and job {quote(scope.job)} has no s3:// "
                 "URL that is around all its files. Make jobs that stay in one bucket, or choose "

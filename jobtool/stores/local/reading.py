@@ -4,41 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterator
+from stat import S_ISDIR, S_ISREG
+from typing import Literal
 
-from jobtool.errors import NotFoundError, SourceChangedError, StoreError
+from jobtool.errors import NotFoundError, SourceChangedError, SourceError, StoreError
 from jobtool.names import quote
 from jobtool.stores.local.attributes import attributes_of, set_attributes
 from jobtool.stores.local.errors import not_a_file, read_error
 from jobtool.stores.local.files import file_md5, read_range
 from jobtool.stores.local.tree import Tree
-from jobtool.stores.store import Attributes, Content, Entry, Note, PathKind, Proof, within_64_bits
+from jobtool.stores.store import Attributes, Content, Entry, Note, Proof, within_64_bits
 
 
-def kind(tree: Tree, path: str) -> PathKind:
-    """Tell what is at ``path``, following links."""
-    try:
-        mode = os.stat(tree.full(path)).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return "missing"
-    except OSError as error:
-        raise read_error(error, tree.full(path)) from None
-    return "folder" if stat.S_ISDIR(mode) else "file"
+def stat(tree: Tree, path: str) -> Entry | Literal["folder", "missing"]:
+    """Return a file's entry, or what is at ``path``; a link to a folder is a folder.
 
-
-def head(tree: Tree, path: str) -> Entry:
-    """Return one file's entry; a link is followed or refused as the policy says."""
+    A link to a file is followed or refused as the policy says.
+    """
     full = tree.full(path)
     try:
-        with _opened(tree, path, os.O_PATH) as descriptor:
-            found = os.fstat(descriptor)
-    except NotFoundError:
-        if os.path.islink(full):
+        if path:
+            with _opened(tree, path, os.O_PATH) as descriptor:
+                found = os.fstat(descriptor)
+        else:
+            found = os.stat(full)
+    except OSError as error:
+        known = read_error(error, full)
+        if isinstance(known, NotFoundError):
+            return "missing"
+        raise known from None
+    except SourceError as error:
+        if os.path.isdir(full):
+            return "folder"
+        if os.path.islink(full) and isinstance(error, NotFoundError):
             target = quote(os.readlink(full))
             raise NotFoundError(f"{quote(full)} is a link to {target}: nothing there") from None
+        if isinstance(error, NotFoundError):
+            return "missing"
         raise
-    if not stat.S_ISREG(found.st_mode):
+    if S_ISDIR(found.st_mode):
+        return "folder"
+    if not S_ISREG(found.st_mode):
         raise not_a_file(full, found.st_mode)
     return Entry(path, found.st_size, found.st_mtime_ns)
 

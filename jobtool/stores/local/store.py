@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from jobtool.stores.local import listing, reading
 from jobtool.stores.local.links import LinkPolicy
@@ -20,9 +21,9 @@ from jobtool.stores.store import (
     Entry,
     Note,
     Part,
-    PathKind,
     Proof,
     Special,
+    SpecialKind,
     Unlisted,
     Upload,
 )
@@ -43,14 +44,8 @@ class LocalStore:
     their attributes; else they have the mode that the umask leaves.
     """
 
-    capabilities = Capabilities(
-        attributes_first=False,
-        cheap_reads=True,
-        leaves_temporaries=True,
-        specials=frozenset({"empty-folder", "link"}),
-        keeps=KEEP_ALL,
-        folders=True,
-    )
+    capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL)
+    specials: frozenset[SpecialKind] = frozenset({"empty-folder", "link"})
 
     def __init__(
         self,
@@ -77,9 +72,9 @@ class LocalStore:
         """Return the absolute path of ``path``."""
         return self._tree.full(path)
 
-    def kind(self, path: str) -> PathKind:
-        """Tell what is at ``path``, following links."""
-        return reading.kind(self._tree, path)
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        """Return what is at ``path``; a link to a file is followed or refused as ``links`` says."""
+        return reading.stat(self._tree, path)
 
     def children(self, path: str) -> Iterator[Child]:
         """Yield what is directly inside ``path``."""
@@ -99,17 +94,15 @@ class LocalStore:
         """Yield everything below the root; links by policy."""
         return list_tree(self._tree, self._listing_threads)
 
-    def head(self, path: str) -> Entry:
-        """Return one file's entry; a link is followed or refused as ``links`` says."""
-        return reading.head(self._tree, path)
-
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file."""
         return reading.read(self._tree, entry, offset, length)
 
-    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+    def write(
+        self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
+    ) -> Proof:
         """Write a whole file under a temporary name, prove it, rename it."""
-        return self._writer.put(path, data, attributes)
+        return self._writer.write(path, chunks, attributes)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""
@@ -139,7 +132,7 @@ class LocalStore:
         return self._writer.leftovers(path)
 
     def is_leftover(self, path: str) -> bool:
-        """Tell by its name whether a file is a temporary one of this owner."""
+        """Return True if a file's name says that it is a temporary one of this owner."""
         return self._temporaries.owns(os.path.basename(path))
 
     def prove(

@@ -6,9 +6,11 @@ All by a descriptor of their folder, so that no link below the root is ever gone
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError
 from jobtool.names import quote
@@ -42,7 +44,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Writer:
-    """Writes below a tree's root; the methods are those of ``Store``."""
+    """Writes below a tree's root; the methods are those of stores."""
 
     def __init__(self, tree: Tree, temporaries: Temporaries, *, read_back: bool) -> None:
         self._tree = tree
@@ -66,7 +68,9 @@ class Writer:
                 write_range(descriptor, b"1", 0)  # a quota may allow for names and not for bytes
             os.unlink(name, dir_fd=held)
 
-    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+    def write(
+        self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
+    ) -> Proof:
         """Write a whole file under a temporary name, close it, prove it, publish it."""
         target, (folder, name) = self._tree.full(check_path(path)), os.path.split(path)
         temporary = self._temporaries.new()
@@ -75,9 +79,9 @@ class Writer:
             with _removed_on_failure(held, temporary):
                 with closing(descriptor):
                     self._hold(held, folder, descriptor)
-                    write_sparsely(descriptor, data, 0)
+                    size, md5 = _write_chunks(descriptor, chunks, attributes.md5)
                 with closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
-                    proof = self._prove(descriptor, target, attributes, len(data) + 1)
+                    proof = self._prove(descriptor, target, replace(attributes, md5=md5), size + 1)
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
         return proof
 
@@ -246,6 +250,19 @@ class Writer:
             raise write_error(error, target, self._tree.root) from None
         finally:
             self._durability.note_write()
+
+
+def _write_chunks(
+    descriptor: int, chunks: Iterable[bytes | memoryview], md5: str | None
+) -> tuple[int, str]:
+    """Write what ``chunks`` hold; return how much it is, and its MD5, if not known the found."""
+    size, digest = 0, None if md5 else hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        if digest is not None:
+            digest.update(chunk)
+        write_sparsely(descriptor, chunk, size)
+        size += len(chunk)
+    return size, md5 or (digest.hexdigest() if digest is not None else "")
 
 
 def _create(held: int, temporary: str, attributes: Attributes) -> int:

@@ -7,10 +7,10 @@ from typing import Any
 
 from jobtool.errors import NotFoundError, SourceError
 from jobtool.names import quote
+from jobtool.stores.location import unfit_reason
 from jobtool.stores.s3.metadata import etag_of, in_whole_seconds
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.store import Child, Entry, Special, Unlisted
-from jobtool.stores.urls import unfit_reason
 
 # What tells a page of a listing, even an empty one, from another XML document or none.
 _OF_A_PAGE = ("IsTruncated", "KeyCount", "MaxKeys", "Name", "Contents", "CommonPrefixes")

@@ -8,9 +8,12 @@ servers) the object is read back.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Literal
 
 from jobtool.errors import (
     DigestMismatchError,
@@ -35,6 +38,7 @@ from jobtool.stores.s3.metadata import (
 )
 from jobtool.stores.s3.objects import Objects
 from jobtool.stores.s3.requests import Requests
+from jobtool.stores.s3.stream import write_stream
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -43,7 +47,6 @@ from jobtool.stores.store import (
     Entry,
     Note,
     Part,
-    PathKind,
     Proof,
     Special,
     Unlisted,
@@ -60,12 +63,7 @@ _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 class S3Store:
     """A bucket, or a prefix of one; with ``read_back`` ETags are no proof."""
 
-    capabilities = Capabilities(
-        attributes_first=True,
-        cheap_reads=False,
-        leaves_temporaries=False,
-        specials=frozenset(),
-    )
+    capabilities = Capabilities(attributes_first=True, keeps=frozenset({"times"}))
 
     def __init__(
         self,
@@ -103,18 +101,19 @@ class S3Store:
             raise FileError(f"{quote(self.url_of(path))}: S3 keys have at most 1024 bytes")
         return key
 
-    def kind(self, path: str) -> PathKind:
-        """Tell what is at ``path``."""
+    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+        """Return what is at ``path``; the second request, for a folder, isn't made for a file."""
         refused: RefusedError | None = None
         if path:
             try:
-                self.head(path)
+                return self._head(path)
             except NotFoundError:
-                pass
+                if file_only:
+                    return "missing"
             except RefusedError as error:  # the answer to a listing says more, for it has a body
+                if file_only:
+                    raise
                 refused = error
-            else:
-                return "file"
         inside = f"{self._key(path)}/" if path else self._prefix
         if self._listing.is_any(path, inside):
             return "folder"
@@ -139,8 +138,7 @@ class S3Store:
         """Yield every object below the root, a thousand to a request."""
         yield from self._listing.entries()
 
-    def head(self, path: str) -> Entry:
-        """Return one object's entry."""
+    def _head(self, path: str) -> Entry:
         key = self._key(path)
         found = self._requests.call(
             path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
@@ -153,13 +151,28 @@ class S3Store:
         """Return bytes of an object by one ranged GET."""
         return self._objects.read(entry, self._key(entry.path), offset, length)
 
-    def put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
+    def write(
+        self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
+    ) -> Proof | None:
+        """Write a whole object: what comes in one chunk by one PUT, longer streams in parts."""
+        check_path(path)
+        rest = iter(chunks)
+        first = next(rest, b"")
+        second = next(rest, None)
+        if second is not None:
+            return write_stream(self, path, chain((first, second), rest), attributes)
+        if attributes.md5 is None:
+            md5 = hashlib.md5(first, usedforsecurity=False).hexdigest()
+            attributes = replace(attributes, md5=md5)
+        return self._put(path, first, attributes)
+
+    def _put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole object by one PUT.
 
         A write that is to create only and finds the same bytes there has its proof: the object is
         its own, of an earlier try whose answer was lost, or holds what it would.
         """
-        key = self._key(check_path(path))
+        key = self._key(path)
         try:
             etag, notes = telling(
                 attributes, lambda told: self._objects.put(path, key, data, attributes, told)
@@ -286,10 +299,6 @@ class S3Store:
             return []
         return found
 
-    def is_leftover(self, path: str) -> bool:
-        """Tell that nothing is: uploads aren't listed."""
-        return False
-
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
@@ -315,10 +324,6 @@ class S3Store:
         except NotFoundError:
             return None
         return Proof(md5=md5, verified_by="read-back", etag=etag)
-
-    def make_special(self, special: Special) -> None:
-        """Refuse: there is nothing but objects here."""
-        raise FileError(f"{quote(self.url_of(special.path))}: S3 has no {special.what}")
 
     def _found(
         self, path: str, size: int, md5: str | None, composite: str | None, error: FileError

@@ -7,7 +7,7 @@ from array import array
 from jobtool.errors import CredentialsError, FileError, RefusedError
 from jobtool.names import quote
 from jobtool.stop import until_stopped
-from jobtool.stores.store import Entry, Store
+from jobtool.stores.store import Entry, Store, kind_of
 from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Plan
 from jobtool.transfer.retry import Retry
@@ -49,7 +49,7 @@ def _look(sizes: array[int], plan: Plan, retry: Retry) -> None:
 
 def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
     destination = plan.routes[0].destination
-    if destination.kind("") != "folder":
+    if kind_of(destination, "") != "folder":
         return
     listing = f"listing {quote(destination.url)}"
     for entry in until_stopped(destination.list(), retry.stop, listing):
@@ -66,7 +66,7 @@ def holds_nothing(store: Store) -> bool:
     Raises retryable errors.
     """
     try:
-        kind = store.kind("")
+        kind = kind_of(store, "")
         return kind == "missing" or (kind == "folder" and next(store.list(), None) is None)
     except (CredentialsError, FileError) as error:
         if error.retryable:

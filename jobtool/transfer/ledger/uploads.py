@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jobtool.jobs.records import PartRecord, UploadRecord
+from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Part, Upload
+from jobtool.transfer.plan import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,11 @@ class UploadUnderWay:
         """Return the upload as the store of the destination's ``path`` knows it."""
         attributes = Attributes(mtime_ns=self.record.mtime_ns, md5=self.record.md5)
         return Upload(path=path, token=self.record.token, attributes=attributes)
+
+    def abort(self, item: Item) -> None:
+        """Drop it at the store, if that takes files in parts. Raises the errors of stores."""
+        if isinstance(item.route.destination, Multipart):
+            item.route.destination.abort(self.at(item.destination_path))
 
 
 def part_of(record: PartRecord) -> Part:

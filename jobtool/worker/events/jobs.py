@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from jobtool.events import Event, Level
 from jobtool.names import quote
-from jobtool.stores.urls import is_s3
+from jobtool.stores.location import scheme_of
 from jobtool.units import duration_text, rate_text, size_text
 
 _MEGABYTE = 1_000_000
@@ -39,7 +39,7 @@ class JobStarted(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        if is_s3(self.destination):
+        if scheme_of(self.destination) == "s3":
             return f"Uploading files from '{quote(self.source)}' to S3..."
         return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
 

@@ -1,12 +1,12 @@
-"""The grammar of paths and URLs: what names a place, and what only looks as if it did.
+"""Places: the grammar of paths and URLs, and what is above, below and beside a place.
 
-A place is an absolute path of this machine or a URL ``s3://BUCKET/PATH``, ``file:///PATH`` or
-``memory://NAME/PATH``. Below a store's root paths have parts joined by ``/``; none of them is
-empty, ``.`` or ``..``, and none holds NUL. S3 allows such keys, no filesystem can hold them, and to
-leave the odd part out would name another object. So nothing is rewritten: what can't be carried is
-refused by name. Two exceptions say the same place for certain: one slash at the end of a URL, and,
-in a path of this machine, slashes that are repeated and parts ``.`` (POSIX, 4.13 "Pathname
-Resolution").
+A place is an absolute path of this machine, ``file:///PATH``, or a URL ``SCHEME://NAME/PATH`` of a
+scheme that an installed package has a store for (``storetype``), which may refuse more. Below a
+store's root paths have parts joined by ``/``; none of them is empty, ``.`` or ``..``, and none
+holds NUL. S3 allows such keys, no filesystem can hold them, and to leave the odd part out would
+name another object. So nothing is rewritten: what can't be carried is refused by name. Two
+exceptions say the same place for certain: one slash at the end of a URL, and, in a path of this
+machine, slashes that are repeated and parts ``.`` (POSIX, 4.13 "Pathname Resolution").
 """
 
 from __future__ import annotations
@@ -14,38 +14,25 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
 from urllib.parse import unquote as percent_decode
 from urllib.parse import urlsplit
 
 from jobtool.errors import FileError, UsageError
 from jobtool.names import quote
+from jobtool.stores.spelling import (
+    did_you_mean_url,
+    is_familiar,
+    split_at_colon,
+    suggestion,
+)
+from jobtool.stores.storetype import store_type
 
-Scheme = Literal["file", "s3", "memory"]
+#: The scheme of this machine's paths.
+LOCAL = "file"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
-_CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
-_SLIP = re.compile(r"\s*(s3[an]?|gs|file|https?)[;.]?//(.*)", re.DOTALL | re.IGNORECASE)
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
-_BUCKET_ARN = re.compile(r"(?:arn:)?aws[^:/]*:s3:::([^:]+)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 
-#: The ARNs that a request can be sent to, as botocore's, with colons where that has slashes, too.
-_ACCESS_POINT = re.compile(
-    r"arn:aws[^:]*:(?:s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint:[A-Za-z0-9.-]{1,63}"
-    r"|arn:aws[^:]*:s3-outposts:[a-z0-9-]+:[0-9]{12}"
-    r":outpost:[A-Za-z0-9-]{1,63}:accesspoint:[A-Za-z0-9-]{1,63}"
-)
-
-#: Schemes that people know: what begins with one and a colon is never taken for a file's name.
-_FAMILIAR = frozenset(
-    "abfs abfss arn az azure cos dav davs file ftp gcs gs hdfs http https memory oss s3 s3a s3n "
-    "scp sftp ssh swift wasb wasbs webdav webhdfs".split()
-)
-_S3_ALIASES = ("s3", "s3a", "s3n")
-
-_NAMES = {"bucket": "a bucket's name", "name": "a memory's name"}
 _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 
 
@@ -53,10 +40,10 @@ _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 class Location:
     """A place: ``root`` is the widest store that holds it, ``path`` is inside that.
 
-    The root is ``/``, ``s3://BUCKET`` or ``memory://NAME``. The path is empty for the root itself.
+    The root is ``/`` or ``SCHEME://NAME``. The path is empty for the root itself.
     """
 
-    scheme: Scheme
+    scheme: str
     root: str
     path: str
 
@@ -67,8 +54,13 @@ class Location:
 
     @property
     def name(self) -> str:
-        """The bucket, or what a memory is called."""
+        """What stands after ``://``, as a bucket's name does; empty for paths."""
         return self.root.partition("://")[2]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is in one of this machine's filesystems."""
+        return self.scheme == LOCAL
 
 
 def parse(url: str) -> Location:
@@ -79,22 +71,22 @@ def parse(url: str) -> Location:
     match = _URL.fullmatch(url)
     if match is None:
         if not url.startswith("/"):
-            hint = _suggestion(*_split_at_colon(url)) if _is_familiar(url) else ""
+            hint = suggestion(*split_at_colon(url)) if is_familiar(url) else ""
             raise UsageError(f"{quote(url)}: expected an absolute path or a URL{hint}")
-        return Location(scheme="file", root="/", path=_local_path(url, url))
+        return Location(scheme=LOCAL, root="/", path=_local_path(url, url))
     scheme, rest = match.group(1).lower(), match.group(2)
-    if scheme == "file":
+    if scheme == LOCAL:
         if not rest.startswith("/"):
             raise UsageError(
                 f"{quote(url)}: expected an absolute path after file://, as in "
                 f"file:///{_after_host(rest)}; found the host {quote(rest.partition('/')[0])}"
             )
         decoded = percent_decode(rest, errors="surrogateescape")
-        return Location(scheme="file", root="/", path=_local_path(decoded, url))
-    if scheme not in get_args(Scheme):
+        return Location(scheme=LOCAL, root="/", path=_local_path(decoded, url))
+    if store_type(scheme) is None:
         raise UsageError(
             f"{quote(url)}: this kind of URL isn't supported; found {scheme!r}"
-            f"{_suggestion(scheme, rest)}"
+            f"{suggestion(scheme, rest)}"
         )
     return _in_store(scheme, rest, url)
 
@@ -110,16 +102,16 @@ def resolve(text: str, *, follow_links: bool = True) -> Location:
     if not text.strip():
         raise UsageError("expected a path or URL; found an empty one")
     if _URL.fullmatch(text) is None:
-        scheme, rest = _split_at_colon(text)
-        if scheme and (_is_familiar(text) or not os.path.lexists(text.partition("/")[0])):
+        scheme, rest = split_at_colon(text)
+        if scheme and (is_familiar(text) or not os.path.lexists(text.partition("/")[0])):
             raise UsageError(
-                f"{quote(text)}: it looks like a URL, but it isn't one{_suggestion(scheme, rest)} "
+                f"{quote(text)}: it looks like a URL, but it isn't one{suggestion(scheme, rest)} "
                 f"For a file or folder of that name write {quote('./' + text)}."
             )
         path = os.path.expanduser(text)
     else:
         location = parse(text)
-        if location.scheme != "file":
+        if not location.is_local:
             return location
         path = location.url
     try:
@@ -135,10 +127,10 @@ def file_below(root: str | None, path: str) -> str:
     """
     if is_absolute(path):
         return join(*anchor_of(path))
-    if _is_familiar(path):
+    if is_familiar(path):
         raise FileError(
             f"{quote(path)}: it looks like a URL, but it isn't one"
-            f"{_suggestion(*_split_at_colon(path))} For a file of that name write its whole path."
+            f"{suggestion(*split_at_colon(path))} For a file of that name write its whole path."
         )
     reason = unfit_reason(path)
     if reason is not None:
@@ -166,23 +158,23 @@ def unfit_reason(path: str) -> str | None:
 
 
 def is_absolute(path: str) -> bool:
-    """Tell whether a path stands for itself: an absolute one, or a URL of whatever scheme."""
+    """Return True if a path stands for itself: an absolute one, or a URL of whatever scheme."""
     return path.startswith("/") or _URL.fullmatch(path) is not None
 
 
+def scheme_of(url: str) -> str:
+    """Return a place's scheme in lower case, ``file`` for a path, whatever the rest is like."""
+    return _written_scheme(url) or LOCAL
+
+
 def is_local(url: str) -> bool:
-    """Tell whether a place is one of this machine's filesystems."""
-    return _scheme_of(url) in ("", "file")
-
-
-def is_s3(url: str) -> bool:
-    """Tell whether a place is S3's."""
-    return _scheme_of(url) == "s3"
+    """Return True if a place is in one of this machine's filesystems, odd or not."""
+    return scheme_of(url) == LOCAL
 
 
 def in_lower_case(url: str) -> str:
     """Return a path or URL with its scheme as stores write it; the rest stays, odd or not."""
-    scheme = _scheme_of(url)
+    scheme = _written_scheme(url)
     return scheme + url[len(scheme) :]
 
 
@@ -192,7 +184,7 @@ def join(root: str, path: str) -> str:
 
 
 def names_a_server(url: str) -> bool:
-    """Tell whether a text begins like the URL of a server: http:// or https://, and a host."""
+    """Return True if a text begins like the URL of a server: http:// or https://, and a host."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -233,8 +225,8 @@ def parent_of(url: str) -> tuple[str, str]:
 
     A root such as a bucket is in no folder: it is returned with an empty name.
     """
-    scheme = _scheme_of(url)
-    if scheme == "file":
+    scheme = _written_scheme(url)
+    if scheme == LOCAL:
         return parent_of(parse(url).url)
     start = url[: len(scheme) + len("://")] if scheme else ""
     path = url[len(start) :].rstrip("/")
@@ -244,7 +236,7 @@ def parent_of(url: str) -> tuple[str, str]:
     return start + (folder or "/"), name
 
 
-def _scheme_of(url: str) -> str:
+def _written_scheme(url: str) -> str:
     """Return a URL's scheme in lower case; empty for a path."""
     match = _URL.fullmatch(url)
     return "" if match is None else match.group(1).lower()
@@ -258,38 +250,30 @@ def _local_path(path: str, url: str) -> str:
         # What it means depends on links, which may change.
         raise UsageError(
             f"{quote(url)}: expected a path {_NO_ODD_PARTS}; found a part '..'"
-            f"{_did_you_mean('/' + '/'.join(_resolved(parts)))}"
+            f"{did_you_mean_url('/' + '/'.join(_resolved(parts)))}"
         )
     return "/".join(parts)
 
 
 def _in_store(scheme: str, rest: str, url: str) -> Location:
+    kind = store_type(scheme)
+    assert kind is not None
     name, _, path = rest.partition("/")
-    if scheme == "s3" and _CUT_ARN.fullmatch(name):
-        raise UsageError(
-            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
-            f"before the name, as in s3://{quote(name)}:NAME/prefix"
-        )
     root = f"{scheme}://{name}"
-    if not _BUCKET.fullmatch(name):
-        kind = "bucket" if scheme == "s3" else "name"
-        if name:
-            raise UsageError(
-                f"{quote(url)}: expected {_NAMES[kind]} (2 or more letters, digits, '.', '-', '_' "
-                f"or ':', beginning with a letter or digit); found {quote(name)}"
-            )
+    if not name:
         likely = "/".join(part for part in rest.split("/") if part)
         raise UsageError(
-            f"{quote(url)}: expected a {kind} after '{scheme}://', as in {scheme}://bucket/x; "
-            f"found nothing{_did_you_mean(f'{scheme}://{likely}') if likely else ''}"
+            f"{quote(url)}: expected a {kind.root} after '{scheme}://', as in {scheme}://bucket/x; "
+            f"found nothing{did_you_mean_url(f'{scheme}://{likely}') if likely else ''}"
         )
-    if scheme == "s3" and name.lower().startswith("arn:") and not _ACCESS_POINT.fullmatch(name):
-        if _BUCKET_ARN.fullmatch(name):
-            raise UsageError(f"{quote(url)}: this is a bucket's ARN{_suggestion('s3', rest)}")
+    if not _NAME.fullmatch(name):
+        owner = kind.root if kind.root != "name" else scheme
         raise UsageError(
-            f"{quote(url)}: expected the ARN of an access point, as in "
-            f"s3://arn:aws:s3:REGION:ACCOUNT:accesspoint:NAME/PATH; found {quote(name)}"
+            f"{quote(url)}: expected a {owner}'s name (2 or more letters, digits, '.', '-', '_' "
+            f"or ':', beginning with a letter or digit); found {quote(name)}"
         )
+    if kind.check is not None:
+        kind.check(Location(scheme=scheme, root=root, path=path), url)
     if not rest.endswith("//"):
         path = path.removesuffix("/")
     reason = unfit_reason(path) if path else None
@@ -297,49 +281,9 @@ def _in_store(scheme: str, rest: str, url: str) -> Location:
         cleaned = join(root, "/".join(_resolved(path.split("/")))).rstrip("/")
         raise UsageError(
             f"{quote(url)}: expected a path {_NO_ODD_PARTS}; found {reason}. Such keys can't be "
-            f"transferred{_did_you_mean(cleaned)}"
+            f"transferred{did_you_mean_url(cleaned)}"
         )
-    if scheme == "memory":
-        return Location(scheme="memory", root=root, path=path)
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{quote(url)}: expected UTF-8, as all S3 keys are") from None
-    return Location(scheme="s3", root=root, path=path)
-
-
-def _split_at_colon(text: str) -> tuple[str, str]:
-    """Return what stands before and after a colon in the first part of a path; empty if none.
-
-    In ``s3//bucket`` and ``s3;//bucket`` a colon was meant.
-    """
-    match = _SLIP.fullmatch(text) or _COLON.match(text)
-    return (match.group(1).strip().lower(), match.group(2)) if match else ("", "")
-
-
-def _is_familiar(text: str) -> bool:
-    return _split_at_colon(text)[0] in _FAMILIAR
-
-
-def _suggestion(scheme: str, rest: str) -> str:
-    """Return the end of a sentence: the right spelling, as far as it can be told."""
-    arn = _BUCKET_ARN.fullmatch(rest) or _BUCKET_ARN.fullmatch(f"{scheme}:{rest}")
-    if arn is not None and scheme in ("arn", "aws", *_S3_ALIASES):
-        scheme, rest = "s3", arn.group(1)
-    path = "/".join(part for part in rest.replace("\\", "/").split("/") if part)
-    if scheme == "file":
-        return _did_you_mean(f"file:///{path}") if path else ". Expected file:///PATH."
-    if scheme in _S3_ALIASES:
-        is_bucket = _BUCKET.fullmatch(path.partition("/")[0])
-        return _did_you_mean(f"s3://{path}") if is_bucket else ". Expected s3://BUCKET/PATH."
-    is_word = scheme not in _FAMILIAR and scheme != "memory" and _WORD.fullmatch(scheme)
-    if is_word and not rest.startswith(("/", "\\")) and _BUCKET.fullmatch(path.partition("/")[0]):
-        return _did_you_mean(f"s3://{path}")
-    return ". Expected a path, or s3://BUCKET/PATH."
-
-
-def _did_you_mean(url: str) -> str:
-    return f". Did you mean {quote(url)}?"
+    return Location(scheme=scheme, root=root, path=path)
 
 
 def _resolved(parts: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.errors import FileError, UsageError
-from jobtool.stores.urls import (
+from jobtool.stores.location import (
     Location,
     anchor_of,
     file_below,

@@ -1,0 +1,148 @@
+"""What some stores can do besides the protocol of all: each a protocol of its own.
+
+A store has one by having its methods; callers ask with ``isinstance``. A store that can't do what
+a protocol says doesn't have its methods: what it lacks is done without. The errors are those of
+``jobtool.stores.store``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from jobtool.stores.store import (
+    Attributes,
+    Note,
+    Part,
+    Proof,
+    Special,
+    SpecialKind,
+    Store,
+    Upload,
+)
+
+
+@runtime_checkable
+class Multipart(Store, Protocol):
+    """A store that takes a large file in parts, so that it can be taken up where it was left.
+
+    Without it a file is sent by ``write``, from its beginning at each try.
+    """
+
+    def begin(self, path: str, attributes: Attributes) -> Upload:
+        """Start a file in parts. Nothing is visible at ``path`` before ``complete``."""
+
+    def put_part(
+        self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
+    ) -> Part:
+        """Write one part; any order, any thread. Sending a part again replaces it.
+
+        Every part but the last is of one size, at least 5 MiB. ``md5`` is the part's, in hex.
+        """
+
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
+        """Put the parts together, prove the whole, publish it. ``attributes.md5`` is required.
+
+        ``parts`` are all of them, in the order of their numbers. Raises ``DigestMismatchError``
+        after removing what was written if the store holds something else.
+        """
+
+    def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
+        """Return those of ``parts``, sent before, that the store still holds as they were sent.
+
+        Raises ``NotFoundError`` if there is no such upload any more.
+        """
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an upload and what it holds; does nothing if there is no such upload."""
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return unfinished uploads of ``path``, begun since a time in nanoseconds since 1970.
+
+        A store that marks uploads with their owner returns its owner's instead, of any time; one
+        that can't tell targets apart returns those in the folder of ``path``.
+        """
+
+
+@runtime_checkable
+class Temporaries(Multipart, Protocol):
+    """A store whose unfinished files lie beside the others, each marked with its owner.
+
+    A kill while a file is written whole leaves one, too. ``leftovers`` returns them all, and
+    ``abort`` removes them.
+    """
+
+    def is_leftover(self, path: str) -> bool:
+        """Return True if a listed file is this owner's unfinished write."""
+
+
+@runtime_checkable
+class Prover(Store, Protocol):
+    """A store that can prove a file more cheaply than by reading it, or gives it attributes then.
+
+    Without it files are compared by ``digest``.
+    """
+
+    def prove(
+        self, path: str, md5: str, composite: str, attributes: Attributes | None = None
+    ) -> Proof | None:
+        """Prove that a file has this MD5, as cheaply as the store can; None if it hasn't.
+
+        ``composite`` is the ETag that S3 would have given to the file in parts of today's size. A
+        store that can change the attributes of a file gives it ``attributes`` once it is proven.
+        """
+
+
+@runtime_checkable
+class Specials(Store, Protocol):
+    """A store that holds something besides files. Without it, that is left out or an error."""
+
+    @property
+    def specials(self) -> frozenset[SpecialKind]:
+        """The kinds that it can hold."""
+
+    def make_special(self, special: Special) -> None:
+        """Make an empty folder or a link; leave one that is there.
+
+        Raises ``FileError`` for a kind that isn't among ``specials``.
+        """
+
+
+@runtime_checkable
+class FolderAttributes(Store, Protocol):
+    """A store whose folders have attributes. They are kept if both sides have it."""
+
+    def folder_attributes(self, path: str) -> Attributes:
+        """Return the attributes of a folder; ``""`` is the root. Raises ``SourceError``."""
+
+    def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
+        """Give a folder its attributes, as the last that is done to it; return what it lacks.
+
+        A folder that this store's transfers haven't made keeps all but its time. May be done again.
+        Raises ``NotFoundError`` if it isn't there, but makes the root; and other errors of writing.
+        """
+
+
+@runtime_checkable
+class AccessCheck(Store, Protocol):
+    """A store that can be asked whether anything at all can be read or written.
+
+    Without it only another file tells whether a refusal is about one file or about all.
+    """
+
+    def check_access(self, *, write: bool) -> None:
+        """Try to read at the root or, with ``write``, to write below it; leave nothing behind.
+
+        Raises ``RefusedError``, ``ServerError`` or ``InfrastructureError`` where that fails.
+        """
+
+
+#: All of them.
+PROTOCOLS: tuple[type, ...] = (
+    Multipart,
+    Temporaries,
+    Prover,
+    Specials,
+    FolderAttributes,
+    AccessCheck,
+)

@@ -1,0 +1,74 @@
+"""S3 as a kind of store: its URLs, its clients. Imports no client before a store is opened."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+from jobtool.errors import UsageError
+from jobtool.names import quote
+from jobtool.stores.location import Location
+from jobtool.stores.s3.clients import S3Clients
+from jobtool.stores.spelling import suggestion
+from jobtool.stores.store import Store
+from jobtool.stores.storetype import Opening, StoreType
+
+_CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)")
+_BUCKET_ARN = re.compile(r"arn:aws[^:/]*:s3:::([^:]+)")
+_GLOBAL_ARN = re.compile(r"arn:[^:]*:s3::[^:]*:accesspoint:.+")
+
+#: The ARNs that a request can be sent to, as botocore's, with colons where that has slashes, too.
+_ACCESS_POINT = re.compile(
+    r"arn:aws[^:]*:(?:s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint:[A-Za-z0-9.-]{1,63}"
+    r"|arn:aws[^:]*:s3-outposts:[a-z0-9-]+:[0-9]{12}"
+    r":outpost:[A-Za-z0-9-]{1,63}:accesspoint:[A-Za-z0-9-]{1,63}"
+)
+
+
+def _check(location: Location, url: str) -> None:
+    """Refuse an ARN that no request can be sent to, and what isn't UTF-8."""
+    bucket = location.name
+    if _CUT_ARN.fullmatch(bucket):
+        raise UsageError(
+            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
+            f"before the name, as in s3://{quote(bucket)}:NAME/prefix"
+        )
+    if bucket.lower().startswith("arn:") and not _ACCESS_POINT.fullmatch(bucket):
+        if _BUCKET_ARN.fullmatch(bucket):
+            rest = url.partition("://")[2]
+            raise UsageError(f"{quote(url)}: this is a bucket's ARN{suggestion('s3', rest)}")
+        raise UsageError(
+            f"{quote(url)}: expected the ARN of an access point, as in "
+            f"s3://arn:aws:s3:REGION:ACCOUNT:accesspoint:NAME/PATH; found {quote(bucket)}"
+        )
+    try:
+        location.path.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{quote(url)}: expected UTF-8, as all S3 keys are") from None
+
+
+def require_signable(location: Location) -> None:
+    """Refuse what boto3 can't sign for as it is installed; raises ``UsageError``."""
+    if _GLOBAL_ARN.fullmatch(location.name) and find_spec("awscrt") is None:
+        raise UsageError(
+            f"{quote(location.url)}: a multi-region access point takes signatures that boto3 can't "
+            "make without the package awscrt. Install it, or name the bucket or access point of "
+            "one region."
+        )
+
+
+def _open(location: Location, opening: Opening) -> Store:
+    from jobtool.stores.s3.store import S3Store
+
+    require_signable(location)
+    clients = opening.shared
+    assert isinstance(clients, S3Clients)
+    return S3Store(
+        clients.access(opening.role, location.url),
+        location.name,
+        location.path,
+        read_back=opening.setup.read_back,
+    )
+
+
+STORE_TYPE = StoreType(open=_open, share=S3Clients, check=_check, root="bucket")

@@ -1,0 +1,75 @@
+"""A stream of chunks as one PUT if it is short, in parts of one size if it is long."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+from jobtool.errors import FileError
+from jobtool.names import quote
+from jobtool.stores.optional import Multipart
+from jobtool.stores.store import Attributes, Part, Proof
+
+#: How much of a stream is held in memory.
+STREAM_PART_BYTES = 64 * 1024 * 1024
+
+#: Source: AWS, "Amazon S3 multipart upload limits".
+_MAX_PARTS = 10_000
+
+_Bytes = bytes | memoryview
+
+
+def write_stream(
+    store: Multipart,
+    path: str,
+    chunks: Iterable[_Bytes],
+    attributes: Attributes,
+    *,
+    part_bytes: int = STREAM_PART_BYTES,
+) -> Proof | None:
+    """Write a whole file in parts, or as one chunk if it is no longer than a part.
+
+    Raises ``FileError`` for one of more than 10,000 parts.
+    """
+    pieces = _pieces(chunks, part_bytes)
+    first = next(pieces, b"")
+    second = next(pieces, None)
+    if second is None:
+        return store.write(path, [first], attributes)
+    digest = hashlib.md5(usedforsecurity=False)
+    parts: list[Part] = []
+    upload = store.begin(path, attributes)
+    try:
+        for number, piece in enumerate(chain((first, second), pieces), start=1):
+            if number > _MAX_PARTS:
+                raise FileError(
+                    f"{quote(store.url_of(path))}: expected a stream of at most {_MAX_PARTS} "
+                    f"parts of {part_bytes} bytes; found a longer one"
+                )
+            digest.update(piece)
+            offset = (number - 1) * part_bytes
+            md5 = hashlib.md5(piece, usedforsecurity=False).hexdigest()
+            parts.append(store.put_part(upload, number, offset, piece, md5))
+        whole = attributes.md5 or digest.hexdigest()
+        return store.complete(upload, parts, replace(attributes, md5=whole))
+    except BaseException:
+        store.abort(upload)
+        raise
+
+
+def _pieces(chunks: Iterable[_Bytes], size: int) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of one size, the last excepted."""
+    held: list[_Bytes] = []
+    held_bytes = 0
+    for chunk in chunks:
+        rest = memoryview(chunk)
+        while held_bytes + len(rest) > size:
+            cut = size - held_bytes
+            yield b"".join((*held, rest[:cut]))
+            held, held_bytes, rest = [], 0, rest[cut:]
+        held.append(rest)
+        held_bytes += len(rest)
+    if held_bytes:
+        yield b"".join(held)

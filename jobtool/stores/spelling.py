@@ -1,0 +1,56 @@
+"""What a misspelt URL may have been meant to be."""
+
+from __future__ import annotations
+
+import re
+
+from jobtool.names import quote
+
+_COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
+_SLIP = re.compile(r"\s*(s3[an]?|gs|file|https?)[;.]?//(.*)", re.DOTALL | re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
+_BUCKET_ARN = re.compile(r"(?:arn:)?aws[^:/]*:s3:::([^:]+)", re.DOTALL)
+
+#: Schemes that people know: what begins with one and a colon is never taken for a file's name.
+_FAMILIAR = frozenset(
+    "abfs abfss arn az azure cos dav davs file ftp gcs gs hdfs http https memory oss s3 s3a s3n "
+    "scp sftp ssh swift wasb wasbs webdav webhdfs".split()
+)
+_S3_ALIASES = ("s3", "s3a", "s3n")
+
+
+def split_at_colon(text: str) -> tuple[str, str]:
+    """Return what stands before and after a colon in the first part of a path; empty if none.
+
+    In ``s3//bucket`` and ``s3;//bucket`` a colon was meant.
+    """
+    match = _SLIP.fullmatch(text) or _COLON.match(text)
+    return (match.group(1).strip().lower(), match.group(2)) if match else ("", "")
+
+
+def is_familiar(text: str) -> bool:
+    """Return True if a text begins with a scheme that people know, and a colon or its place."""
+    return split_at_colon(text)[0] in _FAMILIAR
+
+
+def suggestion(scheme: str, rest: str) -> str:
+    """Return the end of a sentence: the right spelling, as far as it can be told."""
+    arn = _BUCKET_ARN.fullmatch(rest) or _BUCKET_ARN.fullmatch(f"{scheme}:{rest}")
+    if arn is not None and scheme in ("arn", "aws", *_S3_ALIASES):
+        scheme, rest = "s3", arn.group(1)
+    path = "/".join(part for part in rest.replace("\\", "/").split("/") if part)
+    if scheme == "file":
+        return did_you_mean_url(f"file:///{path}") if path else ". Expected file:///PATH."
+    if scheme in _S3_ALIASES:
+        is_bucket = _BUCKET.fullmatch(path.partition("/")[0])
+        return did_you_mean_url(f"s3://{path}") if is_bucket else ". Expected s3://BUCKET/PATH."
+    is_word = scheme not in _FAMILIAR and scheme != "memory" and _WORD.fullmatch(scheme)
+    if is_word and not rest.startswith(("/", "\\")) and _BUCKET.fullmatch(path.partition("/")[0]):
+        return did_you_mean_url(f"s3://{path}")
+    return ". Expected a path, or s3://BUCKET/PATH."
+
+
+def did_you_mean_url(url: str) -> str:
+    """Return the end of a sentence that proposes a URL."""
+    return f". Did you mean {quote(url)}?"

@@ -1,0 +1,167 @@
+"""What the suites of stores share: names that software stumbles over, raw access, small helpers."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol
+
+import pytest
+
+from jobtool.stores.optional import Multipart
+from jobtool.stores.store import Attributes, Entry, Part, Proof, Special, Store, Upload
+
+MEBIBYTE = 1024 * 1024
+
+#: Names that filesystems allow and that software stumbles over.
+ODD_NAMES: Sequence[str] = (
+    "with space",
+    " leading space",
+    "trailing space ",
+    'double"quote',
+    "single'quote",
+    "#hash",
+    "query?a=b&c=d",
+    "100%",
+    "%2F",
+    "%zz",
+    "a+b",
+    "a=b;c:d,e@f!$(g)[h]{i}|j~k^l`m*n",
+    "<tag>&amp;",
+    "a -> b",
+    "-dash",
+    "~tilde",
+    ".hidden",
+    "...",
+    "..a",
+    "back\\slash",
+    "emoji 🧬",
+    "composed \u00e9",
+    "combining e\u0301",
+    "beyond the basic plane \U0001f9ec\U0010fffd",
+    "right to left \u202e",
+    "line separator \u2028",
+    "new\nline",
+    "carriage\rreturn",
+    "tab\t",
+    "control \x01\x1f\x7f",
+    "not UTF-8 \udcff\udc80",
+    "long " + "x" * 250,
+)
+
+#: Paths that would leave the store, or name nothing.
+ESCAPING_PATHS: Sequence[str] = (
+    "",
+    ".",
+    "..",
+    "/x",
+    "../x",
+    "a/../x",
+    "a/..",
+    "a/./b",
+    "a//b",
+    "a/",
+    "nul\0",
+)
+
+MTIME_NS = 1_700_000_000_123_456_000
+MTIMES_NS = (0, 1, MTIME_NS, 4_102_444_800_000_001_000, -1_500_000_000, -86_400_000_000_000)
+PART_BYTES = 5 * MEBIBYTE
+THREADS = 8
+FILES_PER_THREAD = 50
+
+
+class RawAccess(Protocol):
+    """The bytes below the store's root, by other means than the store."""
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        """Put a file there, with its folders."""
+
+    def read(self, path: str) -> bytes:
+        """Return a file's bytes; raises any error if there is none."""
+
+    def paths(self) -> set[str]:
+        """Return the path of every file there, temporary ones included."""
+
+
+class RawSpecials(RawAccess, Protocol):
+    """Raw access that can also make what has no bytes."""
+
+    def make_special(self, special: Special) -> None:
+        """Put it there, with its folders."""
+
+
+class Suite:
+    """What all suites share: the fixtures that a subclass gives, and its exceptions."""
+
+    refused_names: ClassVar[Mapping[str, str]] = {}
+    unsupported_names: ClassVar[Mapping[str, str]] = {}
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """Return an empty store."""
+        raise NotImplementedError("a subclass of StoreSuite gives the fixture 'store'")
+
+    @pytest.fixture
+    def raw(self) -> RawAccess:
+        """Return another way to the bytes of ``store``."""
+        raise NotImplementedError("a subclass of StoreSuite gives the fixture 'raw'")
+
+
+def md5_of(data: bytes) -> str:
+    """Return an MD5 in hex."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def some_bytes(size: int, seed: int = 0) -> bytes:
+    """Return random bytes, the same at each call."""
+    return random.Random(seed).randbytes(size)
+
+
+def pieces_of(*sizes: int) -> list[bytes]:
+    """Return pieces of random bytes of these sizes."""
+    return [some_bytes(size, seed) for seed, size in enumerate(sizes)]
+
+
+def write(store: Store, path: str, data: bytes, mtime_ns: int = MTIME_NS) -> Proof | None:
+    """Write a whole file, from one chunk."""
+    return store.write(path, [data], Attributes(mtime_ns=mtime_ns, md5=md5_of(data)))
+
+
+def send(
+    store: Multipart,
+    path: str,
+    pieces: Sequence[bytes],
+    *,
+    order: Sequence[int] = (),
+    mtime_ns: int = MTIME_NS,
+) -> tuple[Upload, list[Part]]:
+    """Begin an upload and send its parts."""
+    attributes = Attributes(mtime_ns=mtime_ns, md5=md5_of(b"".join(pieces)))
+    upload = store.begin(path, attributes)
+    parts = {}
+    for number in order or range(1, len(pieces) + 1):
+        offset = sum(len(piece) for piece in pieces[: number - 1])
+        data = pieces[number - 1]
+        parts[number] = store.put_part(upload, number, offset, data, md5_of(data))
+    return upload, [parts[number] for number in sorted(parts)]
+
+
+def write_in_parts(
+    store: Multipart, path: str, pieces: Sequence[bytes], mtime_ns: int = MTIME_NS
+) -> Proof:
+    """Write a file in parts."""
+    upload, parts = send(store, path, pieces, mtime_ns=mtime_ns)
+    attributes = Attributes(mtime_ns=mtime_ns, md5=md5_of(b"".join(pieces)))
+    return store.complete(upload, parts, attributes)
+
+
+def tokens_of(store: Multipart, path: str) -> set[str]:
+    """Return the tokens of the unfinished uploads of a path."""
+    return {upload.token for upload in store.leftovers(path, 0)}
+
+
+def files_of(store: Store) -> list[Entry]:
+    """Return the files that a store lists."""
+    return [entry for entry in store.list() if isinstance(entry, Entry)]

@@ -1,0 +1,308 @@
+"""What a store with ``Multipart`` must do; and with ``Temporaries``."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import pytest
+
+from jobtool.errors import (
+    DigestMismatchError,
+    FileError,
+    NotFoundError,
+)
+from jobtool.stores.optional import (
+    Multipart,
+    Temporaries,
+)
+from jobtool.stores.store import (
+    Attributes,
+    Note,
+    Part,
+    Upload,
+    entry_of,
+    kind_of,
+)
+from jobtool.testing.store_suite.common import (
+    ESCAPING_PATHS,
+    MTIME_NS,
+    MTIMES_NS,
+    ODD_NAMES,
+    PART_BYTES,
+    RawAccess,
+    Suite,
+    files_of,
+    md5_of,
+    pieces_of,
+    send,
+    tokens_of,
+    write,
+    write_in_parts,
+)
+
+
+class MultipartSuite(Suite):
+    """Files in parts: sent in any order, taken up by others, dropped."""
+
+    protocol: ClassVar = Multipart
+    recognises_completed: ClassVar[bool] = False
+
+    @pytest.mark.parametrize("path", ESCAPING_PATHS, ids=repr)
+    def test_no_upload_leaves_the_root(self, store: Multipart, raw: RawAccess, path: str) -> None:
+        """Such a path is refused before anything is begun."""
+        with pytest.raises(FileError):
+            store.begin(path, Attributes(mtime_ns=0, md5=md5_of(b"data")))
+        assert raw.paths() == set()
+
+    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+    def test_odd_names_are_kept_in_parts(self, store: Multipart, raw: RawAccess, name: str) -> None:
+        """As a file and as a folder."""
+        if name in self.unsupported_names:
+            pytest.skip(self.unsupported_names[name])
+        path = f"{name}/{name}"
+        if name in self.refused_names:
+            with pytest.raises(FileError):
+                write_in_parts(store, path, [b"data"])
+        else:
+            write_in_parts(store, path, [b"data"])
+            assert raw.read(path) == b"data"
+        assert raw.paths() == (set() if name in self.refused_names else {path})
+
+    @pytest.mark.parametrize("mtime_ns", MTIMES_NS)
+    def test_attributes_are_kept_in_parts(self, store: Multipart, mtime_ns: int) -> None:
+        """As the store keeps them of whole files; and what its source couldn't tell is told."""
+        note = Note("acl", "it can't be read")
+        attributes = Attributes(mtime_ns=mtime_ns, md5=md5_of(b"data"), mode=0o640, notes=(note,))
+        upload, parts = send(store, "file", [b"data"], mtime_ns=mtime_ns)
+        assert note in store.complete(upload, parts, attributes).notes
+        found = store.read(entry_of(store, "file"), 0, 4).attributes
+        if "times" in store.capabilities.keeps:
+            assert abs(found.mtime_ns - mtime_ns) < 1000
+        if "mode" in store.capabilities.keeps:
+            assert found.mode == 0o640
+
+    def test_parts_in_any_order_make_the_file(self, store: Multipart, raw: RawAccess) -> None:
+        """Nothing is at the path before ``complete``, and nothing beside it afterwards."""
+        pieces = pieces_of(PART_BYTES, PART_BYTES, 123)
+        whole = b"".join(pieces)
+        upload, parts = send(store, "folder/file", pieces, order=(3, 1, 2))
+        assert "folder/file" not in raw.paths()
+        assert kind_of(store, "folder/file") == "missing"
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole))
+        proof = store.complete(upload, parts, attributes)
+        assert proof.md5 == md5_of(whole)
+        assert raw.paths() == {"folder/file"}
+        assert raw.read("folder/file") == whole
+        assert entry_of(store, "folder/file").size == len(whole)
+        assert store.digest("folder/file") == md5_of(whole)
+
+    def test_threads_may_send_parts_at_once(self, store: Multipart, raw: RawAccess) -> None:
+        """Of one upload."""
+        pieces = pieces_of(PART_BYTES, PART_BYTES, PART_BYTES, 1)
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"".join(pieces)))
+        upload = store.begin("file", attributes)
+        with ThreadPoolExecutor(len(pieces)) as pool:
+            sent = [
+                pool.submit(
+                    store.put_part, upload, number, PART_BYTES * (number - 1), piece, md5_of(piece)
+                )
+                for number, piece in enumerate(pieces, 1)
+            ]
+        proof = store.complete(upload, [part.result() for part in sent], attributes)
+        assert proof.md5 == attributes.md5
+        assert raw.read("file") == b"".join(pieces)
+
+    def test_a_part_sent_again_replaces_the_first(self, store: Multipart, raw: RawAccess) -> None:
+        """As a retry does it, even if it had other bytes."""
+        pieces = pieces_of(PART_BYTES, 456)
+        other = b"\0" * PART_BYTES
+        whole = b"".join(pieces)
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole))
+        upload = store.begin("file", attributes)
+        store.put_part(upload, 1, 0, other, md5_of(other))
+        last = store.put_part(upload, 2, PART_BYTES, pieces[1], md5_of(pieces[1]))
+        first = store.put_part(upload, 1, 0, pieces[0], md5_of(pieces[0]))
+        assert store.complete(upload, [first, last], attributes).md5 == md5_of(whole)
+        assert raw.read("file") == whole
+
+    def test_parts_replace_what_was_there_only_when_complete(
+        self, store: Multipart, raw: RawAccess
+    ) -> None:
+        """Until then readers see the old file."""
+        write(store, "file", b"old and much longer than the new one")
+        upload, parts = send(store, "file", [b"new"])
+        assert raw.read("file") == b"old and much longer than the new one"
+        store.complete(upload, parts, Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"new")))
+        assert raw.read("file") == b"new"
+
+    def test_a_corrupted_part_leaves_nothing(self, store: Multipart, raw: RawAccess) -> None:
+        """It's found when it is sent or when the whole is put together."""
+        pieces = pieces_of(PART_BYTES, 789)
+        whole = b"".join(pieces)
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole))
+        upload = store.begin("file", attributes)
+        last = store.put_part(upload, 2, PART_BYTES, pieces[1], md5_of(pieces[1]))
+        corrupted = b"\xff" + bytes(pieces[0][1:])
+        with pytest.raises(DigestMismatchError, match="file"):  # noqa: PT012 - either may raise
+            first = store.put_part(upload, 1, 0, corrupted, md5_of(pieces[0]))
+            store.complete(upload, [first, last], attributes)
+        store.abort(upload)
+        assert raw.paths() == set()
+        assert kind_of(store, "file") == "missing"
+
+    def test_abort_leaves_nothing(self, store: Multipart, raw: RawAccess) -> None:
+        """Neither at the path nor beside it; a second time it does nothing."""
+        upload, _ = send(store, "file", [b"data"])
+        empty = store.begin("other", Attributes(mtime_ns=0, md5=md5_of(b"data")))
+        for aborted in (upload, empty, upload):
+            store.abort(aborted)
+        assert raw.paths() == set()
+
+    def test_uploads_of_one_path_do_not_mix(self, store: Multipart, raw: RawAccess) -> None:
+        """The last that completes wins, wholly."""
+        first, first_parts = send(store, "file", [b"first" * 1000])
+        second, second_parts = send(store, "file", [b"second"])
+        for upload, parts, data in (
+            (second, second_parts, b"second"),
+            (first, first_parts, b"first" * 1000),
+        ):
+            store.complete(upload, parts, Attributes(mtime_ns=MTIME_NS, md5=md5_of(data)))
+            assert raw.read("file") == data
+
+    def test_held_parts_are_those_that_were_sent(self, store: Multipart) -> None:
+        """All of them, or those asked for; by the token alone."""
+        upload, parts = send(store, "folder/file", pieces_of(PART_BYTES, PART_BYTES, 123))
+        as_read = Upload(
+            path="folder/file", token=upload.token, attributes=Attributes(mtime_ns=MTIME_NS)
+        )
+        assert list(store.held_parts(as_read, parts)) == parts
+        assert list(store.held_parts(as_read, parts[1:2])) == parts[1:2]
+        assert list(store.held_parts(as_read, ())) == []
+
+    def test_a_part_that_was_never_sent_is_not_held(self, store: Multipart) -> None:
+        """Whatever a record says."""
+        first, second = pieces_of(PART_BYTES, 123)
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(first + second))
+        upload = store.begin("file", attributes)
+        sent = store.put_part(upload, 2, PART_BYTES, second, md5_of(second))
+        etag = sent.etag and md5_of(first)
+        never = Part(number=1, offset=0, size=len(first), md5=md5_of(first), etag=etag)
+        assert list(store.held_parts(upload, [never, sent])) == [sent]
+
+    def test_a_part_sent_again_with_other_bytes_is_not_held_as_before(
+        self, store: Multipart
+    ) -> None:
+        """But as it was sent last."""
+        pieces = pieces_of(PART_BYTES, 456)
+        upload, (first, last) = send(store, "file", pieces)
+        other = pieces[0][::-1]
+        again = store.put_part(upload, 1, 0, other, md5_of(other))
+        assert list(store.held_parts(upload, [first, last])) == [last]
+        assert list(store.held_parts(upload, [again, last])) == [again, last]
+
+    def test_uploads_that_ended_hold_nothing(self, store: Multipart) -> None:
+        """They are not found, whether aborted or completed."""
+        aborted, parts = send(store, "file", [b"data"])
+        store.abort(aborted)
+        with pytest.raises(NotFoundError):
+            store.held_parts(aborted, parts)
+        completed, parts = send(store, "file", [b"data"])
+        store.complete(completed, parts, completed.attributes)
+        with pytest.raises(NotFoundError):
+            store.held_parts(completed, parts)
+
+    def test_an_upload_is_taken_up_and_completed_by_its_token(
+        self, store: Multipart, raw: RawAccess
+    ) -> None:
+        """As another process does it that has only read of it."""
+        pieces = pieces_of(PART_BYTES, 456)
+        whole = b"".join(pieces)
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole))
+        begun = store.begin("file", attributes)
+        first = store.put_part(begun, 1, 0, pieces[0], md5_of(pieces[0]))
+        upload = Upload(path="file", token=begun.token, attributes=attributes)
+        (held,) = store.held_parts(upload, [first])
+        last = store.put_part(upload, 2, PART_BYTES, pieces[1], md5_of(pieces[1]))
+        assert store.complete(upload, [held, last], attributes).md5 == attributes.md5
+        assert raw.paths() == {"file"}
+        assert raw.read("file") == whole
+
+    def test_a_second_complete_of_the_same_upload_finds_the_first(
+        self, store: Multipart, raw: RawAccess
+    ) -> None:
+        """As after an answer that was lost, where the store can tell."""
+        if not self.recognises_completed:
+            pytest.skip("this store can't tell")
+        pieces = pieces_of(PART_BYTES, 456)
+        upload, parts = send(store, "file", pieces)
+        first = store.complete(upload, parts, upload.attributes)
+        assert store.complete(upload, parts, upload.attributes).md5 == first.md5
+        raw.write("file", b"of somebody else")
+        with pytest.raises(FileError):
+            store.complete(upload, parts, upload.attributes)
+        assert raw.read("file") == b"of somebody else"
+
+    def test_uploads_are_leftovers_until_they_end(self, store: Multipart, raw: RawAccess) -> None:
+        """Those that were completed or aborted are none, nor are files written whole."""
+        write(store, "folder/whole", b"data")
+        assert tokens_of(store, "folder/file") == set()
+        completed, parts = send(store, "folder/file", [b"data"])
+        aborted, _ = send(store, "folder/file", [b"data"])
+        left, _ = send(store, "folder/file", [b"data"])
+        elsewhere, _ = send(store, "elsewhere/file", [b"data"])
+        assert tokens_of(store, "folder/file") == {completed.token, aborted.token, left.token}
+        store.complete(completed, parts, completed.attributes)
+        store.abort(aborted)
+        assert tokens_of(store, "folder/file") == {left.token}
+        assert tokens_of(store, "elsewhere/file") == {elsewhere.token}
+        for upload in store.leftovers("folder/file", 0):
+            store.abort(upload)
+        store.abort(elsewhere)
+        assert tokens_of(store, "folder/file") == set()
+        assert raw.paths() == {"folder/whole", "folder/file"}
+
+    def test_a_folder_that_is_not_there_holds_no_leftovers(self, store: Multipart) -> None:
+        """And is no error."""
+        assert list(store.leftovers("not/there", 0)) == []
+
+
+class TemporariesSuite(Suite):
+    """Unfinished files beside the others, told from data and from those of other owners."""
+
+    protocol: ClassVar = Temporaries
+
+    @pytest.fixture
+    def strangers_store(self) -> Temporaries:
+        """Return another owner's store of the same place."""
+        raise NotImplementedError(
+            "a subclass of TemporariesSuite gives the fixture 'strangers_store'"
+        )
+
+    def test_listed_files_that_are_unfinished_are_told(
+        self, store: Temporaries, raw: RawAccess
+    ) -> None:
+        """So that nobody takes them for data."""
+        write(store, "folder/whole", b"data")
+        send(store, "folder/parts", [b"data"])
+        raw.write("folder/.jobtool", b"data")
+        finished = [entry.path for entry in files_of(store) if not store.is_leftover(entry.path)]
+        assert finished == ["folder/.jobtool", "folder/whole"]
+
+    def test_what_another_owner_has_begun_is_left_alone(
+        self, store: Temporaries, strangers_store: Temporaries, raw: RawAccess
+    ) -> None:
+        """Whatever a record says."""
+        theirs, parts = send(strangers_store, "folder/file", [b"data"])
+        ours, _ = send(store, "folder/file", [b"data"])
+        assert tokens_of(store, "folder/file") == {ours.token}
+        assert tokens_of(strangers_store, "folder/file") == {theirs.token}
+        listed = {entry.path for entry in files_of(store)}
+        told = {path for path in listed if store.is_leftover(path)}
+        assert not any(strangers_store.is_leftover(path) for path in told)
+        store.abort(ours)
+        store.abort(theirs)  # as a record that somebody has edited may ask for
+        with pytest.raises(NotFoundError):
+            store.held_parts(theirs, parts)
+        strangers_store.complete(theirs, parts, theirs.attributes)
+        assert raw.read("folder/file") == b"data"

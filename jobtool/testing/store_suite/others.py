@@ -1,0 +1,174 @@
+"""What a store must do that has the smaller of the optional protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, cast
+
+import pytest
+
+from jobtool.errors import (
+    FileError,
+    NotFoundError,
+    SourceError,
+)
+from jobtool.stores.optional import (
+    AccessCheck,
+    FolderAttributes,
+    Multipart,
+    Prover,
+    Specials,
+)
+from jobtool.stores.store import (
+    Attributes,
+    Part,
+    Special,
+    SpecialKind,
+    composite_md5,
+    kind_of,
+)
+from jobtool.testing.store_suite.common import (
+    ESCAPING_PATHS,
+    MTIME_NS,
+    PART_BYTES,
+    RawAccess,
+    RawSpecials,
+    Suite,
+    files_of,
+    md5_of,
+    pieces_of,
+    write,
+    write_in_parts,
+)
+
+
+class ProverSuite(Suite):
+    """Proving what is there."""
+
+    protocol: ClassVar = Prover
+
+    def test_a_file_is_proven_by_the_md5_of_what_it_holds(
+        self, store: Prover, raw: RawAccess
+    ) -> None:
+        """Whole, in parts, in parts of another size, and written by others."""
+        pieces = pieces_of(PART_BYTES, 456)
+        whole = b"".join(pieces)
+        write(store, "whole", whole)
+        parts = [
+            Part(number=number, offset=0, size=len(piece), md5=md5_of(piece))
+            for number, piece in enumerate(pieces, start=1)
+        ]
+        _write_as_parts(store, "parts", pieces)
+        raw.write("others", whole)
+        for path in ("whole", "parts", "others"):
+            for composite in (composite_md5(parts), f"{md5_of(b'other')}-3"):
+                proof = store.prove(path, md5_of(whole), composite)
+                assert proof is not None, (path, composite)
+                assert proof.md5 == md5_of(whole)
+
+    def test_a_file_that_holds_something_else_is_not_proven(
+        self, store: Prover, raw: RawAccess
+    ) -> None:
+        """Nor one that isn't there; and it's left as it is."""
+        write(store, "whole", b"data")
+        _write_as_parts(store, "parts", [b"data"])
+        raw.write("empty", b"")
+        other = Part(number=1, offset=0, size=5, md5=md5_of(b"other"))
+        for path in ("whole", "parts", "empty", "missing", "missing/deeper"):
+            assert store.prove(path, md5_of(b"other"), composite_md5([other])) is None
+        assert raw.paths() == {"whole", "parts", "empty"}
+        assert raw.read("parts") == b"data"
+
+
+class SpecialsSuite(Suite):
+    """Empty folders and links."""
+
+    protocol: ClassVar = Specials
+    raw_specials: ClassVar[frozenset[SpecialKind]] = frozenset()
+
+    @pytest.mark.parametrize("path", ESCAPING_PATHS, ids=repr)
+    def test_no_special_leaves_the_root(self, store: Specials, raw: RawAccess, path: str) -> None:
+        """Such a path is refused."""
+        with pytest.raises(FileError):
+            store.make_special(Special(path, "empty-folder"))
+        assert raw.paths() == set()
+
+    @pytest.mark.parametrize(
+        "special",
+        [Special("folder/empty", "empty-folder"), Special("folder/link", "link", "../no where")],
+        ids=["empty folder", "link"],
+    )
+    def test_what_has_no_bytes_is_listed_as_what_it_is(
+        self, store: Specials, raw: RawAccess, special: Special
+    ) -> None:
+        """Beside the files."""
+        if special.what not in self.raw_specials:
+            pytest.skip(f"raw access can't make {special.what} here")
+        raw.write("folder/a", b"1")
+        raw.write("folder/z", b"1")
+        cast(RawSpecials, raw).make_special(special)
+        found = list(store.list())
+        assert [entry for entry in found if isinstance(entry, Special)] == [special]
+        assert [found.path for found in found] == ["folder/a", special.path, "folder/z"]
+
+    @pytest.mark.parametrize("what", ["empty-folder", "link", "pipe", "socket", "device"])
+    def test_what_the_store_names_is_made_and_all_else_is_refused(
+        self, store: Specials, raw: RawAccess, what: SpecialKind
+    ) -> None:
+        """Made twice it's there once; what stood there already stays."""
+        special = Special("new/folder/x", what, "../a" if what == "link" else None)
+        if what not in store.specials:
+            with pytest.raises(FileError):
+                store.make_special(special)
+            assert list(store.list()) == []
+            return
+        for _ in range(2):
+            store.make_special(special)
+            assert list(store.list()) == [special]
+
+
+class FolderAttributesSuite(Suite):
+    """Attributes of folders."""
+
+    protocol: ClassVar = FolderAttributes
+
+    @pytest.mark.parametrize("path", ["folder", "folder/deeper", ""], ids=repr)
+    def test_a_folder_is_given_its_time(self, store: FolderAttributes, path: str) -> None:
+        """Again and again, but for the root, which keeps its own."""
+        write(store, "folder/deeper/file", b"data")
+        before = store.folder_attributes(path).mtime_ns
+        for _ in range(2):
+            store.set_folder_attributes(path, Attributes(mtime_ns=MTIME_NS))
+            found = store.folder_attributes(path).mtime_ns
+            assert abs(found - (MTIME_NS if path else before)) < 1000
+
+    def test_a_folder_that_is_missing_has_none(self, store: FolderAttributes) -> None:
+        """Nor is it made."""
+        with pytest.raises(SourceError):
+            store.folder_attributes("missing")
+        with pytest.raises(NotFoundError):
+            store.set_folder_attributes("missing", Attributes(mtime_ns=MTIME_NS))
+        assert kind_of(store, "missing") == "missing"
+
+
+class AccessCheckSuite(Suite):
+    """Asking whether anything can be read or written."""
+
+    protocol: ClassVar = AccessCheck
+
+    @pytest.mark.parametrize("is_to_write", [True, False], ids=["write", "read"])
+    def test_asking_leaves_nothing(
+        self, store: AccessCheck, raw: RawAccess, is_to_write: bool
+    ) -> None:
+        """Where access is granted."""
+        raw.write("file", b"data")
+        store.check_access(write=is_to_write)
+        assert raw.paths() == {"file"}
+        assert [entry.path for entry in files_of(store)] == ["file"]
+
+
+def _write_as_parts(store: Prover, path: str, pieces: Sequence[bytes]) -> None:
+    if isinstance(store, Multipart):
+        write_in_parts(store, path, pieces)
+    else:
+        store.write(path, pieces, Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"".join(pieces))))

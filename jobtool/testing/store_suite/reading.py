@@ -1,0 +1,189 @@
+"""What every store must do for those who read: list, look, read."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from jobtool.errors import (
+    NotFoundError,
+    SourceChangedError,
+    SourceError,
+)
+from jobtool.stores.store import (
+    Child,
+    Entry,
+    Store,
+    entry_of,
+    kind_of,
+)
+from jobtool.testing.store_suite.common import (
+    MTIME_NS,
+    THREADS,
+    RawAccess,
+    Suite,
+    files_of,
+    md5_of,
+    some_bytes,
+    write,
+)
+
+
+class Reading(Suite):
+    """Listing, looking and reading."""
+
+    def test_list_of_an_empty_store_yields_nothing(self, store: Store) -> None:
+        """A root without files lists as nothing, and is no error."""
+        assert list(store.list()) == []
+
+    def test_list_is_recursive_in_byte_order_with_sizes(self, store: Store, raw: RawAccess) -> None:
+        """``a-b`` < ``a.b`` < ``a/b`` < ``a0``, whatever is a folder."""
+        paths = [
+            "a-b",
+            "a.b",
+            "a/b",
+            "a/c/d",
+            "a/c.d",
+            "a/c0",
+            "a0",
+            "A",
+            "a~",
+            "b/é",
+            "b/z",
+            "b/zz/1",
+            "b/zz/2",
+            "ü",
+            "🧬",
+        ]
+        for number, path in enumerate(reversed(paths)):
+            raw.write(path, b"x" * number)
+        found = files_of(store)
+        assert [entry.path for entry in found] == sorted(paths, key=os.fsencode)
+        assert {entry.path: entry.size for entry in found} == {
+            path: number for number, path in enumerate(reversed(paths))
+        }
+
+    def test_listed_files_can_be_read_as_listed(self, store: Store, raw: RawAccess) -> None:
+        """Size and time of a listed entry are those that ``read`` and ``stat`` compare with."""
+        for path in ("a", "b/c"):
+            raw.write(path, path.encode())
+        for entry in files_of(store):
+            assert bytes(store.read(entry, 0, entry.size).data) == entry.path.encode()
+            assert replace(entry_of(store, entry.path), etag=None) == replace(entry, etag=None)
+
+    def test_more_files_than_a_page_of_a_listing_are_all_listed(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """Servers list a thousand at a time."""
+        paths = [f"folder/{number:04}" for number in range(1050)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda path: raw.write(path, b""), paths))
+        assert [entry.path for entry in store.list()] == paths
+        children = store.children("folder")
+        assert [getattr(child, "name", None) for child in children] == [path[7:] for path in paths]
+
+    def test_children_are_sorted_and_tell_folders(self, store: Store, raw: RawAccess) -> None:
+        """One level only, each folder once."""
+        for path in ("b/x", "b/y/z", "a", "c", "b.d", "d/e/f/g"):
+            raw.write(path, b"1")
+        names = [("a", False), ("b", True), ("b.d", False), ("c", False), ("d", True)]
+        assert list(store.children("")) == [Child(name, folder) for name, folder in names]
+        assert list(store.children("b")) == [Child("x", False), Child("y", True)]
+        assert list(store.children("d/e")) == [Child("f", True)]
+
+    def test_children_of_nothing_and_of_a_file_are_errors(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """``NotFoundError`` for nothing, a ``SourceError`` for a file."""
+        raw.write("file", b"1")
+        with pytest.raises(NotFoundError):
+            list(store.children("nothing"))
+        with pytest.raises(SourceError):
+            list(store.children("file"))
+
+    def test_stat_tells_file_folder_and_missing(self, store: Store, raw: RawAccess) -> None:
+        """A prefix of a name is no folder."""
+        raw.write("folder/file", b"1")
+        assert kind_of(store, "") == "folder"
+        assert kind_of(store, "folder") == "folder"
+        assert kind_of(store, "folder/file") == "file"
+        for path in ("fold", "folder/fil", "folder/file/x", "folder/missing"):
+            assert kind_of(store, path) == "missing", path
+
+    def test_stat_tells_the_size(self, store: Store, raw: RawAccess) -> None:
+        """And the path as it was asked for."""
+        raw.write("a/b", b"12345")
+        entry = entry_of(store, "a/b")
+        assert (entry.path, entry.size) == ("a/b", 5)
+
+    def test_what_is_missing_is_not_found(self, store: Store, raw: RawAccess) -> None:
+        """By every method that needs a file; the message names it."""
+        raw.write("there", b"12345")
+        entry = Entry("missing", 5, entry_of(store, "there").mtime_ns)
+        for attempt in (
+            lambda: entry_of(store, "missing"),
+            lambda: store.read(entry, 0, 5),
+            lambda: store.digest("missing"),
+            lambda: entry_of(store, "missing/deeper"),
+        ):
+            with pytest.raises(NotFoundError, match="missing"):
+                attempt()
+
+    def test_a_folder_is_no_file(self, store: Store, raw: RawAccess) -> None:
+        """Whoever asks for a file is told so."""
+        raw.write("folder/file", b"1")
+        assert store.stat("folder", file_only=True) in ("folder", "missing")
+        with pytest.raises(SourceError):
+            entry_of(store, "folder")
+
+    @pytest.mark.parametrize(
+        ("offset", "length"), [(0, 1000), (0, 1), (0, 0), (999, 1), (1000, 0), (123, 456)]
+    )
+    def test_read_returns_the_range(
+        self, store: Store, raw: RawAccess, offset: int, length: int
+    ) -> None:
+        """Exactly the bytes asked for."""
+        data = some_bytes(1000)
+        raw.write("file", data)
+        content = store.read(entry_of(store, "file"), offset, length)
+        assert bytes(content.data) == data[offset : offset + length]
+
+    def test_a_file_changed_after_its_listing_is_noticed(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """Whatever range is read."""
+        raw.write("file", b"12345", mtime_ns=MTIME_NS)
+        entry = entry_of(store, "file")
+        raw.write("file", b"123456", mtime_ns=MTIME_NS)
+        for offset, length in ((0, 5), (0, 1), (4, 1)):
+            with pytest.raises(SourceChangedError, match="file"):
+                store.read(entry, offset, length)
+
+    def test_a_file_removed_after_its_listing_is_noticed(self, store: Store) -> None:
+        """As not found."""
+        write(store, "file", b"12345")
+        entry = entry_of(store, "file")
+        store.delete("file")
+        with pytest.raises(NotFoundError):
+            store.read(entry, 0, 5)
+
+    def test_digest_is_the_md5(self, store: Store, raw: RawAccess) -> None:
+        """Of the bytes that are there; also of none."""
+        raw.write("file", b"12345")
+        raw.write("empty", b"")
+        assert store.digest("file") == md5_of(b"12345")
+        assert store.digest("empty") == md5_of(b"")
+
+    def test_a_modification_time_set_by_others_is_read(self, store: Store, raw: RawAccess) -> None:
+        """What other programs wrote travels on."""
+        raw.write("file", b"data", mtime_ns=MTIME_NS)
+        content = store.read(entry_of(store, "file"), 0, 4)
+        assert abs(content.attributes.mtime_ns - MTIME_NS) < 1000
+
+    def test_urls_extend_the_root(self, store: Store) -> None:
+        """``""`` is the root itself."""
+        assert store.url_of("") == store.url
+        assert store.url_of("a/b") == store.url.rstrip("/") + "/a/b"

@@ -1,0 +1,220 @@
+"""What every store must do for those who write: whole files, odd names, removal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from jobtool.errors import (
+    DigestMismatchError,
+    FileError,
+    SourceChangedError,
+)
+from jobtool.stores.store import (
+    Attributes,
+    Child,
+    Note,
+    Store,
+    entry_of,
+    kind_of,
+)
+from jobtool.testing.store_suite.common import (
+    ESCAPING_PATHS,
+    FILES_PER_THREAD,
+    MEBIBYTE,
+    MTIME_NS,
+    MTIMES_NS,
+    ODD_NAMES,
+    THREADS,
+    RawAccess,
+    Suite,
+    md5_of,
+    pieces_of,
+    some_bytes,
+    write,
+)
+
+
+class Writing(Suite):
+    """Writing whole files and removing them."""
+
+    @pytest.mark.parametrize("size", [0, 1, 1000, MEBIBYTE + 1])
+    def test_write_publishes_the_file_and_proves_nothing_else(
+        self, store: Store, raw: RawAccess, size: int
+    ) -> None:
+        """With its folders, and with nothing beside it."""
+        data = some_bytes(size)
+        proof = write(store, "new/folder/file", data)
+        assert raw.paths() == {"new/folder/file"}
+        assert raw.read("new/folder/file") == data
+        assert proof is None or proof.md5 == md5_of(data)
+        assert store.digest("new/folder/file") == md5_of(data)
+        assert entry_of(store, "new/folder/file").size == size
+
+    def test_write_takes_a_memoryview(self, store: Store, raw: RawAccess) -> None:
+        """Also of a part of a buffer."""
+        data = b"0123456789"
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(data[2:5]))
+        store.write("file", [memoryview(data)[2:5]], attributes)
+        assert raw.read("file") == b"234"
+
+    @pytest.mark.parametrize("sizes", [(), (0,), (3, 0, 1000, MEBIBYTE, 1)], ids=str)
+    @pytest.mark.parametrize("is_known", [True, False], ids=["MD5 known", "MD5 unknown"])
+    def test_write_takes_a_stream(
+        self, store: Store, raw: RawAccess, sizes: Sequence[int], is_known: bool
+    ) -> None:
+        """Of chunks of any size, also without knowing the MD5 of them all."""
+        pieces = pieces_of(*sizes)
+        whole = b"".join(pieces)
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole) if is_known else None)
+        proof = store.write("folder/file", iter(pieces), attributes)
+        assert proof is None or proof.md5 == md5_of(whole)
+        assert raw.paths() == {"folder/file"}
+        assert raw.read("folder/file") == whole
+
+    @pytest.mark.parametrize("before", [None, b"old"], ids=["new", "replaced"])
+    def test_a_stream_that_breaks_off_leaves_what_was_there(
+        self, store: Store, raw: RawAccess, before: bytes | None
+    ) -> None:
+        """The reader's error comes through, and nothing is left beside the file."""
+        if before is not None:
+            raw.write("folder/file", before)
+
+        def chunks() -> Iterator[bytes]:
+            yield b"new" * 1000
+            raise SourceChangedError("changed while it was read")
+
+        with pytest.raises(SourceChangedError, match="while it was read"):
+            store.write("folder/file", chunks(), Attributes(mtime_ns=MTIME_NS))
+        assert raw.paths() == (set() if before is None else {"folder/file"})
+        assert before is None or raw.read("folder/file") == before
+
+    def test_readers_see_the_old_file_until_the_stream_ends(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """Whole, at each moment."""
+        raw.write("file", b"old")
+        seen = []
+
+        def chunks() -> Iterator[bytes]:
+            for _ in range(3):
+                yield b"new" * 1000
+                seen.append(raw.read("file"))
+
+        store.write("file", chunks(), Attributes(mtime_ns=MTIME_NS))
+        assert seen == [b"old"] * 3
+        assert raw.read("file") == b"new" * 3000
+
+    def test_write_replaces_what_was_there(self, store: Store, raw: RawAccess) -> None:
+        """Longer by shorter and shorter by longer."""
+        for data in (b"long" * 1000, b"short", b"", b"long again" * 1000):
+            write(store, "file", data)
+            assert raw.read("file") == data
+        assert raw.paths() == {"file"}
+
+    def test_other_bytes_than_announced_are_never_proven(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """A store that looks leaves no file and no leftover; one that doesn't gives no proof."""
+        for data in (b"what was sent", b"", b"x" * MEBIBYTE):
+            attributes = Attributes(mtime_ns=0, md5=md5_of(b"announced"))
+            try:
+                proof = store.write("file", [data], attributes)
+            except DigestMismatchError:
+                assert raw.paths() == set()
+                assert kind_of(store, "file") == "missing"
+            else:
+                assert proof is None
+                assert store.digest("file") == md5_of(data)
+
+    @pytest.mark.parametrize("path", ESCAPING_PATHS, ids=repr)
+    def test_paths_that_leave_the_root_are_refused(
+        self, store: Store, raw: RawAccess, path: str
+    ) -> None:
+        """By every method that writes."""
+        with pytest.raises(FileError):
+            write(store, path, b"data")
+        with pytest.raises(FileError):
+            store.delete(path)
+        assert raw.paths() == set()
+
+    @pytest.mark.parametrize("mtime_ns", MTIMES_NS)
+    def test_the_modification_time_is_kept(self, store: Store, mtime_ns: int) -> None:
+        """To the microsecond at least, where the store keeps it at all."""
+        if "times" not in store.capabilities.keeps:
+            pytest.skip("this store keeps no times")
+        write(store, "file", b"data", mtime_ns=mtime_ns)
+        content = store.read(entry_of(store, "file"), 0, 4)
+        assert abs(content.attributes.mtime_ns - mtime_ns) < 1000
+        assert content.attributes.md5 in (None, md5_of(b"data"))
+
+    @pytest.mark.parametrize("mode", [0o400, 0o640, 0o755])
+    def test_the_mode_is_kept(self, store: Store, mode: int) -> None:
+        """Where the store keeps it at all."""
+        if "mode" not in store.capabilities.keeps:
+            pytest.skip("this store keeps no mode")
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"data"), mode=mode)
+        store.write("file", [b"data"], attributes)
+        assert store.read(entry_of(store, "file"), 0, 4).attributes.mode == mode
+
+    def test_a_proof_hands_on_what_its_source_could_not_tell(self, store: Store) -> None:
+        """If it gives one, so that a job's log can say it."""
+        note = Note("acl", "it can't be read")
+        attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"data"), notes=(note,))
+        proof = store.write("file", [b"data"], attributes)
+        assert proof is None or note in proof.notes
+
+    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+    def test_odd_names_are_kept(self, store: Store, raw: RawAccess, name: str) -> None:
+        """As a file and as a folder, by every method."""
+        if name in self.unsupported_names:
+            pytest.skip(self.unsupported_names[name])
+        path = f"{name}/{name}"
+        if name in self.refused_names:
+            with pytest.raises(FileError):
+                write(store, path, b"data")
+            assert raw.paths() == set()
+            return
+        write(store, path, b"data")
+        assert raw.paths() == {path}
+        assert raw.read(path) == b"data"
+        assert [entry.path for entry in store.list()] == [path]
+        assert list(store.children("")) == [Child(name, True)]
+        assert list(store.children(name)) == [Child(name, False)]
+        assert (kind_of(store, name), kind_of(store, path)) == ("folder", "file")
+        assert bytes(store.read(entry_of(store, path), 0, 4).data) == b"data"
+        assert store.digest(path) == md5_of(b"data")
+        store.delete(path)
+        assert raw.paths() == set()
+
+    def test_threads_may_write_at_once(self, store: Store, raw: RawAccess) -> None:
+        """Into the same folders, each its files."""
+        contents = {
+            f"folder{number % 7}/{number}": f"{number}".encode() * number
+            for number in range(THREADS * FILES_PER_THREAD)
+        }
+        with ThreadPoolExecutor(THREADS) as pool:
+            proofs = list(pool.map(lambda item: write(store, *item), contents.items()))
+        for proof, data in zip(proofs, contents.values(), strict=True):
+            assert proof is None or proof.md5 == md5_of(data)
+        assert raw.paths() == set(contents)
+        assert {path: raw.read(path) for path in contents} == contents
+
+    def test_delete_removes_one_file_and_forgives_none(self, store: Store, raw: RawAccess) -> None:
+        """Others stay."""
+        for path in ("a/b", "a/bc", "a.b"):
+            raw.write(path, b"1")
+        for _ in range(2):
+            store.delete("a/b")
+            assert raw.paths() == {"a/bc", "a.b"}
+        store.delete("missing/folder/file")
+
+    def test_sync_may_be_called_at_any_time(self, store: Store, raw: RawAccess) -> None:
+        """Before anything was written and after."""
+        store.sync()
+        write(store, "file", b"data")
+        store.sync()
+        store.sync()
+        assert raw.read("file") == b"data"

@@ -1,0 +1,119 @@
+"""A file that is sent whole: in one chunk, or as a stream that is hashed while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
+from typing import NoReturn
+
+from jobtool.errors import NotFoundError, StoreError
+from jobtool.names import quote
+from jobtool.stop import Stop
+from jobtool.stores.optional import Prover
+from jobtool.stores.store import Attributes, Part, Proof, Store, composite_md5, mismatch
+from jobtool.transfer.capacity import Capacity
+from jobtool.transfer.checksum import md5_of, ranges
+from jobtool.transfer.digests import (
+    add_part,
+    fresh_digests,
+    read_attributes,
+    require_going,
+    require_held,
+    require_recorded,
+)
+from jobtool.transfer.plan import Item
+
+
+def send_whole(
+    item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool
+) -> tuple[str, Proof]:
+    """Send a small file from memory; return the MD5 of what was read, and the proof of it."""
+    size, destination = item.entry.size, item.route.destination
+    with capacity.budget.holding(size):
+        content = item.route.source.read(item.entry, 0, size)
+        md5 = md5_of(content.data)
+        require_recorded(item, recorded=content.attributes.md5, found=md5)
+        attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
+        require_held(stop, item)
+        proof = destination.write(item.destination_path, [content.data], attributes)
+    if proof is None:
+        composite = composite_md5([Part(number=1, offset=0, size=size, md5=md5)])
+        proof = _proof_of(item, md5, composite, attributes, stop)
+    return md5, proof
+
+
+def send_stream(
+    item: Item,
+    part_size: int,
+    capacity: Capacity,
+    *,
+    stop: Stop,
+    on_passed: Callable[[int], None],
+    may_replace: bool,
+) -> tuple[str, Proof]:
+    """Send a large file to a store that takes none in parts, ``part_size`` bytes at a time.
+
+    ``on_passed`` is told the bytes that the store has taken. Returns the MD5 of what was read, and
+    the proof of it. Raises the errors of stores, and ``StoppedError`` between two chunks; then
+    nothing was published.
+    """
+    known = fresh_digests(item, part_size)
+    attributes = read_attributes(item)
+
+    def chunks() -> Generator[bytes | memoryview, None, None]:
+        for number, offset, length in ranges(item.entry.size, part_size):
+            require_held(stop, item)
+            require_going(stop, item)
+            with capacity.budget.holding(length):
+                data = item.route.source.read(item.entry, offset, length).data
+                add_part(known, number, data, capacity)
+                yield data
+            on_passed(length)
+        # Before the store publishes what it was given.
+        require_recorded(item, recorded=attributes.md5, found=known.whole or "")
+        require_held(stop, item)
+
+    sent = replace(attributes, md5=None, may_replace=may_replace)
+    with closing(chunks()) as stream:
+        proof = item.route.destination.write(item.destination_path, stream, sent)
+        if next(stream, None) is not None or known.whole is None:
+            raise StoreError(f"{quote(item.destination_url)}: its store took only a part of it")
+    md5 = known.whole
+    sent = replace(sent, md5=md5)
+    if proof is None:
+        return md5, _proof_of(item, md5, known.composite(), sent, stop)
+    if proof.md5 != md5:
+        _refuse(item, md5, proof.md5, stop)
+    return md5, proof
+
+
+def proof_of(
+    store: Store, path: str, md5: str, composite: str, attributes: Attributes
+) -> Proof | None:
+    """Return the proof that a file has this MD5; None if it hasn't, or isn't there.
+
+    Asks a store that can prove, and has any other read the file.
+    """
+    if isinstance(store, Prover):
+        return store.prove(path, md5, composite, attributes)
+    try:
+        found = store.digest(path)
+    except NotFoundError:
+        return None
+    return Proof(md5=found, verified_by="read-back") if found == md5 else None
+
+
+def _proof_of(item: Item, md5: str, composite: str, attributes: Attributes, stop: Stop) -> Proof:
+    """Return the proof of what was just written; removes it if it is something else."""
+    destination = item.route.destination
+    proof = proof_of(destination, item.destination_path, md5, composite, attributes)
+    if proof is None:
+        _refuse(item, md5, "something else", stop)
+    return replace(proof, notes=proof.notes or attributes.notes)
+
+
+def _refuse(item: Item, sent: str, found: str, stop: Stop) -> NoReturn:
+    require_held(stop, item)
+    item.route.destination.delete(item.destination_path)
+    raise mismatch(item.destination_url, sent=sent, found=found)
