@@ -14,7 +14,7 @@ test: $(VENV)/.test
 
 test-long: $(VENV)/.test
 	JOBTOOL_TEST_EXEC=1 JOBTOOL_TEST_KILLS=100 JOBTOOL_TEST_STORM_SECONDS=60 \
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/resilience tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults tests/cluster
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

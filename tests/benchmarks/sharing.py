@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from tests.commands import BIN, finish, run_ok, start
-from tests.resilience.proxy import proxy_before
+from tests.faults.proxy import proxy_before
 from tests.servers import rclone_server
 from tests.worker.test_sharing import PART_BYTES, make_joblist, slow
 

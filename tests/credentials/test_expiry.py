@@ -17,8 +17,8 @@ import pytest
 
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.credentials.authority import ACCOUNT, TOKEN, Authority, minting_script
-from tests.resilience.proxy import Proxy, Request, proxy_before
-from tests.resilience.worlds import PART_BYTES, Bucket, World, make_joblist
+from tests.faults.proxy import Proxy, Request, proxy_before
+from tests.faults.worlds import PART_BYTES, Bucket, World, make_joblist
 from tests.servers import S3Server
 from tests.trees import contents, events, statuses, write
 

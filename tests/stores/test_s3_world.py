@@ -23,7 +23,7 @@ from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, Unlisted, composite_md5
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
-from tests.resilience.proxy import Fault, encrypt, proxy_before
+from tests.faults.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.raw import S3Raw
 

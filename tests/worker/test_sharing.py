@@ -29,7 +29,7 @@ from jobtool.transfer.copy import Copier
 from jobtool.worker.helper import Helper
 from jobtool.worker.options import ResolvedOptions
 from tests.commands import BIN, finish, run_ok, start, wait_for
-from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
 
 PART_BYTES = 5 * 1024 * 1024

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.commands import TIMEOUT_SECONDS, assert_one_line_error, finish, run, run_ok, start
-from tests.resilience.proxy import (
+from tests.faults.proxy import (
     Fault,
     Proxy,
     Request,
@@ -32,7 +32,7 @@ from tests.resilience.proxy import (
     slow_down,
     truncate,
 )
-from tests.resilience.worlds import PART_BYTES, Bucket, Folder, World, make_joblist, make_source
+from tests.faults.worlds import PART_BYTES, Bucket, Folder, World, make_joblist, make_source
 from tests.trees import events, statuses
 
 SEVERAL_PARTS = 2 * PART_BYTES + 1

@@ -1,6 +1,6 @@
 """Transfers a small tree again and again, each time with another fault of its files.
 
-Run as ``python -m tests.resilience.faulty_files FOLDER`` with ``faults.c`` preloaded: one process
+Run as ``python -m tests.faults.faulty_files FOLDER`` with ``faults.c`` preloaded: one process
 for all faults. Prints a line for each fault that a transfer did not survive as it must, and the
 number of faults that struck.
 """

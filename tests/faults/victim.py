@@ -1,6 +1,6 @@
 """A worker that kills itself at a named step of a job's life, as the kernel would: SIGKILL.
 
-Run as ``python -m tests.resilience.victim STEP NTH JOBLIST``: a ``transfer-worker`` on the joblist
+Run as ``python -m tests.faults.victim STEP NTH JOBLIST``: a ``transfer-worker`` on the joblist
 that dies at the NTH time that STEP is reached. One that never reaches it ends as a worker does.
 """
 

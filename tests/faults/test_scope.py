@@ -23,7 +23,7 @@ from tests.commands import (
     start_ranks,
 )
 from tests.commands import finish as finish_process
-from tests.resilience.proxy import Answer, Fault, Request, internal_error, proxy_before
+from tests.faults.proxy import Answer, Fault, Request, internal_error, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
 JOBS = 100

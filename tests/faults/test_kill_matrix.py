@@ -21,10 +21,9 @@ from pathlib import Path
 import pytest
 
 from tests.commands import TIMEOUT_SECONDS, finish, run_ok, start, start_module
-from tests.gate import gate_before
-from tests.resilience.proxy import proxy_before
-from tests.resilience.victim import STEPS, THREADS
-from tests.resilience.worlds import (
+from tests.faults.proxy import proxy_before
+from tests.faults.victim import STEPS, THREADS
+from tests.faults.worlds import (
     Bucket,
     Destination,
     Folder,
@@ -32,6 +31,7 @@ from tests.resilience.worlds import (
     make_joblist,
     make_source,
 )
+from tests.gate import gate_before
 
 KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "50"))  # at random moments, both stores together
 STORES = ("local", "s3")
@@ -197,7 +197,7 @@ class Ledger:
 
 def kill_at(step: str, nth: int, world: World) -> None:
     arguments = (step, str(nth), str(world.joblist))
-    victim = start_module("tests.resilience.victim", *arguments, env=world.environment)
+    victim = start_module("tests.faults.victim", *arguments, env=world.environment)
     done = finish(victim)
     assert done.exit_code == -signal.SIGKILL, f"{step} wasn't reached {nth} times: {done}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import assert_one_line_error, run, run_ok
-from tests.resilience.proxy import (
+from tests.faults.proxy import (
     Answer,
     Fault,
     Forward,
@@ -16,7 +16,7 @@ from tests.resilience.proxy import (
     lose_answer,
     proxy_before,
 )
-from tests.resilience.worlds import Bucket, World, make_joblist, make_source
+from tests.faults.worlds import Bucket, World, make_joblist, make_source
 from tests.servers import S3Server
 from tests.trees import contents, events, statuses
 

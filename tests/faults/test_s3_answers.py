@@ -23,8 +23,8 @@ from jobtool.stores.s3.codes import CODES
 from jobtool.stores.s3.store import S3Store
 from jobtool.stores.store import Attributes, Entry, Part, Upload
 from jobtool.transfer.checksum import md5_of
-from tests.resilience.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
-from tests.resilience.s3_answers import ANSWERS, BARE, BY_STATUS, UNKNOWN, Meaning, Said
+from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
+from tests.faults.s3_answers import ANSWERS, BARE, BY_STATUS, UNKNOWN, Meaning, Said
 from tests.servers import S3Server
 
 ELSEWHERE = "eu-elsewhere-1"

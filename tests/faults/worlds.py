@@ -15,7 +15,7 @@ from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import PartRecord, Receipt, Record, UploadRecord
 from jobtool.jobs.settings import Settings, TransferSettings
 from jobtool.jobs.table import read_table
-from tests.resilience.proxy import Proxy
+from tests.faults.proxy import Proxy
 from tests.servers import S3Server
 from tests.trees import contents, statuses, write
 

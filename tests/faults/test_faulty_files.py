@@ -14,7 +14,7 @@ import pytest
 
 from jobtool.jobs.journal import read_journals
 from tests.commands import environment, run, run_ok
-from tests.resilience.preloaded import ALWAYS, faults_library, preloaded
+from tests.faults.preloaded import ALWAYS, faults_library, preloaded
 from tests.trees import contents, statuses, write
 
 FEWEST_FAULTS = 350
@@ -32,7 +32,7 @@ def memory(tmp_path: Path) -> Iterator[Path]:
 
 def test_every_fault_of_every_call_is_survived(memory: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.resilience.faulty_files", str(memory)],
+        [sys.executable, "-m", "tests.faults.faulty_files", str(memory)],
         env=environment({"LD_PRELOAD": faults_library()}),
         capture_output=True,
         text=True,
