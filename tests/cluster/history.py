@@ -44,7 +44,7 @@ class JobHistory:
 
 def read_job(path: Path, *, seen: Iterable[Receipt], table: Iterable[Receipt]) -> JobHistory:
     """Read a job file; the receipts come from whoever has watched them."""
-    job, log = decode(path.read_bytes(), stem=path.stem)
+    job, log = decode(path.read_bytes(), job_id=path.stem)
     return JobHistory(
         stem=path.stem,
         status=job.status.value,

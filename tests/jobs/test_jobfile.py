@@ -30,7 +30,7 @@ file: "odd -> name" -> "b\\nc"
 
 
 def decode(data: bytes, stem: str = "job") -> Job:
-    return jobfile.decode(data, stem=stem)[0]
+    return jobfile.decode(data, job_id=stem)[0]
 
 
 def endings(job: Job) -> tuple:
@@ -41,7 +41,7 @@ def endings(job: Job) -> tuple:
 def test_every_job_and_log_survives_the_round_trip(job, log_records):
     log = b"".join(map(jobfile.encode_record, log_records))
     data = jobfile.encode(job, log)
-    assert jobfile.decode(data, stem=filename_of(job.name)) == (job, log)
+    assert jobfile.decode(data, job_id=filename_of(job.name)) == (job, log)
     assert list(jobfile.decode_log(log)) == log_records
 
 
@@ -81,7 +81,7 @@ def test_any_bytes_are_a_job_or_an_error_of_job_files(noise, place):
 
 
 def test_every_part_of_the_header_is_read():
-    job, log = jobfile.decode(WHOLE, stem="source_8%2FJ1")
+    job, log = jobfile.decode(WHOLE, job_id="source_8%2FJ1")
     assert job == Job(
         name="source_8/J1",
         status=JobStatus.TODO,
@@ -121,11 +121,11 @@ def test_the_older_form_is_read_with_its_free_log():
         b"2024-08-08T10:20:00Z progress files=10000/45000\n"
         b"torn li"
     )
-    job, log = jobfile.decode(data, stem="J1")
+    job, log = jobfile.decode(data, job_id="J1")
     assert (job.status, job.source, job.destination) == ("ongoing", "/lustre/old results/J1", None)
     assert [record.values for record in jobfile.decode_log(log)] == [{"files": "10000/45000"}]
     written = jobfile.encode(job.to(JobStatus.TODO), log)
-    assert jobfile.decode(written, stem="J1") == (replace(job, status=JobStatus.TODO), log)
+    assert jobfile.decode(written, job_id="J1") == (replace(job, status=JobStatus.TODO), log)
 
 
 def test_a_bare_url_is_a_source_on_the_second_line_only():

@@ -154,7 +154,7 @@ def test_items_of_any_name_become_jobs_that_know_their_name(place) -> None:
     for path in place.joblist.glob("*.txt"):
         assert len(os.fsencode(path.name)) <= 255
         assert not set(path.name) & set("\n/ \t") - {" "}
-        assert decode(path.read_bytes(), stem=path.stem)[0].name in HARD_NAMES
+        assert decode(path.read_bytes(), job_id=path.stem)[0].name in HARD_NAMES
     before = place.files()
     assert place.generate("tree").counts == (0, len(HARD_NAMES))
     assert place.files() == before

@@ -118,7 +118,7 @@ def test_what_a_job_file_of_the_allowed_size_takes_of_memory_is_bounded(tmp_path
 @pytest.mark.parametrize("digits", ["9" * 10, "9" * 5000, "\u00b2", "\u0663"])
 def test_numbers_that_no_worker_writes_are_refused_or_unknown(tmp_path: Path, digits: str) -> None:
     with pytest.raises(JobFileError, match="expected a number of at most 9 digits"):
-        decode(f"todo\nsource: /a\nattempts: {digits}\n---\n".encode(), stem="x")
+        decode(f"todo\nsource: /a\nattempts: {digits}\n---\n".encode(), job_id="x")
     joblist = JobList.create(str(tmp_path / "list"), Settings())
     log = f"2026-11-20T14:31:00Z success files={digits * 2} bytes=80\n"
     write(Path(joblist.path_of("x")), f"success\nsource: /a\n---\n{log}".encode())
