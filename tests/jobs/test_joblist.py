@@ -59,7 +59,7 @@ def test_a_job_of_any_name_is_kept_in_its_own_file(joblist, name):
     joblist.flush()
     assert joblist.job_ids() == [filename_of(name)]
     assert joblist.load(filename_of(name)) == (job, b"2026-11-20T14:31:00Z generated\n")
-    assert [(found.stem, found.status) for found in joblist.scan()] == [(filename_of(name), "todo")]
+    assert [(found.job_id, found.status) for found in joblist.scan()] == [(filename_of(name), "todo")]
 
 
 def test_a_job_that_is_there_is_never_overwritten_by_adding(joblist):
@@ -99,7 +99,7 @@ def test_a_scan_names_what_is_invalid_and_passes_over_what_is_no_job_file(joblis
     for other in (".hidden.txt", "notes.md", "a.txt~"):
         with open(os.path.join(joblist.path, other), "wb") as file:
             file.write(b"todo\n")
-    assert {job.stem: job.status for job in joblist.scan()} == {
+    assert {job.job_id: job.status for job in joblist.scan()} == {
         "good": "todo",
         "windows": "error",
         "no newline": "success",
