@@ -59,7 +59,9 @@ def test_a_job_of_any_name_is_kept_in_its_own_file(joblist, name):
     joblist.flush()
     assert joblist.job_ids() == [filename_of(name)]
     assert joblist.load(filename_of(name)) == (job, b"2026-11-20T14:31:00Z generated\n")
-    assert [(found.job_id, found.status) for found in joblist.scan()] == [(filename_of(name), "todo")]
+    assert [(found.job_id, found.status) for found in joblist.scan()] == [
+        (filename_of(name), "todo")
+    ]
 
 
 def test_a_job_that_is_there_is_never_overwritten_by_adding(joblist):

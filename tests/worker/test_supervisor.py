@@ -1,4 +1,4 @@
-"""What a guard does when its worker is gone; with real ranks it is tried in test_many_workers."""
+"""What a guard does when its worker is gone; with real ranks it is tried in tests.cluster."""
 
 from __future__ import annotations
 
