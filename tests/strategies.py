@@ -30,7 +30,8 @@ some_name = names.filter(bool)
 
 _keys = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 _known = {
-    *("source", "destination", "attempts", "failures", "requires_intervention", "file", "name")
+    *("source", "destination", "attempts", "failures", "requires_intervention", "hand_backs"),
+    *("file", "name"),
 }
 _plain_values = st.text("abc XYZ/:>\"'#=-é", max_size=15).map(str.strip)
 
@@ -47,6 +48,7 @@ jobs = st.builds(
     attempts=st.integers(0, 10**6),
     failures=st.integers(0, 10**6),
     requires_intervention=st.booleans(),
+    hand_backs=st.integers(0, 10**6),
     extra=st.lists(
         st.tuples(
             _keys.filter(lambda key: key not in _known and not key.startswith("field.")),
