@@ -217,3 +217,11 @@ def test_a_worker_that_others_no_longer_know_holds_nothing(joblist, kind):
         for held in (claim, other):
             with pytest.raises(MembershipLostError):
                 held.require_held()
+
+
+def test_claims_of_a_joblist_are_of_the_kind_that_its_settings_say(folder, kind):
+    joblist = JobList.create(str(folder / "list"), Settings(claims=kind))
+    with Claims.of(joblist).take("a") as claim:
+        assert claim.generation == (0 if kind == "lock" else 1)
+        with process(HOLD, joblist.claims_path, kind, "a") as other:
+            assert other.stdout.readline() == "refused\n"
