@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,3 +226,28 @@ def test_claims_of_a_joblist_are_of_the_kind_that_its_settings_say(folder, kind)
         assert claim.generation == (0 if kind == "lock" else 1)
         with process(HOLD, joblist.claims_path, kind, "a") as other:
             assert other.stdout.readline() == "refused\n"
+
+
+def test_a_lease_that_is_given_up_leaves_no_marker_behind(joblist):
+    """Whoever doesn't know that the attempt is over needs not wait for the lease's end, either."""
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
+    with claims.take("job"):
+        assert Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") is None
+        assert claims.lose_all()
+        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") as other:
+            other.require_held()
+
+
+def test_markers_of_dead_holders_go_when_asked_and_not_before(joblist):
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=1.5))
+    with claims.take("a") as lost:
+        (marker,) = os.listdir(joblist.claims_path)
+        lost.lose()
+        shutil.copy(os.path.join(joblist.claims_path, marker), joblist.path)
+    shutil.copy(os.path.join(joblist.path, marker), joblist.claims_path)  # as a dead one leaves it
+    with take_within_deadline(claims, "a") as claim:
+        assert len(os.listdir(joblist.claims_path)) == 2
+        claim.remove_older()
+        assert len(os.listdir(joblist.claims_path)) == 1
+        assert marker not in os.listdir(joblist.claims_path)
+        claim.require_held()
