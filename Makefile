@@ -4,17 +4,40 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
 
-.PHONY: demo test test-long check fmt docs clean
+PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
+
+# What `make test` leaves to the other three, each a folder that says what is in it.
+FAULTS := tests/faults tests/trust
+CLUSTER := tests/cluster
+PAGES := tests/pages
+
+.PHONY: venv demo test test-faults test-cluster test-pages test-all test-long check fmt docs clean
 
 demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 3 --dist worksteal tests
+	$(PYTEST) tests $(addprefix --ignore=,$(FAULTS) $(CLUSTER) $(PAGES))
 
+test-faults: $(VENV)/.test
+	$(PYTEST) $(FAULTS)
+
+test-cluster: $(VENV)/.test
+	$(PYTEST) $(CLUSTER)
+
+test-pages: $(VENV)/.test
+	$(PYTEST) $(PAGES)
+
+test-all: test test-faults test-cluster test-pages
+
+# An hour and more, unless the environment says otherwise.
+test-long: export JOBTOOL_TEST_EXEC = 1
+test-long: export JOBTOOL_TEST_KILLS ?= 1000
+test-long: export JOBTOOL_TEST_STORM_SECONDS ?= 600
 test-long: $(VENV)/.test
-	JOBTOOL_TEST_EXEC=1 JOBTOOL_TEST_KILLS=100 JOBTOOL_TEST_STORM_SECONDS=60 \
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/resilience tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults tests/cluster
+
+venv: $(VENV)/.dev
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -76,6 +76,7 @@ _plain_jobs = st.builds(
     attempts=st.integers(0, 10**6),
     failures=st.integers(0, 10**6),
     requires_intervention=st.booleans(),
+    hand_backs=st.integers(0, 10**6),
     extra=st.lists(
         st.tuples(
             _keys.filter(lambda key: key not in _known and not key.startswith("field.")),

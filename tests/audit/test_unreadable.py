@@ -29,8 +29,8 @@ from jobtool.testing.faults import Fault
 from jobtool.testing.faulty_store import FaultyStore
 from tests.audit.conftest import Place, make_joblist, transfer
 from tests.commands import assert_one_line_error, run, run_ok
-from tests.resilience.proxy import Answer, proxy_before
-from tests.resilience.proxy import Fault as ProxyFault
+from tests.faults.proxy import Answer, proxy_before
+from tests.faults.proxy import Fault as ProxyFault
 from tests.trees import events, make_items, receipts, statuses, write
 
 

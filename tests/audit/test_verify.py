@@ -24,7 +24,7 @@ from tests.audit.conftest import (
     without_bytes,
 )
 from tests.commands import assert_one_line_error, run, run_ok, run_without_superpowers
-from tests.resilience.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
 from tests.trees import make_items, make_partition, receipts, snapshot, write
 
 

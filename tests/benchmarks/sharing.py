@@ -20,10 +20,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
+from tests.cluster.test_sharing import PART_BYTES, make_joblist, slow
 from tests.commands import BIN, finish, run_ok, start
-from tests.resilience.proxy import proxy_before
+from tests.faults.proxy import proxy_before
 from tests.servers import rclone_server
-from tests.worker.test_sharing import PART_BYTES, make_joblist, slow
 
 
 def measure(joblist: Path, env: dict[str, str], ranks: int, timeout: float, option: str) -> float:

@@ -3,7 +3,7 @@
     python tests/benchmarks/walk.py FOLDER [--files N] [--slow-files N] [--milliseconds N]
 
 FOLDER should be on a tmpfs. The slow filesystem is the same one, where each stat takes longer: the
-C library's is replaced by one that sleeps first (tests/resilience/faults.c). Trees have a thousand
+C library's is replaced by one that sleeps first (tests/faults/faults.c). Trees have a thousand
 files to a folder, or five.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from jobtool.stores.local import LocalStore
 from jobtool.stores.local.walk import DEFAULT_LISTING_THREADS
 
-FAULTS = Path(__file__).parents[1] / "resilience" / "faults.c"
+FAULTS = Path(__file__).parents[1] / "faults" / "faults.c"
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from tests.resilience.proxy import Answer, Fault, Forward, Request
+from tests.faults.proxy import Answer, Fault, Forward, Request
 from tests.servers import ACCESS_KEY, SECRET_KEY
 
 ACCOUNT = "123456789012"

@@ -23,7 +23,7 @@ from jobtool.stores.credentials.provider import (
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.registry import StoreRegistry
 from tests.credentials.authority import ACCOUNT, EXPIRATION, TOKEN, Authority
-from tests.resilience.proxy import Fault, Request, proxy_before, reset
+from tests.faults.proxy import Fault, Request, proxy_before, reset
 from tests.servers import REGION, S3Server
 
 KEY = "AKIAOFTHECHAIN"

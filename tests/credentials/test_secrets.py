@@ -18,7 +18,7 @@ import pytest
 
 from tests.commands import Done, run, run_ok, run_without_superpowers, unused_port
 from tests.credentials.authority import TOKEN, Authority
-from tests.resilience.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
 from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.trees import statuses, write
 
@@ -91,8 +91,7 @@ def scene(tmp_path: Path, rclone_s3: S3Server) -> Scene:
     for job in ("a", "b"):
         for number in range(2):
             write(tmp_path / "source" / job / f"{number}.bin", f"{job} {number}".encode())
-    env = {**rclone_s3.environment, "JOBTOOL_TEST_EXEC": "1"}  # the kernel tells their arguments
-    made = Scene(tmp_path, rclone_s3, rclone_s3.new_bucket(), env)
+    made = Scene(tmp_path, rclone_s3, rclone_s3.new_bucket(), {**rclone_s3.environment})
     run_ok("generate-joblist", *made.arguments, "-v", 0, env=made.environment)
     done = made.issue("transfer-worker", "-i", made.joblist, "--max-jobs", 1, "-v", 3)
     assert done.exit_code == 3, done
@@ -124,6 +123,7 @@ def script(scene: Scene, text: str) -> str:
         f"done\n{text}\n"
     )
     path.chmod(0o700)
+    scene.environment["JOBTOOL_TEST_EXEC"] = "1"  # the kernel knows no arguments of forks
     return str(path)
 
 

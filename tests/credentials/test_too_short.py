@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.commands import finish, run_ok, start
-from tests.resilience.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
 from tests.trees import events, make_items
 
 

@@ -17,8 +17,8 @@ from tests.doctor.examined import (
     make_joblist,
     without_credentials,
 )
+from tests.faults.proxy import Fault, encrypt, proxy_before
 from tests.gate import gate_before
-from tests.resilience.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, SECRET_KEY
 from tests.trees import write
 

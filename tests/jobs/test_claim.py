@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from jobtool.errors import ClaimLostError, JoblistUnavailableError
+from jobtool.errors import ClaimLostError, JoblistUnavailableError, MembershipLostError
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.joblist import JobList
@@ -160,3 +161,93 @@ def test_a_lock_can_not_be_given_up(joblist):
         assert not claims.lose_all()
         claim.require_held()
         assert Claims(joblist.claims_path, ClaimPolicy(kind="lock")).take("job") is None
+
+
+def test_each_claim_has_a_token_of_its_own_and_leases_count_their_holders(joblist, claims, kind):
+    tokens = set()
+    generations = []
+    for _ in range(2):
+        with claims.take("a", after=4) as claim:
+            tokens.add(claim.token)
+            generations.append(claim.generation)
+    assert len(tokens) == 2
+    assert all(tokens)
+    assert generations == ([0, 0] if kind == "lock" else [5, 5])
+
+
+def test_what_was_released_is_not_lost_with_the_rest(joblist):
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
+    lost = []
+    with claims.take("released", on_loss=lambda: lost.append("released")):
+        pass
+    with (
+        claims.take("held", on_loss=lambda: lost.append("held")) as held,
+        Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("released") as others,
+    ):
+        assert claims.lose_all()
+        assert lost == ["held"]
+        with pytest.raises(ClaimLostError):
+            held.require_held()
+        others.require_held()
+
+
+def test_claims_within_another_folder_are_lost_with_the_others(joblist, folder):
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
+    inner = claims.within(str(folder / "blocks"))
+    with inner.take("000001") as claim:
+        assert os.listdir(folder / "blocks") == ["000001.1.lease"]
+        claim.require_held()
+        assert claims.lose_all()
+        with pytest.raises(ClaimLostError):
+            claim.require_held()
+
+
+def test_a_worker_that_others_no_longer_know_holds_nothing(joblist, kind):
+    present = [True]
+
+    def require_present():
+        if not present[0]:
+            raise MembershipLostError("gone")
+
+    policy = ClaimPolicy(kind=kind)
+    claims = Claims(joblist.claims_path, policy, require_present=require_present)
+    inner = claims.within(os.path.join(joblist.claims_path, "inner"))
+    with claims.take("a") as claim, inner.take("a") as other:
+        claim.require_held()
+        present[0] = False
+        for held in (claim, other):
+            with pytest.raises(MembershipLostError):
+                held.require_held()
+
+
+def test_claims_of_a_joblist_are_of_the_kind_that_its_settings_say(folder, kind):
+    joblist = JobList.create(str(folder / "list"), Settings(claims=kind))
+    with Claims.of(joblist).take("a") as claim:
+        assert claim.generation == (0 if kind == "lock" else 1)
+        with process(HOLD, joblist.claims_path, kind, "a") as other:
+            assert other.stdout.readline() == "refused\n"
+
+
+def test_a_lease_that_is_given_up_leaves_no_marker_behind(joblist):
+    """Whoever doesn't know that the attempt is over needs not wait for the lease's end, either."""
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
+    with claims.take("job"):
+        assert Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") is None
+        assert claims.lose_all()
+        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") as other:
+            other.require_held()
+
+
+def test_markers_of_dead_holders_go_when_asked_and_not_before(joblist):
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=1.5))
+    with claims.take("a") as lost:
+        (marker,) = os.listdir(joblist.claims_path)
+        lost.lose()
+        shutil.copy(os.path.join(joblist.claims_path, marker), joblist.path)
+    shutil.copy(os.path.join(joblist.path, marker), joblist.claims_path)  # as a dead one leaves it
+    with take_within_deadline(claims, "a") as claim:
+        assert len(os.listdir(joblist.claims_path)) == 2
+        claim.remove_older()
+        assert len(os.listdir(joblist.claims_path)) == 1
+        assert marker not in os.listdir(joblist.claims_path)
+        claim.require_held()

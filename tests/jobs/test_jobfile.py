@@ -224,3 +224,85 @@ def test_log_times_are_written_in_utc():
     assert jobfile.encode_record(record) == b'2026-11-20T14:31:00Z claimed a="b c"\n'
     (found,) = jobfile.decode_log(jobfile.encode_record(record))
     assert found.time == datetime(2026, 11, 20, 14, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("key", ["attempts", "failures", "hand_backs"])
+def test_numbers_of_nine_digits_are_read_and_of_ten_refused(key):
+    assert (
+        getattr(decode(f"todo\nsource: /a\n{key}: {10**9 - 1}\n---\n".encode()), key) == 10**9 - 1
+    )
+    for wrong in (str(10**9), "+1", "1.0", "0x1"):
+        with pytest.raises(JobFileError, match=f"at most 9 digits after '{key}:'; found '"):
+            decode(f"todo\nsource: /a\n{key}: {wrong}\n---\n".encode())
+
+
+@pytest.mark.parametrize("word", ["True", "yes", "1", "false", ""])
+def test_only_the_word_true_asks_for_a_person(word):
+    assert decode(b"error\nsource: /a\nrequires_intervention: true\n---\n").requires_intervention
+    data = f"error\nsource: /a\nrequires_intervention: {word}\n---\n".encode()
+    assert decode(data).requires_intervention is False
+
+
+def test_a_header_line_may_be_as_long_as_said_and_no_longer():
+    longest = b"note: " + b"x" * (jobfile.MAX_LINE_BYTES - 7) + b"\n"
+    assert decode(b"todo\nsource: /a\n" + longest + b"---\n").extra[0][0] == "note"
+    with pytest.raises(JobFileError, match="line 3: expected at most 65536 bytes; found 65537"):
+        decode(b"todo\nsource: /a\nx" + longest + b"---\n")
+
+
+def test_a_header_may_have_as_many_lines_as_said_and_no_more():
+    most = jobfile.MAX_HEADER_LINES
+    header = b"todo\nsource: /a\n" + b"\n" * (most - 3) + b"---\n"
+    assert header.count(b"\n") == most == 500_000
+    assert decode(header).source == "/a"
+    with pytest.raises(JobFileError, match="expected at most 500000 lines before the '---' line"):
+        decode(header.replace(b"---", b"\n---"))
+
+
+def test_a_log_line_may_be_as_long_as_said_and_no_longer():
+    stamp = b"2026-11-20T14:31:00Z failed reason="
+    room = len(b"2026-11-20T") + jobfile.MAX_LINE_BYTES
+    longest = stamp + b"x" * (room - len(stamp))
+    (found,) = jobfile.decode_log(longest + b"\n")
+    assert len(found.values["reason"]) == room - len(stamp)
+    assert list(jobfile.decode_log(longest + b"x\n")) == []
+
+
+def test_the_last_record_of_each_event_asked_for_is_returned():
+    log = b"".join(
+        b"2026-11-20T14:31:0%dZ %s n=%d\n" % (number, event, number)
+        for number, event in enumerate((b"claimed", b"failed", b"claimed", b"error", b"other"))
+    )
+    found = jobfile.last_records(log, ("claimed", "failed", "success"))
+    assert {event: record.values["n"] for event, record in found.items()} == {
+        "claimed": "2",
+        "failed": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *(("0", 0), ("42", 42), ("9" * 18, 10**18 - 1), ("9" * 19, None), ("", None)),
+        *(("-1", None), ("1.5", None), ("many", None), ("\u00b2", None), ("\u0663", None)),
+    ],
+)
+def test_a_number_in_a_log_is_one_that_we_would_write(text, number):
+    assert jobfile.number_of(text) == number
+
+
+@pytest.mark.parametrize("line", ["x", "a b=1", "=", "a=1 b", 'a="1', "a=1 b c=2"], ids=repr)
+def test_a_log_line_whose_pairs_are_none_is_passed_over(line):
+    log = f"2026-11-20T14:31:00Z claimed {line}\n2026-11-20T14:32:00Z claimed a=1\n".encode()
+    found = [dict(record.values) for record in jobfile.decode_log(log)]
+    assert found[-1] == {"a": "1"}
+    assert len(found) == (2 if line == "=" else 1)
+
+
+def test_a_line_that_is_no_key_is_shown_and_not_at_length():
+    with pytest.raises(JobFileError) as caught:
+        decode(b"todo\nsource: /a\n" + b"x" * 200 + b"\n---\n")
+    assert str(caught.value) == f"line 3: expected 'key: value' or '---'; found {'x' * 80!r}"
+    with pytest.raises(JobFileError) as caught:
+        decode(b"y" * 200)
+    assert str(caught.value).endswith(f"found {'y' * 40!r}")

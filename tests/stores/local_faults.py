@@ -1,6 +1,6 @@
 """What a local store raises for faults of the system: a line of JSON for each trial.
 
-Run as ``python -m tests.stores.local_faults FOLDER`` with ``tests/resilience/faults.c`` preloaded:
+Run as ``python -m tests.stores.local_faults FOLDER`` with ``tests/faults/faults.c`` preloaded:
 one process for all trials.
 """
 

@@ -16,7 +16,7 @@ from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Attributes
 from jobtool.transfer.checksum import md5_of
 from tests.commands import environment
-from tests.resilience.preloaded import faults_library
+from tests.faults.preloaded import faults_library
 from tests.stores.local_faults import READ_CODES, WRITE_CODES
 
 EITHER = {

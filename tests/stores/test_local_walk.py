@@ -14,7 +14,7 @@ import pytest
 from jobtool.errors import NotFoundError, RefusedError, StoreError, UnreachableError
 from jobtool.stores.local import LocalStore, listing, walk
 from jobtool.stores.store import Entry, Special, Unlisted
-from tests.resilience.preloaded import faults_library, preloaded
+from tests.faults.preloaded import faults_library, preloaded
 from tests.trees import write
 
 

@@ -10,7 +10,7 @@ from jobtool.errors import FileError, JobtoolError, NotFoundError, ServerError, 
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, entry_of, kind_of
 from jobtool.transfer.checksum import md5_of
-from tests.resilience.proxy import (
+from tests.faults.proxy import (
     Answer,
     Fault,
     encrypt,

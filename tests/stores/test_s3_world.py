@@ -31,7 +31,7 @@ from jobtool.stores.store import (
     kind_of,
 )
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
-from tests.resilience.proxy import Fault, encrypt, proxy_before
+from tests.faults.proxy import Fault, encrypt, proxy_before
 from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.raw import S3Raw
 

@@ -1,4 +1,4 @@
-"""What a supervisor does when its worker has ended. test_many_workers tries it with real ranks."""
+"""What a supervisor does when its worker has ended. tests.cluster tries it with real ranks."""
 
 from __future__ import annotations
 
