@@ -36,7 +36,7 @@ BASE = {"pattern": "{x}", "name": "{x}", "destination": "{destination}/{x}"}
         ({"pattern": 3}, "pattern"),
         ({"pattern": "a//b"}, "a//b"),
         ({"name": "{y}"}, "{y} isn't a field of the pattern, which has x"),
-        ({"require": ["{y}.done"]}, "{y} is no field"),
+        ({"require": ["{y}.done"]}, "{y} isn't a field"),
         ({"require": "completed"}, "require"),
         ({"destination": "{destination"}, "destination"),
         ({"destination": "{x:upper}"}, "{x:upper}"),
