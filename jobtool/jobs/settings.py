@@ -134,7 +134,7 @@ def decode(text: str, *, path: str) -> Settings:
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
-        raise JoblistError(f"{quote(path)} is no valid TOML: {error}") from None
+        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}") from None
     except RecursionError:
         raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deep") from None
 

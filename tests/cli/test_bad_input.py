@@ -87,7 +87,7 @@ def test_an_unknown_layout_is_named_with_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[layout", "no valid TOML"),
+        ("[layout", "isn't valid TOML"),
         ("pattern = '{x}'", "[layout]"),
         ("[layout]\nname = '{x}'", "pattern"),
         ("[layout]\npattern = '{x}'\nname = '{y}'\ndestination = '{destination}/{x}'", "{y}"),
@@ -116,7 +116,7 @@ def test_a_missing_layout_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("format = ", "no valid TOML"),
+        ("format = ", "isn't valid TOML"),
         ("format = 2", "format"),
         ("", "format"),
         ("format = 1\n[transfer]\nthreads = 'many'", "threads"),

@@ -97,7 +97,8 @@ def test_the_package_is_a_program(joblist: Path) -> None:
 )
 def test_commands_that_are_nearly_right_are_corrected(word: str, meant: str) -> None:
     done = run("jobtool", word, "list")
-    assert_one_line_error(done, 2, f"no command '{word}'", f"Did you mean '{meant}'?", "doctor")
+    told = f"unknown command '{word}'", f"Did you mean '{meant}'?", "doctor"
+    assert_one_line_error(done, 2, *told)
 
 
 def test_options_that_are_nearly_right_are_corrected(joblist: Path) -> None:

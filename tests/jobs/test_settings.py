@@ -52,7 +52,7 @@ def test_what_is_written_is_toml_with_its_format(found):
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ("format = ", "no valid TOML"),
+        ("format = ", "isn't valid TOML"),
         ("", "expected 'format = 1'; found None"),
         ("format = 2", "found 2"),
         ('format = 1\nsource = ["a"]', "source"),
