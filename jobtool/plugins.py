@@ -10,6 +10,9 @@ from jobtool.names import in_one_line
 #: The group of store types, named by the scheme of their URLs and of their table in joblist.toml.
 STORES = "jobtool.stores"
 
+#: The group of steps, named as jobs name them.
+STEPS = "jobtool.steps"
+
 
 def find(group: str, name: str) -> EntryPoint | None:
     """Return the entry point of a name; None if no package has it.

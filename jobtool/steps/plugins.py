@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from jobtool.errors import UnmetRequirementError
+from jobtool.errors import UnmetRequirementError, UsageError
 from jobtool.jobs.job import COPY
 from jobtool.names import in_one_line
+from jobtool.plugins import STEPS, find, names
 from jobtool.steps.step import Step
 from jobtool.suggest import did_you_mean
-
-ENTRY_POINT_GROUP = "jobtool.steps"
 
 
 class StepPlugins:
@@ -41,22 +40,18 @@ class StepPlugins:
 
 def _maker_of(name: str) -> Callable[[], Step]:
     """Load the entry point of a step; raises ``UnmetRequirementError``."""
-    from importlib.metadata import entry_points
-
-    installed = entry_points(group=ENTRY_POINT_GROUP)
-    found = {point.value: point for point in installed if point.name == name}
-    if not found:
-        hint = did_you_mean(name, {COPY, *(point.name for point in installed)})
+    try:
+        point = find(STEPS, name)
+    except UsageError as error:
+        raise UnmetRequirementError(
+            f"its step can't be chosen: {error}. Uninstall all but one."
+        ) from None
+    if point is None:
+        hint = did_you_mean(name, {COPY, *names(STEPS)})
         raise UnmetRequirementError(
             f"no package that is installed here has its step {name!r} (entry point of the group "
-            f"{ENTRY_POINT_GROUP}).{hint} Install the package where workers run."
+            f"{STEPS}).{hint} Install the package where workers run."
         )
-    if len(found) > 1:
-        raise UnmetRequirementError(
-            f"its step {name!r} is in more than one package that is installed here: "
-            f"{', '.join(sorted(found))}. Uninstall all but one."
-        )
-    ((value, point),) = found.items()
     try:
         maker: Callable[[], Step] = point.load()
         made = maker()
@@ -64,11 +59,11 @@ def _maker_of(name: str) -> Callable[[], Step]:
     except Exception as error:  # anything may be wrong with somebody's package
         said = in_one_line(f"{type(error).__name__}: {error}")
         raise UnmetRequirementError(
-            f"its step {name!r}, which is {value}, can't be loaded here: {said}"
+            f"its step {name!r}, which is {point.value}, can't be loaded here: {said}"
         ) from None
     if called != name:
         raise UnmetRequirementError(
-            f"its step {name!r}, which is {value}: expected a step of that name, with a method "
-            f"run; found {type(made).__name__}" + (f" {called!r}" if called else "")
+            f"its step {name!r}, which is {point.value}: expected a step of that name, with a "
+            f"method run; found {type(made).__name__}" + (f" {called!r}" if called else "")
         )
     return maker

@@ -77,8 +77,8 @@ class Copier:
         """Copy one file; one try.
 
         With ``may_replace`` False a file at the destination is never replaced, where the store
-        knows how to do that. The parts of a large file are
-        put into one of ``queues``, from which others may take some.
+        knows how to do that. The parts of a large file are put into one of ``queues``, from which
+        others may take some.
 
         ``on_bytes`` is told the bytes that have arrived, from any thread, as they do; ``on_kept``
         those that need not be sent, since an earlier try has; ``on_passed`` those of a stream,
