@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 
 from jobtool.errors import UnmetRequirementError
 from jobtool.jobs.job import COPY
-from jobtool.names import in_one_line
+from jobtool.plugins import maker_of
 from jobtool.steps.step import Step
-from jobtool.suggest import did_you_mean
 
 ENTRY_POINT_GROUP = "jobtool.steps"
 
@@ -27,7 +26,15 @@ class StepPlugins:
                 continue
             if name not in self._lacks:
                 try:
-                    self._makers[name] = _maker_of(name)
+                    self._makers[name] = maker_of(
+                        name,
+                        group=ENTRY_POINT_GROUP,
+                        what="its step",
+                        kind="step",
+                        built_in=COPY,
+                        needs=("run",),
+                        error=UnmetRequirementError,
+                    )
                     continue
                 except UnmetRequirementError as error:
                     self._lacks[name] = str(error)
@@ -37,38 +44,3 @@ class StepPlugins:
         """Return a new step; raises ``UnmetRequirementError``."""
         self.require((name,))
         return self._makers[name]()
-
-
-def _maker_of(name: str) -> Callable[[], Step]:
-    """Load the entry point of a step; raises ``UnmetRequirementError``."""
-    from importlib.metadata import entry_points
-
-    installed = entry_points(group=ENTRY_POINT_GROUP)
-    found = {point.value: point for point in installed if point.name == name}
-    if not found:
-        hint = did_you_mean(name, {COPY, *(point.name for point in installed)})
-        raise UnmetRequirementError(
-            f"no package that is installed here has its step {name!r} (entry point of the group "
-            f"{ENTRY_POINT_GROUP}).{hint} Install the package where workers run."
-        )
-    if len(found) > 1:
-        raise UnmetRequirementError(
-            f"its step {name!r} is in more than one package that is installed here: "
-            f"{', '.join(sorted(found))}. Uninstall all but one."
-        )
-    ((value, point),) = found.items()
-    try:
-        maker: Callable[[], Step] = point.load()
-        made = maker()
-        called = made.name if callable(getattr(made, "run", None)) else None
-    except Exception as error:  # anything may be wrong with somebody's package
-        said = in_one_line(f"{type(error).__name__}: {error}")
-        raise UnmetRequirementError(
-            f"its step {name!r}, which is {value}, can't be loaded here: {said}"
-        ) from None
-    if called != name:
-        raise UnmetRequirementError(
-            f"its step {name!r}, which is {value}: expected a step of that name, with a method "
-            f"run; found {type(made).__name__}" + (f" {called!r}" if called else "")
-        )
-    return maker
