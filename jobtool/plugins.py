@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from typing import Any
 
-from jobtool.errors import UsageError
+from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import in_one_line
+from jobtool.suggest import did_you_mean
 
 #: The group of store types, named by the scheme of their URLs and of their table in joblist.toml.
 STORES = "jobtool.stores"
 
 #: The group of steps, named as jobs name them.
 STEPS = "jobtool.steps"
+
+#: The group of methods, named as ``[transfer] methods`` names them.
+METHODS = "jobtool.methods"
 
 
 def find(group: str, name: str) -> EntryPoint | None:
@@ -50,6 +56,51 @@ def load(entry: EntryPoint, *, what: str, kind: type) -> object:
     if not isinstance(loaded, kind):
         raise UsageError(f"{named}: expected a {kind.__name__}; found {type(loaded).__name__}")
     return loaded
+
+
+def maker_of(
+    name: str,
+    *,
+    group: str,
+    what: str,
+    kind: str,
+    built_in: str,
+    needs: tuple[str, ...],
+    error: type[JobtoolError],
+) -> Callable[[], Any]:
+    """Load the entry point of a plug-in that is made by a function without arguments, or a class.
+
+    The maker is called once, to check that what it makes has that ``name`` and the functions that
+    it ``needs``. Messages begin with ``what``; ``kind`` is the plug-in's kind, ``built_in`` a name
+    that may be meant as well. Raises ``error`` with one line that says what is wrong.
+    """
+    try:
+        point = find(group, name)
+    except UsageError as ambiguous:
+        raise error(f"{what} can't be chosen: {ambiguous}. Uninstall all but one.") from None
+    if point is None:
+        hint = did_you_mean(name, {built_in, *names(group)})
+        raise error(
+            f"no package that is installed here has {what} {name!r} (entry point of the group "
+            f"{group}).{hint} Install the package where workers run."
+        )
+    try:
+        maker: Callable[[], Any] = point.load()
+        made = maker()
+        is_whole = all(callable(getattr(made, need, None)) for need in needs)
+        called = made.name if is_whole else None
+    except Exception as failure:  # anything may be wrong with somebody's package
+        said = in_one_line(f"{type(failure).__name__}: {failure}")
+        raise error(
+            f"{what} {name!r}, which is {point.value}, can't be loaded here: {said}"
+        ) from None
+    if called != name:
+        wanted = " and ".join(needs)
+        raise error(
+            f"{what} {name!r}, which is {point.value}: expected a {kind} of that name, with a "
+            f"method {wanted}; found {type(made).__name__}" + (f" {called!r}" if called else "")
+        )
+    return maker
 
 
 def _package_of(entry: EntryPoint) -> str:

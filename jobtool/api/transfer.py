@@ -63,6 +63,7 @@ def transfer_jobs(
     links: LinkPolicy | None = None,
     if_gone: IfGone | None = None,
     preserve: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
     credentials: Mapping[str, Any] | None = None,
     trust: bool = False,
     on_event: Emit = ignore,
@@ -104,6 +105,8 @@ def transfer_jobs(
             ``error`` or left out (``ignore``).
         preserve: Which attributes are kept: some of ``mode``, ``times``, ``xattrs``, ``acl``,
             ``owner``; or ``none`` or ``all``.
+        methods: How files are moved: names of methods, each of which gets what those before it
+            leave. ``stream`` alone by default; packages bring others.
         credentials: A table ``[credentials]`` in place of the joblist's.
         trust: Run the commands that joblist.toml names for credentials, though others could have
             written it.
@@ -139,6 +142,7 @@ def transfer_jobs(
         "preserve": preserve,
     }
     limits = {
+        "methods": methods,
         "threads": threads,
         "max_attempts": max_attempts,
         "patience_seconds": patience_seconds,

@@ -115,6 +115,13 @@ def _as_words(
     "times, xattrs, acl, owner, with commas between, or none or all. [default: mode,times]",
 )
 @click.option(
+    "--methods",
+    callback=_as_words,
+    metavar="NAMES",
+    help="How files are moved: names of methods with commas between, each of which gets what those "
+    "before it leave. stream is jobtool's own; packages bring others. [default: stream]",
+)
+@click.option(
     "--credentials",
     "credentials",
     multiple=True,
@@ -140,6 +147,7 @@ def cli(
     verify: Verify | None,
     if_gone: IfGone | None,
     preserve: tuple[str, ...] | None,
+    methods: tuple[str, ...] | None,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -182,6 +190,7 @@ def cli(
                 "verify": verify,
                 "if_gone": if_gone,
                 "preserve": preserve,
+                "methods": methods,
             },
         )
 

@@ -26,7 +26,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     before the copy. The hash sums are MD5 in hex of the whole file, of what was read and of what
     the destination was proven to hold; ``verified_by`` says how: ``etag-md5`` (the store's own
     digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
-    object's, with the ``part_size`` in bytes that it depends on, where there is one.
+    object's, with the ``part_size`` in bytes that it depends on, where there is one. ``method`` is
+    the name of the method that brought the file; None where it was there already, and in receipts
+    of versions without methods.
     ``verified_at`` is in UTC, as in ``2026-11-20T14:31:00Z``; of another form no receipt is read.
     """
 
@@ -42,6 +44,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     attempt: _Attempt
     etag: str | None = None
     part_size: _Count | None = None
+    method: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
@@ -56,13 +59,15 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A destination is about to be written by us, at a time in nanoseconds since 1970.
 
     What is found there unfinished from then on, without an upload's record, is ours. ``has_file``
-    says that the file that stands there already was written by the job, too.
+    says that the file that stands there already was written by the job, too, and with ``method``
+    that one which appears is that method's: the file is about to be given to it.
     """
 
     src_path: str
     dst_path: str
     at_ns: int
     has_file: bool = False
+    method: str | None = None
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):

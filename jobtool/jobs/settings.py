@@ -59,7 +59,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The ``[transfer]`` table; None means the default.
 
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
-    ``verify``, ``if_gone`` and ``preserve`` are what the options of those names say.
+    ``verify``, ``if_gone``, ``preserve`` and ``methods`` are what the options of those names say.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -73,6 +73,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     preserve: (
         tuple[Literal["mode", "times", "xattrs", "acl", "owner", "none", "all"], ...] | None
     ) = None
+    methods: tuple[str, ...] | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

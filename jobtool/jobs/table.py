@@ -25,6 +25,11 @@ _ATTEMPTS_TO_CLEAN = 16
 
 _ROWS_PER_GROUP = 8192
 
+_MAY_BE_NULL = frozenset({"etag", "part_size", "method"})
+
+#: Columns that tables of earlier versions lack.
+_ADDED = frozenset({"method"})
+
 #: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
 MAX_GROUP_BYTES = 256 * 1024 * 1024
 
@@ -125,7 +130,11 @@ def read_table(path: str) -> Iterator[Receipt]:
             pq.ParquetFile(file, **_THRIFT_LIMITS) as table,
         ):
             _require_small_groups(table.metadata)
-            names = [*Receipt.__struct_fields__]
+            names = [
+                name
+                for name in Receipt.__struct_fields__
+                if name not in _ADDED or name in table.schema_arrow.names
+            ]
             # Without threads: one of Arrow's that lets go of the file while Python ends kills it.
             for batch in table.iter_batches(batch_size=8192, columns=names, use_threads=False):
                 columns = {name: batch.column(name) for name in names}
@@ -168,7 +177,7 @@ def _require_receipts(columns: dict[str, Any]) -> None:
         is_stamp = name == "verified_at"  # Parquet can't store whole seconds
         if column.type != expected and not is_stamp:
             raise ValueError(f"column {name!r}: expected {expected}; found {column.type}")
-        if column.null_count and name not in ("etag", "part_size"):
+        if column.null_count and name not in _MAY_BE_NULL:
             raise ValueError(f"column {name!r} lacks values")
 
 
@@ -190,6 +199,7 @@ def _schema() -> pa.Schema:
             ("attempt", pa.int32()),
             ("etag", pa.string()),
             ("part_size", pa.int64()),
+            ("method", pa.string()),
         ]
     )
 

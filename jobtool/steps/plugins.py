@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from jobtool.errors import UnmetRequirementError, UsageError
+from jobtool.errors import UnmetRequirementError
 from jobtool.jobs.job import COPY
-from jobtool.names import in_one_line
-from jobtool.plugins import STEPS, find, names
+from jobtool.plugins import STEPS, maker_of
 from jobtool.steps.step import Step
-from jobtool.suggest import did_you_mean
 
 
 class StepPlugins:
@@ -26,7 +24,15 @@ class StepPlugins:
                 continue
             if name not in self._lacks:
                 try:
-                    self._makers[name] = _maker_of(name)
+                    self._makers[name] = maker_of(
+                        name,
+                        group=STEPS,
+                        what="its step",
+                        kind="step",
+                        built_in=COPY,
+                        needs=("run",),
+                        error=UnmetRequirementError,
+                    )
                     continue
                 except UnmetRequirementError as error:
                     self._lacks[name] = str(error)
@@ -36,34 +42,3 @@ class StepPlugins:
         """Return a new step; raises ``UnmetRequirementError``."""
         self.require((name,))
         return self._makers[name]()
-
-
-def _maker_of(name: str) -> Callable[[], Step]:
-    """Load the entry point of a step; raises ``UnmetRequirementError``."""
-    try:
-        point = find(STEPS, name)
-    except UsageError as error:
-        raise UnmetRequirementError(
-            f"its step can't be chosen: {error}. Uninstall all but one."
-        ) from None
-    if point is None:
-        hint = did_you_mean(name, {COPY, *names(STEPS)})
-        raise UnmetRequirementError(
-            f"no package that is installed here has its step {name!r} (entry point of the group "
-            f"{STEPS}).{hint} Install the package where workers run."
-        )
-    try:
-        maker: Callable[[], Step] = point.load()
-        made = maker()
-        called = made.name if callable(getattr(made, "run", None)) else None
-    except Exception as error:  # anything may be wrong with somebody's package
-        said = in_one_line(f"{type(error).__name__}: {error}")
-        raise UnmetRequirementError(
-            f"its step {name!r}, which is {point.value}, can't be loaded here: {said}"
-        ) from None
-    if called != name:
-        raise UnmetRequirementError(
-            f"its step {name!r}, which is {point.value}: expected a step of that name, with a "
-            f"method run; found {type(made).__name__}" + (f" {called!r}" if called else "")
-        )
-    return maker

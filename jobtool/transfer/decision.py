@@ -13,7 +13,7 @@ class Held(Enum):
 
     NOTHING = "nothing"
     SAME_SIZE = "a file of the same size"
-    OTHER_SIZE = "a file of another size"
+    OTHER_SIZE = "a file of another size"  # or one that was compared, and differs
     UNKNOWN = "unknown"  # the credentials don't allow to look
 
 
@@ -25,6 +25,7 @@ class Action(Enum):
     LOOK = "look"  # ask the destination again whether a file is there
     RESUME = "resume"  # go on with the upload of an earlier try or attempt
     SEND = "send"
+    LEAVE = "leave"  # what is there isn't what was claimed: the next method gets the file
     REFUSE = "refuse"  # a file is there that isn't ours, and --if-exists error was asked for
 
 
@@ -34,9 +35,10 @@ class Known:
 
     ``is_ours``: a record says that the job has written the destination. ``is_tried``: a try of this
     attempt, or whoever it was shared with, may have put the file there without a receipt.
-    ``is_taken_up``: an earlier attempt may have. ``has_upload``: an upload can be gone on with.
-    ``differs``: what is there was compared in this try, and isn't the same. ``is_there``: what the
-    destination has said in this try, None if it wasn't asked.
+    ``is_taken_up``: an earlier attempt may have. ``is_claimed``: a method says that the file has
+    arrived, or it is compared before one gets it: nothing is sent in this try. ``has_upload``: an
+    upload can be gone on with. ``differs``: what is there was compared in this try, and isn't the
+    same. ``is_there``: what the destination has said in this try, None if it wasn't asked.
     """
 
     is_proven: bool = False
@@ -45,6 +47,7 @@ class Known:
     is_ours: bool = False
     is_tried: bool = False
     is_taken_up: bool = False
+    is_claimed: bool = False
     has_upload: bool = False
     differs: bool = False
     is_there: bool | None = None
@@ -55,25 +58,29 @@ def decide(known: Known, if_exists: IfExists) -> Action:
 
     *There* means that the listing found a file, or that the file ``is_tried``; *ours* that
     ``is_ours``; *perhaps* that ``is_tried`` or ``is_taken_up``; *same* that a file of the same size
-    was found or that the file ``is_tried``, and that it doesn't differ. A dash stands for anything.
-    *Go on* is ``RESUME`` if the file ``has_upload``, else ``SEND``.
+    was found or that the file ``is_tried`` or ``is_claimed``, and that it doesn't differ. A dash
+    stands for anything. *Go on* is ``RESUME`` if the file ``has_upload``, else ``SEND``.
 
-    ==== ===== ============= ==== ======= ==== ======== ======
-    over there if_exists     ours perhaps same is_there action
-    ==== ===== ============= ==== ======= ==== ======== ======
-    yes  --    --            --   --      --   --       SKIP
-    no   no    --            --   --      --   --       go on
-    no   yes   error         no   no      --   --       REFUSE
-    no   yes   verify, error --   --      yes  --       ADOPT
-    no   yes   error         no   yes     no   None     LOOK
-    no   yes   error         no   yes     no   True     REFUSE
-    no   yes   --            --   --      --   --       go on
-    ==== ===== ============= ==== ======= ==== ======== ======
+    ==== ======= ===== ============= ==== ======= ==== ======== ======
+    over claimed there if_exists     ours perhaps same is_there action
+    ==== ======= ===== ============= ==== ======= ==== ======== ======
+    yes  --      --    --            --   --      --   --       SKIP
+    no   yes     --    --            --   --      yes  --       ADOPT
+    no   yes     --    --            --   --      no   --       LEAVE
+    no   no      no    --            --   --      --   --       go on
+    no   no      yes   error         no   no      --   --       REFUSE
+    no   no      yes   verify, error --   --      yes  --       ADOPT
+    no   no      yes   error         no   yes     no   None     LOOK
+    no   no      yes   error         no   yes     no   True     REFUSE
+    no   no      yes   --            --   --      --   --       go on
+    ==== ======= ===== ============= ==== ======= ==== ======== ======
 
     *Over* is a file that is proven, or that has failed in this attempt.
     """
     if known.is_proven or known.has_failed:
         return Action.SKIP
+    if known.is_claimed:
+        return Action.LEAVE if known.differs else Action.ADOPT
     go_on = Action.RESUME if known.has_upload else Action.SEND
     if not (known.is_tried or known.held in (Held.SAME_SIZE, Held.OTHER_SIZE)):
         return go_on
@@ -86,6 +93,17 @@ def decide(known: Known, if_exists: IfExists) -> Action:
     if is_foreign and known.is_there is None:
         return Action.LOOK
     return Action.REFUSE if is_foreign and known.is_there else go_on
+
+
+def may_be_given(known: Known, if_exists: IfExists) -> bool:
+    """Return True if a method may be given the file, whatever that does to the destination.
+
+    Only what would be sent. With ``if_exists`` ``error`` what ``is_there`` now counts as well as
+    what was listed: a method can't be trusted to replace no file that isn't ours.
+    """
+    if decide(known, if_exists) not in (Action.SEND, Action.RESUME):
+        return False
+    return may_replace(known, if_exists) or known.is_there is False
 
 
 def may_replace(known: Known, if_exists: IfExists) -> bool:

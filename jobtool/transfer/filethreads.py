@@ -122,7 +122,7 @@ class FileThreads:
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():
                     return  # it was not given its other tries
-                self._fail(number, error)
+                self.fail(number, error)
             except BaseException as error:  # raised again in the main thread
                 self.fatal = error
 
@@ -133,7 +133,8 @@ class FileThreads:
         if self._on_file is not None:
             self._on_file(item, copied)
 
-    def _fail(self, number: int, error: JobtoolError) -> None:
+    def fail(self, number: int, error: JobtoolError) -> None:
+        """Note that a file is in error."""
         path = self._ledger.plan.item(number).source_url
         with self._lock:
             self._ledger.fail(number)

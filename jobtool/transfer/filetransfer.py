@@ -8,6 +8,7 @@ from functools import partial
 
 from jobtool.errors import FileError, NotFoundError, SourceChangedError
 from jobtool.jobs.records import Receipt
+from jobtool.methods.method import STREAM
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import entry_of
@@ -57,7 +58,8 @@ class FileTransfer:
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
         """Bring one file to its destination, with as many tries as it takes; note its receipt.
 
-        Returns the file as it was when it arrived; None if it need not be transferred any more.
+        Returns the file as it was when it arrived; None if it need not be transferred any more, or
+        was claimed and isn't there.
         Raises the error of the last try.
         """
         own = Successes(self._retry.monotonic)
@@ -83,7 +85,7 @@ class FileTransfer:
             return None
         item, copied = found
         self._retry.elsewhere.note()
-        self._ledger.prove(number, self._receipt(item, copied))
+        self._ledger.prove(number, self._receipt(number, item, copied))
         self._notes.add(item.source_url, copied.proof.notes)
         self._tally.send(files=not copied.was_there)
         return found
@@ -111,13 +113,13 @@ class FileTransfer:
             action = decide(known, self._policies.if_exists)
             if action is Action.SKIP:
                 return None
+            if action is Action.LEAVE:
+                self._ledger.methods.leave(number)
+                return None
             if action is Action.REFUSE:
-                raise FileError(
-                    f"{quote(item.destination_url)} exists and has no receipt, and --if-exists "
-                    "error was asked for. Remove it, or use --if-exists verify or overwrite."
-                )
+                raise refusal(item)
             if action is Action.ADOPT:
-                adopted = self._adopt(number, item)
+                adopted = self._adopt_claimed(number, item, known)
                 if adopted is not None:
                     return adopted
                 known = replace(known, differs=True)
@@ -125,6 +127,14 @@ class FileTransfer:
                 known = replace(known, is_there=_is_there(item))
             else:
                 return self._copy(number, item, own, known)
+
+    def _adopt_claimed(self, number: int, item: Item, known: Known) -> Copied | None:
+        try:
+            return self._adopt(number, item)
+        except FileError as error:
+            if error.retryable or not known.is_claimed:
+                raise
+            return None  # a folder, perhaps: the next method does better, or says what is wrong
 
     def _adopt(self, number: int, item: Item) -> Copied | None:
         """Keep what is at the destination if it is the same; None if it isn't."""
@@ -171,7 +181,7 @@ class FileTransfer:
         if upload is not None:
             upload.abort(item)
 
-    def _receipt(self, item: Item, copied: Copied) -> Receipt:
+    def _receipt(self, number: int, item: Item, copied: Copied) -> Receipt:
         return Receipt(
             src_path=item.source_url,
             dst_path=item.destination_url,
@@ -185,7 +195,16 @@ class FileTransfer:
             attempt=self._ledger.attempt,
             etag=copied.proof.etag,
             part_size=copied.part_size,
+            method=self._ledger.methods.given_to(number) if copied.was_there else STREAM,
         )
+
+
+def refusal(item: Item) -> FileError:
+    """Return why a file isn't replaced that isn't ours, where ``if_exists`` is ``error``."""
+    return FileError(
+        f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error was asked "
+        "for. Remove it, or use --if-exists verify or overwrite."
+    )
 
 
 def _is_there(item: Item) -> bool:

@@ -176,8 +176,11 @@ class Plan:
         """Return a file."""
         path, _, destination_path = self._name(number).partition(_SEPARATOR)
         entry = Entry(os.fsdecode(path), self._sizes[number], self._mtimes[number])
-        route = self.routes[self._route_of(number)]
-        return Item(route, entry, os.fsdecode(destination_path or path))
+        return Item(self.route_of(number), entry, os.fsdecode(destination_path or path))
+
+    def route_of(self, number: int) -> Route:
+        """Return where a file comes from and where it goes."""
+        return self.routes[self._route_of(number)]
 
     def route_ranges(self) -> Iterator[tuple[int, int, Store]]:
         """Yield the first number, that after the last, and the destination of each lane's files."""

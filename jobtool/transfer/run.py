@@ -16,6 +16,7 @@ from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.folders import keep_folders
 from jobtool.transfer.headstart import HeadStart
 from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.methodruns import MethodOrder, MethodRuns, MethodUse
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.phases import Phase
@@ -37,7 +38,8 @@ class JobTransfer:
     way, no other is begun. ``consumer`` gives work to others. ``on_file`` is called from the
     threads with each file that has arrived. With ``listing`` the plan is still to be listed, its
     destination holds nothing and nothing is recorded of it: small files go while it is listed, and
-    ``on_listed`` is called when that is over.
+    ``on_listed`` is called when that is over. ``methods`` get the files first, phase by phase;
+    without them all files are streamed.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class JobTransfer:
         on_file: Callable[[Item, Copied], None] | None = None,
         listing: TreeListing | None = None,
         on_listed: Callable[[], None] | None = None,
+        methods: MethodOrder | None = None,
     ) -> None:
         self.ledger = ledger
         self.skipped = Skipped()
@@ -86,11 +89,29 @@ class JobTransfer:
         self._threads = FileThreads(
             ledger, files, stop=stop, liveness=copier.liveness, on_file=on_file
         )
+        self._methods: MethodRuns | None = None
+        if methods is not None:
+            self._methods = MethodRuns(
+                methods,
+                ledger,
+                self._threads,
+                if_exists=self._policies.if_exists,
+                thread_count=threads,
+                stop=stop,
+                retry=retry,
+                liveness=copier.liveness,
+                tally=self._tally,
+            )
 
     @property
     def failures(self) -> list[Failure]:
         """The files in error, and those that could not be listed."""
         return self._threads.failures
+
+    @property
+    def method_uses(self) -> list[MethodUse]:
+        """What came of each method before ``stream``, in their order."""
+        return self._methods.uses if self._methods else []
 
     @property
     def has_succeeded(self) -> bool:
@@ -136,7 +157,7 @@ class JobTransfer:
             if self._listing is not None:
                 self._list(self._listing, on_tick)
             for phase in self._plan.phases(large_bytes=self._copier.part_bytes):
-                self._run_phase(phase, on_tick)
+                self._bring(phase, on_tick)
                 if self._threads.fatal is not None:
                     raise self._threads.fatal
                 if self.failures or (self._stop.is_set() and not self._are_all_proven):
@@ -229,6 +250,13 @@ class JobTransfer:
             raise error
 
     # Files.
+
+    def _bring(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
+        """Have each method bring what those before it left undone of a phase."""
+        if self._methods is not None:
+            self._methods.run_phase(phase, lambda: on_tick(self.progress))
+        if self._methods is None or self._methods.leaves_rest_to_stream:
+            self._run_phase(phase, on_tick)
 
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
         queue = FileQueue(self.ledger.undone(phase))

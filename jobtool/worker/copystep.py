@@ -9,6 +9,7 @@ from functools import partial
 from jobtool.errors import JobtoolError, StoppedError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import COPY
+from jobtool.methods.method import STREAM
 from jobtool.sharing.holder import WorkSharing, settle
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED, Stop
@@ -20,6 +21,7 @@ from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.destination import holds_nothing
 from jobtool.transfer.ledger.takingup import take_up
 from jobtool.transfer.leftovers import open_uploads, remove_leftovers
+from jobtool.transfer.methodruns import MethodOrder
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Failure, Item, Plan
 from jobtool.transfer.planning import open_plan
@@ -135,7 +137,8 @@ class CopyStep:
         self._report.credentials(context.stores.credential_holders())
         if job.attempts > 1:
             settle(records.batches, self._stop)
-        if listing is not None and job.attempts == 1 and self._holds_nothing(listing, retry):
+        may_hurry = job.attempts == 1 and not tools.methods
+        if listing is not None and may_hurry and self._holds_nothing(listing, retry):
             ledger = Ledger(plan, records.journal, attempt=job.attempts)
         else:
             ledger = self._take_up(plan, listing, retry, job.attempts)
@@ -158,6 +161,7 @@ class CopyStep:
             on_file=self._tell_file,
             listing=listing,
             on_listed=tell_listed,
+            methods=self._order(claimed, context) if tools.methods else None,
         )
         self._was_done = transfer.is_complete
         if listing is None:
@@ -167,6 +171,14 @@ class CopyStep:
         finally:
             records.journal.close()
         return plan, transfer
+
+    def _order(self, claimed: ClaimedJob, context: StepContext) -> MethodOrder:
+        return MethodOrder(
+            claimed_job=claimed,
+            methods=self._tools.methods,
+            is_stream_last=STREAM in self._tools.options.methods,
+            require_held=context.require_held,
+        )
 
     def _take_up(
         self, plan: Plan, listing: TreeListing | None, retry: Retry, attempt: int

@@ -23,6 +23,7 @@ from jobtool.worker.events import (
     JobListed,
     JobPhase,
     JobProgress,
+    MethodUsed,
     TriedAgain,
     Waiting,
 )
@@ -189,18 +190,25 @@ class JobReport:
                 self._claimed.log("credentials-too-short", **described(holder), seconds_left=left)
 
     def left_out(self, transfer: JobTransfer) -> None:
-        """Tell what was left out, and what arrived files lack of their attributes."""
+        """Tell what was left out, what methods did, and what files lack of their attributes."""
+        for use in transfer.method_uses:
+            event = MethodUsed.of(use, job=self._name)
+            self._emit(event)
+            told = {"name": use.name, "files": use.files, "seconds": use.seconds}
+            if use.reason is not None:
+                told["reason"] = use.reason
+            self._claimed.log("method", **told)
         for path, reason in transfer.skipped.first[:LOGGED_FILES]:
             self._claimed.log("skipped", path=path, reason=reason)
         for unkept in transfer.notes.told:
-            event = AttributesUnkept.of(unkept, job=self._name)
-            self._emit(event)
+            lacks = AttributesUnkept.of(unkept, job=self._name)
+            self._emit(lacks)
             self._claimed.log(
                 "attributes",
-                attribute=event.attribute,
-                reason=event.reason,
-                count=event.count,
-                first=", ".join(map(quote, event.first)),
+                attribute=lacks.attribute,
+                reason=lacks.reason,
+                count=lacks.count,
+                first=", ".join(map(quote, lacks.first)),
             )
 
 

@@ -29,6 +29,7 @@ from jobtool.jobs.claimpolicy import (
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.membership import Membership
 from jobtool.liveness import Liveness, Watchdog
+from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
 from jobtool.sharing.helper import Helper
 from jobtool.steps.plugins import StepPlugins
@@ -73,7 +74,7 @@ class Worker:
 
     ``options`` that are None are taken from joblist.toml. An exception that ``emit`` raises fails
     no job; the first is shown by ``warnings``. Raises ``JoblistError`` if joblist.toml names a
-    command that isn't trusted.
+    command that isn't trusted, and ``UsageError`` for methods that can't be had here.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Worker:
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
         self._plugins = StepPlugins()
+        self._methods = load_methods(resolved.methods)
         self._scan_state = ScanState(joblist, emit, self._plugins)
         self._liveness = Liveness()
         self._claims: Claims | None = None
@@ -211,6 +213,7 @@ class Worker:
             stores=self._stores,
             copier=copier,
             plugins=self._plugins,
+            methods=self._methods,
             pace=self._pace,
             doubts=self._doubts,
         )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jobtool.events import unfailing
+from jobtool.methods.method import STREAM
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
@@ -38,9 +39,9 @@ class WorkerOptions:
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
     doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
-    parts. ``if_exists``, ``links``, ``verify``, ``if_gone`` and ``preserve`` (words) are as the
-    options of ``transfer-worker`` of these names. What of all these is None is as joblist.toml says
-    or, if that says nothing, the default.
+    parts. ``if_exists``, ``links``, ``verify``, ``if_gone``, ``preserve`` (words) and ``methods``
+    (names) are as the options of ``transfer-worker`` of these names. What of all these is None is
+    as joblist.toml says or, if that says nothing, the default.
 
     ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
     and end. ``drain_at`` is when that will happen for lack of time, on the ``monotonic`` clock,
@@ -62,6 +63,7 @@ class WorkerOptions:
     verify: Verify | None = None
     if_gone: IfGone | None = None
     preserve: Sequence[str] | None = None
+    methods: Sequence[str] | None = None
     max_jobs: int | None = None
     stop: Stop = field(default_factory=Stop)
     drain_at: float | None = None
@@ -85,6 +87,7 @@ class ResolvedOptions(WorkerOptions):
     links: LinkPolicy = "follow"
     verify: Verify = "digest"
     if_gone: IfGone = "error"
+    methods: Sequence[str] = (STREAM,)
 
     @property
     def policies(self) -> Policies:
@@ -112,7 +115,10 @@ class ResolvedOptions(WorkerOptions):
 
 
 def resolve_options(options: WorkerOptions, settings: TransferSettings) -> ResolvedOptions:
-    """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults."""
+    """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults.
+
+    Work is shared only where all files are streamed: helpers know of no other method.
+    """
     of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
     of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
     given = {one.name: getattr(options, one.name) for one in fields(options)}
@@ -122,4 +128,6 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         for name, value in values.items()
         if value is not None
     }
-    return ResolvedOptions(**{**decided, "watch": unfailing(options.watch)})
+    is_streamed = tuple(decided.get("methods", (STREAM,))) == (STREAM,)
+    decided |= {"share": options.share and is_streamed, "watch": unfailing(options.watch)}
+    return ResolvedOptions(**decided)

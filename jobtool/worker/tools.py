@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jobtool.events import Emit
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
+from jobtool.methods.method import Method
 from jobtool.steps.plugins import StepPlugins
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
@@ -23,7 +24,7 @@ class AttemptTools:
 
     ``worker`` is its name in logs. ``watch`` is told the progress several times a second. ``pace``
     tells whether a job can be done in time, ``doubts`` what else works where files are refused;
-    ``plugins`` has the steps besides ``copy``.
+    ``plugins`` has the steps besides ``copy``, ``methods`` the methods that come before ``stream``.
     """
 
     joblist: JobList
@@ -35,5 +36,6 @@ class AttemptTools:
     stores: StoreRegistry
     copier: Copier
     plugins: StepPlugins
+    methods: tuple[Method, ...]
     pace: Pace
     doubts: Doubts

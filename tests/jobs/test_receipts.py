@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from jobtool.errors import JobtoolError, StoreUnavailableError
 from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import DigestRecord, PartRecord, Receipt, UploadRecord
+from jobtool.jobs.records import DigestRecord, IntentRecord, PartRecord, Receipt, UploadRecord
 from jobtool.jobs.table import read_table, write_table
 from tests.strategies import some_name
 
+methods = st.none() | st.sampled_from(["stream", "cp"]) | st.text(max_size=5)
 receipts = st.builds(
     Receipt,
     src_path=some_name,
@@ -34,6 +35,15 @@ receipts = st.builds(
     attempt=st.integers(1, 1000),
     etag=st.none() | st.just("abc-3"),
     part_size=st.none() | st.integers(1, 2**40),
+    method=methods,
+)
+intents = st.builds(
+    IntentRecord,
+    src_path=some_name,
+    dst_path=some_name,
+    at_ns=st.integers(0, 2**62),
+    has_file=st.booleans(),
+    method=methods,
 )
 uploads = st.builds(
     UploadRecord,
@@ -99,7 +109,7 @@ def journal(folder):
     made.close()
 
 
-@given(several=st.lists(receipts | uploads | parts | digests, max_size=5))
+@given(several=st.lists(receipts | intents | uploads | parts | digests, max_size=5))
 def test_records_of_every_kind_survive_the_journal_in_their_order(several, tmp_path_factory):
     made = Journal(str(tmp_path_factory.mktemp("journal") / "a" / "job.jsonl"))
     for receipt in several:
@@ -114,6 +124,31 @@ def test_receipts_survive_the_table(several, tmp_path_factory):
     assert write_table(path, iter(several)) == len(several)
     assert list(read_table(path)) == several
     assert os.listdir(os.path.dirname(path)) == ["job.parquet"]
+
+
+@given(several=st.lists(receipts, max_size=5))
+def test_a_table_of_a_version_without_methods_is_read_as_before(several, tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("table") / "job.parquet")
+    write_table(path, iter(several))
+    pq.write_table(pq.read_table(path).drop_columns(["method"]), path)
+    without = [msgspec.structs.replace(receipt, method=None) for receipt in several]
+    assert list(read_table(path)) == without
+
+
+def test_columns_and_keys_of_a_later_version_are_passed_over(folder):
+    path = str(folder / "job.parquet")
+    write_table(path, [EXAMPLE])
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("later", [["x"]]), path)
+    assert list(read_table(path)) == [EXAMPLE]
+
+
+def test_a_table_that_lacks_a_column_that_was_always_there_is_refused(folder):
+    path = str(folder / "job.parquet")
+    write_table(path, [EXAMPLE])
+    pq.write_table(pq.read_table(path).drop_columns(["worker"]), path)
+    with pytest.raises(JobtoolError, match="can't be read as a table of receipts"):
+        list(read_table(path))
 
 
 def test_a_missing_journal_and_a_missing_table_hold_nothing(folder):

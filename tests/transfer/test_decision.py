@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from jobtool.transfer.decision import Action, Held, Known, decide, may_replace
+from jobtool.transfer.decision import Action, Held, Known, decide, may_be_given, may_replace
 
 POLICIES = ("verify", "overwrite", "error")
 FLAGS = (
@@ -16,6 +16,7 @@ FLAGS = (
     "is_ours",
     "is_tried",
     "is_taken_up",
+    "is_claimed",
     "has_upload",
     "differs",
 )
@@ -45,9 +46,11 @@ def table():
 def by_table(known, if_exists):
     yes = {False: "no", True: "yes"}
     is_found = known.held in (Held.SAME_SIZE, Held.OTHER_SIZE)
-    is_same = (known.held is Held.SAME_SIZE or known.is_tried) and not known.differs
+    is_perhaps_same = known.held is Held.SAME_SIZE or known.is_tried or known.is_claimed
+    is_same = is_perhaps_same and not known.differs
     case = {
         "over": yes[known.is_proven or known.has_failed],
+        "claimed": yes[known.is_claimed],
         "there": yes[is_found or known.is_tried],
         "if_exists": if_exists,
         "ours": yes[known.is_ours],
@@ -65,7 +68,7 @@ def by_table(known, if_exists):
 
 
 def test_the_function_does_what_its_table_says():
-    assert len(table()) == 7
+    assert len(table()) == 9
     for known, if_exists in all_cases():
         assert decide(known, if_exists) is by_table(known, if_exists), (known, if_exists)
 
@@ -92,3 +95,28 @@ def test_every_step_of_a_try_comes_to_an_end():
             assert not known.differs
         if decide(known, if_exists) is Action.LOOK:
             assert known.is_there is None
+
+
+def test_what_a_method_claims_is_compared_and_never_sent_or_refused_in_the_same_try():
+    for known, if_exists in all_cases():
+        if known.is_claimed:
+            action = decide(known, if_exists)
+            assert action in (Action.SKIP, Action.ADOPT, Action.LEAVE)
+            assert (action is Action.ADOPT) == (
+                not (known.is_proven or known.has_failed or known.differs)
+            )
+        else:
+            assert decide(known, if_exists) is not Action.LEAVE
+
+
+def test_a_method_gets_no_file_whose_place_may_be_taken_by_a_stranger():
+    for known, if_exists in all_cases():
+        if may_be_given(known, if_exists):
+            assert decide(known, if_exists) in (Action.SEND, Action.RESUME)
+            assert known.is_ours or if_exists != "error" or known.is_there is False
+    assert may_be_given(Known(), "verify")
+    assert may_be_given(Known(is_there=False), "error")
+    assert may_be_given(Known(is_there=True, is_ours=True), "error")
+    assert not may_be_given(Known(is_there=True), "error")
+    assert not may_be_given(Known(), "error")  # nobody has looked
+    assert not may_be_given(Known(held=Held.SAME_SIZE), "verify")  # compared first

@@ -21,6 +21,7 @@ from jobtool.transfer.decision import Held, Known
 from jobtool.transfer.ledger.destination import MISSING, UNKNOWN, sizes_at_destination
 from jobtool.transfer.ledger.digests import KnownDigests, folded
 from jobtool.transfer.ledger.listings import listing_records
+from jobtool.transfer.ledger.methodlog import MethodLog
 from jobtool.transfer.ledger.uploadlog import FileUploads
 from jobtool.transfer.ledger.uploads import UploadUnderWay
 from jobtool.transfer.plan import Item, Plan
@@ -37,10 +38,11 @@ def _ignore(record: FileRecord) -> None:
 class Ledger:
     """What is known of each file of a plan: what records say, what the destination holds.
 
-    A million files take about 11 bytes each. Threads may call it. Whoever is to know what to do
-    with a file asks ``known``, and ``jobtool.transfer.decision`` for the answer. ``attempt`` is the
-    number of the attempt, from 1. Nobody else appends to ``journal`` meanwhile; what is appended is
-    on disk after the next ``flush``.
+    A million files take about 12 bytes each. Threads may call it. Whoever is to know what to do
+    with a file asks ``known``, and ``jobtool.transfer.decision`` for the answer. ``methods`` tells
+    what methods other than ``stream`` were given. ``attempt`` is the number of the attempt, from 1.
+    Nobody else appends to ``journal`` meanwhile; what is appended is on disk after the next
+    ``flush``.
     """
 
     def __init__(self, plan: Plan, journal: Journal, *, attempt: int = 1) -> None:
@@ -58,6 +60,7 @@ class Ledger:
         self._digests: dict[int, KnownDigests] = {}
         self._tried: set[int] = set()
         self._failed: set[int] = set()
+        self.methods = MethodLog(plan, append=self._append, flush=self.flush)
         self._unnamed_from = 0
         self._files_proven = self._bytes_proven = 0
         self.grow()
@@ -70,6 +73,7 @@ class Ledger:
         self._sizes.extend(array("q", [MISSING]) * count)
         for flags in (self._ours, self._named, self._proven):
             flags.extend(bytes(count))
+        self.methods.grow(count)
 
     def fold(
         self, records: Iterable[Record], on_unknown: Callable[[FileRecord], None] = _ignore
@@ -110,8 +114,10 @@ class Ledger:
         if isinstance(record, IntentRecord):
             self._ours[number] |= record.has_file
             self._intended[number] = record.at_ns
+            self.methods.fold(number, record.method)
             return
         self._intended.pop(number, None)
+        self.methods.fold(number, None)
         if isinstance(record, Receipt):
             self._ours[number] = 1
         if not self.plan.proves(record, number):
@@ -165,14 +171,17 @@ class Ledger:
             is_proven=bool(self._proven[number]),
             has_failed=number in self._failed,
             held=self._held(number),
-            is_ours=bool(self._ours[number]),
+            is_ours=bool(self._ours[number]) or self.methods.was_given(number),
             is_tried=number in self._tried,
             is_taken_up=self.attempt > 1,
+            is_claimed=self.methods.is_claimed(number),
             has_upload=number in self._uploads,
         )
 
     def _held(self, number: int) -> Held:
         size = self._sizes[number]
+        if self.methods.is_different(number):
+            return Held.OTHER_SIZE
         if size == MISSING:
             return Held.NOTHING
         if size == UNKNOWN:

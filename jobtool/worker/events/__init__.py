@@ -3,6 +3,7 @@
 from jobtool.worker.events.files import (
     AttributesUnkept,
     FileTransferred,
+    MethodUsed,
     TriedAgain,
 )
 from jobtool.worker.events.jobs import (
@@ -54,6 +55,7 @@ __all__ = [
     "JobSucceeded",
     "JobUnsuitable",
     "JobsFound",
+    "MethodUsed",
     "NoTimeLeft",
     "RunProgress",
     "Scanning",

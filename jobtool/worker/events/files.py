@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from jobtool.events import Event, Level
 from jobtool.names import quote
+from jobtool.transfer.methodruns import MethodUse
 from jobtool.transfer.notes import Unkept
+from jobtool.units import duration_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,34 @@ class TriedAgain(Event):
     def text(self) -> str:
         """Return the sentence."""
         return f"{quote(self.job)}: trying again: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodUsed(Event):
+    """What came of a method before ``stream`` in one attempt at a job.
+
+    ``files`` are those of its claims that were proven, ``seconds`` is how long it ran; ``reason``
+    says why it wasn't used, or not any more.
+    """
+
+    kind: ClassVar[str] = "method"
+    level: ClassVar[Level] = Level.DETAIL
+    job: str
+    name: str
+    files: int
+    seconds: float
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, use: MethodUse, *, job: str) -> MethodUsed:
+        """Return the event for what came of a method."""
+        return cls(job=job, name=use.name, files=use.files, seconds=use.seconds, reason=use.reason)
+
+    def text(self) -> str:
+        """Return the sentence."""
+        text = f"{quote(self.job)}: {self.files} files by method {self.name}"
+        text += f" in {duration_text(self.seconds)}" if self.seconds else ""
+        return text + (f"; {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

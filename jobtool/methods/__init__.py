@@ -1,0 +1,1 @@
+"""How a job's bytes move: what a method is, and where packages' methods are found."""

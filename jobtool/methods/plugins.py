@@ -1,0 +1,50 @@
+"""Where methods come from: entry points of installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobtool.errors import UsageError
+from jobtool.methods.method import STREAM, Method
+from jobtool.plugins import METHODS, maker_of
+
+
+def require_order(names: Sequence[str]) -> None:
+    """Raise ``UsageError`` unless names make an order of methods.
+
+    Each is named once, and ``stream`` is the last if it is among them: it leaves no file undone
+    that isn't in error.
+    """
+    if not names:
+        raise UsageError(f"methods: expected names of methods, such as {STREAM}; found none")
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"methods: expected each method once; found {name!r} twice")
+    if STREAM in names[:-1]:
+        raise UsageError(
+            f"methods: expected {STREAM!r} as the last, since it leaves nothing to others; found "
+            f"{', '.join(names)}"
+        )
+
+
+def load_methods(names: Sequence[str]) -> tuple[Method, ...]:
+    """Return the methods of an order, but for ``stream``, which is the worker's own.
+
+    Raises ``UsageError`` for an order that makes no sense, and for a method that isn't installed
+    here or can't be loaded.
+    """
+    require_order(names)
+    return tuple(_load(name) for name in names if name != STREAM)
+
+
+def _load(name: str) -> Method:
+    method: Method = maker_of(
+        name,
+        group=METHODS,
+        what="the method",
+        kind="method",
+        built_in=STREAM,
+        needs=("available", "run"),
+        error=UsageError,
+    )()
+    return method

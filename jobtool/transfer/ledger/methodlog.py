@@ -1,0 +1,108 @@
+"""What methods other than stream were given of a job's files, and what they say has arrived."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from jobtool.jobs.records import IntentRecord, Record
+from jobtool.transfer.plan import Plan
+
+_NEVER_GIVEN = 0
+_GONE_ON_WITHOUT = 1
+_FIRST_NAME = 2
+_MOST_NAMES = 256 - _FIRST_NAME
+
+
+class MethodLog:
+    """Which method was given each file of a plan, in a byte for each. Threads may call it.
+
+    ``append`` writes a record to the job's journal, ``flush`` brings the journal to disk.
+    """
+
+    def __init__(
+        self, plan: Plan, *, append: Callable[[Record], None], flush: Callable[[], None]
+    ) -> None:
+        self._plan = plan
+        self._append = append
+        self._flush = flush
+        self._lock = threading.Lock()
+        self._names: list[str] = []
+        self._given = bytearray()  # a name's place, from _FIRST_NAME on
+        self._claimed: set[int] = set()
+        self._different: set[int] = set()
+
+    def grow(self, count: int) -> None:
+        """Add files that no method was given."""
+        self._given.extend(bytes(count))
+
+    def fold(self, number: int, method: str | None) -> None:
+        """Add what a record says: a method was given a file, or another way was gone since."""
+        with self._lock:
+            if method is not None and method not in self._names:
+                if len(self._names) == _MOST_NAMES:  # an honest journal has two or three
+                    return
+                self._names.append(method)
+            if method is not None:
+                self._given[number] = _FIRST_NAME + self._names.index(method)
+            elif self._given[number] != _NEVER_GIVEN:
+                self._given[number] = _GONE_ON_WITHOUT
+
+    def give(self, numbers: Iterable[int], method: str) -> None:
+        """Note, on disk, that a method is about to be given files: what appears there is its own.
+
+        Raises what ``Ledger.flush`` does.
+        """
+        for number in numbers:
+            self.fold(number, method)
+            self._note(number, method)
+        self._flush()
+
+    def take_back(self, numbers: Iterable[int]) -> None:
+        """Note, on disk, of files that a method was given, that they go another way now.
+
+        Raises what ``Ledger.flush`` does.
+        """
+        for number in numbers:
+            if self.given_to(number) is not None:
+                self.fold(number, None)
+                self._note(number, None)
+        self._flush()
+
+    def _note(self, number: int, method: str | None) -> None:
+        item = self._plan.item(number)
+        record = IntentRecord(
+            src_path=item.source_url,
+            dst_path=item.destination_url,
+            at_ns=time.time_ns(),
+            has_file=True,
+            method=method,
+        )
+        self._append(record)
+
+    def given_to(self, number: int) -> str | None:
+        """Return the method that was given a file last; None if another way was gone since."""
+        place = self._given[number]
+        return self._names[place - _FIRST_NAME] if place >= _FIRST_NAME else None
+
+    def was_given(self, number: int) -> bool:
+        """Return True if any method was given a file: what is at the destination is ours."""
+        return self._given[number] != _NEVER_GIVEN
+
+    def claim(self, number: int) -> None:
+        """Note that a file is said to have arrived: it is compared, and not sent."""
+        self._claimed.add(number)
+
+    def is_claimed(self, number: int) -> bool:
+        """Return True if a file is said to have arrived, and that wasn't refuted."""
+        return number in self._claimed
+
+    def leave(self, number: int) -> None:
+        """Note that a file was compared, and that the destination holds none or another."""
+        self._claimed.discard(number)
+        self._different.add(number)
+
+    def is_different(self, number: int) -> bool:
+        """Return True if the destination was found to hold none or another, whatever its size."""
+        return number in self._different
