@@ -145,7 +145,7 @@ def test_torques_walltime_counts_from_now_where_the_batch_script_can_not_be_seen
     found = find_deadline(None, {"PBS_WALLTIME": "100"}, now=0, warn=told.append)
     assert (found, told) == (Deadline(seconds=100, source="PBS_WALLTIME"), [])
     assert find_deadline(None, {"PBS_WALLTIME": "0"}, now=0, warn=told.append) is None
-    assert "which is over" in told[0]
+    assert "which is in the past" in told[0]
 
 
 def test_a_short_time_leaves_most_of_it_for_work() -> None:
