@@ -50,7 +50,7 @@ def load(entry: EntryPoint, *, what: str, kind: type) -> object:
     named = f"{what}, which is {entry.value} of the package {_package_of(entry)}"
     try:
         loaded: object = entry.load()
-    except Exception as error:  # anything may be wrong with somebody's package
+    except (Exception, SystemExit) as error:  # anything may be wrong with somebody's package
         said = in_one_line(f"{type(error).__name__}: {error}")
         raise UsageError(f"{named}, can't be loaded: {said}") from None
     if not isinstance(loaded, kind):
@@ -89,7 +89,7 @@ def maker_of(
         made = maker()
         is_whole = all(callable(getattr(made, need, None)) for need in needs)
         called = made.name if is_whole else None
-    except Exception as failure:  # anything may be wrong with somebody's package
+    except (Exception, SystemExit) as failure:  # anything may be wrong with somebody's package
         said = in_one_line(f"{type(failure).__name__}: {failure}")
         raise error(
             f"{what} {name!r}, which is {point.value}, can't be loaded here: {said}"

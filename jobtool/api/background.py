@@ -75,12 +75,13 @@ def _ask_to_stop(stop: Stop, interruptions: list[BaseException], error: BaseExce
 
 def _make_calls(calls: Queue[Call | None], thread: threading.Thread) -> None:
     """Make the calls as they come, until the thread that they come from has ended."""
-    is_last = False
-    while not is_last:
+    while True:
+        has_ended = not thread.is_alive()  # before the look: what it has put is there by then
         try:
-            call = calls.get(timeout=_LOOK_SECONDS)
+            call = calls.get(timeout=0 if has_ended else _LOOK_SECONDS)
         except Empty:
-            is_last = not thread.is_alive()
+            if has_ended:
+                return
             continue
         if call is None:
             thread.join()

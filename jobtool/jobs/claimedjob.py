@@ -147,7 +147,15 @@ class ClaimedJob:
             self._joblist.save(self.job_id, self.job, log + record, before=self.claim.require_held)
 
     def begin_step(self, name: str) -> None:
-        """Count an attempt at a step, logged; writes nothing if the job file names no steps."""
+        """Count an attempt at a step, logged; writes nothing if the job file names no steps.
+
+        The steps behind it are to be done again: what they saw may be another's now.
+        """
+        chain = self.job.chain
+        for later in chain[chain.index(name) + 1 :]:
+            state = self.job.step_state(later)
+            if state.status is JobStatus.SUCCESS:
+                self.job = self.job.with_step(later, replace(state, status=JobStatus.TODO))
         state = self.job.step_state(name)
         state = StepState(status=JobStatus.ONGOING, attempts=state.attempts + 1)
         self._change_step(name, state, "step-begun", {})

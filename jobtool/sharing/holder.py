@@ -91,14 +91,16 @@ class WorkSharing:
         """Whether any files are out at this moment."""
         return bool(self._files)
 
-    def consume(self, files: FileQueue, parts: PartQueues) -> None:
-        """Share what would be done last, if anybody wants it, and put back the parts that are over.
+    def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
+        """Share what would be done last, if a helper wants it, and put back the parts that are over.
+
+        Nothing is shared without ``may_take``.
 
         Raises ``JoblistUnavailableError``, and what the job's journal raises.
         """
         queues = parts.open_queues()
         self._put_back_parts(queues)
-        if not self._batches.helpers:
+        if not may_take or not self._batches.helpers:
             return
         while numbers := self._take_files(files):
             self._files[self._publish_files(numbers)] = numbers

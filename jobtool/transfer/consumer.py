@@ -31,8 +31,10 @@ class Consumer(Protocol):
     record counts as done. It neither finishes a job nor fails one.
     """
 
-    def consume(self, files: FileQueue, parts: PartQueues) -> None:
+    def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
         """Take what it wants, and put back the parts that are over; called several times a second.
+
+        It takes nothing without ``may_take``: the holder stops, or has lost its claim.
 
         Raises ``JoblistUnavailableError``, and what the job's journal raises.
         """

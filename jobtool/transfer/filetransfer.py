@@ -147,21 +147,24 @@ class FileTransfer:
 
     def _copy(self, number: int, item: Item, own: Successes, known: Known) -> Copied:
         on_kept = partial(self._tally.arrive, number)
+        passed = 0  # of a stream, which is worth nothing before its end
 
         def on_passed(size: int) -> None:
+            nonlocal passed
+            passed += size
             on_kept(size)
-            self._tally.send(size=size)
 
         def on_bytes(size: int) -> None:
             own.note()
             self._retry.elsewhere.note()
-            on_passed(size)
+            on_kept(size)
+            self._tally.send(size=size)
 
         is_replaceable = may_replace(known, self._policies.if_exists)
         if not is_replaceable:
             self._ledger.note_tried([number])  # a lost answer may have left our own file there
         try:
-            return self._copier.copy(
+            copied = self._copier.copy(
                 item,
                 self._ledger.log_of(number, item),
                 stop=self._stop,
@@ -171,6 +174,8 @@ class FileTransfer:
                 may_replace=is_replaceable,
                 queues=self.queues,
             )
+            self._tally.send(size=passed)
+            return copied
         finally:
             self._tally.settle(number)
 

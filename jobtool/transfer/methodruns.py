@@ -185,7 +185,7 @@ class MethodRuns:
         if key not in self._available:
             try:
                 reason = method.available(route.source, route.destination)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._end(method, use, error)
                 return False
             self._available[key] = reason is None

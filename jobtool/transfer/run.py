@@ -278,7 +278,7 @@ class JobTransfer:
             on_tick(self.progress)
             if self._consumer is not None:
                 self._absorb_returned(queue, take_back=False)
-                self._consumer.consume(queue, self._parts)
+                self._consumer.consume(queue, self._parts, may_take=self._threads.may_go_on)
 
         count = min(self._thread_count, len(queue))
         self._threads.run(queue.take, count, on_tick=tick)
@@ -295,7 +295,8 @@ class JobTransfer:
             undone = [*self.ledger.undone(batch.numbers)]
             done = set(batch.numbers) - set(undone)
             self._tally.send(files=len(done), size=sum(map(self._plan.size_of, done)))
-            self._threads.has_succeeded |= bool(done)
+            if done:
+                self._threads.has_succeeded = True
             self.returned.extend(undone)
             self.ledger.note_tried(undone)  # one that died may have left its own file there
             queue.put_back(undone)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from typing import NoReturn
 
-from jobtool.errors import NotFoundError, StoreError
+from jobtool.errors import ClaimLostError, JobtoolError, NotFoundError, StoreError
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.optional import Prover
@@ -22,6 +22,7 @@ from jobtool.transfer.digests import (
     require_held,
     require_recorded,
 )
+from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.plan import Item
 
 
@@ -77,15 +78,33 @@ def send_stream(
     sent = replace(attributes, md5=None, may_replace=may_replace)
     with closing(chunks()) as stream:
         proof = item.route.destination.write(item.destination_path, stream, sent)
-        if next(stream, None) is not None or known.whole is None:
-            raise StoreError(f"{quote(item.destination_url)}: its store took only a part of it")
-    md5 = known.whole
+        md5 = _require_taken(item, stream, known, stop)
     sent = replace(sent, md5=md5)
     if proof is None:
         return md5, _proof_of(item, md5, known.composite(), sent, stop)
     if proof.md5 != md5:
         _refuse(item, md5, proof.md5, stop)
     return md5, proof
+
+
+def _require_taken(
+    item: Item, stream: Iterator[bytes | memoryview], known: KnownDigests, stop: Stop
+) -> str:
+    """Return the MD5 of the whole file; removes one of which the store has taken only a part."""
+    try:
+        is_taken = next(stream, None) is None  # its end is yet to come if the store didn't ask
+    except ClaimLostError:
+        raise
+    except JobtoolError:
+        _remove(item, stop)
+        raise
+    if not is_taken or known.whole is None:
+        _remove(item, stop)
+        raise StoreError(
+            f"{quote(item.destination_url)}: its store took only a part of it. What was written "
+            "has been removed."
+        )
+    return known.whole
 
 
 def proof_of(
@@ -114,6 +133,10 @@ def _proof_of(item: Item, md5: str, composite: str, attributes: Attributes, stop
 
 
 def _refuse(item: Item, sent: str, found: str, stop: Stop) -> NoReturn:
+    _remove(item, stop)
+    raise mismatch(item.destination_url, sent=sent, found=found)
+
+
+def _remove(item: Item, stop: Stop) -> None:
     require_held(stop, item)
     item.route.destination.delete(item.destination_path)
-    raise mismatch(item.destination_url, sent=sent, found=found)

@@ -91,8 +91,12 @@ class Attempt:
             totals = self._do_steps()
         except ClaimLostError:
             raise
-        except StoppedError:
-            return self._hand_back(self._stop.reason)
+        except StoppedError as error:
+            if self._stop.is_set():
+                return self._hand_back(self._stop.reason)
+            # Handed back, it would be claimed again at once, without end.
+            unasked = JobtoolError(f"it stopped, though nothing asked it to: {error}")
+            return self._fail([Failure(path="", error=unasked)])
         except ProviderError:
             self._set_back("no credentials", is_counted=False)  # why is told once, at the end
             raise
@@ -159,7 +163,10 @@ class Attempt:
 
     def _do_step(self, step: Step, context: StepContext) -> None:
         started = self._tools.options.monotonic()
-        step.run(self._claimed, context)
+        try:
+            step.run(self._claimed, context)
+        except SystemExit as error:  # which would end the worker, and each that claims the job next
+            raise JobtoolError(f"it tried to end the worker's process ({error!r})") from None
         seconds = self._tools.options.monotonic() - started
         self._claimed.end_step(step.name, seconds=seconds)
         self._has_done_step = True

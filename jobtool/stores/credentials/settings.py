@@ -126,7 +126,7 @@ def _loaded(entry_point: EntryPoint, settings: dict[str, Any]) -> CredentialProv
         made: CredentialProvider = entry_point.load()(settings)
     except UsageError:
         raise
-    except Exception as error:  # anything may be wrong with somebody's package
+    except (Exception, SystemExit) as error:  # anything may be wrong with somebody's package
         said = in_one_line(f"{type(error).__name__}: {error}")
         raise UsageError(
             f"[credentials] of provider {entry_point.name!r}, which is {entry_point.value}: {said}"

@@ -113,7 +113,8 @@ class Ledger:
             return
         if isinstance(record, IntentRecord):
             self._ours[number] |= record.has_file
-            self._intended[number] = record.at_ns
+            if not record.has_file:  # else it says whose the file is, and no upload was begun
+                self._intended[number] = record.at_ns
             self.methods.fold(number, record.method)
             return
         self._intended.pop(number, None)
@@ -289,7 +290,8 @@ class Ledger:
         )
 
     def _append(self, record: Record) -> None:
-        self.has_begun_uploads |= isinstance(record, UploadRecord)
+        if isinstance(record, UploadRecord):
+            self.has_begun_uploads = True
         self._journal.append(record)
 
     def flush(self) -> None:
