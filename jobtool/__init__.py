@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StoreError,
         StoreSettingsError,
         StoreUnavailableError,
+        UnmetRequirementError,
         UnreachableError,
         UsageError,
     )
@@ -108,6 +109,7 @@ _HOMES = {
     "StoreUnavailableError": "jobtool.errors",
     "Summary": "jobtool.report.summary",
     "Transferred": "jobtool.api.transfer",
+    "UnmetRequirementError": "jobtool.errors",
     "UnreachableError": "jobtool.errors",
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
@@ -173,6 +175,7 @@ __all__ = [
     "StoreUnavailableError",
     "Summary",
     "Transferred",
+    "UnmetRequirementError",
     "UnreachableError",
     "UsageError",
     "Verification",

@@ -15,7 +15,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.sharing.batches import Batches
 from jobtool.stores.location import is_absolute, parent_of
-from jobtool.stores.optional import Multipart, Temporaries
+from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload, kind_of
 from jobtool.transfer.credentialscopes import credential_scopes_of
@@ -53,7 +53,7 @@ class Leftovers:
         for token, url in open_uploads(chain(lines, lent)).items():
             folder, name = parent_of(url)
             store = self._stores.open(folder, "destination", owner=owner)
-            if isinstance(store, Temporaries) or not isinstance(store, Multipart):
+            if supports(store, Temporaries) or not supports(store, Multipart):
                 continue  # found by its name, or unknown here
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
             try:
@@ -71,7 +71,7 @@ class Leftovers:
         owner = self._joblist.owner_of(job_id)
         for folder, name in target_folders(job).items():
             store = self._stores.open(folder, "destination", owner=owner)
-            if not isinstance(store, Temporaries):
+            if not supports(store, Temporaries):
                 continue
             try:
                 found = store.leftovers(name, 0)
@@ -83,7 +83,7 @@ class Leftovers:
         if job.files or job.destination is None:
             return
         store = self._stores.open(job.destination, "destination", owner=owner)
-        if isinstance(store, Temporaries) and kind_of(store, "") == "folder":
+        if supports(store, Temporaries) and kind_of(store, "") == "folder":
             for entry in store.list():
                 if isinstance(entry, Unlisted):
                     yield unreachable(job.name, entry.error)

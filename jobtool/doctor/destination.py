@@ -26,7 +26,7 @@ from jobtool.errors import (
 )
 from jobtool.names import quote
 from jobtool.stores.location import is_local, parse, scheme_of
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Part, Store, Upload, entry_of, kind_of
 
@@ -191,7 +191,7 @@ class DestinationProbe:
             yield judge(check, "a file was replaced although that was forbidden", advice)
 
     def _parts(self, store: Store) -> Iterator[CheckResult]:
-        if not isinstance(store, Multipart):
+        if not supports(store, Multipart):
             yield self.subject.passed("parts", "large files are sent whole: each try starts anew")
             return
         pieces = (bytes(_PART_BYTES), _SMALL)
@@ -222,7 +222,7 @@ class DestinationProbe:
             )
 
     def _abort(self, store: Store) -> Iterator[CheckResult]:
-        if not isinstance(store, Multipart):
+        if not supports(store, Multipart):
             return
         upload = store.begin(_ABORTED, _attributes(_SMALL))
         part = _put_part(store, upload, 0, 0, _SMALL)
@@ -272,7 +272,7 @@ class DestinationProbe:
 
 def _remove_file(store: Store, name: str) -> None:
     def drop_uploads() -> None:
-        if isinstance(store, Multipart):
+        if supports(store, Multipart):
             for upload in store.leftovers(name, 0):
                 store.abort(upload)
 
@@ -286,7 +286,7 @@ def _remove_file(store: Store, name: str) -> None:
 
 
 def _uploads(store: Store, name: str) -> Sequence[Upload]:
-    return store.leftovers(name, 0) if isinstance(store, Multipart) else ()
+    return store.leftovers(name, 0) if supports(store, Multipart) else ()
 
 
 def _name_of(check: object) -> str:

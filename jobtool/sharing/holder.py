@@ -18,7 +18,7 @@ from jobtool.sharing.portions import (
     portion_of,
 )
 from jobtool.stop import Stop
-from jobtool.stores.optional import Temporaries
+from jobtool.stores.optional import Temporaries, supports
 from jobtool.stores.preserve import words_for
 from jobtool.transfer.checksum import PartRange
 from jobtool.transfer.filequeue import FileQueue
@@ -92,7 +92,7 @@ class WorkSharing:
         return bool(self._files)
 
     def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
-        """Share what would be done last, if a helper wants it, and put back the parts that are over.
+        """Share what would be done last, if a helper wants it; put back the parts that are over.
 
         Nothing is shared without ``may_take``.
 
@@ -156,7 +156,7 @@ class WorkSharing:
             return True
         destination = self._ledger.plan.item(number).route.destination
         is_intended = self._ledger.intended_ns(number) is not None
-        return is_intended and not isinstance(destination, Temporaries)
+        return is_intended and not supports(destination, Temporaries)
 
     def _is_worth_sharing(self, files: FileQueue) -> bool:
         numbers = files.some_last(WORTH_FILES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, part_size_for
@@ -162,7 +162,7 @@ class Copier:
 
     def sends_parts(self, item: Item) -> bool:
         """Return True if a file goes in parts."""
-        return item.entry.size >= self.part_bytes and isinstance(item.route.destination, Multipart)
+        return item.entry.size >= self.part_bytes and supports(item.route.destination, Multipart)
 
     def _part_size(self, item: Item, log: UploadLog) -> int:
         if log.under_way is not None:

@@ -15,7 +15,7 @@ from itertools import islice, takewhile
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.stop import Stop
-from jobtool.stores.optional import FolderAttributes
+from jobtool.stores.optional import FolderAttributes, supports
 from jobtool.stores.store import Note, Special
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.plan import Plan
@@ -38,7 +38,7 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
     if route is None:
         return True
     source, destination = route.source, route.destination
-    if not isinstance(source, FolderAttributes) or not isinstance(destination, FolderAttributes):
+    if not supports(source, FolderAttributes) or not supports(destination, FolderAttributes):
         return True
     keeping = _Keeping(source, destination, notes)
     with ThreadPoolExecutor(threads, thread_name_prefix="folders") as pool:  # starts none yet

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import Receipt, Record, UploadRecord
-from jobtool.stores.optional import Multipart, Temporaries
+from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.transfer.ledger import Ledger
 
 
@@ -44,9 +44,9 @@ def remove_leftovers(
             break
         item = ledger.plan.item(number)
         destination = item.route.destination
-        if not isinstance(destination, Multipart):
+        if not supports(destination, Multipart):
             continue
-        if isinstance(destination, Temporaries):
+        if supports(destination, Temporaries):
             place = (id(destination), os.path.dirname(item.destination_path))
             if place in looked:
                 continue

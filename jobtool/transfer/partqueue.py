@@ -12,7 +12,7 @@ from jobtool.errors import StoppedError
 from jobtool.jobs.records import UploadRecord
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Part
 from jobtool.transfer.checksum import PartRange
 from jobtool.transfer.plan import Item
@@ -185,7 +185,7 @@ def may_be_shared(item: Item) -> bool:
     Whoever reads from afar would have to read those parts as well, to hash the whole.
     """
     is_cheap = item.route.source.capabilities.cheap_reads
-    return is_cheap and isinstance(item.route.destination, Multipart)
+    return is_cheap and supports(item.route.destination, Multipart)
 
 
 def last_in_a_row(todo: deque[PartRange], most: int, held: dict[int, Part]) -> list[PartRange]:

@@ -17,7 +17,7 @@ from jobtool.errors import (
 )
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import PartRange, md5_of, ranges
@@ -61,7 +61,7 @@ class PartsCopy:
         self._may_replace = may_replace
         self._queues = queues
         destination = item.route.destination
-        assert isinstance(destination, Multipart), "others take files whole"
+        assert supports(destination, Multipart), "others take files whole"
         self._source, self._destination = item.route.source, destination
         self._upload: Upload | None = None
         self._parts: list[Part] = []

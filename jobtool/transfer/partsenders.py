@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 
 from jobtool.stop import Stop
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Part
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
@@ -88,7 +88,7 @@ def send_parts(
     assert under_way is not None, "whoever shares parts has begun their upload"
     upload = under_way.at(item.destination_path)
     destination = item.route.destination
-    assert isinstance(destination, Multipart), "parts are shared only where there are any"
+    assert supports(destination, Multipart), "parts are shared only where there are any"
 
     def send(number: int, offset: int, data: bytes | memoryview) -> Part:
         require_held(stop, item)

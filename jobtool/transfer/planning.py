@@ -6,7 +6,7 @@ from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
 from jobtool.stores.location import is_local, parent_of, parse
-from jobtool.stores.optional import FolderAttributes
+from jobtool.stores.optional import FolderAttributes, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, entry_of, kind_of
 from jobtool.transfer.look import look_at
@@ -65,7 +65,7 @@ def _open_tree(
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
-        is_kept = isinstance(source, FolderAttributes) and isinstance(
+        is_kept = supports(source, FolderAttributes) and supports(
             route.destination, FolderAttributes
         )  # with its attributes
         is_empty = not (len(plan) or plan.has_specials or plan.failures)

@@ -8,7 +8,7 @@ from functools import partial
 from jobtool.errors import FileError
 from jobtool.names import quote
 from jobtool.stores.local import LinkPolicy
-from jobtool.stores.optional import Specials
+from jobtool.stores.optional import Specials, supports
 from jobtool.stores.store import Special
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Plan, Route
 from jobtool.transfer.retry import Retry
@@ -52,7 +52,7 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
 def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
     """Make one, if it is to be made; False for what is left out and told."""
     destination = route.destination
-    can = isinstance(destination, Specials) and special.what in destination.specials
+    can = supports(destination, Specials) and special.what in destination.specials
     if special.what == "link" and links == "keep":
         if not can:
             raise FileError(
@@ -61,7 +61,7 @@ def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: R
             )
     elif special.what != "empty-folder":
         return False
-    if can and isinstance(destination, Specials):
+    if can and supports(destination, Specials):
         retry.call(partial(destination.make_special, special))
     return True
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 from jobtool.errors import ClaimLostError, JobtoolError, NotFoundError, StoreError
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.optional import Prover
+from jobtool.stores.optional import Prover, supports
 from jobtool.stores.store import Attributes, Part, Proof, Store, composite_md5, mismatch
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import md5_of, ranges
@@ -114,7 +114,7 @@ def proof_of(
 
     Asks a store that can prove, and has any other read the file.
     """
-    if isinstance(store, Prover):
+    if supports(store, Prover):
         return store.prove(path, md5, composite, attributes)
     try:
         found = store.digest(path)

@@ -14,7 +14,7 @@ from jobtool.sharing.holder import WorkSharing, settle
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.location import parent_of
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Attributes, Upload
 from jobtool.transfer.copy import Copied
 from jobtool.transfer.ledger import Ledger
@@ -247,7 +247,7 @@ class CopyStep:
             folder, name = parent_of(url)
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
             store = context.destination(folder)
-            if isinstance(store, Multipart):
+            if supports(store, Multipart):
                 store.abort(upload)
 
     def _tell_file(self, item: Item, copied: Copied) -> None:

@@ -15,7 +15,7 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
-from jobtool.stores.optional import AccessCheck
+from jobtool.stores.optional import AccessCheck, supports
 from jobtool.transfer.plan import Item
 
 #: After so many jobs in a row that nothing worked for, the worker stops.
@@ -127,10 +127,10 @@ def _still_works(item: Item) -> bool:
         try:
             source.read(item.entry, 0, min(item.entry.size, 1))
         except FileError:
-            if not isinstance(source, AccessCheck):
+            if not supports(source, AccessCheck):
                 return False
             source.check_access(write=False)  # that very file may be gone meanwhile
-        if not isinstance(destination, AccessCheck):
+        if not supports(destination, AccessCheck):
             return False  # nothing tells
         destination.check_access(write=True)
     except (FileError, UnreachableError):  # which may pass, and proves nothing

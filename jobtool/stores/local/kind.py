@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from jobtool.stores.local.store import LocalStore
 from jobtool.stores.location import Location
-from jobtool.stores.optional import FolderAttributes
+from jobtool.stores.optional import FolderAttributes, supports
 from jobtool.stores.store import Store
 from jobtool.stores.storetype import Opening, StoreType
 
 
 def _open(location: Location, opening: Opening) -> Store:
     setup, mirrors = opening.setup, opening.mirrors
-    has_modes = isinstance(mirrors, FolderAttributes) and "mode" in setup.keep
+    has_modes = supports(mirrors, FolderAttributes) and "mode" in setup.keep
     return LocalStore(
         location.url,
         owner=opening.owner,

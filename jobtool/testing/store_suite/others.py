@@ -18,6 +18,7 @@ from jobtool.stores.optional import (
     Multipart,
     Prover,
     Specials,
+    supports,
 )
 from jobtool.stores.store import (
     Attributes,
@@ -168,7 +169,7 @@ class AccessCheckSuite(Suite):
 
 
 def _write_as_parts(store: Prover, path: str, pieces: Sequence[bytes]) -> None:
-    if isinstance(store, Multipart):
+    if supports(store, Multipart):
         write_in_parts(store, path, pieces)
     else:
         store.write(path, pieces, Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"".join(pieces))))

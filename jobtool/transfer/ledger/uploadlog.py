@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from jobtool.jobs.records import IntentRecord, Record, UploadRecord
-from jobtool.stores.optional import Temporaries
+from jobtool.stores.optional import Temporaries, supports
 from jobtool.stores.store import Part, Upload
 from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.ledger.uploads import UploadUnderWay, record_of
@@ -79,7 +79,7 @@ class FileUploads:
 
     def beginning(self) -> int | None:
         """Note that an upload is about to be begun; see ``UploadLog``."""
-        if isinstance(self._item.route.destination, Temporaries):
+        if supports(self._item.route.destination, Temporaries):
             return None  # they bear their owner's mark
         now_ns = time.time_ns()
         # On disk before the upload: one that no record names can't be told from somebody else's.
@@ -109,7 +109,7 @@ class FileUploads:
         self._uploads[self._number] = UploadUnderWay(record)
         self._intended.pop(self._number, None)
         self._append(record)
-        if not isinstance(self._item.route.destination, Temporaries):
+        if not supports(self._item.route.destination, Temporaries):
             # At once: with only an intent, somebody else's upload of this key would pass for ours.
             self._flush()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jobtool.jobs.records import PartRecord, UploadRecord
-from jobtool.stores.optional import Multipart
+from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.plan import Item
 
@@ -24,7 +24,7 @@ class UploadUnderWay:
 
     def abort(self, item: Item) -> None:
         """Drop it at the store, if that takes files in parts. Raises the errors of stores."""
-        if isinstance(item.route.destination, Multipart):
+        if supports(item.route.destination, Multipart):
             item.route.destination.abort(self.at(item.destination_path))
 
 
