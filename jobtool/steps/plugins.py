@@ -1,4 +1,4 @@
-"""Where steps come from: entry points of installed packages."""
+"""Steps from the entry points of installed packages."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jobtool.suggest import did_you_mean
 
 
 class StepPlugins:
-    """Finds the steps that jobs name; each is imported when a job first names it."""
+    """Finds the steps that jobs name. Each is imported when a job first names it."""
 
     def __init__(self) -> None:
         self._makers: dict[str, Callable[[], Step]] = {}
-        self._lacks: dict[str, str] = {}  # why a step can't be had, told again for each job
+        self._lacks: dict[str, str] = {}  # why a step can't be used, reported for each job
 
     def require(self, chain: Iterable[str]) -> None:
-        """Raise ``UnmetRequirementError`` that names a step of the chain that can't be had here."""
+        """Raise ``UnmetRequirementError`` if a step of the chain can't be used here."""
         for name in chain:
             if name == COPY or name in self._makers:
                 continue
@@ -49,14 +49,14 @@ def _maker_of(name: str) -> Callable[[], Step]:
     if point is None:
         hint = did_you_mean(name, {COPY, *names(STEPS)})
         raise UnmetRequirementError(
-            f"no package that is installed here has its step {name!r} (entry point of the group "
-            f"{STEPS}).{hint} Install the package where workers run."
+            f"no package that is installed here provides its step {name!r} (entry point of the "
+            f"group {STEPS}).{hint} Install the package where workers run."
         )
     try:
         maker: Callable[[], Step] = point.load()
         made = maker()
         called = made.name if callable(getattr(made, "run", None)) else None
-    except Exception as error:  # anything may be wrong with somebody's package
+    except Exception as error:  # a package of others may raise anything
         said = in_one_line(f"{type(error).__name__}: {error}")
         raise UnmetRequirementError(
             f"its step {name!r}, which is {point.value}, can't be loaded here: {said}"
