@@ -1,4 +1,4 @@
-"""The decision what to do with one file: a pure function of what is known of it."""
+"""The decision what to do with one file, as a pure function of what is known about it."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from jobtool.transfer.policies import IfExists
 
 
 class Held(Enum):
-    """What the destination's listing says of a file's place, compared with the source's size."""
+    """What the destination's listing has at a file's path, compared with the source's size."""
 
     NOTHING = "nothing"
     SAME_SIZE = "a file of the same size"
     OTHER_SIZE = "a file of another size"
-    UNKNOWN = "unknown"  # the credentials don't allow to look
+    UNKNOWN = "unknown"  # the credentials don't allow a look
 
 
 class Action(Enum):
     """What to do with a file."""
 
     SKIP = "skip"  # it is proven, or has failed in this attempt
-    ADOPT = "adopt"  # compare by digest, and keep what is there if it is the same
+    ADOPT = "adopt"  # compare by digest, and keep the file at the destination if it is the same
     LOOK = "look"  # ask the destination again whether a file is there
     RESUME = "resume"  # go on with the upload of an earlier try or attempt
     SEND = "send"
-    REFUSE = "refuse"  # a file is there that isn't ours, and --if-exists error was asked for
+    REFUSE = "refuse"  # another file is there, and --if-exists error was set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of one file at this moment.
+    """What is known about one file at this moment.
 
     ``is_ours``: a record says that the job has written the destination. ``is_tried``: a try of this
-    attempt, or whoever it was shared with, may have put the file there without a receipt.
-    ``is_taken_up``: an earlier attempt may have. ``has_upload``: an upload can be gone on with.
-    ``differs``: what is there was compared in this try, and isn't the same. ``is_there``: what the
-    destination has said in this try, None if it wasn't asked.
+    attempt, or a helper, may have put the file there without a receipt. ``is_taken_up``: an earlier
+    attempt may have. ``has_upload``: an upload can be resumed. ``differs``: the file at the
+    destination was compared in this try, and isn't the same. ``is_there``: whether the destination
+    had the file when asked in this try, None if it wasn't asked.
     """
 
     is_proven: bool = False
@@ -51,11 +51,11 @@ class Known:
 
 
 def decide(known: Known, if_exists: IfExists) -> Action:
-    """Return what to do with a file: the action of the first row that fits.
+    """Return what to do with a file: the action of the first matching row.
 
     *There* means that the listing found a file, or that the file ``is_tried``; *ours* that
     ``is_ours``; *perhaps* that ``is_tried`` or ``is_taken_up``; *same* that a file of the same size
-    was found or that the file ``is_tried``, and that it doesn't differ. A dash stands for anything.
+    was found or that the file ``is_tried``, and that it doesn't differ. A dash matches any value.
     *Go on* is ``RESUME`` if the file ``has_upload``, else ``SEND``.
 
     ==== ===== ============= ==== ======= ==== ======== ======
@@ -89,5 +89,5 @@ def decide(known: Known, if_exists: IfExists) -> Action:
 
 
 def may_replace(known: Known, if_exists: IfExists) -> bool:
-    """Return True if a file at the destination may be replaced: any, or one that is ours."""
+    """Return True if a file at the destination may be replaced."""
     return if_exists != "error" or known.is_ours
