@@ -38,7 +38,7 @@ class KnownDigests:
         return len(self._parts) // _MD5_BYTES
 
     def is_of(self, item: Item, part_size: int) -> bool:
-        """Return True if these are of the same file, in parts of this size, and can be resumed."""
+        """Return True if these are of the same file, in parts of this size, and usable."""
         known = (self.size, self.mtime_ns, self.part_size)
         is_same = known == (item.entry.size, item.entry.mtime_ns, part_size)
         return is_same and (self._whole is not None or self._digest is not None)

@@ -135,7 +135,7 @@ class Ledger:
         self._named[number] = 1
 
     def note_destination(self, sizes: Iterable[int], ours: Iterable[bool]) -> None:
-        """Set the sizes at the destination, and whether they are the job's, as a holder found them."""
+        """Set what the holder found at the destination: files' sizes, and which are the job's."""
         self._sizes = array("q", sizes)
         self._ours = bytearray(ours)
 
