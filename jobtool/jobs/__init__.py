@@ -1,1 +1,1 @@
-"""Jobs as they lie on disk."""
+"""Jobs on disk: job files, joblists and claims."""

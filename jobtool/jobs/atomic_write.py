@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
-#: How many temporary files in a row may vanish under a writer before it gives up. Each costs a
-#: worker that listed the folder meanwhile and took the file for what a killed writer has left.
+#: How many temporary files in a row may vanish before a writer gives up. A worker that lists the
+#: folder meanwhile may remove one, taking it for the file of a killed writer.
 _TRIES = 5
 
 
 def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = None) -> None:
     """Put ``data`` at ``path``, atomically and durably, whatever exists there.
 
-    Unique temporary name beside it, write, fsync, rename, fsync of the folder. The mode follows
-    the user's mask. ``before`` is called right before the rename; what it raises prevents that.
-    Raises ``OSError``.
+    Writes and syncs a file of a unique temporary name beside it, renames that, and syncs the
+    folder. The mode follows the user's mask. ``before`` is called right before the rename; an
+    exception from it prevents the rename. Raises ``OSError``.
     """
     for tries_left in reversed(range(_TRIES)):
         with staged(path, data) as temporary:
@@ -30,17 +30,17 @@ def replace_file(path: str, data: bytes, *, before: Callable[[], None] | None = 
             try:
                 os.rename(temporary, path)
                 break
-            except FileNotFoundError:  # somebody has removed it
+            except FileNotFoundError:  # another worker has removed it
                 if not tries_left:
                     raise
     sync_folder(os.path.dirname(path))
 
 
 def create_file(path: str, data: bytes) -> bool:
-    """Put ``data`` at ``path`` unless something exists there; return True if it was put.
+    """Put ``data`` at ``path`` unless something exists there; return True if it was written.
 
-    Readers see nothing or all of it, and of several writers one wins. The folder isn't synced: one
-    ``sync_folder`` after many files does that. Raises ``OSError``.
+    Readers see nothing or all of it, and of several writers one wins. The folder isn't synced: call
+    ``sync_folder`` once after many files. Raises ``OSError``.
     """
     for _ in range(_TRIES - 1):
         with contextlib.suppress(FileNotFoundError), staged(path, data) as temporary:
@@ -55,7 +55,7 @@ def _move_unless_there(temporary: str, path: str) -> bool:
     except FileExistsError:
         _remove(temporary)
         return False
-    except OSError:  # a filesystem without hard links, or somebody has removed it
+    except OSError:  # a filesystem without hard links, or another worker has removed it
         if os.path.lexists(path):
             _remove(temporary)
             return False
@@ -80,7 +80,7 @@ def sync_folder(path: str) -> None:
 
 
 def target_of(name: str) -> str | None:
-    """Return the name that a temporary file was to get, None if it isn't a temporary file."""
+    """Return the name that a temporary file was to get; None if it isn't a temporary file."""
     match = _TEMPORARY.fullmatch(name)
     return match.group(1) if match else None
 

@@ -1,9 +1,9 @@
 """Claims: one worker per job.
 
-There are two kinds. A *lock* is a kernel lock on a file. It frees itself when its process dies,
-however that happens, so that a job left ``ongoing`` can be claimed at once; but many shared
-filesystems don't carry it from node to node. A *lease* (see ``jobtool.jobs.lease``) holds between
-any nodes, and takes its duration to free itself. All workers of a joblist use the same kind.
+There are two kinds. A *lock* is a kernel lock on a file. The kernel frees it when its process dies,
+however that happens, so a job left ``ongoing`` can be claimed at once. But many shared filesystems
+don't carry locks from node to node. A *lease* (see ``jobtool.jobs.lease``) holds between any nodes.
+It expires after its duration. All workers of a joblist use the same kind.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ LOCK_SUFFIX = ".lock"
 class Claim:
     """The right to work on something, held until released, until the process ends, or until lost.
 
-    ``token`` names this claim and no other. ``generation`` is higher than that of every earlier
-    holder where it is known, which is under leases.
+    ``token`` is unique to this claim. Under leases ``generation`` is higher than that of every
+    earlier holder. Under locks it is 0.
     """
 
     def __init__(
@@ -49,32 +49,32 @@ class Claim:
             self.token, self.generation = secrets.token_hex(16), 0
 
     def require_held(self) -> None:
-        """Raise ``ClaimLostError`` unless the claim is still ours; before every write."""
+        """Raise ``ClaimLostError`` unless the claim is still held. Call it before every write."""
         self._require_present()
         if isinstance(self._held, Lease):
             self._held.require_held()
 
     def remove_older(self) -> None:
-        """Remove what dead holders left; once the job's file says that it is ours."""
+        """Remove the markers of dead holders. Call it once the job file names this claim."""
         if isinstance(self._held, Lease):
             self._held.remove_older()
 
     def release(self) -> None:
-        """Give it up. A lock's file stays: removing it would split those who wait."""
+        """Release the claim. A lock's file stays: two workers could lock two files otherwise."""
         self._on_release(self)
         self._held.release()
 
     def lose(self) -> None:
-        """Have it count as lost from now on, if it is a lease.
+        """Mark the claim as lost, if it is a lease.
 
-        May be called from another thread than its holder's, which hangs, as may ``let_go``. A lock
-        can't be had by another as long as its process lives.
+        This and ``let_go`` may be called from another thread while the holder's thread hangs. No
+        other worker can take a lock as long as its process lives.
         """
         if isinstance(self._held, Lease):
             self._held.lose()
 
     def let_go(self) -> None:
-        """Let others have it, if it is a lease."""
+        """Release the claim for other workers, if it is a lease."""
         if isinstance(self._held, Lease):
             self._held.release()
 
@@ -93,9 +93,9 @@ class Claim:
 class Claims:
     """Takes claims on names in a folder, of the kind that ``claim_policy`` says.
 
-    ``watch`` watches the leases of others; it knows more the longer it is kept.
-    ``require_present`` raises an exception if other workers regard this one as dead, since they may
-    use another kind of claims then.
+    ``watch`` watches the leases of other workers. Keep it: it needs time to see that one is dead.
+    ``require_present`` raises an exception if other workers regard this one as dead. They may use
+    another kind of claims then.
     """
 
     def __init__(
@@ -118,33 +118,33 @@ class Claims:
         return cls(joblist.claims_path, claim_policy_of(joblist))
 
     def within(self, folder: str) -> Claims:
-        """Return the same for another folder."""
+        """Return claims of the same kind on names in another folder."""
         return Claims(folder, self._claim_policy, self.watch, self._require_present, self._held)
 
     def lose_all(self) -> bool:
-        """Let others have all that is held by lease; return True if claims are leases.
+        """Mark all leases as lost and release them; return True if claims are leases.
 
-        For when this process hangs: called from a thread that doesn't. What is held counts as lost
-        from then on, and nothing more is written under it.
+        A thread that still runs calls this when the process hangs. Nothing more is written under
+        the lost leases.
         """
         if self._claim_policy.kind != "lease":
             return False
         held = self._held.all()
-        for claim in held:  # all of them first: to let one go may hang
+        for claim in held:  # mark all of them first: releasing one may hang
             claim.lose()
         for claim in held:
-            with contextlib.suppress(OSError):  # its marker ends for want of signs of life, then
+            with contextlib.suppress(OSError):  # then its marker expires without heartbeats
                 claim.let_go()
         return True
 
     def take(
         self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
     ) -> Claim | None:
-        """Claim a name; None if another holds it, or may still. Never waits.
+        """Claim a name; return None if another worker holds it, or may hold it. Never waits.
 
-        ``after`` is the highest generation known to be over: a job's count of attempts. What a dead
-        holder left under a lease can be had after as many looks as it takes for its duration to
-        pass. ``on_loss`` is called from another thread when a lease is found to be lost.
+        ``after`` is the highest generation known to be over: a job's count of attempts. A dead
+        holder's lease can be taken over once repeated calls have seen no heartbeat for its whole
+        duration. ``on_loss`` is called from another thread when a lease is found to be lost.
 
         Raises ``JoblistUnavailableError`` if the folder can't be written.
         """

@@ -1,4 +1,4 @@
-"""A job in the hands of whoever holds its claim: the only writer of its file."""
+"""A claimed job. The holder of the claim is the only writer of the job file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.names import quote
 from jobtool.redact import redact
 
-#: How often in a row a job may be handed back without progress for a reason that is not its own.
+#: How often in a row a job may be handed back without progress for a reason outside the job.
 MAX_HAND_BACKS = 10
 
 TOO_OFTEN = "handed back too often without progress"
 
 
 def too_often(reason: str) -> str:
-    """Return why a job is in error that was handed back too often, the last time for ``reason``."""
+    """Return the reason of an error after too many hand-backs, the last one for ``reason``."""
     return f"{TOO_OFTEN}: {reason}"
 
 
@@ -34,11 +34,11 @@ _TOKEN_DIGITS = 12
 
 
 class ClaimedJob:
-    """Changes a job's status and appends to its log, durably; ``now`` gives the time of a line.
+    """Changes a job's status and appends to its log, durably. ``now`` returns the time of a line.
 
-    Every write is preceded by a look at the claim. Methods raise ``ClaimLostError`` if it is
-    lost, ``JoblistUnavailableError`` if the joblist can't be written, and ``FileNotFoundError``
-    if somebody has removed the job file.
+    The claim is checked before every write. Methods raise ``ClaimLostError`` if it is lost,
+    ``JoblistUnavailableError`` if the joblist can't be written, and ``FileNotFoundError`` if the
+    job file was removed.
     """
 
     def __init__(
@@ -68,7 +68,9 @@ class ClaimedJob:
         *,
         on_loss: Callable[[], None] | None = None,
     ) -> ClaimedJob | None:
-        """Claim a job and read its file; None if another holds it, or may still. Never waits.
+        """Claim a job and read its file. Never waits.
+
+        Return None if another worker holds the job, or may hold it.
 
         ``on_loss`` is called from another thread when the claim is found to be lost.
 
@@ -89,7 +91,7 @@ class ClaimedJob:
             if not claim.generation or job.attempts < claim.generation:
                 return cls(joblist, job_id, job, log, claim, now)
             claim.release()
-            # Only who got the last attempt's own marker knows that it is over.
+            # Only the worker that got the last attempt's own marker knows that it is over.
             attempts = job.attempts - (claim.generation < job.attempts)
 
     def __enter__(self) -> Self:
@@ -106,8 +108,8 @@ class ClaimedJob:
     def begin(self, *, worker: str, rank: int) -> None:
         """Make the job ``ongoing`` and count the attempt.
 
-        A job that required intervention and is worked on has had it: its failures are forgotten.
-        Where all steps are done and the job is ``todo``, somebody wants it done again.
+        If the job required intervention, a person has intervened: its failures are forgotten. If
+        all steps are done and the job is ``todo``, a person wants it done again.
         """
         if self.job.status is JobStatus.TODO and not self.job.undone_steps:
             self.job = self.job.with_all_steps_undone()
@@ -134,8 +136,8 @@ class ClaimedJob:
             found, log = self._joblist.load(self.job_id)
             if self._attempt is not None and found.attempts != self._attempt:
                 raise ClaimLostError(
-                    f"the file of job {quote(self.job.name)} was replaced: it tells of attempt "
-                    f"{found.attempts}, and this is attempt {self._attempt}"
+                    f"the file of job {quote(self.job.name)} was replaced: expected attempt "
+                    f"{self._attempt} in it; found {found.attempts}"
                 )
         if log and not log.endswith(b"\n"):
             log += b"\n"
@@ -161,7 +163,7 @@ class ClaimedJob:
         self._change_step(name, state, "step-begun", {})
 
     def end_step(self, name: str, **values: object) -> None:
-        """Make a step a success, logged with ``values``; writes nothing as ``begin_step``."""
+        """Make a step a success, logged with ``values``. Write nothing if the file names none."""
         state = replace(self.job.step_state(name), status=JobStatus.SUCCESS)
         self._change_step(name, state, "step-done", values)
 
@@ -174,10 +176,10 @@ class ClaimedJob:
             self.change(JobStatus.ONGOING, event, **told)
 
     def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
-        """Count a failure, logged with ``values``; return the status that the job has then.
+        """Count a failure, logged with ``values``; return the new status of the job.
 
-        ``todo`` if the failure may pass and there are attempts left, else ``error``, and with
-        ``requires_intervention`` if it was tried as often as it may be.
+        It is ``todo`` if the failure may pass and attempts are left, else ``error``. If the failure
+        may pass and no attempts are left, the job gets ``requires_intervention``.
         """
         self.job = replace(self.job, failures=self.job.failures + 1)
         status = JobStatus.ERROR
@@ -191,11 +193,11 @@ class ClaimedJob:
     def set_back(
         self, values: Mapping[str, object], *, has_progressed: bool, is_counted: bool = True
     ) -> JobStatus:
-        """Hand the job back for a reason that is not its own; return the status it has then.
+        """Hand the job back for a reason outside the job; return its new status.
 
-        ``todo``; but ``error``, with ``requires_intervention``, if that was so ``MAX_HAND_BACKS``
-        times in a row and it ``has_progressed`` in none of them: the other jobs must not wait for
-        ever behind it. One that isn't counted changes nothing of that. ``values`` are logged.
+        It is ``todo``. After ``MAX_HAND_BACKS`` hand-backs in a row without progress it is
+        ``error``, with ``requires_intervention``: the other jobs must not wait for ever behind it.
+        A hand-back with ``is_counted`` False doesn't count. ``values`` are logged.
         """
         count = (0 if has_progressed else self.job.hand_backs) + is_counted
         self.job = replace(self.job, hand_backs=count)
@@ -208,13 +210,13 @@ class ClaimedJob:
         return JobStatus.ERROR
 
     def note_progress(self) -> None:
-        """Count anew how often the job is handed back; the next change of status records that."""
+        """Reset the count of hand-backs. The next change of status writes it."""
         self.job = replace(self.job, hand_backs=0)
 
     def put_back(self, event: str) -> None:
-        """Make the job ``todo``, its failures forgotten.
+        """Make the job ``todo`` and forget its failures.
 
-        All steps of a success are done again, of another job those that weren't done.
+        All steps of a success are done again. For another job only the undone steps are done.
         """
         if self.job.status is JobStatus.SUCCESS:
             self.job = self.job.with_all_steps_undone()
@@ -233,7 +235,7 @@ class ClaimedJob:
         try:
             yield
         except FileNotFoundError:
-            raise  # somebody has removed the job
+            raise  # the job file was removed
         except OSError as error:
             path = quote(self._joblist.path_of(self.job_id))
             raise JoblistUnavailableError(f"can't write {path}: {reason_of(error)}") from None

@@ -1,7 +1,7 @@
 """The claim policy: which kind of claims all workers of a joblist use.
 
 The first worker's choice is recorded in the joblist, and later workers use the same. A worker with
-another setting is refused while others are running. If none is, it records its own choice.
+another setting is refused while others are running. If none are running, it records its own choice.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ClaimSetting = Literal["auto", "lock", "lease"]
 
 DEFAULT_LEASE_SECONDS = 60.0
 
-#: Longer than anything stands still that ends by itself. A request to S3 takes ten minutes at most,
-#: and is repeated twice.
+#: Longer than any wait that ends by itself. A request to S3 takes ten minutes at most, and is
+#: repeated twice.
 DEFAULT_STALL_SECONDS = 3600.0
 
 _FILENAME = "terms.json"
@@ -128,27 +128,27 @@ def agree(joblist: JobList, proposed: AgreedPolicy, membership: Membership) -> A
 
 
 def _who_want_otherwise(membership: Membership, wanted: ClaimPolicy) -> list[str]:
-    """Return the running workers that would use another policy; wait until that is known."""
+    """Return the running workers that would use another policy. Wait until that is known."""
     return membership.wait_to_know(lambda name: not name.endswith(_suffix(wanted)))
 
 
 def claim_setting_of(joblist: JobList) -> ClaimSetting:
-    """Return the kind of claims that the joblist's settings ask for; ``auto`` by default."""
+    """Return the setting ``claims`` of the joblist; ``auto`` by default."""
     return joblist.settings.claims or "auto"
 
 
 def claim_policy_of(joblist: JobList) -> ClaimPolicy:
-    """Return the policy that the joblist's workers use or, before the first, would use."""
+    """Return the policy that the joblist's workers use, or the one that a first worker would."""
     return _recorded(joblist) or propose(joblist, claim_setting_of(joblist)).claim_policy
 
 
 def lease_seconds_of(joblist: JobList) -> float:
-    """Return how long a lease lasts by the joblist's settings."""
+    """Return how many seconds a lease lasts by the joblist's settings."""
     return joblist.settings.lease_seconds or DEFAULT_LEASE_SECONDS
 
 
 def stall_seconds_of(joblist: JobList) -> float:
-    """Return how long a worker that hangs keeps its leases, by the joblist's settings."""
+    """Return how many seconds a hanging worker keeps its leases by the joblist's settings."""
     return joblist.settings.stall_seconds or DEFAULT_STALL_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""Filesystems: whether other nodes may see the one that holds a folder."""
+"""Filesystems: whether other nodes may share the one that holds a folder."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Filesystem:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other nodes may see it too."""
+        """Whether other nodes may use it too."""
         return self.kind not in _OF_ONE_NODE
 
 
 def filesystem_of(path: str, *, mounts_path: str = MOUNTS_PATH) -> Filesystem:
-    """Return the filesystem that ``path``, absolute and without links, lies on.
+    """Return the filesystem of ``path``, which is absolute and without links.
 
-    The kind comes from the kernel's list of mounts rather than from statfs, for which every
-    FUSE filesystem is the same. It is ``unknown`` where that list can't be read.
+    The kind comes from the kernel's list of mounts. statfs doesn't distinguish FUSE filesystems.
+    The kind is ``unknown`` if that list can't be read.
     """
     found = Filesystem("unknown", "/")
     try:
@@ -51,7 +51,7 @@ def filesystem_of(path: str, *, mounts_path: str = MOUNTS_PATH) -> Filesystem:
         kind = fields[fields.index("-", 6) + 1]
         is_deeper = len(mount_point) >= len(
             found.mount_point
-        )  # of two at one place the later counts
+        )  # of two mounts at one place the later counts
         if is_deeper and _is_within(path, mount_point):
             found = Filesystem(kind, mount_point)
     return found

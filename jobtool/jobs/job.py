@@ -19,11 +19,11 @@ class JobStatus(StrEnum):
     SUCCESS = "success"
 
 
-#: The step that a job has where nothing else is said: its files are copied and proven.
+#: The step of a job whose file names no steps: its files are copied and proven.
 COPY = "copy"
 
-#: Which status may follow which. ``ongoing → ongoing`` is a job taken over from a dead worker;
-#: ``success → todo`` and ``error → todo`` are a person's or the audit's decision.
+#: The allowed changes of status. ``ongoing → ongoing`` is a job taken over from a dead worker.
+#: ``success → todo`` and ``error → todo`` are decided by a person or by the audit.
 TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
     {
         JobStatus.TODO: frozenset({JobStatus.ONGOING}),
@@ -38,8 +38,8 @@ TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
 class FilePair:
     """One named file of a job.
 
-    ``source`` is a URL or an absolute path, or relative to the job's source; ``destination``
-    likewise to the job's destination.
+    ``source`` is a URL, an absolute path, or a path relative to the job's source. ``destination``
+    is a URL, an absolute path, or a path relative to the job's destination.
     """
 
     source: str
@@ -48,7 +48,7 @@ class FilePair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepState:
-    """How far one step of a job is. ``attempts`` counts how often it was begun."""
+    """The state of one step of a job. ``attempts`` counts how often it was begun."""
 
     status: JobStatus = JobStatus.TODO
     attempts: int = 0
@@ -60,14 +60,16 @@ class Job:
 
     ``source`` and ``destination`` are absolute paths or URLs. A job without ``files`` copies the
     tree (or the one file) at ``source`` to ``destination``. A job read from the older form of job
-    file has no destination of its own. ``fields`` are what the layout found in the path;
-    ``attempts`` counts claims, ``failures`` those that ended in an error, and
-    ``requires_intervention`` says that they were as many as may be; ``hand_backs`` counts how often
-    in a row it was handed back, without progress, for a reason that is not its own;
-    ``requires`` are words that whoever takes the job up must know (``jobs.requirements``);
-    ``steps`` is the chain of steps, empty where the job just copies, and ``step_states`` how far
-    each is that was begun; ``extra`` are header lines that this version doesn't know, kept as they
-    are.
+    file has no destination of its own. ``fields`` are the fields that the layout found in the path.
+
+    ``attempts`` counts claims, ``failures`` the attempts that ended in an error.
+    ``requires_intervention`` says that no attempts are left. ``hand_backs`` counts how often in a
+    row the job was handed back, without progress, for a reason outside the job.
+
+    ``requires`` are words that a version must know to work on the job (``jobs.requirements``).
+    ``steps`` is the chain of steps, empty if the job file names none. ``step_states`` has the state
+    of each step that was begun. ``extra`` are header lines that this version doesn't know, kept
+    unchanged.
     """
 
     name: str
@@ -87,16 +89,16 @@ class Job:
 
     @property
     def chain(self) -> tuple[str, ...]:
-        """The steps in order; ``copy`` alone where the job file names none."""
+        """The steps in order; ``copy`` alone if the job file names none."""
         return self.steps or (COPY,)
 
     def step_state(self, name: str) -> StepState:
-        """Return how far a step is. Of a job whose file names no steps nothing is kept."""
+        """Return the state of a step. None is kept for a job whose file names no steps."""
         return self.step_states.get(name, StepState())
 
     @property
     def undone_steps(self) -> tuple[str, ...]:
-        """The steps that its file names and that aren't a success yet."""
+        """The steps that the job file names and that aren't a success yet."""
         return tuple(
             name for name in self.steps if self.step_state(name).status is not JobStatus.SUCCESS
         )
@@ -108,7 +110,7 @@ class Job:
         return replace(self, step_states={**self.step_states, name: state})
 
     def with_all_steps_undone(self) -> Job:
-        """Return the job with every step to be done again; how often each was begun stays."""
+        """Return the job with every step to be done again. Their counts of attempts stay."""
         states = {
             name: replace(state, status=JobStatus.TODO) for name, state in self.step_states.items()
         }
@@ -116,26 +118,26 @@ class Job:
 
     @property
     def origin(self) -> str:
-        """Where its bytes are, in a word: the source, or the first file's."""
+        """The source to show for the job: its own, or that of its first file."""
         return self.source or self.files[0].source
 
     @property
     def target(self) -> str:
-        """Where its bytes go, in a word: the first file's destination, or the tree's."""
+        """The destination to show for the job: that of its first file, or its own."""
         return self.files[0].destination if self.files else self.destination or ""
 
     def to(self, status: JobStatus) -> Job:
         """Return the job with another status.
 
-        A step under way gets the status of the job that is handed back or fails. Raises
-        ``JobtoolError`` if ``TRANSITIONS`` doesn't allow it, or a step isn't done and the job is to
-        be a success.
+        If the job is handed back or fails, its ongoing step gets the same status. Raises
+        ``JobtoolError`` if ``TRANSITIONS`` doesn't allow the change, or if the job is to be a
+        success and a step isn't done.
         """
         if status not in TRANSITIONS[self.status]:
             raise JobtoolError(f"job {self.name}: {self.status} can't become {status}")
         if status is JobStatus.SUCCESS and self.undone_steps:
             undone = ", ".join(self.undone_steps)
-            raise JobtoolError(f"job {self.name}: can't be a success before its steps {undone}")
+            raise JobtoolError(f"job {self.name}: can't be a success before its steps: {undone}")
         if status is JobStatus.ONGOING:
             return replace(self, status=status)
         states = {

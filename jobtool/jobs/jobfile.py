@@ -10,9 +10,9 @@
     2026-11-20T14:31:00Z claimed worker=node017:4711 rank=3 attempt=1
 
 The first line is the status and nothing else. ``key: value`` lines follow up to ``---``, then the
-log. The reader forgives CRLF, a byte order mark, trailing blanks and blank lines, and takes the
-older form whose second line is a bare source path; it refuses a header without its ``---``, since a
-file cut short could otherwise send data to a path that is cut short too. The writer is strict.
+log. The reader accepts CRLF, a byte order mark, trailing blanks and blank lines. It also accepts
+the older form, whose second line is a bare source path. It refuses a header without ``---``: a
+truncated file could name a truncated path, and data would be sent there. The writer is strict.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name,
 
 SEPARATOR = "---"
 
-#: A header of more lines than this is refused: each becomes some hundred bytes of memory.
+#: A header of more lines is refused: each line takes some hundred bytes of memory.
 MAX_HEADER_LINES = 500_000
 
-#: No line of a header is longer, nor any of a log that is read.
+#: A longer line is refused in a header and skipped in a log.
 MAX_LINE_BYTES = 65536
 
-#: Of a log, so much from its end is read: more than years of a worker's lines.
+#: How much of a log is read, from its end. A worker doesn't write as much in years.
 MAX_LOG_BYTES = 4 * 1024 * 1024
 FIELD_PREFIX = "field."
 
@@ -67,7 +67,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRecord:
-    """One line of a job's log: when, an event word, and ``key=value`` pairs."""
+    """One line of a job's log: a time, an event word, and ``key=value`` pairs."""
 
     time: datetime
     event: str
@@ -75,7 +75,7 @@ class LogRecord:
 
 
 def decode_status(data: bytes) -> JobStatus | None:
-    """Return the status on the first line of ``data``, or None if it is none of the four words."""
+    """Return the status on the first line of ``data``; None if it isn't one of the four words."""
     line = data.removeprefix(_BYTE_ORDER_MARK).partition(b"\n")[0].rstrip()
     try:
         return JobStatus(line.decode("ascii"))
@@ -84,12 +84,14 @@ def decode_status(data: bytes) -> JobStatus | None:
 
 
 def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
-    """Read a job file; return the job and its log as it stands.
+    """Read a job file; return the job and its log, unchanged.
 
-    ``job_id`` is the file's name without its suffix, from which the job has its name (but for a
-    name too long for that, which is a line of the header). Raises ``JobFileError`` with the line's
-    number, what was expected and what was found; ``UnmetRequirementError`` where that may be in
-    order for a version that knows what the job requires.
+    ``job_id`` is the file's name without its suffix. The job's name is derived from it, unless the
+    name is too long for a file name. Then a line of the header has it.
+
+    Raises ``JobFileError`` with the line's number, what was expected and what was found. Raises
+    ``UnmetRequirementError`` instead if the job requires something that this version doesn't know:
+    a version that knows it may accept the line.
     """
     status = decode_status(data)
     if status is None:
@@ -104,7 +106,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         if number > MAX_HEADER_LINES:
             raise JobFileError(
                 f"expected at most {MAX_HEADER_LINES} lines before the {SEPARATOR!r} line; found "
-                "more. Make several jobs of it"
+                "more. Split the job into several"
             )
         end = data.find(b"\n", start) + 1 or len(data)
         if end - start > MAX_LINE_BYTES:
@@ -123,7 +125,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
 
 
 def encode(job: Job, log: bytes = b"") -> bytes:
-    """Write a job file. ``decode`` gives back the same job and log.
+    """Return the text of a job file. ``decode`` returns the same job and log from it.
 
     Raises ``JobtoolError`` for a job with steps that doesn't require them.
     """
@@ -135,17 +137,17 @@ def encode(job: Job, log: bytes = b"") -> bytes:
 
 
 def encode_record(record: LogRecord) -> bytes:
-    """Write one log line, with its newline."""
+    """Return the text of one log line, with its newline."""
     pairs = "".join(f" {key}={quote(value, word=True)}" for key, value in record.values.items())
     stamp = record.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"{stamp} {record.event}{pairs}\n".encode()
 
 
 def decode_log(log: bytes) -> Iterator[LogRecord]:
-    """Read the log lines that have our form; free text and torn lines are passed over.
+    """Yield the records of a log. Free text and torn lines are skipped.
 
-    Of a log of more than ``MAX_LOG_BYTES`` just its end is read, and of that no line of more than
-    ``MAX_LINE_BYTES``.
+    Only the last ``MAX_LOG_BYTES`` of a log are read. Lines of more than ``MAX_LINE_BYTES`` are
+    skipped.
     """
     for found in _STAMPED_LINE.finditer(log, max(len(log) - MAX_LOG_BYTES, 0)):
         raw = found.group()
@@ -159,12 +161,12 @@ def decode_log(log: bytes) -> Iterator[LogRecord]:
 
 
 def last_records(log: bytes, events: Collection[str]) -> dict[str, LogRecord]:
-    """Return the last record of each of some events, where the log has one."""
+    """Return the last record of each of these events that the log has."""
     return {record.event: record for record in decode_log(log) if record.event in events}
 
 
 def number_of(text: str) -> int | None:
-    """Return the number that a log's value says, None if it is none that we would write."""
+    """Return the number in a value of a log; None if jobtool wouldn't write such a number."""
     is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_LOG_DIGITS
     return int(text) if is_number else None
 
@@ -182,7 +184,7 @@ def _header_lines(job: Job) -> Iterator[str]:
     yield job.status.value
     if is_cut(filename_of(job.name)):
         yield f"name: {quote(job.name)}"
-    if job.requires:  # before all that it may be about
+    if job.requires:  # before the lines that it may be about
         yield f"{_REQUIRES}: {encode_words(job.requires)}"
     if job.source is not None:
         yield f"source: {quote(job.source)}"
@@ -245,7 +247,7 @@ class _HeaderReader:
             self._extra.append((key, value))
 
     def _take_steps(self, value: str) -> None:
-        # Without the word an older version would pass over the steps and just copy.
+        # Without the word an older version would ignore the steps and only copy.
         if STEPS not in self.requires:
             raise JobFileError(
                 f"expected a line '{_REQUIRES}: {STEPS}' before '{_STEPS}:'; found none"
@@ -294,9 +296,9 @@ class _HeaderReader:
         )
 
     def _step_states(self) -> dict[str, StepState]:
-        """Take the states of the steps that the job has out of the lines that nothing is known of.
+        """Move the states of the job's steps out of the unknown lines, and return them.
 
-        Without a line ``steps`` they are what they were before there were steps: of no meaning.
+        Without a line ``steps`` such lines stay unknown, as in versions without steps.
         """
         states: dict[str, StepState] = {}
         rest = []

@@ -17,13 +17,13 @@ from jobtool.names import filename_of, quote
 
 SUFFIX = ".txt"
 
-#: The largest job file that is read. It is read whole, and rewritten whole with each change of its
-#: status.
+#: The largest job file that is read. Each change of status reads and rewrites the whole file.
 MAX_JOBFILE_BYTES = 64 * 1024 * 1024
 
 _STATUS_BYTES = 64
 
-#: Longer names would leave no room for those of temporary files and locks. Ours never are.
+#: Longer names would leave no room for the names of temporary files and locks. Generated names are
+#: never longer.
 _MAX_JOB_ID_BYTES = 230
 
 
@@ -56,8 +56,9 @@ class JobFolder:
         except OSError as error:
             raise self._gone(reason_of(error)) from None
         job_ids = _job_ids_among(names)
-        # A joblist may have no jobs, and joblist.toml may be away while somebody edits it. If both
-        # are missing, this is another folder, made in the joblist's place by its last writer.
+        # A joblist may have no jobs, and joblist.toml may be missing while an editor replaces it.
+        # If both are missing, this is another folder, made in the joblist's place by its last
+        # writer.
         if not job_ids and settings.FILENAME not in names:
             raise self._gone(f"neither {settings.FILENAME} nor a job file in it")
         self._temporaries = {}
@@ -70,7 +71,7 @@ class JobFolder:
     def _gone(self, found: str) -> JoblistUnavailableError:
         return JoblistUnavailableError(
             f"expected the joblist still at {quote(self.path)}; found: {found}. "
-            "Put it back where it was, or start again with its new path."
+            "Move it back, or start again with its new path."
         )
 
     def has_temporaries(self, job_id: str) -> bool:
@@ -92,11 +93,11 @@ class JobFolder:
     def scan(self) -> Iterator[ScannedJob]:
         """Yield the status of every job. Reads the folder once, and a few bytes of each file."""
         for job_id in self.job_ids():
-            with contextlib.suppress(FileNotFoundError):  # somebody has removed the job file
+            with contextlib.suppress(FileNotFoundError):  # the job file was removed meanwhile
                 yield ScannedJob(job_id, self.status_of(job_id))
 
     def status_of(self, job_id: str) -> JobStatus | None:
-        """Read one job's status, by one small read; None if the first line is invalid.
+        """Return one job's status, by one small read; None if the first line is invalid.
 
         Raises ``FileNotFoundError``.
         """
@@ -129,12 +130,12 @@ class JobFolder:
             raise JobFileError(f"can't be read: {reason_of(error)}") from None
         except UnfitFileError as error:
             raise JobFileError(
-                f"{error}. What follows its {jobfile.SEPARATOR!r} line is a log, which may be cut"
+                f"{error}. Shorten its log, the lines after {jobfile.SEPARATOR!r}"
             ) from None
         return jobfile.decode(data, job_id=job_id)
 
     def add(self, job: Job, log: bytes = b"") -> bool:
-        """Write a new job file; return False, without a change, if one of that name exists.
+        """Write a new job file; return False and change nothing if one of that name exists.
 
         Call ``flush`` after the last one.
         """
@@ -155,7 +156,7 @@ class JobFolder:
 
     def append(self, job_id: str, record: LogRecord) -> None:
         """Append a line to the log of a job. Only the holder of the claim may call this."""
-        # A worker has written the file of a job that it holds; a link leads to somebody else's.
+        # A claimed job's file was written by its worker. A link leads to another file.
         descriptor = os.open(self.path_of(job_id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             os.write(descriptor, jobfile.encode_record(record))
@@ -181,6 +182,6 @@ def _require_short(job_id: str) -> None:
 
 
 def _job_id_of_temporary(name: str) -> str | None:
-    """Return the ID of the job whose file a temporary file was to replace; None for others."""
+    """Return the ID of the job whose file a temporary file was to replace; None for other files."""
     target = target_of(name)
     return target.removesuffix(SUFFIX) if target and target.endswith(SUFFIX) else None

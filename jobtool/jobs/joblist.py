@@ -47,7 +47,7 @@ class JobList(JobFolder):
         """Open an existing joblist; raises ``JoblistError`` if it isn't one.
 
         With ``trust`` the commands that its joblist.toml names for credentials may be run, even if
-        others could have written it.
+        other users could have written it.
         """
         shown = quote(path)
         if not os.path.isdir(path):
@@ -92,17 +92,14 @@ class JobList(JobFolder):
         return joblist
 
     def use_credentials(self, table: Mapping[str, Any]) -> None:
-        """Use another ``[credentials]`` table, the caller's own, which is trusted.
-
-        Nothing is written.
-        """
+        """Use the caller's own ``[credentials]`` table, which is trusted. Nothing is written."""
         self.settings = msgspec.structs.replace(self.settings, credentials=dict(table))
         self._trust = TRUSTED
 
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
-        Return a warning to show if the command is trusted only because of ``trust``, else None.
+        Return a warning to show if the command is trusted only because of ``trust``; else None.
         """
         return self._trust.require() if self.settings.names_a_command else None
 
@@ -115,7 +112,7 @@ class JobList(JobFolder):
         return Journal(os.path.join(self._journals_path, job_id + JOURNAL_SUFFIX), require_held)
 
     def blocks_path_of(self, job_id: str) -> str:
-        """Return the folder of what a job's holder shares with others; see ``jobtool.sharing``."""
+        """Return the folder of a job's shared batches; see ``jobtool.sharing``."""
         return os.path.join(self._journals_path, job_id + _BLOCKS_SUFFIX)
 
     def job_ids_with_blocks(self) -> list[str]:
@@ -139,7 +136,7 @@ class JobList(JobFolder):
         return (record for record in self.records_of(job_id) if isinstance(record, Receipt))
 
     def mark_put_back(self) -> None:
-        """Let running workers know that a finished job was put back to ``todo``.
+        """Signal to running workers that a finished job was put back to ``todo``.
 
         Raises ``JoblistUnavailableError``.
         """
@@ -150,8 +147,8 @@ class JobList(JobFolder):
                 os.utime(file.fileno())
         except OSError as error:
             raise JoblistUnavailableError(
-                f"can't write {quote(path)}: {reason_of(error)}. Jobs that were put back may be "
-                "done only by workers that start from now on."
+                f"can't write {quote(path)}: {reason_of(error)}. Perhaps only workers that start "
+                "from now on do the jobs that were put back."
             ) from None
 
     def last_put_back_ns(self) -> int:
@@ -162,7 +159,7 @@ class JobList(JobFolder):
             return 0
 
     def owner_of(self, job_id: str) -> str:
-        """Return what marks a job's unfinished writes as its own.
+        """Return the mark of a job's unfinished writes.
 
         It stays the same when the joblist is moved.
         """

@@ -1,7 +1,7 @@
 """The journal: the records of a job under way, one line of JSON each.
 
-It is appended to and flushed in batches: what a kill costs is the last batch, whose files are sent
-again. When the job is done the receipts in it become a table.
+Records are appended and flushed in batches. A kill costs the last batch, whose files are sent
+again. When the job is done, the receipts in the journal become a table.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from jobtool.names import quote
 
 JOURNAL_SUFFIX = ".jsonl"
 
-#: A longer line of a journal is none of ours: it holds two paths and some numbers.
+#: A longer line of a journal is skipped: jobtool writes two paths and some numbers.
 MAX_LINE_BYTES = 256 * 1024
 
 
 class Journal:
     """The records of a job under way. Threads may append and flush.
 
-    ``require_held`` is called before every write; what it raises prevents that.
+    ``require_held`` is called before every write; an exception from it prevents the write.
     """
 
     def __init__(self, path: str, require_held: Callable[[], None] | None = None) -> None:
@@ -37,18 +37,18 @@ class Journal:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._pending: list[bytes] = []
-        self._is_unsafe = False  # what is told of could not be made durable
+        self._is_unsafe = False  # the files that the records prove could not be made durable
         self._descriptor: int | None = None
         self._encoder = msgspec.json.Encoder()
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything in it on disk."""
+        """Whether the journal exists on disk."""
         return os.path.exists(self.path)
 
     @property
     def has_pending(self) -> bool:
-        """Whether anything was appended that no flush has written yet."""
+        """Whether there are records that no flush has written yet."""
         with self._lock:
             return bool(self._pending)
 
@@ -59,11 +59,11 @@ class Journal:
             self._pending.append(line)
 
     def flush(self, before: Callable[[], None] | None = None) -> None:
-        """Write and sync what was appended since the last flush, if anything.
+        """Write and sync the records that were appended since the last flush.
 
-        ``before`` is called first, if there is anything: it makes durable what the records tell of.
-        If that or writing fails, nothing is forgotten. After ``before`` has failed, nothing is
-        written until it succeeds: a receipt must not outlive its file. Raises
+        If there are any, ``before`` is called first: it makes durable what the records prove. If
+        that or writing fails, the records are kept for the next flush. After ``before`` has failed,
+        nothing is written until it succeeds: a receipt must not outlive its file. Raises
         ``JoblistUnavailableError``, and what ``before`` and ``require_held`` raise.
         """
         with self._writing:
@@ -94,20 +94,20 @@ class Journal:
                 data = data[os.write(self._descriptor, data) :]
             os.fsync(self._descriptor)
         except OSError as error:
-            self._close_descriptor()  # opening it again ends a torn line
+            self._close_descriptor()  # opening the journal again ends a torn line
             raise JoblistUnavailableError(
                 f"can't write {quote(self.path)}: {reason_of(error)}"
             ) from None
 
     def close(self) -> None:
-        """Flush and close; what could not be made durable is not written."""
+        """Flush and close. Records of what could not be made durable aren't written."""
         try:
             self.flush()
         finally:
             self._close_descriptor()
 
     def discard(self) -> None:
-        """Close, and forget what was not flushed: it isn't ours to write any more."""
+        """Close without a flush: another worker may hold the job now."""
         with self._lock:
             self._pending = []
         self._close_descriptor()
@@ -119,7 +119,7 @@ class Journal:
                 os.close(descriptor)
 
     def _open(self) -> int:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # no link leads to our journal
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW  # a journal is never a link
         try:
             descriptor = os.open(self.path, flags, 0o666)
         except FileNotFoundError:
@@ -127,19 +127,19 @@ class Journal:
             descriptor = os.open(self.path, flags, 0o666)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            os.write(descriptor, b"\n")  # ends a line that a kill has torn
+            os.write(descriptor, b"\n")  # ends the torn line of a killed worker
         sync_folder(os.path.dirname(self.path))
         return descriptor
 
     def read(self) -> Iterator[Record]:
-        """Yield the records on disk, oldest first; torn, foreign and endless lines are left out.
+        """Yield the records on disk, oldest first. Torn, invalid and too long lines are skipped.
 
-        Raises ``JobtoolError`` for what is there and can't be read.
+        Yields none if the journal is missing. Raises ``JobtoolError`` if it can't be read.
         """
         decoder = msgspec.json.Decoder(Record)
         try:
             with open(self.path, "rb", opener=open_without_waiting) as file:
-                is_whole = True  # whether what comes next begins a line
+                is_whole = True  # whether the next piece begins a line
                 while line := file.readline(MAX_LINE_BYTES):
                     was_whole, is_whole = is_whole, line.endswith(b"\n")
                     if not was_whole or len(line) == MAX_LINE_BYTES:
@@ -156,17 +156,17 @@ class Journal:
             ) from None
 
     def replace(self, records: Iterable[Record]) -> None:
-        """Put records in the place of all there are, atomically and durably.
+        """Replace all records, atomically and durably.
 
-        They may be read from the journal itself. Raises ``OSError``, and what ``require_held``
-        raises.
+        ``records`` may be read from the journal itself. Raises ``OSError``, and what
+        ``require_held`` raises.
         """
         self.close()
         lines = [self._encoder.encode(quoted(record)) + b"\n" for record in records]
         replace_file(self.path, b"".join(lines), before=self._require_held)
 
     def remove(self) -> None:
-        """Remove the journal, whose receipts are in the table.
+        """Remove the journal. Its receipts must be in the table.
 
         Raises ``JoblistUnavailableError``.
         """
@@ -182,7 +182,7 @@ class Journal:
 
 
 def read_journals(folder: str) -> Iterator[Record]:
-    """Yield the records of all journals in a folder, by name; none if there is no such folder."""
+    """Yield the records of all journals in a folder, by name; none if the folder is missing."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

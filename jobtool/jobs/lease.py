@@ -1,14 +1,14 @@
-"""Leases: a name held by one process of any node as long as its heartbeat lasts.
+"""Leases: one process of any node holds a name as long as its heartbeat lasts.
 
-``filelock.SoftFileLease`` makes the marker, refreshes it and notices its loss. What it doesn't do
-on most shared filesystems is take over a marker whose holder is gone: that needs an atomic exchange
-of two names, which NFS, FUSE and others lack, and without it the marker stays for ever. So markers
-here are numbered, ``NAME.1.lease``, ``NAME.2.lease``, and whoever has watched one for its whole
+``filelock.SoftFileLease`` makes the marker, refreshes it and detects its loss. On most shared
+filesystems it can't take over the marker of a dead holder: that needs an atomic exchange of two
+names, which NFS, FUSE and others lack. Without it the marker would stay for ever. So markers here
+are numbered, ``NAME.1.lease``, ``NAME.2.lease``. A process that has watched a marker for its whole
 duration without a heartbeat makes the next, by exclusive creation, which every filesystem has. The
-highest number holds. A holder that was thought dead and wakes up finds the number above its own.
+highest number holds. A holder that wakes up after such a takeover finds the number above its own.
 
-A lease says who should be working, not that nobody else is: between a check and the write that
-follows it, a process may be frozen for longer than its lease.
+A lease says which process should be working. It doesn't guarantee that no other is: between a
+check and the write that follows it, a process may be frozen for longer than its lease.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from jobtool.names import quote
 
 SUFFIX = ".lease"
 
-#: How often a marker that isn't as it should be is looked at before the lease counts as lost.
-#: Whoever looks at a marker to take it over may move it aside for a moment.
+#: How often a missing or changed marker is checked before the lease counts as lost. A process that
+#: tries to take a marker over may move it aside for a moment.
 _LOOKS = 3
 _LOOK_SECONDS = 0.05
 
-#: After which share of a lease without a heartbeat its holder may be dead.
+#: After this share of a lease without a heartbeat, its holder may be dead.
 _OVERDUE = 0.5
 
 
 class LeaseWatch:
-    """Watches the markers of others, each for its whole duration, all at the same time.
+    """Watches the markers of other workers, each for its whole duration, all at the same time.
 
-    By this process's own monotonic clock, in seconds; no node's clock is compared to another's.
+    It uses this process's monotonic clock, in seconds. The clocks of nodes are never compared.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class LeaseWatch:
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._seen: dict[str, _Seen] = {}
-        #: For names that others hold, the highest generation that is over: nobody need try those.
+        #: For names that others hold, the highest generation that is over. It isn't tried again.
         self.over: dict[str, int] = {}
 
     def is_expired(self, path: str, lease_seconds: float | None = None) -> bool:
         """Look at a marker; return True if it had no heartbeat for its whole duration.
 
-        That is ``lease_seconds``, by default the watch's own. The first look never says so. A
-        marker that is gone isn't expired.
+        The duration is ``lease_seconds``, by default the watch's own. The first look returns False.
+        So does a look at a missing marker.
         """
         lease_seconds = lease_seconds or self._lease_seconds
         try:
-            # Opened, since looking at the name alone may be answered from a network client's cache.
+            # Opened, since stat alone may be answered from a network client's cache.
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 found = os.fstat(descriptor)
@@ -77,10 +77,10 @@ class LeaseWatch:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether some marker may yet turn out to be a dead holder's, if one goes on looking.
+        """Whether further looks may show that the holder of some marker is dead.
 
-        One of which no heartbeat was seen yet, or whose next is overdue: they come three times in
-        a lease.
+        That is so for a marker without a heartbeat yet, or with an overdue one: they come three
+        times in a lease.
         """
         now = self._monotonic()
         silences = (((now - seen.since) / seen.lease_seconds, seen) for seen in self._seen.values())
@@ -101,7 +101,7 @@ class _Seen:
 class Lease:
     """A name that is held, with a heartbeat, until released or lost.
 
-    ``generation`` is the number of its marker: nobody who held the name earlier has as high a one.
+    ``generation`` is the number of its marker. It is higher than that of every earlier holder.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Lease:
         watch: LeaseWatch,
         on_loss: Callable[[], None],
     ) -> Lease | None:
-        """Take the name ``base``, a path; None if somebody holds it. Never waits.
+        """Take the name ``base``, a path; return None if another holds it. Never waits.
 
         ``after`` is the highest generation that the caller knows to be over. ``on_loss`` is called
         from another thread when the heartbeat finds that the lease is lost.
@@ -157,7 +157,7 @@ class Lease:
                 older.append(path)
                 continue
             if os.path.lexists(_marker(base, generation + 1)):
-                soft.release()  # it was free because it is over long since
+                soft.release()  # it was free because it is over
                 continue
             if older and not watch.is_expired(older[-1]):
                 soft.release()  # its holder has woken up
@@ -165,13 +165,13 @@ class Lease:
             return cls(soft, base, generation, older, on_loss)
 
     def require_held(self) -> None:
-        """Raise ``ClaimLostError`` unless the marker is ours and there is none above it."""
+        """Raise ``ClaimLostError`` if the marker isn't this lease's or a higher one exists."""
         self._is_lost = self._is_lost or not holds(self._is_in_place)
         if self._is_lost:
             raise ClaimLostError(
-                f"the claim on {quote(os.path.basename(self._base))} was lost: this process gave "
-                "no sign of life for too long, or hung, or somebody removed its marker. Another "
-                "worker may have the job now."
+                f"the claim on {quote(os.path.basename(self._base))} was lost: this process sent "
+                "no heartbeat for too long, or hung, or its marker was removed. Another worker "
+                "may have the job now."
             )
 
     def _is_in_place(self) -> bool:
@@ -179,18 +179,18 @@ class Lease:
         return is_in_place(self._soft, self.token) and not os.path.lexists(above)
 
     def remove_older(self) -> None:
-        """Remove the markers of dead holders that this one follows, so that they notice."""
+        """Remove the earlier markers of dead holders. A holder that wakes up notices that."""
         while self._older:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._older.pop())
 
     def lose(self) -> None:
-        """Have it count as lost from now on; may be called from another thread."""
+        """Mark the lease as lost. May be called from another thread."""
         self._is_lost = True
         self._on_loss()
 
     def release(self) -> None:
-        """Give the name up; removes the marker if it is still ours."""
+        """Release the name, and remove the marker if it is still this lease's."""
         self._soft.release()
 
 
@@ -203,7 +203,7 @@ def is_in_place(soft: SoftFileLease, token: str) -> bool:
 
 
 def holds(look: Callable[[], bool]) -> bool:
-    """Return True if one of a few looks finds a marker as it should be."""
+    """Return True if ``look`` returns True at one of a few tries."""
     for number in range(_LOOKS):
         if number:
             time.sleep(_LOOK_SECONDS)

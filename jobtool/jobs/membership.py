@@ -1,7 +1,7 @@
 """Membership: which workers of a joblist are running.
 
-Each worker holds a lease in a folder of the joblist, whatever kind the claims are, so that workers
-on other nodes see it.
+Each worker holds a lease in a folder of the joblist, whatever the kind of claims. So workers on
+other nodes see it.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ class Membership:
             return
         if self._is_given_up:
             raise MembershipLostError(
-                "this worker hung for too long, so that its jobs were left to others. It stops; "
-                "start it again."
+                "this worker hung for too long, so it gave up its jobs. It stops; start it again."
             )
         if own.compromise is None and now - self._checked_at < self._lease_seconds / 2:
             return
@@ -116,7 +115,7 @@ class Membership:
         return [name.removesuffix(SUFFIX) for name in os.listdir(self.folder)]
 
     def _may_be_dead(self, name: str) -> bool:
-        """Return True if a worker of this host has no process. Doesn't ask the filesystem."""
+        """Return True if a worker of this host has no process. The filesystem isn't used."""
         pid = name.removeprefix(self._prefix).partition("-")[0]
         if not name.startswith(self._prefix) or not (pid.isascii() and pid.isdigit()):
             return False
@@ -145,7 +144,8 @@ class Membership:
     def is_present(self, name: str) -> bool:
         """Return True if a worker is running, as far as one look shows; remove a dead one.
 
-        A dead worker of another node counts as running until it was watched for one lease duration.
+        A dead worker of another node counts as running until this process has watched it for one
+        lease duration.
         """
         path = self._path(name)
         if not os.path.lexists(path):

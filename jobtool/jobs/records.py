@@ -1,4 +1,4 @@
-"""Records: what is written down of a job's files. A receipt is one that proves an arrival."""
+"""Records of what happened to a job's files. A receipt is a record that proves an arrival."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MD5 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):
-    """Proof of one file.
+    """Proof that one file has arrived.
 
     ``src_path`` and ``dst_path`` are absolute paths or URLs, written as in job files. ``size`` is
     in bytes, ``mtime_ns`` the source's modification time in nanoseconds since 1970, both as listed
@@ -56,7 +56,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="intent"):
-    """A destination is about to be written by us, at a time in nanoseconds since 1970.
+    """The job is about to write a destination. ``at_ns`` is in nanoseconds since 1970.
 
     What is found there unfinished from then on, without an upload's record, is ours. ``has_file``
     says that the file that stands there already was written by the job, too, and with ``method``
@@ -71,10 +71,10 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):
-    """A file in parts was begun.
+    """The upload of a file in parts was begun.
 
-    ``token`` is the store's name for the upload, ``size`` and ``mtime_ns`` the source's, ``md5``
-    the whole file's where it had to be known first.
+    ``token`` is the store's name for the upload. ``size`` in bytes and ``mtime_ns`` are the
+    source's. ``md5`` is the whole file's MD5 where it had to be known first.
     """
 
     src_path: str
@@ -98,9 +98,9 @@ class PartRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class ListingRecord(msgspec.Struct, frozen=True, kw_only=True, tag="listing"):
-    """Some of the files that were found below a source, and are to go below a destination.
+    """Some of the files that were found below a source and go below a destination.
 
-    ``names`` are their paths there, joined by NUL characters and compressed by zlib.
+    ``names`` are their paths relative to both, joined by NUL characters and compressed by zlib.
     """
 
     src_path: str
@@ -109,11 +109,12 @@ class ListingRecord(msgspec.Struct, frozen=True, kw_only=True, tag="listing"):
 
 
 class DigestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="digests"):
-    """Parts of a source's file were read and hashed: ``md5s`` of some in a row, from ``first`` on.
+    """Parts of a source file were read and hashed.
 
-    ``size`` and ``mtime_ns`` are the source's, ``part_size`` is in bytes, parts are numbered from
-    1. ``state`` is that of the whole file's MD5 after the last of these parts, as 32 digits; None
-    where it isn't known. ``whole`` is the digest itself, once the file was read to its end.
+    ``md5s`` are the MD5s of consecutive parts, from the number ``first`` on. Parts are numbered
+    from 1. ``size`` and ``mtime_ns`` are the source's, ``part_size`` is in bytes. ``state`` is the
+    state of the whole file's MD5 after the last of these parts, as 32 digits; None if it isn't
+    known. ``whole`` is the whole file's MD5, once the file was read to its end.
     """
 
     src_path: str
@@ -156,5 +157,5 @@ def unquoted(record: R) -> R:
 
 def _replaced(record: R, **texts: str) -> R:
     if all(getattr(record, name) == text for name, text in texts.items()):
-        return record  # nearly always; a new one costs more than the comparison
+        return record  # the usual case: a comparison costs less than a new record
     return msgspec.structs.replace(record, **texts)

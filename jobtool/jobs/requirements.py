@@ -1,7 +1,7 @@
-"""What a job file or a joblist.toml requires of the version of jobtool that takes it up.
+"""What a job file or a joblist.toml requires of the version of jobtool that uses it.
 
-An unknown key is kept and ignored. What must not be ignored is named by a word of ``requires``: a
-version that doesn't know the word leaves the job, or the whole joblist, as it is.
+An unknown key is kept and ignored. A key that must not be ignored goes with a word in
+``requires``: a version that doesn't know the word leaves the job, or the whole joblist, as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jobtool.errors import UnmetRequirementError
 
 STEPS = "steps"
 
-#: The words that this version understands, each with what it stands for.
+#: The words that this version understands, each with its meaning.
 UNDERSTOOD: Mapping[str, str] = MappingProxyType(
     {STEPS: "the job is a chain of steps: its lines 'steps' and 'step.NAME' count"}
 )

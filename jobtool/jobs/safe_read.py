@@ -1,4 +1,4 @@
-"""Reading small files safely that others can write to.
+"""Safe reading of small files that other users can write to.
 
 They may have put a huge file, a named pipe or a device in place of the expected file. Reading is
 bounded and never waits.
@@ -14,11 +14,11 @@ from jobtool.errors import JobtoolError
 
 
 class UnfitFileError(JobtoolError):
-    """A file isn't a regular one, or is larger than its kind may be. The message has no path."""
+    """A file isn't regular, or is larger than its kind may be. The message has no path."""
 
 
 def open_without_waiting(path: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file, links followed, without waiting at a named pipe. Raises ``OSError``."""
+    """Open a file without waiting at a named pipe. Links are followed. Raises ``OSError``."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 

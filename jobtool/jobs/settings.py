@@ -1,4 +1,4 @@
-"""``joblist.toml``: what was decided when the joblist was made, and what a worker needs to know."""
+"""``joblist.toml``: the settings of a joblist, which every worker reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobtool.suggest import misfit, unknown_key
 FILENAME = "joblist.toml"
 FORMAT = 1
 
-#: No honest ``joblist.toml`` is larger; what is isn't read.
+#: A larger ``joblist.toml`` isn't read: jobtool doesn't write one.
 MAX_BYTES = 256 * 1024
 
 #: What ``[layout]`` may hold: the fields of ``layouts.layout.Layout``, or a preset's name.
@@ -38,20 +38,20 @@ LAYOUT_KEYS = (
 
 _SECRET_WORDS = ("secret", "token", "password", "access_key")
 
-#: How AWS's access key IDs look, and what stands before what HTTP takes for a secret.
+#: AWS's access key IDs, and secrets in HTTP: a bearer token, a password in a URL.
 _SECRET_VALUE = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+\S|://[^/@\s]*:[^/@\s]+@")
 
 
 _MEBIBYTE = 1024 * 1024
 
-#: What S3 allows for a part.
+#: The sizes that S3 allows for a part.
 _PART_SIZES = msgspec.Meta(ge=5 * _MEBIBYTE, le=5 * 1024 * _MEBIBYTE)
 
 #: How long a lease may last without a heartbeat.
 LeaseSeconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
 
 
-#: For how long nothing may move in a worker before its leases are given up: up to 30 days.
+#: How long a worker may make no progress before its leases are given up: up to 30 days.
 StallSeconds = Annotated[float, msgspec.Meta(ge=1, le=30 * 86400)]
 
 
@@ -79,15 +79,16 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of ``joblist.toml``.
 
-    ``id`` marks what this joblist's workers leave unfinished. ``layout`` is the layout's own table,
-    so that a joblist doesn't depend on a file elsewhere; ``values`` are what ``--set`` gave to its
-    templates; ``s3`` and ``credentials`` are for the store of that name, and ``stores`` are the
-    tables of other stores, by the scheme that each is named after. ``claims`` is the kind of
-    claims that workers use, ``lease_seconds`` how long a lease lasts without a heartbeat,
-    ``stall_seconds`` how long a worker in which nothing moves keeps its leases; None means the
-    default. ``requires`` are words that every version which uses the joblist must know
-    (``jobs.requirements``); ``steps`` is the chain of steps that new jobs get, empty for ``copy``
-    alone.
+    ``id`` marks the unfinished writes of this joblist's workers. ``layout`` is the layout's own
+    table, so that a joblist doesn't depend on a file elsewhere. ``values`` are the values that
+    ``--set`` gave to its templates. ``s3`` is the table of the S3 store, ``stores`` are those of
+    other stores by scheme, and ``credentials`` is the table of credentials.
+
+    ``claims`` is the kind of claims that workers use. ``lease_seconds`` is how long a lease lasts
+    without a heartbeat, ``stall_seconds`` how long a worker that makes no progress keeps its
+    leases. None means the default. ``requires`` are words that every version which uses the
+    joblist must know (``jobs.requirements``). ``steps`` is the chain of steps that new jobs get,
+    empty for ``copy`` alone.
     """
 
     format: int = FORMAT
@@ -109,19 +110,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def store_tables(self) -> dict[str, dict[str, Any]]:
-        """The tables that are named after a store's scheme."""
+        """The tables of stores, by scheme."""
         return {"s3": self.s3, **self.stores}
 
     @property
     def names_a_command(self) -> bool:
-        """Whether a command is named that would be run for credentials."""
+        """Whether the settings name a command to run for credentials."""
         sides = (self.credentials.get(side) for side in ("source", "destination"))
         tables = [self.credentials, *(side for side in sides if isinstance(side, dict))]
         return any("command" in table for table in tables)
 
 
 def decode(text: str, *, path: str) -> Settings:
-    """Read ``joblist.toml``; raises ``JoblistError`` that names ``path`` and the place in it."""
+    """Read the text of a ``joblist.toml``.
+
+    Raises ``JoblistError``, which names ``path`` and the place in it.
+    """
     try:
         table = tomllib.loads(text)
         found = table.get("format")
@@ -137,7 +141,7 @@ def decode(text: str, *, path: str) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise JoblistError(f"{quote(path)} isn't valid TOML: {error}") from None
     except RecursionError:
-        raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deep") from None
+        raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deeply") from None
 
 
 def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
@@ -160,7 +164,10 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
 
 
 def encode(settings: Settings, *, path: str = FILENAME) -> str:
-    """Write ``joblist.toml``; raises ``JoblistError`` rather than write a secret to ``path``."""
+    """Return the text of a ``joblist.toml``.
+
+    Raises ``JoblistError``, which names ``path``, if a setting looks like a secret.
+    """
     table = msgspec.to_builtins(settings)
     table |= table.pop("stores")
     _refuse_secrets(table, path=path)
@@ -174,7 +181,7 @@ def encode(settings: Settings, *, path: str = FILENAME) -> str:
 
 
 def _require_understood(words: object, *, path: str) -> None:
-    """Refuse a joblist of a newer version before anything else in it is judged."""
+    """Refuse a joblist of a newer version before anything else in it is checked."""
     if not isinstance(words, list):
         return
     try:
@@ -184,7 +191,7 @@ def _require_understood(words: object, *, path: str) -> None:
 
 
 def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
-    """Refuse what would be ignored: a misspelt setting must not pass for one that holds.
+    """Refuse unknown keys: a misspelt setting would be ignored without notice.
 
     The tables ``s3``, ``credentials`` and those of other stores are checked where they are used.
     """
@@ -224,12 +231,12 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
 def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
     for key, value in table.items():
         if key == "layout":
-            continue  # its keys are ours and names of files
+            continue  # its keys are known ones and names of files
         if isinstance(value, dict):
             _refuse_secrets(value, path=path)
         elif any(word in key.lower() for word in _SECRET_WORDS) or _SECRET_VALUE.search(str(value)):
             raise JoblistError(
-                f"{quote(path)}: {key!r} looks like a secret, and a joblist is no place for one. "
+                f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, or let a command or a "
-                'file give it: [credentials] provider = "profile", "process" or "file"'
+                'file provide it: [credentials] provider = "profile", "process" or "file"'
             )

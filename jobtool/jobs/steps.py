@@ -1,4 +1,4 @@
-"""How a job file writes a job's steps: the line ``steps`` and the lines ``step.NAME``."""
+"""The steps in a job file: the line ``steps`` and the lines ``step.NAME``."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ _STATE = re.compile(r"([a-z]+) attempts=([0-9]{1,9})")
 
 
 def require_chain(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a chain of steps; raises ``JobFileError`` unless they make one.
+    """Return the names of a chain of steps; raise ``JobFileError`` if they don't make a chain.
 
-    Each is named once, and ``copy`` is among them: a job whose data nobody has copied must not
+    Each step is named once, and ``copy`` is among them: a job whose data wasn't copied must not
     become a success.
     """
     for name in names:
         if not _NAME.fullmatch(name):
             raise JobFileError(
-                "expected names of steps (a small letter, then small letters, digits, '_' or '-'), "
-                f"with commas between them; found {name[:40]!r}"
+                "expected names of steps (a lowercase letter, then lowercase letters, digits, '_' "
+                f"or '-'), separated by commas; found {name[:40]!r}"
             )
         if names.count(name) > 1:
             raise JobFileError(f"expected each step once; found {name!r} twice")
     if COPY not in names:
         raise JobFileError(
-            f"expected {COPY!r} among the steps; found {', '.join(names) or 'none'}. Add it where "
-            "the data is to be copied."
+            f"expected {COPY!r} among the steps; found {', '.join(names) or 'none'}. Add it at the "
+            "place where the data is to be copied."
         )
     return tuple(names)
 
 
 def decode_words(text: str) -> tuple[str, ...]:
-    """Return the words of a list with commas between them."""
+    """Return the words of a comma-separated list."""
     return tuple(word.strip() for word in text.split(","))
 
 
 def encode_words(words: Sequence[str]) -> str:
-    """Write what ``decode_words`` reads."""
+    """Return a list of words as ``decode_words`` reads it."""
     return ", ".join(words)
 
 
 def decode_state(text: str) -> StepState:
-    """Return how far a step is; raises ``JobFileError``."""
+    """Return the state of a step; raise ``JobFileError`` if the text isn't one."""
     found = _STATE.fullmatch(text)
     if found is None or found.group(1) not in list(JobStatus):
         raise JobFileError(
@@ -57,5 +57,5 @@ def decode_state(text: str) -> StepState:
 
 
 def encode_state(state: StepState) -> str:
-    """Write what ``decode_state`` reads."""
+    """Return the text of a state as ``decode_state`` reads it."""
     return f"{state.status} attempts={state.attempts}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIX = ".parquet"
 
-#: How many attempts back unfinished tables are looked for.
+#: Unfinished tables of so many earlier attempts are removed.
 _ATTEMPTS_TO_CLEAN = 16
 
 _ROWS_PER_GROUP = 8192
@@ -33,7 +33,7 @@ _ADDED = frozenset({"method"})
 #: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
 MAX_GROUP_BYTES = 256 * 1024 * 1024
 
-#: What of a table's own description is read: strings in bytes, lists in items.
+#: How much of a table's metadata is read: strings in bytes, lists in items.
 _THRIFT_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 20}
 
 
@@ -44,12 +44,12 @@ def write_table(
     attempt: int = 0,
     require_held: Callable[[], None] | None = None,
 ) -> int:
-    """Write receipts as a verification table, atomically and durably; return how many.
+    """Write receipts as a verification table, atomically and durably; return their number.
 
-    Columns: the fields of ``Receipt`` and ``mtime``; that and ``verified_at`` are timestamps in
-    UTC, to the microsecond and second. ``attempt`` is that of the job: what earlier ones have left
-    unfinished is removed. ``require_held`` is called at the last moment; what it raises prevents
-    the change.
+    The columns are the fields of ``Receipt`` and ``mtime``. ``mtime`` and ``verified_at`` are
+    timestamps in UTC, in microseconds and in seconds. ``attempt`` is the job's attempt: unfinished
+    tables of earlier attempts are removed. ``require_held`` is called right before the rename; an
+    exception from it prevents the change.
     """
     import pyarrow.parquet as pq
 
@@ -66,7 +66,10 @@ def write_table(
 
 
 def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
-    """Write receipts as CSV with the columns of ``write_table``, atomically and durably."""
+    """Write receipts as CSV, atomically and durably; return their number.
+
+    The columns are those of ``write_table``.
+    """
     import pyarrow.csv
 
     return _write(
@@ -75,8 +78,8 @@ def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
 
 
 def _temporary(path: str, attempt: int) -> str:
-    # Each attempt has its own: a worker that has lost its claim may not know it yet. Hidden, so
-    # that readers of the folder of tables pass over what a kill leaves.
+    # Each attempt has its own: a worker that has lost its claim may not know it yet. The name is
+    # hidden, so that readers of the folder of tables skip the file of a killed worker.
     return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{attempt}.tmp")
 
 
@@ -90,9 +93,9 @@ def _write(
     schema = _schema()
     count = 0
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)  # of an attempt of that number that was killed, or somebody's link
+        os.unlink(temporary)  # left by a killed attempt of that number, or another user's link
     try:
-        # Opened here, since pyarrow can't open a name that is no UTF-8.
+        # Opened here, since pyarrow can't open a name that isn't UTF-8.
         with open(temporary, "xb") as file:
             with open_writer(file) as writer:
                 for batch in _batches(receipts):
@@ -104,7 +107,7 @@ def _write(
             require_held()
         os.rename(temporary, path)
     except FileExistsError:
-        raise  # made by somebody else right now
+        raise  # another process made it right now
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -161,7 +164,7 @@ def table_of(receipts: Iterable[Receipt]) -> pa.Table:
 
 
 def _require_small_groups(metadata: Any) -> None:
-    # What a table says of itself; one that was forged to say less than it holds isn't found out.
+    # These are the sizes in the metadata. A table with forged metadata isn't detected.
     for index in range(metadata.num_row_groups):
         size = metadata.row_group(index).total_byte_size
         if not 0 <= size <= MAX_GROUP_BYTES:

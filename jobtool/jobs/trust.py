@@ -1,14 +1,14 @@
-"""Whether a file may make jobtool run a command, by who could have written it.
+"""Whether a file may make jobtool run a command. That depends on the users that can write to it.
 
-Many people may share a joblist. A command that its files name is run only if nobody but the user
-or root could have written it.
+Many people may share a joblist. A command that its files name is run only if no user other than
+the effective user and root could have written it.
 
 These aren't checked:
 
-- Access control lists. POSIX ACLs show as the group's bits of the mode, so write access given by
-  one is seen if the mask allows it. ACLs of NFSv4 aren't seen at all.
-- The folders further up. Whoever may write to one can put another folder *of the user's own* in
-  place, but not content of their own.
+- Access control lists. The mask of a POSIX ACL shows as the group's bits of the mode, so write
+  access that the mask allows is seen. NFSv4 ACLs aren't seen at all.
+- The folders further up. A user with write access to one can put another folder *of the effective
+  user* in place, but not content of their own.
 - Other mounts of the same filesystem.
 - Processes that have held the file open for writing since a time when the mode allowed it.
 """
@@ -43,7 +43,7 @@ class CommandTrust:
     def require(self) -> str | None:
         """Raise ``JoblistError`` unless commands may be run.
 
-        Return a warning to show if they may only because the user has asked for it, else None.
+        Return a warning to show if they may be run only because the user asked for it; else None.
         """
         if self.why_untrusted is None:
             return None
@@ -63,7 +63,7 @@ def why_untrusted(path: str) -> str | None:
     """Return why a file may not make jobtool run a command, in a sentence; None if it may.
 
     The file, its folder, and the folder that the path names must belong to the effective user or to
-    root, and nobody else may have write permission. A folder's sticky bit changes nothing. If the
+    root, and no other user may have write permission. A folder's sticky bit changes nothing. If the
     path is a symbolic link, its target is judged. Raises ``OSError`` if it can't be opened.
     """
     descriptor = open_without_waiting(path)
@@ -76,9 +76,8 @@ def why_untrusted(path: str) -> str | None:
 def read_trusted(path: str) -> tuple[bytes, str | None]:
     """Return a file's bytes with the result of ``why_untrusted``.
 
-    Both are about the same open file, so that nobody can exchange it in between. Raises
-    ``OSError``, and ``UnfitFileError`` if it isn't a regular file or is larger than a joblist.toml
-    may be.
+    Both are about the same open file, so it can't be replaced in between. Raises ``OSError``, and
+    ``UnfitFileError`` if it isn't a regular file or is larger than a joblist.toml may be.
     """
     descriptor = open_without_waiting(path)
     try:
@@ -110,12 +109,12 @@ def _why(path: str, descriptor: int) -> str | None:
 
 
 def _folder_of(descriptor: int) -> str:
-    """Return the folder of what is open, links resolved."""
+    """Return the folder of an open file, links resolved."""
     return os.path.dirname(os.readlink(f"/proc/self/fd/{descriptor}"))
 
 
 def _why_elsewhere(path: str, descriptor: int, folder: int) -> str | None:
-    """Tell if the folder that was judged isn't the one that the open file lies in."""
+    """Return why the judged folder isn't the one that holds the open file; None if it is."""
     name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
     try:
         there = os.stat(name, dir_fd=folder, follow_symlinks=False)
@@ -129,7 +128,7 @@ def _why_elsewhere(path: str, descriptor: int, folder: int) -> str | None:
 def _lost(path: str, reason: str) -> str:
     return (
         f"{quote(path)}: expected a file that stays where it is while it is judged; found that it "
-        f"was moved or replaced ({reason}). Look who did that, then try again."
+        f"was moved or replaced ({reason}). Find out who did that, then try again."
     )
 
 
@@ -146,8 +145,8 @@ def _judge(path: str, found: os.stat_result) -> str | None:
     if mode & _OTHERS_WRITE:
         return (
             f"{quote(path)}: expected a {what} that only {_name_of(us)} or root may write to; "
-            f"found mode {mode:04o} (owner {_name_of(found.st_uid)}). See that nobody has "
-            f"changed what it holds, then take the others' right with chmod go-w."
+            f"found mode {mode:04o} (owner {_name_of(found.st_uid)}). Check that no other user "
+            f"has changed what it holds, then remove their write permission with chmod go-w."
         )
     return None
 

@@ -1,1 +1,1 @@
-"""Work sharing: a job's holder gives batches of its work to workers without a job."""
+"""Work sharing: the holder of a job gives batches of its work to workers without a job."""

@@ -1,19 +1,19 @@
-"""Batches: pieces of a job's work that its holder shares with workers that have nothing to do.
+"""Batches: pieces of a job's work that its holder shares with idle workers.
 
-They lie in a folder beside the job's journal::
+They are in a folder beside the job's journal::
 
     source_8__J1__A1170383.blocks/
     ├── node3-812-9f3c1a.helper   a worker offers its help
-    ├── 000001.block              what is to be done
-    ├── 000001.jsonl              the records of whoever did it
-    ├── 000001.done               it is over; who did it, or nobody
-    ├── stay                      there may be something to share later
+    ├── 000001.block              the work to do
+    ├── 000001.jsonl              the records of the helper that did it
+    ├── 000001.done               the batch is over; names the helper that did it, if any
+    ├── stay                      there may be more to share later
     └── closed                    there is nothing more to share
 
-A batch is claimed like a job. Its files or parts are done by whoever holds that claim and by nobody
-else; what is missing when it is over is the holder's business again. So a helper can neither
-finish nor fail a job, and one that dies costs its last batch. The names on disk keep an older word
-for a batch, ``block``.
+A batch is claimed like a job. Only the holder of that claim does its files or parts. The job's
+holder does what is still undone when the batch is over. So a helper can neither finish nor fail a
+job, and a helper that dies costs one batch at most. The names on disk keep an older word for a
+batch, ``block``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal
 from jobtool.jobs.records import Record, UploadRecord
 from jobtool.names import quote, unquote
 
-#: How long a holder's listing of the folder serves, in seconds: without helpers, and with.
+#: How long a holder uses a listing of the folder, in seconds: without helpers, and with.
 LOOK_SECONDS = 2.0
 LOOK_SECONDS_WITH_HELPERS = 0.5
 
@@ -47,15 +47,15 @@ _HELPER_SUFFIX = ".helper"
 _BATCH_NAME = re.compile(r"(\d{6})\.(block|done)")
 
 
-#: What ``preserve`` says where nothing was asked for.
+#: The default of ``preserve``.
 WORDS_BY_DEFAULT = "mode,times"
 
 
 class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file of a batch, by absolute paths or URLs, as its holder has listed it.
 
-    ``existing_size`` is what the destination held of that name, -1 for nothing, -2 if that isn't
-    known; ``ours`` tells whether a record of the job says that what is there is the job's own.
+    ``existing_size`` is the size in bytes of the file at the destination, -1 if there is none, -2
+    if that isn't known. ``ours`` is True if a record says that the job wrote that file.
     """
 
     src_path: str
@@ -84,7 +84,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A batch in the hands of a helper."""
+    """A batch that a helper has claimed."""
 
     number: int
     batch: Batch
@@ -102,118 +102,118 @@ class Batches:
         self._claims = claims.within(path)
         self._monotonic = monotonic
         self._names: frozenset[str] = frozenset()
-        self._looked_at = monotonic()  # a job that is done sooner is never looked at
+        self._looked_at = monotonic()  # the folder of a short job is never listed
         self._last = 0
         self._refused: set[int] = set()
 
-    # What the holder of the job does.
+    # For the holder of the job.
 
     @property
     def helpers(self) -> int:
-        """How many workers offer their help, by a look that may be a moment old."""
+        """How many workers offer help, by a listing that may be a moment old."""
         return sum(name.endswith(_HELPER_SUFFIX) for name in self._look())
 
     @property
     def exist(self) -> bool:
-        """Whether this or an earlier attempt has shared anything, as far as was looked."""
+        """Whether the last listing showed anything that this or an earlier attempt shared."""
         return bool(self._names)
 
     def look(self) -> None:
-        """Look afresh."""
+        """List the folder again."""
         self._looked_at = float("-inf")
         self._look()
 
     def publish(self, batch: Batch) -> int:
         """Offer a batch; return its number."""
         if not self._last:
-            # One that is over may be left alone by who died while removing it.
+            # A worker that died while removing a batch may have left only its ``done`` file.
             self._last = max((*self._numbers("block"), *self._numbers("done")), default=0)
         self._last += 1
         self._write(f"{self._last:06d}.block", msgspec.json.encode(_quoted(batch)))
         return self._last
 
     def is_done(self, number: int) -> bool:
-        """Tell whether a batch is over, by a look that may be a moment old."""
+        """Return True if a batch is over, by a listing that may be a moment old."""
         return f"{number:06d}.done" in self._look()
 
     def take_back(self, number: int) -> bool:
-        """End a batch that nobody works on; False if somebody does, or may."""
+        """End a batch that no helper works on; return False if one does, or may."""
         claim = self._claims.take(f"{number:06d}")
         if claim is None:
             return False
         with claim:
             claim.remove_older()
-            # Whoever has done it may have said so since we looked.
+            # Its helper may have finished it since the last listing.
             if not os.path.exists(self._file(number, "done")):
                 claim.require_held()
                 self._mark_done(number, "")
         return True
 
     def open_numbers(self) -> list[int]:
-        """Return the batches that aren't over, by a fresh look."""
+        """Return the numbers of the batches that aren't over, by a new listing."""
         self.look()
         return sorted(set(self._numbers("block")) - set(self._numbers("done")))
 
     def worker_of(self, number: int) -> str:
-        """Return who has done a batch that is over; empty if nobody has."""
+        """Return the name of the helper that did a batch that is over; empty if none did."""
         with contextlib.suppress(OSError), open(self._file(number, "done"), "rb") as file:
             return os.fsdecode(file.read())
         return ""
 
     def records(self, number: int) -> Iterator[Record]:
-        """Yield what was recorded of a batch, oldest first."""
+        """Yield the records of a batch, oldest first."""
         return Journal(self._file(number, JOURNAL_SUFFIX[1:])).read()
 
     def forget(self, number: int) -> None:
-        """Remove a batch that is over and whose records are kept elsewhere."""
+        """Remove a batch that is over and whose records the job's journal has."""
         for name in self._names_of(number):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._path, name))
 
     def _names_of(self, number: int) -> list[str]:
-        # The mark that it is over goes last: who looks meanwhile must not take it up.
+        # The ``done`` file goes last: a helper that looks meanwhile must not take the batch.
         self._look()
         names = [name for name in self._names if name.startswith(f"{number:06d}.")]
         return sorted(names, key=lambda name: name.endswith(".done"))
 
     def ask_to_stay(self) -> None:
-        """Tell helpers that something may be shared later."""
+        """Signal to helpers that more may be shared later."""
         if _STAY not in self._look():
             self._write(_STAY, b"")
 
     def close(self) -> None:
-        """Tell helpers that nothing more will be shared."""
+        """Signal to helpers that nothing more will be shared."""
         if _CLOSED not in self._look():
             self._write(_CLOSED, b"")
 
     def reopen(self) -> None:
-        """Take that back, for another attempt."""
+        """Undo ``close``, for another attempt."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._path, _CLOSED))
 
     def remove(self) -> None:
-        """Remove all of it; the job is over."""
+        """Remove the folder of a job that is over."""
         shutil.rmtree(self._path, ignore_errors=True)
 
-    # What a helper does.
+    # For a helper.
 
     def offer(self, name: str) -> None:
-        """Offer help; in vain if the folder is removed again and again meanwhile."""
+        """Offer help. Give up silently if the folder is removed again and again meanwhile."""
         for _ in range(_TRIES):
-            # Between the two, another helper or the end of the job may remove it.
+            # Another helper or the end of the job may remove the folder between the two calls.
             with contextlib.suppress(FileNotFoundError, FileExistsError):
                 os.makedirs(self._path, exist_ok=True)
                 with open(os.path.join(self._path, name + _HELPER_SUFFIX), "wb"):
                     return
 
     def withdraw(self, name: str) -> None:
-        """Take the offer back, and leave no empty folder."""
+        """Withdraw the offer, and remove the folder if it is empty."""
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._path, name + _HELPER_SUFFIX))
             os.rmdir(self._path)
 
     def withdraw_all(self) -> None:
-        """Take every offer back, of whomever; one whose helper lives is missed by nobody."""
+        """Withdraw the offers of all helpers. That does no harm to helpers that still run."""
         self.look()
         for name in self._names:
             if name.endswith(_HELPER_SUFFIX):
@@ -221,7 +221,7 @@ class Batches:
 
     @property
     def is_asked_to_stay(self) -> bool:
-        """Whether something may be shared later, if its holder lives."""
+        """Whether more may be shared later, if the job's holder still runs."""
         return _STAY in self._look()
 
     @property
@@ -230,7 +230,11 @@ class Batches:
         return _CLOSED in self._look() or not self._names
 
     def take(self, accepts: Callable[[Batch], bool], on_loss: Callable[[], None]) -> Taken | None:
-        """Take a batch that nobody works on and ``accepts`` likes; None if there is none."""
+        """Take a batch that no helper works on and for which ``accepts`` returns True.
+
+        Return None if there is none. ``on_loss`` is called from another thread when a lease on the
+        batch is found to be lost.
+        """
         self.look()
         for number in self._numbers("block"):
             if number in self._refused or f"{number:06d}.done" in self._names:
@@ -238,7 +242,7 @@ class Batches:
             claim = self._claims.take(f"{number:06d}", on_loss=on_loss)
             if claim is None:
                 continue
-            claim.remove_older()  # so that one that held it before finds out that it was lost
+            claim.remove_older()  # so that an earlier holder detects the loss of its claim
             batch = self._read(number)
             if batch is None or os.path.exists(self._file(number, "done")) or not accepts(batch):
                 self._refused.add(number)
@@ -262,7 +266,7 @@ class Batches:
             with open(self._file(number, "block"), "rb") as file:
                 return _unquoted(msgspec.json.decode(file.read(), type=Batch))
         except (OSError, msgspec.DecodeError, JobFileError):
-            return None  # taken away meanwhile, or not ours
+            return None  # removed meanwhile, or not a batch
 
     def _look(self) -> frozenset[str]:
         now = self._monotonic()

@@ -1,4 +1,4 @@
-"""The helper's side of work sharing: a worker without a job does batches of jobs of others."""
+"""The helper's side of work sharing: a worker without a job does batches of others' jobs."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from jobtool.transfer.run import JobTransfer
 #: How many jobs a worker offers to help with at a time.
 _MOST_JOBS = 4
 
-#: A holder that for so long has shared nothing, nor said that it may or won't, isn't waited for.
+#: How long a helper waits for a holder that shares nothing and doesn't signal that it may.
 PATIENCE_SECONDS = 60.0
 
 
 class HelperOptions(Protocol):
-    """What a helper goes by: a worker's options."""
+    """The options of a worker that a helper uses."""
 
     @property
     def policies(self) -> Policies:
-        """What users may choose; only batches of holders with the same policies are done."""
+        """The policies that users may choose. A helper needs the same ones as the holder."""
 
     @property
     def threads(self) -> int:
@@ -56,14 +56,14 @@ class HelperOptions(Protocol):
 
     @property
     def stop(self) -> Stop:
-        """Ends the help."""
+        """The stop that ends the help."""
 
     @property
     def monotonic(self) -> Callable[[], float]:
         """The clock, in seconds."""
 
     def retry(self, stop: Stop) -> Retry:
-        """Return what tries again until ``stop`` is set."""
+        """Return a ``Retry`` that tries again until ``stop`` is set."""
 
 
 @dataclass(slots=True)
@@ -75,9 +75,9 @@ class _Offer:
 class Helper:
     """Offers help with jobs that others hold, and does the batches that they share.
 
-    ``name`` is what offers are named after, ``worker`` what is written into receipts.
-    ``on_helped`` is told the job's ID, the batch's number and how many bytes were sent;
-    ``on_unkept`` the job's name and what some of its files lack of their attributes.
+    ``name`` is the name in offers, ``worker`` the name in receipts. ``on_helped`` is passed the
+    job's ID, the batch's number and the number of bytes sent. ``on_unkept`` is passed the job's
+    name and an attribute that some of its files arrived without.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Helper:
         self._declined: set[str] = set()
 
     def offer(self, job_ids: list[str]) -> None:
-        """Offer help with some of these jobs, and with no others."""
+        """Offer help with some of these jobs, and withdraw the offers for all others."""
         for job_id in self._offers.keys() - set(job_ids):
             self._offers.pop(job_id).batches.withdraw(self._name)
         for job_id in job_ids:
@@ -118,12 +118,12 @@ class Helper:
                 self._offers[job_id] = _Offer(batches, self._options.monotonic())
 
     def withdraw(self) -> None:
-        """Take all offers back."""
+        """Withdraw all offers."""
         self.offer([])
 
     @property
     def is_hopeful(self) -> bool:
-        """Whether some holder may still share something."""
+        """Whether a holder may still share a batch."""
         now = self._options.monotonic()
         for job_id, offer in [*self._offers.items()]:
             is_patient = offer.batches.is_asked_to_stay or now - offer.since < PATIENCE_SECONDS
@@ -132,7 +132,7 @@ class Helper:
         return bool(self._offers)
 
     def help(self, copier: Copier) -> bool:
-        """Do one batch, if one can be had; tell whether there was one."""
+        """Do one batch, if one is available; return True if there was one."""
         for job_id, offer in [*self._offers.items()]:
             stop = Stop(parent=self._options.stop)
             taken = offer.batches.take(self._accepts, partial(stop.lose, "the batch was lost"))
@@ -144,7 +144,7 @@ class Helper:
         return False
 
     def _decline(self, job_id: str) -> None:
-        """Offer no more help with a job that can't be done from here."""
+        """Withdraw the offer for a job, and don't offer help with it again."""
         self._offers.pop(job_id).batches.withdraw(self._name)
         self._declined.add(job_id)
 
@@ -154,9 +154,9 @@ class Helper:
         return (batch.if_exists, batch.verify, batch.preserve) == ours
 
     def _do(self, job_id: str, batches: Batches, taken: Taken, copier: Copier, stop: Stop) -> bool:
-        """Do a batch; False if nothing of it could be done, and it is left as it was.
+        """Do a batch; return False if nothing could be done, and leave the batch open then.
 
-        Whatever goes wrong is the holder's to meet, too, and to tell.
+        Errors aren't reported: the holder meets them too, and reports them.
         """
         before = (self.files_sent, self.bytes_sent)
         with taken.claim:
@@ -196,7 +196,7 @@ class Helper:
         ledger.note_destination(
             (file.existing_size for file in files), (file.ours for file in files)
         )
-        ledger.fold(taken.journal.read())  # of a helper that died over this batch
+        ledger.fold(taken.journal.read())  # the records of a helper that died during this batch
         transfer = JobTransfer(
             ledger,
             copier,

@@ -1,4 +1,4 @@
-"""The holder's side of work sharing: a second consumer of a job's queues, by batches."""
+"""The holder's side of work sharing: a consumer that shares a job's queues in batches."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnedFiles:
-    """A batch of files that is over: the files in it, by number, and what was recorded of them."""
+    """A batch of files that is over: the numbers of its files, and their records."""
 
     numbers: list[int]
     batch: int
     batches: Batches
 
     def records(self) -> Iterator[Record]:
-        """Yield what was recorded of it."""
+        """Yield the records of the batch."""
         return self.batches.records(self.batch)
 
     def forget(self) -> None:
-        """Remove it, once the job's own journal has its records."""
+        """Remove the batch. Call it once the job's own journal has the records."""
         self.batches.forget(self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SharedParts:
-    """A batch of parts that is out."""
+    """A shared batch of parts."""
 
     batch: int
     queue: PartQueue
@@ -60,8 +60,8 @@ class _SharedParts:
 class WorkSharing:
     """Gives batches of one attempt's work to helpers: a ``jobtool.transfer.consumer.Consumer``.
 
-    ``threads`` is how many pieces of work a helper does at the same time. ``on_return`` is told who
-    has done a batch, once it is over and somebody has.
+    ``threads`` is how many pieces of work a helper does at the same time. ``on_return`` is passed
+    the name of the helper that did a batch, once the batch is over.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class WorkSharing:
 
     @property
     def has_files(self) -> bool:
-        """Whether any files are out at this moment."""
+        """Whether any files are shared at this moment."""
         return bool(self._files)
 
     def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
@@ -96,7 +96,8 @@ class WorkSharing:
 
         Nothing is shared without ``may_take``.
 
-        Raises ``JoblistUnavailableError``, and what the job's journal raises.
+        Nothing is shared without offers of help. Raises ``JoblistUnavailableError``, and the errors
+        of the job's journal.
         """
         queues = parts.open_queues()
         self._put_back_parts(queues)
@@ -113,7 +114,7 @@ class WorkSharing:
             self._batches.close()
 
     def _portion(self, left: int) -> int:
-        """Return how many of ``left`` equal pieces of work to share now, 0 for none."""
+        """Return how many of ``left`` equal pieces of work to share now; may be 0."""
         helpers = self._batches.helpers
         out = [*self._files, *(one.batch for one in self._parts)]
         if sum(not self._batches.is_done(batch) for batch in out) >= BATCHES_PER_HELPER * helpers:
@@ -121,7 +122,7 @@ class WorkSharing:
         return portion_of(left, helpers=helpers, threads=self._threads)
 
     def _is_back(self, batch: int, *, take_back: bool) -> bool:
-        """Return True if a batch is over: done or, with ``take_back``, if nobody works on it."""
+        """Return True if a batch is done. With ``take_back`` also end one without a helper."""
         is_done = self._batches.is_done(batch)
         if not is_done and not (take_back and self._batches.take_back(batch)):
             return False
@@ -137,7 +138,7 @@ class WorkSharing:
             return []
         most = min(self._portion(len(files)), BATCH_FILES)
         numbers: list[int] = []
-        kept: list[int] = []  # begun by us: they stay with us
+        kept: list[int] = []  # begun by this worker, so not shared
         size = 0
         while len(numbers) < most and size < BATCH_BYTES and len(kept) < WORTH_FILES:
             number = files.take_last()
@@ -179,7 +180,10 @@ class WorkSharing:
         )
 
     def returned(self, *, take_back: bool) -> Iterator[ReturnedFiles]:
-        """Yield the files that are over; with ``take_back`` those, too, that nobody works on."""
+        """Yield the batches of files that are over.
+
+        With ``take_back`` end batches that no helper works on, and yield them too.
+        """
         for batch in [*self._files]:
             if self._is_back(batch, take_back=take_back):
                 yield ReturnedFiles(
@@ -189,7 +193,7 @@ class WorkSharing:
     # Parts.
 
     def _share_parts(self, queue: PartQueue) -> bool:
-        """Share some of the parts of a file that would be sent last; False if there are none."""
+        """Share some of a file's parts that would be sent last; return False if there are none."""
         upload = queue.upload
         if upload is None:
             return False
@@ -212,7 +216,7 @@ class WorkSharing:
 
     def _put_back_parts(self, queues: list[PartQueue]) -> None:
         for shared in [*self._parts]:
-            if shared.queue not in queues:  # left after a stop: the next attempt takes it up
+            if shared.queue not in queues:  # left after a stop: the next attempt settles it
                 self._parts.remove(shared)
                 continue
             take_back = shared.queue.is_wanted(shared.ranges)
@@ -232,9 +236,9 @@ class WorkSharing:
 
 
 def settle(batches: Batches, stop: Stop) -> None:
-    """Wait until nobody works any more on what an earlier attempt has shared; take back the rest.
+    """Wait until no helper works on batches of an earlier attempt, and end the other batches.
 
-    Returns early if asked to stop. Raises ``JoblistUnavailableError``.
+    Returns early if ``stop`` is set. Raises ``JoblistUnavailableError``.
     """
     left = batches.open_numbers()
     while left and not stop.is_set():

@@ -17,10 +17,11 @@ from jobtool.transfer.resolve import resolve, resolve_destination
 def plan_of_files(
     job: Job, entries: Iterable[tuple[str, str, int, int]], stores: StoreRegistry, owner: str
 ) -> Plan:
-    """Make a plan of some files of a job without looking at them, in the order given.
+    """Return a plan of some files of a job, in the order given. The files aren't looked at.
 
-    Each is its source, its destination (absolute paths or URLs), its size in bytes and its
-    modification time in nanoseconds since 1970. Raises ``FileError`` for one that lies elsewhere.
+    Each entry has the file's source and destination (absolute paths or URLs), its size in bytes and
+    its modification time in nanoseconds since 1970. Raises ``FileError`` for a file that isn't one
+    of the job's.
     """
     plan = Plan()
     if not job.files and job.source is not None and job.destination is not None:
@@ -62,7 +63,7 @@ _Roots = tuple[str, str]
 
 
 def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple[_Roots, str, str]]:
-    """Return the files that a job names, by their URLs: their stores' roots, their paths there."""
+    """Return the files that a job names, by their URLs, with stores' roots and paths in them."""
     pairs = [
         (*resolve(pair.source, job.source), *resolve_destination(pair.destination, job))
         for pair in job.files
@@ -82,5 +83,5 @@ def _named_files(job: Job, stores: StoreRegistry) -> dict[tuple[str, str], tuple
 
 def _not_of(job: Job, source_url: str, destination_url: str) -> FileError:
     return FileError(
-        f"{quote(source_url)} -> {quote(destination_url)} is no file of job {quote(job.name)}"
+        f"{quote(source_url)} -> {quote(destination_url)} isn't a file of job {quote(job.name)}"
     )

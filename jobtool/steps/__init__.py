@@ -1,1 +1,1 @@
-"""What a job does besides copying: its steps, and the packages that bring them."""
+"""Steps: what a job does besides copying, and the packages that provide it."""

@@ -1,4 +1,4 @@
-"""Where steps come from: entry points of installed packages."""
+"""Steps from the entry points of installed packages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jobtool.steps.step import Step
 
 
 class StepPlugins:
-    """Finds the steps that jobs name; each is imported when a job first names it."""
+    """Finds the steps that jobs name. Each is imported when a job first names it."""
 
     def __init__(self) -> None:
         self._makers: dict[str, Callable[[], Step]] = {}
-        self._lacks: dict[str, str] = {}  # why a step can't be had, told again for each job
+        self._lacks: dict[str, str] = {}  # why a step can't be used, reported for each job
 
     def require(self, chain: Iterable[str]) -> None:
-        """Raise ``UnmetRequirementError`` that names a step of the chain that can't be had here."""
+        """Raise ``UnmetRequirementError`` if a step of the chain can't be used here."""
         for name in chain:
             if name == COPY or name in self._makers:
                 continue

@@ -1,1 +1,1 @@
-"""One job's bytes: what to copy, in which order, and the proof that it arrived."""
+"""The transfer of one job: which files to copy, in which order, and the proof of each arrival."""

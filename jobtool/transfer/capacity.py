@@ -1,4 +1,4 @@
-"""What the copies of a worker share: a bound on memory, and threads."""
+"""The resources that a worker's copies share: a bound on memory, and threads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from jobtool.liveness import Liveness
 
-#: So many may hold something at the same time, however much that is.
+#: How many holders may have bytes at the same time, whatever their number of bytes.
 _ALWAYS = 2
 
 
 class ByteBudget:
-    """A bound on the bytes in flight; whoever wants more waits until others have finished.
+    """A bound on the bytes in flight. A thread that needs more waits until others have finished.
 
-    Two may always hold something, however large: of parts that exceed the bound one is read while
-    another is sent.
+    Two holders are always allowed, however many bytes they have: so a part that exceeds the bound
+    can be read while another is sent.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -38,7 +38,7 @@ class ByteBudget:
             self.give(size)
 
     def take(self, size: int) -> None:
-        """Take ``size`` bytes, waiting for room; over the limit only if at most one has any."""
+        """Take ``size`` bytes; wait for room, unless at most one other holder has bytes."""
         ticket = object()
 
         def is_my_turn() -> bool:
@@ -46,7 +46,7 @@ class ByteBudget:
             return fits and self._waiting[0] is ticket
 
         with self._changed:
-            self._waiting.append(ticket)  # in order, so that the large aren't overtaken for ever
+            self._waiting.append(ticket)  # in order: small ones must not overtake a large for ever
             try:
                 self._changed.wait_for(is_my_turn)
                 self._used += size
@@ -56,7 +56,7 @@ class ByteBudget:
                 self._changed.notify_all()
 
     def give(self, size: int) -> None:
-        """Give back what was taken."""
+        """Give back ``size`` bytes."""
         with self._changed:
             self._used -= size
             self._holders -= 1

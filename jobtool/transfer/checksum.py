@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 MEBIBYTE = 1024 * 1024
 
-#: S3's limit; other stores have none, and 10,000 is enough for them too.
+#: S3's limit. Other stores have none, and 10,000 is enough for them too.
 MAX_PARTS = 10_000
 
-#: A file of this size and more goes in parts of this size, unless 10,000 such don't suffice.
+#: Files of at least this size are sent in parts of this size, or larger to fit in 10,000 parts.
 DEFAULT_PART_BYTES = 16 * MEBIBYTE
 
 
@@ -22,7 +22,7 @@ def part_size_for(size: int, wanted: int = DEFAULT_PART_BYTES) -> int:
 
 
 class PartRange(NamedTuple):
-    """Where a part lies in its file: parts are numbered from 1, the rest is in bytes."""
+    """The range of a part in its file. ``number`` is from 1, the rest is in bytes."""
 
     number: int
     offset: int
@@ -30,11 +30,11 @@ class PartRange(NamedTuple):
 
 
 def ranges(size: int, part_size: int) -> Iterator[PartRange]:
-    """Yield where each part of a file of ``size`` bytes lies; one of 0 bytes if it is empty."""
+    """Yield the ranges of the parts of a file of ``size`` bytes; one of 0 bytes if it is empty."""
     for index, offset in enumerate(range(0, max(size, 1), part_size)):
         yield PartRange(index + 1, offset, min(part_size, size - offset))
 
 
 def md5_of(data: bytes | memoryview) -> str:
-    """Return the MD5 of ``data`` in hex: S3's ETag, so a format's demand and no security."""
+    """Return the MD5 of ``data`` in hex. S3's ETags need it; it isn't used for security."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()

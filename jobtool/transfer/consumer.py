@@ -1,4 +1,4 @@
-"""What a second consumer of a job's queues has to do, besides the threads of the job's holder."""
+"""The protocol of a second consumer of a job's queues, besides the threads of the holder."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from jobtool.transfer.partqueue import PartQueues
 
 
 class Returned(Protocol):
-    """Files that a consumer had taken, and that are the holder's again."""
+    """Files that a consumer had taken and has given back to the holder."""
 
     @property
     def numbers(self) -> list[int]:
         """The files, by number."""
 
     def records(self) -> Iterator[Record]:
-        """Yield what was recorded of them; what has no receipt is to be done."""
+        """Yield the records of the files. Files without a receipt are still to be done."""
 
     def forget(self) -> None:
-        """Remove those records, once the job's own journal has them."""
+        """Remove those records. Call it once the job's own journal has them."""
 
 
 class Consumer(Protocol):
-    """Takes work from the back of a job's queues, and gives back what it hasn't done.
+    """Takes work from the back of a job's queues, and gives undone work back.
 
-    One thread calls it. What it has taken is in no queue until it has come back; only what has a
-    record counts as done. It neither finishes a job nor fails one.
+    One thread calls it. Work that it has taken isn't in a queue until it is given back. Only work
+    with a record counts as done. A consumer neither finishes nor fails a job.
     """
 
     def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
@@ -40,7 +40,7 @@ class Consumer(Protocol):
         """
 
     def returned(self, *, take_back: bool) -> Iterator[Returned]:
-        """Yield the files that are over; with ``take_back`` those, too, that nobody works on."""
+        """Yield the files that are over. With ``take_back`` also yield those not worked on."""
 
     @property
     def has_files(self) -> bool:

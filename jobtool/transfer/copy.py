@@ -1,4 +1,4 @@
-"""One file, proven: read once, hashed while read, written unseen, proven, published."""
+"""Copying one file: it is read once, hashed meanwhile, written hidden, proven, then published."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copied:
-    """A file that arrived: the MD5 of what was read, the proof, the part size if it had parts.
+    """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
-    ``was_there`` tells that nothing was sent: the destination held it already.
+    ``was_there`` is True if the destination held the file already and nothing was sent.
     """
 
     md5: str
@@ -39,9 +39,9 @@ class Copier:
     """Copies files for the threads of a worker, within a common bound on memory.
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
-    size, or as a stream to a store that takes no parts. ``threads`` parts go at a time over all
-    files, but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness`` watches
-    the threads that copy.
+    size, or as a stream to a store that doesn't take parts. Over all files ``threads`` parts are
+    sent at a time, but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness``
+    watches the threads that copy.
     """
 
     def __init__(
@@ -74,22 +74,23 @@ class Copier:
         may_replace: bool = True,
         queues: PartQueues | None = None,
     ) -> Copied:
-        """Copy one file; one try.
+        """Try once to copy one file.
 
-        With ``may_replace`` False a file at the destination is never replaced, where the store
-        knows how to do that. The parts of a large file are put into one of ``queues``, from which
-        others may take some.
+        With ``may_replace`` False a file at the destination is never replaced, if the store
+        supports that. The parts of a large file are put into one of ``queues``, from which other
+        consumers may take some.
 
-        ``on_bytes`` is told the bytes that have arrived, from any thread, as they do; ``on_kept``
-        those that need not be sent, since an earlier try has; ``on_passed`` those of a stream,
-        which are worth nothing before its end. Raises the errors of stores, and
-        ``StoppedError`` between two parts once ``stop`` is set. Nothing of a failed try is visible
-        at the destination; what it sent of a file in parts is in ``log``. Raises
-        ``ClaimLostError`` rather than write once ``stop`` says that the claim is lost.
+        ``on_bytes`` is called from any thread with each number of bytes that has arrived.
+        ``on_kept`` is called with bytes that an earlier try has sent, ``on_passed`` with bytes of a
+        stream, which are lost if the stream doesn't end.
+
+        Raises the errors of stores, and ``StoppedError`` between two parts once ``stop`` is set.
+        Raises ``ClaimLostError`` instead of writing once ``stop`` says that the claim is lost. A
+        failed try leaves nothing visible at the destination. The parts that it sent are in ``log``.
         """
         if item.entry.size < self.part_bytes:
             with self.liveness.working(item.source_url):
-                if log.under_way is not None:  # it had parts once
+                if log.under_way is not None:  # begun in parts by an earlier try or attempt
                     require_held(stop, item)
                     log.under_way.abort(item)
                     log.dropped()
@@ -131,14 +132,14 @@ class Copier:
         stop: Stop,
         on_bytes: Callable[[int], None],
     ) -> None:
-        """Send some parts of the upload that ``log`` names, and that another will complete.
+        """Send some parts of the upload that ``log`` names. Another worker completes the upload.
 
         Raises the errors of stores, and ``StoppedError`` between two parts.
         """
         send_parts(item, log, numbers, self._capacity, stop=stop, on_bytes=on_bytes)
 
     def adopt(self, item: Item, log: UploadLog, *, stop: Stop) -> Copied | None:
-        """Return the proof that the destination holds this very file already, None if not."""
+        """Return the proof that the destination holds the same file already; None if it doesn't."""
         part_size = self._part_size(item, log)
         with self.liveness.working(item.source_url):
             digests = read_digests(item, part_size, self._capacity, stop, log)

@@ -1,4 +1,4 @@
-"""What a job needs credentials for."""
+"""The credential scopes of a job: what it needs credentials for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def credential_scopes_of(job: Job) -> dict[Role, CredentialScope]:
-    """Return the purposes of a job's two sides: its own URLs, or what its files have in common."""
+    """Return the credential scopes of a job's source and destination.
+
+    They have the URLs of the job, or those of the folders that all its files have in common.
+    """
     sources = [pair.source for pair in job.files]
     destinations = [pair.destination for pair in job.files]
     return {
@@ -27,9 +30,9 @@ def credential_scopes_of(job: Job) -> dict[Role, CredentialScope]:
 
 
 def _around(root: str | None, paths: list[str]) -> str:
-    """Return the URL that all the paths are below; those that are relative are below ``root``.
+    """Return the URL that all the paths are below. Relative paths are below ``root``.
 
-    Its scheme is in lower case, whatever was written: whoever has credentials for it goes by that.
+    Its scheme is in lower case, as providers of credentials expect it.
     """
     if not paths:
         return in_lower_case(root or "")

@@ -1,4 +1,4 @@
-"""The decision what to do with one file: a pure function of what is known of it."""
+"""The decision what to do with one file, as a pure function of what is known about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobtool.transfer.policies import IfExists
 
 
 class Held(Enum):
-    """What the destination's listing says of a file's place, compared with the source's size."""
+    """What the destination's listing has at a file's path, compared with the source's size."""
 
     NOTHING = "nothing"
     SAME_SIZE = "a file of the same size"
@@ -21,7 +21,7 @@ class Action(Enum):
     """What to do with a file."""
 
     SKIP = "skip"  # it is proven, or has failed in this attempt
-    ADOPT = "adopt"  # compare by digest, and keep what is there if it is the same
+    ADOPT = "adopt"  # compare by digest, and keep the file at the destination if it is the same
     LOOK = "look"  # ask the destination again whether a file is there
     RESUME = "resume"  # go on with the upload of an earlier try or attempt
     SEND = "send"
@@ -31,7 +31,7 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of one file at this moment.
+    """What is known about one file at this moment.
 
     ``is_ours``: a record says that the job has written the destination. ``is_tried``: a try of this
     attempt, or whoever it was shared with, may have put the file there without a receipt.
@@ -54,7 +54,7 @@ class Known:
 
 
 def decide(known: Known, if_exists: IfExists) -> Action:
-    """Return what to do with a file: the action of the first row that fits.
+    """Return what to do with a file: the action of the first matching row.
 
     *There* means that the listing found a file, or that the file ``is_tried``; *ours* that
     ``is_ours``; *perhaps* that ``is_tried`` or ``is_taken_up``; *same* that a file of the same size
@@ -107,5 +107,5 @@ def may_be_given(known: Known, if_exists: IfExists) -> bool:
 
 
 def may_replace(known: Known, if_exists: IfExists) -> bool:
-    """Return True if a file at the destination may be replaced: any, or one that is ours."""
+    """Return True if a file at the destination may be replaced."""
     return if_exists != "error" or known.is_ours

@@ -1,4 +1,4 @@
-"""The digests of a source's file, read before it is sent or to compare it with what is there."""
+"""Digests of a source file, read before sending it or to compare it with the destination."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobtool.transfer.plan import Item
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digests:
-    """The MD5 of the ``whole`` file in hex, those of its ``parts``, the source's ``attributes``."""
+    """The MD5 of the ``whole`` file in hex, the MD5s of its ``parts``, and its ``attributes``."""
 
     whole: str
     parts: KnownDigests
@@ -29,9 +29,9 @@ class Digests:
 def read_digests(
     item: Item, part_size: int, capacity: Capacity, stop: Stop, log: UploadLog
 ) -> Digests:
-    """Read a file once for the digests of the whole and of its parts, both at the same time.
+    """Read a file once for the digests of the whole and of its parts.
 
-    What earlier tries and attempts have read of it isn't read again. Raises the errors of the
+    Parts that earlier tries and attempts have read aren't read again. Raises the errors of the
     source's store, and ``StoppedError`` between two parts.
     """
     size = item.entry.size
@@ -54,12 +54,12 @@ def read_digests(
 
 
 def fresh_digests(item: Item, part_size: int) -> KnownDigests:
-    """Return the digests of a file of which nothing was read yet."""
+    """Return the empty digests of a file that wasn't read yet."""
     return KnownDigests(size=item.entry.size, mtime_ns=item.entry.mtime_ns, part_size=part_size)
 
 
 def add_part(known: KnownDigests, number: int, data: bytes | memoryview, capacity: Capacity) -> str:
-    """Hash a part, the next that isn't known or one that is; return its MD5."""
+    """Return the MD5 of a part. Hash the part if it is the next whose MD5 isn't known."""
     md5 = known.md5_of(number)
     if md5 is not None:
         return md5
@@ -77,25 +77,25 @@ def add_part(known: KnownDigests, number: int, data: bytes | memoryview, capacit
 
 
 def read_attributes(item: Item) -> Attributes:
-    """Return a file's attributes, by reading as little of it as a store can."""
+    """Return a file's attributes, and read as little of its data as possible."""
     return item.route.source.read(item.entry, 0, min(1, item.entry.size)).attributes
 
 
 def require_going(stop: Stop, item: Item) -> None:
-    """Raise ``StoppedError`` once asked to stop."""
+    """Raise ``StoppedError`` once ``stop`` is set."""
     if stop.is_set():
         raise StoppedError(f"stopped in the middle of {quote(item.source_url)}")
 
 
 def require_held(stop: Stop, item: Item) -> None:
-    """Raise ``ClaimLostError`` if the file may be another worker's now; before each write of it."""
+    """Raise ``ClaimLostError`` if another worker may have the file. Call it before each write."""
     if stop.is_lost:
         raise ClaimLostError(f"{quote(item.destination_url)} was left to others: {stop.reason}")
 
 
 def require_recorded(item: Item, *, recorded: str | None, found: str) -> None:
-    """Raise ``SourceDigestError`` if the source's metadata tells another MD5 than was read."""
+    """Raise ``SourceDigestError`` if the source's metadata has another MD5 than the data read."""
     if recorded is not None and recorded != found:
         raise SourceDigestError(
-            f"{quote(item.source_url)}: its metadata says MD5 {recorded}; what was read has {found}"
+            f"{quote(item.source_url)}: expected MD5 {recorded} as in its metadata; found {found}"
         )

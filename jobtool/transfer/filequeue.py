@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class FileQueue:
-    """Files to be done, by number: from the front by threads, from the back by a ``Consumer``."""
+    """Files to be done, by number. Threads take from the front, a ``Consumer`` from the back."""
 
     def __init__(self, numbers: Iterable[int]) -> None:
         self._numbers = array("Q", numbers)
@@ -19,7 +19,7 @@ class FileQueue:
         return len(self._numbers) - self._front
 
     def take(self) -> int | None:
-        """Return the next; None if there is none."""
+        """Take the next file; return None if there is none."""
         with self._lock:
             if self._front == len(self._numbers):
                 return None
@@ -27,16 +27,16 @@ class FileQueue:
             return self._numbers[self._front - 1]
 
     def take_last(self) -> int | None:
-        """Return the one that would come last; None if there is none."""
+        """Take the last file; return None if there is none."""
         with self._lock:
             return self._numbers.pop() if self._front < len(self._numbers) else None
 
     def some_last(self, count: int) -> array[int]:
-        """Return the ``count`` that would come last, or all; they stay."""
+        """Return the last ``count`` files, or all, without taking them."""
         with self._lock:
             return self._numbers[max(self._front, len(self._numbers) - count) :]
 
     def put_back(self, numbers: Iterable[int]) -> None:
-        """Add some at the end."""
+        """Add files at the end."""
         with self._lock:
             self._numbers.extend(numbers)

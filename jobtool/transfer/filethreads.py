@@ -1,4 +1,4 @@
-"""The threads of a transfer: each takes one file after another."""
+"""The threads of a transfer. Each takes one file after another."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item
 
-#: After so many refusals or server errors in a row, without one success, the store is in doubt.
+#: After this many refusals or server errors in a row, the store is in doubt.
 DOUBTFUL_FAILURES = 20
 
-#: How often the main thread looks after the others.
+#: How often the main thread checks the others.
 TICK_SECONDS = 0.1
 
-#: How long a receipt may be in memory only; what a kill may cost.
+#: How long a receipt may be in memory only. A kill costs the receipts of that time.
 _FLUSH_SECONDS = 1.0
 
 
 class FileThreads:
-    """Threads that bring files to their destinations, and what they have met.
+    """Threads that transfer files, and their failures.
 
-    ``failures`` are the files in error. ``fatal`` is what ends the transfer as a whole: a
+    ``failures`` are the files in error. ``fatal`` is an error that ends the whole transfer: an
     ``InfrastructureError``, a lost claim, a bug. ``on_file`` is called with each file that has
     arrived.
     """
@@ -62,9 +62,10 @@ class FileThreads:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the failures may be those of a store rather than of the files.
+        """Whether a store rather than the files may be the cause of the failures.
 
-        They are refusals or server errors, and nothing has worked, or nothing any more.
+        That is so if some are refusals or server errors, and if no file has succeeded at all or
+        ``DOUBTFUL_FAILURES`` such failures came in a row.
         """
         is_any = any(failure.error.scope is Scope.UNCERTAIN for failure in self.failures)
         return is_any and (not self.has_succeeded or self._doubtful_in_a_row >= DOUBTFUL_FAILURES)
@@ -76,10 +77,10 @@ class FileThreads:
         *,
         on_tick: Callable[[], None],
     ) -> None:
-        """Have ``count`` threads transfer what ``take`` gives, until that is None.
+        """Transfer the files that ``take`` returns, by ``count`` threads, until it returns None.
 
-        ``on_tick`` is called in this thread several times a second; what is noted in the ledger is
-        brought to disk every second. Raises what either raises, once the threads have ended.
+        ``on_tick`` is called in this thread several times a second. The ledger is written to disk
+        every second. Raises the errors of both, once the threads have ended.
         """
         threads = [
             threading.Thread(target=self._work, args=(take,), name=f"copy-{index}")
@@ -111,7 +112,7 @@ class FileThreads:
             if number is None:
                 return
             try:
-                with self._liveness.working():  # what it waits for, too
+                with self._liveness.working():  # waits count too
                     found = self._files.transfer(number)
                     if found is not None:
                         self._succeed(*found)

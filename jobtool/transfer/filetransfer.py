@@ -1,4 +1,4 @@
-"""One file of a job, from the decision what to do with it to its receipt."""
+"""The transfer of one file of a job, from the decision what to do to its receipt."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from jobtool.transfer.retry import Retry, Successes
 
 
 class FileTransfer:
-    """Brings files of a ledger to their destinations. Threads may call it.
+    """Transfers files of a ledger to their destinations. Threads may call it.
 
-    ``worker`` is named in receipts. Large files open a queue of their parts in ``queues``. What
-    files lack of their attributes is added to ``notes``, what is sent to ``tally``.
+    ``worker`` is named in receipts. Large files open a queue of their parts in ``queues``.
+    Attributes that files arrive without are added to ``notes``, bytes and files sent to ``tally``.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class FileTransfer:
         self._notes = notes
 
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
-        """Bring one file to its destination, with as many tries as it takes; note its receipt.
+        """Transfer one file, with further tries if needed, and record its receipt.
 
         Returns the file as it was when it arrived; None if it need not be transferred any more, or
         was claimed and isn't there.
@@ -79,7 +79,7 @@ class FileTransfer:
         if self._plan.size_of(number) < self._copier.part_bytes:
             found = self._retry.call(one_try, own=own)
         else:
-            with self.queues.expected(self._plan.item(number)):  # also between two tries
+            with self.queues.expected(self._plan.item(number)):  # between two tries too
                 found = self._retry.call(one_try, own=own)
         if found is None:
             return None
@@ -104,9 +104,9 @@ class FileTransfer:
         return Phase.CHECKING_PARTS if is_hashed_first or is_read_back_first else Phase.COPYING
 
     def _try(self, number: int, item: Item, own: Successes) -> Copied | None:
-        """Do what is to be done with a file, once; None if nothing is.
+        """Try once to do what is decided for a file; return None if nothing is to be done.
 
-        Raises ``FileError`` for a file that isn't ours where ``if_exists`` is ``error``.
+        Raises ``FileError`` for another file at the destination if ``if_exists`` is ``error``.
         """
         known = self._ledger.known(number)
         while True:
@@ -137,7 +137,7 @@ class FileTransfer:
             return None  # a folder, perhaps: the next method does better, or says what is wrong
 
     def _adopt(self, number: int, item: Item) -> Copied | None:
-        """Keep what is at the destination if it is the same; None if it isn't."""
+        """Keep the file at the destination if it is the same; return None if it isn't."""
         log = self._ledger.log_of(number, item)
         adopted = self._copier.adopt(item, log, stop=self._stop)
         if adopted is not None and log.under_way is not None:
@@ -162,7 +162,7 @@ class FileTransfer:
 
         is_replaceable = may_replace(known, self._policies.if_exists)
         if not is_replaceable:
-            self._ledger.note_tried([number])  # a lost answer may have left our own file there
+            self._ledger.note_tried([number])  # a try whose answer is lost may leave the file there
         try:
             copied = self._copier.copy(
                 item,
@@ -180,7 +180,7 @@ class FileTransfer:
             self._tally.settle(number)
 
     def _list_again(self, number: int, item: Item) -> None:
-        """Take a changed file as it is now, and forget what was sent of it."""
+        """Update the plan for a changed file, and abort its upload."""
         entry = entry_of(item.route.source, item.entry.path)
         upload = self._ledger.change(number, entry)
         if upload is not None:

@@ -1,8 +1,8 @@
-"""Folders are given their attributes last, when everything in them is there.
+"""Folders get their attributes last, when they hold all their files.
 
-Until then those that a job has made are closed to all others (``LocalStore`` says how), so that no
-folder is more open than its source at any moment, and whatever is put into them later would change
-their times again. All this may be done again: a job that is taken up does it for all its folders.
+A file that is added later would change a folder's times. Until then the folders that a job has made
+are closed to other users (see ``LocalStore``), so no folder is ever more open than its source.
+Doing this again does no harm: a job that is taken up does it for all its folders.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jobtool.stores.store import Note, Special
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.plan import Plan
 
-#: How many folders are done between two looks at ``stop``, and from how many on by threads.
+#: How many folders are done between two checks of ``stop``, and how many are too few for threads.
 _AT_A_TIME = 1024
 _FEW = 16
 
@@ -28,11 +28,12 @@ _SEPARATOR = b"\0"  # the one byte that no name holds
 
 
 def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
-    """Give the folders of a tree their source's attributes; False if asked to stop before all have.
+    """Give the folders of a tree the attributes of their sources.
 
-    Some are done even then: a stop that comes with the last file costs no other attempt. Does
-    nothing where files were named one by one, or where a side has no such folders. What can't be
-    kept is added to ``notes``. Raises ``InfrastructureError``.
+    Return False if ``stop`` was set before all were done. The first folders are done even then: a
+    stop that comes with the last file of a small tree needs no other attempt. Does nothing if the
+    job names its files, or if one side's folders have no attributes. Attributes that can't be kept
+    are added to ``notes``. Raises ``InfrastructureError``.
     """
     route = plan.routes[0] if plan.is_tree else None
     if route is None:
@@ -61,10 +62,10 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
 
 
 def folders_of(plan: Plan) -> Iterator[str]:
-    """Yield the folders of a tree, each after all that lie in it; the root, ``""``, comes last.
+    """Yield the folders of a tree, each after the folders in it. The root, ``""``, comes last.
 
-    Takes no memory but for the way down to one file, as long as files are in the order in which
-    stores list them; else a folder may come more than once.
+    If files are in the order in which stores list them, only the path of one file is in memory.
+    Otherwise a folder may be yielded more than once.
     """
     specials = sorted(_listed_name(special) for _, special in plan.specials())
     last, here = b"", list[bytes]()
@@ -88,7 +89,7 @@ def _listed_name(special: Special) -> bytes:
 
 
 class _Keeping:
-    """Keeps folders' attributes. One that its owner couldn't enter any more waits for the rest."""
+    """Sets folders' attributes. Folders that their owner couldn't enter then are done last."""
 
     def __init__(
         self, source: FolderAttributes, destination: FolderAttributes, notes: Notes
@@ -96,7 +97,7 @@ class _Keeping:
         self._source = source
         self._destination = destination
         self._notes = notes
-        self._deferred = bytearray()  # a million names take as much as they are long
+        self._deferred = bytearray()  # compact, for a million names
 
     def keep(self, path: str, *, is_last: bool = False) -> None:
         try:
@@ -110,7 +111,7 @@ class _Keeping:
         try:
             notes = self._destination.set_folder_attributes(path, attributes)
         except NotFoundError:
-            return  # nothing of it was to be copied
+            return  # nothing in it was to be copied
         except FileError:
             self._note(path, "it can't be reached at the destination")
         else:

@@ -1,7 +1,7 @@
-"""A head start: the first files of a large tree go while the rest of it is still being listed.
+"""A head start: the first files of a large tree are sent while the rest is still being listed.
 
-Only small files, and none that make a data set readable: large ones go first and metadata goes last
-of the whole job, and both orders are known when all is listed.
+Only small data files get one. Large files go first and the metadata of data sets goes last in the
+whole job, and these orders are known only when all files are listed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _LOOK_SECONDS = 0.1
 
 
 class HeadStart:
-    """The files of a plan that may go already, by number, in the order in which they are listed.
+    """The files of a plan that may be sent already, by number, in the order of the listing.
 
     One thread adds to the plan and calls ``note``; others call ``take``.
     """
@@ -24,25 +24,25 @@ class HeadStart:
         self._plan = plan
         self._large_bytes = large_bytes
         self._may_go_on = may_go_on
-        self._listed = len(plan)  # what is added after that may not be whole yet
+        self._listed = len(plan)  # a file that is added later may be incomplete
         self._next = 0
         self._is_over = False
         self._changed = threading.Condition()
 
     def note(self) -> None:
-        """Take note of another file in the plan."""
+        """Record that another file was added to the plan."""
         with self._changed:
             self._listed += 1
             self._changed.notify()
 
     def end(self) -> None:
-        """Give out no more: all is listed, or listing has failed."""
+        """Return no more files from ``take``: all are listed, or listing has failed."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
     def take(self) -> int | None:
-        """Return the next that may go, waiting for it; None once there will be none."""
+        """Wait for the next file that may be sent, and return it; None once there are no more."""
         with self._changed:
             while not self._is_over and self._may_go_on():
                 if self._next == self._listed:

@@ -1,4 +1,4 @@
-"""What killed attempts at a job left unfinished, and no record names."""
+"""Leftovers: unfinished writes of killed attempts that no record names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobtool.transfer.ledger import Ledger
 
 
 def open_uploads(records: Iterable[Record]) -> dict[str, str]:
-    """Return the uploads that were begun and that no receipt followed: token to destination."""
+    """Return the destinations, by token, of uploads that were begun and have no later receipt."""
     begun: dict[str, str] = {}
     tokens: dict[str, list[str]] = {}
     for record in records:
@@ -31,10 +31,11 @@ def remove_leftovers(
     is_stopping: Callable[[], bool],
     numbers: Iterable[int] | None = None,
 ) -> int:
-    """Remove what killed attempts at this job left unfinished and no record names; return how many.
+    """Remove the unfinished writes of killed attempts that no record names; return their number.
 
-    Looks only where a file isn't proven yet, or where ``numbers`` say, and at a store that can't
-    tell whose an upload is only where one was intended, for what was begun since then.
+    Looks only at the destinations of the files ``numbers``, by default those that aren't proven. If
+    a store can't tell which uploads are the job's, only uploads that began after a recorded intent
+    are removed.
     """
     known = ledger.tokens()
     looked: set[tuple[int, str]] = set()
@@ -59,7 +60,7 @@ def remove_leftovers(
         except (CredentialsError, FileError) as error:
             if error.retryable:
                 raise
-            continue  # who may only write, or at a server that can't tell, leaves them
+            continue  # without permission to list, or at a server that can't list them, they stay
         for upload in leftovers:
             if upload.token not in known:
                 destination.abort(upload)

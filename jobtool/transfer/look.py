@@ -1,4 +1,4 @@
-"""Looking at files that are named one by one, several at a time."""
+"""Looking at named files, several at a time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jobtool.stores.store import Entry, Store, entry_of
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.retry import Retry
 
-#: How many files are asked about at a time where a job names them one by one.
+#: How many named files are looked at at a time.
 LOOKS_AT_A_TIME = 16
 
 
 def look_at(store: Store, paths: Iterable[str], retry: Retry) -> Iterator[Entry | FileError]:
-    """Yield the entry of each file, or why it has none; several files are looked at at a time.
+    """Yield the entry of each file, or the error that it met. Several are looked at at a time.
 
     Raises ``StoppedError`` and ``InfrastructureError``.
     """

@@ -1,4 +1,4 @@
-"""What a job's files lack of the attributes that were to be kept, counted for its log."""
+"""Attributes that a job's files arrived without, counted for the job's log."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jobtool.stores.preserve import KEEP_BY_DEFAULT, KEPT, Kept
 from jobtool.stores.store import Note
 from jobtool.transfer.plan import Route
 
-#: How many files that lack the same for the same reason are named.
+#: How many files are named for each attribute and reason.
 NAMED_FILES = 3
 
-#: How many reasons are told apart: a million files have no more than a few.
+#: How many reasons are distinguished. A million files have no more than a few.
 _MOST_REASONS = 20
 _OTHERS = Note("others", "for other reasons")
 
@@ -48,9 +48,9 @@ class Notes:
                     paths.append(path)
 
     def add_stores(self, routes: Iterable[Route], preserve: frozenset[Kept]) -> None:
-        """Note what was asked for and a store can't hold; it isn't tried, file by file.
+        """Record the attributes in ``preserve`` that a store can't keep; they aren't tried.
 
-        That S3 keeps no mode is told to those only who have asked for one.
+        Nothing is recorded for the default: only users who ask for an attribute need to know.
         """
         if preserve == KEEP_BY_DEFAULT:
             return
@@ -59,11 +59,11 @@ class Notes:
         }.values():
             for attribute in KEPT:
                 if attribute in preserve - store.capabilities.keeps:
-                    self.add(store.url, [Note(attribute, "this store keeps none")])
+                    self.add(store.url, [Note(attribute, "this store can't keep it")])
 
     @property
     def told(self) -> list[Unkept]:
-        """What was counted, the most frequent first."""
+        """The counted attributes, the most frequent first."""
         with self._lock:
             found = sorted(self._counts.items(), key=lambda item: (-item[1], item[0].attribute))
             return [

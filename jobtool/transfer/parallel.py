@@ -1,4 +1,4 @@
-"""One question about many files, asked for several at a time."""
+"""Calling a function for many items, several at a time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-#: How many questions are asked ahead for each thread.
+#: How many calls are queued for each thread.
 _AHEAD = 4
 
 
 def in_parallel(
     function: Callable[[T], R], items: Iterable[T], *, threads: int
 ) -> Generator[R, None, None]:
-    """Yield what ``function`` returns for each item, in the order of the items.
+    """Yield the result of ``function`` for each item, in the order of the items.
 
-    ``threads`` calls are made at a time, and ``items`` is read only so far ahead that memory stays
-    bounded. What a call raises is raised when its turn comes; calls that haven't begun by then are
-    not made.
+    ``threads`` calls are made at a time. ``items`` is read only a bounded number ahead. The error
+    of a call is raised when its turn comes. Calls that haven't begun by then aren't made.
     """
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ask")

@@ -1,4 +1,4 @@
-"""The parts of a large file that are still to be sent."""
+"""Queues of the parts of large files that are still to be sent."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class _Out:
 
 
 class PartQueue:
-    """The parts of one file: its own thread takes them from the front, another from the back.
+    """The parts of one file. Its own thread takes them from the front, a consumer from the back.
 
-    ``held`` are the parts that were sent already, by number: an earlier try or attempt has, or
-    another consumer. With ``is_in_order`` the file's own thread has to see every part in the order
-    of the file, since it hashes the whole on the way; what has come back waits for its turn then.
+    ``held`` are the parts that an earlier try or attempt or another consumer has sent, by number.
+    With ``is_in_order`` the file's own thread must see every part in the order of the file, since
+    it hashes the whole file while sending. Then parts that were put back wait for their turn.
     """
 
     def __init__(self, item: Item, held: dict[int, Part], *, is_in_order: bool, stop: Stop) -> None:
         self.item = item
         self.held = held
-        self.upload: UploadRecord | None = None  # nobody else can send anything before
+        self.upload: UploadRecord | None = None  # others can't send parts before it is set
         self.sent_by_others: set[int] = set()
         self._todo: deque[PartRange] = deque()
-        self._back: deque[PartRange] = deque()  # has come back, and stays with us
-        self._out: list[_Out] = []  # from the end of the file on
+        self._back: deque[PartRange] = deque()  # put back; not shared again
+        self._out: list[_Out] = []  # taken by consumers, from the end of the file on
         self._is_in_order = is_in_order
         self._stop = stop
         self._is_waiting = self._is_over = self._is_closed = False
         self._changed = threading.Condition()
 
     def __len__(self) -> int:
-        """How many parts nobody has taken yet."""
+        """How many parts were not taken yet."""
         return len(self._todo)
 
     def add(self, ranges: Iterable[PartRange]) -> None:
@@ -58,9 +58,9 @@ class PartQueue:
         self._todo.extend(ranges)
 
     def take(self) -> PartRange | None:
-        """Return the next part, waiting for what others have; None if there is none.
+        """Return the next part, after waiting for those that others have; None if there is none.
 
-        Some may be ``held``. Raises ``StoppedError`` if asked to stop while it waits.
+        The part may be ``held``. Raises ``StoppedError`` if a stop is requested while it waits.
         """
         with self._changed:
             while True:
@@ -80,7 +80,7 @@ class PartQueue:
                 self._is_waiting = False
 
     def take_last(self, most: int) -> list[PartRange]:
-        """Take up to ``most`` parts that follow each other: the last that aren't held."""
+        """Take up to ``most`` consecutive parts: the last ones that aren't held."""
         with self._changed:
             if self.upload is None or self._is_over:
                 return []
@@ -90,12 +90,12 @@ class PartQueue:
             return ranges
 
     def is_wanted(self, ranges: list[PartRange]) -> bool:
-        """Return True if the file's own thread has nothing to do but these, or waits for all."""
+        """Return True if the file's own thread waits for these parts, or for all parts."""
         with self._changed:
             return self._is_over or (self._is_waiting and self._out[-1].ranges is ranges)
 
     def put_back(self, ranges: list[PartRange], sent: Iterable[Part]) -> None:
-        """Give back what ``take_last`` gave, with those of the parts that were sent."""
+        """Give back the parts from ``take_last``. ``sent`` are those that were sent."""
         with self._changed:
             for part in sent:
                 self.held[part.number] = part
@@ -108,7 +108,10 @@ class PartQueue:
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Wait for what is still out, unless asked to stop: nobody else may write after that."""
+        """Share no more, and wait for the parts that others have: they must not write later.
+
+        Returns early if a stop is requested.
+        """
         with self._changed:
             self._is_over = True
             while not (self._is_closed or self._stop.is_set()):
@@ -117,7 +120,7 @@ class PartQueue:
                 self._changed.wait(_LOOK_SECONDS)
 
     def close(self) -> None:
-        """Wait for no other consumer any more: there will be nobody to put anything back."""
+        """Stop waiting for other consumers: they put nothing back any more."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -134,7 +137,7 @@ class PartQueues:
 
     @contextlib.contextmanager
     def expected(self, item: Item) -> Iterator[None]:
-        """Say that for the length of the block there may be a queue of this file to take from."""
+        """Expect a queue of this file to take from, for the length of the block."""
         count = int(may_be_shared(item))
         with self._lock:
             self._expected += count
@@ -146,7 +149,7 @@ class PartQueues:
 
     @contextlib.contextmanager
     def opened(self, queue: PartQueue) -> Iterator[None]:
-        """Let others take from a queue for the length of the block; at its end wait for them."""
+        """Let others take from a queue for the length of the block. Wait for them at its end."""
         if not may_be_shared(queue.item):
             yield
             return
@@ -168,11 +171,11 @@ class PartQueues:
 
     @property
     def are_expected(self) -> bool:
-        """Whether there may be something to take from, now or soon."""
+        """Whether there may be a queue to take from, now or soon."""
         return self._expected > 0
 
     def close(self) -> None:
-        """Nobody takes from these queues any more, nor puts anything back."""
+        """Stop waiting for other consumers, in all queues: they put nothing back any more."""
         with self._lock:
             self._is_closed = True
             for queue in self._open:
@@ -180,16 +183,17 @@ class PartQueues:
 
 
 def may_be_shared(item: Item) -> bool:
-    """Return True if others may send parts of a file.
+    """Return True if other workers may send parts of a file.
 
-    Whoever reads from afar would have to read those parts as well, to hash the whole.
+    They may only if reading is cheap: the file's own thread reads those parts too, to hash the
+    whole file.
     """
     is_cheap = item.route.source.capabilities.cheap_reads
     return is_cheap and supports(item.route.destination, Multipart)
 
 
 def last_in_a_row(todo: deque[PartRange], most: int, held: dict[int, Part]) -> list[PartRange]:
-    """Remove and return up to ``most`` parts that follow each other: the last that aren't held."""
+    """Remove and return up to ``most`` consecutive parts: the last ones that aren't held."""
     passed_over: list[PartRange] = []
     while todo and todo[-1].number in held:
         passed_over.append(todo.pop())

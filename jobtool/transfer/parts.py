@@ -1,4 +1,4 @@
-"""A file in parts: what earlier tries and other workers have sent isn't sent again."""
+"""A file in parts. Parts that earlier tries and other workers have sent aren't sent again."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from jobtool.transfer.plan import Item
 
 
 class PartsCopy:
-    """One try at one file in parts."""
+    """One try to copy one file in parts."""
 
     def __init__(
         self,
@@ -106,10 +106,10 @@ class PartsCopy:
         return md5, proof
 
     def _read_digests(self, part_size: int) -> None:
-        """Read the file first if its digest is part of what is sent first, else on the way.
+        """Read the whole file first if its digest must be sent first; else hash it while sending.
 
-        On the way what earlier tries have read isn't read again if reading is dear. If it is cheap
-        it is, so that a file that reads differently now isn't believed.
+        While sending, the digests of earlier tries are used if reading is expensive. If it is
+        cheap, everything is read again, which detects a file that reads differently now.
         """
         reads = self._source.capabilities
         self._is_read_first = self._destination.capabilities.attributes_first and reads.cheap_reads
@@ -124,7 +124,7 @@ class PartsCopy:
             self._known = fresh_digests(self._item, part_size)
 
     def _take_up(self) -> dict[int, Part]:
-        """Return the parts that need not be sent, and make their upload this one."""
+        """Return the parts that need not be sent, and go on with their upload."""
         under_way = self._log.under_way
         if under_way is None:
             return {}
@@ -140,14 +140,14 @@ class PartsCopy:
             NotFoundError,
             RefusedError,
             CredentialsError,
-        ):  # gone, or not ours to look at: begin afresh
+        ):  # gone, or the credentials don't allow a look: begin a new upload
             self._log.dropped()
             return {}
         self._upload = upload
         return {part.number: part for part in held}
 
     def _tell_upload(self) -> None:
-        """Let others send parts of the upload, if there is one by now."""
+        """Allow other workers to send parts of the upload, if it was begun."""
         under_way = self._log.under_way
         self._queue.upload = None if under_way is None else under_way.record
 
@@ -157,7 +157,7 @@ class PartsCopy:
         self._parts.extend(self._under_way.collect())
 
     def _is_kept(self, part_range: PartRange) -> bool:
-        """Return True if a part need not even be read; it is kept then."""
+        """Return True if a part needn't be read, and keep it then."""
         part = self._queue.held.get(part_range.number)
         if part is None or part.md5 != self._known.md5_of(part_range.number):
             return False
@@ -165,7 +165,7 @@ class PartsCopy:
         return True
 
     def _send_part(self, part_range: PartRange, part_size: int) -> None:
-        """Send one part, unless it is held; begin the upload with the first that isn't."""
+        """Send one part, unless it is held. Begin the upload with the first part to send."""
         require_going(self._stop, self._item)
         if self._is_kept(part_range):
             return
@@ -173,14 +173,14 @@ class PartsCopy:
         self._under_way.add(part_range.length, lambda: self._read_part(part_range, part_size, part))
         if self._keeps_digests and self._known.is_worth_noting:
             self._log.hashed(self._known)
-        # No further ahead than keeps the threads busy: others may take the rest.
+        # Only as far ahead as keeps the threads busy: other workers may take the rest.
         most = self._capacity.threads + READ_AHEAD_PARTS
         self._parts.extend(self._under_way.collect(most))
 
     def _read_part(
         self, part_range: PartRange, part_size: int, held: Part | None
     ) -> Callable[[], Part] | None:
-        """Read a part; return what sends it, None if what is ``held`` is the same."""
+        """Read a part; return a function that sends it, or None if ``held`` is the same."""
         number, offset, length = part_range
         content = self._source.read(self._item.entry, offset, length)
         self._attributes = content.attributes
@@ -204,7 +204,7 @@ class PartsCopy:
         self._tell_upload()
 
     def _drop_lost(self, since_ns: int) -> None:
-        """Drop an upload that was begun without its answer reaching us."""
+        """Abort an upload that was begun but whose answer was lost."""
         path = self._item.destination_path
         try:
             for upload in self._destination.leftovers(path, since_ns):
@@ -212,7 +212,7 @@ class PartsCopy:
         except (CredentialsError, FileError) as error:
             if error.retryable:
                 raise
-            # Whoever may only write, or at a server that can't tell, leaves it.
+            # Without permission to list, or at a server that can't list uploads, it stays.
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)
@@ -232,7 +232,7 @@ class PartsCopy:
             self._log.forget_digests()
             raise SourceChangedError(
                 f"{quote(self._item.source_url)} was changed while it was copied, without a new "
-                f"time: {len(data)} bytes from {offset} on had MD5 {md5}, now {found}"
+                f"time: expected MD5 {md5} of {len(data)} bytes from {offset} on; found {found}"
             ) from error
         self._log.sent(part)
         self._on_bytes(part.size)

@@ -15,8 +15,8 @@ from jobtool.transfer.digests import require_going, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.plan import Item
 
-#: How many parts of a file are read before a thread is free to send them. No other consumer can
-#: have them any more: with many, those would be idle at the end.
+#: How many parts of a file are read before a thread is free to send them. Other consumers can't
+#: take these: with many, they would be idle at the end.
 READ_AHEAD_PARTS = 1
 
 
@@ -28,9 +28,9 @@ class PartsUnderWay:
         self._lengths: dict[Future[Part], int] = {}
 
     def add(self, length: int, prepare: Callable[[], Callable[[], Part] | None]) -> None:
-        """Read a part of ``length`` bytes by ``prepare``, and have what that returns send it.
+        """Read a part of ``length`` bytes by ``prepare``, and send it by the function returned.
 
-        Waits for memory first. If it returns None, nothing is sent.
+        Waits for memory first. If ``prepare`` returns None, nothing is sent.
         """
         self._capacity.budget.take(length)
         is_sent = False
@@ -51,9 +51,9 @@ class PartsUnderWay:
             self._capacity.budget.give(length)
 
     def collect(self, most: int = 0) -> Iterator[Part]:
-        """Yield what has arrived, until no more than ``most`` are under way.
+        """Yield the parts that have arrived, until no more than ``most`` are under way.
 
-        Raises what a part has met.
+        Raises the error of a part that failed.
         """
         while True:
             for future in [future for future in self._lengths if future.done()]:
@@ -64,7 +64,7 @@ class PartsUnderWay:
             wait(self._lengths, return_when=FIRST_COMPLETED)
 
     def abandon(self) -> None:
-        """Begin no other; wait for those that are being sent."""
+        """Cancel the parts that wait, and wait for those that are being sent."""
         for future, length in self._lengths.items():
             if future.cancel():
                 self._capacity.budget.give(length)
@@ -80,12 +80,12 @@ def send_parts(
     stop: Stop,
     on_bytes: Callable[[int], None],
 ) -> None:
-    """Send some parts of the upload that ``log`` names, and that another will complete.
+    """Send some parts of the upload that ``log`` names. Another worker completes the upload.
 
     Raises the errors of stores, and ``StoppedError`` between two parts.
     """
     under_way = log.under_way
-    assert under_way is not None, "whoever shares parts has begun their upload"
+    assert under_way is not None, "a worker that shares parts has begun their upload"
     upload = under_way.at(item.destination_path)
     destination = item.route.destination
     assert supports(destination, Multipart), "parts are shared only where there are any"

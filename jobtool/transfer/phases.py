@@ -1,4 +1,4 @@
-"""What a transfer is doing at the moment, told by what its files have come to."""
+"""The phase of a transfer: what it is doing now, derived from the state of its files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """What takes the time just now."""
+    """What a transfer is doing now."""
 
     LISTING = "listing"
     COMPARING = "comparing with the destination"
@@ -21,21 +21,21 @@ class Phase(StrEnum):
 
 
 class Phases:
-    """Follows the files under way; threads may call at once.
+    """Follows the files under way. Threads may call it.
 
-    Copying counts before anything else that another file is at.
+    If any file is being copied, the phase is ``COPYING``, whatever the others do.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._whole: Phase | None = None
-        self._first: dict[int, Phase] = {}  # until its first byte has arrived
+        self._first: dict[int, Phase] = {}  # the phase until the first byte has arrived
         self._sizes: dict[int, int] = {}
         self._arrived: dict[int, int] = {}
 
     @contextlib.contextmanager
     def file(self, number: int, size: int, *, first: Phase) -> Iterator[None]:
-        """Follow a file of ``size`` bytes, which is at ``first`` until bytes of it arrive."""
+        """Follow a file of ``size`` bytes. Its phase is ``first`` until bytes of it arrive."""
         with self._lock:
             self._first[number], self._sizes[number], self._arrived[number] = first, size, 0
         try:
@@ -46,17 +46,17 @@ class Phases:
                     known.pop(number, None)
 
     def arrived(self, number: int, size: int) -> None:
-        """Note bytes of a file under way."""
+        """Count bytes that have arrived of a file under way."""
         with self._lock:
             self._arrived[number] = self._arrived.get(number, 0) + size
 
     def all_at(self, phase: Phase) -> None:
-        """Note what the whole transfer is at, now that no file is under way."""
+        """Set the phase of the whole transfer while no file is under way."""
         self._whole = phase
 
     @property
     def now(self) -> Phase:
-        """What takes the time just now."""
+        """What the transfer is doing now."""
         with self._lock:
             found = {self._phase_of(number) for number in self._sizes}
         for phase in (Phase.COPYING, Phase.READING_BACK, Phase.CHECKING_PARTS, Phase.COMPARING):

@@ -1,7 +1,7 @@
-"""The plan of a job: every file of it, and in which order they go.
+"""The plan of a job: all its files, and the order in which they are sent.
 
-A million files are listed in about 100 bytes each: names packed into one buffer, numbers into
-arrays. Files are numbered as listed, so that a receipt finds its file by binary search.
+A million files take about 100 bytes each: names are packed into one buffer, numbers into arrays.
+Files are numbered as listed, so the file of a receipt is found by binary search.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobtool.errors import JobtoolError
 from jobtool.jobs.records import DigestRecord, IntentRecord, Receipt, UploadRecord
 from jobtool.stores.store import Entry, Special, SpecialKind, Store
 
-#: Files that make a data set readable; they go last, so that no reader sees half of one.
+#: Files that make a data set readable. They go last, so that no reader sees half a data set.
 METADATA_NAMES = frozenset(
     os.fsencode(name)
     for name in (
@@ -32,7 +32,7 @@ METADATA_NAMES = frozenset(
     )
 )
 
-#: A job with more files in error than this isn't worth going on with.
+#: A job with more files in error than this is ended.
 MAX_FAILURES = 100
 
 _NEARBY = 64
@@ -42,7 +42,7 @@ _SEPARATOR = b"\0"  # the one byte that no name holds
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where files come from and where they go."""
+    """The stores that files come from and go to."""
 
     source: Store
     destination: Store
@@ -71,7 +71,7 @@ class Item:
 class Failure:
     """A file that can't be transferred, by the path or URL of its source.
 
-    ``destination`` is where the job says that it goes, if it names its files.
+    ``destination`` is the file's destination in the job file, if the job names its files.
     """
 
     path: str
@@ -82,14 +82,14 @@ class Failure:
 class Plan:
     """The files of a job, numbered from 0.
 
-    ``failures`` are the files that were found and can't be carried, or named and not found; after
-    ``MAX_FAILURES`` no more are kept.
+    ``failures`` are the files that can't be transferred, and named files that weren't found. No
+    more than ``MAX_FAILURES`` and one are kept.
     """
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
         self._added_bytes = 0
-        self._changed_bytes = 0  # on their own: one thread adds files while others change them
+        self._changed_bytes = 0  # separate: one thread adds files while others change them
         self._names = bytearray()
         self._ends = array("Q")
         self._sizes = array("q")
@@ -97,7 +97,7 @@ class Plan:
         self._route_starts = array("Q")
         self._sorted: list[array[int]] | None = None
         self._last_found = -1
-        self.is_tree = False  # one lane, each file under the same path on both sides
+        self.is_tree = False  # one route, each file under the same path on both sides
         self.failures: list[Failure] = []
         self._specials = bytearray()
         self._special_ends = array("Q")
@@ -107,12 +107,12 @@ class Plan:
         return len(self._sizes)
 
     def start_route(self, route: Route) -> None:
-        """Say where the files added from now on belong."""
+        """Set the route of the files that are added from now on."""
         self.routes.append(route)
         self._route_starts.append(len(self))
 
     def add_special(self, special: Special) -> None:
-        """Add something of the current lane that has no bytes."""
+        """Add a special to the current route."""
         target = b"" if special.target is None else _SEPARATOR + os.fsencode(special.target)
         kind = bytes([_SPECIAL_KINDS.index(special.what)])
         self._specials += kind + os.fsencode(special.path) + target
@@ -121,11 +121,11 @@ class Plan:
 
     @property
     def has_specials(self) -> bool:
-        """Whether anything was added that has no bytes."""
+        """Whether any specials were added."""
         return bool(self._special_ends)
 
     def specials(self) -> Iterator[tuple[Route, Special]]:
-        """Yield what has no bytes, in the order in which it was added."""
+        """Yield the specials with their routes, in the order in which they were added."""
         start = 0
         for end, route in zip(self._special_ends, self._special_routes, strict=True):
             packed, start = bytes(self._specials[start:end]), end
@@ -135,18 +135,18 @@ class Plan:
             yield self.routes[route], special
 
     def fail(self, path: str, error: JobtoolError) -> None:
-        """Note that a file, by the path or URL of its source, can't be transferred."""
+        """Record that a file, by the path or URL of its source, can't be transferred."""
         if len(self.failures) <= MAX_FAILURES:
             self.failures.append(Failure(path=path, error=error))
 
     def update(self, number: int, entry: Entry) -> None:
-        """Say that a file has another size and time than it was listed with."""
+        """Replace the size and time of a file that has changed since it was listed."""
         self._changed_bytes += entry.size - self._sizes[number]
         self._sizes[number] = entry.size
         self._mtimes[number] = entry.mtime_ns
 
     def add(self, entry: Entry, destination_path: str | None = None) -> None:
-        """Add a file; ``destination_path`` only where it isn't the source's path."""
+        """Add a file. ``destination_path`` is needed only if it differs from the source's path."""
         self._names += os.fsencode(entry.path)
         if destination_path is not None and destination_path != entry.path:
             self._names += _SEPARATOR + os.fsencode(destination_path)
@@ -161,7 +161,7 @@ class Plan:
         return self._added_bytes + self._changed_bytes
 
     def is_metadata(self, number: int) -> bool:
-        """Tell whether a file makes a data set readable, and so goes last."""
+        """Return True if a file makes a data set readable, and so goes last."""
         return _last_name(self._name(number)) in METADATA_NAMES
 
     def source_names(self) -> Iterator[bytes]:
@@ -183,13 +183,13 @@ class Plan:
         return self.routes[self._route_of(number)]
 
     def route_ranges(self) -> Iterator[tuple[int, int, Store]]:
-        """Yield the first number, that after the last, and the destination of each lane's files."""
+        """Yield each route's first number, the number after its last, and its destination."""
         bounds = [*self._route_starts, len(self)]
         for route, (first, last) in zip(self.routes, pairwise(bounds), strict=True):
             yield first, last, route.destination
 
     def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
-        """Return the number of the file that a record is about, None if the plan holds none."""
+        """Return the number of the file that a record is about; None if the plan lacks it."""
         for index, route in enumerate(self.routes):
             source = path_in(route.source, receipt.src_path)
             destination = path_in(route.destination, receipt.dst_path)
@@ -204,18 +204,19 @@ class Plan:
         return None
 
     def find_path(self, route: int, path: str) -> int | None:
-        """Return the number of the file of a tree's lane that is to be at ``path``."""
+        """Return the number of the file of a tree's route at ``path``; None if there is none."""
         return self._search(route, os.fsencode(path))
 
     def proves(self, receipt: Receipt | UploadRecord | DigestRecord, number: int) -> bool:
-        """Tell whether a record is about the file as it is now: same size and time."""
+        """Return True if a record is about the file as it is now: same size and time."""
         return (receipt.size, receipt.mtime_ns) == (self._sizes[number], self._mtimes[number])
 
     def phases(self, *, large_bytes: int) -> Iterator[array[int]]:
-        """Yield the numbers of the files that may go at the same time, phase after phase.
+        """Yield the numbers of the files that may be sent at the same time, phase after phase.
 
-        First all data, files of ``large_bytes`` and more ahead and the largest first; then the
-        metadata of data sets, the deepest first, so that the root's comes last of all.
+        The first phase is all data. In it files of at least ``large_bytes`` come before the others,
+        the largest first. Then comes the metadata of data sets, the deepest first, so that the
+        root's is last.
         """
         large, small = array("Q"), array("Q")
         by_depth: dict[int, array[int]] = {}
@@ -243,7 +244,7 @@ class Plan:
 
     def _search(self, route: int, name: bytes) -> int | None:
         numbers = self._order()[route]
-        # Whoever asks mostly goes through the files in order: look behind the last find first.
+        # Callers mostly go through the files in order: look behind the last find first.
         low, high = self._last_found + 1, len(numbers)
         if low < high and self._name(numbers[low]) == name:
             self._last_found = low
@@ -264,8 +265,8 @@ class Plan:
         return None
 
     def _order(self) -> list[array[int]]:
-        # Each lane's numbers by name. Stores list in that order; for those that don't, and for
-        # named files, this sorts.
+        # Each route's numbers by name. Most stores list in that order. The sort is for those that
+        # don't, and for named files.
         if self._sorted is None or sum(map(len, self._sorted)) != len(self):
             bounds = [*self._route_starts, len(self)]
             self._sorted = [
@@ -276,7 +277,7 @@ class Plan:
 
 
 def path_in(store: Store, url: str) -> str | None:
-    """Return the path of a URL in a store, None if it isn't below the store's root."""
+    """Return the path of a URL in a store; None if it isn't below the store's root."""
     root = store.url_of("x")[:-1]
     return url[len(root) :] if url.startswith(root) else None
 

@@ -1,4 +1,4 @@
-"""Planning: what a job names becomes a plan."""
+"""Planning: making the plan of a job."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from jobtool.transfer.treelisting import TreeListing
 def open_plan(
     job: Job, stores: StoreRegistry, *, owner: str = "", retry: Retry | None = None
 ) -> tuple[Plan, TreeListing | None]:
-    """Return the plan of a job and, if that is a tree, what lists it; a tree isn't listed yet.
+    """Return the plan of a job and, for a tree, its ``TreeListing``, which wasn't run yet.
 
     ``job.destination`` must be set unless all its files are absolute. Files that the job names are
-    looked at by ``retry``, several at a time; those that aren't there or can't be read are
+    looked at with ``retry``, several at a time. Those that are missing or can't be read become
     ``failures`` of the plan.
 
     Raises ``NotFoundError`` if the source is missing, ``FileError`` for a path that would leave its
-    root or a destination named twice, ``UsageError`` for a source or destination that can't be
-    carried, ``StoppedError``, ``InfrastructureError``.
+    root or a destination named twice, ``UsageError`` for an unsupported source or destination,
+    ``StoppedError``, ``InfrastructureError``.
     """
     for url in (job.source, job.destination):
         if url is not None:
@@ -67,10 +67,10 @@ def _open_tree(
     def finish(plan: Plan) -> None:
         is_kept = supports(source, FolderAttributes) and supports(
             route.destination, FolderAttributes
-        )  # with its attributes
+        )  # the folder's attributes are kept, which makes it
         is_empty = not (len(plan) or plan.has_specials or plan.failures)
         if is_empty and is_local(target) and not is_kept:
-            # The folder itself is what has to be made.
+            # The folder itself has to be made.
             folder, name = parent_of(target)
             plan.start_route(Route(source, stores.open(folder, "destination", owner=owner)))
             plan.add_special(Special(name, "empty-folder"))
@@ -106,7 +106,7 @@ def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Pl
             if isinstance(found, Entry):
                 plan.add(found, destination)
             else:
-                # All of them: their number is bounded by the job file.
+                # All are kept: the job file bounds their number.
                 failure = Failure(
                     path=route.source.url_of(source),
                     error=found,

@@ -1,4 +1,4 @@
-"""What to do where users may choose."""
+"""The policies that users may choose."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ IfGone = Literal["error", "ignore"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policies:
-    """What users may choose.
+    """The policies that users may choose.
 
     ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
     is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
-    did with symbolic links. ``verify``: how what was written is proven, by what the store says of
-    it where that is a proof (``digest``), or by reading it again from its medium (``read-back``).
-    ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that the source
-    doesn't hold any more is an ``error``, or is left out (``ignore``).
-    ``preserve`` are the attributes of files and folders that are kept, where stores can.
+    did with symbolic links. ``verify``: a written file is proven by the store's own digest where
+    that is a proof (``digest``), or by reading it again from its medium (``read-back``).
+    ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that is gone from
+    the source is an ``error``, or is left out (``ignore``). ``preserve``: the attributes of files
+    and folders that are kept, where stores can keep them.
     """
 
     if_exists: IfExists = "verify"

@@ -1,4 +1,4 @@
-"""How far a transfer is."""
+"""The progress of a transfer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jobtool.transfer.phases import Phase, Phases
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a transfer is. Bytes and files that had receipts before count as done.
+    """The progress of a transfer. Bytes and files that had receipts before count as done.
 
-    ``files_sent`` and ``bytes_sent`` are what was sent now, by those it was shared with, too;
-    ``phase`` is what takes the time just now.
+    ``files_sent`` and ``bytes_sent`` count what this attempt sent, including its helpers. ``phase``
+    is what the transfer is doing now.
     """
 
     files_done: int
@@ -27,7 +27,7 @@ class Progress:
 
 
 class Tally:
-    """Counts what is sent, besides what the ledger knows. Threads may call it."""
+    """Counts bytes and files sent, in addition to the ledger. Threads may call it."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.phases = Phases()
@@ -43,19 +43,19 @@ class Tally:
         self.phases.arrived(number, size)
 
     def settle(self, number: int) -> None:
-        """Forget the bytes of a file that is under way no more: it has arrived, or a try failed."""
+        """Forget the bytes of a file that is no longer under way: it arrived, or a try failed."""
         with self._lock:
             self._under_way.pop(number, None)
 
     def send(self, *, files: int = 0, size: int = 0) -> None:
-        """Count files and bytes that were sent now."""
+        """Count files and bytes that this attempt sent."""
         with self._lock:
             self._files_sent += files
             self._bytes_sent += size
 
     @property
     def progress(self) -> Progress:
-        """How far the transfer is."""
+        """The progress of the transfer."""
         ledger = self._ledger
         with self._lock:
             return Progress(

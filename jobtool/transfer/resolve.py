@@ -1,4 +1,4 @@
-"""Where a file lies that a job names: in which store, under which path."""
+"""Where a named file of a job is: in which store, under which path."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from jobtool.stores.store import check_path
 
 
 def resolve(path: str, root: str | None) -> tuple[str, str]:
-    """Return the root of the store that a named file is in, and its path there.
+    """Return the root of the store of a named file, and the file's path in it.
 
-    ``root`` is the job's folder. Raises ``FileError`` for a path that would leave its root, or for
-    one that is relative to a folder that the job doesn't name.
+    ``root`` is the job's folder. Raises ``FileError`` for a path that would leave its root, and for
+    a relative path if the job doesn't name a folder.
     """
     if is_absolute(path):
         anchor, path = anchor_of(path)
         return anchor, check_path(path)
     if root is None:
-        raise FileError(f"{quote(path)} is relative, and the job names no folder that it is in")
+        raise FileError(f"{quote(path)} is relative, and the job doesn't name its folder")
     return root.rstrip("/") or "/", check_path(path)
 
 
 def resolve_destination(path: str, job: Job) -> tuple[str, str]:
-    """Resolve a destination as relative wherever it can be: links below the job's are refused."""
+    """Return the root of the store of a destination, and the path in it.
+
+    A path below the job's destination is resolved relative to that, so links below it are refused.
+    """
     if path.startswith("/") and job.destination is not None:
         below = inside(job.destination, path)
         if below:

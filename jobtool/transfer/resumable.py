@@ -1,9 +1,9 @@
-"""The MD5 of a long file, in a form that another process can go on from.
+"""The MD5 of a long file, in a form that another process can resume.
 
-``hashlib`` can't hand over the state of a digest. OpenSSL can: ``MD5_CTX`` is a public structure
-(``openssl/md5.h``, the same in all releases), which ``MD5_Update`` and ``MD5_Final`` work on. They
-are as fast as ``hashlib.md5``, since they are behind it, and ``ctypes`` releases the GIL for them.
-Where there is no such library, files are hashed by ``hashlib`` and have no state.
+``hashlib`` doesn't give access to the state of a digest. OpenSSL does: ``MD5_CTX`` is a public
+structure (``openssl/md5.h``, the same in all releases), which ``MD5_Update`` and ``MD5_Final`` work
+on. They are as fast as ``hashlib.md5``, which uses them too, and ``ctypes`` releases the GIL for
+them. Without OpenSSL, files are hashed by ``hashlib`` and have no state.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import functools
 import hashlib
 import struct
 
-#: Digests are computed of blocks of so many bytes (RFC 1321); between them there is a state.
+#: MD5 hashes blocks of 64 bytes (RFC 1321). There is a state between two blocks.
 BLOCK_BYTES = 64
 
 #: RFC 1321, section 3.3.
 _FIRST_STATE = struct.pack("<4L", 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476)
 
-#: What isn't ``bytes`` is copied for OpenSSL in pieces of so many bytes.
+#: Data that isn't ``bytes`` is copied for OpenSSL in pieces of this size.
 _PIECE_BYTES = 1024 * 1024
 
 _LIBRARIES = ("libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.so")
@@ -28,7 +28,7 @@ _LIBRARIES = ("libcrypto.so.3", "libcrypto.so.1.1", "libcrypto.so")
 class ResumableMD5:
     """An MD5, from the beginning or from the ``state`` after ``length`` bytes.
 
-    Raises ``ValueError`` for a state if none can be gone on from here: see ``can_resume``.
+    Raises ``ValueError`` for a state if this process can't resume one: see ``can_resume``.
     """
 
     def __init__(self, state: str | None = None, length: int = 0) -> None:
@@ -45,17 +45,17 @@ class ResumableMD5:
         self._hasher.update(data)
 
     def hexdigest(self) -> str:
-        """Return the digest of what was added, in hex; more may be added afterwards."""
+        """Return the digest of the data added so far, in hex. More may be added afterwards."""
         return self._hasher.hexdigest()
 
     @property
     def state(self) -> str | None:
-        """The state in hex, None where there is none: between blocks, by OpenSSL, there is."""
+        """The state in hex. None within a block of 64 bytes, and without OpenSSL."""
         return None if self._length % BLOCK_BYTES else self._hasher.state
 
 
 def can_resume() -> bool:
-    """Tell whether digests have a state here, and can be resumed from one."""
+    """Return True if digests have a state in this process, and can be resumed from one."""
     return _library() is not None
 
 
@@ -82,7 +82,7 @@ class _Context(ctypes.Structure):
 
 
 class _ByOpenSSL:
-    """An MD5 by OpenSSL, from a state of 16 bytes and the length of what led to it."""
+    """An MD5 by OpenSSL, from a state of 16 bytes and the number of bytes hashed before."""
 
     def __init__(self, library: ctypes.CDLL, state: bytes, length: int) -> None:
         self._library = library
@@ -116,7 +116,7 @@ class _ByOpenSSL:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Return an OpenSSL that can be used, None if there is none: first the one of this Python."""
+    """Return a usable OpenSSL, None if there is none. Try the one that Python uses first."""
     try:
         import _hashlib
 
@@ -136,7 +136,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _works(library: ctypes.CDLL) -> bool:
-    """Compare what a library makes of a state with ``hashlib``."""
+    """Return True if a digest that a library resumes is the same as that of ``hashlib``."""
     first, second = bytes(range(256)), b"jobtool" * 99
     begun = _ByOpenSSL(library, _FIRST_STATE, 0)
     begun.update(first)

@@ -1,4 +1,4 @@
-"""Another try for what may pass: exponential backoff with jitter."""
+"""Retrying calls with retryable errors, by exponential backoff with jitter."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 DEFAULT_TRIES = 4
 DEFAULT_PATIENCE_SECONDS = 120.0
 
-#: How often a request is tried that a server fails to answer while it answers others: the waits
-#: add up to about a minute.
+#: How often a request is tried if a server fails it while other requests succeed. The waits add up
+#: to about a minute.
 SERVER_TRIES = 8
 
 _FIRST_WAIT_SECONDS = 0.5
@@ -26,14 +26,14 @@ _LONGEST_WAIT_SECONDS = 20.0
 
 
 class Successes:
-    """When something last worked, on a clock in seconds. Threads may use it."""
+    """The time of the last success, on a clock in seconds. Threads may use it."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.last = float("-inf")
         self._monotonic = monotonic
 
     def note(self) -> None:
-        """Take note of a success."""
+        """Record a success."""
         self.last = self._monotonic()
 
 
@@ -45,14 +45,14 @@ class Retry:
     ============================ ==================================================================
     ``UnreachableError``         ``patience_seconds`` after the first failure of the call, or after
                                  the call's own last success if that was later
-    ``ServerError``              likewise; but if anything else has worked since that moment, after
-                                 ``SERVER_TRIES`` tries: then it is this request's own
+    ``ServerError``              likewise; but if another call has succeeded since that moment,
+                                 after ``SERVER_TRIES`` tries: then this request is the cause
     any other that is retryable  after ``tries`` tries
     ============================ ==================================================================
 
-    ``sleep`` takes seconds; the default wakes up when ``stop`` is set, and then no further try is
-    made. ``on_retry`` is called with each error that is tried again. ``monotonic`` is the clock, in
-    seconds.
+    Once ``stop`` is set, no further try is made. ``sleep`` is passed seconds; the default wakes up
+    when ``stop`` is set. ``on_retry`` is called with the error before each further try.
+    ``monotonic`` is the clock, in seconds.
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class Retry:
         self.patience_seconds = patience_seconds
         self.stop = stop or Stop()
         self.monotonic = monotonic
-        #: Whatever works for the callers of this object: they take note of it here.
+        #: The successes of all callers, which record them here.
         self.elsewhere = Successes(monotonic)
         self._on_retry = on_retry
         self._sleep = sleep
 
     @classmethod
     def never(cls) -> Retry:
-        """Return one that gives up at the first failure."""
+        """Return a ``Retry`` that gives up at the first failure."""
         return cls(tries=1, patience_seconds=0)
 
     def within(self, stop: Stop) -> Retry:
-        """Return the same with another stop."""
+        """Return a copy with another stop."""
         other = copy(self)
         other.stop = stop
         return other
@@ -89,9 +89,9 @@ class Retry:
         self.stop.wait(seconds)
 
     def call(self, function: Callable[[], T], *, own: Successes | None = None) -> T:
-        """Return what ``function`` returns; raises its last error.
+        """Return the result of ``function``; raise its last error if no try succeeds.
 
-        ``own`` tells when the function itself last got something done, such as a part of its file.
+        ``own`` has the time of the function's own last success, such as a part of its file.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
@@ -113,7 +113,7 @@ class Retry:
 
 
 class _Enough(tenacity.stop.stop_base):
-    """When one call has been tried often enough."""
+    """Decides when one call was tried often enough."""
 
     def __init__(self, retry: Retry, own: Successes) -> None:
         self._retry = retry
@@ -145,7 +145,7 @@ class _Enough(tenacity.stop.stop_base):
             self._first_failure, self._failing_since = self._own.last, now
             self._slept_before = float(state.idle_for)
             self._tries_before = state.attempt_number - 1
-        # Time spent asleep counts even where a test's clock stands still.
+        # Sleeping time counts even if a test's clock doesn't advance.
         return max(now - self._first_failure, float(state.idle_for) - self._slept_before)
 
 

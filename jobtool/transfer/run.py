@@ -1,4 +1,4 @@
-"""A job's transfer: all files of its ledger, by threads, each with a receipt."""
+"""A job's transfer: threads send all files of its ledger, each with a receipt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from jobtool.transfer.retry import Retry
 from jobtool.transfer.specials import Skipped, make_specials
 from jobtool.transfer.treelisting import TreeListing
 
-#: Files go while a tree is still being listed once that has taken so long.
+#: After this time of listing a tree, files are sent while it is still being listed.
 _HEAD_START_SECONDS = 0.2
 
 
@@ -60,8 +60,8 @@ class JobTransfer:
     ) -> None:
         self.ledger = ledger
         self.skipped = Skipped()
-        self.notes = Notes()  # what arrived files lack of their attributes
-        self.returned: list[int] = []  # files that a consumer had and that came back undone
+        self.notes = Notes()  # attributes that files arrived without
+        self.returned: list[int] = []  # files that a consumer gave back undone
         self._listing = listing
         self._is_listed = listing is None
         self._on_listed = on_listed
@@ -72,7 +72,7 @@ class JobTransfer:
         self._retry = retry
         self._consumer = consumer
         self._policies = policies or Policies()
-        self._has_open_ends = False  # folders that have yet to be given their attributes
+        self._has_open_ends = False  # specials or folders' attributes that aren't done yet
         self._tally = Tally(ledger)
         self._parts = PartQueues()
         files = FileTransfer(
@@ -115,17 +115,17 @@ class JobTransfer:
 
     @property
     def has_succeeded(self) -> bool:
-        """Whether any file has arrived, here or by those that work was shared with."""
+        """Whether any file has arrived, by this worker or by a helper."""
         return self._threads.has_succeeded
 
     @property
     def progress(self) -> Progress:
-        """How far the transfer is."""
+        """The progress of the transfer."""
         return self._tally.progress
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is listed, every file is proven, and all else is dealt with."""
+        """Whether all files are listed and proven, and specials and folders are done."""
         return (
             self._is_listed
             and self._are_all_proven
@@ -139,18 +139,18 @@ class JobTransfer:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the failures may be those of a store rather than of the files.
+        """Whether a store rather than the files may be the cause of the failures.
 
-        They are refusals or server errors, and nothing has worked, or nothing any more.
+        See ``FileThreads.is_doubtful``.
         """
         return self._threads.is_doubtful
 
     def run(self, on_tick: Callable[[Progress], None]) -> None:
-        """Transfer; ``on_tick`` is called in this thread several times a second.
+        """Transfer the files; ``on_tick`` is called in this thread several times a second.
 
-        Returns when all files are done or failed, or when stopped. ``failures`` and
-        ``is_complete`` tell which. Raises ``InfrastructureError`` as soon as one file meets one,
-        and what a bug raises; receipts of what had arrived are in the journal either way.
+        Returns when all files are done or failed, or when stopped; see ``failures`` and
+        ``is_complete``. Raises ``InfrastructureError`` as soon as a file meets one, and the
+        exception of a bug. The receipts of arrived files are in the journal in any case.
         """
         self.notes.add_stores(self._plan.routes, self._policies.preserve)
         try:
@@ -161,7 +161,7 @@ class JobTransfer:
                 if self._threads.fatal is not None:
                     raise self._threads.fatal
                 if self.failures or (self._stop.is_set() and not self._are_all_proven):
-                    return  # metadata makes readers believe in what it describes
+                    return  # metadata without its data would mislead readers
                 if not self._is_listed:
                     return
             self._finish(on_tick)
@@ -173,7 +173,7 @@ class JobTransfer:
             on_tick(self.progress)
 
     def _finish(self, on_tick: Callable[[Progress], None]) -> None:
-        """Make what has no bytes, give folders their attributes, and sync it all."""
+        """Make the specials, give folders their attributes, and sync everything."""
         if self._stop.is_lost:
             return
         is_all_made = make_specials(
@@ -192,7 +192,7 @@ class JobTransfer:
     # Listing.
 
     def _list(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
-        """List the plan; once that has taken a while, files go meanwhile."""
+        """List the plan. If that takes long, send files meanwhile."""
         listing.on_entry = self.ledger.grow
         self._tally.phases.all_at(Phase.LISTING)
         try:
@@ -246,7 +246,7 @@ class JobTransfer:
         if failures:
             (error,) = failures
             if isinstance(error, JobtoolError) and error.retryable and not self._threads.may_go_on:
-                raise StoppedError("no more files were wanted") from error  # nor other tries made
+                raise StoppedError("no more files were wanted") from error  # without other tries
             raise error
 
     # Files.
@@ -284,7 +284,10 @@ class JobTransfer:
         self._threads.run(queue.take, count, on_tick=tick)
 
     def _absorb_returned(self, queue: FileQueue, *, take_back: bool) -> bool:
-        """Take note of files that others have had; what they haven't done is to be done here."""
+        """Record the files that others have done, and queue those that they haven't done.
+
+        Return True if any came back.
+        """
         is_any_back = False
         if self._consumer is None:
             return False
@@ -298,6 +301,6 @@ class JobTransfer:
             if done:
                 self._threads.has_succeeded = True
             self.returned.extend(undone)
-            self.ledger.note_tried(undone)  # one that died may have left its own file there
+            self.ledger.note_tried(undone)  # a helper that died may have left its file there
             queue.put_back(undone)
         return is_any_back

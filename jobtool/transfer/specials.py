@@ -1,4 +1,4 @@
-"""What a tree holds besides files: empty folders and links are made, the rest is left out."""
+"""Specials, the entries of a tree besides files: empty folders and links are made."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from jobtool.stores.store import Special
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Plan, Route
 from jobtool.transfer.retry import Retry
 
-#: How often is looked whether to stop, in specials.
+#: How many specials are made between two checks of the stop.
 _SPECIALS_PER_LOOK = 64
 
 
 @dataclass(slots=True)
 class Skipped:
-    """What was left out: how many, and the first of them with the reason. And what failed."""
+    """The specials that were left out: their count, and the first with the reason. And failures."""
 
     count: int = 0
     first: list[tuple[str, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, path: str, reason: str) -> None:
-        """Count something that was left out."""
+        """Count a special that was left out."""
         self.count += 1
         if len(self.first) < MAX_FAILURES:
             self.first.append((path, reason))
 
 
 def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipped) -> bool:
-    """Make what can be made of a plan's specials; False if asked to stop before the last.
+    """Make the specials of a plan; return False if a stop was requested before the last.
 
-    What is left out and what fails is added to ``skipped``. Raises ``InfrastructureError``.
+    Specials that are left out and failures are added to ``skipped``. Raises
+    ``InfrastructureError``.
     """
     for count, (route, special) in enumerate(plan.specials(), start=1):
         if retry.stop.is_lost or (count % _SPECIALS_PER_LOOK == 0 and retry.stop.is_set()):
@@ -50,7 +51,7 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
 
 
 def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
-    """Make one, if it is to be made; False for what is left out and told."""
+    """Make a special; return False if it is left out, to be reported."""
     destination = route.destination
     can = supports(destination, Specials) and special.what in destination.specials
     if special.what == "link" and links == "keep":

@@ -1,4 +1,4 @@
-"""The stores of a joblist: what its settings say, and only if they may be followed."""
+"""The stores of a joblist, opened by its settings if these are trusted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def stores_of(
 ) -> StoreRegistry:
     """Return the stores of a joblist; the keywords are those of ``StoreRegistry``.
 
-    ``links`` None is what the joblist says, or ``follow``. Raises ``JoblistError`` if joblist.toml
-    names a command that may not be trusted (see ``JobList.require_trusted``), and ``UsageError``
-    for a table that makes no sense.
+    ``links`` None means the joblist's setting, or ``follow``. Raises ``JoblistError`` if
+    joblist.toml names a command that isn't trusted (see ``JobList.require_trusted``), and
+    ``UsageError`` for an invalid table.
     """
     joblist.require_trusted()
     return stores_by(
@@ -46,9 +46,9 @@ def stores_by(
     keep: frozenset[Kept] = KEEP_BY_DEFAULT,
     shown: str = FILENAME,
 ) -> StoreRegistry:
-    """Return the stores that settings of one's own describe: they may name any command.
+    """Return the stores of the caller's own settings, which may name any command.
 
-    ``shown`` is where they are from, as errors name it.
+    ``shown`` is the name of the settings in error messages.
     """
     return StoreRegistry(
         settings.store_tables,

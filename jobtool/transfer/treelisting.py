@@ -1,4 +1,4 @@
-"""Listing a tree into its plan; what fails for a moment is gone on with."""
+"""Listing a tree into its plan. After a retryable error the listing goes on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jobtool.stores.store import Entry, Special, Unlisted
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry, Successes
 
-#: How often a listing looks whether to stop, in entries.
+#: How many entries are listed between two checks of the stop.
 _ENTRIES_PER_LOOK = 64
 
 
 class TreeListing:
-    """Lists a tree into its plan. The try after a failure adds what follows the last entry.
+    """Lists a tree into its plan. The try after a failure adds the entries after the last one.
 
     ``on_entry`` is called after each entry.
     """
@@ -32,16 +32,16 @@ class TreeListing:
         self.on_entry: Callable[[], None] | None = None
         self._finish = finish
         self._entries: Iterator[Entry | Special | Unlisted] | None = None
-        self._last = b""  # the key of what was added last
-        self._previous = b""  # and of what this pass has seen last
-        self._skip_to = b""  # what an earlier pass has added last: up to there nothing is new
+        self._last = b""  # the key of the entry that was added last
+        self._previous = b""  # the key of the entry that this pass has seen last
+        self._skip_to = b""  # the last key that earlier passes added: nothing is new up to there
         self._is_in_order = True
 
     def run(self, *, seconds: float | None = None) -> bool:
-        """List the rest; with ``seconds`` no longer than that. Return whether all is listed.
+        """List the rest, for no longer than ``seconds``; return True if all is listed.
 
-        Raises the errors of the source after tries enough, and ``StoppedError`` once
-        the stop of ``retry`` is set.
+        Raises the errors of the source after the last try, and ``StoppedError`` once the stop of
+        ``retry`` is set.
         """
         return self.retry.call(lambda: self._try(seconds), own=self._successes)
 
@@ -52,7 +52,7 @@ class TreeListing:
             if self._skip_to and not self._is_in_order:
                 raise self._unsorted()
         entries = self._entries or self.route.source.list()
-        self._entries = None  # what fails is begun again
+        self._entries = None  # a failed pass begins again
         try:
             for count, entry in enumerate(entries):
                 if count % _ENTRIES_PER_LOOK == 0:
@@ -72,15 +72,15 @@ class TreeListing:
 
     def _unsorted(self) -> StoreError:
         return StoreError(
-            f"{quote(self.route.source.url)}: its listing failed midway, and it isn't sorted, so "
-            "that it can't be taken up"
+            f"{quote(self.route.source.url)}: its listing failed midway, and can't go on since it "
+            "isn't sorted"
         )
 
     def _add(self, entry: Entry | Special | Unlisted) -> None:
         key = _sort_key(entry)
         if key <= self._previous:
             self._is_in_order = False
-            if self._skip_to:  # what was passed over may be new
+            if self._skip_to:  # skipped entries may be new
                 raise self._unsorted()
         self._previous = key
         if self._skip_to and key <= self._skip_to:
@@ -98,7 +98,7 @@ class TreeListing:
 
 
 def _sort_key(entry: Entry | Special | Unlisted) -> bytes:
-    # What is listed of a folder sorts as if its name ended in a slash.
+    # Folders sort as if their names ended in a slash.
     is_folder = (isinstance(entry, Special) and entry.what == "empty-folder") or (
         isinstance(entry, Unlisted) and entry.is_folder
     )

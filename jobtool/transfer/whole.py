@@ -1,4 +1,4 @@
-"""A file that is sent whole: in one chunk, or as a stream that is hashed while it is read."""
+"""Sending a file whole: in one chunk, or as a stream that is hashed while it is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jobtool.transfer.plan import Item
 def send_whole(
     item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool
 ) -> tuple[str, Proof]:
-    """Send a small file from memory; return the MD5 of what was read, and the proof of it."""
+    """Send a small file from memory; return the MD5 of the data read, and the proof of arrival."""
     size, destination = item.entry.size, item.route.destination
     with capacity.budget.holding(size):
         content = item.route.source.read(item.entry, 0, size)
@@ -53,11 +53,11 @@ def send_stream(
     on_passed: Callable[[int], None],
     may_replace: bool,
 ) -> tuple[str, Proof]:
-    """Send a large file to a store that takes none in parts, ``part_size`` bytes at a time.
+    """Send a large file to a store that doesn't take parts, ``part_size`` bytes at a time.
 
-    ``on_passed`` is told the bytes that the store has taken. Returns the MD5 of what was read, and
-    the proof of it. Raises the errors of stores, and ``StoppedError`` between two chunks; then
-    nothing was published.
+    ``on_passed`` is passed the number of bytes of each chunk that the store has taken. Returns the
+    MD5 of the data read, and the proof of arrival. Raises the errors of stores, and
+    ``StoppedError`` between two chunks. Then nothing was published.
     """
     known = fresh_digests(item, part_size)
     attributes = read_attributes(item)
@@ -71,7 +71,7 @@ def send_stream(
                 add_part(known, number, data, capacity)
                 yield data
             on_passed(length)
-        # Before the store publishes what it was given.
+        # Checked before the store publishes the file.
         require_recorded(item, recorded=attributes.md5, found=known.whole or "")
         require_held(stop, item)
 
@@ -110,9 +110,9 @@ def _require_taken(
 def proof_of(
     store: Store, path: str, md5: str, composite: str, attributes: Attributes
 ) -> Proof | None:
-    """Return the proof that a file has this MD5; None if it hasn't, or isn't there.
+    """Return the proof that a file has this MD5; None if it has another, or is missing.
 
-    Asks a store that can prove, and has any other read the file.
+    A ``Prover`` is asked for the proof. Any other store reads the file.
     """
     if supports(store, Prover):
         return store.prove(path, md5, composite, attributes)
@@ -124,7 +124,7 @@ def proof_of(
 
 
 def _proof_of(item: Item, md5: str, composite: str, attributes: Attributes, stop: Stop) -> Proof:
-    """Return the proof of what was just written; removes it if it is something else."""
+    """Return the proof of the file just written. Delete it and raise if it has another MD5."""
     destination = item.route.destination
     proof = proof_of(destination, item.destination_path, md5, composite, attributes)
     if proof is None:

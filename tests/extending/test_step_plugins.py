@@ -284,7 +284,7 @@ def test_a_success_with_a_step_that_is_not_done_is_none(site: Site) -> None:
 @pytest.mark.parametrize(
     ("step", "why"),
     [
-        ("noted", "no package that is installed here has its step 'noted'"),
+        ("noted", "no package that is installed here provides its step 'noted'"),
         ("misnamed", "expected a step of that name, with a method run; found Scripted 'another'"),
         ("gone", "a_module_that_is_gone:Step, can't be loaded here: ModuleNotFoundError"),
     ],

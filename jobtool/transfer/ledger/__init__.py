@@ -1,4 +1,4 @@
-"""What is known of each file of a job: the ledger."""
+"""The ledger: what is known about each file of a job."""
 
 from jobtool.transfer.ledger.ledger import Ledger
 

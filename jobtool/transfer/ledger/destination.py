@@ -1,4 +1,4 @@
-"""What the destination of a plan holds already, by a listing or file by file."""
+"""The sizes of files that the destination of a plan holds already."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Plan
 from jobtool.transfer.retry import Retry
 
-#: In the place of a size in bytes: nothing is there, or the credentials don't allow to look.
+#: In the place of a size in bytes: no file is there, or the credentials don't allow a look.
 MISSING = -1
 UNKNOWN = -2
 
 
 def sizes_at_destination(plan: Plan, retry: Retry) -> array[int]:
-    """Return the size of what is in the place of each file of a plan, or why there is none.
+    """Return the size of each file of a plan at its destination, or ``MISSING`` or ``UNKNOWN``.
 
-    The destination of a tree is listed, that of named files is looked at file by file. Raises the
-    errors of stores, and ``StoppedError``.
+    The destination of a tree is listed. Named files are looked at one by one. Raises the errors of
+    stores, and ``StoppedError``.
     """
     sizes = array("q", [MISSING]) * len(plan)
     try:
@@ -29,7 +29,7 @@ def sizes_at_destination(plan: Plan, retry: Retry) -> array[int]:
             retry.call(lambda: _list(sizes, plan, retry))
         else:
             _look(sizes, plan, retry)
-    except (CredentialsError, RefusedError):  # whoever may only write finds out when writing
+    except (CredentialsError, RefusedError):  # with permission only to write, writing will tell
         return array("q", [UNKNOWN]) * len(plan)
     return sizes
 
@@ -44,7 +44,7 @@ def _look(sizes: array[int], plan: Plan, retry: Retry) -> None:
                 sizes[number] = UNKNOWN
             elif found.retryable:
                 raise found
-            # else it is missing, or a name that can't be there: writing will tell
+            # else it is missing, or its name isn't possible there: writing will tell
 
 
 def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
@@ -54,14 +54,14 @@ def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
     listing = f"listing {quote(destination.url)}"
     for entry in until_stopped(destination.list(), retry.stop, listing):
         if not isinstance(entry, Entry):
-            continue  # without what is behind links: writing will tell
+            continue  # what is behind links isn't listed: writing will tell
         known = plan.find_path(0, entry.path)
         if known is not None:
             sizes[known] = entry.size
 
 
 def holds_nothing(store: Store) -> bool:
-    """Return True if a destination holds no file yet; False where it can't be looked at.
+    """Return True if a destination holds no file yet; False if it can't be looked at.
 
     Raises retryable errors.
     """

@@ -1,4 +1,4 @@
-"""Digests of a source's file that were read once: kept between tries, and in the job's journal."""
+"""Known digests of a source file, kept between tries and in the job's journal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jobtool.transfer.checksum import ranges
 from jobtool.transfer.plan import Item
 from jobtool.transfer.resumable import ResumableMD5, can_resume
 
-#: How many bytes are hashed before that is noted: what a kill costs of the hashing.
+#: How many bytes are hashed before the digests are recorded. A kill costs at most that much.
 BATCH_BYTES = 1024 * 1024 * 1024
 
-#: A record holds no more parts: a line of a journal is 256 KiB at most.
+#: The most parts in one record: a line of a journal is 256 KiB at most.
 _PARTS_IN_RECORD = 1000
 
 _MD5_BYTES = 16
@@ -31,20 +31,20 @@ class KnownDigests:
         self.part_size = part_size
         self._parts = bytearray()  # of 16 bytes each: there may be 10,000
         self._noted = 0  # how many of them are in the journal
-        self._whole: ResumableMD5 | None = ResumableMD5()  # None if it can't be gone on with
+        self._whole: ResumableMD5 | None = ResumableMD5()  # None if it can't be resumed
         self._digest: str | None = None
 
     def __len__(self) -> int:
         return len(self._parts) // _MD5_BYTES
 
     def is_of(self, item: Item, part_size: int) -> bool:
-        """Tell whether these are of this very file, in parts of this size, and of use."""
+        """Return True if these are of the same file, in parts of this size, and usable."""
         known = (self.size, self.mtime_ns, self.part_size)
         is_same = known == (item.entry.size, item.entry.mtime_ns, part_size)
         return is_same and (self._whole is not None or self._digest is not None)
 
     def add_to_whole(self, data: bytes | memoryview) -> None:
-        """Hash the next part's data into the whole; before ``add``."""
+        """Hash the next part's data into the whole file's MD5. Call it before ``add``."""
         assert self._whole is not None, "digests that can't be gone on with aren't of use"
         self._whole.update(data)
 
@@ -60,7 +60,7 @@ class KnownDigests:
         return md5.hex() if md5 else None
 
     def composite(self) -> str:
-        """Return the ETag of the file as one of these parts, once all of it was read."""
+        """Return the ETag of the file as an object of these parts, once all of it was read."""
         numbered = ranges(self.size, self.part_size)
         return composite_md5(
             [
@@ -70,7 +70,7 @@ class KnownDigests:
         )
 
     def digest_so_far(self) -> str:
-        """Return the MD5 of all that was hashed into the whole."""
+        """Return the MD5 of the data hashed into the whole so far."""
         assert self._whole is not None, "digests that can't be gone on with aren't of use"
         return self._whole.hexdigest()
 
@@ -81,11 +81,11 @@ class KnownDigests:
 
     @property
     def is_worth_noting(self) -> bool:
-        """Whether so much was hashed since the last record that it shouldn't be lost."""
+        """Whether at least ``BATCH_BYTES`` were hashed since the last record."""
         return (len(self) - self._noted) * self.part_size >= BATCH_BYTES
 
     def records(self, item: Item) -> Iterator[DigestRecord]:
-        """Yield records of what none tells of yet; nothing that nobody could go on from."""
+        """Yield records of the digests not recorded yet; none if they couldn't be resumed."""
         state = None if self._whole is None else self._whole.state
         if state is None and self._digest is None:
             return
@@ -117,8 +117,8 @@ class KnownDigests:
 def folded(known: KnownDigests | None, record: DigestRecord) -> KnownDigests:
     """Return what is known with one more record.
 
-    A record that doesn't follow on what is known, as one whose predecessor was lost, is left out.
-    One that begins earlier stands for what is known from there on.
+    A record that doesn't continue what is known, because its predecessor was lost, is ignored. A
+    record that begins earlier replaces what is known from there on.
     """
     same = (record.size, record.mtime_ns, record.part_size)
     if known is None or (known.size, known.mtime_ns, known.part_size) != same:

@@ -1,7 +1,7 @@
-"""Files that earlier attempts found in a job's source and that aren't there any more.
+"""Files that earlier attempts found in a job's source and that are gone now.
 
 A source may be purged between two attempts. A file that was listed once, isn't proven and is gone
-must not be forgotten: without it the job would succeed with fewer files.
+must not be forgotten: the job would succeed with fewer files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jobtool.transfer.plan import Route, path_in
 
 
 class Gone:
-    """The files that records name and the ledger's plan doesn't hold."""
+    """The files that records name and that the ledger's plan doesn't hold."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -28,7 +28,7 @@ class Gone:
         self._listed: dict[tuple[str, str], None] = {}
 
     def note(self, record: FileRecord) -> None:
-        """Take note of a record of a file that the plan doesn't hold, or of a listing."""
+        """Add a record of a file that the plan doesn't hold, or of a listing."""
         if isinstance(record, ListingRecord):
             self._note_listing(record)
         elif self._is_of_the_job(record.src_path, record.dst_path):
@@ -56,8 +56,8 @@ class Gone:
     def settle(self, *, accept_gone: bool) -> None:
         """Add the files that are gone to the plan.
 
-        Those that are proven are done, if the destination still holds them; the others are
-        failures. With ``accept_gone`` a tree's are left out instead.
+        Proven files are done if the destination still holds them. The others are failures. With
+        ``accept_gone`` the files of a tree are left out instead.
         """
         if not self._plan.is_tree:
             self._settle_named()
@@ -66,7 +66,7 @@ class Gone:
 
     def _settle_tree(self) -> None:
         route = self._plan.routes[0]
-        # Below a folder that can't be listed a file may be there all the same.
+        # A file may still exist below a folder that can't be listed.
         is_sure = not self._plan.failures
         for pair in self._listed:
             receipt = self._proven.get(pair)
@@ -76,7 +76,7 @@ class Gone:
                 self._plan.fail(pair[0], _gone(pair[0]))
 
     def _settle_named(self) -> None:
-        """Put what is proven in place of the failures to find it."""
+        """Replace the failures of missing files by their proven files."""
         arrived: set[tuple[str, str | None]] = set()
         for pair, receipt in self._proven.items():
             if not isinstance(self._failed[pair], NotFoundError):

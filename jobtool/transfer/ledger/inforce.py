@@ -10,10 +10,10 @@ from jobtool.transfer.plan import Plan
 
 
 class ReceiptsInForce:
-    """The last receipt that proves each file of the plan, and those about other files.
+    """The last receipt that proves each file of the plan, and all receipts of other files.
 
-    Reads the receipts twice rather than keep a million of them. ``proven`` counts the files of the
-    plan, once it was iterated.
+    The receipts are read twice, so that a million of them needn't be in memory. After the iteration
+    ``proven`` is the number of proven files of the plan.
     """
 
     def __init__(self, plan: Plan, receipts: Callable[[], Iterator[Receipt]]) -> None:

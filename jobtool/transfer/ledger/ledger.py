@@ -1,4 +1,4 @@
-"""The ledger: what is known of each file of a job, and the only writer of the job's journal."""
+"""The ledger: what is known about each file of a job, and the only writer of its journal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _ignore(record: FileRecord) -> None:
 
 
 class Ledger:
-    """What is known of each file of a plan: what records say, what the destination holds.
+    """What is known about each file of a plan, from its records and its destination.
 
     A million files take about 12 bytes each. Threads may call it. Whoever is to know what to do
     with a file asks ``known``, and ``jobtool.transfer.decision`` for the answer. ``methods`` tells
@@ -65,10 +65,10 @@ class Ledger:
         self._files_proven = self._bytes_proven = 0
         self.grow()
 
-    # How it comes to know.
+    # What it learns from the plan, the records and the destination.
 
     def grow(self) -> None:
-        """Take note of files that were added to the plan: nothing is known of them."""
+        """Make room for files that were added to the plan. Nothing is known about them."""
         count = len(self.plan) - len(self._proven)
         self._sizes.extend(array("q", [MISSING]) * count)
         for flags in (self._ours, self._named, self._proven):
@@ -78,12 +78,12 @@ class Ledger:
     def fold(
         self, records: Iterable[Record], on_unknown: Callable[[FileRecord], None] = _ignore
     ) -> None:
-        """Add what records say, as if the destination still held what they prove.
+        """Add records, as if the destination still held the files that they prove.
 
         - A receipt counts if its two digests are the same and the source has the same size and
           time; else the file is sent again. ``compare`` then asks the destination.
-        - Of a file's uploads the last counts, if its source is the same and no receipt followed.
-        - A part counts for the upload it names.
+        - The last upload of a file counts if its source is the same and no receipt followed.
+        - A part counts for the upload that it names.
 
         ``on_unknown`` is called with each record of a file that the plan doesn't hold, and with
         each listing.
@@ -107,7 +107,7 @@ class Ledger:
     def _fold_one(
         self, number: int, record: Receipt | IntentRecord | UploadRecord | DigestRecord
     ) -> None:
-        if isinstance(record, DigestRecord):  # which says nothing of the destination
+        if isinstance(record, DigestRecord):  # which isn't about the destination
             if self.plan.proves(record, number):
                 self._digests[number] = folded(self._digests.get(number), record)
             return
@@ -125,13 +125,13 @@ class Ledger:
             return
         if isinstance(record, UploadRecord):
             self._uploads[number] = UploadUnderWay(record)
-        elif record.hashsum_src == record.hashsum_dst:  # else nothing of ours says so
+        elif record.hashsum_src == record.hashsum_dst:  # jobtool writes no other receipts
             self._uploads.pop(number, None)
             self._digests.pop(number, None)
             self._mark(number, is_proven=True)
 
     def add_proven(self, entry: Entry, destination_path: str) -> None:
-        """Add a file to the plan that is proven, though its source is gone."""
+        """Add a proven file whose source is gone to the plan."""
         with self._lock:
             self.plan.add(entry, destination_path)
             self.grow()
@@ -139,16 +139,16 @@ class Ledger:
             self._mark(len(self.plan) - 1, is_proven=True)
 
     def note_named(self, number: int) -> None:
-        """Note that a listing in the journal names a file; none will name it again."""
+        """Record that a listing in the journal names a file, so none names it again."""
         self._named[number] = 1
 
     def note_destination(self, sizes: Iterable[int], ours: Iterable[bool]) -> None:
-        """Note what another has found out of each file's destination: its size, whose it is."""
+        """Set what the holder found at the destination: files' sizes, and which are the job's."""
         self._sizes = array("q", sizes)
         self._ours = bytearray(ours)
 
     def compare(self, retry: Retry) -> None:
-        """List the destination, and take back what is proven of files that it doesn't hold.
+        """List the destination. Files that it doesn't hold don't count as proven any more.
 
         Raises the errors of stores, and ``StoppedError``.
         """
@@ -164,10 +164,10 @@ class Ledger:
             self._files_proven += sign
             self._bytes_proven += sign * self.plan.size_of(number)
 
-    # What it is asked.
+    # What it knows.
 
     def known(self, number: int) -> Known:
-        """Return what is known of a file."""
+        """Return what is known about a file."""
         return Known(
             is_proven=bool(self._proven[number]),
             has_failed=number in self._failed,
@@ -190,7 +190,7 @@ class Ledger:
         return Held.SAME_SIZE if size == self.plan.size_of(number) else Held.OTHER_SIZE
 
     def undone(self, numbers: Iterable[int] | None = None) -> Iterator[int]:
-        """Yield those of some files, or of all, that are neither proven nor have failed."""
+        """Yield the files of ``numbers``, or of all, that are neither proven nor failed."""
         for number in range(len(self._proven)) if numbers is None else numbers:
             if not self._proven[number] and number not in self._failed:
                 yield number
@@ -200,22 +200,22 @@ class Ledger:
         return bool(self._proven[number])
 
     def size_at_destination(self, number: int) -> int:
-        """Return the size in bytes of what is in a file's place, or ``MISSING`` or ``UNKNOWN``."""
+        """Return a file's size in bytes at the destination, or ``MISSING`` or ``UNKNOWN``."""
         return self._sizes[number]
 
     def upload_of(self, number: int) -> UploadUnderWay | None:
-        """Return the upload of a file that can be gone on with, None if there is none."""
+        """Return the upload of a file that can be resumed; None if there is none."""
         return self._uploads.get(number)
 
     def intended_ns(self, number: int) -> int | None:
-        """Return when an upload was about to be begun that no record tells of.
+        """Return the time of an intent whose upload has no record; None if there is none.
 
-        Nanoseconds since 1970; None if none was.
+        The time is in nanoseconds since 1970.
         """
         return self._intended.get(number)
 
     def tokens(self) -> set[str]:
-        """Return the tokens of all uploads that can be gone on with."""
+        """Return the tokens of all uploads that can be resumed."""
         return {upload.record.token for upload in list(self._uploads.values())}
 
     @property
@@ -236,7 +236,7 @@ class Ledger:
 
     @property
     def parts_bytes(self) -> int:
-        """How many bytes of files that aren't proven are in parts that need not be sent again."""
+        """The size in bytes of the parts of unproven files that need not be sent again."""
         return sum(
             part.size
             for number, upload in list(self._uploads.items())
@@ -244,16 +244,16 @@ class Ledger:
             for part in list(upload.parts.values())
         )
 
-    # What the attempt tells it.
+    # What the attempt reports.
 
     def prove(self, number: int, receipt: Receipt) -> None:
-        """Take the receipt of a file that has arrived, or was found to be there."""
+        """Record the receipt of a file that has arrived, or was found at the destination."""
         self._append(receipt)
         with self._lock:
             self._mark(number, is_proven=True)
 
     def absorb(self, records: Iterable[Record]) -> None:
-        """Take over what another has recorded of files of this job, and bring it to disk."""
+        """Add a helper's records of files of this job, and write them to disk."""
         taken = list(records)
         self.fold(taken)
         for record in taken:
@@ -261,24 +261,21 @@ class Ledger:
         self.flush()
 
     def fail(self, number: int) -> None:
-        """Note that a file has failed for good in this attempt."""
+        """Record that a file has failed for good in this attempt."""
         self._failed.add(number)
 
     def note_tried(self, numbers: Iterable[int]) -> None:
-        """Note files that may be at the destination by a try of ours, without a receipt."""
+        """Record files that a try may have put at the destination without a receipt."""
         self._tried.update(numbers)
 
     def change(self, number: int, entry: Entry) -> UploadUnderWay | None:
-        """Take a file as its source is now; return the upload of what it was, which is forgotten.
-
-        Whoever calls aborts it.
-        """
+        """Set a changed file's new entry. Forget and return its upload, which the caller aborts."""
         with self._lock:
             self.plan.update(number, entry)
             return self._uploads.pop(number, None)
 
     def log_of(self, number: int, item: Item) -> FileUploads:
-        """Return where the parts of a file are noted, by whoever copies it."""
+        """Return the log in which a copy of a file records its parts."""
         return FileUploads(
             number,
             item,
@@ -295,31 +292,31 @@ class Ledger:
         self._journal.append(record)
 
     def flush(self) -> None:
-        """Bring what was noted to disk, after what it tells of: a receipt doesn't outlive its file.
+        """Write the records to disk, after syncing the files: no receipt may outlive its file.
 
         Raises the errors of stores and those of ``Journal.flush``.
         """
         self._journal.flush(self.sync)
 
     def checkpoint(self) -> None:
-        """``flush``, and the names of a tree's files that are new since and not proven.
+        """Flush, and also record the names of a tree's new unproven files.
 
-        A file that was listed once mustn't be forgotten if it is gone at the next attempt.
+        A file that was listed once must not be forgotten if it is gone at the next attempt.
         """
         self.name_undone()
         self.flush()
 
     def name_undone(self) -> None:
-        """Note the names of a tree's files that aren't proven and that no listing names."""
+        """Record the names of a tree's files that aren't proven and that no listing names."""
         if not self.plan.is_tree:
             return
-        end = len(self._proven)  # which grows while files are listed
+        end = len(self._proven)  # it grows while files are listed
         new, self._unnamed_from = range(self._unnamed_from, end), end
         numbers = (one for one in new if not self._proven[one] and not self._named[one])
         for record in listing_records(self.plan, numbers):
             self._append(record)
 
     def sync(self) -> None:
-        """Bring to its medium what was written to the destinations."""
+        """Sync the files written to the destinations to their media."""
         for route in self.plan.routes:
             route.destination.sync()

@@ -1,4 +1,4 @@
-"""How the names of a tree are packed into the records of its listing."""
+"""Packing the names of a tree's files into listing records."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator
 from jobtool.jobs.records import ListingRecord
 from jobtool.transfer.plan import Plan
 
-#: How many bytes of names a record of a listing holds, before they are compressed.
+#: How many bytes of names a listing record holds, before compression.
 _RECORD_BYTES = 96 * 1024
 
 _SEPARATOR = b"\0"
 
-#: No record of a listing holds more; one that was forged to is passed over.
+#: The most bytes that are unpacked from a record. A forged record that holds more is skipped.
 _MOST_BYTES = 2 * _RECORD_BYTES
 
 
@@ -40,10 +40,10 @@ def _record(source: str, destination: str, names: list[bytes]) -> ListingRecord:
 
 
 def paths_in(record: ListingRecord, plan: Plan) -> Iterator[str]:
-    """Yield the paths that a record names; none if it is of another tree than the plan's."""
+    """Yield the paths that a record names; none if the record is of another tree."""
     route = plan.routes[0]
     if (record.src_path, record.dst_path) != (route.source.url, route.destination.url):
-        return  # the job has another source or destination since
+        return  # the job's source or destination was changed
     decompressor = zlib.decompressobj()
     try:
         names = decompressor.decompress(record.names, _MOST_BYTES).split(_SEPARATOR)

@@ -1,4 +1,4 @@
-"""Taking up a job: its ledger is made of the plan, of what is recorded and of the destination."""
+"""Taking up a job: its ledger is filled from the plan, the records and the destination."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def take_up(
     accept_gone: bool,
     on_compare: Callable[[], None],
 ) -> None:
-    """Bring a ledger of which nothing is known to where the job stands.
+    """Fill an empty ledger with the state of the job.
 
-    ``listing`` fills the plan first; ``on_compare`` is called after that. ``records`` gives what is
-    recorded of the job. With ``accept_gone`` files of a tree that are gone from its source are left
-    out. If anything fails, the names that were listed are noted in the ledger all the same. Raises
-    the errors of stores, and ``StoppedError``.
+    ``listing`` fills the plan first. ``on_compare`` is called after that. ``records`` yields the
+    job's records. With ``accept_gone`` files of a tree that are gone from its source are left out.
+    If a step fails, the ledger still records the names that were listed. Raises the errors of
+    stores, and ``StoppedError``.
     """
     is_folded = False
     try:
@@ -44,6 +44,6 @@ def take_up(
         gone.settle(accept_gone=accept_gone)
         ledger.compare(retry)
     except JobtoolError:
-        if is_folded or ledger.attempt == 1:  # else it isn't known what is noted already
+        if is_folded or ledger.attempt == 1:  # else it isn't known which names are recorded
             ledger.name_undone()
         raise

@@ -1,4 +1,4 @@
-"""What is written down of one file in parts while it is on its way."""
+"""The log of the upload of one file in parts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from jobtool.transfer.plan import Item
 
 
 class UploadLog(Protocol):
-    """Where a copy in parts writes what it has done, and reads what was done before."""
+    """Where a copy in parts records what it has done, and reads what was done before."""
 
     @property
     def under_way(self) -> UploadUnderWay | None:
         """The upload that may be taken up, None if there is none."""
 
     def beginning(self) -> int | None:
-        """Note that an upload is about to be begun.
+        """Record that an upload is about to be begun.
 
-        Returns when (nanoseconds since 1970) one was about to be that no answer told of, None if
-        there was none. Raises the errors of the journal.
+        Return the time of an earlier intent whose upload isn't known, in nanoseconds since 1970;
+        None if there was none. Raises the errors of the journal.
         """
 
     def begun(self, upload: Upload, part_size: int) -> None:
@@ -38,7 +38,7 @@ class UploadLog(Protocol):
         """Forget the upload: it can't be taken up."""
 
     def digests(self, part_size: int) -> KnownDigests:
-        """Return what is known of the file's digests, to be added to; of parts of this size."""
+        """Return the known digests of the file in parts of this size, to be added to."""
 
     def hashed(self, known: KnownDigests) -> None:
         """Note what was added to the file's digests."""
@@ -82,7 +82,7 @@ class FileUploads:
         if supports(self._item.route.destination, Temporaries):
             return None  # they bear their owner's mark
         now_ns = time.time_ns()
-        # On disk before the upload: one that no record names can't be told from somebody else's.
+        # On disk before the upload: without a record the upload may be another program's.
         self._append(
             IntentRecord(
                 src_path=self._item.source_url,
@@ -125,7 +125,7 @@ class FileUploads:
         self._uploads.pop(self._number, None)
 
     def digests(self, part_size: int) -> KnownDigests:
-        """Return what is known of the file's digests; see ``UploadLog``."""
+        """Return the known digests of the file; see ``UploadLog``."""
         known = self._digests.get(self._number)
         if known is None or not known.is_of(self._item, part_size):
             entry = self._item.entry

@@ -12,13 +12,13 @@ from jobtool.transfer.plan import Item
 
 @dataclass(frozen=True, slots=True)
 class UploadUnderWay:
-    """A file in parts that was begun, and the parts that were sent so far, by number."""
+    """The upload of a file in parts, and the parts that were sent so far, by number."""
 
     record: UploadRecord
     parts: dict[int, PartRecord] = field(default_factory=dict)
 
     def at(self, path: str) -> Upload:
-        """Return the upload as the store of the destination's ``path`` knows it."""
+        """Return the upload to the destination's ``path``, as stores have it."""
         attributes = Attributes(mtime_ns=self.record.mtime_ns, md5=self.record.md5)
         return Upload(path=path, token=self.record.token, attributes=attributes)
 
