@@ -36,21 +36,21 @@ def _watch_nothing(progress: JobProgress) -> None:
 class WorkerOptions:
     """``threads`` files at a time; at most ``max_jobs`` jobs, None for all.
 
-    A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
-    doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
-    parts. ``if_exists``, ``links``, ``verify``, ``if_gone`` and ``preserve`` (words) are as the
-    options of ``transfer-worker`` of these names. What of all these is None is as joblist.toml says
-    or, if that says nothing, the default.
+    A job with temporary errors is tried ``max_attempts`` times in all. A store that doesn't answer
+    is waited for ``patience_seconds``. Files of at least ``part_bytes`` are sent in parts.
+    ``if_exists``, ``links``, ``verify``, ``if_gone`` and ``preserve`` (words) are the options of
+    ``transfer-worker`` with these names. Any of these that is None is taken from joblist.toml, else
+    it has its default.
 
     ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
-    and end. ``drain_at`` is when that will happen for lack of time, on the ``monotonic`` clock,
-    None if never; no job is begun that would take longer. ``claims`` is their kind, None for the
-    joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``; without ``share`` it
-    neither helps others with their jobs nor lets itself be helped.
+    and end. ``drain_at`` is when that happens for lack of time, on the ``monotonic`` clock, None
+    for never. The worker begins no job that would take longer. ``claims`` is the kind of claims,
+    None for the joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``. Without
+    ``share`` it neither helps other workers nor accepts help.
 
-    ``watch`` is called with the progress several times a second; an exception from it fails no job.
-    ``now`` and ``monotonic`` (seconds) are the clock; ``sleep`` waits between tries, by
-    default in a way that ``stop`` interrupts.
+    ``watch`` is called with the progress several times a second. An exception from it fails no job.
+    ``now`` and ``monotonic`` (seconds) are the clock. ``sleep`` waits between tries; by default
+    ``stop`` interrupts it.
     """
 
     threads: int | None = None
@@ -76,7 +76,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedOptions(WorkerOptions):
-    """The same with everything decided; ``part_bytes`` None is the copier's own."""
+    """The same options with everything decided; ``part_bytes`` None is the copier's default."""
 
     threads: int = DEFAULT_THREADS
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -88,7 +88,7 @@ class ResolvedOptions(WorkerOptions):
 
     @property
     def policies(self) -> Policies:
-        """What users may choose, as the transfer has it."""
+        """The user's choices, as the transfer takes them."""
         keep = KEEP_BY_DEFAULT if self.preserve is None else attributes_to_keep(self.preserve)
         return Policies(
             if_exists=self.if_exists,
@@ -101,7 +101,7 @@ class ResolvedOptions(WorkerOptions):
     def retry(
         self, stop: Stop, *, on_retry: Callable[[BaseException], None] | None = None
     ) -> Retry:
-        """Return what tries again, by these options, until ``stop`` is set."""
+        """Return the retrying that these options ask for, until ``stop`` is set."""
         return Retry(
             patience_seconds=self.patience_seconds,
             stop=stop,
@@ -112,7 +112,7 @@ class ResolvedOptions(WorkerOptions):
 
 
 def resolve_options(options: WorkerOptions, settings: TransferSettings) -> ResolvedOptions:
-    """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults."""
+    """Return the options as given, else as ``[transfer]`` of joblist.toml, else the defaults."""
     of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
     of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
     given = {one.name: getattr(options, one.name) for one in fields(options)}

@@ -21,9 +21,9 @@ from jobtool.worker.pace import Pace
 class AttemptTools:
     """What all attempts of a worker have in common.
 
-    ``worker`` is its name in logs. ``watch`` is told the progress several times a second. ``pace``
-    tells whether a job can be done in time, ``doubts`` what else works where files are refused;
-    ``plugins`` has the steps besides ``copy``.
+    ``worker`` is its name in logs. ``watch`` is passed the progress several times a second.
+    ``pace`` estimates whether a job can be done in time. ``doubts`` knows what else works when
+    files are refused. ``plugins`` has the steps besides ``copy``.
     """
 
     joblist: JobList

@@ -48,7 +48,7 @@ class TriedAgain(Event):
 class AttributesUnkept(Event):
     """An attribute could not be kept for some files or folders of a job.
 
-    ``count`` says for how many; ``first`` names the first of them.
+    ``count`` is their number; ``first`` names the first of them.
     """
 
     kind: ClassVar[str] = "attributes"
