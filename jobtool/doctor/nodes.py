@@ -195,7 +195,7 @@ def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Check
         return nodes.passed(
             check, f"of {ranks.size} ranks that created one file at once, one won, {_ROUNDS} times"
         )
-    whom = named([views[rank].name for rank in several]) or "nobody"
+    whom = named([views[rank].name for rank in several]) or "none"
     return nodes.failed(
         check,
         f"of {ranks.size} ranks that created one file at once, {whom} won",
