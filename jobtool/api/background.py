@@ -1,4 +1,4 @@
-"""Work that is done in a thread of its own, while the caller's thread listens and may interrupt."""
+"""Work in a separate thread, while the caller's thread handles calls and may interrupt it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from jobtool.stop import Stop
 
 T = TypeVar("T")
 
-#: A call that the caller's thread is to make.
+#: A call for the caller's thread to make.
 Call = Callable[[], None]
 
-#: How many calls may wait; then the work waits for the caller's thread.
+#: How many calls may wait. Beyond that the work waits for the caller's thread.
 _MOST_CALLS = 1000
 
-#: How often is looked whether the thread is still there that the calls come from.
+#: The seconds between two looks whether the thread that the calls come from is still running.
 _LOOK_SECONDS = 1.0
 
 
 def in_background(work: Callable[[Callable[[Call], None]], T], stop: Stop) -> T:
     """Do ``work`` in another thread and return what it returns.
 
-    It is given a function that has the caller's thread make a call. Those calls are made in order,
-    and all of them before this returns.
+    ``work`` is passed a function that has the caller's thread make a call. Those calls are made in
+    order, and all of them before this returns.
 
-    What is raised in the caller's thread meanwhile, as ``KeyboardInterrupt``, sets ``stop``, and is
-    raised again once the work has ended. The second time the work stops at once and leaves
+    An exception in the caller's thread meanwhile, such as ``KeyboardInterrupt``, sets ``stop`` and
+    is raised again once the work has ended. After a second one the work stops at once and leaves
     everything as it is. Raises what the work raises.
     """
     calls: Queue[Call | None] = Queue(_MOST_CALLS)
@@ -56,7 +56,7 @@ def in_background(work: Callable[[Callable[[Call], None]], T], stop: Stop) -> T:
                 break
             except BaseException as error:
                 _ask_to_stop(stop, interruptions, error)
-        except BaseException as error:  # the next one came while this one was dealt with
+        except BaseException as error:  # a second one came while the first was handled
             _ask_to_stop(stop, interruptions, error)
     if interruptions:
         raise interruptions[0] from (failures[0] if failures else None)

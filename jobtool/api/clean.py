@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleaned:
-    """What was left unfinished, and the jobs that could not be looked at, with the reason."""
+    """What was left unfinished, and the jobs that could not be looked at, with the reasons."""
 
     leftovers: tuple[Leftover, ...]
     left_alone: tuple[LeftAlone, ...]
@@ -35,15 +35,15 @@ def clean_jobs(
 ) -> Cleaned:
     """Find unfinished uploads and temporary files of a joblist; with ``remove`` remove them.
 
-    Touches nothing that isn't this joblist's, and no job that a worker holds. What is removed is
+    It touches only what belongs to this joblist, and no job that a worker holds. What is removed is
     sent again when its job is taken up.
 
     Args:
         joblist: The folder, or an open joblist.
         remove: Remove what is found.
-        trust: Run the commands that joblist.toml names for credentials, though others could have
+        trust: Run the commands that joblist.toml names for credentials, even if others could have
             written it.
-        on_event: Is called with each event. What it raises stops nothing.
+        on_event: Called with each event. An exception from it stops nothing.
 
     Raises:
         UsageError: There is nothing at the path.

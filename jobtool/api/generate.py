@@ -33,13 +33,13 @@ def generate_joblist(
 ) -> Generated:
     """Turn a results folder into a joblist: one small text file for each job.
 
-    Doing it again adds what is new and never touches an existing job file.
+    Running it again adds what is new and never touches an existing job file.
 
     Args:
         source: The results: a folder or URL; a CSV or Parquet file for the layout ``manifest``.
-        output: The folder for the job files. It is made if it isn't there.
-        destination: Where the data goes: a path or ``s3://BUCKET/PREFIX``. None takes that of the
-            joblist, or of the layout.
+        output: The folder for the job files. It is made if it doesn't exist.
+        destination: Where the data goes: a path or ``s3://BUCKET/PREFIX``. None takes the
+            destination of the joblist, or of the layout.
         layout: ``plates``, ``partitions``, ``tree``, ``manifest``, or a TOML file. ``auto`` takes
             that of the joblist, or looks at the source and picks one.
         steps: The chain of steps of each job, such as ``("check", "copy")``. Empty takes that of
@@ -47,21 +47,23 @@ def generate_joblist(
         values: Values for the templates of the layout.
         s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
         credentials: Keys of the table ``[credentials]``, likewise.
-        trust: Run the commands that an existing joblist.toml names for credentials, though others
+        trust: Run the commands that an existing joblist.toml names for credentials, even if others
             could have written it.
         dry_run: Return and report what would be done; write nothing.
-        on_event: Is called with each event. What it raises stops nothing.
+        on_event: Called with each event. An exception from it stops nothing.
 
     Returns:
-        How many jobs were ``created``, ``existing`` before, ``invalid`` or ``incomplete``, how many
-        folders were ``unreadable``, and the ``exit_code`` of ``generate-joblist``.
+        The numbers of jobs that were ``created``, ``existing`` before, ``invalid`` or
+        ``incomplete``, the number of ``unreadable`` folders, and the ``exit_code`` of
+        ``generate-joblist``.
 
     Raises:
-        UsageError: The source isn't there, or an argument makes no sense.
-        JoblistError: The output is something else, or a joblist that was made in another way.
+        UsageError: The source doesn't exist, or an argument is invalid.
+        JoblistError: The output isn't a joblist or empty, or is a joblist that was made in another
+            way.
         LayoutError: The layout is malformed, or nothing at the source fits it.
         SourceError: The source can't be read.
-        InfrastructureError: A store can't be used, for want of credentials for instance.
+        InfrastructureError: A store can't be used, for example for lack of credentials.
 
     Examples:
         >>> jobtool.generate_joblist("results", "joblist", destination="copies").created
@@ -88,7 +90,7 @@ def generate_joblist(
 
 
 def _with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Have settings that are paths mean the same for a worker that starts in another folder."""
+    """Make settings that are paths absolute, so that workers may start in any folder."""
     made = dict(table)
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""From what a user chooses to a worker's options: checked, with the time that it has."""
+"""A worker's options from the user's choices: checked, with the time that it has."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def worker_options(
 ) -> WorkerOptions:
     """Return the options of a worker that drains, by ``stop``, before its time is up.
 
-    The time is ``time_limit_seconds`` from now, else what the scheduler says in the environment;
-    ``grace_seconds`` before that the worker drains, by default 120 or a quarter of the time.
-    ``on_deadline`` is called with both if the time is limited, ``warn`` with a message about a
-    variable that is ignored. ``chosen`` are the other options, by their names.
+    Its end is ``time_limit_seconds`` from now, else what the scheduler says in the environment. The
+    worker drains ``grace_seconds`` before, by default 120 or a quarter of the time. ``on_deadline``
+    is called with both if the time is limited. ``warn`` is called with a message about a variable
+    that is ignored. ``chosen`` are the other options, by their names.
     """
     deadline = find_deadline(time_limit_seconds, os.environ, now=time.time(), warn=warn)
     drain_at = None
@@ -53,7 +53,7 @@ def require_grace(
     grace_name: str,
     time_limit_name: str,
 ) -> None:
-    """Raise ``UsageError`` unless the grace leaves some of the time, each called by its name."""
+    """Raise ``UsageError``, with the names given, unless the grace leaves some of the time."""
     if grace_seconds is None or time_limit_seconds is None or grace_seconds < time_limit_seconds:
         return
     raise UsageError(
@@ -63,7 +63,7 @@ def require_grace(
 
 
 def require_settings(**chosen: Any) -> None:
-    """Raise ``UsageError`` for a value that ``[transfer]`` of joblist.toml couldn't have."""
+    """Raise ``UsageError`` for a value that ``[transfer]`` of joblist.toml can't have."""
     for name, value in chosen.items():
         try:
             msgspec.convert({name: value}, TransferSettings)
@@ -74,14 +74,14 @@ def require_settings(**chosen: Any) -> None:
 
 
 def require_threads(threads: int) -> None:
-    """Raise ``UsageError`` unless there may be so many threads: 1 to 256."""
+    """Raise ``UsageError`` unless the number of threads is from 1 to 256."""
     if threads is None:
         raise UsageError("threads: expected a whole number; found None")
     require_settings(threads=threads)
 
 
 def require_seconds(**chosen: float | None) -> None:
-    """Raise ``UsageError`` unless each is None or a number of seconds above or equal to 0."""
+    """Raise ``UsageError`` unless each is None or a number of seconds of at least 0."""
     for name, value in chosen.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (is_number and value >= 0 and math.isfinite(value)):

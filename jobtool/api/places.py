@@ -1,4 +1,4 @@
-"""How paths that a user gives are read: of sources, joblists and tables."""
+"""Reading of paths that a user gives: of sources, joblists and tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.stores.location import is_local, resolve
 
-#: A path of this machine or, where that makes sense, a URL.
+#: A path on this machine or, where a store may be meant, a URL.
 Place = str | os.PathLike[str]
 
 
 def text_of(path: Place) -> str:
-    """Return a path as text; raises ``UsageError`` for what isn't one."""
+    """Return a path as text; raise ``UsageError`` for anything else."""
     try:
         text = os.fspath(path)
     except TypeError:
@@ -29,9 +29,9 @@ def text_of(path: Place) -> str:
 
 
 def existing_path(path: Place) -> str:
-    """Return an input path as an absolute one without links, a URL as it is.
+    """Return an input path as an absolute one without links, a URL unchanged.
 
-    Raises ``UsageError`` if it isn't there, or looks like a URL and isn't one.
+    Raises ``UsageError`` if nothing is there, or if it looks like a URL but isn't one.
     """
     url = resolve(text_of(path)).url
     if is_local(url) and not os.path.exists(url):
@@ -42,7 +42,7 @@ def existing_path(path: Place) -> str:
 
 
 def local_path(path: Place) -> str:
-    """Return an output path as an absolute one without links; raises ``UsageError`` for a URL."""
+    """Return an output path as an absolute one without links; raise ``UsageError`` for a URL."""
     text = text_of(path)
     url = resolve(text).url
     if not is_local(url):
@@ -56,11 +56,11 @@ def opened(
     trust: bool = False,
     credentials: Mapping[str, Any] | None = None,
 ) -> JobList:
-    """Open the joblist at a path; one that is open already stays as it is.
+    """Open the joblist at a path; return an open joblist unchanged.
 
     ``trust`` and ``credentials`` are for a path: see ``JobList.open`` and
     ``JobList.use_credentials``. Raises ``UsageError`` if there is nothing at the path, or if they
-    come with a joblist that is open, and ``JoblistError`` if there is something else.
+    are given with an open joblist, and ``JoblistError`` if the path isn't a joblist.
     """
     if isinstance(joblist, JobList):
         if trust or credentials:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def read_receipts(joblist: Place | JobList) -> pa.Table:
-    """Return the receipts of all jobs, also of running ones: one row for each file of a job.
+    """Return the receipts of all jobs, including running ones: one row for each file of a job.
 
-    The table is held in memory, a few hundred bytes for each file; ``write_receipts`` makes one of
-    any size. The columns are on the page about receipts.
+    The table is held in memory, at a few hundred bytes for each file. ``write_receipts`` writes one
+    of any size. The page about receipts lists the columns.
 
     Args:
         joblist: The folder, or an open joblist.
@@ -24,10 +24,10 @@ def read_receipts(joblist: Place | JobList) -> pa.Table:
     Raises:
         UsageError: There is nothing at the path.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
-        JobtoolError: A job's table isn't one.
+        JobtoolError: A job's table isn't a table of receipts.
         JoblistUnavailableError: The joblist can't be read any more.
 
-    Examples:
+        Examples:
         >>> jobtool.read_receipts("joblist").num_rows
         4
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried:
-    """Which jobs are ``todo`` again, and which were meant and left as they are, with the reason."""
+    """Which jobs are ``todo`` again, and which selected jobs were left alone, with the reasons."""
 
     put_back: tuple[PutBack, ...]
     left_alone: tuple[LeftAlone, ...]
@@ -44,11 +44,11 @@ def retry_jobs(
         joblist: The folder, or an open joblist.
         jobs: The names of the jobs to put back, whatever their status.
         match: Only jobs in error whose reason contains this text.
-        on_event: Is called with each event. What it raises stops nothing.
+        on_event: Called with each event. An exception from it stops nothing.
 
     Raises:
         UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; or a job of
-            ``jobs`` isn't there or is ``todo`` already. The other jobs are put back all the same.
+            ``jobs`` doesn't exist or is ``todo`` already. The other jobs are put back even so.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read or written.
 
@@ -84,7 +84,7 @@ def retry_jobs(
 
 
 def names_of(jobs: Collection[str]) -> frozenset[str]:
-    """Return the names of jobs; raises ``UsageError`` for one text, which has none but letters."""
+    """Return the names of jobs; raise ``UsageError`` for a single string, a likely mistake."""
     if isinstance(jobs, str):
         raise UsageError(f"jobs: expected several names, as [{jobs!r}]; found a str")
     return frozenset(jobs)

@@ -1,4 +1,4 @@
-"""``summarise_jobs``: what a joblist says of itself."""
+"""``summarise_jobs``: the state of a joblist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def summarise_jobs(joblist: Place | JobList) -> Summary:
 
     Returns:
         A line for each job in ``jobs``; ``count(status)``; ``needing_attention``, the jobs in error
-        and the invalid ones; ``abandoned``, the ongoing jobs that nobody seems to hold; and the
+        and the invalid ones; ``abandoned``, the ongoing jobs that no worker seems to hold; and the
         ``exit_code`` of ``summarise-jobs``. Sizes are in bytes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""``transfer_jobs``: the jobs of a joblist are transferred until none is left."""
+"""``transfer_jobs``: transfers the jobs of a joblist until none is left."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred:
-    """What ``transfer_jobs`` did, and what the joblist holds since.
+    """What ``transfer_jobs`` did, and the state of the joblist afterwards.
 
     ``succeeded``, ``failed`` and ``handed_back`` count the jobs that this call took up.
     ``statuses`` counts all jobs of the joblist, by ``todo``, ``ongoing``, ``error``, ``success``
     and ``invalid``. ``exit_code`` is that of ``transfer-worker``: 0 if nothing is left to claim and
     nothing in error, 1 if some job is in error or invalid, 3 if work is left. ``stopped`` is why it
-    ended early, None if it didn't. ``policies`` are those that held: the arguments, else what
-    joblist.toml says, else the defaults.
+    ended early, None if it didn't. ``policies`` are those that applied: the arguments, else the
+    values in joblist.toml, else the defaults.
     """
 
     succeeded: int
@@ -72,30 +72,31 @@ def transfer_jobs(
 ) -> Transferred:
     """Transfer the jobs of a joblist, each file verified, until nothing is left to claim.
 
-    It is one worker like those of ``transfer-worker``, and works next to any others. Under mpirun
-    it is a worker that stands alone. Where an argument is None, joblist.toml decides, else the
-    default.
+    It is one worker, like ``transfer-worker``, and works next to others. Under mpirun it is a
+    single worker, not a rank. If an argument is None, joblist.toml decides, else the default
+    applies.
 
-    The work is done in threads of its own. ``on_event`` and ``on_progress`` are called in the
-    thread of the caller, one call at a time, and what they raise stops nothing, except
-    ``KeyboardInterrupt`` and others that aren't an ``Exception``. Such an interruption, as by
-    Ctrl-C, finishes the files in progress, hands the job back, and is raised again. A second one
-    doesn't wait for the files in progress.
+    The work is done in separate threads. ``on_event`` and ``on_progress`` are called in the thread
+    of the caller, one call at a time. An exception from them stops nothing, except
+    ``KeyboardInterrupt`` and others that aren't an ``Exception``. Such an interruption, for
+    instance by Ctrl-C, finishes the files in progress, hands the job back, and is raised again. A
+    second one doesn't wait for the files in progress.
 
     Args:
         joblist: The folder, or an open joblist.
-        threads: Files at a time, 1 to 256; 16 by default.
+        threads: How many files at a time, 1 to 256; 16 by default.
         max_jobs: End after this many jobs.
-        time_limit_seconds: When this process will be killed, from now; else what the scheduler
-            says. The work stops before.
-        grace_seconds: How long before that to begin to stop; 120 by default, or a quarter of the
-            time.
+        time_limit_seconds: In how many seconds this process will be killed; by default what the
+            scheduler says. The work stops before.
+        grace_seconds: How many seconds before that to begin to stop; 120 by default, or a quarter
+            of the time if that is less.
         wait: Stay until no job is ongoing, and take what is left.
         share: Help other workers with a large job, and let them help.
         claims: ``lock``, ``lease`` or ``auto``, by the filesystem.
-        part_size_bytes: From which size files go in parts, and the size of these, 5 MiB to 5 GiB.
-        max_attempts: How often a job is tried whose errors may pass; 3 by default.
-        patience_seconds: How long to wait for a store that doesn't answer.
+        part_size_bytes: The size from which files are sent in parts, and that of each part, 5 MiB
+            to 5 GiB.
+        max_attempts: How often a job with temporary errors is tried; 3 by default.
+        patience_seconds: How many seconds to wait for a store that doesn't answer.
         if_exists: A file at the destination without a receipt is compared and kept if it is the
             same (``verify``), sent again (``overwrite``), or an ``error``.
         verify: A written file is proven by the store's digest or from memory (``digest``), or by
@@ -110,18 +111,18 @@ def transfer_jobs(
         credentials: A table ``[credentials]`` in place of the joblist's.
         trust: Run the commands that joblist.toml names for credentials, though others could have
             written it.
-        on_event: Is called with each event.
-        on_progress: Is called several times a second with the progress of the running job.
+        on_event: Called with each event.
+        on_progress: Called several times a second with the progress of the running job.
         stop: Once it is set, from any thread, the files in progress are finished and the job is
             handed back.
 
     Raises:
-        UsageError: There is nothing at the path, an argument makes no sense, or other workers
-            claim in another way.
+        UsageError: There is nothing at the path, an argument is invalid, or other workers use
+            another kind of claims.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
         InfrastructureError: Credentials, a store or the joblist can't be used. The job was handed
             back.
-        MembershipLostError: Other workers have taken this one for dead.
+        MembershipLostError: Other workers regard this one as dead.
 
     Examples:
         >>> jobtool.transfer_jobs("joblist", threads=4).statuses["success"]

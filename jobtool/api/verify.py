@@ -38,7 +38,7 @@ class Verification:
 
     @property
     def exit_code(self) -> int:
-        """1 if anything is off, 3 if there are jobs that aren't finished, else 0."""
+        """1 if there is any discrepancy, 3 if some jobs aren't finished, else 0."""
         return self.counts.exit_code
 
 
@@ -58,20 +58,20 @@ def verify_jobs(
     ETag.
 
     Args:
-        joblist: The folder, an open joblist, or a table of ``write_receipts``. A table doesn't
-            show which files are extra.
-        jobs: The names of the jobs to compare; all, if there are none.
+        joblist: The folder, an open joblist, or a table that ``write_receipts`` wrote. A table
+            doesn't show which files are extra.
+        jobs: The names of the jobs to compare; empty for all jobs.
         deep: Read every file again and compare its MD5.
-        repair: Put jobs that are off to ``todo``, so that ``transfer_jobs`` sends what is missing
-            or changed. The rest isn't sent again.
-        threads: Files to read or look at at a time, 1 to 256.
-        trust: Run the commands that joblist.toml names for credentials, though others could have
+        repair: Put jobs with discrepancies to ``todo``, so that ``transfer_jobs`` sends what is
+            missing or changed. The rest isn't sent again.
+        threads: How many files to read or look at at a time, 1 to 256.
+        trust: Run the commands that joblist.toml names for credentials, even if others could have
             written it.
-        on_event: Is called with each event. What it raises stops nothing.
+        on_event: Called with each event. An exception from it stops nothing.
 
     Raises:
-        UsageError: There is nothing at the path, a named job isn't there, or an argument makes no
-            sense.
+        UsageError: There is nothing at the path, a named job doesn't exist, or an argument is
+            invalid.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
         InfrastructureError: The store of a destination or the joblist can't be used.
 
@@ -111,7 +111,7 @@ def audit(
     threads: int,
     watch: Callable[[int], None] | None = None,
 ) -> Verified:
-    """Do as ``verify_jobs`` says with a joblist or the path of a table, and keep nothing.
+    """Do what ``verify_jobs`` does for a joblist or the path of a table, and keep no events.
 
     ``watch`` is called with the number of files that were looked at.
     """

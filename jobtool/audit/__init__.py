@@ -1,1 +1,1 @@
-"""Looking after a joblist: verify what arrived, retry what failed, clean up what was left."""
+"""Maintenance of a joblist: verify what arrived, retry what failed, clean up what was left."""

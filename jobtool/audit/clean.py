@@ -19,7 +19,7 @@ from jobtool.stores.registry import StoreRegistry
 def clean(
     joblist: JobList, stores: StoreRegistry, *, remove: bool
 ) -> Iterator[Leftover | LeftAlone]:
-    """Yield what was left behind, removing it if ``remove``. Jobs that a worker holds are skipped.
+    """Yield the leftovers of jobs that no worker holds; with ``remove``, remove them.
 
     An upload belongs to this joblist if one of its journals names it, a temporary file if its name
     has the tag of one of its jobs. What can't be reached is yielded with the reason. A bucket that

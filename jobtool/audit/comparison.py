@@ -20,7 +20,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.transfer.parallel import in_parallel
 
-#: A repair has files with these findings sent again. A file that can't be read now may be good.
+#: The findings whose files a repair sends again. A file that can't be read now may be good.
 _REPAIRABLE: frozenset[Discrepancy] = frozenset({"missing", "changed", "unproven"})
 
 #: How many stores of named files are kept open.
@@ -36,7 +36,7 @@ class Result:
 
 
 class Comparison:
-    """Compares receipts with destinations and adds what is off to ``findings``.
+    """Compares receipts with destinations and adds verdicts to ``findings``.
 
     ``stores`` opens the destinations. ``threads`` files are checked or read at a time; with
     ``deep`` all are read. ``watch`` is called with the number of files done.
@@ -118,7 +118,7 @@ class Comparison:
             self._findings.add(job, verdict.what, verdict.url, verdict.detail)
 
     def _judge(self, job: str, tasks: Iterable[Callable[[], Verdict]]) -> set[str]:
-        """Run tasks by threads; add their verdicts in order; return the URLs to repair."""
+        """Run tasks in threads; add their verdicts in order; return the URLs to repair."""
         repair: set[str] = set()
         verdicts = in_parallel(call, tasks, threads=self._threads)
         with contextlib.closing(verdicts):

@@ -14,7 +14,7 @@ Discrepancy = Literal["missing", "changed", "extra", "unreadable", "unproven"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding(Event):
-    """A file at the destination isn't as its receipt says."""
+    """A file at the destination differs from its receipt."""
 
     kind: ClassVar[str] = "finding"
     level: ClassVar[Level] = Level.ALWAYS
@@ -40,8 +40,8 @@ class TimesIgnored(Event):
     def text(self) -> str:
         """Return the sentence."""
         return (
-            f"{self.files} files have other modification times than their receipts say, and the "
-            "same MD5: times aren't compared any more. Use --deep to read every file."
+            f"{self.files} files differ from their receipts in modification time but not in MD5: "
+            "times aren't compared any more. Use --deep to read every file."
         )
 
 
@@ -104,8 +104,8 @@ class PutBack(Event):
 class LeftAlone(Event):
     """A job that the command was to change was left unchanged.
 
-    ``exit_code`` is 0 if that is expected, such as for a job that a worker holds. Else it is the
-    exit code of the command, which couldn't read the job.
+    ``exit_code`` is 0 if that is expected, such as for a job that a worker holds. Otherwise it is
+    the exit code of the command, which couldn't read the job.
     """
 
     kind: ClassVar[str] = "left-alone"

@@ -1,4 +1,4 @@
-"""What shows, without reading a file, that it may not be as its receipt says."""
+"""Evidence, found without reading a file, that it may differ from its receipt."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NO_TIME = -(2**63)
 #: millisecond, a second (HFS+, older NFS), two seconds (FAT).
 _GRAINS_NS = (1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
 
-#: After so many files whose times differ and whose bytes don't, times are ignored.
+#: Times are ignored after this many files whose times differ and whose bytes don't.
 _UNFOUNDED_DOUBTS = 100
 
 
 class Expected:
-    """What receipts say about a tree, in about 100 bytes per file. Of each file the last counts.
+    """What receipts say about a tree, in about 100 bytes per file. A file's last receipt counts.
 
     ``numbers`` maps the digest of a destination's path to the file's number. ``hollow`` holds the
     destinations whose receipt proves nothing.
@@ -58,7 +58,7 @@ class Expected:
 
 
 class Times:
-    """Whether modification times are reliable. They aren't if a destination was never given any.
+    """Whether modification times are reliable. They aren't if a destination never got any.
 
     A file whose time differs is read. After many such files with the right bytes, times are
     ignored, and ``emit`` is called once.
@@ -70,7 +70,7 @@ class Times:
 
     @property
     def are_reliable(self) -> bool:
-        """Whether a time that differs is a reason to read a file."""
+        """Whether a different time is a reason to read a file."""
         return self._unfounded < _UNFOUNDED_DOUBTS
 
     def count_unfounded(self) -> None:
@@ -83,8 +83,8 @@ class Times:
 def has_other_etag(receipt: Receipt, entry: Entry) -> bool:
     """Return True if a file of the right size has another ETag than its receipt says.
 
-    Some servers later return another ETag for an object in parts than they did at first. So this is
-    a reason to read the file, not yet a finding.
+    Some servers later return a different ETag for an object in parts than they did at first. So
+    this is a reason to read the file, not yet a finding.
     """
     return bool(entry.etag) and _short(entry.etag) != _short(_etag_of(receipt))
 
@@ -95,12 +95,12 @@ def has_other_time(receipt: Receipt, entry: Entry) -> bool:
 
 
 def is_proof(receipt: Receipt) -> bool:
-    """Return True if a receipt says that what arrived is what was read. jobtool's always do."""
+    """Return True if a receipt's two digests are equal. Those of jobtool's receipts always are."""
     return receipt.hashsum_src == receipt.hashsum_dst
 
 
 def without_receipt(records: Iterable[Record]) -> set[str]:
-    """Return the destinations that were to be written and have got no receipt since.
+    """Return the destinations that were to be written and have no receipt since.
 
     A finished job has none, unless a repair dropped receipts and didn't finish.
     """
@@ -114,19 +114,19 @@ def without_receipt(records: Iterable[Record]) -> set[str]:
 
 
 def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
-    """Return why a finished job can't have all that it needs; empty if it may have it."""
+    """Return why a finished job can't have all that it needs; empty if it may have everything."""
     if job.undone_steps:
-        return f"it says success, and its step {job.undone_steps[0]} isn't done"
+        return f"it says success, but its step {job.undone_steps[0]} isn't done"
     expected = _transferred_files(job, log)
     if expected is None and not found:
-        return "it says success, its log doesn't say of how many files, and it has no receipts"
+        return "it says success, but has no receipts, and its log names no number of files"
     if expected is not None and expected > found:
         return f"{expected - found} file(s) were transferred and have no receipt"
     return ""
 
 
 def _transferred_files(job: Job, log: bytes) -> int | None:
-    """Return how many files must have receipts, by the job file; None if it doesn't say."""
+    """Return how many files must have receipts according to the job file; None if unknown."""
     success = last_records(log, ("success",)).get("success")
     files = None if success is None else number_of(success.values.get("files", ""))
     if files is None:
@@ -147,7 +147,7 @@ def _short(etag: str | None) -> int:
 
 
 def _time_of(receipt: Receipt) -> int:
-    # Elsewhere a file's time is that of its writing, or the one in the source's metadata.
+    # Elsewhere a file's time is the time of its writing, or the one in the source's metadata.
     is_local = receipt.src_path.startswith("/") and receipt.dst_path.startswith("/")
     return receipt.mtime_ns if is_local else _NO_TIME
 

@@ -10,12 +10,12 @@ from jobtool.errors import FileError, NotFoundError, reason_of
 from jobtool.jobs.records import Receipt
 from jobtool.stores.store import Store, entry_of
 
-HOLLOW = "its receipt names two digests, that of the source and another"
+HOLLOW = "the two digests of its receipt differ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The result for one file; ``what`` is None if it is as its receipt says.
+    """The result for one file; ``what`` is None if it matches its receipt.
 
     ``was_doubted_by_time`` is True if the file was read only because its time differs.
     """

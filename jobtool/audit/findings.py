@@ -1,4 +1,4 @@
-"""The sum of what an audit has found."""
+"""The sum of an audit's findings."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Findings:
         self._counts.bytes += size_bytes
 
     def count_unfinished_job(self) -> None:
-        """Count a job that isn't finished, and so isn't audited."""
+        """Count a job that isn't finished and so isn't audited."""
         self._counts.unfinished_jobs += 1
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was counted yet."""
+        """Whether nothing has been counted yet."""
         return self._counts == _Counts()
 
     def finish(self, *, is_complete: bool) -> Verified:

@@ -43,7 +43,7 @@ class Leftovers:
         self._stores.reach_job(credential_scopes_of(job))
         yield from self._uploads(job_id, job)
         yield from self._temporaries(job_id, job)
-        # Last: the journals of blocks name uploads.
+        # Last, because the journals of batches name uploads.
         yield from self._blocks(job_id, job)
 
     def _uploads(self, job_id: str, job: Job) -> Iterator[Leftover | LeftAlone]:
@@ -101,14 +101,14 @@ class Leftovers:
         return self._leftover(job, "a temporary file", path)
 
     def _blocks(self, job_id: str, job: Job) -> Iterator[Leftover]:
-        """Yield the folder of lent blocks of a finished job: its receipts are in the table."""
+        """Yield the folder of a finished job's batches, whose receipts are in the table."""
         if job.status is not JobStatus.SUCCESS:
             return
         path = self._joblist.blocks_path_of(job_id)
         if os.path.isdir(path):
             if self._remove:
                 Batches(path, self._claims).remove()
-            yield self._leftover(job, "lent blocks", path)
+            yield self._leftover(job, "shared batches", path)
 
     def _leftover(self, job: Job, what: str, path: str) -> Leftover:
         return Leftover(job=job.name, what=what, path=path, removed=self._remove)
@@ -121,7 +121,7 @@ def unreachable(name: str, error: JobtoolError) -> LeftAlone:
 
 
 def target_folders(job: Job) -> dict[str, str]:
-    """Return each folder that gets single files of the job, with the name of one of them."""
+    """Return each folder that gets named files of the job, with the name of one of them."""
     if not job.files:
         return {} if job.destination is None else dict([parent_of(job.destination)])
     root = "" if job.destination is None else job.destination.rstrip("/") + "/"

@@ -25,7 +25,7 @@ from jobtool.sharing.batches import Batches
 
 
 class Repair:
-    """Puts jobs of a joblist back to ``todo``, without the receipts of files that are off."""
+    """Puts jobs back to ``todo`` without the receipts of missing or changed files."""
 
     def __init__(self, joblist: JobList) -> None:
         self._joblist = joblist
@@ -48,10 +48,10 @@ class Repair:
         return put_back(self._joblist, self._claims, job_id, audited, event="repair", before=drop)
 
     def _drop_receipts(self, claimed: ClaimedJob, off: Container[str]) -> None:
-        """Rewrite the table without the receipts of the files that are off.
+        """Rewrite the table without the receipts of missing or changed files.
 
-        First the journal gets a line for each of these files, that it is to be written. By that
-        line the next audit notices a kill, and the next worker may replace the file.
+        First the journal gets a line for each of these files, which says that it is to be written.
+        By that line the next audit notices a kill, and the next worker may replace the file.
         """
         joblist, job_id, require_held = self._joblist, claimed.job_id, claimed.claim.require_held
         receipts = partial(joblist.receipts_of, job_id)

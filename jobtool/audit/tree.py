@@ -18,10 +18,10 @@ _MISSING, _LISTED, _HIDDEN = 0, 1, 2
 class Tree:
     """Compares a job's receipts with the listing of its destination.
 
-    ``receipts`` yields them anew with each call. ``dropped`` are destinations that may have files
-    without one. ``add`` is called with each verdict. Afterwards ``count`` is the number of files
-    with a receipt, ``compared`` that of those that were listed or are missing, ``size_bytes`` the
-    size of these. ``off`` holds the URLs that aren't as their receipts say.
+    ``receipts`` yields them anew with each call. ``dropped`` are destinations whose files may lack
+    a receipt. ``add`` is called with each verdict. Afterwards ``count`` is the number of files with
+    a receipt. ``compared`` is the number of them that were listed or are missing, ``size_bytes``
+    their size. ``off`` holds the URLs that differ from their receipts.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Tree:
         self.size_bytes = sum(self._expected.sizes)
 
     def _inner(self) -> Iterator[Receipt]:
-        # A destination changed by hand leaves receipts of the one before.
+        # If a job's destination was changed by hand, receipts for the old one remain.
         inside = self._inside
         return (receipt for receipt in self._receipts() if receipt.dst_path.startswith(inside))
 
     def compare(self) -> None:
-        """List the destination and add a verdict for what is off. Unlisted files aren't judged."""
+        """List the destination and add a verdict for each finding. Unlisted files aren't judged."""
         for url in sorted(self._expected.hollow):
             self._add_off(Verdict(url=url, what="unproven", detail=HOLLOW))
         try:
@@ -68,7 +68,7 @@ class Tree:
     def doubted(
         self, *, deep: bool, are_times_reliable: Callable[[], bool]
     ) -> Iterator[tuple[str, Receipt, bool]]:
-        """Yield what is to be read: path, receipt, and whether its time is the only reason."""
+        """Yield the files to read: path, receipt, and whether the time is the only reason."""
         if not (deep or self._other_etag or self._other_time):
             return
         for receipt in last_of_each(self._inner):
@@ -149,7 +149,7 @@ class Tree:
             entry_of(self._store, path)
         except FileError as error:
             return failure(url, error)
-        # The link has become a folder meanwhile.
+        # The link was replaced by a folder meanwhile.
         return Verdict(url=url, what="missing", detail="it was not there when listed")
 
     def _add_off(self, verdict: Verdict) -> None:
@@ -158,7 +158,7 @@ class Tree:
 
 
 def _first_above(path: str, folders: Container[str]) -> str | None:
-    """Return the first of ``path`` and what is above it that is among ``folders``."""
+    """Return the first of ``path`` and its parents that is among ``folders``."""
     parts = path.split("/")
     above = ("/".join(parts[:depth]) for depth in range(len(parts) + 1))
     return next((folder for folder in above if folder in folders), None)

@@ -1,8 +1,8 @@
 """The audit: whether the destination holds what the receipts say.
 
-Without ``deep``, receipts are compared with what the destination tells about its files: presence,
+Without ``deep``, receipts are compared with the destination's listing of its files: presence,
 size, ETag and, for local copies of local files, the time. A file whose ETag or time differs is
-read. With ``deep``, every file is. The source isn't needed.
+read. With ``deep``, every file is read. The source isn't needed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from jobtool.transfer.credentialscopes import credential_scopes_of
 
 
 class Audit:
-    """Compares receipts with destinations and emits what is off.
+    """Compares receipts with destinations and emits the findings.
 
     ``stores`` opens the destinations. ``threads`` files are checked or read at a time. ``watch`` is
     called with the number of files done.
@@ -128,7 +128,7 @@ class Audit:
 
     @contextlib.contextmanager
     def _summed_up(self) -> Iterator[None]:
-        """Emit the sum of what was found so far if an error ends the audit."""
+        """Emit the sum of the findings so far if an error ends the audit."""
         try:
             yield
         except JobtoolError:

@@ -13,18 +13,18 @@ _HEADER = """\
 #
 #     qsub {name}.pbs
 #
-# -l select: {tasks} worker(s), placed on as many nodes as the scheduler likes. Torque wants
+# -l select: {tasks} worker(s), on as many nodes as the scheduler chooses. Torque needs
 # -l nodes=1:ppn={tasks} in its place, and -t for -J.
-# -V hands the environment of `qsub` on to the job, and so the PATH to transfer-worker. Where that
+# -V passes the environment of `qsub` on to the job, and so the PATH to transfer-worker. Where that
 # isn't allowed, remove it and activate the environment below.
 # -r {rerun}
 """
 
 _SIGNALS = """\
 # PBS gives no early warning. At the end of the wall time it sends TERM and, a few seconds later,
-# KILL. So the workers are told by --time-limit how long they have, and stop by themselves.
+# KILL. So --time-limit gives the workers the time that they have, and they stop by themselves.
 #
-# TERM: the job was deleted, or is out of time all the same. USR1: somebody wants it to stop
+# TERM: the job was deleted, or is out of time even so. USR1: a user asks it to stop
 # (qsig -s USR1). The workers then finish what is in progress and hand their jobs back.
 workers=
 is_cancelled=no
@@ -35,8 +35,8 @@ trap 'is_cancelled=yes; drain' TERM
 
 _AGAIN = """\
 # 3 means: stopped in time, work is left. `qrerun` is for operators on most clusters, so submit the
-# script anew. An element of an array submits itself alone, without the line that makes an array:
-# else each of the elements would start all of them.
+# script again. An element of an array submits only itself, without the line that makes an array:
+# otherwise each element would start all of them.
 if [ "$code" -eq 3 ] && [ "$is_cancelled" = no ]; then
     echo "Work is left: $script is submitted again."
     if ! [ -r "$script" ] || ! sed '1,/^$/ { /^#PBS -J /d }' "$script" | qsub; then
@@ -51,12 +51,12 @@ _REMAINS = """\
 
 
 def pbs_script(request: BatchRequest) -> str:
-    """Return a script for ``qsub``; raises ``UsageError`` if the request has no time."""
+    """Return a script for ``qsub``; raise ``UsageError`` if the request has no time."""
     seconds = request.walltime_seconds
     if seconds is None:
         raise UsageError(
-            "--scheduler pbs needs --time: PBS gives no early warning, so that the workers must be "
-            "told when to stop"
+            "--scheduler pbs needs --time: PBS gives no early warning, so the workers must know "
+            "when to stop"
         )
     cores = f"ncpus={request.cpus_per_task or 1}:mpiprocs=1"
     directives = {

@@ -1,4 +1,4 @@
-"""What a batch script is asked to do."""
+"""A request for a batch script."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Launcher = Literal["mpirun", "srun"]
 DEFAULT_GRACE_SECONDS = 120
 DEFAULT_JOB_NAME = "transfer"
 
-# A directive is a comment to the shell: nothing protects what stands in it. These can't end the
-# line, open a quote, begin an option or be one of the scheduler's own patterns, as %j is.
+# To the shell a directive is a comment, so its values can't be quoted. These patterns allow nothing
+# that ends the line, opens a quote, begins an option or is a pattern of the scheduler, such as %j.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _LIST_OF_NAMES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,@:-]*")
-# \d and int() take the digits of other scripts, too; a scheduler doesn't.
+# \d and int() also accept digits of other scripts; a scheduler doesn't.
 _N = "[0-9]{1,9}"
 _RANGE = rf"{_N}(-{_N}(:{_N})?)?"
 _ARRAYS = {
@@ -30,23 +30,23 @@ _ARRAYS = {
 _ENDS = re.compile(r"([0-9]+)-([0-9]+)")
 _ZERO = re.compile(r"([:%])0+(?![0-9])")
 
-# The script says these to the worker itself.
+# The script itself passes these options to the worker.
 _TAKEN = ("--input-path", "--input_path", "--grace", "--time-limit", "--time_limit")
 _TAKEN_SHORT = "-i"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchRequest:
-    """Workers on one joblist, as a scheduler is to start them.
+    """Workers on one joblist for a scheduler to start.
 
-    ``joblist`` is a path, of any name. ``tasks`` workers run in the job, or in each element of the
-    ``array``; ``cpus_per_task`` cores are for each, None for what the cluster gives. ``time`` is
-    the wall time as ``HH:MM:SS`` or ``D-HH:MM:SS``, None for the queue's own. Workers stop
-    ``grace_seconds`` before its end. With ``requeue`` a job whose workers have left work goes back
-    to the queue. ``launcher`` None means mpirun for several tasks, nothing for one.
-    ``worker_options`` are handed to each worker as they are.
+    ``joblist`` is a path of any name. ``tasks`` workers run in the job, or in each element of the
+    ``array``, with ``cpus_per_task`` cores each, None for the cluster's default. ``time`` is the
+    wall time as ``HH:MM:SS`` or ``D-HH:MM:SS``, None for the queue's own. Workers stop
+    ``grace_seconds`` before its end. With ``requeue`` a job whose workers leave work goes back to
+    the queue. ``launcher`` None means mpirun for several tasks, none for one. ``worker_options``
+    are passed to each worker unchanged.
 
-    Raises ``UsageError`` for what can't be written into a script or contradicts itself.
+    Raises ``UsageError`` for values that can't be written into a script or contradict each other.
     """
 
     joblist: str
@@ -73,7 +73,7 @@ class BatchRequest:
         if self.scheduler == "pbs" and self.launcher == "srun":
             raise UsageError("--launcher srun is Slurm's; with --scheduler pbs use mpirun")
         for option in self.worker_options:
-            # A short option's value may follow without anything between.
+            # The value of a short option may follow without a space.
             if option.startswith(_TAKEN_SHORT) or option.partition("=")[0] in _TAKEN:
                 raise UsageError(f"the script gives {quote(option)} to its workers itself")
         if self.worker_options and not self.worker_options[0].startswith("-"):

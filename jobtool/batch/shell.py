@@ -7,18 +7,18 @@ import shlex
 from jobtool.batch.request import BatchRequest
 
 _MPIRUN = """\
-# --continuous: if a node is lost, Open MPI leaves the workers on others alive. Other kinds of
-# mpirun don't know it; remove it there.
+# --continuous: if a node is lost, Open MPI leaves the workers on other nodes alive. Other kinds of
+# mpirun don't have this option; remove it there.
 # --bind-to none: the threads of a worker may use any core of the job."""
 
 _SRUN = """\
-# --kill-on-bad-exit=0: if a node is lost, srun leaves the workers on others alive."""
+# --kill-on-bad-exit=0: if a node is lost, srun leaves the workers on other nodes alive."""
 
 _WAIT = """\
 workers=$!
 
-# `wait` returns early when a signal comes: ask again until the workers have really ended. What it
-# returns then is their exit code.
+# `wait` returns early when a signal comes: call it again until the workers have really ended. Then
+# it returns their exit code.
 while kill -0 "$workers" 2> /dev/null; do wait "$workers"; done
 wait "$workers"
 code=$?
@@ -31,10 +31,10 @@ def joblist_lines(request: BatchRequest) -> str:
 
 
 def run_lines(request: BatchRequest, *options: str) -> str:
-    """Return what starts the workers in the background and waits for their end.
+    """Return the lines that start the workers in the background and wait for their end.
 
-    ``options`` are for each worker, besides those that every script gives. Afterwards ``code`` is
-    the exit code, and ``workers`` was the process that a signal must go to.
+    ``options`` are for each worker, in addition to those that every script gives. Afterwards
+    ``code`` is the exit code. ``workers`` is the process to which signals must be sent.
     """
     worker = ["transfer-worker", "-i", '"$joblist"', "--grace", str(request.grace_seconds)]
     worker += map(shlex.quote, (*options, *request.worker_options))
@@ -44,7 +44,7 @@ def run_lines(request: BatchRequest, *options: str) -> str:
 
 
 def _launcher(request: BatchRequest) -> tuple[list[str], list[str]]:
-    """Return comments and the words that start ``request.tasks`` workers."""
+    """Return the comments and the words that start ``request.tasks`` workers."""
     launcher = request.launcher or ("mpirun" if request.tasks > 1 else None)
     if launcher == "mpirun":
         return [_MPIRUN], ["mpirun", "--continuous", "--bind-to", "none", "-n", str(request.tasks)]

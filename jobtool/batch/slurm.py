@@ -10,17 +10,17 @@ _HEADER = """\
 #
 #     sbatch {name}.sbatch
 #
-# --signal asks Slurm to warn this shell (B:) {grace} seconds before the time limit. Slurm looks
-# now and then only, so that the warning may come up to a minute earlier.
-# --open-mode makes a job that runs again add to its log.
+# --signal asks Slurm to warn this shell (B:) {grace} seconds before the time limit. Slurm checks
+# only now and then, so the warning may come up to a minute earlier.
+# --open-mode makes a job that runs again append to its log.
 {requeue}
 #
-# Slurm hands the environment of `sbatch` on to the job. If transfer-worker isn't found, activate
+# Slurm passes the environment of `sbatch` on to the job. If transfer-worker isn't found, activate
 # its environment here: module load ..., or source .../bin/activate
 """
 
 _REQUEUES = """\
-# --requeue allows the job to go back to the queue, as it does at the end of this script while work
+# --requeue allows the job to go back to the queue, which the end of this script does while work
 # is left."""
 
 _REMAINS = """\
@@ -37,10 +37,10 @@ trap 'is_cancelled=yes; drain' TERM     # scancel, preemption, the end
 """
 
 _AGAIN = """\
-# 3 means: stopped in time, work is left. A job that somebody has cancelled must not come back,
-# although Slurm would let it.
+# 3 means: stopped in time, work is left. A job that a user has cancelled must not come back,
+# although Slurm would allow it.
 if [ "$code" -eq 3 ] && [ "$is_cancelled" = no ]; then
-    # An element by its index: the $SLURM_JOB_ID of one of them is that of the whole array.
+    # An element by its index: the $SLURM_JOB_ID of one element is that of the whole array.
     self=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
     echo "Work is left: job $self goes back to the queue."
     scontrol requeue "$self" || echo "Could not requeue it: submit the script again." >&2

@@ -13,8 +13,8 @@ _TIME = re.compile(r"(?:([0-9]+)-)?([0-9]+):([0-5][0-9]):([0-5][0-9])")
 def walltime_seconds(text: str) -> int:
     """Return the seconds of ``HH:MM:SS`` or ``D-HH:MM:SS``.
 
-    Raises ``UsageError`` for anything else. Schedulers read shorter forms in different ways
-    (``12:00`` is twelve minutes to Slurm), so that they are refused.
+    Raises ``UsageError`` for anything else. Shorter forms are refused, because schedulers read them
+    in different ways (``12:00`` is twelve minutes for Slurm).
     """
     match = _TIME.fullmatch(text)
     if match is None:
@@ -24,11 +24,11 @@ def walltime_seconds(text: str) -> int:
 
 
 def as_clock(seconds: int) -> str:
-    """Write seconds as ``HH:MM:SS``, the hours beyond a day included: PBS knows no days."""
+    """Return seconds as ``HH:MM:SS``, with hours beyond a day, since PBS has no days."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def as_units(seconds: int) -> str:
-    """Write seconds as ``--time-limit`` takes them, such as ``11h30m``; parts of 0 are left out."""
+    """Return seconds as ``--time-limit`` takes them, such as ``11h30m``, without parts of 0."""
     parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
     return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

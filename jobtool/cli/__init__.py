@@ -1,1 +1,1 @@
-"""The commands: thin, and the only part that prints."""
+"""The commands: one thin module each. No other part of jobtool prints."""

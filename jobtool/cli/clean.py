@@ -16,14 +16,14 @@ from jobtool.cli.options import (
 
 @command(name="jobtool clean", example="jobtool clean source08 --yes", is_output_result=True)
 @input_options()
-@click.option("--yes", is_flag=True, help="Remove what was found, rather than list it.")
+@click.option("--yes", is_flag=True, help="Remove what is found instead of listing it.")
 @trust_option
 @output_options
 def cli(*, joblist_path: str, yes: bool, trust: bool, verbosity: int, as_json: bool) -> int:
     """List unfinished uploads and temporary files of this joblist; with --yes remove them.
 
-    Touches nothing that isn't this joblist's, and no job that a worker is on. What is removed is
-    sent again when its job is taken up. What can't be looked at is named, and the exit code is 1,
+    It touches only what belongs to this joblist, and no job that a worker holds. What is removed is
+    sent again when its job is taken up. What can't be looked at is named; the exit code is then 1,
     or 4 if it is a whole store.
     """
     from jobtool.api.clean import clean_jobs

@@ -18,8 +18,8 @@ INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
 class Console:
     """Prints events and notes on standard output.
 
-    With ``as_json`` every event is a JSON line and notes are left out. ``place`` is printed
-    with each line: ``host`` and ``rank`` of one rank of several. Threads may print at once.
+    With ``as_json`` every event is a JSON line and notes are left out. ``place`` is printed with
+    each line: ``host`` and ``rank`` of one rank of several. Several threads may print at once.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Console:
         self.verbosity = verbosity
         self.quiet_kinds: frozenset[str] = frozenset()
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
-        self.write: Callable[[str], None] | None = None  # a display that lines go above
+        self.write: Callable[[str], None] | None = None  # prints lines above a display
         self.watch: Callable[[Event], None] | None = None  # called with every event, shown or not
         self._place = place or {}
         self._lock = threading.Lock()
@@ -56,12 +56,12 @@ class Console:
             self._print(f"{symbol} {text}")
 
     def result(self, text: str) -> None:
-        """Print what was asked for, whatever the verbosity."""
+        """Print a result, whatever the verbosity."""
         self._print(text)
 
     def print_json(self, values: dict[str, Any]) -> None:
         """Print one JSON line."""
-        # Elsewhere than on UTF-8 the stream's own escapes would be no JSON.
+        # On output that isn't UTF-8, the stream's own escapes wouldn't be JSON.
         self._write(json.dumps(values, ensure_ascii=not is_utf8(sys.stdout.encoding), default=str))
 
     def _print(self, text: str) -> None:
@@ -76,7 +76,7 @@ class Console:
             if self.write is not None:
                 self.write(text)
                 return
-            # One write, so that lines of several processes don't mix.
+            # One write for each line, so that lines of several processes don't mix.
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
 

@@ -49,7 +49,7 @@ class _Display:
         self._progress.stop()
 
     def _draw(self, description: str, **fields: Any) -> None:
-        # At once with what is known: a new task is drawn before it could be updated.
+        # With all values from the start: a new task is drawn before it could be updated.
         if self._task is None:
             self._task = self._progress.add_task(description, **fields)
         else:
@@ -61,7 +61,7 @@ class _Display:
 
 
 class _RateColumn(ProgressColumn):
-    """How fast, in the units of everything else."""
+    """The rate, in the units that are used everywhere else."""
 
     def render(self, task: Task) -> Text:
         """Return the text."""
@@ -99,7 +99,7 @@ class ProgressDisplay(_Display):
         self._job: str | None = None
 
     def on_event(self, event: Event) -> None:
-        """Draw what a job is at while there is nothing to count yet."""
+        """Draw the phase of a job while there is nothing to count yet."""
         if isinstance(event, JobPhase):
             self._begin(event.job)
             if self._task is None:
@@ -114,7 +114,7 @@ class ProgressDisplay(_Display):
         self._job = job
 
     def show(self, progress: JobProgress) -> None:
-        """Draw how far a job is."""
+        """Draw the progress of a job."""
         self._begin(progress.job)
         self._draw(
             quote(progress.job),

@@ -41,11 +41,11 @@ _MAX_WIDTH = 100
 def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int:
     """Try whether the transfers of a joblist will work, alone or on several nodes by mpirun.
 
-    Writes, renames, links and locks in the joblist's folder, also between the ranks; compares
-    clocks; writes, reads and removes small files at the destination; reads from the source; looks
-    at space, MPI and the scheduler. Each result is a pass, a warning or a failure, with what to
-    do. It leaves nothing behind, also on Ctrl-C. The exit code is 4 if anything failed; warnings
-    are fine.
+    It writes, renames, links and locks in the joblist's folder, also between the ranks. It compares
+    clocks, writes, reads and removes small files at the destination, and reads from the source. It
+    checks space, MPI and the scheduler. Each result is a pass, a warning or a failure, with what to
+    do. It leaves nothing behind, even on Ctrl-C. The exit code is 4 if anything failed, 0 if there
+    are only warnings.
     """
     from jobtool.doctor.ranks import Ranks, RanksLostError
     from jobtool.doctor.run import diagnose
@@ -53,7 +53,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
 
     environment = detect(os.environ)
     if environment.rank and environment.communicator is None:
-        return 0  # ranks that can't reach each other: rank 0 reports it
+        return 0  # rank 0 reports that ranks can't reach each other
     console = Console(verbosity=verbosity, as_json=as_json)
     if environment.rank == 0:
         console.note(f"Examining {quote(joblist_path)}…")
@@ -73,7 +73,7 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
     except KeyboardInterrupt:
         if environment.communicator is None:
             raise
-        os._exit(130)  # MPI's own end would wait for the others, who may not be coming
+        os._exit(130)  # MPI's own end would wait for other ranks, which may never end
     if ranks.rank == 0:
         _tell(diagnosis, console)
     if diagnosis.is_broken_off:
@@ -84,10 +84,10 @@ def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM, which mpirun and schedulers send, and SIGHUP end us as Ctrl-C does.
+    """Handle SIGTERM, which mpirun and schedulers send, and SIGHUP like Ctrl-C.
 
-    Only the first signal counts, so that nothing interrupts the removal of what was made; a second
-    Ctrl-C ends at once.
+    Only the first signal counts, so that nothing interrupts the removal of what was made. A second
+    Ctrl-C ends the process at once.
     """
     is_ending = False
 
@@ -100,7 +100,7 @@ def _interruptible() -> Iterator[None]:
             raise KeyboardInterrupt
 
     wanted = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         wanted.append(signal.SIGHUP)
     before = {number: signal.signal(number, handle) for number in wanted}
     try:

@@ -52,8 +52,8 @@ from jobtool.names import quote
 @click.option(
     "--steps",
     metavar="NAMES",
-    help="The steps of each job in order, as 'check,copy,note'. Needed once; kept in joblist.toml. "
-    "The default is 'copy'; packages add others.",
+    help="The steps of each job in order, such as 'check,copy,note'. Needed once; kept in "
+    "joblist.toml. The default is 'copy'; packages add others.",
 )
 @click.option(
     "--set",
@@ -92,7 +92,7 @@ def cli(
     source = existing_path(input_path)
     console.note(f"Valid input path: {quote(source)}")
     if layout not in (None, AUTO, MANIFEST):
-        load_layout(layout)  # an error in it is reported before anything is made
+        load_layout(layout)  # reports an error in it before anything is made
     joblist_path = local_path(output_path)
     if not os.path.exists(joblist_path):
         console.note(f"The output path '{quote(joblist_path)}' does not exist.", WARNING)
@@ -122,7 +122,7 @@ def cli(
 def _assignments(
     texts: tuple[str, ...],
 ) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-    """Return what is for the templates, for ``[s3]`` and for ``[credentials]``."""
+    """Return the values for the templates, for ``[s3]`` and for ``[credentials]``."""
     of_tables = tuple(text for text in texts if text.startswith(("s3.", "credentials.")))
     tables = assignments(of_tables, option="--set")
     values: dict[str, str] = {}

@@ -25,7 +25,7 @@ COMMANDS = {
 }
 
 
-#: What else people call the commands.
+#: Other names that people use for the commands.
 _SYNONYMS = {
     "check": "verify",
     "diagnose": "doctor",
@@ -80,7 +80,7 @@ class _Lazy(OneLineErrors, click.Group):
 )
 @click.version_option(__version__, prog_name="jobtool")
 def cli() -> None:
-    """Move large data sets off a cluster, and be certain that all of it arrived.
+    """Move large data sets off a cluster, and prove that every file arrived.
 
     A folder of small text files, the joblist, is the whole state of a transfer.
     """

@@ -37,18 +37,18 @@ Exit codes:
 
 _JOBLIST_HELP = "The joblist: a folder that generate-joblist made."
 
-#: The exit code in place of 0 where the output is the result and not all of it could be written;
+#: The exit code in place of 0 if the output is the result and not all of it could be written:
 #: EX_IOERR of sysexits.h.
 OUTPUT_LOST = 74
 
 
 class NumberRange(click.FloatRange):
-    """A range of numbers as click has it; NaN, which no comparison finds outside, isn't in any."""
+    """click's range of numbers that refuses NaN, which no comparison finds out of range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read a number; a usage error for what is none or out of range."""
+        """Read a number; fail with a usage error if it isn't one or is out of range."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"expected a number; found {value}.", param, ctx)
@@ -56,7 +56,7 @@ class NumberRange(click.FloatRange):
 
 
 class OneLineErrors(click.Command):
-    """A click command whose wrong usage is one line, as every other error."""
+    """A click command that reports wrong usage in one line, like every other error."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
@@ -78,10 +78,10 @@ def command(
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Make a click command of a function that returns an exit code.
 
-    Long options take dashes and underscores alike; the help ends with an example and the exit
-    codes; errors of ours become one line. With ``is_output_result``, and in a dry run, output that
-    could not be written makes the exit code 74 instead of 0. Otherwise the exit code is that of the
-    work.
+    Long options take dashes and underscores alike. The help ends with an example and the exit
+    codes. jobtool's errors become one line. With ``is_output_result``, and in a dry run, output
+    that could not be written makes the exit code 74 instead of 0. Otherwise the exit code is that
+    of the work.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -117,7 +117,7 @@ def _code_of_output() -> int:
     error = streams.why_lost()
     if error is None:
         return 0
-    if error.errno != errno.EPIPE:  # a reader that leaves, as `head` does, knows that it has
+    if error.errno != errno.EPIPE:  # a reader that leaves, such as `head`, needs no message
         print_error(f"can't write to standard output: {error.strerror}")
     return OUTPUT_LOST
 
@@ -125,7 +125,7 @@ def _code_of_output() -> int:
 def input_options(
     *, name: str = "joblist_path", metavar: str = "JOBLIST", help_text: str = _JOBLIST_HELP
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Add what a command reads, as its argument or by ``-i/--input-path``; given as ``name``."""
+    """Add the input of a command, an argument or ``-i/--input-path``, passed as ``name``."""
 
     def decorate(function: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(function)
@@ -148,7 +148,7 @@ def input_options(
 def input_option(
     *, metavar: str = "JOBLIST", help_text: str = _JOBLIST_HELP
 ) -> Callable[[Command], Command]:
-    """Add ``-i/--input-path`` alone, given as ``input_option``."""
+    """Add ``-i/--input-path`` alone, passed as ``input_option``."""
     return click.option(
         "-i", "--input-path", "input_option", metavar=metavar, help=f"{help_text} Or the argument."
     )
@@ -185,7 +185,7 @@ def trust_option(function: Command) -> Command:
     option: Callable[[Command], Command] = click.option(
         "--trust",
         is_flag=True,
-        help="Run the commands that joblist.toml names for credentials, this once, though others "
+        help="Run the commands that joblist.toml names for credentials, this once, even if others "
         "could have written it.",
     )
     return option(function)
@@ -242,7 +242,7 @@ def dry_run_option(function: Command) -> Command:
 def as_seconds(
     context: click.Context, parameter: click.Parameter, value: str | None
 ) -> float | None:
-    """Read an option's duration such as ``11h30m``: the callback of such options."""
+    """Read a duration such as ``11h30m``; the callback of such options."""
     if value is None:
         return None
     try:
@@ -252,7 +252,7 @@ def as_seconds(
 
 
 def sentence(message: str) -> str:
-    """Return a message of click in our words, with a full stop."""
+    """Return a message of click in jobtool's words, with a full stop."""
     for kind, expected in (("integer", "a whole number"), ("float", "a number")):
         message = re.sub(
             rf"(?<=: )('.*') is not a valid {kind}(?: range)?",

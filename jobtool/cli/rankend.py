@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def end_rank(ended: Ended, path: str, *, as_json: bool) -> int:
     """Return the exit code of a rank; after a crash of its worker, once all ranks have ended.
 
-    ``path`` is the joblist's as the user gave it.
+    ``path`` is the joblist's path as the user gave it.
     """
     environment = ended.environment
     if ended.in_order or environment is None or environment.run is None:
@@ -33,7 +33,7 @@ def end_rank(ended: Ended, path: str, *, as_json: bool) -> int:
     folder = ""
     with contextlib.suppress(UsageError):  # the worker has printed it
         folder = existing_path(path)
-    if not os.path.isdir(folder):  # on this node: other ranks may see it, and rank 0 fails for all
+    if not os.path.isdir(folder):  # other nodes may see it; if it is nowhere, rank 0 fails for all
         return ended.exit_code if environment.rank == 0 else 0
     console = Console(as_json=as_json, place=rank_place(environment))
     if ended.killed_by is not None:
@@ -48,7 +48,7 @@ def end_rank(ended: Ended, path: str, *, as_json: bool) -> int:
 
 
 def rank_place(environment: Environment) -> dict[str, str | int]:
-    """Return what distinguishes a rank's lines from those of the others; empty without others."""
+    """Return the prefix of a rank's lines; empty if there is one rank only."""
     if environment.size == 1:
         return {}
     return {"host": environment.host, "rank": environment.rank}

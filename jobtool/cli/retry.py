@@ -16,9 +16,9 @@ from jobtool.errors import UsageError
 
 @command(name="jobtool retry", example="jobtool retry source08 --match 'Permission denied'")
 @input_options()
-@click.option("--only-errors", is_flag=True, help="Every job in error; what happens by default.")
+@click.option("--only-errors", is_flag=True, help="Every job in error. This is the default.")
 @job_option
-@click.option("--match", metavar="TEXT", help="Jobs in error whose reason contains this.")
+@click.option("--match", metavar="TEXT", help="Jobs in error whose reason contains TEXT.")
 @output_options
 def cli(
     *,
@@ -29,11 +29,11 @@ def cli(
     verbosity: int,
     as_json: bool,
 ) -> int:
-    """Put jobs back to todo, and say which.
+    """Put jobs back to todo, and print which.
 
-    By default those in error. A job named by --job is put back whatever its status, if no worker is
-    on it. Receipts stay: what is proven isn't sent again. The exit code is 1 if a job's file
-    can't be read.
+    By default, all jobs in error. A job named by --job is put back whatever its status, unless a
+    worker holds it. Receipts stay: what is proven isn't sent again. The exit code is 1 if a job
+    file can't be read.
     """
     from jobtool.api.retry import retry_jobs
 

@@ -33,10 +33,12 @@ from jobtool.errors import UsageError
     type=click.Choice(["slurm", "pbs"]),
     default="slurm",
     show_default=True,
-    help="Whose directives to write.",
+    help="The scheduler whose directives to write.",
 )
 @click.option(
-    "--array", metavar="RANGE", help="Elements of a job array, as 0-15. Each runs --ntasks workers."
+    "--array",
+    metavar="RANGE",
+    help="Elements of a job array, such as 0-15. Each runs --ntasks workers.",
 )
 @click.option(
     "--ntasks",
@@ -64,7 +66,7 @@ from jobtool.errors import UsageError
 @click.option(
     "--requeue/--no-requeue",
     default=True,
-    help="Go back to the queue while work is left, the default; or not.",
+    help="Whether to go back to the queue while work is left. [default: requeue]",
 )
 @click.option(
     "--job-name",
@@ -74,7 +76,7 @@ from jobtool.errors import UsageError
     help="The job's name, and that of its log.",
 )
 @click.option("--partition", metavar="NAME", help="The partition; with PBS the queue.")
-@click.option("--account", metavar="NAME", help="Whom the time is charged to.")
+@click.option("--account", metavar="NAME", help="The account that the time is charged to.")
 @click.option(
     "--launcher",
     type=click.Choice(["mpirun", "srun"]),
@@ -99,9 +101,9 @@ def cli(
 ) -> int:
     """Print a batch script that works on a joblist until nothing is left.
 
-    Before its time is up the scheduler's job stops its workers, and goes back to the queue as long
-    as they leave work. The script is commented and meant to be read and edited. Options after -- go
-    to each worker.
+    Before its time is up, the scheduler's job stops its workers. It goes back to the queue as long
+    as they leave work. The script has comments and is meant to be read and edited. Options after --
+    go to each worker.
     """
     from jobtool.api.places import opened
     from jobtool.batch.pbs import pbs_script
@@ -110,7 +112,7 @@ def cli(
     joblist_path, worker_options = _told_apart(input_option, words)
     opened(joblist_path)
     request = BatchRequest(
-        # Links stay as they are: what a folder is called here need not be its name on a node.
+        # Links stay as they are: a folder's real path here need not be its path on a node.
         joblist=os.path.abspath(os.path.expanduser(joblist_path)),
         scheduler=scheduler,
         tasks=ntasks,
@@ -127,14 +129,14 @@ def cli(
     )
     _require_known(worker_options)
     script = slurm_script(request) if scheduler == "slurm" else pbs_script(request)
-    # As bytes: a name that is no UTF-8 must come out as it is.
+    # As bytes: a name that isn't UTF-8 must be written unchanged.
     sys.stdout.buffer.write(os.fsencode(script))
     sys.stdout.buffer.flush()
     return 0
 
 
 def _told_apart(option: str | None, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return the joblist, by ``-i`` or the first of the words, and the workers' options."""
+    """Return the joblist, from ``-i`` or the first word, and the workers' options."""
     if option is None and words and not words[0].startswith("-"):
         option, *rest = words
         words = tuple(rest)
@@ -152,7 +154,7 @@ def _told_apart(option: str | None, words: tuple[str, ...]) -> tuple[str, tuple[
 
 
 def _require_known(options: tuple[str, ...]) -> None:
-    """Raise ``UsageError`` for options that would end each worker on the cluster at its start."""
+    """Raise ``UsageError`` for options that would end each worker at its start."""
     from jobtool.cli.transfer import cli as worker
 
     after = "What stands after -- is for the workers: see transfer-worker --help."

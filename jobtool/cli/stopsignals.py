@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from jobtool.stop import Stop
 
-#: Sent by users and schedulers before the end; all ask to finish what is in progress and stop.
+#: Users and schedulers send these before the end. All ask to finish what is in progress and stop.
 _STOP_SIGNALS = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -21,7 +21,7 @@ _STOP_SIGNALS = (
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
-    """Return the signals that ask to stop: without SIGHUP if it is ignored, as under nohup."""
+    """Return the signals that ask to stop; without SIGHUP if it is ignored, as under nohup."""
     ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return tuple(one for one in _STOP_SIGNALS if one != signal.SIGHUP or not ignores_hangup)
 
@@ -35,10 +35,10 @@ def stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
         nonlocal interrupts
         interrupts += number == signal.SIGINT
         if interrupts > 1 or (number == signal.SIGINT and stop.is_set()) or stop.is_lost:
-            os._exit(128 + number)  # what is proven is on disk; the claim frees itself
+            os._exit(128 + number)  # proofs are on disk, and the claim frees itself
         stop.set(signal.Signals(number).name)
         # Not through the console: the interrupted code may hold its lock.
-        with contextlib.suppress(OSError):  # the reader may have got the same signal
+        with contextlib.suppress(OSError):  # the same signal may have ended the reader
             again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
             name = signal.Signals(number).name
             os.write(2, f"\n{name}: finishing files in progress{again}\n".encode())

@@ -1,8 +1,8 @@
 """Standard streams that never fail: a reader that goes away can't fail the work.
 
-A reader that has left, a full disk under a log, a terminal that was closed or a descriptor that
-never was open: what can't be written is dropped, and what comes later is tried again. ``is_lost``
-tells commands whose result is their output.
+If a reader has left, the disk of a log is full, a terminal was closed or a descriptor was never
+open, output that can't be written is dropped; later output is tried again. Commands whose result is
+their output call ``why_lost``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import select
 import sys
 from typing import TextIO
 
-#: What stands for symbols where the output can't show them.
+#: Plain text in place of symbols, for output that can't show them.
 _PLAIN = {
     "💡": "[i]",
     "✅": "[ok]",
@@ -33,7 +33,7 @@ _STDOUT, _STDERR = 1, 2
 
 
 class _Descriptor(io.RawIOBase):
-    """Writes to a file descriptor and raises nothing; ``error`` is what was met first."""
+    """Writes to a file descriptor and raises nothing; ``error`` is the first error."""
 
     def __init__(self, descriptor: int) -> None:
         self.error: OSError | None = None
@@ -53,26 +53,26 @@ class _Descriptor(io.RawIOBase):
         while True:
             try:
                 return os.write(self._descriptor, view)
-            except BlockingIOError:  # others that share a pipe may have made it so
+            except BlockingIOError:  # another process may have made a shared pipe non-blocking
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.note(error)
                 return len(view)
 
     def note(self, error: OSError) -> None:
-        """Remember an error, if it is the first."""
+        """Record an error if it is the first."""
         if self.error is None:
             self.error = error
 
 
 class _Output(io.TextIOWrapper):
-    """A text stream of ours."""
+    """A text stream that never fails."""
 
     def __init__(self, descriptor: int, *, before: TextIO | None, is_line_buffered: bool) -> None:
         self.descriptor = _Descriptor(descriptor)
         encoding = "utf-8" if before is None else before.encoding
         if self.descriptor.isatty() and "PYTHONIOENCODING" not in os.environ:
-            # In the locale "C" Python writes UTF-8 all the same, which a terminal may not show.
+            # Python writes UTF-8 even in the locale "C", where a terminal may not show it.
             encoding = locale.getencoding()
         super().__init__(
             io.BufferedWriter(self.descriptor),
@@ -83,17 +83,18 @@ class _Output(io.TextIOWrapper):
 
 
 def install() -> None:
-    """Make the standard streams of this process those that never fail; twice does nothing.
+    """Replace the standard streams of this process by streams that never fail.
 
-    Descriptors that aren't open are opened on ``/dev/null`` first: the next file that is opened
-    would get their numbers, and what is meant for people would be written into it.
+    A second call does nothing. Descriptors that aren't open are opened on ``/dev/null`` first:
+    otherwise the next file that is opened would get their numbers, and output would be written
+    into it.
     """
     closed = _open_standard_descriptors()
     codecs.register_error(_ERRORS, _in_plain_characters)
     for name, descriptor in (("stdout", _STDOUT), ("stderr", _STDERR)):
         before = getattr(sys, name)
         if isinstance(before, _Output) or before is not getattr(sys, f"__{name}__"):
-            continue  # done, or somebody else's, as a test's
+            continue  # replaced already, or by other code, such as a test's
         if before is not None:
             before.flush()
         output = _Output(descriptor, before=before, is_line_buffered=descriptor == _STDERR)
@@ -103,7 +104,7 @@ def install() -> None:
 
 
 def why_lost() -> OSError | None:
-    """Return why something on standard output could not be written; None if all could."""
+    """Return the error that lost some of standard output; None if all was written."""
     output = sys.stdout
     if not isinstance(output, _Output):
         return None
@@ -112,7 +113,7 @@ def why_lost() -> OSError | None:
 
 
 def _open_standard_descriptors() -> set[int]:
-    """Open what isn't; return which weren't."""
+    """Open standard descriptors that aren't open; return which weren't."""
     closed = set()
     for descriptor in (0, _STDOUT, _STDERR):
         try:
@@ -127,7 +128,7 @@ def _open_standard_descriptors() -> set[int]:
 
 
 def _in_plain_characters(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Encode what the encoding lacks: symbols in plain characters, all else escaped."""
+    """Encode what the encoding lacks: symbols as plain text, everything else escaped."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     plain = [

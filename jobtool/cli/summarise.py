@@ -1,4 +1,4 @@
-"""``summarise-jobs``: what a joblist says of itself."""
+"""``summarise-jobs``: the state of a joblist."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _NAMED = 3
 def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
     """Read the job files of a joblist and report.
 
-    Groups jobs in error or invalid by cause, and names ongoing jobs that nobody seems to hold; with
-    -v 2 every job. Only reads.
+    It groups jobs in error or invalid by cause, and names ongoing jobs that no running worker seems
+    to hold; with -v 2 it names every job. It only reads.
     """
     from jobtool.api.places import opened
     from jobtool.api.summarise import summarise_jobs
@@ -63,7 +63,7 @@ def _print(summary: Summary, console: Console) -> None:
             _print_cause(cause, console)
         if summary.abandoned:
             console.result(
-                f"{WARNING} {len(summary.abandoned)} ongoing job(s) that nobody seems to hold; "
+                f"{WARNING} {len(summary.abandoned)} ongoing job(s) that no worker seems to hold; "
                 "the next worker takes them over:"
             )
             for job in summary.abandoned[:_NAMED]:
@@ -88,7 +88,7 @@ def _print(summary: Summary, console: Console) -> None:
         )
     if summary.count(JobStatus.ERROR):
         again = f"jobtool retry {shlex.quote(summary.path)}"
-        console.result(f"{INFO} To try them again once that is mended: {again}")
+        console.result(f"{INFO} To try them again once that is fixed: {again}")
 
 
 def _print_cause(cause: Cause, console: Console) -> None:

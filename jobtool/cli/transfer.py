@@ -60,14 +60,14 @@ def _as_words(
     "--time-limit",
     callback=as_seconds,
     metavar="DURATION",
-    help="When this worker will be killed, as 11h30m or 12:00:00; it stops before. "
+    help="After how long this worker will be killed, such as 11h30m or 12:00:00. It stops before. "
     "[default: the scheduler's time limit, if known]",
 )
 @click.option(
     "--grace",
     type=NumberRange(min=0, max=86400),
     metavar="SECONDS",
-    help="How long before that to begin to drain. [default: 120, or a quarter of the time]",
+    help="How long before that it begins to drain. [default: 120, or a quarter of the time]",
 )
 @click.option(
     "--wait", is_flag=True, help="Stay until no job is ongoing, and transfer what is left."
@@ -86,7 +86,7 @@ def _as_words(
 @click.option(
     "--if-exists",
     type=click.Choice(["verify", "overwrite", "error"]),
-    help="A file at the destination without a receipt: compare and keep it if it is the same "
+    help="A file at the destination without a receipt: compare it and keep it if it is the same "
     "(verify, the default), send it again, or treat it as an error.",
 )
 @click.option(
@@ -111,8 +111,9 @@ def _as_words(
     "--preserve",
     callback=_as_words,
     metavar="WORDS",
-    help="Which attributes of files and folders are kept where the destination can: some of mode, "
-    "times, xattrs, acl, owner, with commas between, or none or all. [default: mode,times]",
+    help="Which attributes of files and folders are kept where the destination can hold them: some "
+    "of mode, times, xattrs, acl, owner, with commas between, or none or all. "
+    "[default: mode,times]",
 )
 @click.option(
     "--methods",
@@ -126,7 +127,7 @@ def _as_words(
     "credentials",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A key of [credentials] in place of the joblist's whole table, as provider=profile. "
+    help="A key of [credentials], such as provider=profile, in place of the joblist's whole table. "
     "Repeatable.",
 )
 @trust_option
@@ -163,7 +164,7 @@ def cli(
     """
     stop = Stop()
     signals = stop_signals()
-    # First of all: an earlier signal would end the worker as if it had failed.
+    # Before anything else: an earlier signal would end the worker as if it had failed.
     with stopping(stop, signals):
         from jobtool.api.options import require_grace
 
@@ -209,7 +210,7 @@ def _transfer(
     as_json: bool,
     chosen: dict[str, Any],
 ) -> int:
-    """Do what ``cli`` describes; ``chosen`` are the worker's own options."""
+    """Run the worker as ``cli`` describes; ``chosen`` are the worker's own options."""
     from jobtool.worker.environment import detect, launched_size
 
     link = None
@@ -224,7 +225,7 @@ def _transfer(
     from jobtool.api.options import worker_options
     from jobtool.worker.loop import Worker
 
-    # Before anything can go wrong: the other ranks wait for this one in it.
+    # Before anything can fail: the other ranks wait for this one here.
     environment = detect(os.environ).without_mpi()
     if link is not None:
         link.introduce(environment)

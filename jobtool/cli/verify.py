@@ -33,7 +33,7 @@ from jobtool.cli.options import (
 @click.option(
     "--repair",
     is_flag=True,
-    help="Put jobs that are off to todo, so that a worker sends what is missing or changed.",
+    help="Put jobs with findings to todo, so that a worker sends what is missing or changed.",
 )
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="Reads at a time."
@@ -53,9 +53,9 @@ def cli(
 ) -> int:
     """Compare the destination with the receipts: what is missing, changed or extra.
 
-    Without --deep by the destination's listing: presence, size, ETag. With a table that `jobtool
-    receipts` wrote neither the joblist nor the source is needed. The exit code is 1 if anything is
-    off, 3 if all is well but some jobs aren't finished.
+    Without --deep it compares the destination's listing: presence, size, ETag. A table that
+    `jobtool receipts` wrote needs neither the joblist nor the source. The exit code is 1 if there
+    is any finding, 3 if there is none but some jobs aren't finished.
     """
     from jobtool.api.places import existing_path
     from jobtool.api.verify import audit
@@ -72,7 +72,7 @@ def cli(
 
 @contextlib.contextmanager
 def _watching(console: Console) -> Iterator[Callable[[int], None] | None]:
-    """Show how many files were read, where a person looks."""
+    """Show on a terminal how many files were read."""
     if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
         yield None
         return

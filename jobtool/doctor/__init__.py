@@ -1,1 +1,1 @@
-"""The diagnosis: whether this joblist, from these nodes, to this destination, will work."""
+"""The diagnosis: whether transfers of this joblist will work from these nodes."""

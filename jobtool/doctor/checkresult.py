@@ -10,7 +10,7 @@ from jobtool.events import Event, Level
 
 
 class Verdict(StrEnum):
-    """How a check ended. With a ``fail`` a transfer won't work, or not safely."""
+    """How a check ended. ``fail`` means that a transfer won't work, or not safely."""
 
     PASS = "pass"  # noqa: S105 - no password
     WARN = "warn"
@@ -19,11 +19,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult(Event):
-    """One check's end.
+    """The result of one check.
 
     ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source`` or
-    ``surroundings``), ``where`` its path or URL, empty if it has none. ``advice`` is empty where
-    there is nothing to do.
+    ``surroundings``), ``where`` its path or URL, empty if it has none. ``advice`` is empty if there
+    is nothing to do.
     """
 
     kind: ClassVar[str] = "check"
@@ -48,15 +48,15 @@ class Subject:
     where: str = ""
 
     def passed(self, check: str, found: str) -> CheckResult:
-        """Return that a check has passed."""
+        """Return the result of a check that passed."""
         return self._result(check, Verdict.PASS, found, "")
 
     def warned(self, check: str, found: str, advice: str) -> CheckResult:
-        """Return that a transfer will work, but not as well or as safely as it could."""
+        """Return a warning: a transfer will work, but not as well or as safely as it could."""
         return self._result(check, Verdict.WARN, found, advice)
 
     def failed(self, check: str, found: str, advice: str) -> CheckResult:
-        """Return that a transfer won't work, or not safely."""
+        """Return a failure: a transfer won't work, or not safely."""
         return self._result(check, Verdict.FAIL, found, advice)
 
     def _result(self, check: str, verdict: Verdict, found: str, advice: str) -> CheckResult:
@@ -71,7 +71,7 @@ class Subject:
 
 
 def in_seconds(seconds: float) -> str:
-    """Write a time that was measured: ``0.004 s``, ``3.2 s``, ``25 min``, ``2 h 10 min``."""
+    """Return a measured time as text: ``0.004 s``, ``3.2 s``, ``25 min``, ``2 h 10 min``."""
     if seconds < 0.1:
         return f"{max(seconds, 0.001):.3f} s"
     if seconds < 120:
@@ -83,7 +83,7 @@ def in_seconds(seconds: float) -> str:
 
 
 def in_bytes(size_bytes: int) -> str:
-    """Write a size in binary units: ``61.2 GiB``."""
+    """Return a size as text in binary units: ``61.2 GiB``."""
     size = float(size_bytes)
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
         if size < 1024:
@@ -93,6 +93,6 @@ def in_bytes(size_bytes: int) -> str:
 
 
 def named(names: list[str], *, most: int = 4) -> str:
-    """Join names, the first ``most`` of them."""
+    """Return the first ``most`` names, joined."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""The claims that workers would use, checked without trying them."""
+"""The kind of claims that workers would use, checked without taking any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _USE_LEASES = 'Put claims = "lease" into joblist.toml, or start every worker wit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A rank's view of the joblist's folder: its host and the filesystem that it sees there."""
+    """A rank's view of the joblist's folder: its host, and the filesystem that it sees there."""
 
     host: str
     rank: int
@@ -40,8 +40,8 @@ def claims_result(
 ) -> CheckResult:
     """Judge the claims that workers would use.
 
-    ``recorded`` is what workers have agreed upon, or would if there were any; ``is_excluding`` is
-    False if kernel locks were seen not to exclude, between ranks or at all.
+    ``recorded`` is the claim policy of the workers, or the one that they would agree upon.
+    ``is_excluding`` is False if kernel locks were seen not to exclude, between ranks or at all.
 
     ================ ======== ============ ================================== =======
     claims           recorded is_excluding ranks                              verdict
@@ -76,7 +76,7 @@ def claims_result(
             return joblist.warned(
                 check,
                 f"{found}, but its workers have used locks, and kernel locks don't exclude here",
-                "End those that are still there; don't start any with --claims lock.",
+                "End those that still run, and don't start any with --claims lock.",
             )
         no_locks = "" if is_excluding else "; kernel locks don't exclude here, leases are used"
         return joblist.passed(check, found + no_locks)

@@ -1,6 +1,7 @@
 """The destination: everything that a worker does there, tried under a separate name.
 
-All of it happens below one folder or prefix, ``.jobtool-doctor-TOKEN``, which is gone at the end.
+All of it happens below one folder or prefix, ``.jobtool-doctor-TOKEN``, which is removed at the
+end.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ _ACTIONS = (
 class DestinationProbe:
     """Tries one destination. ``is_strict`` says that workers rely on create-only writes.
 
-    ``made_folders`` are local folders that aren't there before, the uppermost first.
+    ``made_folders`` are local folders that weren't there before, the uppermost first.
 
-    Use it in a ``with`` statement: entering that looks which folders aren't there yet, leaving it
-    removes what the checks have made, however they ended. Where several nodes probe one
-    destination, the first to enter should be the last to leave.
+    Use it in a ``with`` statement. Entering it looks which folders aren't there yet; leaving it
+    removes what the checks have made, however they ended. If several nodes probe one destination,
+    the first to enter should be the last to leave.
     """
 
     url: str
@@ -63,7 +64,7 @@ class DestinationProbe:
 
     @property
     def subject(self) -> Subject:
-        """What the results are about."""
+        """The subject of the results."""
         return Subject("destination", self.url)
 
     @property
@@ -84,18 +85,18 @@ class DestinationProbe:
         self._remove()
 
     def remove_for_another(self, made_folders: list[str]) -> None:
-        """Remove what a probe of this name has made that was killed."""
+        """Remove what a killed probe of this name has made."""
         self.made_folders = made_folders
         with contextlib.suppress(JobtoolError):
             self._opened()
         self._remove()
 
     def briefly(self) -> Iterator[CheckResult]:
-        """Yield whether it can be reached, written and read; for all nodes but the first."""
+        """Yield whether it can be reached, written and read; for all nodes except the first."""
         yield from self._checks(self._whole)
 
     def thoroughly(self) -> Iterator[CheckResult]:
-        """Yield whether everything works that a worker does, and that nothing is left."""
+        """Yield whether everything that a worker does works, and whether anything is left."""
         if self._is_local:
             yield self._space()
         is_written = False
@@ -154,7 +155,7 @@ class DestinationProbe:
         else:
             yield self.subject.warned(
                 "digest",
-                "the ETag is no MD5, as with encryption by SSE-KMS",
+                "the ETag isn't the MD5, as with encryption by SSE-KMS",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
         if scheme_of(self.url) == "s3":
@@ -171,8 +172,8 @@ class DestinationProbe:
     def _create_only(self, store: Store) -> Iterator[CheckResult]:
         check = _name_of(self._create_only)
         advice = (
-            "Don't rely on --if-exists error here: what somebody else writes at the same time may "
-            "be replaced."
+            "Don't rely on --if-exists error here: a file that another program writes at the same "
+            "time may be replaced."
         )
         judge = self.subject.failed if self.is_strict else self.subject.warned
         other = _SMALL.upper()
@@ -186,7 +187,7 @@ class DestinationProbe:
         try:
             store.write(_ONCE, [other], _attributes(other, may_replace=False))
         except FileError:
-            yield self.subject.passed(check, "a file that exists isn't replaced where it mustn't")
+            yield self.subject.passed(check, "an existing file isn't replaced if that is forbidden")
         else:
             yield judge(check, "a file was replaced although that was forbidden", advice)
 
@@ -217,7 +218,7 @@ class DestinationProbe:
         else:
             yield self.subject.warned(
                 "parts",
-                f"the ETag of a file in two parts says nothing of its MD5: {rate}",
+                f"the ETag of a file in two parts doesn't show its MD5: {rate}",
                 "Nothing is wrong, but large files are read back to be proven.",
             )
 
@@ -257,16 +258,16 @@ class DestinationProbe:
             )
         else:
             self._is_empty = True
-            yield self.subject.passed("delete", "all that was tried is gone, no upload is left")
+            yield self.subject.passed("delete", "no file and no upload of the probe is left")
 
     def _remove(self) -> None:
-        """Remove whatever there may be; a check has reported what can't be removed."""
+        """Remove everything that may be left; a check has reported what can't be removed."""
         if self._store is not None and not self._is_empty:
-            with contextlib.suppress(UnreachableError):  # each try would take as long
+            with contextlib.suppress(UnreachableError):  # another try would take as long again
                 for name in (_WHOLE, _ONCE, _PARTS, _ABORTED):
                     _remove_file(self._store, name)
         for folder in reversed(self.made_folders):
-            with contextlib.suppress(OSError):  # somebody else may have begun to use it
+            with contextlib.suppress(OSError):  # another program may have begun to use it
                 os.rmdir(folder)
 
 
@@ -298,8 +299,8 @@ def _advice(error: JobtoolError) -> str:
     if isinstance(error, CredentialsError | RefusedError):
         return f"Log in, or name the right profile. {_ACTIONS}"
     if isinstance(error, UnreachableError):
-        return "Correct endpoint_url, or open the way to it: compute nodes often have none."
-    return "Mend it: workers would hand their jobs back, or end them in error."
+        return "Correct endpoint_url, or open a route to it: compute nodes often have none."
+    return "Fix this: workers would hand their jobs back, or end them in error."
 
 
 def _attributes(data: bytes, *, may_replace: bool = True) -> Attributes:

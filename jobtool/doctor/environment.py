@@ -12,7 +12,7 @@ from jobtool.doctor.claims import View
 from jobtool.worker.deadline import find_deadline
 from jobtool.worker.environment import Environment, mpi_versions
 
-#: The variable that holds the job's number, by scheduler. SGE's name is taken by others too, so it
+#: The variable that holds the job's number, by scheduler. Other programs use SGE's name too, so it
 #: counts only with SGE_ROOT.
 _JOB_NUMBERS = (
     ("Slurm", "SLURM_JOB_ID", ""),
@@ -25,7 +25,7 @@ _LITTLE_SECONDS = 10 * 60.0
 
 
 def versions() -> str:
-    """Return the versions of what runs here."""
+    """Return the versions of jobtool and Python."""
     return f"jobtool {__version__}, Python {platform.python_version()}"
 
 
@@ -35,7 +35,7 @@ def surrounding_results(
     views: list[View],
     told_versions: list[str],
 ) -> Iterator[CheckResult]:
-    """Yield what is around rank 0; ``told_versions`` are those of all ranks."""
+    """Yield the checks of rank 0's environment; ``told_versions`` are those of all ranks."""
     around = Subject("surroundings")
     if len(set(told_versions)) == 1:
         yield around.passed("versions", told_versions[0])
@@ -73,14 +73,14 @@ def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[CheckRes
         if environ.get(variable) and (not needed or needed in environ)
     ]
     if not seen:
-        yield around.passed("scheduler", "none: nobody ends workers but you")
+        yield around.passed("scheduler", "none: only you stop the workers")
         return
     name, number = seen[0]
     yield around.passed("scheduler", f"{name}, job {number}")
     ignored: list[str] = []
     deadline = find_deadline(None, environ, now=time.time(), warn=ignored.append)
     if ignored:
-        advice = "Is it left from another job? Correct or unset it, or use --time-limit."
+        advice = "It may be left from another job. Correct or unset it, or use --time-limit."
         yield around.warned("time left", "; ".join(ignored), advice)
         return
     if deadline is None:
@@ -90,7 +90,7 @@ def _scheduler(around: Subject, environ: Mapping[str, str]) -> Iterator[CheckRes
         return
     found = f"{in_seconds(deadline.seconds)} (by {deadline.source})"
     if deadline.seconds < _LITTLE_SECONDS:
-        advice = "Ask for more time. What a worker has proven isn't lost when time is over."
+        advice = "Ask for more time. What a worker has proven isn't lost when time runs out."
         yield around.warned("time left", found, advice)
     else:
         yield around.passed("time left", found)

@@ -1,7 +1,7 @@
-"""The joblist's folder: what workers do in it, tried in a folder of its own there.
+"""The joblist's folder: what workers do in it, tried in a separate folder inside it.
 
 Each check takes the folder of the probe, does something real in it and returns a result. What
-the checks leave in it goes with the folder.
+the checks leave in it is removed with the folder.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.names import quote
 
-#: Where a clock's difference is worth a word. Nothing that jobtool decides compares clocks of two
-#: nodes; people who read logs do.
+#: The difference of clocks, in seconds, from which doctor warns. jobtool's own decisions never
+#: compare the clocks of two nodes; people who read logs do.
 CLOCK_WARNING_SECONDS = 2.0
 
 #: What S3 tolerates between a request's time and its own. Source: AWS, "RequestTimeTooSkewed".
@@ -41,8 +41,9 @@ _REMOVALS = 20
 _EXCHANGE = 2  # RENAME_EXCHANGE, of renameat2(2)
 _HERE = -100  # AT_FDCWD
 
-#: Takes a lock, says so, holds it until its standard input ends: it can't outlive its parent.
-#: First by flock itself, for which filelock quietly takes something else where there is none.
+#: Takes a lock, prints that, and holds the lock until its standard input ends, so that it can't
+#: outlive its parent. It tries flock itself first: filelock silently uses something else where
+#: flock isn't supported.
 _HOLDER = """
 import fcntl, sys
 from filelock import FileLock
@@ -73,12 +74,12 @@ def probe_folder(claims_path: str, token: str) -> Iterator[str]:
 
 
 def probe_path(claims_path: str, token: str) -> str:
-    """Return where the folder of a probe is, as this rank names it."""
+    """Return the folder of a probe by this rank's path."""
     return os.path.join(claims_path, f"doctor-{token}")
 
 
 def remove_probe(folder: str) -> None:
-    """Remove a probe's folder; waits a little for other ranks that still make files in it."""
+    """Remove a probe's folder; wait a little for other ranks that still make files in it."""
     for _ in range(_REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not os.path.lexists(folder):
@@ -87,7 +88,7 @@ def remove_probe(folder: str) -> None:
 
 
 def folder_results(joblist: Subject, folder: str) -> Iterator[CheckResult]:
-    """Yield what works in the folder of the probe, for processes of this node."""
+    """Yield the checks in the folder of the probe, for processes of this node."""
     checks: tuple[tuple[str, Callable[[Subject, str], CheckResult]], ...] = (
         ("write", _write),
         ("rename", _rename),
@@ -106,7 +107,7 @@ def folder_results(joblist: Subject, folder: str) -> Iterator[CheckResult]:
 def lock_result(joblist: Subject, folder: str, *, is_needed: bool) -> CheckResult:
     """Return True if a kernel lock excludes another process of this node.
 
-    Where it doesn't, that is a failure only if it ``is_needed``.
+    If it doesn't, that is a failure only if it ``is_needed``.
     """
     check = "lock on this node"
     try:
@@ -121,7 +122,7 @@ def lock_result(joblist: Subject, folder: str, *, is_needed: bool) -> CheckResul
 
 
 def clock_result(joblist: Subject, folder: str, *, is_for_s3: bool) -> CheckResult:
-    """Compare this node's clock with the time that the filesystem gives to a fresh file."""
+    """Compare this node's clock with the time that the filesystem gives a new file."""
     check = "clock and filesystem"
     path = os.path.join(folder, f"clock-{secrets.token_hex(4)}")
     try:
@@ -254,7 +255,7 @@ def _why_not_locked(path: str) -> str | None:
     with _held_elsewhere(path):
         try:
             with FileLock(path, timeout=0):
-                return "two processes of this node held one kernel lock"
+                return "two processes of this node held one kernel lock at the same time"
         except Timeout:
             pass
     try:
@@ -266,9 +267,9 @@ def _why_not_locked(path: str) -> str | None:
 
 @contextlib.contextmanager
 def _held_elsewhere(path: str) -> Iterator[None]:
-    """Hold a lock in a process of its own; raises ``OSError`` if that can't take it.
+    """Hold a lock in a separate process; raises ``OSError`` if that process can't take it.
 
-    It goes first: where locks hang, for want of a lock server, it is the one that can be killed.
+    It takes the lock first: if locks hang, for lack of a lock server, this process can be killed.
     """
     with subprocess.Popen(
         [sys.executable, "-X", "utf8", "-c", _HOLDER, path],
@@ -276,7 +277,7 @@ def _held_elsewhere(path: str) -> Iterator[None]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C is for us, who end it
+        start_new_session=True,  # Ctrl-C goes to doctor, which ends it
     ) as holder:
         assert holder.stdout is not None
         assert holder.stderr is not None
@@ -297,11 +298,11 @@ def _space(joblist: Subject, folder: str) -> CheckResult:
 
 
 def space_result(subject: Subject, folder: str, *, little_bytes: int) -> CheckResult:
-    """Tell how much room there is in a folder's filesystem; raises ``OSError``."""
+    """Report how much room there is in a folder's filesystem; raises ``OSError``."""
     found = os.statvfs(folder)
     free_bytes = found.f_bavail * found.f_frsize
     shown = f"{in_bytes(free_bytes)} free"
-    if found.f_files:  # filesystems that don't count them say 0
+    if found.f_files:  # filesystems that don't count files report 0
         shown += f", {found.f_favail:,} more files"
     is_short_of_names = bool(found.f_files) and found.f_favail < _FEW_NAMES
     where = quote(folder)

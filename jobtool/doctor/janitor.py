@@ -1,10 +1,10 @@
 """A process that removes what a killed doctor has left.
 
 Doctor cleans up after itself, also on Ctrl-C. But mpirun leaves its ranks a quarter of a second
-between a signal and a kill, too little for a server that is far away, and nobody can clean up after
-a ``kill -9`` of himself. So each rank that makes something starts this process first, in a session
-of its own, tells it on its standard input what it is about to make, one JSON object to a line, and
-at the end that all is well. If the input ends without that, what was told is removed.
+between a signal and a kill, too little for a distant server, and no process can clean up after its
+own ``kill -9``. So each rank that makes something first starts this process, in a session of its
+own. On its standard input, the rank writes what it is about to make, one JSON object to a line, and
+at the end ``done``. If the input ends without that, this process removes what was named.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import IO, Any
 _DONE = "done\n"
 _PATIENCE_SECONDS = 10.0
 
-#: What was under way when its sender was killed may arrive after a first removal.
+#: Writes that were under way when their sender was killed may arrive after a first removal.
 _AGAIN_SECONDS = (0.0, 2.0)
 
 
 class Janitor:
-    """The process, in a ``with`` statement around all that makes and removes something.
+    """The process, in a ``with`` statement around everything that makes and removes something.
 
-    Where no process can be started there is none, and only a kill makes the difference.
+    If the process can't be started, doctor works without it; only a kill then leaves something.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Janitor:
                 self._process.communicate(timeout=_PATIENCE_SECONDS)
 
     def expect_folder(self, path: str) -> None:
-        """Say that a folder is about to be made, to be removed with all that is in it."""
+        """Name a folder that is about to be made. It is removed with everything in it."""
         self._tell(json.dumps({"folder": path}) + "\n")
 
     def expect_destination(
@@ -64,7 +64,7 @@ class Janitor:
         tables: Mapping[str, Mapping[str, Any]],
         credentials: Mapping[str, Any],
     ) -> None:
-        """Say that a destination is about to be probed; the last two are joblist.toml's tables."""
+        """Name a destination that is about to be probed; the last two are joblist.toml's tables."""
         task = {
             "url": url,
             "token": token,
@@ -82,14 +82,14 @@ class Janitor:
 
 
 def serve(lines: IO[str]) -> None:
-    """Read what is about to be made, and remove that if the lines end without ``done``."""
+    """Read what is about to be made, and remove it if the lines end without ``done``."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     tasks: list[dict[str, Any]] = []
     for line in lines:
         if line == _DONE:
             return
-        with contextlib.suppress(ValueError):  # a line that a kill has torn
+        with contextlib.suppress(ValueError):  # a line that a kill has cut off
             tasks.append(json.loads(line))
     for seconds in _AGAIN_SECONDS:
         time.sleep(seconds)
@@ -98,7 +98,7 @@ def serve(lines: IO[str]) -> None:
 
 
 def _remove(task: dict[str, Any]) -> None:
-    # Imported only now: mostly there is nothing to remove.
+    # Imported only here: usually there is nothing to remove.
     from jobtool.doctor.destination import DestinationProbe
     from jobtool.doctor.folder import remove_probe
     from jobtool.stores.registry import StoreRegistry

@@ -16,7 +16,7 @@ from jobtool.doctor.ranks import Ranks
 from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file
 
-#: How long another rank may take to see what rank 0 has written.
+#: How many seconds another rank may take to see what rank 0 has written.
 _SEEN_SECONDS = 10.0
 _LATE_SECONDS = 2.0
 _POLL_SECONDS = 0.01
@@ -28,7 +28,7 @@ _OLD, _NEW = b"todo\n", b"ongoing\n"
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """How long a rank took to see a new file and a replaced one, in seconds; None: it didn't."""
+    """The seconds a rank took to see a new file and a replaced one; None if it didn't see it."""
 
     created: float | None
     replaced: float | None
@@ -36,7 +36,7 @@ class _Sight:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """What was found between ranks, and whether kernel locks were seen not to exclude."""
+    """The results of checks between ranks, and whether kernel locks were seen not to exclude."""
 
     results: tuple[CheckResult, ...] = ()
     is_excluding: bool = True
@@ -51,15 +51,16 @@ def look_between(
     may_lock: bool,
     is_for_s3: bool,
 ) -> Between:
-    """Try what works between the ranks; all go through it, rank 0 gets the results.
+    """Try what works between the ranks. All ranks call this; rank 0 gets the results.
 
-    ``folder`` is this rank's path of the probe's folder; ``views``, ``may_lock`` and ``is_for_s3``
-    count at rank 0, and say what it knows of all, whether locks work on its node, and whether the
-    destination is S3. Raises ``RanksLostError``, and ``OSError`` if the folder fails rank 0.
+    ``folder`` is this rank's path of the probe's folder. The other parameters are used at rank 0
+    only: ``views`` are those of all ranks, ``may_lock`` is True if locks work on its node,
+    ``is_for_s3`` if the destination is S3. Raises ``RanksLostError``, and ``OSError`` if rank 0
+    can't use the folder.
     """
     seen = ranks.broadcast(_see_each_other(nodes, ranks, folder, views))
     if seen is not None and seen.verdict is Verdict.FAIL:
-        return Between((seen,))  # they don't look at the same folder: nothing else can be said
+        return Between((seen,))  # the ranks see different folders: nothing else can be checked
     takers = _lock_takers(ranks, folder) if ranks.broadcast(may_lock) else None
     lock = None if ranks.rank or takers is None else _judge_lock(nodes, views, takers)
     race = _race(nodes, ranks, folder, views)
@@ -69,7 +70,7 @@ def look_between(
 
 
 def _lock_takers(ranks: Ranks, folder: str) -> list[int]:
-    """Return the ranks that could take a kernel lock while rank 0 held it; at rank 0.
+    """Return, at rank 0, the ranks that could take a kernel lock while rank 0 held it.
 
     A rank that can't lock at all for another reason has not taken it.
     """
@@ -94,21 +95,21 @@ def _judge_lock(nodes: Subject, views: list[View], takers: list[int]) -> CheckRe
     return nodes.warned(
         check,
         f"kernel locks don't exclude between {views[0].name} and {whom}",
-        "Don't start workers with --claims lock; what they use by themselves is told above, "
-        "as claims.",
+        "Don't start workers with --claims lock. The check 'claims' above says what they use "
+        "by themselves.",
     )
 
 
 def _see_each_other(
     nodes: Subject, ranks: Ranks, folder: str, views: list[View]
 ) -> CheckResult | None:
-    """Let the others look for a file that rank 0 has made, and one that it has replaced."""
+    """Have the other ranks look for a file that rank 0 made, and one that it replaced."""
     made, changed = os.path.join(folder, "made"), os.path.join(folder, "changed")
     if ranks.rank == 0:
         replace_file(changed, _OLD)
     ranks.broadcast(None)
     with contextlib.suppress(OSError), open(changed, "rb") as file:
-        file.read()  # so that the new one has an old one in this node's memory to replace
+        file.read()  # so that this node's cache holds the old file when it is replaced
     ranks.gather(None)
     if ranks.rank == 0:
         replace_file(made, _NEW)
@@ -133,7 +134,7 @@ def _see_each_other(
     if stale:
         return nodes.failed(
             check,
-            f"a file that {views[0].name} replaced is the old one to {named(stale)} even after "
+            f"a file that {views[0].name} replaced is still the old one for {named(stale)} after "
             f"{_SEEN_SECONDS:.0f} s",
             "A worker could take a job that is done. Mount the folder so that opening a file looks "
             "at the server (for NFS: without nocto), or use workers of one node only.",
@@ -144,7 +145,7 @@ def _see_each_other(
             check,
             f"a change is seen only after {in_seconds(slowest)}",
             "Workers may look at job files that are out of date, and lose time. Mount the folder "
-            "so that less is remembered (for NFS: actimeo=1).",
+            "with less caching (for NFS: actimeo=1).",
         )
     return nodes.passed(
         check, f"files made and replaced by {views[0].name} are seen within {in_seconds(slowest)}"
@@ -152,7 +153,7 @@ def _see_each_other(
 
 
 def _seconds_until(path: str) -> float | None:
-    """Return after how long a file holds the new text, None if not in time."""
+    """Return after how many seconds a file holds the new text, None if not in time."""
     start = time.monotonic()
     while (elapsed := time.monotonic() - start) < _SEEN_SECONDS:
         with contextlib.suppress(OSError), open(path, "rb") as file:
@@ -163,7 +164,7 @@ def _seconds_until(path: str) -> float | None:
 
 
 def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> CheckResult | None:
-    """Let all ranks create one name at once, some rounds; each must have one winner."""
+    """Have all ranks create one name at once, in several rounds. Each must have one winner."""
     check = "exclusive create"
     wins: list[list[int]] = []
     failures: list[str] = []
@@ -194,7 +195,7 @@ def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Check
         return nodes.passed(
             check, f"of {ranks.size} ranks that created one file at once, one won, {_ROUNDS} times"
         )
-    whom = named([views[rank].name for rank in several]) or "nobody"
+    whom = named([views[rank].name for rank in several]) or "none"
     return nodes.failed(
         check,
         f"of {ranks.size} ranks that created one file at once, {whom} won",
@@ -205,7 +206,7 @@ def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Check
 def _compare_clocks(
     nodes: Subject, ranks: Ranks, views: list[View], *, is_for_s3: bool
 ) -> CheckResult | None:
-    """Ask the others for their time; what differs beyond the time of asking does differ."""
+    """Compare the ranks' clocks; a difference counts as far as it exceeds the time of asking."""
     before = time.time()
     ranks.broadcast(None)
     times = ranks.gather(time.time())

@@ -1,4 +1,4 @@
-"""The places of a joblist, from a few of its jobs: its sources, its destinations."""
+"""The sources and destinations of a joblist, from a few of its jobs."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Places:
 def places_of(joblist: JobList) -> Places:
     """Return some sources of jobs that aren't done, and the destinations that were found.
 
-    Looks at a few jobs, evenly spread. Jobs in one destination folder have that in common; what
-    joblist.toml names as the destination stands for all below it.
+    Looks at a few jobs, evenly spread. Jobs with the same destination folder count as one
+    destination. The destination in joblist.toml stands for all those below it.
     """
     jobs = list(_some_jobs(joblist))
     waiting = [job for job in jobs if job.status is not JobStatus.SUCCESS]

@@ -1,4 +1,4 @@
-"""Talk between the ranks of one program, with a limit on every wait."""
+"""Messages between the ranks of one program, with a limit on every wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobtool.worker.environment import Environment
 
 T = TypeVar("T")
 
-#: How long a rank may be silent.
+#: How many seconds a rank may take to answer.
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
 _FIRST_POLL_SECONDS = 0.0005
@@ -26,9 +26,9 @@ class RanksLostError(InfrastructureError):
 class Ranks:
     """Messages to and from rank 0, point to point, so that a silent rank can be named.
 
-    All ranks call the same methods in the same order. ``timeout_seconds`` is how long rank 0 waits;
-    the others wait three times as long, so that rank 0 is the first to tell. Raises
-    ``RanksLostError`` when that is over. A rank that is alone talks to itself.
+    All ranks call the same methods in the same order. ``timeout_seconds`` is how long rank 0 waits.
+    The others wait three times as long, so that rank 0 is the first to report. Raises
+    ``RanksLostError`` after that time. A single rank gets its own messages.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Ranks:
         self._step = 0
 
     def gather(self, value: T, *, timeout_seconds: float | None = None) -> list[T]:
-        """Return what all ranks gave, in their order, at rank 0; elsewhere nothing."""
+        """Return, at rank 0, what all ranks gave, in their order; elsewhere nothing."""
         self._step += 1
         if self.rank:
             self._send((self.rank, value), to=0)
@@ -83,7 +83,7 @@ class Ranks:
         return told
 
     def abort(self, exit_code: int) -> None:
-        """End all ranks, since waiting for each other at the end of MPI would never end."""
+        """End all ranks: at the end of MPI they would wait for each other for ever."""
         if self._communicator is not None:
             self._communicator.Abort(exit_code)
 

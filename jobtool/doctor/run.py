@@ -32,10 +32,10 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
-#: What is checked, in the order in which it is printed.
+#: The subjects of the checks, in the order in which they are printed.
 ORDER = ("surroundings", "joblist", "nodes", "source", "destination")
 
-#: How long stores may take: they have timeouts of their own, and there are several.
+#: How many seconds stores may take: each has timeouts of its own, and there are several.
 _STORES_SECONDS = 900.0
 
 _NODES = Subject("nodes")
@@ -43,7 +43,7 @@ _NODES = Subject("nodes")
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All results, at rank 0. With ``is_broken_off`` other ranks still wait: end them."""
+    """All results, at rank 0. With ``is_broken_off`` other ranks still wait and must be ended."""
 
     results: tuple[CheckResult, ...] = ()
     is_broken_off: bool = False
@@ -56,7 +56,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _Orders:
-    """What rank 0 has decided: the probe's name, and which ranks look at what for their node."""
+    """Rank 0's decisions: the probe's name, and which ranks check what for their node."""
 
     token: str
     deputies: frozenset[int]
@@ -81,9 +81,9 @@ def diagnose(
 ) -> Diagnosis:
     """Examine a joblist from all ranks; the results are at rank 0.
 
-    ``open_joblist`` opens it by this rank's own path. What is made on the way is removed, however
+    ``open_joblist`` opens it by this rank's own path. Everything that is made is removed, however
     this ends. Raises at rank 0 what any rank's ``open_joblist`` raises, and ``RanksLostError`` at
-    the others if rank 0 is silent.
+    the others if rank 0 doesn't answer.
     """
     ranks = ranks or Ranks(environment, timeout_seconds=DEFAULT_TIMEOUT_SECONDS)
     opened, roll_call = _roll_call(open_joblist, environment)
@@ -135,7 +135,7 @@ def _raise(absent: _RollCall | None, ranks: Ranks) -> None:
 
 
 class _Examination:
-    """One rank's part; all ranks go through the same steps."""
+    """One rank's part. All ranks go through the same steps."""
 
     def __init__(
         self, joblist: JobList, stores: StoreRegistry, ranks: Ranks, calls: list[_RollCall]
@@ -229,7 +229,7 @@ class _Examination:
                 probes = [self._entered(probe, first) for probe in self._probes(orders)]
             ranks.broadcast(
                 None
-            )  # only now do others make folders: rank 0 knows which weren't there
+            )  # other ranks make folders only from here on: rank 0 knows which weren't there
             mine: list[CheckResult] = []
             with contextlib.ExitStack() as then:
                 if ranks.rank in orders.deputies:
@@ -246,7 +246,7 @@ class _Examination:
                 Subject("destination").warned(
                     "reach and write",
                     "neither joblist.toml nor a job names a destination",
-                    "Make jobs with generate-joblist; then ask again.",
+                    "Make jobs with generate-joblist, then run doctor again.",
                 )
             )
 
@@ -265,7 +265,7 @@ class _Examination:
         return probe
 
     def _merged(self, check: str, told: list[list[CheckResult]]) -> Iterator[CheckResult]:
-        """Yield rank 0's results; of other nodes what isn't a pass, and how many are well."""
+        """Yield rank 0's results, what isn't a pass on other nodes, and how many are well."""
         if not told:
             return
         yield from told[0]

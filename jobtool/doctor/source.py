@@ -16,13 +16,13 @@ _FIRST_ENTRIES = 1000
 
 
 def source_result(url: str, stores: StoreRegistry) -> CheckResult:
-    """List the beginning of a source, a tree or a file, and read the first bytes in it."""
+    """List the beginning of a source, a tree or a file, and read its first bytes."""
     source = Subject("source", url)
     check = "read"
     try:
         found = _first_entry(url, stores)
         if found is None:
-            return source.passed(check, "it is there, and holds no file among the first entries")
+            return source.passed(check, "it is there, and its first entries hold no file")
         store, entry = found
         content = store.read(entry, 0, min(entry.size, _FIRST_BYTES))
     except NotFoundError as error:
@@ -32,7 +32,7 @@ def source_result(url: str, stores: StoreRegistry) -> CheckResult:
             "Was it moved or removed, or isn't it mounted on this node? Its jobs would be errors.",
         )
     except JobtoolError as error:
-        return source.failed(check, str(error), "Mend it, or have it readable for you here.")
+        return source.failed(check, str(error), "Make it readable for you on this node.")
     name = quote(entry.path)
     return source.passed(check, f"listed, and {len(content.data)} bytes of {name} were read")
 

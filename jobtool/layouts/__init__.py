@@ -1,1 +1,1 @@
-"""From a source tree to jobs."""
+"""Layouts: how a source tree becomes jobs."""

@@ -10,7 +10,7 @@ from jobtool.layouts.layout import MANIFEST, load_layout
 from jobtool.layouts.pattern import Pattern
 from jobtool.stores.store import Child, Entry, Store, Unlisted, kind_of
 
-#: How many folders are looked into before a tree is taken for just a tree.
+#: How many folders are looked into before the layout ``tree`` is chosen.
 _MAX_FOLDERS = 2000
 
 
@@ -40,7 +40,7 @@ class _EnoughError(JobtoolError):
 
 
 class _Glance:
-    """A store's folders, of which only so many may be looked into."""
+    """A store's folders, of which only a limited number is looked into."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

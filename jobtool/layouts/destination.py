@@ -1,4 +1,4 @@
-"""The destination of a job whose file doesn't name one: the older form of job file."""
+"""The destination of a job whose file names none, as in the older form of job files."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jobtool.stores.location import parse
 def with_destination(job: Job, settings: Settings) -> Job:
     """Return the job with the destination that joblist.toml's layout gives to its source.
 
-    A job that says where its bytes go keeps its destination. Raises ``JobFileError`` if the layout
-    doesn't fit the source, and for a path or URL that can't be carried or depends on the folder a
-    worker was started in.
+    A job that names a destination keeps it. Raises ``JobFileError`` if the layout doesn't fit the
+    source, and for a path or URL that can't be carried or that depends on the folder in which a
+    worker was started.
     """
     source = job.source and _place("source", job.source)
     destination = job.destination and _place("destination", job.destination)

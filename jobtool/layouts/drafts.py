@@ -1,4 +1,4 @@
-"""Drafts: jobs that a layout finds in a source tree and that aren't written yet."""
+"""Drafts: jobs that a layout finds in a source tree, before they are written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobtool.stores.store import Child, Store, kind_of
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A job about to be written, and why it can't be transferred as it is, if so."""
+    """A job about to be written; ``problem`` is why it can't be transferred, if so."""
 
     job: Job
     problem: str | None = None
@@ -31,9 +31,10 @@ class Draft:
 class Drafter:
     """Applies a layout to a source.
 
-    ``values`` fill its templates, ``destination`` is the joblist's; ``joblist_path`` is left out
-    where it lies in the source. After ``drafts``, ``incomplete`` names the folders that lack what
-    the layout requires, by what that is, and ``unreadable`` counts those that can't be looked into.
+    ``values`` fill its templates; ``destination`` is the joblist's. ``joblist_path`` is left out if
+    it lies in the source. After ``drafts``, ``incomplete`` names the folders that lack what the
+    layout requires, grouped by what is missing, and ``unreadable`` counts the folders that can't be
+    looked into.
     """
 
     def __init__(
@@ -61,8 +62,8 @@ class Drafter:
     def drafts(self) -> list[Draft]:
         """Return a draft for each job, in the order of their folders.
 
-        All of them before the first is written: a collision must leave no half of a joblist.
-        Raises ``UsageError``, ``LayoutError``, ``SourceError``, ``InfrastructureError``.
+        All drafts are made before the first job is written, so that a collision leaves no half of a
+        joblist. Raises ``UsageError``, ``LayoutError``, ``SourceError``, ``InfrastructureError``.
         """
         self._require_folder()
         self._require_values()
@@ -106,7 +107,7 @@ class Drafter:
         return Draft(job)
 
     def _destination_of(self, job: Job, filled: str) -> str:
-        """Return where a filled template leads; raises ``LayoutError`` if that can't be carried."""
+        """Return the place that a filled template names; raise ``LayoutError`` if it is invalid."""
         try:
             if is_absolute(filled):
                 return parse(filled).url
@@ -126,9 +127,9 @@ class Drafter:
         return True
 
     def _without_shadowed(self, found: Iterable[Match]) -> list[Match]:
-        """Leave out objects that have the name of a folder, with an event: the job is the folder's.
+        """Leave out objects that have the name of a folder, with an event, in favour of the folder.
 
-        Both would have one source, one name and one destination.
+        Both jobs would have the same source, name and destination.
         """
         matches = list(found)
         folders = {match.path for match in matches if match.is_folder}
@@ -141,8 +142,8 @@ class Drafter:
             self._skip_unreadable(
                 SourceError(
                     f"{where}: an object and a prefix have this name; an object beside a prefix of "
-                    "its name can't be a job of its own. Copy it to another key, or have one job "
-                    "for the folder above it."
+                    "its name can't be a separate job. Copy it to another key, or make one job of "
+                    "the folder above it."
                 )
             )
         return kept
@@ -168,7 +169,7 @@ class Drafter:
             template.fill(known)
 
     def _require_distinct(self, matches: Iterable[Match]) -> None:
-        """Refuse two values of a field that ``{field:safe}`` would make one."""
+        """Refuse two values of a field that become equal by ``{field:safe}``."""
         fields = {name for template in self._layout.templates() for name in template.safe_fields}
         raw: dict[tuple[str, str], str] = {}
         for match in matches:
@@ -231,7 +232,7 @@ def _targets(job: Job) -> Iterator[str]:
 
 
 def with_absolute_folders(layout: Layout, values: Mapping[str, str]) -> dict[str, str]:
-    """Make the values that destinations begin with independent of the current folder."""
+    """Make values with which destinations begin independent of the current folder."""
     starts = {template.leading_field for template in layout.templates()}
     return {
         key: resolve(value, follow_links=False).url if key in starts and value else value

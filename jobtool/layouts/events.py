@@ -12,7 +12,7 @@ from jobtool.names import quote
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutChosen(Event):
-    """``auto`` has looked and picked."""
+    """``auto`` has looked at the source and picked a layout."""
 
     kind: ClassVar[str] = "layout"
     level: ClassVar[Level] = Level.DETAIL
@@ -26,7 +26,7 @@ class LayoutChosen(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldCounted(Event):
-    """How many values a field of the layout has below the values of the fields before it."""
+    """The values of a field of the layout below those of the fields before it."""
 
     kind: ClassVar[str] = "found"
     field: str
@@ -48,7 +48,7 @@ class FieldCounted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incomplete(Event):
-    """Folders match but lack what the layout requires: they aren't jobs yet."""
+    """Folders that match but lack what the layout requires. They aren't jobs yet."""
 
     kind: ClassVar[str] = "incomplete"
     level: ClassVar[Level] = Level.ALWAYS
@@ -122,7 +122,7 @@ class Creating(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generated(Event):
-    """The end: how many jobs were written, were there before, are invalid, are not finished."""
+    """The result: how many jobs were written, existed before, are invalid, are not finished."""
 
     kind: ClassVar[str] = "generated"
     created: int

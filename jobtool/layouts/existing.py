@@ -1,4 +1,4 @@
-"""What a joblist to generate holds already."""
+"""The existing contents of a joblist that is about to be generated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobtool.stores.location import parse
 
 
 def existing_settings(path: str, *, trust: bool) -> Settings | None:
-    """Return the settings of the joblist at ``path``; None if there is none yet.
+    """Return the settings of the joblist at ``path``; None if it doesn't exist yet.
 
     Raises ``JoblistError`` if a joblist can't be made there, or if joblist.toml names a command
     that isn't trusted.

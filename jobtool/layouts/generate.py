@@ -1,7 +1,7 @@
-"""A source tree becomes a joblist.
+"""Generating a joblist from a source tree.
 
-Generating again is safe: an existing job file is never touched, so a ``{uuid}`` once made stays,
-and only new jobs are added.
+Generating again is safe: an existing job file is never touched, so that a ``{uuid}`` once made
+stays, and only new jobs are added.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from jobtool.names import filename_of, quote
 
 
 def generate(request: Request, emit: Emit = ignore) -> Generated:
-    """Write the joblist that a request asks for; return the counts.
+    """Write the requested joblist; return the counts.
 
     Raises ``LayoutError`` if nothing matches or two jobs would collide, ``JoblistError`` if the
     request contradicts the existing joblist, ``UsageError``, ``SourceError``,
@@ -58,7 +58,7 @@ class _Generation:
             drafter = self._drafter(self._layout)
             drafts = drafter.drafts()
             incomplete, unreadable = drafter.incomplete, drafter.unreadable
-            if self._resolution.is_guessed and drafts:  # without drafts the guess is worth nothing
+            if self._resolution.is_guessed and drafts:  # without drafts the guess is useless
                 self._resolution.require_used()
         created = existing = invalid = 0
         joblist: JobList | None = None
@@ -135,7 +135,7 @@ class _Generation:
         taken: Mapping[str, str | None],
         made: Container[str],
     ) -> Draft | None:
-        """Return the draft under a free name, or None if its job file exists.
+        """Return the draft under a free name; None if its job file exists.
 
         ``made`` holds the job IDs of this run. Raises ``LayoutError`` for a second draft of a
         source.
@@ -152,9 +152,9 @@ class _Generation:
             if other is not None and other == job.source and job_id in made:
                 raise LayoutError(
                     f"two jobs would have the same source {quote(job.origin)}, and only one of "
-                    "them can be made. Use a layout that tells them apart."
+                    "them can be made. Use a layout that distinguishes them."
                 )
-            if other is None or other == job.source:  # None: it can't be read, and stays as it is
+            if other is None or other == job.source:  # None: it can't be read and stays as it is
                 return None
         raise LayoutError(f"there are two jobs {quote(job.name)}~{digest} of other sources")
 

@@ -27,12 +27,13 @@ _BUILT_IN_FIELDS = frozenset({"destination", "uuid"})
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a ``[layout]`` table says.
+    """The contents of a ``[layout]`` table.
 
-    ``pattern`` finds the folders (with ``files_match`` files too) that are jobs; each must hold
-    what ``require`` names, else it isn't finished and is left out. ``name`` and ``destination`` are
-    templates. With ``files`` a job copies just these files of its folder, each to what its template
-    says; those in ``optional`` may be missing. ``values`` are defaults for ``--set``.
+    ``pattern`` finds the folders (with ``files_match`` files too) that are jobs. Each must hold
+    what ``require`` names; otherwise it isn't finished and is left out. ``name`` and
+    ``destination`` are templates. With ``files`` a job copies only these files of its folder, each
+    to the place that its template gives. Those in ``optional`` may be missing. ``values`` are
+    defaults for ``--set``.
     """
 
     pattern: str
@@ -45,7 +46,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     values: dict[str, str] = {}
 
     def check(self) -> None:
-        """Raise ``LayoutError`` unless all its parts fit together."""
+        """Raise ``LayoutError`` unless all parts of the layout fit together."""
         fields = set(Pattern(self.pattern).fields)
         for template in self.templates():
             unknown = template.fields - fields - _BUILT_IN_FIELDS
@@ -63,7 +64,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise LayoutError(f"optional file {name!r} isn't one of [layout.files]")
 
     def templates(self) -> Iterator[Template]:
-        """Yield every template in it."""
+        """Yield every template of the layout."""
         yield Template(self.name)
         if self.destination is not None:
             yield Template(self.destination)
@@ -71,7 +72,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             yield Template(text)
 
     def settable(self) -> frozenset[str]:
-        """Return the names of the values that its templates use and that the tree doesn't give."""
+        """Return the names of the values that its templates use and the tree doesn't give."""
         used = {field for template in self.templates() for field in template.fields}
         return frozenset(used - set(Pattern(self.pattern).fields) - _BUILT_IN_FIELDS) | frozenset(
             self.values
@@ -86,7 +87,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def load_layout(name: str) -> tuple[str, Layout]:
     """Return a preset or the layout of a TOML file, with its short name.
 
-    Raises ``LayoutError`` that names the layout and what is wrong with it.
+    Raises ``LayoutError`` that names the layout and the error in it.
     """
     if name in PRESETS:
         text = (resources.files("jobtool.layouts") / "presets" / f"{name}.toml").read_text("utf-8")
@@ -102,13 +103,13 @@ def load_layout(name: str) -> tuple[str, Layout]:
     except UnfitFileError as error:
         raise LayoutError(f"can't read the layout {quote(name)}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
         raise LayoutError(f"can't read the layout {quote(name)}: {reason}") from None
     return os.path.basename(name), read_layout(text, shown=name)
 
 
 def read_layout(text: str, *, shown: str) -> Layout:
-    """Return the layout of a TOML document; ``shown`` is its name in errors (``LayoutError``)."""
+    """Return the layout of a TOML document; raise ``LayoutError``, which calls it ``shown``."""
     try:
         table = tomllib.loads(text).get("layout")
     except tomllib.TOMLDecodeError as error:
@@ -121,7 +122,7 @@ def read_layout(text: str, *, shown: str) -> Layout:
 
 
 def layout_of_table(table: Mapping[str, Any], *, shown: str) -> Layout:
-    """Return the layout of a ``[layout]`` table; raises ``LayoutError``."""
+    """Return the layout of a ``[layout]`` table; raise ``LayoutError``."""
     try:
         layout = msgspec.convert(dict(table), Layout)
         layout.check()

@@ -1,4 +1,4 @@
-"""Manifests: a table of ``src_path`` and ``dst_path`` becomes jobs of some files each."""
+"""Manifests: a table of ``src_path`` and ``dst_path`` becomes jobs of several files each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobtool.jobs.job import FilePair, Job
 from jobtool.names import quote, unquote
 from jobtool.stores.location import file_below, is_local
 
-#: What ``--set`` may give.
+#: The values that ``--set`` may give.
 MANIFEST_VALUES = frozenset({"max_files", "max_bytes"})
 
 DEFAULT_MAX_FILES = 1000
@@ -27,7 +27,7 @@ class Manifest:
 
     ``values`` may hold ``max_files`` (files in a job, by default 1000) and ``max_bytes``. Relative
     source paths are below the table's folder, relative destination paths below ``destination``.
-    Raises ``LayoutError`` that names the table, and the row where it is one row's fault.
+    Raises ``LayoutError`` that names the table and, for an error in one row, the row.
     """
 
     def __init__(self, path: str, values: Mapping[str, str], destination: str | None) -> None:
@@ -58,14 +58,14 @@ class Manifest:
             yield self._job(f"{job_id}__{next(numbers):05d}", pairs)
 
     def _job(self, name: str, pairs: Iterable[FilePair]) -> Job:
-        # Workers refuse links between a job's destination and its files; without one they can't.
+        # Workers refuse links between a job's destination and its files. They can't without one.
         is_folder = self._destination is not None and is_local(self._destination)
         return Job(
             name=name, files=tuple(pairs), destination=self._destination if is_folder else None
         )
 
     def _new_pairs(self, known: Iterable[str]) -> Iterator[tuple[FilePair, int]]:
-        # Digests, since a million paths are too many to keep.
+        # Digests, since a million paths would take too much memory.
         existing = {_digest(path) for path in known}
         seen: set[bytes] = set()
         for row, (source, destination) in enumerate(self._rows(), start=1):
@@ -190,13 +190,13 @@ def _is_bytes(type_: Any) -> bool:
 
 
 def _texts(column: Any) -> list[str | None]:
-    """Return a column's values; bytes that are no UTF-8 are surrogates."""
+    """Return a column's values; bytes that aren't UTF-8 become surrogates."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if _is_string(column.type):
-        column = column.cast(pa.large_binary())  # nobody has made sure that it is UTF-8
+        column = column.cast(pa.large_binary())  # its text may not be valid UTF-8
     return [
         None if value is None else value.decode("utf-8", "surrogateescape")
         for value in column.to_pylist()

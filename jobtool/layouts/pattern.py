@@ -1,9 +1,9 @@
 """Patterns: which folders of a source tree are jobs, found segment by segment.
 
-A pattern is a path whose segments may hold ``{field}`` (one or more characters, remembered), ``*``
-(any characters) or be ``**`` (any number of folders). A field that comes twice must have the same
-value. What a whole pattern matches is never looked into, and neither is a ``.zarr`` that the
-pattern doesn't name as one.
+A pattern is a path whose segments may hold ``{field}`` (one or more characters, the field's value)
+and ``*`` (any characters), or be ``**`` (any number of folders). A field that comes twice must have
+the same value. A folder that matches the whole pattern is never looked into, and neither is a
+``.zarr`` that the pattern doesn't name as one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_STATES = 1000
 
 
 class Folders(Protocol):
-    """What finding needs of a store."""
+    """The part of a store that finding needs."""
 
     def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside a folder."""
@@ -47,7 +47,7 @@ class Match:
 
 
 class Pattern:
-    """A compiled pattern; raises ``LayoutError`` for text that is none."""
+    """A compiled pattern; raises ``LayoutError`` for text that isn't a pattern."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -78,9 +78,9 @@ class Pattern:
     ) -> Iterator[Match]:
         """Yield what matches below a store's root, in the order of its paths.
 
-        With ``files`` files match too, else folders only. A folder that can't be listed, and a name
-        that can't be carried, is told to ``on_unreadable`` and left out; without that its
-        ``FileError`` is raised.
+        With ``files`` files match too, else only folders. For a folder that can't be listed and a
+        name that can't be carried, ``on_unreadable`` is called, and they are left out; without
+        ``on_unreadable`` the ``FileError`` is raised.
         """
         stack = [("", True, self._closure((_State(0, {}),)))]
         while stack:
@@ -156,9 +156,9 @@ class Pattern:
         return self._closure(reached)
 
     def _closure(self, states: Sequence[_State]) -> tuple[_State, ...]:
-        # "**" also stands for no folder at all. What is furthest comes first, so that a whole
-        # match is seen at once. Of states that can differ no more in what they will match the
-        # first is kept: in a deep tree there are more than could ever be followed.
+        # "**" also stands for no folder at all. The furthest state comes first, so that a whole
+        # match is seen at once. Of states that will match the same, only the first is kept: in a
+        # deep tree there are more than can be followed.
         reached = list(states)
         for state in reached:
             at_end = state.position == len(self._segments)
@@ -202,7 +202,7 @@ class _Segment:
             if follows_wildcard and not literal:
                 raise LayoutError(
                     f"pattern {pattern!r}: expected text between two wildcards of {text!r}; "
-                    "found none, so that they could be told apart in many ways"
+                    "found none, so that a name could match in many ways"
                 )
             follows_wildcard = True
             literals.append(literal)
@@ -221,7 +221,7 @@ class _Segment:
         if len(again) > 1 or (again and names[0] not in again):
             raise LayoutError(
                 f"pattern {pattern!r}: expected just the first field of {text!r} to come again; "
-                f"found {', '.join(sorted(again))}, which could be told apart in too many ways"
+                f"found {', '.join(sorted(again))}, so that a name could match in too many ways"
             )
 
     def match(self, name: str, fields: Mapping[str, str]) -> Mapping[str, str] | None:
@@ -234,7 +234,7 @@ class _Segment:
 
 
 def _holds_anything(store: Folders, path: str) -> bool:
-    """Return True if a file's path is a folder's too, as an object's may be."""
+    """Return True if a file's path is also a folder's, as is possible for objects."""
     try:
         return any(True for _ in store.children(path))
     except (SourceError, NotFoundError, RefusedError):

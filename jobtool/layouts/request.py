@@ -1,4 +1,4 @@
-"""What a user asks to generate."""
+"""A user's request to generate a joblist."""
 
 from __future__ import annotations
 

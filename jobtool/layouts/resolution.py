@@ -30,11 +30,11 @@ from jobtool.transfer.stores_of import stores_by
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """Everything that generating needs to know.
+    """Everything that generating needs.
 
     ``request`` has its places as URLs. ``existing`` are the settings of the existing joblist, None
-    without one, ``settings`` those to write. ``layout`` is None for a manifest. ``is_guessed`` is
-    True if the layout was chosen by looking at the source.
+    without one. ``settings`` are those to write. ``layout`` is None for a manifest. ``is_guessed``
+    is True if the layout was chosen by looking at the source.
     """
 
     request: Request
@@ -62,9 +62,9 @@ class Resolution:
             is_table = dot and table in ("s3", "credentials")
             hint = f" Did you mean {table}.{rest}?" if is_table else did_you_mean(key, known)
             raise UsageError(
-                f"--set {key}=…: the layout {quote(self.layout_name)} has no use for it."
-                f"{hint} The values that it takes: {takes}; besides these "
-                "--set takes s3.KEY and credentials.KEY."
+                f"--set {key}=…: the layout {quote(self.layout_name)} doesn't use it."
+                f"{hint} It takes these values: {takes}. --set also takes "
+                "s3.KEY and credentials.KEY."
             )
 
 
@@ -157,6 +157,6 @@ def _require_same(before: Settings, now: Settings, request: Request) -> None:
     ):
         if old and old != new:
             raise JoblistError(
-                f"{quote(request.joblist_path)} was made with another {what}: it has {old!r}, "
-                f"asked for is {new!r}. Use another --output-path, or {way_out}."
+                f"{quote(request.joblist_path)} was made with another {what}: expected {old!r}; "
+                f"found {new!r}. Use another --output-path, or {way_out}."
             )

@@ -13,7 +13,7 @@ _MAX_SAFE_BYTES = 200
 
 
 class Template:
-    """Text with ``{field}``, or ``{field:safe}`` for what ``safe`` makes of the field's value.
+    """Text with ``{field}``, or ``{field:safe}`` for the field's value passed through ``safe``.
 
     Raises ``LayoutError`` if the text isn't a template.
     """
@@ -35,12 +35,12 @@ class Template:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The names of the fields in it."""
+        """The names of its fields."""
         return frozenset(field for _, field, _ in self._pieces if field is not None)
 
     @property
     def leading_field(self) -> str | None:
-        """The field that the text begins with, if it does."""
+        """The field with which the text begins, if any."""
         if not self._pieces:
             return None
         literal, field, _ = self._pieces[0]
@@ -48,11 +48,11 @@ class Template:
 
     @property
     def safe_fields(self) -> frozenset[str]:
-        """The names of the fields that go through ``safe``."""
+        """The names of the fields that are passed through ``safe``."""
         return frozenset(field for _, field, option in self._pieces if field and option)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the text with its fields' values; raises ``LayoutError`` if one is missing."""
+        """Return the text with its fields' values; raise ``LayoutError`` if one is missing."""
         filled: list[str] = []
         for literal, field, option in self._pieces:
             filled.append(literal)
@@ -73,7 +73,7 @@ class Template:
 
 
 def safe(value: str) -> str:
-    """Return ``value`` percent-decoded, with ``_`` for all that S3 or a filesystem may dislike.
+    """Return ``value`` percent-decoded, with ``_`` for what S3 or a filesystem may not allow.
 
     Letters and digits of any script and ``! - _ . ( )`` stay. Never empty, ``.`` or ``..``.
     """

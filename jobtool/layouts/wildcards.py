@@ -1,9 +1,9 @@
-"""Names matched against text with wildcards, in time that can't explode.
+"""Matching of names against text with wildcards, in linear time.
 
 A regular expression with eight wildcards tries each way to divide a name among them: for a name of
-255 characters more ways than can ever be tried. Here each piece of text between two wildcards is
-looked for once, at its first place. That finds what the expression's shortest match would be: where
-a later place leads to a match, the first one does as well, as the next wildcard takes up the rest.
+255 characters, more ways than can ever be tried. Here each piece of text between two wildcards is
+searched once, at its first position. That finds the expression's shortest match: if a later
+position leads to a match, the first one does too, because the next wildcard takes up the rest.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Wildcards:
-    """Text with wildcards: ``literals`` are the texts around them, one more than there are.
+    """Text with wildcards. ``literals`` are the texts around them, one more than wildcards.
 
-    ``names`` are the fields that the wildcards give their values to, one or more characters each,
-    or None for any number of characters. Between two wildcards is some text. A field that comes
-    more than once comes first of all, and no other does.
+    ``names`` has, for each wildcard, the field that gets its value, of one or more characters, or
+    None for any number of characters. There is some text between two wildcards. Only the first
+    field may come more than once.
     """
 
     literals: tuple[str, ...]
     names: tuple[str | None, ...]
 
     def match(self, text: str) -> dict[str, str] | None:
-        """Return the fields of a whole name, None if it doesn't match."""
+        """Return the fields of a whole name; None if it doesn't match."""
         if self.repeated is None:
             return self._match_once(text)
         for value in self._first_values(text):
@@ -36,7 +36,7 @@ class Wildcards:
 
     @property
     def repeated(self) -> str | None:
-        """The field that comes more than once, if one does."""
+        """The field that comes more than once, if any."""
         named = [name for name in self.names if name is not None]
         return next((name for name in named if named.count(name) > 1), None)
 
@@ -60,7 +60,7 @@ class Wildcards:
         return found
 
     def _first_values(self, text: str) -> Iterator[str]:
-        """Yield what the first field may stand for, the shortest first."""
+        """Yield the possible values of the first field, the shortest first."""
         start = len(self.literals[0])
         stop = text.find(self.literals[1], start + 1)
         while stop >= 0:
@@ -68,7 +68,7 @@ class Wildcards:
             stop = text.find(self.literals[1], stop + 1)
 
     def _with_first(self, value: str) -> Wildcards:
-        """Return this with the first field's value in its places."""
+        """Return a copy with the first field replaced by its value."""
         literals, names = [self.literals[0]], []
         for name, literal in zip(self.names, self.literals[1:], strict=True):
             if name == self.names[0]:

@@ -15,9 +15,9 @@ EXAMPLES = 3
 _VARIES = "…"
 
 #: What differs between two messages of one cause: names in quotes, URLs, paths, digests, numbers.
-#: Numbers of three digits stay: they are the codes of HTTP. A reason may be as long as a line of a
-#: log: so nowhere does what can't match, as a quote that isn't closed, have much read in vain for
-#: each place that it might begin at.
+#: Numbers of three digits stay, since they are HTTP status codes. A reason may be as long as a line
+#: of a log. So each alternative fails fast where it can't match, such as at a quote that isn't
+#: closed: it must not read far for each position at which it might begin.
 _VARYING = re.compile(
     r"""
     (?<!\\)"(?:[^"\\]|\\.)*" | '[^']*'
@@ -32,7 +32,7 @@ _VARYING = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Jobs that need attention for one reason; ``text`` has ``…`` for what differs among them.
+    """Jobs that need attention for one reason; ``text`` has ``…`` where their reasons differ.
 
     ``status`` is ``error`` or ``invalid``.
     """
@@ -72,6 +72,6 @@ def causes_of(jobs: Iterable[JobLine]) -> list[Cause]:
 
 
 def common(job: JobLine) -> str:
-    """Return a job's note without what differs between two messages of one cause."""
+    """Return a job's note with ``…`` for what differs between two messages of one cause."""
     text = _VARYING.sub(_VARIES, job.note)
     return text.replace(job.job, _VARIES) if len(job.job) > 1 else text

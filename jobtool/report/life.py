@@ -1,7 +1,7 @@
-"""Whether the worker of an ongoing job is running, as far as one look shows. Takes no claim.
+"""Whether the worker of an ongoing job is running, as far as one look shows, without a claim.
 
 Every worker keeps a marker in ``.claims/workers`` and touches it every third of a lease, whatever
-the claims are. A worker that ends in order removes it last.
+the kind of claims. A worker that ends in order removes it last.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.membership import WORKERS_FOLDER
 from jobtool.units import duration_text
 
-#: After how many leases without a touch a worker is doubted; clocks of nodes may differ.
+#: The number of leases without a touch after which a worker counts as dead; clocks may differ.
 _LEASES = 2
 
 
@@ -33,14 +33,14 @@ class SignsOfLife:
             with os.scandir(os.path.join(joblist.claims_path, WORKERS_FOLDER)) as found:
                 ages: dict[str, float] = {}
                 for entry in found:
-                    with contextlib.suppress(FileNotFoundError):  # its worker ends right now
+                    with contextlib.suppress(FileNotFoundError):  # its worker has just ended
                         ages[entry.name] = moment - entry.stat().st_mtime
                 self._ages = ages
         except OSError:
-            pass  # no worker of this version was here, or we may not look: nothing is known
+            pass  # no worker of this version was here, or access is denied: nothing is known
 
     def doubt(self, worker: str) -> str | None:
-        """Return why a worker, ``HOST:PID``, seems to live no more; None if nothing says so."""
+        """Return why the worker ``HOST:PID`` seems to be dead; None if nothing suggests that."""
         host, _, pid = worker.rpartition(":")
         if self._ages is None or not host or not (pid.isascii() and pid.isdigit()):
             return None

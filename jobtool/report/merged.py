@@ -15,7 +15,7 @@ from jobtool.names import quote
 
 
 def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
-    """Yield the last receipt of each file, the one in force; reads the receipts twice."""
+    """Yield the last receipt of each file, the one in force; read the receipts twice."""
     last: dict[bytes, int] = {}
     for index, receipt in enumerate(receipts()):
         last[digest_of(receipt.dst_path)] = index
@@ -25,12 +25,12 @@ def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]
 
 
 def digest_of(path: str) -> bytes:
-    """Return what stands for a path where a million of them are remembered."""
+    """Return a short key for a path, since a million of them may be held in memory."""
     return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def merged_receipts(joblist: JobList) -> Iterator[Receipt]:
-    """Yield the receipts of all jobs, also of running ones: for each file of a job its last."""
+    """Yield the last receipt of each file of all jobs, including running ones."""
     for job_id in joblist.job_ids():
         yield from last_of_each(partial(joblist.receipts_of, job_id))
 
@@ -38,7 +38,7 @@ def merged_receipts(joblist: JobList) -> Iterator[Receipt]:
 def merge_receipts(joblist: JobList, output: str) -> int:
     """Write all receipts of a joblist to a ``.parquet`` or ``.csv`` file; return how many.
 
-    Raises ``UsageError`` for another ending.
+    Raises ``UsageError`` for any other ending, or if the file can't be written.
     """
     writers = {".parquet": write_table, ".csv": write_csv}
     ending = os.path.splitext(output)[1]

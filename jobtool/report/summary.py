@@ -23,9 +23,9 @@ _EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
 class JobLine:
     """One job: ``status`` is None if its file is invalid. Sizes in bytes, None where unknown.
 
-    ``note`` is why it is in error or invalid, or who is working on it. ``parts_bytes`` are kept of
-    files that aren't done. ``is_abandoned``: it is ongoing, and as far as can be told from here
-    nobody holds it. ``needs_newer``: this version of jobtool leaves it alone, and ``note`` is why.
+    ``note`` is why it is in error or invalid, or which worker holds it. ``parts_bytes`` are kept of
+    files that aren't done. ``is_abandoned``: it is ongoing, and no worker seems to hold it, as seen
+    from this node. ``needs_newer``: this version of jobtool leaves it alone, and ``note`` is why.
     ``steps`` are the states of the steps that its file names, in their order.
     """
 
@@ -80,12 +80,12 @@ class Summary:
 
     @property
     def abandoned(self) -> tuple[JobLine, ...]:
-        """The ongoing jobs that nobody seems to hold."""
+        """The ongoing jobs that no worker seems to hold."""
         return tuple(job for job in self.jobs if job.is_abandoned)
 
     @property
     def needing_newer(self) -> tuple[JobLine, ...]:
-        """The jobs that require what this version of jobtool doesn't know."""
+        """The jobs that require a feature that this version of jobtool doesn't have."""
         return tuple(job for job in self.jobs if job.needs_newer)
 
     @property
@@ -130,7 +130,7 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
     bytes_done, bytes_total = _counts(job.status, last, "bytes")
     note, is_abandoned = _note(job.status, last), False
     if job.status is JobStatus.SUCCESS and job.undone_steps:
-        note = f"says success, and its step {job.undone_steps[0]} isn't done"
+        note = f"says success, but its step {job.undone_steps[0]} isn't done"
     if job.status is JobStatus.ONGOING and (doubt := signs.doubt(note)):
         note, is_abandoned = f"{note}: {doubt}", True
     if job.status is JobStatus.ONGOING and job.undone_steps:
@@ -156,7 +156,7 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
 
 
 def _newer_line(joblist: JobList, job_id: str, why: str) -> JobLine | None:
-    """Return the line of a job of which this version can rely on the status only."""
+    """Return the line of a job of which this version understands only the status."""
     try:
         status = joblist.status_of(job_id)
     except FileNotFoundError:

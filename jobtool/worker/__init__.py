@@ -1,1 +1,1 @@
-"""Claim, transfer, record, until the time is up."""
+"""The worker: claims jobs, transfers them and records the result, until its time is up."""

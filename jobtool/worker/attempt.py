@@ -1,4 +1,4 @@
-"""One attempt at one job, by the worker that holds its claim: its steps in order, and a verdict."""
+"""One attempt at one job by the worker that holds its claim: its steps in order, a verdict."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Outcome(Enum):
 
 
 class Attempt:
-    """Takes a job that is ``ongoing`` in our hands to its end: the steps that aren't done, status.
+    """Does the steps of a claimed ``ongoing`` job that aren't done, and writes its new status.
 
-    ``report`` tells how it goes, and how much was done. An attempt that ends ``DOUBTFUL`` was
-    handed back for ``doubt``. ``stop`` ends this attempt: the worker's, or the loss of the claim.
+    ``report`` reports progress and how much was done. An attempt that ends ``DOUBTFUL`` was handed
+    back for ``doubt``. ``stop`` ends this attempt: the worker stops, or the claim is lost.
     """
 
     def __init__(self, claimed: ClaimedJob, tools: AttemptTools, stop: Stop) -> None:
@@ -61,19 +61,19 @@ class Attempt:
         self._records = JobRecords(tools.joblist, claimed, tools.claims)
         self._copy = CopyStep(tools, self._records, self.report, stop)
         self._copied: Totals | None = None  # by an earlier attempt
-        self._step: str | None = None  # the one under way
+        self._step: str | None = None  # the step under way
         self._has_done_step = False
 
     @property
     def is_too_long(self) -> bool:
-        """Whether it was handed back because it can't be done in the time that is left."""
+        """Whether the job was handed back because it can't be done in the time that is left."""
         return self._copy.is_too_long
 
     def run(self) -> Outcome:
-        """Do the job and write down how it ended.
+        """Do the job and record how it ended.
 
-        Raises ``InfrastructureError`` after handing the job back: no other job would fare better.
-        Once the claim is lost nothing is written.
+        Raises ``InfrastructureError`` after handing the job back, since no other job would succeed.
+        Once the claim is lost, nothing is written.
         """
         try:
             return self._run()
@@ -98,7 +98,7 @@ class Attempt:
             unasked = JobtoolError(f"it stopped, though nothing asked it to: {error}")
             return self._fail([Failure(path="", error=unasked)])
         except ProviderError:
-            self._set_back("no credentials", is_counted=False)  # why is told once, at the end
+            self._set_back("no credentials", is_counted=False)  # the reason is reported at the end
             raise
         except InfrastructureError as error:
             if error.retryable and self._stop.is_set():
@@ -109,16 +109,16 @@ class Attempt:
             return self._end_in_failure(error.failures, is_doubtful=error.is_doubtful)
         except JobtoolError as error:
             if error.retryable and self._stop.is_set():
-                return self._hand_back(self._stop.reason)  # it was not given its other tries
+                return self._hand_back(self._stop.reason)  # it didn't get its other tries
             is_doubtful = error.scope is Scope.UNCERTAIN and not self._copy.has_succeeded
             return self._end_in_failure([Failure(path="", error=error)], is_doubtful=is_doubtful)
-        except Exception as error:  # a bug must not leave the job ongoing, nor stop the others
+        except Exception as error:  # a bug must not leave this job ongoing or stop other jobs
             unexpected = JobtoolError(f"unexpected {type(error).__name__}: {error}")
             return self._fail([Failure(path="", error=unexpected)])
         return self._succeed(totals, seconds=self._tools.options.monotonic() - started)
 
     def _do_steps(self) -> Totals:
-        """Do the steps that aren't done; return what the job's files come to.
+        """Do the steps that aren't done; return the totals of the job's files.
 
         Raises what a step raises, and ``StoppedError`` between two steps.
         """
@@ -148,7 +148,7 @@ class Attempt:
             self._do_step(self._copy if name == COPY else tools.plugins.make(name), context)
             self._step = None
         totals = self._copy.totals or self._copied
-        assert totals is not None  # each chain has the step
+        assert totals is not None  # each chain has the step ``copy``
         return totals
 
     def _begin_step(self, name: str) -> None:
@@ -159,7 +159,7 @@ class Attempt:
 
     def _is_done(self, name: str) -> bool:
         is_done = self._claimed.job.step_state(name).status is JobStatus.SUCCESS
-        return is_done and (name != COPY or self._records.has_table)  # which is its proof
+        return is_done and (name != COPY or self._records.has_table)  # the table is its proof
 
     def _do_step(self, step: Step, context: StepContext) -> None:
         started = self._tools.options.monotonic()
@@ -180,7 +180,7 @@ class Attempt:
         return log
 
     def _recorded_totals(self) -> Totals:
-        """Return what the files come to of a job whose files an earlier attempt has copied."""
+        """Return the totals of files that an earlier attempt has copied."""
         files = size = 0
         for receipt in self._records.receipts():
             files += 1
@@ -193,7 +193,7 @@ class Attempt:
 
     @property
     def _counts(self) -> dict[str, object]:
-        """How far the copy is, as log lines say it."""
+        """The progress of the copy, as fields of log lines."""
         if self._copied is None:
             return self.report.counts
         files, size = self._copied.files, self._copied.bytes
@@ -201,11 +201,11 @@ class Attempt:
 
     @property
     def _where(self) -> dict[str, object]:
-        """Which step the end of the attempt is about, as its log line says it."""
+        """The step at which the attempt ended, as fields of its log line."""
         return {"step": self._step} if self._claimed.job.steps and self._step else {}
 
     def _reason(self, error: BaseException) -> str:
-        """Return what is said of an error; of a step that isn't ``copy`` with its name."""
+        """Return the text of an error, with the name of the step unless it is ``copy``."""
         return str(error) if self._step in (None, COPY) else f"step {self._step}: {error}"
 
     def _succeed(self, totals: Totals, *, seconds: float) -> Outcome:
@@ -244,7 +244,7 @@ class Attempt:
         return Outcome.ERROR if status is JobStatus.ERROR else Outcome.HANDED_BACK
 
     def _end_in_failure(self, failures: Sequence[Failure], *, is_doubtful: bool) -> Outcome:
-        """Fail the job; or hand it back if what was refused may be refused to all jobs."""
+        """Fail the job, or hand it back if the refusal may be about all jobs."""
         if not is_doubtful:
             return self._fail(failures)
         doubts, job_id = self._tools.doubts, self._claimed.job_id
@@ -262,9 +262,9 @@ class Attempt:
         return Outcome.DOUBTFUL
 
     def _set_back(self, reason: str, *, is_counted: bool = True) -> None:
-        """Hand the job back for a reason that isn't its own, unless that was so too often.
+        """Hand the job back for a reason that isn't its own, unless that happened too often.
 
-        What ``is_counted`` as a hand-back may be about this job alone after all.
+        A hand-back that ``is_counted`` may be about this job alone after all.
         """
         self._copy.tell_left_out()
         kept = self._kept_counts()
@@ -286,7 +286,7 @@ class Attempt:
             self._tell_handed_back(reason, kept)
 
     def _hand_back(self, reason: str | None) -> Outcome:
-        """Hand the job back because the work was asked to stop."""
+        """Hand the job back because the worker was asked to stop."""
         self._copy.tell_left_out()
         reason = reason or ASKED
         kept = self._kept_counts()
@@ -301,7 +301,7 @@ class Attempt:
         self._tools.emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **kept))
 
     def _kept_counts(self) -> dict[str, int]:
-        """Return what is kept of files that aren't done; nothing where nothing was begun."""
+        """Return the log field for what is kept of unfinished files; none if nothing was begun."""
         parts_bytes = self._copy.parts_bytes
         if parts_bytes is None or not self.report.counts:
             return {}

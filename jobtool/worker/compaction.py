@@ -1,4 +1,4 @@
-"""Compaction: the receipts of a job whose files are done go into its table, its lines away."""
+"""Compaction: a finished job's receipts move from its journal into its table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_receipts(records: JobRecords, plan: Plan, claimed: ClaimedJob) -> None
     )
     try:
         write()
-    except FileNotFoundError:  # somebody has removed the folder
+    except FileNotFoundError:  # the folder was removed
         os.makedirs(os.path.dirname(records.table_path), exist_ok=True)
         write()
     if receipts.proven != len(plan):
@@ -39,9 +39,9 @@ def write_receipts(records: JobRecords, plan: Plan, claimed: ClaimedJob) -> None
 
 
 def remove_lines(records: JobRecords, claimed: ClaimedJob) -> None:
-    """Remove the journal and the batches: the table has their receipts.
+    """Remove the journal and the batches, whose receipts are in the table.
 
-    Before the job is a success, since nobody would look after them later. Raises
+    Call this before the job becomes a success: no worker would remove them later. Raises
     ``ClaimLostError``.
     """
     claimed.claim.require_held()

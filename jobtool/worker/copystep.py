@@ -36,7 +36,7 @@ from jobtool.worker.tools import AttemptTools
 
 
 class FilesFailedError(JobtoolError):
-    """Files of the job failed; with ``is_doubtful`` perhaps for what is wrong with their store."""
+    """Files of the job failed; with ``is_doubtful`` perhaps because of an error of their store."""
 
     def __init__(self, failures: Sequence[Failure], *, is_doubtful: bool) -> None:
         super().__init__(str(failures[0].error))
@@ -46,7 +46,7 @@ class FilesFailedError(JobtoolError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """What a job's files come to; ``skipped`` were left out, and aren't among ``files``."""
+    """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``."""
 
     files: int
     bytes: int
@@ -54,9 +54,9 @@ class Totals:
 
 
 class CopyStep:
-    """Copies what isn't proven yet. One attempt at it.
+    """One attempt at copying what isn't proven yet.
 
-    ``totals`` are known once it is done. ``is_too_long`` says that it was stopped for want of time.
+    ``totals`` are known once it is done. ``is_too_long`` is True if it stopped for lack of time.
     """
 
     name = COPY
@@ -86,19 +86,19 @@ class CopyStep:
 
     @property
     def any_proven(self) -> Item | None:
-        """A file that has arrived, now or at an earlier attempt."""
+        """A file that has arrived, now or in an earlier attempt."""
         return None if self._transfer is None else self._transfer.ledger.any_proven
 
     @property
     def parts_bytes(self) -> int | None:
-        """How much is kept of files that aren't done; None where nothing was begun."""
+        """The bytes kept of files that aren't done; None if nothing was begun."""
         return None if self._transfer is None else self._transfer.ledger.parts_bytes
 
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
-        """Copy, write the table, remove the lines.
+        """Copy the files, write the table of receipts, remove the journal.
 
-        Raises ``FilesFailedError``; ``StoppedError`` if not all is done when it has to stop; and
-        whatever keeps the job from being listed or the table from being written.
+        Raises ``FilesFailedError``; ``StoppedError`` if it has to stop before all is done; and any
+        error that prevents listing the job or writing the table.
         """
         plan, transfer = self._copy(claimed_job, context)
         if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
@@ -124,7 +124,7 @@ class CopyStep:
         )
 
     def tell_left_out(self) -> None:
-        """Tell what was left out and what files lack; once, before the attempt's end is written."""
+        """Report files left out and attributes lost; once, before the attempt's end is written."""
         if self._transfer is not None and not self._has_told_left_out:
             self._has_told_left_out = True
             self._report.left_out(self._transfer)
@@ -183,7 +183,7 @@ class CopyStep:
     def _take_up(
         self, plan: Plan, listing: TreeListing | None, retry: Retry, attempt: int
     ) -> Ledger:
-        """List the plan, and hold it against what is recorded and what the destination holds."""
+        """List the plan and compare it with the records and with what the destination holds."""
         journal = self._records.journal
         ledger = Ledger(plan, journal, attempt=attempt)
         try:
@@ -201,7 +201,7 @@ class CopyStep:
         return ledger
 
     def _holds_nothing(self, listing: TreeListing, retry: Retry) -> bool:
-        """Return True if files may go before all is listed: there is nothing they might meet."""
+        """Return True if files may be sent before all is listed: they can't meet earlier work."""
         is_empty = retry.call(lambda: holds_nothing(listing.route.destination))
         return is_empty and next(self._records.all(), None) is None
 
@@ -211,7 +211,7 @@ class CopyStep:
         self._report.phase(Phase.COPYING)
 
     def _stop_if_too_long(self, listed: Progress) -> None:
-        """Begin nothing that can't be finished in time at the rate so far."""
+        """Ask the attempt to stop if the rest can't be finished in time at the rate so far."""
         pace = self._tools.pace
         seconds = pace.seconds_for(
             files=listed.files_total - listed.files_done,
@@ -242,7 +242,7 @@ class CopyStep:
             claimed.log("removed-leftovers", count=removed)
 
     def _abort_unfinished(self, context: StepContext) -> None:
-        """Drop uploads of files that went another way since, or are no longer in the source."""
+        """Abort uploads of files that were sent in another way since, or left the source."""
         for token, url in open_uploads(self._records.all(with_table=False)).items():
             folder, name = parent_of(url)
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))

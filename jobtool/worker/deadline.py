@@ -1,4 +1,4 @@
-"""When a worker will be killed because its time is up."""
+"""The time at which a worker will be killed because its time limit is reached."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jobtool.worker.duration import LONGEST_SECONDS
 
 DEFAULT_GRACE_SECONDS = 120.0
 
-#: A scheduler's number. One with more digits can't be a time.
+#: A scheduler's number. A longer one can't be a time.
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadline:
-    """When the worker will be ended: ``seconds`` from now, according to ``source``."""
+    """When the worker will be killed: ``seconds`` from now, according to ``source``."""
 
     seconds: float
     source: str
 
     @property
     def grace_seconds(self) -> float:
-        """How much of that time to keep for draining by default."""
+        """The seconds of that time to reserve for draining by default."""
         return min(DEFAULT_GRACE_SECONDS, max(self.seconds, 0) / 4)
 
 
@@ -37,7 +37,7 @@ def find_deadline(
     now: float,
     warn: Callable[[str], None] = lambda text: None,
 ) -> Deadline | None:
-    """Return when the worker will be ended, or None if that is unknown.
+    """Return when the worker will be killed, or None if that is unknown.
 
     ``now`` is in seconds since 1970. ``time_limit_seconds`` counts from now. It takes precedence
     over the scheduler's variables: Slurm's ``SLURM_JOB_END_TIME`` (seconds since 1970) and Torque's
@@ -46,8 +46,8 @@ def find_deadline(
     send signals before the end if asked to.
 
     ``warn`` is called with a message about a variable that is ignored: it isn't a number, or its
-    end is in the past or more than ten years ahead. A worker that still runs hasn't reached its
-    end, and one that believed so would be started again and again without doing anything.
+    end is in the past or more than ten years ahead. A worker that is still running hasn't reached
+    its end. If it believed so, it would be started again and again without doing any work.
     """
     if time_limit_seconds is not None:
         return Deadline(seconds=time_limit_seconds, source="--time-limit")

@@ -1,7 +1,7 @@
 """Doubt: whether a refusal is about one job's files, or about the store that all jobs use.
 
-A store answers "denied" for one file as for all files, and a server answers "internal error" for
-both. What else works shows the difference.
+A store answers "denied", or a server "internal error", in the same way for one file and for all
+files. What else works shows the difference.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from jobtool.errors import (
 from jobtool.stores.optional import AccessCheck, supports
 from jobtool.transfer.plan import Item
 
-#: After so many jobs in a row that nothing worked for, the worker stops.
+#: The worker stops after this many jobs in a row for which nothing worked.
 MOST_IN_A_ROW = 5
 
-#: How often, and how many seconds apart, a worker looks whether others get something done.
+#: How often, and how many seconds apart, a worker looks whether others make progress.
 _LOOKS_ELSEWHERE = 20
 _LOOK_SECONDS = 0.5
 
@@ -29,28 +29,28 @@ _LOOK_SECONDS = 0.5
 class Doubts:
     """What a worker knows of its stores, over all its jobs.
 
-    ``elsewhere`` counts the files and jobs that the other workers of its run have finished so far,
-    and returns -1 for a worker without others;
-    ``wait`` sleeps for some seconds and returns True if the worker is asked to stop.
+    ``elsewhere`` returns the number of files and jobs that the other workers of its run have
+    finished so far, -1 if there are no others. ``wait`` sleeps for some seconds and returns True if
+    the worker is asked to stop.
     """
 
     def __init__(self, elsewhere: Callable[[], int], wait: Callable[[float], bool]) -> None:
         self._elsewhere = elsewhere
         self._wait = wait
         self._last_arrived: Item | None = None
-        self._row: set[str] = set()  # the jobs that nothing worked for, since something last did
+        self._row: set[str] = set()  # jobs for which nothing worked, since something last did
         self._succeeded = 0
-        #: How much had succeeded when each job was last in doubt: here, and at other workers.
+        #: How much had succeeded when each job was last in doubt: here, and in other workers.
         self._in_doubt: dict[str, tuple[int, int]] = {}
         self._elsewhere_before = 0
 
     def note_arrival(self, item: Item) -> None:
-        """Take note of a file that has arrived. Threads may call it."""
+        """Record a file that has arrived. Threads may call it."""
         self._last_arrived = item
         self._end_row()
 
     def note_success(self) -> None:
-        """Take note of a job that has succeeded."""
+        """Record a job that has succeeded."""
         self._end_row()
         self._succeeded += 1
 
@@ -61,11 +61,11 @@ class Doubts:
     def is_of_the_job(self, job_id: str, proven: Item | None = None) -> bool:
         """Return True if a refusal concerns this job only, because other things work.
 
-        - The source of the last file that arrived, or of ``proven``, a file of the job that has
-          arrived at an earlier attempt, can still be read, its destination be written.
+        - The source of the last file that arrived can still be read and its destination still be
+          written, or those of ``proven``, a file of the job that arrived in an earlier attempt.
         - Or something else has succeeded, here or in the same run, since the job was last in doubt.
 
-        Raises ``InfrastructureError`` if the store says for sure that it can't be used.
+        Raises ``InfrastructureError`` if the store's answer shows that it can't be used.
         """
         before = self._in_doubt.get(job_id)
         if before is not None and (self._succeeded > before[0] or self._elsewhere() > before[1]):
@@ -83,11 +83,10 @@ class Doubts:
         return job_id in self._row
 
     def add(self, job_id: str, error: JobtoolError) -> None:
-        """Take note of a job in doubt, which is handed back.
+        """Record a job in doubt, which is handed back.
 
-        Raises ``InfrastructureError`` once so many in a row say enough about the store, or the
-        worker has come back to one of them, and no other worker of the run gets anything done
-        meanwhile.
+        Raises ``InfrastructureError`` once enough jobs in a row were in doubt, or one of them was
+        in doubt again, and no other worker of the run makes progress meanwhile.
         """
         elsewhere = self._elsewhere()
         if not self._row:
@@ -117,7 +116,7 @@ class Doubts:
             if now < 0:
                 return False
             if self._wait(_LOOK_SECONDS):
-                return True  # asked to stop: there will be no other job to be spared
+                return True  # asked to stop: no other job follows
         return False
 
 
@@ -133,6 +132,6 @@ def _still_works(item: Item) -> bool:
         if not supports(destination, AccessCheck):
             return False  # nothing tells
         destination.check_access(write=True)
-    except (FileError, UnreachableError):  # which may pass, and proves nothing
+    except (FileError, UnreachableError):  # a temporary error, which proves nothing
         return False
     return True

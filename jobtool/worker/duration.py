@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: The longest duration that is believed: ten years.
+#: The longest duration that is accepted: ten years.
 LONGEST_SECONDS = 10 * 365 * 86400
 
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -15,9 +15,9 @@ _BY_COLONS = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2}):(\d{1,2})")
 def parse_duration(text: str) -> float:
     """Return a duration in seconds.
 
-    Accepted are forms such as ``11h30m``, ``90m``, ``45s``, ``1d``, ``12:00:00`` and
-    ``1-12:00:00``. A bare number is refused, because schedulers differ in its unit. Raises
-    ``ValueError`` for anything else, for a duration of 0, and for one of more than ten years.
+    Accept forms such as ``11h30m``, ``90m``, ``45s``, ``1d``, ``12:00:00`` and ``1-12:00:00``. A
+    bare number is refused, because schedulers differ in its unit. Raises ``ValueError`` for
+    anything else, for a duration of 0, and for a duration of more than ten years.
     """
     text = text.strip().lower()
     by_units = _BY_UNITS.fullmatch(text)

@@ -1,7 +1,7 @@
-"""Where a worker runs: its host, its rank.
+"""Where a worker runs: its host and its rank.
 
-Rank and size come from MPI when started under it, else from the scheduler, else it is alone. MPI
-spreads work and saves scans; nothing depends on it for correctness.
+Rank and size come from MPI under mpirun, else from the scheduler. Without either, the worker is
+alone. MPI spreads work and saves scans; correctness doesn't depend on it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from jobtool.names import filename_of
 _MPI_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 _MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK")
 
-#: Tasks that know nothing of each other, by scheduler: Slurm, PBS, LSF, SGE.
+#: Tasks that are independent of each other, by scheduler: Slurm, PBS, LSF, SGE.
 _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE_TASK_ID")
 
 #: What identifies a run: PMIx's name, Slurm's job, step and how often it was requeued.
 _RUN_NAMES = ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
 
-#: A rank, a size or an index: more digits are none.
+#: A rank, a size or an index; a longer number is invalid.
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 _GOLDEN_RATIO = 0.618034
@@ -36,9 +36,8 @@ _GOLDEN_RATIO = 0.618034
 class Environment:
     """A worker's place.
 
-    ``run`` names what was started together, None for a worker that stands alone. ``is_mpi`` says
-    whether mpirun has started it, ``communicator`` is MPI's, None where there is no MPI or nobody
-    to talk to.
+    ``run`` names the run whose ranks were started together, None for a single worker. ``is_mpi`` is
+    True if mpirun started it. ``communicator`` is MPI's, None without MPI or without other ranks.
     """
 
     rank: int = 0
@@ -56,10 +55,10 @@ class Environment:
         return f"{self.host}:{self.pid}"
 
     def start_of(self, count: int, *, others: int = 0) -> int:
-        """Return at which of ``count`` jobs this worker begins.
+        """Return the index of the job, of ``count`` jobs, at which this worker begins.
 
-        Ranks are spread evenly; array tasks, whose number isn't known, and workers started by hand,
-        ``others`` before this one, by the golden ratio.
+        Ranks are spread evenly. Array tasks, whose number isn't known, and workers started by hand,
+        ``others`` of them before this one, are spread by the golden ratio.
         """
         if not count:
             return 0
@@ -67,10 +66,10 @@ class Environment:
         return int(spread % 1 * count)
 
     def without_mpi(self) -> Environment:
-        """Agree on a name for this run and leave MPI, which no rank will miss from then on.
+        """Agree on a name for this run and leave MPI, which no rank uses afterwards.
 
-        Called by all ranks, once, at the start, when all are alive. What comes later knows of
-        the other ranks by the joblist alone, so that none can hang for one that has died.
+        All ranks call this once, at the start, when all are alive. Later, ranks know of each other
+        by the joblist alone, so that no rank hangs because another has died.
         """
         if self.communicator is None:
             return self
@@ -82,22 +81,22 @@ class Environment:
 
 
 def launched_size(environ: Mapping[str, str]) -> int:
-    """Return how many processes a launcher says that it has started together, 1 if there is none.
+    """Return how many processes the launcher started together, 1 without a launcher.
 
-    By its variables alone: nothing is loaded.
+    Reads environment variables only and doesn't load MPI.
     """
     return _mpi_size(environ) or _step_size(environ)
 
 
 def detect(environ: Mapping[str, str]) -> Environment:
-    """Return the environment that this process was started in; initialises MPI under mpirun."""
+    """Return the environment of this process; initialise MPI under mpirun."""
     place = _place(environ)
     size = _mpi_size(environ)
     if size is None:
         return _in_a_step(environ, place)
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError):  # no mpi4py, or no MPI library that it could load
+    except (ImportError, RuntimeError):  # mpi4py is missing, or finds no MPI library
         rank = _first_number(environ, _MPI_RANKS) or 0
         return _one_of(size, rank, environ, {**place, "is_mpi": True})
     communicator = MPI.COMM_WORLD
@@ -111,14 +110,14 @@ def detect(environ: Mapping[str, str]) -> Environment:
 
 
 def alone(environ: Mapping[str, str]) -> Environment:
-    """Return the environment of a worker that has no ranks, whatever has started its process."""
+    """Return the environment of a worker without ranks, whatever started its process."""
     return Environment(**_place(environ))
 
 
 def mpi_versions() -> str:
-    """Return the versions of mpi4py and of the MPI library; only where ``is_mpi``.
+    """Return the versions of mpi4py and of the MPI library, or that they are missing.
 
-    Says so where there are none.
+    Call it only where ``is_mpi``.
     """
     try:
         import mpi4py
@@ -139,13 +138,13 @@ def _place(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _mpi_size(environ: Mapping[str, str]) -> int | None:
     size = _first_number(environ, _MPI_SIZES)
-    if size is None and "PMIX_RANK" in environ:  # srun --mpi=pmix names no size of its own
+    if size is None and "PMIX_RANK" in environ:  # srun --mpi=pmix sets no size of its own
         size = _first_number(environ, ("SLURM_STEP_NUM_TASKS",))
     return size
 
 
 def _step_size(environ: Mapping[str, str]) -> int:
-    # srun's tasks have a step; a batch script itself has none, though it has a SLURM_PROCID too.
+    # srun's tasks have a step. A batch script has none, though it has a SLURM_PROCID too.
     if "SLURM_STEP_ID" not in environ:
         return 1
     return _first_number(environ, ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")) or 1
@@ -162,15 +161,15 @@ def _in_a_step(environ: Mapping[str, str], place: Mapping[str, Any]) -> Environm
 def _one_of(
     size: int, rank: int, environ: Mapping[str, str], place: Mapping[str, Any]
 ) -> Environment:
-    # Variables that contradict each other, as those handed on by an outer job, tell of no ranks
-    # that this one would find.
+    # Variables that contradict each other, such as those inherited from an outer job, don't
+    # describe ranks that this one would find.
     if rank >= size:
         return Environment(**place)
     return Environment(rank=rank, size=size, run=_name_of_run(environ), **place)
 
 
 def _name_of_run(environ: Mapping[str, str]) -> str | None:
-    """Return what a launcher calls all that it started, as a file's name."""
+    """Return the launcher's name for its run, as a file name."""
     parts = [environ[name] for name in _RUN_NAMES if environ.get(name)]
     return filename_of("-".join(parts)) if parts else None
 

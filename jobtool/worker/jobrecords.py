@@ -15,7 +15,7 @@ from jobtool.sharing.batches import Batches
 
 
 class JobRecords:
-    """Reads what is recorded of a job; ``journal`` and ``batches`` are what is written to."""
+    """Reads a job's records; ``journal`` and ``batches`` are those that are written to."""
 
     def __init__(self, joblist: JobList, claimed: ClaimedJob, claims: Claims) -> None:
         job_id = claimed.job_id
@@ -26,16 +26,16 @@ class JobRecords:
 
     @property
     def has_table(self) -> bool:
-        """Whether the job was done once, as far as its files go."""
+        """Whether all files of the job were transferred once."""
         return os.path.exists(self.table_path)
 
     @property
     def has_lines(self) -> bool:
-        """Whether something is recorded that may not be in the table."""
+        """Whether there are records that may not be in the table."""
         return self.journal.exists or self.batches.exist
 
     def all(self, *, with_table: bool = True) -> Iterator[Record]:
-        """Yield what is recorded of the job; looks at no batches where there can't be any."""
+        """Yield the job's records; look at batches only if there can be any."""
         if with_table:
             yield from read_table(self.table_path)
         yield from self.journal.read()

@@ -1,4 +1,4 @@
-"""What a worker tells of one attempt at a job: events for people, lines for the job's log."""
+"""A worker's report of one attempt at a job: events for people, lines for the job's log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.options import ResolvedOptions
 
-#: How often the job file gets a progress line.
+#: How often a progress line is written to the job file.
 PROGRESS_SECONDS = 30.0
 
 #: How many failed or skipped files the job's log names one by one.
@@ -40,12 +40,12 @@ _ESTIMATE_SECONDS = 10.0
 
 
 class JobReport:
-    """Tells how an attempt goes while it is under way.
+    """Reports how an attempt goes while it is under way.
 
     ``files_done`` and ``bytes_done`` don't count what was done before. ``totals`` are the counts of
-    the last progress, as events have them, and ``counts`` the same as the job's log has them; both
-    are empty before the first. ``renewals`` counts renewals of credentials. ``watch`` is told the
-    progress several times a second.
+    the last progress, as events have them; ``counts`` are the same counts as the job's log has
+    them. Both are empty before the first progress. ``renewals`` counts renewals of credentials.
+    ``watch`` is passed the progress several times a second.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class JobReport:
         self._told_waiting = float("-inf")
 
     def phase(self, phase: Phase) -> None:
-        """Tell what takes the time from now on."""
+        """Report the phase that the attempt enters."""
         if phase is not self._phase:
             self._phase = phase
             self._emit(JobPhase(job=self._name, phase=phase))
 
     def listed(self, listed: Progress) -> None:
-        """Tell what was listed, and what of it is done already."""
+        """Report what was listed, and how much of it is done already."""
         self._emit(
             JobListed(
                 job=self._name,
@@ -95,19 +95,19 @@ class JobReport:
             self._claimed.log("credentials", **described(holder))
 
     def renewal(self, holder: CredentialHolder) -> None:
-        """Log a renewal; called from whatever thread has met the need."""
+        """Log a renewal. Any thread may call it."""
         self.renewals += 1
         with contextlib.suppress(ClaimLostError, JoblistUnavailableError, FileNotFoundError):
             self._claimed.log("credentials-renewed", **described(holder))
 
     def helper(self, worker: str) -> None:
-        """Log a worker that helps, once."""
+        """Log a worker that helps; each worker once."""
         if worker not in self._helpers:
             self._helpers.add(worker)
             self._claimed.log("helped", worker=worker)
 
     def retry(self, error: BaseException) -> None:
-        """Tell what is tried again and, now and then, what is waited for."""
+        """Report what is tried again and, now and then, what is waited for."""
         self._emit(TriedAgain(job=self._name, reason=str(error)))
         now = self._options.monotonic()
         if isinstance(error, UnreachableError) and now - self._told_waiting >= PROGRESS_SECONDS:
@@ -116,7 +116,7 @@ class JobReport:
             self._claimed.log("waiting", reason=str(error))
 
     def file(self, item: Item, copied: Copied) -> None:
-        """Tell of a file that has arrived."""
+        """Report a file that has arrived."""
         self._emit(
             FileTransferred(
                 job=self._name,
@@ -129,7 +129,7 @@ class JobReport:
         )
 
     def progress_since(self, before: Progress) -> Callable[[Progress], None]:
-        """Return what tells the progress of a transfer that begins now."""
+        """Return the reporter of progress for a transfer that begins now."""
         monotonic = self._options.monotonic
         started = last = monotonic()
 
@@ -213,7 +213,7 @@ class JobReport:
 
 
 def described(holder: CredentialHolder) -> dict[str, str]:
-    """Return what may be said of credentials: their provider, their key's end, until when."""
+    """Return what may be logged of credentials: provider, end of the key, expiry."""
     current = holder.last
     expires = "never"
     if current.expires_at is not None:

@@ -19,7 +19,7 @@ from jobtool.worker.scanstate import FINISHED, ScanState
 from jobtool.worker.tools import AttemptTools
 from jobtool.worker.waiting import credential_pause_seconds
 
-#: A job with one of these statuses may be claimed.
+#: Jobs with one of these statuses may be claimed.
 CLAIMABLE = (JobStatus.TODO, JobStatus.ONGOING)
 
 
@@ -66,7 +66,7 @@ class JobRunner:
                 on_loss=lambda: stop.lose("the claim was lost"),
             )
         except FileNotFoundError:
-            return True  # somebody has removed the job file
+            return True  # the job file was removed
         except JobFileError as error:
             self._scan_state.leave_alone(job_id, error)
             return True
@@ -140,7 +140,7 @@ class JobRunner:
             self._scan_state.finished[job_id] = claimed.job.status
 
     def _leave_edited(self, job_id: str, error: JobFileError | FileNotFoundError) -> None:
-        """Leave a job whose file somebody has edited or removed. Other jobs aren't affected.
+        """Leave a job whose file another program has edited or removed. Other jobs aren't affected.
 
         Raises the error if it is about another file.
         """
@@ -154,7 +154,7 @@ class JobRunner:
         self._tally.failed += 1
 
     def _count_hand_back(self, claimed: ClaimedJob) -> None:
-        """Count a job that was handed back; it is in error if that happened too often."""
+        """Count a job that was handed back. It is in error if that happened too often."""
         if claimed.job.status is JobStatus.ERROR:
             self._tally.failed += 1
             self._scan_state.finished[claimed.job_id] = claimed.job.status
@@ -162,7 +162,7 @@ class JobRunner:
             self._tally.handed_back += 1
 
     def _wait_for_credentials(self, error: ProviderError) -> None:
-        """Give the provider time. Raises its error once it has failed too often in a row."""
+        """Wait for the provider. Raises its error once it has failed too often in a row."""
         self._credential_failures += 1
         pause_seconds = credential_pause_seconds(self._credential_failures)
         if pause_seconds is None:

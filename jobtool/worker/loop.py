@@ -69,8 +69,8 @@ _BATCHES_BEFORE_LOOKING = 10
 class Worker:
     """Works on a joblist until no job is left that it could claim.
 
-    A worker first runs the jobs that are ``todo``, from a start of its own, then those that are
-    ``ongoing`` under a claim that nobody holds, because their worker has died.
+    A worker first runs the jobs that are ``todo``, from a start of its own. Then it runs those that
+    are ``ongoing`` but that no worker holds, because their worker has died.
 
     ``options`` that are None are taken from joblist.toml. An exception that ``emit`` raises fails
     no job; the first is shown by ``warnings``. Raises ``JoblistError`` if joblist.toml names a
@@ -125,10 +125,10 @@ class Worker:
 
         ``on_joined`` is called once this worker has joined the others.
 
-        Of several ranks that were started together, the lowest that is left at the end reports for
-        all of them; the others return 0. Raises ``InfrastructureError`` after handing the job back,
-        or if the joblist can't be written; ``UsageError`` if other workers use another kind of
-        claims; ``MembershipLostError`` if the others regard this worker as dead.
+        Of several ranks that were started together, the lowest one left at the end reports for all
+        of them; the others return 0. Raises ``InfrastructureError`` after handing the job back, or
+        if the joblist can't be written; ``UsageError`` if other workers use another kind of claims;
+        ``MembershipLostError`` if other workers regard this one as dead.
         """
         try:
             stall_seconds = stall_seconds_of(self._joblist)
@@ -146,7 +146,7 @@ class Worker:
                         self._work()
                     self._membership.require_present()
                 except (JobtoolError, OSError) as error:
-                    # A worker that its rank group regards as dead is no longer part of it.
+                    # A worker that its rank group regards as dead no longer belongs to it.
                     if self._rank_group.is_alone or isinstance(error, MembershipLostError):
                         self._report_failure(error)
                         raise
@@ -162,7 +162,7 @@ class Worker:
         self._options.stop.lose("other workers regard this one as dead")
 
     def _leave_stalled(self, stall_seconds: float) -> None:
-        """Release the jobs of this worker, which hangs. Called from another thread."""
+        """Release the jobs of this worker, which hangs. Another thread calls this."""
         is_left = self._claims is not None and self._claims.lose_all()
         if is_left:
             self._options.stop.lose(f"nothing moved for {stall_seconds:.0f} s")
@@ -171,7 +171,7 @@ class Worker:
         self._emit(Stalled(seconds=stall_seconds, works_on=on, left=is_left))
 
     def preview(self) -> int:
-        """Emit which jobs would be transferred, without any change; return the exit code."""
+        """Emit the jobs that would be transferred; change nothing; return the exit code."""
         return preview(self._joblist, self._scan_state, self._emit)
 
     @property
@@ -278,7 +278,7 @@ class Worker:
         self._emit(AttributesUnkept.of(unkept, job=job))
 
     def _has_time(self) -> bool:
-        """Return True if a job like the shortest so far would be done in time; else emit why."""
+        """Return True if a job like the shortest so far would be done in time; emit why if not."""
         if self._pace.is_enough_for_another:
             return True
         self._is_out_of_time = True
@@ -291,7 +291,7 @@ class Worker:
         return False
 
     def _help(self, helper: Helper, copier: Copier) -> bool:
-        """Do blocks of jobs that other workers hold; return True if there was one."""
+        """Do batches of jobs that other workers hold; return True if there was one."""
         if not self._options.share:
             return False
         helper.offer(self._in_order(self._scan_state.ongoing))
@@ -312,7 +312,7 @@ class Worker:
             waits=self._options.wait,
             may_help=may_help,
             is_claim_undecided=claims.watch.is_undecided,
-            # Once more after the last of them has ended: it may have left a job.
+            # Look once more after the last of them has ended: it may have left a job.
             must_wait_for_ranks=waited or self._waited_for_ranks,
         ):
             return self._scan_state.forget_if_put_back()

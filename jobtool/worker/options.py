@@ -44,14 +44,14 @@ class WorkerOptions:
     as joblist.toml says or, if that says nothing, the default.
 
     ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
-    and end. ``drain_at`` is when that will happen for lack of time, on the ``monotonic`` clock,
-    None if never; no job is begun that would take longer. ``claims`` is their kind, None for the
-    joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``; without ``share`` it
-    neither helps others with their jobs nor lets itself be helped.
+    and end. ``drain_at`` is when that happens for lack of time, on the ``monotonic`` clock, None
+    for never. The worker begins no job that would take longer. ``claims`` is the kind of claims,
+    None for the joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``. Without
+    ``share`` it neither helps other workers nor accepts help.
 
-    ``watch`` is called with the progress several times a second; an exception from it fails no job.
-    ``now`` and ``monotonic`` (seconds) are the clock; ``sleep`` waits between tries, by
-    default in a way that ``stop`` interrupts.
+    ``watch`` is called with the progress several times a second. An exception from it fails no job.
+    ``now`` and ``monotonic`` (seconds) are the clock. ``sleep`` waits between tries; by default
+    ``stop`` interrupts it.
     """
 
     threads: int | None = None
@@ -78,7 +78,7 @@ class WorkerOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedOptions(WorkerOptions):
-    """The same with everything decided; ``part_bytes`` None is the copier's own."""
+    """The same options with everything decided; ``part_bytes`` None is the copier's default."""
 
     threads: int = DEFAULT_THREADS
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -91,7 +91,7 @@ class ResolvedOptions(WorkerOptions):
 
     @property
     def policies(self) -> Policies:
-        """What users may choose, as the transfer has it."""
+        """The user's choices, as the transfer takes them."""
         keep = KEEP_BY_DEFAULT if self.preserve is None else attributes_to_keep(self.preserve)
         return Policies(
             if_exists=self.if_exists,
@@ -104,7 +104,7 @@ class ResolvedOptions(WorkerOptions):
     def retry(
         self, stop: Stop, *, on_retry: Callable[[BaseException], None] | None = None
     ) -> Retry:
-        """Return what tries again, by these options, until ``stop`` is set."""
+        """Return the retrying that these options ask for, until ``stop`` is set."""
         return Retry(
             patience_seconds=self.patience_seconds,
             stop=stop,

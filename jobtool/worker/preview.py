@@ -10,7 +10,7 @@ from jobtool.worker.scanstate import ScanState
 
 
 def preview(joblist: JobList, scan_state: ScanState, emit: Emit) -> int:
-    """Emit which jobs would be transferred, without any change; return the exit code."""
+    """Emit the jobs that would be transferred; change nothing; return the exit code."""
     scanned = list(joblist.scan())
     emit(JobsFound(count=len(scanned), path=joblist.path))
     for found in scanned:

@@ -1,7 +1,7 @@
-"""The rank group: the ranks that one mpirun or srun has started.
+"""The rank group: the ranks that one mpirun or srun started.
 
-Each rank publishes its tally in a small file in the joblist, and the others see by its membership
-whether it is still running. So no rank waits for a message that a dead one would have to send.
+Each rank publishes its tally in a small file in the joblist. The others see by its membership
+whether it is still running. So no rank waits for a message from a dead one.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from jobtool.worker.environment import Environment
 
 RUNS_FOLDER = "runs"
 
-#: A rank that has published nothing after so many seconds has not started.
+#: A rank that has published nothing after this many seconds has not started.
 START_SECONDS = 60.0
 
 _SCAN = "scan"
 _POLL_SECONDS = 0.1
 
-#: After so many looks for the scan, one looks whether its rank is running, which costs more.
+#: After this many looks for the scan, one look checks whether its rank is running, which costs
+#: more.
 _LOOKS_PER_CHECK = 10
 
 
 class Tally(msgspec.Struct, kw_only=True):
     """What a worker has done since its start.
 
-    The counts are of jobs that it claimed, of files, and of bytes. ``exit_code`` is that of the
+    The counts are of jobs that it claimed, of files, and of bytes. ``exit_code`` is the code of the
     error that ended it, else 0. ``is_over`` is True once it has ended.
     """
 
@@ -49,11 +50,11 @@ class Tally(msgspec.Struct, kw_only=True):
 
     @property
     def claimed(self) -> int:
-        """How many jobs the worker has claimed."""
+        """The number of jobs that the worker has claimed."""
         return self.succeeded + self.failed + self.handed_back + self.lost
 
 
-#: The jobs of a list by job ID: the status of those that are known to be finished, else None.
+#: The jobs of a list by job ID: the status of jobs known to be finished, else None.
 Scan = dict[str, JobStatus | None]
 
 
@@ -93,8 +94,9 @@ class RankGroup:
     def publish_end(self, exit_code: int | None, *, has_joined: bool) -> None:
         """Publish that this rank's worker has ended with ``exit_code``; None if it was killed.
 
-        Its supervisor calls this. The worker's last tally stays, if it ``has_joined`` and so has
-        published one. Nothing is written if the group is closed. Raises ``OSError``.
+        Its supervisor calls this. The worker's last tally stays if the worker ``has_joined``, which
+        means that it has published one. Nothing is written if the group is closed. Raises
+        ``OSError``.
         """
         if has_joined and self.is_closed:
             return
@@ -104,19 +106,19 @@ class RankGroup:
         self._write(str(self._rank), msgspec.json.encode(tally), make_folder=not has_joined)
 
     def tallies(self) -> list[Tally]:
-        """Return the last tally of each rank, also of dead ones."""
+        """Return the last tally of each rank, including dead ones."""
         found = (self._tally(rank) for rank in range(self.size))
         return [tally for tally in found if tally is not None]
 
     def done_by_others(self, name: str) -> int:
-        """Return how many files and jobs the ranks but ``name`` have done; -1 if it is alone."""
+        """Return how many files and jobs all ranks except ``name`` have done; -1 if it is alone."""
         if self.is_alone:
             return -1
         others = (tally for tally in self.tallies() if tally.name != name)
         return sum(tally.succeeded + tally.files_sent for tally in others)
 
     def share_scan(self, scan: Callable[[], Scan], is_stopped: Callable[[], bool]) -> Scan:
-        """Return the result of ``scan``, which rank 0 calls for all.
+        """Return the result of ``scan``, which rank 0 calls for all ranks.
 
         This rank calls it too if rank 0 has ended or failed, or once ``is_stopped`` returns True.
         """
@@ -142,7 +144,7 @@ class RankGroup:
         return self._is_present(0) and (first is None or not first.exit_code)
 
     def is_lowest(self) -> bool:
-        """Return True if no lower rank is running: this one then reports for all at the end."""
+        """Return True if no lower rank is running. This one then reports for all at the end."""
         return not self._is_any_present(range(self._rank))
 
     def has_others(self) -> bool:
@@ -151,7 +153,7 @@ class RankGroup:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the group's files don't exist: not yet, or a rank has reported for all."""
+        """Whether the group has no files: none yet, or none since a rank has reported for all."""
         return not os.path.isdir(self._folder)
 
     def close(self) -> None:
@@ -177,7 +179,7 @@ class RankGroup:
         return None
 
     def _write(self, name: str, data: bytes, *, make_folder: bool = True) -> None:
-        # Renamed into place, so that nobody reads half of it. It needn't survive a power failure.
+        # Renamed into place, so that no rank reads half of it. It needn't survive a power failure.
         temporary = os.path.join(self._folder, f".{name}.tmp")
         try:
             with open(temporary, "wb") as file:

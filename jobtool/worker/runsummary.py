@@ -16,7 +16,7 @@ def exit_code_of(counts: Counts, tallies: Sequence[Tally], *, may_be_orphans: bo
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
     The joblist's is 3 if work is left, else 1 if a job is in error or invalid, else 0. Jobs that
-    other workers hold aren't left, unless ``may_be_orphans``.
+    other workers hold don't count as work left, unless ``may_be_orphans``.
     """
     code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
     if counts[JobStatus.TODO] or (counts[JobStatus.ONGOING] and may_be_orphans):
@@ -36,11 +36,11 @@ def summarise(
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
 
-    ``tallies`` are those of the ``workers`` that have published one, the reporting worker's
-    included, which alone is still running. All others that aren't over have died, also those that
+    ``tallies`` are those of the ``workers`` that have published one, including the reporting
+    worker, the only one still running. All other workers that aren't over have died, even if they
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
-    looked at all jobs, ``has_left_alone`` if it lacks what some jobs require; ``stopped`` is the
-    reason if it was asked to stop, else None.
+    looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
+    is the reason if it was asked to stop, else None.
     """
     died = workers - 1 - sum(tally.is_over for tally in tallies)
     may_be_orphans = has_ended_early or has_left_alone or died > 0

@@ -1,4 +1,4 @@
-"""What a worker has seen of a joblist's jobs."""
+"""The scan state: what a worker has seen of a joblist's jobs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ScanState:
         return status
 
     def load(self, job_id: str) -> Job | None:
-        """Read a job file; None if it was removed or can't be done, which is then recorded."""
+        """Read a job file; return None if it was removed or can't be done, and record that."""
         try:
             job, _ = self._joblist.load(job_id)
             require_understood(job.requires)
@@ -74,12 +74,12 @@ class ScanState:
             self.add_invalid(job_id, str(error))
 
     def add_invalid(self, job_id: str, reason: str) -> None:
-        """Record that a job file is invalid, and emit that."""
+        """Record that a job file is invalid, and emit an event."""
         self.invalid.add(job_id)
         self._emit(JobInvalid(stem=job_id, reason=reason))
 
     def scan(self, *, reads_status: bool) -> Scan:
-        """List the jobs; with ``reads_status`` read which of them are finished."""
+        """List the jobs; with ``reads_status`` also read which of them are finished."""
         job_ids = self._joblist.job_ids()
         if reads_status:
             for job_id in job_ids:
@@ -101,7 +101,7 @@ class ScanState:
         return True
 
     def count(self) -> dict[JobStatus | None, int]:
-        """Count the jobs by status, None for invalid ones, reading those that aren't over."""
+        """Count the jobs by status, None for invalid ones; read the files of unfinished jobs."""
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
         for job_id in self._joblist.job_ids():
@@ -112,6 +112,6 @@ class ScanState:
                 except FileNotFoundError:
                     continue
             if status is JobStatus.TODO and job_id in held_by_others:
-                status = JobStatus.ONGOING  # claimed by another worker, and not yet written
+                status = JobStatus.ONGOING  # another worker has claimed it and not yet written so
             counts[status] += 1
         return counts

@@ -17,19 +17,19 @@ def rotated(job_ids: Sequence[str], start: int) -> list[str]:
 
 
 def in_turn(job_ids: Iterable[str], from_other_end: Callable[[], bool]) -> Iterator[str]:
-    """Yield each job ID once, the first one next or, while ``from_other_end()``, the last one."""
+    """Yield each job ID once: the first remaining, or the last while ``from_other_end()``."""
     left = deque(job_ids)
     while left:
         yield left.pop() if from_other_end() else left.popleft()
 
 
 class Schedule:
-    """Passes over the jobs of a joblist.
+    """Passes over the jobs of a joblist and tries them.
 
-    ``run_job`` claims a job and runs it; it returns False if another worker holds the job, or may
-    still hold it. ``is_ended`` returns True once no other job is to be tried. ``is_in_doubt``
-    returns True while the last jobs failed for a reason that may concern all: then the next job
-    comes from the other end of the order, since neighbours of those jobs may be like them.
+    ``run_job`` claims a job and runs it. It returns False if another worker holds the job, or may
+    still hold it. ``is_ended`` returns True once no more jobs are to be tried. ``is_in_doubt``
+    returns True while the last jobs failed for a reason that may concern all jobs. The next job
+    then comes from the other end of the order, since neighbours of those jobs may be like them.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class Schedule:
             try:
                 status = self._scan_state.read_status(job_id)
             except FileNotFoundError:
-                continue  # somebody has removed the job file
+                continue  # the job file was removed
             if status is None:
-                self._scan_state.load(job_id)  # marks it as invalid, if it still is
+                self._scan_state.load(job_id)  # records it as invalid, if it still is
             elif status is JobStatus.ONGOING or (
                 status is JobStatus.TODO and not self._run_job(job_id)
             ):
                 self._scan_state.ongoing.append(job_id)
 
     def run_orphans(self) -> None:
-        """Try each job that is ``ongoing``: its worker may have died."""
+        """Try each job that is ``ongoing``, since its worker may have died."""
         ongoing, self._scan_state.ongoing = self._scan_state.ongoing, []
         for job_id in ongoing:
             if self._is_ended():

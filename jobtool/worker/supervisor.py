@@ -35,10 +35,10 @@ _WORK_MAY_BE_LEFT = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """How a worker has ended: with ``exit_code``, or ``killed_by`` a signal.
+    """How a worker ended: with ``exit_code``, or ``killed_by`` a signal.
 
-    ``environment`` is what the worker has sent about itself, None if nothing. ``has_joined`` is
-    True if it had joined its rank group. ``in_order`` is True if the worker has finished and
+    ``environment`` is what the worker sent about itself, None if it sent nothing. ``has_joined`` is
+    True if it had joined its rank group. ``in_order`` is True if the worker finished, so that
     ``exit_code`` is its result.
     """
 
@@ -64,7 +64,7 @@ class SupervisorLink:
         self._send(_JOINED)
 
     def finish(self, exit_code: int) -> None:
-        """Send the exit code of the finished work; it counts whatever happens to the process."""
+        """Send the exit code of the finished work. It counts even if the process fails later."""
         self._send(_IN_ORDER + str(exit_code).encode())
 
     def _send(self, word: bytes) -> None:
@@ -73,11 +73,12 @@ class SupervisorLink:
 
 
 def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
-    """Fork. Return a link in the child at once, and how it ended in the supervisor.
+    """Fork. In the child, return a link at once; in the supervisor, return how the child ended.
 
     ``signals`` are forwarded to the child, whose handlers stay as they are. The child has a process
-    group of its own, so that a signal to the supervisor's group doesn't reach it twice. It is
-    killed if its supervisor is. Call this before threads are started and before MPI is loaded.
+    group of its own, so that a signal to the supervisor's group doesn't reach it twice. The kernel
+    kills the child if the supervisor is killed. Call this before threads are started and before
+    MPI is loaded.
     """
     wanted = [*signals]
     reading, writing = os.pipe()
@@ -102,7 +103,7 @@ def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
     with open(reading, "rb") as line:
-        words = line.read().splitlines()  # to its end, which comes with the child's
+        words = line.read().splitlines()  # until the child ends and so closes the pipe
     # From here on the child's process ID may be reused.
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     _, status = os.waitpid(child, 0)
@@ -113,7 +114,7 @@ def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
 
 
 def _ended(words: list[bytes], status: int) -> Ended:
-    """Return how a worker has ended, from what it has sent and from its wait status."""
+    """Return how a worker ended, from what it sent and from its wait status."""
     environment = msgspec.json.decode(words[0], type=Environment) if words else None
     for word in words:
         if word.startswith(_IN_ORDER):
@@ -131,8 +132,8 @@ def _ended(words: list[bytes], status: int) -> Ended:
 def outlast(ended: Ended, rank_group: RankGroup) -> int:
     """Wait until the other ranks have ended; return the exit code for a rank that failed.
 
-    It is the worker's own unless the worker was killed. Then it is 0 if another rank has reported
-    for all, else 3, since work may be left.
+    That is the worker's own exit code, unless the worker was killed. Then it is 0 if another rank
+    has reported for all, else 3, since work may be left.
     """
     with contextlib.suppress(OSError):
         code = None if ended.killed_by else ended.exit_code

@@ -16,7 +16,7 @@ from jobtool.worker.scanstate import ScanState
 
 
 class Sweeper:
-    """Removes leftovers of a job under its claim. A job that another worker holds is skipped."""
+    """Removes a job's leftovers under its claim. Jobs that other workers hold are skipped."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Sweeper:
         self._now = now
 
     def remove_temporaries(self, job_id: str) -> None:
-        """Remove temporary files that a worker left when it was killed while writing a job file."""
+        """Remove the temporary files of workers that were killed while they wrote a job file."""
         with contextlib.suppress(FileNotFoundError, JobFileError):
             claimed = ClaimedJob.take(self._joblist, self._claims, job_id, self._now)
             if claimed is not None:
@@ -39,7 +39,7 @@ class Sweeper:
                     self._joblist.remove_temporaries(job_id)
 
     def remove_batches(self) -> None:
-        """Remove lent blocks and offers of help that belong to finished jobs."""
+        """Remove batches and offers of help that belong to finished jobs."""
         for job_id in self._joblist.job_ids_with_blocks():
             if self._scan_state.finished.get(job_id) is not JobStatus.SUCCESS:
                 continue

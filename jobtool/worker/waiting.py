@@ -5,7 +5,7 @@ from __future__ import annotations
 #: The shortest pause.
 LOOK_SECONDS = 0.5
 
-#: A pause is at least so many times as long as looking takes, so that workers mostly sleep.
+#: A pause is at least this many times as long as a look, so that workers mostly sleep.
 _PAUSE_PER_LOOK = 5
 
 #: A pause grows with the time that the worker has been idle, up to a bound.
@@ -21,15 +21,15 @@ def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:
     """Return how long to wait before looking at the joblist again.
 
     ``look_seconds`` is how long the last look took, ``idle_seconds`` how long the worker has been
-    idle. Workers that wait for hours with ``--wait`` don't wear out the filesystem, and new work is
-    found at most a tenth later than it might have been.
+    idle. So workers that wait for hours with ``--wait`` put little load on the filesystem, and find
+    new work at most a tenth later than they could have.
     """
     by_idle_time = min(_PAUSE_PER_IDLE_TIME * idle_seconds, _LONGEST_PAUSE_SECONDS)
     return max(LOOK_SECONDS, _PAUSE_PER_LOOK * look_seconds, by_idle_time)
 
 
 def credential_pause_seconds(failures: int) -> float | None:
-    """Return how long to wait for a provider that failed so often in a row; None to give up."""
+    """Return the seconds to wait for a provider after so many failures in a row; None: give up."""
     if failures >= _MAX_CREDENTIAL_FAILURES:
         return None
     return float(_FIRST_CREDENTIAL_PAUSE_SECONDS * 2 ** (failures - 1))
@@ -45,8 +45,8 @@ def may_get_work(
 ) -> bool:
     """Return True if an idle worker may still get work, so that it stays.
 
-    ``is_any_ongoing``: other workers hold jobs. These may come free if the worker ``waits``
-    (``--wait``) or if a claim may belong to a dead worker; or the worker ``may_help`` with them.
-    ``must_wait_for_ranks``: this rank is responsible for what the others leave behind.
+    ``is_any_ongoing``: other workers hold jobs. A worker that ``waits`` (``--wait``) may get these
+    jobs, as may any worker if a claim may belong to a dead one; or the worker ``may_help`` with
+    them. ``must_wait_for_ranks``: this rank is responsible for what the others leave behind.
     """
     return must_wait_for_ranks or (is_any_ongoing and (waits or may_help or is_claim_undecided))

@@ -205,7 +205,7 @@ def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
     done = run_ok("jobtool", "clean", joblist, "--yes", env=s3.env)
     assert words(done) == [
         f"Removed an unfinished upload of item000: {url}",
-        f"Removed lent blocks of item000: {blocks}",
+        f"Removed shared batches of item000: {blocks}",
         "Removed 2 leftover(s).",
     ]
     assert uploads(s3) == set()

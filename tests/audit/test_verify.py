@@ -194,7 +194,7 @@ def test_where_no_file_has_its_time_few_are_read(tmp_path: Path, local: Place) -
     for path in Path(local.url).rglob("*.bin"):
         os.utime(path, ns=(1, 1))
     done = run_ok("jobtool", "verify", joblist)
-    assert done.lines[0].startswith("❗ 100 files have other modification times")
+    assert done.lines[0].startswith("❗ 100 files differ from their receipts in modification time")
     assert done.lines[1].startswith("💡 Verified 300 file(s)")
     counted: list[int] = []
     audit = Audit(StoreRegistry(), lambda event: None, deep=False, threads=4, watch=counted.append)

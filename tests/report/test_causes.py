@@ -91,7 +91,7 @@ def test_many_errors_are_told_by_cause_and_counts_last(tmp_path: Path) -> None:
         "💡 Ongoing jobs: 0",
         "✅ Success jobs: 0",
         "❌ Error jobs: 41",
-        f"💡 To try them again once that is mended: jobtool retry {joblist}",
+        f"💡 To try them again once that is fixed: jobtool retry {joblist}",
     ]
     every = run("summarise-jobs", joblist, "-v", 2).lines
     assert sum("Permission denied" in one for one in every) == 40
@@ -137,7 +137,7 @@ def test_an_ongoing_job_that_nobody_holds_is_told(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
     assert done.exit_code == 0
     assert done.lines[4:8] == [
-        "❗ 3 ongoing job(s) that nobody seems to hold; the next worker takes them over:",
+        "❗ 3 ongoing job(s) that no worker seems to hold; the next worker takes them over:",
         "  gone (node017:11: that worker has ended)",
         f"  killed ({HOST}:{ended.pid}: its process on this node has ended)",
         "  silent (node017:12: no sign of life for 3 h, by this node's clock)",
@@ -167,7 +167,7 @@ def test_a_killed_worker_is_told_from_one_that_works(tmp_path: Path, rclone_s3) 
         finish(process)
     assert status_of(tmp_path / "list" / "item000.txt") == "ongoing"
     assert (
-        "1 ongoing job(s) that nobody seems to hold"
+        "1 ongoing job(s) that no worker seems to hold"
         in run("summarise-jobs", tmp_path / "list").stdout
     )
 

@@ -104,7 +104,7 @@ def test_the_command_prints_counts_and_names_what_needs_a_person(joblist: Path) 
         "✅ Success jobs: 1",
         "❌ Error jobs: 2",
         "❗ Invalid jobs: 1",
-        f"💡 To try them again once that is mended: jobtool retry {joblist}",
+        f"💡 To try them again once that is fixed: jobtool retry {joblist}",
     ]
     every = run("summarise-jobs", "-i", joblist, "-v", 2).lines[5:12]
     assert {line.split()[0] for line in every} == set(JOBS)

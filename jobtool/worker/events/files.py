@@ -78,7 +78,7 @@ class MethodUsed(Event):
 class AttributesUnkept(Event):
     """An attribute could not be kept for some files or folders of a job.
 
-    ``count`` says for how many; ``first`` names the first of them.
+    ``count`` is their number; ``first`` names the first of them.
     """
 
     kind: ClassVar[str] = "attributes"

@@ -82,7 +82,7 @@ class JobPhase(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobProgress(Event):
-    """How far the job is.
+    """The progress of the job.
 
     ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
     of 10**6 bytes a second.
@@ -234,7 +234,7 @@ class Waiting(Event):
 class CredentialsTooShort(Event):
     """At the rate so far, the job outlasts its credentials, which can't be renewed.
 
-    ``seconds_left`` is how long the job will take; ``expires`` is when the credentials end.
+    ``seconds_left`` is how much longer the job will take; ``expires`` is when the credentials end.
     """
 
     kind: ClassVar[str] = "credentials-too-short"

@@ -12,7 +12,7 @@ from jobtool.units import duration_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepBegun(Event):
-    """A step begins, of a job that names its steps. ``attempt`` counts the attempts at the step."""
+    """A step of a job that names its steps begins. ``attempt`` counts the attempts at the step."""
 
     kind: ClassVar[str] = "step-begun"
     job: str
@@ -27,7 +27,7 @@ class StepBegun(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepDone(Event):
-    """A step is done, of a job that names its steps. ``seconds`` is how long this attempt took."""
+    """A step of a job that names its steps is done. ``seconds`` is how long this attempt took."""
 
     kind: ClassVar[str] = "step-done"
     level: ClassVar[Level] = Level.DETAIL

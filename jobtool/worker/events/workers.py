@@ -73,7 +73,10 @@ class CredentialsMissing(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Helped(Event):
-    """The worker has done a block of a job that another worker holds."""
+    """The worker has done a batch of a job that another worker holds.
+
+    ``stem`` is the job ID, ``block`` the number of the batch.
+    """
 
     kind: ClassVar[str] = "helped"
     level: ClassVar[Level] = Level.DETAIL
@@ -127,7 +130,7 @@ class Stalled(Event):
         what_now = (
             "Its jobs are left to others."
             if self.left
-            else "Its claims are locks, which end with the process: end it to have others go on."
+            else "Its claims are locks, which end with the process: end it so that others go on."
         )
         return (
             f"Nothing has moved for {self.seconds:.0f} s (stall_seconds) at {places or 'no file'}: "
@@ -137,7 +140,7 @@ class Stalled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress(Event):
-    """How far all ranks of a rank group are together.
+    """The progress of all ranks of a rank group together.
 
     ``workers`` of them are still running. ``rate_mb_s`` is in units of 10**6 bytes a second.
     """
@@ -179,8 +182,8 @@ class WorkerFinished(Event):
 
     ``succeeded``, ``failed`` and ``handed_back`` count the jobs of this worker, or of all ranks of
     its group. ``left_todo``, ``left_ongoing``, ``in_error`` and ``invalid`` count the jobs of the
-    joblist at ``path``. ``died`` of the ``workers`` didn't end by themselves. ``stopped`` says why
-    the work ended early, None if it didn't.
+    joblist at ``path``. ``died`` counts the ``workers`` that didn't end by themselves. ``stopped``
+    says why the work ended early, None if it didn't.
     """
 
     kind: ClassVar[str] = "finished"
