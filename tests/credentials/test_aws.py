@@ -415,7 +415,7 @@ def test_a_permission_that_is_set_is_asked_for(authority: Authority, endpoint_ur
 @pytest.mark.parametrize("url", ["", "s3:/", "/data/copies"])
 def test_files_that_no_prefix_is_around_cannot_be_granted(url: str) -> None:
     provider = make_provider({"provider": "access-grants", "account_id": ACCOUNT})
-    assert "around all its files" in refusal_of(provider, scope(url))
+    assert "no common s3:// prefix" in refusal_of(provider, scope(url))
 
 
 @pytest.mark.usefixtures("keys")
