@@ -83,7 +83,7 @@ def unquote(text: str) -> str:
 
 
 def take_name(text: str, *, stop: str | None) -> tuple[str, str]:
-    """Read the name at the start of ``text``; return it and what follows it.
+    """Read the name at the start of ``text``. Return it and the text after it.
 
     A plain name ends before ``stop``, or at the end of the text if ``stop`` is None or absent.
     """

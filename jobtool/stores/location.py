@@ -206,10 +206,10 @@ def inside(root: str, url: str) -> str | None:
 
 
 def anchor_of(url: str) -> tuple[str, str]:
-    """Split a file's absolute path or URL into the widest store that holds it and the path in that.
+    """Split a file's absolute path or URL into the root of the widest store and the path below it.
 
-    ``/data/a`` is ``a`` below ``/data``'s root ``/``; ``s3://bucket/a`` is ``a`` in its bucket.
-    Raises ``FileError`` for what names no file or can't be carried.
+    ``/data/a`` is ``data/a`` below ``/``, and ``s3://bucket/a`` is ``a`` below ``s3://bucket``.
+    Raises ``FileError`` if it doesn't name a file or can't be transferred.
     """
     try:
         location = parse(url)
@@ -223,7 +223,7 @@ def anchor_of(url: str) -> tuple[str, str]:
 def parent_of(url: str) -> tuple[str, str]:
     """Split a path or URL into its folder and its last name.
 
-    A root such as a bucket is in no folder: it is returned with an empty name.
+    A root such as a bucket isn't in a folder. It is returned with an empty name.
     """
     scheme = _written_scheme(url)
     if scheme == LOCAL:

@@ -122,7 +122,7 @@ class StoreRegistry:
             shared.begin_job(scopes)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials valid for a job's scopes; keep the current ones if they are.
+        """Get credentials valid for a job's scopes. Keep the current ones if they are.
 
         Raises ``CredentialsError``.
         """

@@ -98,7 +98,7 @@ class Credentialed(Protocol):
         """
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials valid for a job's scopes; keep the current ones if they are.
+        """Get credentials valid for a job's scopes. Keep the current ones if they are.
 
         Raises ``CredentialsError``.
         """

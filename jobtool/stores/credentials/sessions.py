@@ -90,7 +90,7 @@ def require_numbers(session: Any) -> None:
 
 
 def _ask_nobody(session: Any, profile: str) -> None:
-    """Make a botocore session never prompt: nobody watches a worker's terminal.
+    """Make a botocore session never prompt: a worker runs without a user at its terminal.
 
     A profile's role may need the code of a device (``mfa_serial``), which botocore reads from the
     terminal, and its ``credential_process`` would inherit standard input and the terminal.

@@ -92,7 +92,7 @@ class LocalStore:
             listing.check_readable(self._tree.root)
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
-        """Yield everything below the root; links by policy."""
+        """Yield everything below the root, with links by policy."""
         return list_tree(self._tree, self._listing_threads)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
@@ -154,8 +154,9 @@ class LocalStore:
         return reading.folder_attributes(self._tree, path)
 
     def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
-        """Set the attributes of a folder: all if a transfer made it, else the time; not the root's.
+        """Set the attributes of a folder. Return the notes.
 
+        A folder made by a transfer gets all of them, any other folder but the root only its time.
         If a folder existed before and its mode differs from its source's, that is a note.
         """
         return self._writer.set_folder_attributes(path, attributes)

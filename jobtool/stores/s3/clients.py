@@ -19,7 +19,7 @@ _SCHEME = "s3"
 
 
 class S3Clients:
-    """What all S3 stores of a run share; ``Credentialed``. Raises ``UsageError``."""
+    """What all S3 stores of a run share. Implements ``Credentialed``. Raises ``UsageError``."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
