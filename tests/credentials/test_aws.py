@@ -324,7 +324,7 @@ def test_a_web_identity_needs_its_file_and_no_keys(tmp_path: Path, moto_s3: S3Se
     path.write_text("an-identity-token\n")
     assert fetch(provider).session_token
     path.write_bytes(b"\xff\xfe")
-    assert "no text" in refusal_of(provider)
+    assert "not text" in refusal_of(provider)
     path.write_text("")
     assert "WebIdentityToken" in refusal_of(provider)
 

@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "Is a directory" in refusal_of(provider="file", path=str(tmp_path))
     latin = tmp_path / "latin"
     latin.write_bytes(b"\xff" + SECRET.encode())
-    assert "no UTF-8" in refusal_of(provider="file", path=str(latin))
+    assert "isn't UTF-8" in refusal_of(provider="file", path=str(latin))
 
 
 @pytest.mark.parametrize("section", ["default", "minio"])

@@ -62,8 +62,8 @@ def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.
     for values in (table, *(side for side in sides.values() if isinstance(side, Mapping))):
         if "@" in str(values.get("endpoint_url", "")):
             raise UsageError(
-                f"{shown}, table [s3]: endpoint_url holds a user or a password. Don't store them "
-                'in a joblist. Use AWS\'s credentials file and profile = "NAME".'
+                f"{shown}, table [s3]: endpoint_url holds a user or a password, and a joblist "
+                'is no place for one. Use AWS\'s credentials file and profile = "NAME".'
             )
     name = "s3"
     try:
