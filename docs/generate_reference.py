@@ -36,46 +36,46 @@ ERRORS_INTRODUCTION = """\
 
 # Errors of stores
 
-What a store answers decides how far its error reaches:
+The answer of a store decides what an error is about:
 
 | about | what happens |
 | --- | --- |
-| file | the file is in error; the other files of the job go on |
-| store | the worker stops with exit code 4; its job goes back to `todo` |
-| uncertain | this file, or all: if other files arrive it is the file's, else the store is tried |
+| file | the file is in error, and the other files of the job continue |
+| store | the worker stops with exit code 4, and its job goes back to `todo` |
+| uncertain | one file or all: the file's if other files arrive, else the store itself is checked |
 
-What may pass is tried again: a few times, or, where a store can't be reached, for
-`patience_seconds`.
+Errors that may pass are tried again: a few times, or for `patience_seconds` if a store can't be
+reached.
 """
 
 S3_CODES = """\
-What S3 and its relatives answer. An answer without a code, or with one that isn't here, is judged
-by its HTTP status.
+The error codes of S3 and compatible servers. If an answer has no code, or one that isn't listed
+here, its HTTP status decides.
 """
 
 S3_STATUSES = """\
-A status of its own counts before its class, such as `4xx`. `2xx` is an answer that should be a
-success, and isn't one of S3.
+A row for a status takes precedence over one for its class, such as `4xx`. `2xx` is an answer with
+a success status that isn't an S3 answer.
 """
 
-S3_FAILURES = "What happens without an answer, or with one that can't be read."
+S3_FAILURES = "Failures without an answer, or with one that can't be read."
 
 #: Heading, introduction and rows of each table of errors.
 ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
     (
         "Reading local files",
-        "Any other error of the system is the file's, and may pass.",
+        "Any other system error is about the file, and may pass.",
         READING,
     ),
     (
         "Writing local files",
-        "Any other error of the system is the file's, and may pass. A refused mode or time of a "
-        "file\nfails nothing.",
+        "Any other system error is about the file, and may pass. A refused mode or time of a file\n"
+        "isn't an error.",
         WRITING,
     ),
     (
         "Writing local files below a destination that is not there",
-        "Where the destination itself is no folder, these codes mean something else.",
+        "If the destination itself isn't a folder, these codes have other meanings.",
         WITHOUT_ROOT,
     ),
     ("Codes of S3", S3_CODES.strip(), [*codes.CODES.values()]),

@@ -1,7 +1,7 @@
 """Resumable, job-file driven transfers of large scientific data sets, verified file by file.
 
-The names below are the public ones; each is imported when it is first used, since a thousand ranks
-that start from a network filesystem pay for every import.
+The names below are public. Each is imported at its first use: a thousand ranks that start from a
+network filesystem pay for every import.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""One tree of errors: each knows its scope, its exit code and whether another try may help.
+"""The errors of jobtool: each has a scope, an exit code and a flag if another try may help.
 
-``scope`` says what an error is about, and so what may go on: the other files of the job (``file``),
-the other jobs (``job``), or nothing (``store``). Some answers don't tell: a store says "denied" for
-one key and for all keys alike. Those are ``uncertain``, and the engine decides on evidence.
+``scope`` is what an error is about. It decides what can continue: the other files of the job
+(``file``), the other jobs (``job``), or nothing (``store``). Some answers are ambiguous: a store
+answers "denied" for one key and for all keys alike. Their scope is ``uncertain``, and the engine
+decides by what happens to other files.
 
 A message names the thing, what was expected, what was found and what to do. It never holds a
 credential. Commands print it as one line and exit with ``exit_code``; library users catch
@@ -36,13 +37,13 @@ class JobtoolError(Exception):
 
 
 class UsageError(JobtoolError):
-    """The command line or a configuration file asks for something that makes no sense."""
+    """The command line or a configuration file asks for something invalid."""
 
     exit_code = 2
 
 
 class JoblistError(UsageError):
-    """A folder is no joblist, or its joblist.toml can't be used."""
+    """A folder isn't a joblist, or its joblist.toml can't be used."""
 
 
 class LayoutError(UsageError):
@@ -50,15 +51,15 @@ class LayoutError(UsageError):
 
 
 class JobFileError(JobtoolError):
-    """A job file can't be read as one; the job is invalid and never claimed."""
+    """A job file is malformed. The job is invalid and is never claimed."""
 
 
 class UnmetRequirementError(JobFileError):
-    """A job is in order, and needs what isn't here: a newer version, or a step's plug-in."""
+    """A valid job needs something that isn't installed: a newer version, or a step's plug-in."""
 
 
 class FileError(JobtoolError):
-    """One file can't be transferred, and another try would end the same."""
+    """One file can't be transferred, and another try would fail the same way."""
 
     scope = Scope.FILE
 
@@ -68,23 +69,23 @@ class SourceError(FileError):
 
 
 class NotFoundError(SourceError):
-    """There is nothing at a path."""
+    """A path doesn't exist."""
 
 
 class SourceChangedError(SourceError):
-    """A source file isn't the one that was listed: it was changed meanwhile."""
+    """A source file has changed since it was listed."""
 
     retryable = True
 
 
 class SourceDigestError(SourceError):
-    """What was read has another digest than the source's own metadata says."""
+    """The digest of the bytes read differs from the one in the source's own metadata."""
 
     retryable = True
 
 
 class DigestMismatchError(FileError):
-    """The destination doesn't hold what was sent; what was written has been removed."""
+    """The destination didn't hold what was sent. What was written has been removed."""
 
     retryable = True
 
@@ -102,29 +103,29 @@ class RefusedError(FileError):
 
 
 class ServerError(StoreError):
-    """A server fails to answer a request for one file (500, 502, 504): for this one, or for all."""
+    """A server fails (500, 502, 504) on a request for one file: for this one, or for every file."""
 
     scope = Scope.UNCERTAIN
 
 
 class StoppedError(JobtoolError):
-    """The work was asked to stop; what is under way is left for the next worker."""
+    """A stop was requested. Unfinished work is left for the next worker."""
 
     exit_code = 3
 
 
 class ClaimLostError(JobtoolError):
-    """Another worker may have the job now: nothing must be written any more."""
+    """Another worker may have claimed the job: this worker must not write any more."""
 
 
 class MembershipLostError(ClaimLostError):
-    """The joblist's other workers may have taken this one for dead."""
+    """The joblist's other workers may have declared this one dead."""
 
     exit_code = 3
 
 
 class InfrastructureError(JobtoolError):
-    """What is wrong is wrong with the world, not with the job: the job is handed back."""
+    """An environment problem, not a fault of the job. The job is handed back."""
 
     scope = Scope.STORE
     exit_code = 4
@@ -139,7 +140,7 @@ class StoreUnavailableError(InfrastructureError):
 
 
 class StoreSettingsError(StoreUnavailableError):
-    """The settings of a store make no sense: of its endpoint, its region, a proxy, a file."""
+    """A setting of a store is invalid: its endpoint, its region, a proxy, a file."""
 
     exit_code = 2
 
@@ -149,13 +150,13 @@ class JoblistUnavailableError(InfrastructureError):
 
 
 class UnreachableError(StoreUnavailableError):
-    """A store doesn't answer, or only with server errors; it may come back."""
+    """A store doesn't answer, or answers only with server errors. It may come back."""
 
     retryable = True
 
 
 class ExhaustedError(InfrastructureError):
-    """Memory or open files have run out for this process or machine; that may pass."""
+    """The process or machine has run out of memory or open files. This may pass."""
 
     retryable = True
 

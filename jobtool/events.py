@@ -1,4 +1,4 @@
-"""Events: one definition gives the text and the JSON.
+"""Events: one definition for both text and JSON.
 
 The library never prints. It calls an ``Emit`` with events. Commands print them as lines of text or
 as JSON lines; a program may do anything else with them.
@@ -17,7 +17,7 @@ from jobtool.redact import redact
 
 
 class Level(IntEnum):
-    """How much a reader must ask for to see an event (``--verbosity``)."""
+    """The ``--verbosity`` from which an event is shown."""
 
     ALWAYS = 0
     NORMAL = 1
@@ -34,7 +34,7 @@ class Event:
     symbol: ClassVar[str] = "💡"
 
     def mark(self) -> str:
-        """Return the symbol that its line begins with."""
+        """Return the symbol at the start of the event's line."""
         return self.symbol
 
     def text(self) -> str:
@@ -42,7 +42,7 @@ class Event:
         raise NotImplementedError
 
     def json(self) -> dict[str, Any]:
-        """Return the event as plain values; fields are only ever added."""
+        """Return the event as plain values. New versions add fields and never remove any."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {"event": self.kind, **values}
 
@@ -54,9 +54,9 @@ Told = TypeVar("Told")
 
 
 def unfailing(callback: Callable[[Told], None]) -> Callable[[Told], None]:
-    """Return a callback that raises nothing, so that a callback can't fail the work.
+    """Return a callback that suppresses exceptions of ``callback``, so that it can't fail the work.
 
-    The first exception is shown by ``warnings``. One that isn't an ``Exception``, such as
+    The first one is shown by ``warnings``. Anything that isn't an ``Exception``, such as
     ``KeyboardInterrupt``, is raised.
     """
     has_failed = False
@@ -72,8 +72,8 @@ def unfailing(callback: Callable[[Told], None]) -> Callable[[Told], None]:
             with contextlib.suppress(Warning):  # where warnings are errors
                 warnings.warn(
                     redact(
-                        f"{callback!r} raised {type(error).__name__}: {error}. The work goes on; "
-                        "what it raises from now on isn't shown."
+                        f"{callback!r} raised {type(error).__name__}: {error}. The work continues. "
+                        "Further exceptions of this callback aren't shown."
                     ),
                     RuntimeWarning,
                     stacklevel=2,

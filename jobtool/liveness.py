@@ -1,10 +1,10 @@
-"""Whether the threads of a worker move, or hang in the kernel.
+"""Detect worker threads that hang in the kernel.
 
-A read from a file server that is gone may never return, and no timeout ends it: the thread sleeps
-in the kernel, while others go on, such as those that give signs of life. A thread that is merely
-slow is woken by the kernel again and again: by bytes, however few, by work, by a timeout. Linux
-counts that for each thread: its context switches (``/proc/self/task/*/status``) and its time on a
-CPU (``stat``), see proc(5).
+A read from a file server that is gone may never return, and no timeout ends it. The thread sleeps
+in the kernel while other threads run, such as those that send heartbeats. The kernel keeps waking
+a thread that is merely slow: for bytes, however few, for work, for a timeout. Linux counts this
+for each thread: its context switches (``/proc/self/task/*/status``) and its time on a CPU
+(``stat``). Source: proc(5).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 
 _TASKS = "/proc/self/task"
 
-#: Threads that do the others' work without being Python's: those of obstore's runtime, by name.
+#: The name of threads that do work for Python threads but aren't Python's: obstore's runtime.
 _SERVANTS = b"tokio"
 
-#: How often is looked whether the threads move, in shares of the time that they may not.
+#: How many times the threads are checked within the time that they may stand still.
 _LOOKS = 8
 _LONGEST_PAUSE_SECONDS = 10.0
 
@@ -28,9 +28,9 @@ _Signs = dict[int, tuple[bytes, ...]]
 
 
 class Liveness:
-    """Watches the threads that work; ``working`` says which they are.
+    """Watches the working threads, which register by ``working``.
 
-    By the ``monotonic`` clock, in seconds.
+    Times are in seconds of the ``monotonic`` clock.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -43,7 +43,7 @@ class Liveness:
 
     @contextlib.contextmanager
     def working(self, on: str = "") -> Iterator[None]:
-        """Watch this thread for the length of the block; ``on`` is what it works on."""
+        """Watch this thread during the block. ``on`` names what it works on."""
         me = threading.get_native_id()
         with self._lock:
             self._at.setdefault(me, []).append(on)
@@ -59,7 +59,7 @@ class Liveness:
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Don't watch this thread for the length of the block: it only looks after the others."""
+        """Don't watch this thread during the block: it only supervises others."""
         me = threading.get_native_id()
         with self._lock:
             mine = self._at.pop(me, None)
@@ -71,15 +71,15 @@ class Liveness:
                     self._at[me] = mine
 
     def join(self) -> None:
-        """Watch this thread to its end."""
+        """Watch this thread until it ends."""
         with self._lock:
             self._at.setdefault(threading.get_native_id(), []).append("")
 
     def look(self, *, longest_seconds: float) -> float:
-        """Look at the threads; return for how long none has moved, in seconds.
+        """Check the threads. Return for how many seconds none of them has moved.
 
-        Of the time since the last look no more than ``longest_seconds`` count: if the looker could
-        not look either, the whole process was frozen.
+        At most ``longest_seconds`` of the time since the last check count: if the checking thread
+        couldn't run either, the whole process was frozen.
         """
         with self._lock:
             watched = set(self._at)
@@ -109,7 +109,7 @@ class Liveness:
 class Watchdog:
     """A thread that calls ``on_stall`` when no thread has moved for ``stall_seconds``.
 
-    ``on_stall`` is called once for each such time, from that thread. To be used by ``with``.
+    It calls ``on_stall`` once for each stall. Use the watchdog in a ``with`` statement.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class Watchdog:
         self._on_stall = on_stall
         self._pause_seconds = min(stall_seconds / _LOOKS, _LONGEST_PAUSE_SECONDS)
         self._is_over = threading.Event()
-        # A daemon: what it does may hang, too.
+        # A daemon: ``on_stall`` may hang, too.
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Watchdog:
@@ -141,7 +141,7 @@ class Watchdog:
 
 
 def _signs(watched: set[int]) -> _Signs:
-    """Return what changes when a thread moves, of those watched and of their servants."""
+    """Return the counters that change when a watched thread or one of ``_SERVANTS`` moves."""
     signs = {}
     for name in os.listdir(_TASKS):
         task = f"{_TASKS}/{name}"

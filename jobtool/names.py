@@ -1,10 +1,10 @@
 r"""How names are written in text: job files, logs, receipts and messages.
 
 A file name is any string of bytes without NUL and slash, so a name may hold newlines, quotes or
-bytes that are no UTF-8. In memory such bytes are surrogates (PEP 383, as ``os.fsdecode`` makes
-them). In text a name stands as it is wherever that is unambiguous, else between double quotes with
-``\n \r \t \" \\``, ``\xNN`` for a byte that is no UTF-8 and ``\uNNNN`` for other characters that
-can't be seen. Both directions are exact: ``unquote(quote(name)) == name`` for every name.
+bytes that aren't UTF-8. In memory such bytes are surrogates (PEP 383, ``os.fsdecode``). In text a
+name is written as it is where that is unambiguous, else between double quotes with
+``\n \r \t \" \\``, ``\xNN`` for a byte that isn't UTF-8 and ``\uNNNN`` for other invisible
+characters. Both directions are exact: ``unquote(quote(name)) == name`` for every name.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jobtool.errors import JobFileError, UsageError
 
 ARROW = " -> "
 
-# What may not stand in a plain name: control characters, line and paragraph separators, marks that
-# turn the writing direction, surrogates. \u0085 is a line break to some readers.
+# Not allowed in a plain name: control characters, line and paragraph separators, marks that change
+# the writing direction, surrogates. Some readers take \u0085 for a line break.
 _UNSEEN = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _NEEDS_QUOTES = re.compile(rf'^["\s]|\s$|->|[{_UNSEEN}]|^$')
 _ESCAPED = re.compile(rf'["\\{_UNSEEN}]')
@@ -34,17 +34,20 @@ MAX_FILENAME_BYTES = 200  # leaves room for ".txt", ".parquet" and the like with
 
 
 def is_utf8(encoding: str | None) -> bool:
-    """Tell whether an encoding is UTF-8, however it is spelt; None is that of text in memory."""
+    """Return True if an encoding is UTF-8, in any spelling. None is that of text in memory."""
     return encoding is None or codecs.lookup(encoding).name == "utf-8"
 
 
 def are_utf8() -> bool:
-    """Tell whether this Python takes the bytes of file names for UTF-8."""
+    """Return True if this Python decodes file names as UTF-8."""
     return is_utf8(sys.getfilesystemencoding())
 
 
 def require_utf8() -> None:
-    """Raise ``UsageError`` where names in memory aren't what other locales make of them."""
+    """Raise ``UsageError`` unless this Python decodes file names as UTF-8.
+
+    Names would otherwise be different strings for workers with different locales.
+    """
     if not are_utf8():
         raise UsageError(
             f"expected file names in UTF-8; this Python reads them as "
@@ -56,7 +59,7 @@ def require_utf8() -> None:
 def quote(name: str, *, word: bool = False) -> str:
     """Write ``name`` as text on one line.
 
-    With ``word`` the text also holds no space and no ``=``, as a ``key=value`` pair needs it.
+    With ``word`` the text also has no space and no ``=``, so that it fits a ``key=value`` pair.
     """
     if not _NEEDS_QUOTES.search(name) and not (word and re.search(r"[\s=]", name)):
         return name
@@ -64,14 +67,14 @@ def quote(name: str, *, word: bool = False) -> str:
 
 
 def in_one_line(text: str, *, most: int | None = None) -> str:
-    """Return what somebody else says on one line, cut after ``most`` characters."""
+    """Return a text of another program on one line, cut after ``most`` characters."""
     return " ".join(text.split())[:most]
 
 
 def unquote(text: str) -> str:
     """Read a name that ``quote`` wrote.
 
-    Raises ``JobFileError`` for an opening quote without its end or an unknown escape.
+    Raises ``JobFileError`` for a missing closing quote or an unknown escape.
     """
     name, rest = take_name(text, stop=None)
     if rest:
@@ -80,7 +83,7 @@ def unquote(text: str) -> str:
 
 
 def take_name(text: str, *, stop: str | None) -> tuple[str, str]:
-    """Read the name at the start of ``text``; return it and what follows it.
+    """Read the name at the start of ``text``. Return it and the text after it.
 
     A plain name ends before ``stop``, or at the end of the text if ``stop`` is None or absent.
     """
@@ -128,11 +131,11 @@ def _unescape(text: str) -> str:
 
 
 def filename_of(name: str) -> str:
-    """Return the stem of the files that belong to the job ``name``.
+    """Return the job ID of the job ``name``, which is the stem of its files' names.
 
-    Percent-encodes what a file name can't hold or a shell would stumble over; reversible by
-    ``name_of``, except that a name of more than 200 bytes is cut and gets a hash (such a job keeps
-    its name in its file). Never starts with a dot.
+    Percent-encodes characters that file names can't hold or shells treat specially. ``name_of``
+    reverses this, except for a name of more than 200 bytes: it is cut and gets a hash, and the
+    job's file holds the whole name. A job ID never starts with a dot.
     """
     job_id = _UNFIT_FOR_FILENAME.sub(_percent_encode, name)
     encoded = job_id.encode()
@@ -149,7 +152,7 @@ def name_of(filename: str) -> str:
 
 
 def is_cut(filename: str) -> bool:
-    """Tell whether ``filename_of`` had to cut the name, so that ``name_of`` can't give it back."""
+    """Return True if ``filename_of`` cut the name, so that ``name_of`` can't restore it."""
     return re.search(r"%~[0-9a-f]{16}$", filename) is not None
 
 

@@ -1,4 +1,4 @@
-"""What installed packages add, by entry points: found by name, loaded when it is first used."""
+"""Plug-ins of installed packages: entry points, found by name and loaded at their first use."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ METHODS = "jobtool.methods"
 
 
 def find(group: str, name: str) -> EntryPoint | None:
-    """Return the entry point of a name; None if no package has it.
+    """Return the entry point of a name, or None if no package has it.
 
-    Our own come first: no package replaces them, and no other is looked at for them. Raises
-    ``UsageError`` if two packages have the same.
+    jobtool's own come first: no package can replace them. Raises ``UsageError`` if two packages
+    have the same name.
     """
     try:
         own = distribution("jobtool").entry_points.select(group=group, name=name)
@@ -43,9 +43,9 @@ def names(group: str) -> list[str]:
 
 
 def load(entry: EntryPoint, *, what: str, kind: type) -> object:
-    """Return what an entry point names; raises ``UsageError`` in one line if it is no ``kind``.
+    """Load an entry point and return its object.
 
-    ``what`` is what the message calls it.
+    ``what`` names it in messages. Raises ``UsageError`` if it can't be loaded or isn't a ``kind``.
     """
     named = f"{what}, which is {entry.value} of the package {_package_of(entry)}"
     try:

@@ -1,7 +1,7 @@
-"""The last line of defence for secrets: what is about to be shown or logged goes through here.
+"""The last line of defence for secrets: all text is redacted here before it is shown or logged.
 
-Nothing is meant to contain a secret in the first place. But messages of other libraries are passed
-on, and nobody knows all of them.
+No text should contain a secret in the first place. But jobtool passes on messages of other
+libraries, and can't know all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ REPLACEMENT = "[redacted]"
 #: Shorter ones are too likely to be a part of something else.
 _SHORTEST = 8
 
-#: What is secret by the place where it stands: signatures, tokens, passwords in URLs.
+#: Secrets recognised by their context: signatures, tokens, passwords in URLs.
 _PATTERNS = re.compile(
     r"""
     (?P<key>
@@ -33,14 +33,14 @@ _PATTERNS = re.compile(
 
 
 class Redactor:
-    """Replaces secrets that it knows, and what looks like one, in texts. Threads may use it."""
+    """Replaces known secrets, and what looks like one, in texts. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._secrets: tuple[str, ...] = ()
 
     def learn(self, *secrets: str | None) -> None:
-        """Remember secrets; the longest are replaced first."""
+        """Add secrets. The longest are replaced first."""
         with self._lock:
             known = {*self._secrets, *(text for text in secrets if text and len(text) >= _SHORTEST)}
             if len(known) > len(self._secrets):
@@ -56,12 +56,12 @@ class Redactor:
         return text
 
 
-#: One for the process, since what must not be shown must not be shown anywhere.
+#: One for the process: a secret must not be shown anywhere.
 redact = Redactor()
 
 
 def redact_tracebacks() -> None:
-    """Let tracebacks of bugs go through ``redact`` as well."""
+    """Redact the tracebacks of uncaught exceptions as well."""
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sys.stderr.write(redact("".join(traceback.format_exception(kind, error, trace))))

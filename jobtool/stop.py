@@ -1,4 +1,4 @@
-"""A request to stop, that everything which takes long looks at."""
+"""A request to stop, which all long-running work checks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ ASKED = "asked to stop"
 
 _SLICE_SECONDS = 0.1
 
-#: How often ``until_stopped`` looks whether to stop, in items.
+#: After how many items ``until_stopped`` checks for a request to stop.
 _ITEMS_PER_LOOK = 64
 
 
 class Stop:
-    """Asks work to end: when told to, from a moment on, or because a wider ``parent`` ends.
+    """A request to stop: set by a call, at a moment, or by a wider ``parent``.
 
-    ``at`` is that moment on the ``monotonic`` clock, in seconds, and ``at_reason`` what to say of
-    it. Setting one takes no lock, so that a signal's handler may do it whatever it interrupts.
+    ``at`` is the moment on the ``monotonic`` clock, in seconds, and ``at_reason`` its reason.
+    Setting a stop takes no lock, so that a signal handler may do it whatever it interrupts.
 
     Examples:
         >>> stop = jobtool.Stop()
@@ -47,16 +47,16 @@ class Stop:
         self._is_lost = False
 
     def end_at(self, moment: float) -> None:
-        """Ask to stop from a moment on."""
+        """Ask to stop from a moment of the ``monotonic`` clock on, in seconds."""
         self._at = moment
 
     def set(self, reason: str = ASKED) -> None:
-        """Ask to stop; the first reason stays."""
+        """Ask to stop. If called again, the first reason is kept."""
         if self._reason is None:
             self._reason = reason
 
     def lose(self, reason: str) -> None:
-        """Ask to stop at once: what is worked on may be another's now, and isn't written to."""
+        """Ask to stop at once: another worker may own the work now, so write nothing more."""
         self._is_lost = True
         self.set(reason)
 
@@ -67,7 +67,7 @@ class Stop:
 
     @property
     def reason(self) -> str | None:
-        """Why to stop; None as long as nothing asks for it."""
+        """The reason to stop, or None while no stop is requested."""
         if self._reason is None and self._at is not None and self._monotonic() >= self._at:
             self._reason = self._at_reason
         if self._reason is None and self._parent is not None:
@@ -75,11 +75,11 @@ class Stop:
         return self._reason
 
     def is_set(self) -> bool:
-        """Tell whether to stop."""
+        """Return True if a stop is requested."""
         return self.reason is not None
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until asked to stop; return whether that was asked."""
+        """Sleep until the time is over or a stop is requested. Return True if one is requested."""
         end = time.monotonic() + seconds
         while not self.is_set():
             left = end - time.monotonic()
@@ -90,7 +90,7 @@ class Stop:
 
 
 def until_stopped(items: Iterable[T], stop: Stop, doing: str) -> Iterator[T]:
-    """Yield the items; raises ``StoppedError``, which says what ``doing``, once asked to stop."""
+    """Yield the items. Raise ``StoppedError`` that names ``doing`` once a stop is requested."""
     for count, item in enumerate(items):
         if count % _ITEMS_PER_LOOK == 0 and stop.is_set():
             raise StoppedError(f"stopped while {doing}")

@@ -1,4 +1,4 @@
-"""What is wrong with what somebody wrote, and what may have been meant."""
+"""Messages for wrong words and values in settings, with suggestions."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _KINDS = {
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is most like another; None if none is."""
+    """Return the known word closest to ``word``, or None if none is close."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=_CUTOFF)
     return found[0] if found else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'threads'?``, or nothing if no known word is like it."""
+    """Return `` Did you mean 'threads'?``, or an empty text if no known word is close."""
     found = closest(word, known)
     return f" Did you mean {found!r}?" if found else ""
 
 
 def unknown_key(key: str, known: Iterable[str] | None, *, what: str = "a key") -> str:
-    """Return what is said of a key that is none of the known ones; None if those can't be told."""
+    """Return the message for an unknown key. ``known`` is None if the valid keys are unknown."""
     if known is None:
         return f"there is no {key!r}. Correct or remove it."
     names = list(known)
@@ -46,9 +46,9 @@ def unknown_key(key: str, known: Iterable[str] | None, *, what: str = "a key") -
 
 
 def misfit(error: msgspec.ValidationError, known: type[msgspec.Struct], *, where: str) -> str:
-    """Return in words why a table doesn't fit a struct: ``WHERE, threads: expected …; found …``.
+    """Return why a table doesn't fit a struct: ``WHERE, threads: expected …; found …``.
 
-    ``where`` names the table, or the file whose top it is.
+    ``where`` names the table, or the file if it is the top-level table.
     """
     message, _, place = str(error).partition(" - at `")
     *tables, last = re.sub(r"\[[^]]*\]", "", place.rstrip("`").removeprefix("$")).split(".")
@@ -89,7 +89,7 @@ def _in_words(kinds: str) -> str:
 
 
 def _choices(known: type[msgspec.Struct], path: list[str]) -> Iterator[str]:
-    """Yield the words that the field of that path may be."""
+    """Yield the words allowed for the field at that path."""
     from msgspec import inspect
 
     def find(kind: Any) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Sizes, rates and durations as people read them. Logs of job files and JSON have the numbers."""
+"""Sizes, rates and durations for people to read. Job logs and JSON hold plain numbers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Folders below a root, opened without going through a symbolic link that lies below it.
+"""Open folders below a root without following a symbolic link below it.
 
-Whoever may write to a destination may put a link there, also between two calls of ours. So nothing
-below a root is opened by its whole path and believed: a folder's descriptor is held while a file is
-made in it, and is known to lie where its path says. The root itself, and what is above it, may be
-links: they are the user's own.
+Anyone who may write to a destination may put a link there, even between two of our calls. So no
+path below a root is trusted: a folder's descriptor is held while a file is made in it, and is
+checked to be where its path says. The root itself and the folders above it may be links: the user
+chose them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LinkInTheWayError(FileError):
 class Beneath:
     """Opens folders below ``root``, an absolute path. Keeps nothing open.
 
-    With the root ``/`` every path is an absolute one, whose folders the user has named himself:
-    links among them are followed. ``folder_mode`` is the mode of those that are made, and
-    ``mode_above`` tells that of one above the root; the umask is taken from both.
+    With the root ``/`` every path is absolute and its folders are the user's choice: links among
+    them are followed. ``folder_mode`` is the mode of new folders, and ``mode_above`` returns the
+    mode of a new folder above the root. The umask is removed from both.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Beneath:
 
     @contextlib.contextmanager
     def folder(self, path: str, *, make: bool = False) -> Iterator[int]:
-        """Hold a descriptor of the folder ``path``, for ``dir_fd`` only, for the block's length.
+        """Hold a descriptor of the folder ``path`` during the block, for use as ``dir_fd`` only.
 
-        ``make`` makes it and what it lies in where they are missing. Raises ``OSError`` that names
+        With ``make``, the folder and its missing parents are made. Raises ``OSError`` that names
         the whole path, and ``LinkInTheWayError``.
         """
         descriptor = self.open(path, make=make)
@@ -62,11 +62,11 @@ class Beneath:
             os.close(descriptor)
 
     def open(self, path: str, *, make: bool = False) -> int:
-        """Return such a descriptor, to be closed by the caller; see ``folder``."""
+        """Return a descriptor as ``folder`` does. The caller closes it."""
         try:
             descriptor = os.open(self._inside + path if path else self.root, _FOLDER)
         except OSError:
-            return self._walk(path, make=make)  # makes it, or tells what is in the way
+            return self._walk(path, make=make)  # makes it, or raises what is in the way
         try:
             if not path or self.root == "/" or path_of(descriptor) == self._real(path):
                 return descriptor
@@ -77,14 +77,14 @@ class Beneath:
         return self._walk(path, make=make)
 
     def holds(self, descriptor: int) -> bool:
-        """Tell whether what is open lies below the root, however it was reached."""
+        """Return True if an open file or folder lies below the root, however it was reached."""
         if self.root == "/" or f"{path_of(descriptor)}/".startswith(self._real("")):
             return True
         # The root may have been moved.
         return f"{path_of(descriptor)}/".startswith(self._real("", anew=True))
 
     def _real(self, path: str, *, anew: bool = False) -> str:
-        """Return the path below the root as the kernel tells it of what is open."""
+        """Return the path below the root as the kernel reports it for a descriptor."""
         inside = None if anew else self._real_inside  # read once: other threads may set it
         if inside is None:
             descriptor = os.open(self.root, _FOLDER)
@@ -121,7 +121,7 @@ class Beneath:
             except FileNotFoundError:
                 if not make or not tries_left:
                     raise
-            # Removed again by others meanwhile, or made by them.
+            # Another process may remove or make them meanwhile.
             with contextlib.suppress(FileNotFoundError, FileExistsError):
                 self._make_above(os.path.dirname(self.root))
                 os.mkdir(self.root, self._folder_mode)
@@ -158,7 +158,7 @@ class Beneath:
 
 
 def path_of(descriptor: int) -> str:
-    """Return the path of what is open, links resolved, as the kernel tells it (Linux, /proc)."""
+    """Return the path of a descriptor, links resolved, as the kernel reports it (Linux, /proc)."""
     return os.readlink(f"/proc/self/fd/{descriptor}")
 
 
@@ -168,8 +168,8 @@ def _refuse_link(here: int, name: str, shown: str) -> None:
     except OSError:
         return
     raise LinkInTheWayError(
-        f"expected a folder at {quote(shown)}; found a link to {quote(target)}, and no link below "
-        f"a destination is gone through. Remove the link, or name {quote(target)} as destination"
+        f"expected a folder at {quote(shown)}; found a link to {quote(target)}. Links below a "
+        f"destination aren't followed. Remove the link, or name {quote(target)} as destination"
     )
 
 

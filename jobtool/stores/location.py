@@ -1,12 +1,12 @@
-"""Places: the grammar of paths and URLs, and what is above, below and beside a place.
+"""Locations: the grammar of paths and URLs, and their relations.
 
-A place is an absolute path of this machine, ``file:///PATH``, or a URL ``SCHEME://NAME/PATH`` of a
-scheme that an installed package has a store for (``storetype``), which may refuse more. Below a
-store's root paths have parts joined by ``/``; none of them is empty, ``.`` or ``..``, and none
-holds NUL. S3 allows such keys, no filesystem can hold them, and to leave the odd part out would
-name another object. So nothing is rewritten: what can't be carried is refused by name. Two
-exceptions say the same place for certain: one slash at the end of a URL, and, in a path of this
-machine, slashes that are repeated and parts ``.`` (POSIX, 4.13 "Pathname Resolution").
+A location is an absolute path of this machine, ``file:///PATH``, or a URL ``SCHEME://NAME/PATH``.
+An installed package must have a store for the scheme (``storetype``), and may refuse more. A path
+below a store's root has parts joined by ``/``. No part is empty, ``.`` or ``..``, or holds NUL. S3
+allows such keys, but no filesystem can hold them, and a key without the odd part is another object.
+So nothing is rewritten: a path that can't be transferred is refused by name. Two forms are
+accepted, since they can't name another location: one slash at the end of a URL, and repeated
+slashes and ``.`` parts in a path of this machine (POSIX, 4.13 "Pathname Resolution").
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A place: ``root`` is the widest store that holds it, ``path`` is inside that.
+    """A location: ``root`` is the widest store that holds it, ``path`` is relative to that.
 
     The root is ``/`` or ``SCHEME://NAME``. The path is empty for the root itself.
     """
@@ -49,24 +49,24 @@ class Location:
 
     @property
     def url(self) -> str:
-        """The place as text: an absolute path or a URL, without a slash at its end."""
+        """The location as text: an absolute path or a URL, without a slash at its end."""
         return join(self.root, self.path) if self.path else self.root
 
     @property
     def name(self) -> str:
-        """What stands after ``://``, as a bucket's name does; empty for paths."""
+        """The part after ``://``, such as a bucket's name; empty for paths."""
         return self.root.partition("://")[2]
 
     @property
     def is_local(self) -> bool:
-        """Whether it is in one of this machine's filesystems."""
+        """Whether the location is in one of this machine's filesystems."""
         return self.scheme == LOCAL
 
 
 def parse(url: str) -> Location:
-    """Read an absolute path or URL, as it stands in job files, tables and settings.
+    """Parse an absolute path or URL of a job file, table or setting.
 
-    Raises ``UsageError`` for what names no place, or one that can't be carried.
+    Raises ``UsageError`` if it isn't a location, or is one that can't be transferred.
     """
     match = _URL.fullmatch(url)
     if match is None:
@@ -92,12 +92,12 @@ def parse(url: str) -> Location:
 
 
 def resolve(text: str, *, follow_links: bool = True) -> Location:
-    """Read a path or URL that a person typed, in the folder where that was.
+    """Parse a path or URL that the user typed. Relative paths start at the working directory.
 
-    A path may be relative and hold ``~`` and ``..``. Its links are followed; without
-    ``follow_links`` they stay, and ``..`` is the part before. Raises ``UsageError`` for an empty
-    text, and for what looks like a URL but isn't one: ``s3//bucket``, and a first part with a colon
-    unless there is something of that name.
+    A path may hold ``~`` and ``..``. Its links are followed. Without ``follow_links`` they are
+    kept, and ``..`` removes the part before it. Raises ``UsageError`` for an empty text, and for
+    text that looks like a URL but isn't one: ``s3//bucket``, or a first part with a colon unless a
+    file or folder of that name exists.
     """
     if not text.strip():
         raise UsageError("expected a path or URL; found an empty one")
@@ -121,9 +121,9 @@ def resolve(text: str, *, follow_links: bool = True) -> Location:
 
 
 def file_below(root: str | None, path: str) -> str:
-    """Return where a file is that a table or a layout names, below ``root`` if relative.
+    """Return the location of a file named by a table or layout, below ``root`` if relative.
 
-    Raises ``FileError`` for a path that can't be carried, or is relative and has no root.
+    Raises ``FileError`` for a path that can't be transferred, or a relative one without a root.
     """
     if is_absolute(path):
         return join(*anchor_of(path))
@@ -141,7 +141,7 @@ def file_below(root: str | None, path: str) -> str:
 
 
 def unfit_reason(path: str) -> str | None:
-    """Return what makes a path below a store's root one that can't be carried; None if nothing."""
+    """Return why a path below a store's root can't be transferred, or None if it can."""
     if not path:
         return "nothing"
     if "\0" in path:
@@ -158,33 +158,33 @@ def unfit_reason(path: str) -> str | None:
 
 
 def is_absolute(path: str) -> bool:
-    """Return True if a path stands for itself: an absolute one, or a URL of whatever scheme."""
+    """Return True for an absolute path and for a URL of any scheme."""
     return path.startswith("/") or _URL.fullmatch(path) is not None
 
 
 def scheme_of(url: str) -> str:
-    """Return a place's scheme in lower case, ``file`` for a path, whatever the rest is like."""
+    """Return a location's scheme in lower case, ``file`` for a path. The rest isn't checked."""
     return _written_scheme(url) or LOCAL
 
 
 def is_local(url: str) -> bool:
-    """Return True if a place is in one of this machine's filesystems, odd or not."""
+    """Return True if a location is in one of this machine's filesystems. It isn't checked."""
     return scheme_of(url) == LOCAL
 
 
 def in_lower_case(url: str) -> str:
-    """Return a path or URL with its scheme as stores write it; the rest stays, odd or not."""
+    """Return a path or URL with its scheme in lower case. The rest is unchanged and unchecked."""
     scheme = _written_scheme(url)
     return scheme + url[len(scheme) :]
 
 
 def join(root: str, path: str) -> str:
-    """Return the place of ``path`` below ``root``."""
+    """Return the location of ``path`` below ``root``."""
     return f"{root.rstrip('/')}/{path}"
 
 
 def names_a_server(url: str) -> bool:
-    """Return True if a text begins like the URL of a server: http:// or https://, and a host."""
+    """Return True if a text begins with http:// or https://, and a host."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -193,12 +193,12 @@ def names_a_server(url: str) -> bool:
 
 
 def absolute(root: str | None, path: str) -> str:
-    """Return the place of a path that is absolute, or else below ``root``."""
+    """Return the location of a path: the path itself if absolute, else below ``root``."""
     return path if root is None or is_absolute(path) else join(root, path)
 
 
 def inside(root: str, url: str) -> str | None:
-    """Return the path of a place below ``root``, empty for that itself; None if it isn't there."""
+    """Return the path of a location below ``root``: empty for the root, None if not below it."""
     if url == root:
         return ""
     start = root.rstrip("/") + "/"
@@ -206,10 +206,10 @@ def inside(root: str, url: str) -> str | None:
 
 
 def anchor_of(url: str) -> tuple[str, str]:
-    """Split a file's absolute path or URL into the widest store that holds it and the path in that.
+    """Split a file's absolute path or URL into the root of the widest store and the path below it.
 
-    ``/data/a`` is ``a`` below ``/data``'s root ``/``; ``s3://bucket/a`` is ``a`` in its bucket.
-    Raises ``FileError`` for what names no file or can't be carried.
+    ``/data/a`` is ``data/a`` below ``/``, and ``s3://bucket/a`` is ``a`` below ``s3://bucket``.
+    Raises ``FileError`` if it doesn't name a file or can't be transferred.
     """
     try:
         location = parse(url)
@@ -223,7 +223,7 @@ def anchor_of(url: str) -> tuple[str, str]:
 def parent_of(url: str) -> tuple[str, str]:
     """Split a path or URL into its folder and its last name.
 
-    A root such as a bucket is in no folder: it is returned with an empty name.
+    A root such as a bucket isn't in a folder. It is returned with an empty name.
     """
     scheme = _written_scheme(url)
     if scheme == LOCAL:

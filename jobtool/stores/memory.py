@@ -1,4 +1,4 @@
-"""A store in memory, for tests and for trying things: ``memory://name``."""
+"""A store in memory, for tests and experiments: ``memory://name``."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class MemoryStore:
         return replace(proof, verified_by="multipart-etag", etag=composite_md5(parts))
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
-        """Return the parts that are held as they were sent."""
+        """Return the parts that are still held as they were sent."""
         with self.memory.lock:
             if upload.token not in self.memory.uploads:
                 raise NotFoundError(f"there is no upload {upload.token} at {quote(self.url)}")
@@ -179,7 +179,7 @@ class MemoryStore:
             self.memory.files.pop(self._key(check_path(path)), None)
 
     def sync(self) -> None:
-        """Do nothing: memory is as durable as it gets."""
+        """Do nothing: memory has no medium to sync to."""
 
     def _get(self, path: str) -> tuple[bytes, Attributes]:
         with self.memory.lock:

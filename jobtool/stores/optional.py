@@ -1,4 +1,4 @@
-"""What some stores can do besides the protocol of all: each a protocol of its own.
+"""Optional protocols of stores.
 
 A store has one if its class has the methods; callers ask with ``supports``. A store that can't do
 what a protocol says doesn't have its methods: what it lacks is done without. The errors are those
@@ -24,7 +24,7 @@ from jobtool.stores.store import (
 
 @runtime_checkable
 class Multipart(Store, Protocol):
-    """A store that takes a large file in parts, so that it can be taken up where it was left.
+    """A store that takes a large file in parts, so that an interrupted transfer can resume.
 
     Without it a file is sent by ``write``, from its beginning at each try.
     """
@@ -35,32 +35,32 @@ class Multipart(Store, Protocol):
     def put_part(
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
-        """Write one part; any order, any thread. Sending a part again replaces it.
+        """Write one part, in any order and from any thread. Sending a part again replaces it.
 
-        Every part but the last is of one size, at least 5 MiB. ``md5`` is the part's, in hex.
+        Every part but the last has the same size, at least 5 MiB. ``md5`` is the part's, in hex.
         """
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
-        """Put the parts together, prove the whole, publish it. ``attributes.md5`` is required.
+        """Assemble the parts, prove the file, publish it. ``attributes.md5`` is required.
 
-        ``parts`` are all of them, in the order of their numbers. Raises ``DigestMismatchError``
-        after removing what was written if the store holds something else.
+        ``parts`` holds all parts in the order of their numbers. If the store holds other bytes,
+        removes what was written and raises ``DigestMismatchError``.
         """
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
-        """Return those of ``parts``, sent before, that the store still holds as they were sent.
+        """Return those of ``parts`` that the store still holds as they were sent.
 
-        Raises ``NotFoundError`` if there is no such upload any more.
+        Raises ``NotFoundError`` if the upload doesn't exist any more.
         """
 
     def abort(self, upload: Upload) -> None:
-        """Drop an upload and what it holds; does nothing if there is no such upload."""
+        """Drop an upload and its parts. Do nothing if it doesn't exist."""
 
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
         """Return unfinished uploads of ``path``, begun since a time in nanoseconds since 1970.
 
-        A store that marks uploads with their owner returns its owner's instead, of any time; one
-        that can't tell targets apart returns those in the folder of ``path``.
+        A store that marks uploads with their owner returns its owner's instead, of any time. A
+        store that can't tell targets apart returns those in the folder of ``path``.
         """
 
 
@@ -68,8 +68,8 @@ class Multipart(Store, Protocol):
 class Temporaries(Multipart, Protocol):
     """A store whose unfinished files lie beside the others, each marked with its owner.
 
-    A kill while a file is written whole leaves one, too. ``leftovers`` returns them all, and
-    ``abort`` removes them.
+    A kill during ``write`` leaves such a file, too. ``leftovers`` returns them all, and ``abort``
+    removes them.
     """
 
     def is_leftover(self, path: str) -> bool:
@@ -78,7 +78,7 @@ class Temporaries(Multipart, Protocol):
 
 @runtime_checkable
 class Prover(Store, Protocol):
-    """A store that can prove a file more cheaply than by reading it, or gives it attributes then.
+    """A store that proves a file more cheaply than by reading it, or then sets its attributes.
 
     Without it files are compared by ``digest``.
     """
@@ -86,23 +86,23 @@ class Prover(Store, Protocol):
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
-        """Prove that a file has this MD5, as cheaply as the store can; None if it hasn't.
+        """Prove that a file has this MD5, as cheaply as possible. Return None if it hasn't.
 
-        ``composite`` is the ETag that S3 would have given to the file in parts of today's size. A
-        store that can change the attributes of a file gives it ``attributes`` once it is proven.
+        ``composite`` is the ETag that S3 gives to the file in parts of the current part size. A
+        store that can change the attributes of a file sets ``attributes`` after the proof.
         """
 
 
 @runtime_checkable
 class Specials(Store, Protocol):
-    """A store that holds something besides files. Without it, that is left out or an error."""
+    """A store that holds empty folders or links. Without it they are left out or an error."""
 
     @property
     def specials(self) -> frozenset[SpecialKind]:
         """The kinds that it can hold."""
 
     def make_special(self, special: Special) -> None:
-        """Make an empty folder or a link; leave one that is there.
+        """Make an empty folder or a link. An existing one is left as it is.
 
         Raises ``FileError`` for a kind that isn't among ``specials``.
         """
@@ -110,30 +110,31 @@ class Specials(Store, Protocol):
 
 @runtime_checkable
 class FolderAttributes(Store, Protocol):
-    """A store whose folders have attributes. They are kept if both sides have it."""
+    """A store whose folders have attributes. They are kept if both stores implement this."""
 
     def folder_attributes(self, path: str) -> Attributes:
         """Return the attributes of a folder; ``""`` is the root. Raises ``SourceError``."""
 
     def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
-        """Give a folder its attributes, as the last that is done to it; return what it lacks.
+        """Set the attributes of a folder after all else is done to it. Return what it lacks.
 
-        A folder that this store's transfers haven't made keeps all but its time. May be done again.
-        Raises ``NotFoundError`` if it isn't there, but makes the root; and other errors of writing.
+        A folder that no transfer of this store made keeps all but its time. Callers may repeat the
+        call. Makes the root if it is missing. Raises ``NotFoundError`` for any other folder that
+        is missing, and other errors of writing.
         """
 
 
 @runtime_checkable
 class AccessCheck(Store, Protocol):
-    """A store that can be asked whether anything at all can be read or written.
+    """A store that can check whether anything at all can be read or written.
 
-    Without it only another file tells whether a refusal is about one file or about all.
+    Without it only another file shows whether a refusal is about one file or about all.
     """
 
     def check_access(self, *, write: bool) -> None:
-        """Try to read at the root or, with ``write``, to write below it; leave nothing behind.
+        """Try to read at the root or, with ``write``, to write below it. Leave nothing behind.
 
-        Raises ``RefusedError``, ``ServerError`` or ``InfrastructureError`` where that fails.
+        Raises ``RefusedError``, ``ServerError`` or ``InfrastructureError`` if that fails.
         """
 
 

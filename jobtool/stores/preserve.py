@@ -1,4 +1,4 @@
-"""Which attributes of files and folders a transfer keeps: what ``--preserve`` says."""
+"""The attributes of files and folders that a transfer keeps (``--preserve``)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def words_for(keep: frozenset[Kept]) -> str:
 
 
 def attributes_to_keep(words: Iterable[str]) -> frozenset[Kept]:
-    """Return the attributes that ``words`` name; ``none`` and ``all`` stand alone.
+    """Return the attributes that ``words`` name. ``none`` and ``all`` must be the only word.
 
-    An access list without its mode makes no sense: ``acl`` includes ``mode``. Raises ``UsageError``
-    for any other word.
+    ``acl`` includes ``mode``, since an access list needs its mode. Raises ``UsageError`` for any
+    other word.
     """
     asked = {*words}
     if asked == {"all"}:

@@ -1,4 +1,4 @@
-"""Which proxy requests go through: one decision for every client, made once for its endpoint."""
+"""The proxy for requests: decided once for each endpoint, and the same for every client."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the URL of the proxy for requests to ``url``; None for none.
+    """Return the URL of the proxy for requests to ``url``, or None if there is none.
 
-    ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY`` name it, in capitals or not; ``NO_PROXY``
-    names what is reached without one: hosts, domains, ``host:port``, addresses, networks
-    (``10.0.0.0/8``) or ``*``. Raises ``StoreSettingsError`` for a proxy that isn't one of HTTP.
+    ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY`` name it, in upper or lower case. ``NO_PROXY``
+    names what is reached without a proxy: hosts, domains, ``host:port``, addresses, networks
+    (``10.0.0.0/8``) or ``*``. Raises ``StoreSettingsError`` for a proxy that isn't an HTTP proxy.
     """
-    # Not at the top: it brings HTTP, TLS and mail, which a command without S3 has no use for.
+    # Not at the top: it imports HTTP, TLS and mail, which a command without S3 doesn't need.
     import urllib.request
 
     parts = urlsplit(url)
@@ -43,7 +43,7 @@ def proxy_for(url: str) -> str | None:
 def as_botocore(url: str, proxy: str | None) -> dict[str, str]:
     """Return the proxy for ``url`` as botocore's ``Config(proxies=...)`` takes it.
 
-    An empty table is none, whatever the environment says.
+    An empty table means no proxy, whatever the environment says.
     """
     return {} if proxy is None else {urlsplit(url).scheme: proxy}
 

@@ -1,4 +1,4 @@
-"""From a URL to a store: the scheme chooses."""
+"""The registry of stores, which opens the store of a URL by its scheme."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from jobtool.stores.storetype import (
 
 
 class _Scheme:
-    """One scheme's type in a run: its settings, and what its stores share."""
+    """The store type of one scheme in a run, its settings, and what its stores share."""
 
     def __init__(self, scheme: str, kind: StoreType, setup: Setup) -> None:
         self._kind = kind
@@ -51,9 +51,9 @@ class _Scheme:
 class StoreRegistry:
     """Opens stores, and keeps what those of one scheme share: clients, credentials, memory.
 
-    ``tables`` are the tables of joblist.toml that are named after schemes, ``credentials`` is the
-    one of that name. See ``Setup`` for the others. Raises ``UsageError`` for a table that makes no
-    sense, and where file names aren't taken for UTF-8.
+    ``tables`` are the tables of joblist.toml that are named after schemes. ``credentials`` is the
+    table of that name. See ``Setup`` for the other arguments. Raises ``UsageError`` for an invalid
+    table, and if this Python doesn't decode file names as UTF-8.
     """
 
     def __init__(
@@ -83,22 +83,22 @@ class StoreRegistry:
             on_renewal=self._tell_renewal,
         )
         for scheme, table in self._tables.items():
-            if table:  # what is wrong with it is told at once
+            if table:  # errors in it are raised at once
                 self._scheme(scheme)
 
     def open(self, url: str, role: Role, *, owner: str = "", mirrors: Store | None = None) -> Store:
-        """Return the store rooted at ``url``; nothing is contacted yet.
+        """Return the store rooted at ``url``. No server is contacted yet.
 
-        ``owner`` and ``mirrors`` are those of ``Opening``. Raises ``UsageError`` for a URL that no
-        store has, and ``CredentialsError``.
+        ``owner`` and ``mirrors`` are those of ``Opening``. Raises ``UsageError`` for a URL without
+        a store, and ``CredentialsError``.
         """
         location = parse(url)
         return self._scheme(location.scheme).open(location, role, owner, mirrors)
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
-        """Make the clients that URLs will need, so that wrong settings are told at once.
+        """Make the clients that URLs will need, so that wrong settings are reported at once.
 
-        Nobody is contacted, and nothing done a second time. Raises ``UsageError``,
+        Contacts no server. Repeated calls do nothing. Raises ``UsageError``,
         ``StoreSettingsError``, ``CredentialsError`` and ``StoreUnavailableError``.
         """
         for role, url in urls.items():
@@ -113,7 +113,7 @@ class StoreRegistry:
         return [holder for shared in self._credentialed() for holder in shared.holders()]
 
     def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Have credentials for a job: its own, or those in force if they aren't due.
+        """Get credentials for a job: its own, or the current ones if they aren't due.
 
         Raises ``CredentialsError``.
         """
@@ -122,7 +122,7 @@ class StoreRegistry:
             shared.begin_job(scopes)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Have credentials that are good for a job's purposes; those in force, if they are.
+        """Get credentials valid for a job's scopes. Keep the current ones if they are.
 
         Raises ``CredentialsError``.
         """

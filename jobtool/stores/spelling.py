@@ -1,4 +1,4 @@
-"""What a misspelt URL may have been meant to be."""
+"""Suggestions for misspelt URLs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SLIP = re.compile(r"\s*(s3[an]?|gs|file|https?)[;.]?//(.*)", re.DOTALL | re.IGN
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 _BUCKET_ARN = re.compile(r"(?:arn:)?aws[^:/]*:s3:::([^:]+)", re.DOTALL)
 
-#: Schemes that people know: what begins with one and a colon is never taken for a file's name.
+#: Well-known schemes. Text that begins with one and a colon is never taken for a file's name.
 _FAMILIAR = frozenset(
     "abfs abfss arn az azure cos dav davs file ftp gcs gs hdfs http https memory oss s3 s3a s3n "
     "scp sftp ssh swift wasb wasbs webdav webhdfs".split()
@@ -21,21 +21,21 @@ _S3_ALIASES = ("s3", "s3a", "s3n")
 
 
 def split_at_colon(text: str) -> tuple[str, str]:
-    """Return what stands before and after a colon in the first part of a path; empty if none.
+    """Return the text before and after a colon in the first part of a path; empty if none.
 
-    In ``s3//bucket`` and ``s3;//bucket`` a colon was meant.
+    ``s3//bucket`` and ``s3;//bucket`` are treated as if they had a colon.
     """
     match = _SLIP.fullmatch(text) or _COLON.match(text)
     return (match.group(1).strip().lower(), match.group(2)) if match else ("", "")
 
 
 def is_familiar(text: str) -> bool:
-    """Return True if a text begins with a scheme that people know, and a colon or its place."""
+    """Return True if a text begins with a well-known scheme and a colon, or a slip for one."""
     return split_at_colon(text)[0] in _FAMILIAR
 
 
 def suggestion(scheme: str, rest: str) -> str:
-    """Return the end of a sentence: the right spelling, as far as it can be told."""
+    """Return the end of a sentence with the right spelling, as far as it is known."""
     arn = _BUCKET_ARN.fullmatch(rest) or _BUCKET_ARN.fullmatch(f"{scheme}:{rest}")
     if arn is not None and scheme in ("arn", "aws", *_S3_ALIASES):
         scheme, rest = "s3", arn.group(1)

@@ -1,14 +1,14 @@
-"""The protocol of a store: where bytes live. What not every store can do is in ``optional``.
+"""The protocol of a store, which holds the bytes of files. See ``optional`` for optional protocols.
 
-A store is rooted at a URL. Its paths are relative to that, parts joined by ``/``, none of them
-empty, ``.`` or ``..``; bytes of a name that are no UTF-8 are surrogates. Methods may be called
-from many threads. They raise the errors of ``jobtool.errors``:
+A store is rooted at a URL. Its paths are relative to the root and have parts joined by ``/``. No
+part is empty, ``.`` or ``..``. Bytes of a name that aren't UTF-8 are surrogates. Callers may call
+methods from many threads. Methods raise the errors of ``jobtool.errors``:
 
-- ``NotFoundError``: nothing there. ``SourceError``: there, but it can't be read.
-- ``StoreError``: a failure that may pass; the caller may try again.
-- ``FileError``: this one file can't be written here (its name, what stands in its place).
-- ``RefusedError``, ``ServerError``: a refusal or a failure that may concern this file or all files;
-  the caller finds out which by what happens to other files.
+- ``NotFoundError``: the path doesn't exist. ``SourceError``: it exists but can't be read.
+- ``StoreError``: a failure that may pass. The caller may try again.
+- ``FileError``: this one file can't be written here (its name, or something in its place).
+- ``RefusedError``, ``ServerError``: a refusal or a failure for this file or for all files. The
+  caller finds out which by what happens to other files.
 - ``InfrastructureError``: no file can be written or read: credentials, no space, no such bucket.
 """
 
@@ -27,12 +27,12 @@ from jobtool.stores.preserve import Kept
 PathKind = Literal["file", "folder", "missing"]
 SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
 
-#: How much is read at a time where a whole file is read for its digest.
+#: How many bytes are read at a time when a whole file is read for its digest.
 READ_BYTES = 8 * 1024 * 1024
 
 
 def within_64_bits(mtime_ns: int) -> int:
-    """Return a time in nanoseconds since 1970, or the nearest that 64 bits hold (1677 to 2262)."""
+    """Return a time in nanoseconds since 1970, clamped to 64 bits (1677 to 2262)."""
     return max(-(2**63), min(mtime_ns, 2**63 - 1))
 
 
@@ -40,7 +40,7 @@ def within_64_bits(mtime_ns: int) -> int:
 class Entry:
     """A file as listed. Size in bytes, modification time in nanoseconds since 1970.
 
-    Some filesystems have times that 64 bits don't hold; an entry has the nearest that they do.
+    Times that don't fit 64 bits, which some filesystems have, become the nearest that does.
     """
 
     path: str
@@ -49,14 +49,14 @@ class Entry:
     etag: str | None = None
 
     def __post_init__(self) -> None:
-        """Bring the time within bounds: plans and receipts hold it in 64 bits."""
+        """Clamp the time: plans and receipts hold it in 64 bits."""
         if not -(2**63) <= self.mtime_ns < 2**63:
             object.__setattr__(self, "mtime_ns", within_64_bits(self.mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """Something listed that has no bytes to copy; ``target`` is a link's, as it is written."""
+    """A listed item without bytes to copy. ``target`` is that of a link, as it is written."""
 
     path: str
     what: SpecialKind
@@ -65,9 +65,9 @@ class Special:
 
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """Something found by a listing that can't be carried, or a folder that can't be listed.
+    """A listed item that can't be transferred, or a folder that can't be listed.
 
-    ``error`` says why, with the whole path or key. The rest of the tree is listed all the same.
+    ``error`` says why, with the whole path or key. The rest of the tree is still listed.
     """
 
     path: str
@@ -77,7 +77,7 @@ class Unlisted:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A name directly inside a folder; a link to a folder is a folder and a link."""
+    """A name directly inside a folder. A link to a folder is both a folder and a link."""
 
     name: str
     is_folder: bool
@@ -86,9 +86,9 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An attribute that a file arrived without, and why; equal notes are counted in the job's log.
+    """An attribute that a file lost, and why. The job's log counts equal notes.
 
-    ``reason`` is the same for all files that lack it for the same reason: it names no file.
+    ``reason`` doesn't name the file, so that notes with the same cause are equal.
     """
 
     attribute: str
@@ -97,14 +97,14 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What travels with a file's bytes, or with a folder.
+    """The attributes of a file, sent with its bytes, or of a folder.
 
-    ``md5`` is the whole file's in hex, None if not known. ``mode`` are permissions, ``owner`` the
-    numbers of user and group, ``xattrs`` extended attributes and ``acl`` those that hold a POSIX
-    access list; None where they aren't to be kept. ``headers`` are what an object's HTTP headers
-    say of its content, by their names in HTTP, and ``metadata`` what its owner says of it. With
-    ``may_replace`` False a file that exists is never replaced (``FileError``), where the store
-    knows how to do that. ``notes`` say what could not be read of all this.
+    ``md5`` is that of the whole file in hex, or None if unknown. ``mode`` holds the permissions,
+    ``owner`` the numbers of user and group, ``xattrs`` the extended attributes and ``acl`` those
+    that hold a POSIX access list. Each is None if it isn't kept. ``headers`` are the HTTP headers
+    that describe an object's content, by their names in HTTP, and ``metadata`` is the user's own
+    metadata. With ``may_replace`` False an existing file is never replaced (``FileError``), if the
+    store supports that. ``notes`` say which attributes couldn't be read.
     """
 
     mtime_ns: int
@@ -121,7 +121,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Bytes that were read, and the attributes that the store keeps for their file."""
+    """Bytes read from a file, and the attributes that the store holds for it."""
 
     data: bytes | memoryview
     attributes: Attributes
@@ -129,9 +129,9 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """How the destination was proven to hold what was sent, and the digest it was found to have.
+    """How the destination was proven to hold what was sent, and the digest found there.
 
-    ``notes`` are those of the attributes that were sent, and what the store could not keep of them.
+    ``notes`` are those of the sent attributes, and one for each that the store couldn't keep.
     """
 
     md5: str
@@ -142,7 +142,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that is being written in parts. ``token`` is the store's name for it."""
+    """A file being written in parts. ``token`` is the store's name for the upload."""
 
     path: str
     token: str
@@ -151,7 +151,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A part that was sent. ``number`` counts from 1; ``md5`` is hex; ``etag`` the store's."""
+    """A sent part. ``number`` counts from 1, ``md5`` is in hex, ``etag`` is the store's."""
 
     number: int
     offset: int
@@ -162,11 +162,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a store is like, beyond the protocols that it has.
+    """The properties of a store beyond the protocols that it implements.
 
     - ``attributes_first``: a file's attributes must be complete when its first part is sent.
     - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
-    - ``keeps``: the attributes of files that it can keep.
+    - ``keeps``: the file attributes that the store can keep.
     """
 
     attributes_first: bool = False
@@ -175,10 +175,10 @@ class Capabilities:
 
 
 class Store(Protocol):
-    """Where bytes live; see the module for paths, threads and errors.
+    """A place for files. See the module for paths, threads and errors.
 
-    These methods are all that a store needs. ``jobtool.stores.optional`` has the protocols of what
-    some can do besides, such as sending a file in parts. What a store lacks is done without.
+    These methods are all that a store needs. ``jobtool.stores.optional`` has optional protocols,
+    such as sending a file in parts. jobtool works without them.
     """
 
     @property
@@ -187,7 +187,7 @@ class Store(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store is like."""
+        """The properties of this store."""
 
     def url_of(self, path: str) -> str:
         """Return the absolute path or URL of ``path``; ``""`` is the root."""
@@ -195,35 +195,35 @@ class Store(Protocol):
     def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
         """Return the entry of a file, ``"folder"`` or ``"missing"``; ``""`` is the root.
 
-        A folder is what has something below it, or what the store itself calls one; where a file
-        and a folder have one path, it is the file. With ``file_only`` the caller asks for a file,
-        and ``"missing"`` will do for a folder that takes another request to be found.
+        A path is a folder if anything is below it, or if the store itself says so. If a file and a
+        folder have the same path, the file is returned. With ``file_only`` the caller wants a file,
+        so ``"missing"`` may be returned for a folder that takes another request to find.
 
-        Raises ``SourceError`` for what is there and is neither, or can't be read. For a link that
-        leads nowhere it may raise ``NotFoundError``.
+        Raises ``SourceError`` for a path that exists but is neither, or can't be read. For a
+        dangling link it may raise ``NotFoundError``.
         """
 
     def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside the folder ``path``, sorted by name; ``""`` is the root.
 
-        Links to folders count as folders. What can't be carried is ``Unlisted``. Raises
+        Links to folders count as folders. Names that can't be transferred are ``Unlisted``. Raises
         ``NotFoundError`` or ``SourceError``.
         """
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
-        """Yield everything below the root, by the bytes of its path, in ascending order.
+        """Yield everything below the root, in ascending order of the bytes of its path.
 
         An empty folder, or one that can't be listed, sorts as if its name ended in a slash.
 
-        Lazy: a million files take no more memory than one folder's names. What can't be carried,
-        and a folder below the root that can't be listed, is ``Unlisted``. Raises ``SourceError`` or
-        ``RefusedError`` if the root itself can't be listed.
+        Lazy: a million files take no more memory than one folder's names. What can't be
+        transferred, and a folder below the root that can't be listed, is ``Unlisted``. Raises
+        ``SourceError`` or ``RefusedError`` if the root itself can't be listed.
         """
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return ``length`` bytes of a file from ``offset``, both within its size.
 
-        Raises ``SourceChangedError`` if the file's size or time isn't the entry's any more.
+        Raises ``SourceChangedError`` if the file's size or time no longer matches the entry.
         """
 
     def write(
@@ -231,38 +231,38 @@ class Store(Protocol):
     ) -> Proof | None:
         """Write a whole file of any size in bounded memory, and publish it.
 
-        ``chunks`` are its bytes in order; none of them make an empty file. Readers see the old
-        file or the new one, whole. If ``chunks`` raises, nothing is published, what was written is
-        removed, and the error goes on to the caller.
+        ``chunks`` are its bytes in order. No chunks make an empty file. Readers see either the
+        whole old file or the whole new one. If ``chunks`` raises, nothing is published, what was
+        written is removed, and the error is passed to the caller.
 
-        ``attributes.md5`` is the whole file's, or None if the caller learns it only while it gives
-        the chunks. An attribute that can't be kept is a note of the proof, never an error.
+        ``attributes.md5`` is that of the whole file, or None if the caller computes it only while
+        it yields the chunks. An attribute that can't be kept is a note of the proof, not an error.
 
-        Returns a proof if the store has one, and otherwise None: then the caller proves the file,
-        by ``Prover.prove`` or ``digest``, and deletes it if it holds something else. A store that
-        looks what it has written, before or after it is published, raises
-        ``DigestMismatchError`` after removing it if that is something else than ``attributes.md5``.
+        Returns a proof if the store has one, otherwise None. Then the caller proves the file by
+        ``Prover.prove`` or ``digest``, and deletes it if it holds other bytes. A store that checks
+        what it wrote, before or after publishing, compares it with ``attributes.md5``. If they
+        differ, it removes the file and raises ``DigestMismatchError``.
         """
 
     def digest(self, path: str) -> str:
-        """Read a file and return its MD5 in hex; from its medium, where memory holds a copy."""
+        """Return the MD5 of a file in hex. Read it from its medium, not from a copy in memory."""
 
     def delete(self, path: str) -> None:
-        """Remove a file; does nothing if there is none."""
+        """Remove a file. Do nothing if it doesn't exist."""
 
     def sync(self) -> None:
         """Make everything that was published durable."""
 
 
 class Looked(Protocol):
-    """What can be looked at: the part of ``Store`` that ``kind_of`` needs."""
+    """The part of ``Store`` that ``kind_of`` needs."""
 
     def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
         """Return what is at a path; see ``Store``."""
 
 
 def entry_of(store: Store, path: str) -> Entry:
-    """Return a file's entry; raises ``NotFoundError``, and ``SourceError`` for a folder."""
+    """Return a file's entry. Raise ``NotFoundError``, or ``SourceError`` for a folder."""
     found = store.stat(path, file_only=True)
     if isinstance(found, Entry):
         return found
@@ -273,7 +273,7 @@ def entry_of(store: Store, path: str) -> Entry:
 
 
 def kind_of(store: Looked, path: str) -> PathKind:
-    """Return what is at a path; what is neither file nor folder, or can't be read, is a file."""
+    """Return the kind of a path. Anything that is neither, or can't be read, counts as a file."""
     try:
         found = store.stat(path)
     except NotFoundError:
@@ -284,7 +284,7 @@ def kind_of(store: Looked, path: str) -> PathKind:
 
 
 def digest_by_reading(store: Store, path: str) -> str:
-    """Return the MD5 of a file by its store's own ``stat`` and ``read``."""
+    """Return the MD5 of a file in hex, using only the store's ``stat`` and ``read``."""
     entry = entry_of(store, path)
     digest = hashlib.md5(usedforsecurity=False)
     for offset in range(0, entry.size, READ_BYTES):
@@ -296,8 +296,8 @@ def digest_by_reading(store: Store, path: str) -> str:
 def composite_md5(parts: Sequence[Part]) -> str:
     """Return the ETag that S3 gives to an object of these parts.
 
-    MD5 in hex of the parts' binary MD5s put together, a dash, the number of parts. Source: AWS,
-    "Checking object integrity", ETags of multipart uploads.
+    It is the MD5 in hex of the parts' concatenated binary MD5s, a dash, and the number of parts.
+    Source: AWS, "Checking object integrity", ETags of multipart uploads.
     """
     joined = b"".join(bytes.fromhex(part.md5) for part in parts)
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
@@ -310,7 +310,7 @@ def require_same(url: str, *, sent: str | None, found: str) -> None:
 
 
 def mismatch(url: str, *, sent: str | None, found: str) -> DigestMismatchError:
-    """Return the error for a file that was written, found to be another, and removed."""
+    """Return the error for a written file that had other bytes and was removed."""
     return DigestMismatchError(
         f"{quote(url)}: expected MD5 {sent}, as read from the source; the destination holds "
         f"{found}. What was written has been removed."
@@ -318,7 +318,7 @@ def mismatch(url: str, *, sent: str | None, found: str) -> DigestMismatchError:
 
 
 def check_path(path: str) -> str:
-    """Return ``path`` if it can't leave the store's root; raises ``FileError``."""
+    """Return ``path`` if it stays below the store's root. Raise ``FileError`` otherwise."""
     reason = unfit_reason(path)
     if reason is not None:
         raise FileError(

@@ -1,12 +1,12 @@
-"""What a package tells of its kind of store: the entry point of a URL's scheme.
+"""The type of a store: what the entry point of a URL's scheme names.
 
 A package declares it in the group ``jobtool.stores`` of its pyproject.toml, under the scheme::
 
     [project.entry-points."jobtool.stores"]
     lab = "our_package.lab_store:STORE_TYPE"
 
-It is loaded when a URL of that scheme, or a table of that name in joblist.toml, is first met. So
-the module that it names should import little, and what reaches the service in ``open``.
+The entry point is loaded for the first URL of that scheme, or for a table of that name in
+joblist.toml. Its module should import little. Import the client of the service in ``open``.
 """
 
 from __future__ import annotations
@@ -37,13 +37,15 @@ ROLES: tuple[Role, ...] = ("source", "destination")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What the stores of one scheme are opened with, all through a run.
+    """The settings of a run that all stores of one scheme are opened with.
 
-    ``table`` is the scheme's own of joblist.toml, which errors call ``shown``. ``connections`` is
-    how many requests may be under way at once; ``links`` is what listing a local source does with
-    symbolic links; with ``read_back`` what was written is proven by reading it; ``keep`` are the
-    attributes of files and folders that are kept. ``providers`` are those of credentials, for the
-    roles that joblist.toml names one for, and ``on_renewal`` is told of each renewal.
+    - ``table``: the scheme's table of joblist.toml. Errors call that file ``shown``.
+    - ``connections``: how many requests may be under way at once.
+    - ``links``: what listing a local source does with symbolic links.
+    - ``read_back``: prove what was written by reading it.
+    - ``keep``: the attributes of files and folders to keep.
+    - ``providers``: the credential providers of the roles for which joblist.toml names one.
+    - ``on_renewal``: called at each renewal of credentials.
     """
 
     table: Mapping[str, Any] = field(default_factory=dict)
@@ -58,11 +60,11 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """What one store is opened with.
+    """The arguments that one store is opened with.
 
-    ``owner`` marks what is written, but not finished, as somebody's. ``mirrors`` is the store whose
-    folders its own are going to be given the attributes of. ``settings`` are the scheme's own, as
-    its ``StoreType.settings`` has them, and ``shared`` is what its ``StoreType.share`` returned.
+    ``owner`` marks the store's unfinished files. ``mirrors`` is the store whose folder attributes
+    this store's folders will be given. ``settings`` are those of the role, of the type
+    ``StoreType.settings``. ``shared`` is what ``StoreType.share`` returned.
     """
 
     role: Role
@@ -75,26 +77,28 @@ class Opening:
 
 @runtime_checkable
 class Credentialed(Protocol):
-    """What a scheme's stores share, where they need credentials."""
+    """What a scheme's stores share if they need credentials."""
 
     def prepare(self, location: Location, role: Role) -> None:
-        """Have what a place needs, so that wrong settings are told at once; contact nobody.
+        """Make the client of a location, so that wrong settings are reported at once.
+
+        Contacts no server.
 
         Raises ``UsageError``, ``StoreSettingsError``, ``CredentialsError`` and
         ``StoreUnavailableError``.
         """
 
     def holders(self) -> list[CredentialHolder]:
-        """Return the holders of the credentials of all clients so far."""
+        """Return the credential holders of all clients made so far."""
 
     def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Have credentials for a job: its own, or those in force if they aren't due.
+        """Get credentials for a job: its own, or the current ones if they aren't due.
 
         Raises ``CredentialsError``.
         """
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Have credentials that are good for a job's purposes; those in force, if they are.
+        """Get credentials valid for a job's scopes. Keep the current ones if they are.
 
         Raises ``CredentialsError``.
         """
@@ -102,14 +106,16 @@ class Credentialed(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreType:
-    """One kind of store.
+    """One type of store.
 
-    ``open`` returns the store at a place, and contacts nobody. ``settings`` is the type of the
-    scheme's own table in joblist.toml, if it has one; a role may have a table of its own in that,
-    as ``[lab.destination]``. ``share`` makes what all its stores of a run have in common, such as
-    clients; if that is ``Credentialed``, it is told of each job. ``check`` refuses, by
-    ``UsageError``, a place that the scheme can't have; it is given the URL as well, for its
-    message. ``root`` is what stands after ``://``, in a word.
+    - ``open``: returns the store at a location. Contacts no server.
+    - ``settings``: the type of the scheme's table in joblist.toml, if it has one. A role may have
+      a table of its own in it, such as ``[lab.destination]``.
+    - ``share``: makes what all stores of a run share, such as clients. If that is
+      ``Credentialed``, its methods are called for each job.
+    - ``check``: raises ``UsageError`` for a location that the scheme can't have. It is also passed
+      the URL, for its message.
+    - ``root``: a word for the part after ``://``.
     """
 
     open: Callable[[Location, Opening], Store]
@@ -121,7 +127,7 @@ class StoreType:
 
 @cache
 def store_type(scheme: str) -> StoreType | None:
-    """Return the type of a scheme; None if no package has it. Raises ``UsageError``."""
+    """Return the type of a scheme, or None if no package has it. Raises ``UsageError``."""
     entry = find(STORES, scheme)
     if entry is None:
         return None
@@ -131,7 +137,7 @@ def store_type(scheme: str) -> StoreType | None:
 
 
 def settings_of_roles(scheme: str, kind: StoreType, setup: Setup) -> dict[Role, Any]:
-    """Return the settings of each role: its own table over the common one, as the type has them.
+    """Return the settings of each role: its own table over the common one, as ``kind.settings``.
 
     Raises ``UsageError`` that names the file and the key.
     """

@@ -1,7 +1,8 @@
-"""What an error code of a store means: what it is about, whether it may pass, what to say.
+"""The meaning of a store's error code: its scope, whether it may pass, and its message.
 
-Each store has one table of these for its codes (``stores/s3/codes.py`` for the answers of S3, one
-for the errors of the operating system). The reference of errors in the docs is written from them.
+Each store has one table of verdicts (``stores/s3/codes.py`` for the answers of S3,
+``stores/local/errors.py`` for the errors of the operating system). docs/reference/errors.md is
+generated from them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from jobtool.errors import JobtoolError, Scope
 class Verdict:
     """A row of a table.
 
-    ``code`` is as the store says it (``AccessDenied``, ``503``, ``ENOSPC``). ``error`` is the class
-    that is raised, and tells scope and whether another try may help. ``meaning`` is what to say of
-    it and what to do, a phrase without a full stop.
+    ``code`` is the store's own (``AccessDenied``, ``503``, ``ENOSPC``). ``error`` is the class to
+    raise, which has the scope and whether another try may help. ``meaning`` says what is wrong and
+    what to do, in a phrase without a full stop.
     """
 
     code: str
@@ -36,5 +37,5 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """What a worker ends with that can't go on for this."""
+        """The exit code of a worker that can't continue because of this error."""
         return self.error.exit_code

@@ -1,1 +1,1 @@
-"""What somebody who writes a store or a layout needs for its tests."""
+"""Test tools for authors of stores and layouts."""

@@ -1,4 +1,4 @@
-"""Faults, and when they strike."""
+"""Faults, and the calls that they affect."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jobtool.stores.store import Store
 class Fault:
     """An error that a method raises.
 
-    ``path`` limits it to calls for that path; ``times`` is how often it strikes (None: always);
-    ``skip`` how many calls it lets pass before. With ``late`` the method does its work first, as
-    when an answer is lost on its way back. A fault of ``list`` or ``children`` strikes before
-    their first item; one that is ``late`` after the last.
+    ``path`` limits it to calls for that path. ``times`` is how often it strikes (None: always), and
+    ``skip`` how many calls pass before. With ``late`` the method does its work first, as if its
+    answer were lost. A fault of ``list`` or ``children`` strikes before the first item, or with
+    ``late`` after the last.
     """
 
     method: str
@@ -31,10 +31,10 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corruption:
-    """One flipped byte in data on its way.
+    """One flipped byte in data that is sent or received.
 
-    To the store by ``write`` and ``put_part``, from it by ``read``. Limits as those of ``Fault``;
-    calls without data aren't struck.
+    It affects data sent by ``write`` and ``put_part``, and data returned by ``read``. ``path``,
+    ``times`` and ``skip`` are those of ``Fault``. Calls without data aren't affected.
     """
 
     method: Literal["write", "put_part", "read"]
@@ -44,7 +44,7 @@ class Corruption:
 
 
 class Faulty:
-    """What all parts of a faulty store share: the wrapped store, faults, counts."""
+    """What all parts of a faulty store share: the wrapped store, its faults, its counts."""
 
     def __init__(self, inner: Store, faults: Sequence[Fault | Corruption] = ()) -> None:
         self.inner = inner
@@ -55,12 +55,12 @@ class Faulty:
 
     @property
     def faults_left(self) -> list[Fault | Corruption]:
-        """The faults that have yet to strike, but for those that always do."""
+        """The faults that have yet to strike, except those that always do."""
         with self._lock:
             return [pending.fault for pending in self._pending if pending.times_left]
 
     def strike(self, method: str, path: str) -> Exception | None:
-        """Raise the error of a fault that strikes now; return that of one that strikes late."""
+        """Raise the error of a fault that strikes now. Return that of one that strikes late."""
         with self._lock:
             self.calls[method] += 1
             fault = self._take(Fault, method, path)
@@ -71,7 +71,7 @@ class Faulty:
         return None
 
     def corrupt(self, method: str, path: str, data: bytes | memoryview) -> bytes | memoryview:
-        """Return data with one byte flipped, if a corruption strikes."""
+        """Return the data, with one byte flipped if a corruption strikes."""
         if not data:
             return data
         with self._lock:

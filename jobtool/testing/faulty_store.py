@@ -1,4 +1,4 @@
-"""A store that fails as told: a wrapper around any other, for tests of what must survive faults.
+"""A wrapper around a store that fails as configured, to test code that must survive faults.
 
 ::
 
@@ -10,8 +10,8 @@
         ],
     )
 
-The first two calls of ``write`` fail, then it works; the first part sent for ``big.bin`` has one
-byte flipped on its way, while the MD5 that goes with it stays the honest one.
+The first two calls of ``write`` fail, later ones succeed. The first part sent for ``big.bin`` has
+one flipped byte, while the MD5 sent with it is that of the original bytes.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from jobtool.testing.faults import Corruption, Fault, Faulty
 
 
 class FaultyStore(Faulty):
-    """Wraps a store and makes it fail as told; the first fault of the list that fits strikes.
+    """Wraps a store and makes it fail. The first fault of the list that fits strikes.
 
-    It has just the protocols that the wrapped store has. ``calls`` counts the calls of each method,
-    failed ones included; ``bytes_written`` what was given to ``write`` and ``put_part`` by calls
-    that returned. Threads may use it at once.
+    It has exactly the protocols of the wrapped store. ``calls`` counts the calls of each method,
+    including failed ones. ``bytes_written`` counts the bytes passed to ``write`` and ``put_part``
+    by calls that returned. Thread-safe.
     """
 
     def __new__(cls, inner: Store, faults: Sequence[Fault | Corruption] = ()) -> Self:
-        """Make one of a class that has what ``inner`` has."""
+        """Make an instance of a class with the protocols of ``inner``."""
         extras = tuple(extra for protocol, extra in _EXTRAS.items() if isinstance(inner, protocol))
         return object.__new__(type(cls.__name__, (*extras, cls), {}))
 
@@ -65,7 +65,7 @@ class FaultyStore(Faulty):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the wrapped store is like."""
+        """The properties of the wrapped store."""
         return self.inner.capabilities
 
     def url_of(self, path: str) -> str:
@@ -92,7 +92,7 @@ class FaultyStore(Faulty):
         _raise(late)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
-        """Return bytes of a file, one of them flipped if so told."""
+        """Return bytes of a file, one of them flipped if a corruption strikes."""
         late = self.strike("read", entry.path)
         content = self.inner.read(entry, offset, length)
         _raise(late)
@@ -102,7 +102,7 @@ class FaultyStore(Faulty):
     def write(
         self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
     ) -> Proof | None:
-        """Write a whole file, with one byte of a chunk flipped if so told."""
+        """Write a whole file, with one byte of a chunk flipped if a corruption strikes."""
         late = self.strike("write", path)
         size = 0
 
@@ -150,7 +150,7 @@ class _FaultyMultipart(Faulty):
     def put_part(
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
-        """Write one part, with one byte flipped if so told."""
+        """Write one part, with one byte flipped if a corruption strikes."""
         late = self.strike("put_part", upload.path)
         sent = self.corrupt("put_part", upload.path, data)
         part = self.inner.put_part(upload, number, offset, sent, md5)
@@ -244,7 +244,7 @@ class _FaultyAccess(Faulty):
     inner: AccessCheck
 
     def check_access(self, *, write: bool) -> None:
-        """Try access as the wrapped store does."""
+        """Check access as the wrapped store does."""
         self.inner.check_access(write=write)
 
 

@@ -324,7 +324,7 @@ def test_a_web_identity_needs_its_file_and_no_keys(tmp_path: Path, moto_s3: S3Se
     path.write_text("an-identity-token\n")
     assert fetch(provider).session_token
     path.write_bytes(b"\xff\xfe")
-    assert "no text" in refusal_of(provider)
+    assert "not text" in refusal_of(provider)
     path.write_text("")
     assert "WebIdentityToken" in refusal_of(provider)
 
@@ -415,7 +415,7 @@ def test_a_permission_that_is_set_is_asked_for(authority: Authority, endpoint_ur
 @pytest.mark.parametrize("url", ["", "s3:/", "/data/copies"])
 def test_files_that_no_prefix_is_around_cannot_be_granted(url: str) -> None:
     provider = make_provider({"provider": "access-grants", "account_id": ACCOUNT})
-    assert "around all its files" in refusal_of(provider, scope(url))
+    assert "no common s3:// prefix" in refusal_of(provider, scope(url))
 
 
 @pytest.mark.usefixtures("keys")

@@ -165,7 +165,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert "Is a directory" in refusal_of(provider="file", path=str(tmp_path))
     latin = tmp_path / "latin"
     latin.write_bytes(b"\xff" + SECRET.encode())
-    assert "no UTF-8" in refusal_of(provider="file", path=str(latin))
+    assert "isn't UTF-8" in refusal_of(provider="file", path=str(latin))
 
 
 @pytest.mark.parametrize("section", ["default", "minio"])
@@ -252,7 +252,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
     child = tmp_path / "child"
     script = command(tmp_path, f"sleep 1000 & echo $! > {child}; echo {SECRET}; wait")
     told = refusal_of(provider="process", command=script, timeout_seconds=0.5)
-    assert "hasn't ended within 0.5 s" in told
+    assert "didn't end within 0.5 s" in told
     deadline = time.monotonic() + 30
     while is_running(int(child.read_text())):
         assert time.monotonic() < deadline
@@ -261,7 +261,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
 
 def test_a_command_that_prints_without_end_is_ended() -> None:
     told = refusal_of(provider="process", command=["yes", SECRET], timeout_seconds=0.5)
-    assert "hasn't ended" in told
+    assert "didn't end" in told
 
 
 def test_a_child_that_keeps_the_pipe_does_not_hold_us_up(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_child_that_keeps_the_pipe_does_not_hold_us_up(tmp_path: Path) -> None
     script = command(tmp_path, f"setsid sleep 1000 & echo $! > {child}; sleep 0.2; cat /dev/null")
     try:
         told = refusal_of(provider="process", command=script, timeout_seconds=1)
-        assert "hasn't ended" in told
+        assert "didn't end" in told
     finally:
         os.kill(int(child.read_text()), signal.SIGKILL)
 

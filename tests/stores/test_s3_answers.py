@@ -135,7 +135,7 @@ def test_an_answer_that_is_no_listing_is_not_an_empty_bucket(proxied, body):
         lambda: store.check_access(write=True),
         lambda: store.begin("file", attributes_of(DATA)),
     ):
-        with pytest.raises(ServerError, match="isn't S3"):
+        with pytest.raises(ServerError, match="other than S3"):
             look()
 
 
@@ -240,7 +240,7 @@ def test_a_write_that_creates_only_never_takes_another_object_for_its_own(
 ):
     store, raw, _ = proxied_moto
     raw.write(name, other)
-    with pytest.raises(FileError, match="not to be replaced") as caught:
+    with pytest.raises(FileError, match="must not be replaced") as caught:
         write(store, name, DATA)
     assert not caught.value.retryable
     assert raw.read(name) == other
@@ -250,7 +250,7 @@ def test_a_write_that_creates_only_never_takes_another_object_for_its_own(
 def test_what_is_gone_when_it_is_looked_for_is_the_error_that_it_was(proxied_moto, write, name):
     store, _, proxy = proxied_moto
     proxy.faults.append(Fault(is_write, lambda request, forward: Answer(412, [], b""), FOR_EVER))
-    with pytest.raises(FileError, match="not to be replaced"):
+    with pytest.raises(FileError, match="must not be replaced"):
         write(store, name, DATA)
     with pytest.raises(NotFoundError):
         entry_of(store, name)

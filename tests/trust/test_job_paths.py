@@ -26,8 +26,8 @@ BAD = {
     "unknown scheme": ("ok -> ftp://host/x", "'ftp'"),
     "twice": ("ok -> copy", "the destination of two files"),
     "twice, once absolute": ("ok -> {out}/copy", "the destination of two files"),
-    "through a link": ("out of it/private -> new", "leads through a link to what is outside"),
-    "a link": ("leads out -> new", "leads through a link to what is outside"),
+    "through a link": ("out of it/private -> new", "leads through a link to a place outside"),
+    "a link": ("leads out -> new", "leads through a link to a place outside"),
 }
 
 

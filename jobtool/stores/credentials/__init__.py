@@ -1,1 +1,1 @@
-"""Where S3 credentials come from, and how they are kept fresh."""
+"""S3 credentials: their providers and their renewal."""

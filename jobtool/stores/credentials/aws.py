@@ -1,4 +1,4 @@
-"""Providers that AWS's own library implements: its chain, STS, S3 Access Grants."""
+"""Credential providers implemented by AWS's library: its chain, STS, S3 Access Grants."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STS_SECONDS = msgspec.Meta(ge=900, le=43200)
 
 
 class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of a provider, which is what they describe."""
+    """The settings of a provider, and the provider itself."""
 
     can_renew = True
     is_per_purpose = False
@@ -49,12 +49,12 @@ class ChainProvider(_Settings, frozen=True, kw_only=True):
         return "profile" if self.profile else "default"
 
     def fetch(self, scope: CredentialScope) -> Credentials:
-        """Walk the chain anew, so that a rewritten credentials file is seen."""
+        """Walk the chain again, so that a rewritten credentials file is seen."""
         return _from_session(session_of(self.profile))
 
 
 class ProfileProvider(ChainProvider, frozen=True, kw_only=True):
-    """One profile of AWS's files, with whatever that says: a role, single sign-on, a process."""
+    """One profile of AWS's files, whatever it uses: a role, single sign-on, a process."""
 
     profile: str
 
@@ -88,7 +88,7 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
 
 
 class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
-    """A role that STS lends to those who have the credentials of the chain, or of a profile."""
+    """A role, assumed by STS with the credentials of the chain or of a profile."""
 
     role_arn: str
     profile: str | None = None
@@ -99,7 +99,7 @@ class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
     name = "assume-role"
 
     def fetch(self, scope: CredentialScope) -> Credentials:
-        """Assume the role; the session bears the job's name."""
+        """Assume the role. The session is named after the job."""
         arguments = {
             "RoleArn": self.role_arn,
             "RoleSessionName": session_name(scope.job),
@@ -112,7 +112,7 @@ class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
 
 
 class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
-    """A role that STS lends to those who have the token of an identity provider, in a file."""
+    """A role, assumed by STS with an identity provider's token from a file."""
 
     role_arn: str
     identity_file: str
@@ -123,14 +123,14 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
     name = "web-identity"
 
     def fetch(self, scope: CredentialScope) -> Credentials:
-        """Read the file anew and assume the role."""
+        """Read the file again and assume the role."""
         try:
             with open(os.path.expanduser(self.identity_file), encoding="ascii") as file:
                 token = file.read().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ProviderError(
                 f"can't read the identity token in {quote(self.identity_file)}: "
-                f"{getattr(error, 'strerror', None) or 'it is no text'}"
+                f"{getattr(error, 'strerror', None) or 'it is not text'}"
             ) from None
         arguments = {
             "RoleArn": self.role_arn,
@@ -144,7 +144,7 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
 
 
 class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
-    """S3 Access Grants: credentials for the job's own prefix, and for nothing else.
+    """S3 Access Grants: credentials for the job's own prefix only.
 
     Source: AWS, "S3 Access Grants", GetDataAccess; the target ends in ``*``.
     """
@@ -159,12 +159,12 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
     is_per_purpose = True
 
     def fetch(self, scope: CredentialScope) -> Credentials:
-        """Ask for access to what is below the purpose's URL."""
+        """Request access to everything below the scope's URL."""
         if scheme_of(scope.url) != "s3":
             raise ProviderError(
-                f"S3 Access Grants are for one prefix, and job {quote(scope.job)} has no s3:// "
-                "URL that is around all its files. Make jobs that stay in one bucket, or choose "
-                "another provider."
+                "S3 Access Grants are for one prefix, and the files of job "
+                f"{quote(scope.job)} have no common s3:// prefix. Make jobs that stay in one "
+                "bucket, or choose another provider."
             )
         target = f"{scope.url.rstrip('/')}/*"
         arguments = {
@@ -180,7 +180,7 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
 
 
 class AnonymousProvider(_Settings, frozen=True, kw_only=True):
-    """Nobody: requests aren't signed, as public buckets allow."""
+    """No credentials: requests aren't signed, as public buckets allow."""
 
     name = "anonymous"
 
@@ -189,18 +189,18 @@ class AnonymousProvider(_Settings, frozen=True, kw_only=True):
 
 
 def profile_of(provider: object) -> str | None:
-    """Return the profile of AWS's files that a provider goes by; a ``file``'s is none of those."""
+    """Return the profile of AWS's files that a provider uses. A ``file``'s section isn't one."""
     found = getattr(provider, "profile", None) if isinstance(provider, _Settings) else None
     return found if isinstance(found, str) else None
 
 
 def session_name(job: str) -> str:
-    """Return a job's name as STS takes it for a session: 2 to 64 of certain characters."""
+    """Return a job's name as a session name of STS: 2 to 64 of certain characters."""
     return _NOT_IN_A_SESSION_NAME.sub("-", f"jobtool-{job}")[:64]
 
 
 def credentials_of(key: object, secret: object, token: object, expires: object) -> Credentials:
-    """Make credentials of what a document held; raises ``ValueError`` for what is none."""
+    """Make credentials from the fields of a document. Raise ``ValueError`` for invalid ones."""
     if not (isinstance(key, str) and isinstance(secret, str) and key and secret):
         raise ValueError("no access key, or no secret one")
     return Credentials(

@@ -1,4 +1,4 @@
-"""Providers that read credentials from a document: a file, or what a command prints."""
+"""Providers that read credentials from a document: a file, or a command's output."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from jobtool.names import quote
 from jobtool.stores.credentials.aws import credentials_of
 from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
 
-#: No document of credentials is larger; reading stops there.
+#: The maximum size of a document in bytes. Reading stops there.
 _MAX_BYTES = 1024 * 1024
 
 _PLACEHOLDER = re.compile(r"\{(job|url|permission)\}")
 
 
 class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that somebody else renews: JSON as of ``process``, or AWS's credentials file.
+    """A file that another program renews: JSON as for ``process``, or AWS's credentials file.
 
-    It is read again at each refresh. Of AWS's own kind of file ``profile`` names the section.
+    It is read again at each refresh. ``profile`` names the section of AWS's credentials file.
     """
 
     path: str
@@ -45,7 +45,7 @@ class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             with open(path, "rb") as file:
                 text = file.read(_MAX_BYTES).decode()
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no UTF-8"
+            reason = getattr(error, "strerror", None) or "it isn't UTF-8"
             raise ProviderError(f"can't read credentials from {shown}: {reason}") from None
         if text.lstrip().startswith("{"):
             return decode_document(text, whose=shown)
@@ -63,7 +63,7 @@ class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 section.get("aws_expiration", section.get("expiration")),
             )
         except (configparser.Error, KeyError, ValueError):
-            # What the parser says may hold the line that it couldn't read.
+            # The parser's message may contain the line that it couldn't read.
             raise ProviderError(
                 f"expected credentials in {shown}, as JSON or in section [{quote(self.profile)}] "
                 "with aws_access_key_id and aws_secret_access_key; found none"
@@ -71,11 +71,11 @@ class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that prints JSON: of ``credential_process``, of STS or of Access Grants.
+    """A command that prints the JSON of ``credential_process``, STS or Access Grants.
 
-    ``command`` is a list of words, or one string that is split as a shell would; no shell runs it.
-    ``{job}``, ``{url}`` and ``{permission}`` in a word stand for the purpose. The command gets a
-    session of its own, so that Ctrl-C, which lets the worker finish its files, doesn't end it.
+    ``command`` is a list of words, or a string that is split as a shell would. No shell runs it.
+    ``{job}``, ``{url}`` and ``{permission}`` in a word stand for the credential scope. The command
+    runs in its own session, so that Ctrl-C, which lets the worker finish its files, doesn't end it.
     """
 
     command: str | list[str]
@@ -92,26 +92,26 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     @property
     def is_per_purpose(self) -> bool:
-        """Whether the command is told the purpose."""
+        """Whether the command is passed the credential scope."""
         return any(_PLACEHOLDER.search(word) for word in self._words())
 
     def fetch(self, scope: CredentialScope) -> Credentials:
-        """Run the command and read what it prints."""
+        """Run the command and read its output."""
         values = {"job": scope.job, "url": scope.url, "permission": scope.permission}
         words = [_PLACEHOLDER.sub(lambda match: values[match[1]], word) for word in self._words()]
-        shown = quote(words[0])  # the rest may hold what isn't for logs
+        shown = quote(words[0])  # other words may hold secrets
         try:
             exit_code, printed = _run(words, self.timeout_seconds)
         except subprocess.TimeoutExpired:
             raise ProviderError(
-                f"the credential command {shown} hasn't ended within {self.timeout_seconds:g} s"
+                f"the credential command {shown} didn't end within {self.timeout_seconds:g} s"
             ) from None
         except OSError as error:
             raise ProviderError(
                 f"can't run the credential command {shown}: {error.strerror or error}"
             ) from None
         if exit_code != 0:
-            # What it says isn't repeated: nobody knows what is in that.
+            # Its output isn't repeated: it may hold a secret.
             raise ProviderError(
                 f"the credential command {shown} ended with exit code {exit_code}. "
                 "Run it by hand to see what it says."
@@ -125,10 +125,10 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def decode_document(text: str, *, whose: str) -> Credentials:
-    """Read credentials from JSON; raises ``ProviderError``, which holds none of the text.
+    """Read credentials from JSON. Raise ``ProviderError``, which repeats none of the text.
 
-    Either the object of ``credential_process`` or, under ``Credentials``, of ``aws sts …`` and
-    ``aws s3control get-data-access``; both have ``AccessKeyId``, ``SecretAccessKey``,
+    The object is that of ``credential_process``, or the one under ``Credentials`` of ``aws sts …``
+    and ``aws s3control get-data-access``. Both have ``AccessKeyId``, ``SecretAccessKey``,
     ``SessionToken`` and ``Expiration``. Source: AWS CLI, "Sourcing credentials with an external
     process".
     """
@@ -149,10 +149,10 @@ def decode_document(text: str, *, whose: str) -> Credentials:
 
 
 def _run(words: list[str], timeout_seconds: float) -> tuple[int, bytes]:
-    """Run a command; return its exit code and the first megabyte that it prints.
+    """Run a command. Return its exit code and the first megabyte of its output.
 
-    What it says on its standard error goes nowhere. Raises ``subprocess.TimeoutExpired`` after it
-    was killed with all that it has started, and ``OSError``.
+    Its standard error is discarded. Raises ``OSError``, and ``subprocess.TimeoutExpired`` after
+    killing the command and the processes that it started.
     """
     deadline = time.monotonic() + timeout_seconds
     with subprocess.Popen(
@@ -171,7 +171,7 @@ def _run(words: list[str], timeout_seconds: float) -> tuple[int, bytes]:
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    # Not communicate(): it keeps all that is printed, however much that is.
+    # Not communicate(): it keeps the whole output, however large.
     assert process.stdout is not None
     printed = b""
     with selectors.DefaultSelector() as selector:

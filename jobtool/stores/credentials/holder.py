@@ -1,4 +1,4 @@
-"""One holder of the credentials in force, which feeds both S3 clients and keeps them fresh."""
+"""The holder of the current credentials, which both S3 clients use and which renews them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 #: How long an S3 client may use credentials before it asks the holder again.
 _CLIENT_CACHE = timedelta(minutes=5)
 
-#: Renewal begins this long before the end, or a quarter of what they last if that is less; and up
-#: to half as much earlier, so that a thousand workers that began together don't ask together.
+#: Renewal begins this long before credentials expire, or a quarter of their lifetime if that is
+#: less. It begins up to half as much earlier, so that a thousand workers that started together
+#: don't ask together.
 _MARGIN = timedelta(minutes=10)
 _JITTER = 0.5
 
-#: How long credentials without an end are used for one job after the other before they are fetched
-#: anew, so that those that somebody has replaced are seen.
+#: How long credentials that don't expire are used for one job after the other before they are
+#: fetched again, so that replaced ones are seen.
 _UNENDING = timedelta(minutes=5)
 
-#: How long a failure stands for an answer, unless a job begins: a provider that takes seconds to
-#: fail isn't asked by each thread in turn.
+#: How long a failure is reused as the answer, unless a job begins: not every thread should wait for
+#: a provider that takes seconds to fail.
 _FAILURE = timedelta(seconds=5)
 
 _NOBODY = Credentials(access_key="", secret_key="")
@@ -44,10 +45,10 @@ def _now() -> datetime:
 
 
 class CredentialHolder:
-    """The credentials in force for one purpose at a time. Threads may use it at once.
+    """The current credentials, for one credential scope at a time. Thread-safe.
 
-    They are renewed in the background before they expire, at the first use after that is due; what
-    has expired is renewed before it is used. ``on_renewal`` is told of each renewal.
+    The first use after renewal is due starts it in the background, before they expire. Expired
+    credentials are renewed before they are used. ``on_renewal`` is called at each renewal.
     """
 
     def __init__(
@@ -74,10 +75,10 @@ class CredentialHolder:
         self._background: threading.Thread | None = None
 
     def begin(self, scope: CredentialScope) -> None:
-        """Have credentials for another job: its own, or those in force unless they are due.
+        """Get credentials for another job: its own, or the current ones unless they are due.
 
-        Due is what a server has refused, what is about to end, and what has no end after five
-        minutes. Raises ``CredentialsError``.
+        Credentials are due if a server has refused them, if they are about to expire, or after five
+        minutes if they don't expire. Raises ``CredentialsError``.
         """
         with self._fetching:
             if self.provider.is_per_purpose or self._current is None or self._is_doubted:
@@ -91,7 +92,7 @@ class CredentialHolder:
             self._scope = scope
 
     def doubt(self) -> None:
-        """Have the next job fetch anew: a server has refused the credentials in force."""
+        """Record that a server refused the current credentials: the next job fetches new ones."""
         self._is_doubted = True
 
     def _is_due(self) -> bool:
@@ -103,7 +104,7 @@ class CredentialHolder:
         return self._fetched_at is not None and self._now() - self._fetched_at >= _UNENDING
 
     def reach(self, scope: CredentialScope) -> None:
-        """Fetch credentials for another purpose unless those in force are for what is around it.
+        """Fetch credentials for another scope unless that of the current ones includes it.
 
         Raises ``CredentialsError``.
         """
@@ -113,7 +114,7 @@ class CredentialHolder:
                 self._fetch_for(scope)
 
     def current(self) -> Credentials:
-        """Return the credentials in force. Raises ``CredentialsError`` if there are none."""
+        """Return the current credentials. Raise ``CredentialsError`` if there are none."""
         seen, current = self.generation, self._current  # in this order: see ``renew``
         if current is None or _has_expired(current, self._now()):
             return self.renew(seen)
@@ -122,7 +123,7 @@ class CredentialHolder:
         return current
 
     def renew(self, seen: int) -> Credentials:
-        """Return credentials newer than those of generation ``seen``, fetched by one thread.
+        """Return credentials newer than generation ``seen``. Only one thread fetches them.
 
         Raises ``CredentialsError``.
         """
@@ -132,7 +133,7 @@ class CredentialHolder:
                 is_renewal = self._current is not None
                 if self._failure is not None and self._now() - self._failure[1] < _FAILURE:
                     error = self._failure[0]
-                    raise type(error)(*error.args)  # each thread its own
+                    raise type(error)(*error.args)  # each thread raises its own
                 self._fetch()
             current = self._current
         assert current is not None
@@ -142,11 +143,11 @@ class CredentialHolder:
 
     @property
     def last(self) -> Credentials:
-        """What was fetched last, whether it has expired or not."""
+        """The credentials fetched last, expired or not."""
         return self._current or _NOBODY
 
     def _fetch_for(self, scope: CredentialScope) -> None:
-        """Fetch for another purpose; that of the credentials in force stays if there are none."""
+        """Fetch credentials for another scope. If that fails, the current scope is kept."""
         before, self._scope = self._scope, scope
         try:
             self._fetch()
@@ -169,7 +170,7 @@ class CredentialHolder:
             fetched = self.provider.fetch(self._scope)
         except JobtoolError:
             raise
-        except Exception as error:  # a site's own provider, whose words nobody knows
+        except Exception as error:  # a site's own provider: its message may hold a secret
             raise ProviderError(
                 f"the credential provider {self.provider.name} failed with {type(error).__name__}"
             ) from None
@@ -177,7 +178,7 @@ class CredentialHolder:
         redact.learn(given.secret_key, given.session_token)
         if _has_expired(given, self._now()):
             raise ProviderError(
-                f"the credential provider {self.provider.name} gave credentials that ended at "
+                f"the credential provider {self.provider.name} gave credentials that expired at "
                 f"{given.expires_at:%Y-%m-%dT%H:%M:%S%z}. Renew them, or check this clock."
             )
         self._current = given
@@ -200,7 +201,7 @@ class CredentialHolder:
             try:
                 self.renew(seen)
             except JobtoolError:
-                # Those in force are still good. Again in a while; at the end it is told.
+                # The current ones are still valid. Try again later; at their end this is raised.
                 current = self._current
                 if current is not None and current.expires_at is not None:
                     self._renew_at = self._now() + (current.expires_at - self._now()) / 4
@@ -209,7 +210,7 @@ class CredentialHolder:
         self._background.start()
 
     def for_obstore(self) -> dict[str, Any]:
-        """Return the credentials as obstore's ``credential_provider`` gives them."""
+        """Return the credentials in the form of obstore's ``credential_provider``."""
         current = self.current()
         soon = self._now() + _CLIENT_CACHE
         return {
@@ -222,7 +223,7 @@ class CredentialHolder:
     def botocore_session(self, *, reads_profile: bool = True) -> botocore.session.Session:
         """Return a session whose clients ask this holder at every signature.
 
-        ``reads_profile`` tells whether ``AWS_PROFILE`` counts for its other settings.
+        ``reads_profile`` says whether ``AWS_PROFILE`` applies to its other settings.
         """
         import botocore.credentials
         import botocore.session

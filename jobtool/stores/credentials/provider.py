@@ -1,6 +1,6 @@
 """The protocol of a credential provider, and how one is chosen by name.
 
-A site adds its own as an entry point of the group ``jobtool.credentials``: a function that is given
+A site adds its own as an entry point of the group ``jobtool.credentials``: a function that takes
 the settings of the ``[credentials]`` table, without ``provider``, and returns a provider::
 
     [project.entry-points."jobtool.credentials"]
@@ -34,22 +34,22 @@ class Credentials:
     expires_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        # A line end in one would be told in full by the error of who can't make a header of it.
+        # The HTTP library's error for a line end in a header would show the whole value.
         for value in (self.access_key, self.session_token or ""):
             if not (value.isascii() and value.isprintable() and " " not in value):
-                raise ValueError("a key's ID or a token holds white space or is no ASCII")
+                raise ValueError("a key's ID or a token holds white space or isn't ASCII")
         if not self.secret_key.isprintable() or self.secret_key != self.secret_key.strip():
             raise ValueError("a secret key has white space around it, or holds control characters")
 
     @property
     def key_end(self) -> str:
-        """The last four characters of the access key's ID, which tell keys apart in logs."""
+        """The last four characters of the access key's ID, to tell keys apart in logs."""
         return self.access_key[-4:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CredentialScope:
-    """What credentials are for: a job's name, the URL that it reads or writes below, and which."""
+    """The use of credentials: the job's name, the URL it works below, and reading or writing."""
 
     job: str
     url: str
@@ -61,15 +61,15 @@ Purpose = CredentialScope
 
 
 class ProviderError(CredentialsError):
-    """A provider gave no credentials this time; it may do so later."""
+    """A provider gave no credentials. It may give some later."""
 
 
 class CredentialProvider(Protocol):
     """A source of credentials.
 
-    ``name`` is a word for logs. ``can_renew`` tells whether another ``fetch`` may bring credentials
-    that last longer. ``is_per_purpose`` tells whether they are good for their purpose only, so that
-    source and destination can't share them.
+    ``name`` is a word for logs. ``can_renew`` says whether another ``fetch`` may bring credentials
+    that last longer. ``is_per_purpose`` says whether credentials are valid for their credential
+    scope only, so that source and destination can't share them.
     """
 
     @property
@@ -82,21 +82,21 @@ class CredentialProvider(Protocol):
 
     @property
     def is_per_purpose(self) -> bool:
-        """Whether credentials are good for their purpose only."""
+        """Whether credentials are valid for their credential scope only."""
 
     def fetch(self, scope: CredentialScope) -> Credentials | None:
-        """Get credentials afresh; None for requests that nobody signs.
+        """Fetch new credentials. Return None for unsigned requests.
 
-        Raises ``ProviderError``, never with a secret in it.
+        Raises ``ProviderError``, whose message must not hold a secret.
         """
 
 
-#: Makes a provider of its settings; raises ``UsageError`` for settings that make no sense.
+#: Makes a provider from its settings. Raises ``UsageError`` for invalid settings.
 ProviderFactory = Callable[[Mapping[str, Any]], CredentialProvider]
 
 
 def parse_time(text: object) -> datetime | None:
-    """Read a time of ISO 8601, as AWS writes it; None for none.
+    """Parse a time in ISO 8601, as AWS writes it. Return None if there is none.
 
     Raises ``ValueError``.
     """

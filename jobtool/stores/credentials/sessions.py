@@ -1,4 +1,4 @@
-"""Sessions and clients of AWS's own library that never prompt at the terminal, and its errors."""
+"""Sessions and clients of AWS's library that never prompt at the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AWS_HOST = re.compile(
 
 
 def session_of(profile: str | None) -> Any:
-    """Return a boto3 session that never prompts at the terminal, of a profile or the environment's.
+    """Return a boto3 session of a profile, or the environment's, that never prompts.
 
     Raises ``ProviderError`` and ``StoreSettingsError``.
     """
@@ -40,7 +40,7 @@ def session_of(profile: str | None) -> Any:
         _ask_nobody(inner, session.profile_name)
         return session
     except botocore.exceptions.ProfileNotFound as error:
-        # Its name comes from AWS_PROFILE where it isn't ours.
+        # Without ``profile`` the name comes from AWS_PROFILE.
         named = quote(str(error.kwargs.get("profile", profile)))
         raise ProviderError(
             f"expected an AWS profile {named} in AWS's configuration files; found none. Correct "
@@ -53,25 +53,25 @@ def session_of(profile: str | None) -> Any:
 
 
 def unreadable_config(error: Any) -> StoreSettingsError:
-    """Return our error for a file of AWS's that botocore can't parse."""
+    """Return jobtool's error for an AWS configuration file that botocore can't parse."""
     path = quote(str(error.kwargs.get("path", "AWS's configuration")))
     return StoreSettingsError(
-        f"{path}: AWS's configuration file can't be read as one. Correct it; 'aws configure list' "
-        "tells whether it can be read."
+        f"{path}: AWS's configuration file can't be parsed. Correct it, and check it with "
+        "'aws configure list'."
     )
 
 
 def place_of(session: Any, profile: str | None = None) -> str:
-    """Return where a profile's settings stand: the profile and the file, as errors name them."""
+    """Return the profile and its file, as errors name them."""
     profile = profile or session.get_config_variable("profile") or "default"
     path = os.path.expanduser(str(session.get_config_variable("config_file")))
     return f"AWS profile {quote(profile)} in {quote(path)}"
 
 
 def require_numbers(session: Any) -> None:
-    """Raise ``StoreSettingsError`` for a setting of AWS's that is no number, by its name and place.
+    """Raise ``StoreSettingsError`` for an AWS setting that should be a number but isn't.
 
-    What botocore says of it tells neither.
+    It names the setting and its place. botocore's own error names neither.
     """
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as VARIABLES
 
@@ -90,17 +90,17 @@ def require_numbers(session: Any) -> None:
 
 
 def _ask_nobody(session: Any, profile: str) -> None:
-    """Have a botocore session that never asks: a worker has nobody who would answer.
+    """Make a botocore session never prompt: a worker runs without a user at its terminal.
 
-    A profile's role may want the code of a device (``mfa_serial``), which botocore reads from the
+    A profile's role may need the code of a device (``mfa_serial``), which botocore reads from the
     terminal, and its ``credential_process`` would inherit standard input and the terminal.
     """
 
     def refuse(prompt: str) -> str:
         raise CredentialsError(
             f"AWS profile {quote(profile)} asks for the code of a device (mfa_serial), and a "
-            "worker can't ask anybody. Get credentials first, as by 'aws configure "
-            f"export-credentials --profile {quote(profile)} --format env', and give it those."
+            "worker can't prompt for it. Get credentials first, as by 'aws configure "
+            f"export-credentials --profile {quote(profile)} --format env', and export them."
         )
 
     for provider in session.get_component("credential_provider").providers:
@@ -114,7 +114,7 @@ def _ask_nobody(session: Any, profile: str) -> None:
 
 
 def _run(session: Any, profile: str, words: list[str], **options: Any) -> Any:
-    """Start the command of a profile; raises ``ProviderError`` that names it."""
+    """Start the command of a profile. Raise ``ProviderError`` that names it if that fails."""
     try:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, **options)
     except OSError as error:
@@ -126,7 +126,7 @@ def _run(session: Any, profile: str, words: list[str], **options: Any) -> Any:
 
 
 def _make_quiet(builder: Any, session: Any) -> None:
-    """Have the commands of profiles that a role builds on ask nobody either."""
+    """Make the commands of profiles that a role builds on never prompt either."""
     create = builder._create_process_provider
 
     def create_quiet(profile_name: str) -> Any:
@@ -138,7 +138,7 @@ def _make_quiet(builder: Any, session: Any) -> None:
 
 
 def client_of(settings: Any, service: str, *, unsigned: bool = False) -> Any:
-    """Return a client of a service by a provider's profile, region and endpoint."""
+    """Return a client of a service for a provider's profile, region and endpoint."""
     from botocore import UNSIGNED
     from botocore.config import Config
     from botocore.utils import get_environ_proxies
@@ -160,9 +160,9 @@ def client_of(settings: Any, service: str, *, unsigned: bool = False) -> Any:
 
 
 def address_by_one_name(client: Any, account_id: str) -> None:
-    """Have requests go to the endpoint's own host, unless it is AWS's.
+    """Send requests to the endpoint's own host, unless it is AWS's.
 
-    There the account's ID goes before the host's name, and botocore puts it before any other.
+    AWS's hosts take the account's ID before their name, and botocore puts it before any host's.
     """
 
     def shorten(params: dict[str, Any], **_: object) -> None:
@@ -175,14 +175,14 @@ def address_by_one_name(client: Any, account_id: str) -> None:
 
 @contextlib.contextmanager
 def asking(whom: str, profile: str | None = None) -> Iterator[None]:
-    """Turn what AWS's library raises while credentials are asked for into our errors."""
+    """Turn errors of AWS's library while it gets credentials into those of jobtool."""
     import botocore.exceptions
 
     try:
         yield
     except botocore.exceptions.ClientError as error:
         told = error.response.get("Error", {})
-        # Only the first line: STS repeats the headers of what it can't verify, the token as well.
+        # Only the first line: STS repeats the headers that it can't verify, even the token.
         message = str(told.get("Message", "")).partition("\n")[0][:200]
         raise ProviderError(f"{whom}: {told.get('Code', 'an error')}: {message}") from None
     except (botocore.exceptions.SSOError, botocore.exceptions.TokenRetrievalError) as error:
@@ -196,7 +196,7 @@ def asking(whom: str, profile: str | None = None) -> Iterator[None]:
 
 
 def _signed_out(error: Exception, command: str, profile: str | None) -> CredentialsError:
-    """Return an error that no second try mends: somebody has to log in."""
+    """Return an error that no second try fixes: the user has to log in."""
     import botocore.session
 
     named = profile or botocore.session.Session().profile or "default"  # AWS_DEFAULT_PROFILE first
@@ -207,13 +207,13 @@ def _signed_out(error: Exception, command: str, profile: str | None) -> Credenti
 
 
 def _said(error: Exception) -> str:
-    """Return what an error says in one line, without what a command has printed."""
+    """Return an error's message in one line, without the output of a command."""
     import botocore.exceptions
 
     if isinstance(error, botocore.exceptions.CredentialRetrievalError):
-        # Of a profile's credential_process this is the standard error, whatever that holds.
+        # For a profile's credential_process the message is its standard error: maybe a secret.
         return (
-            f"its provider {error.kwargs.get('provider')} failed. Run what the profile names by "
-            "hand to see what it says"
+            f"its provider {error.kwargs.get('provider')} failed. Run the profile's command by "
+            "hand to see its message"
         )
     return in_one_line(str(error), most=300)

@@ -1,4 +1,4 @@
-"""The ``[credentials]`` table of joblist.toml: which provider, for which side."""
+"""The ``[credentials]`` table of joblist.toml: the provider of each side."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _PROTOCOL = ("name", "can_renew", "is_per_purpose", "fetch")
 
 
 def settings_of(table: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """Return the settings of one side: its own table if it has one, else the common one.
+    """Return the settings of one side: its own table if it has one, else the common table.
 
     ::
 
@@ -67,9 +67,9 @@ def settings_of(table: Mapping[str, Any], side: str) -> dict[str, Any]:
 
 
 def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) -> CredentialProvider:
-    """Make the provider that settings describe; without any the default chain, or ``profile``'s.
+    """Make the provider of these settings. Without any, use the default chain or ``profile``.
 
-    Raises ``UsageError`` that names what is wrong.
+    Raises ``UsageError`` that names the wrong setting.
     """
     if not settings:
         return ChainProvider(profile=profile)
@@ -93,7 +93,7 @@ def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) ->
 
 
 def _hint_of(settings: Mapping[str, Any]) -> str:
-    """Return what a key was meant to be that no provider has; nothing if that can't be told."""
+    """Return a suggestion for a key that no provider has, or an empty text."""
     keys = {key for known in PROVIDERS.values() for key in known.__struct_fields__}
     for key in sorted(settings):
         meant = closest(key, ("provider", *SIDES)) if key not in keys else None
@@ -103,7 +103,7 @@ def _hint_of(settings: Mapping[str, Any]) -> str:
 
 
 def runs_a_command(settings: Mapping[str, Any]) -> bool:
-    """Tell whether settings name a command that would be run."""
+    """Return True if settings name a command to run."""
     return settings.get("provider") == "process"
 
 

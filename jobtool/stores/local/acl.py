@@ -23,13 +23,13 @@ def _permissions(acl: bytes) -> dict[int, int]:
 
 
 def mode_of(acl: bytes) -> int:
-    """Return the permissions that a file with this list shows: the mask's for the group, if any."""
+    """Return the mode that a file with this list shows: the mask's for the group, if any."""
     found = _permissions(acl)
     group = found.get(_MASK, found.get(_OWNING_GROUP, 0))
     return found.get(_OWNER, 0) << 6 | group << 3 | found.get(_OTHERS, 0)
 
 
 def owning_group_of(acl: bytes) -> int:
-    """Return what the owning group may do (0 to 7), which is less than the mode shows."""
+    """Return the owning group's permissions (0 to 7). They may be fewer than the mode shows."""
     found = _permissions(acl)
     return found.get(_OWNING_GROUP, 0) & found.get(_MASK, 0o7)

@@ -1,7 +1,8 @@
-"""What travels with files and folders: mode, times, owner, extended attributes, access lists.
+"""The attributes of files and folders: mode, times, owner, extended attributes, access lists.
 
-Nothing here fails a file. What the system refuses becomes a note: filesystems without permissions
-(FAT, SMB, many kinds of FUSE) and filesets of GPFS refuse much, and hold the bytes all the same.
+Nothing here fails a file. An attribute that the system refuses becomes a note: filesystems without
+permissions (FAT, SMB, many kinds of FUSE) and filesets of GPFS refuse many, and still hold the
+bytes.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from jobtool.stores.local.acl import ACCESS, DEFAULT, mode_of, owning_group_of
 from jobtool.stores.preserve import Kept
 from jobtool.stores.store import Attributes, Note, within_64_bits
 
-#: The mode of a folder while files are put into it: nobody else may enter. The sticky bit, without
-#: effect there, tells that a transfer has made it and has yet to give it its own mode.
+#: The mode of a folder while files are put into it: no other user may enter. The sticky bit has no
+#: effect there. It marks that a transfer made the folder and has yet to set its final mode.
 CLOSED_FOLDER = 0o1700
 
 #: Extended attributes in which a filesystem keeps its own state of a file.
@@ -50,9 +51,9 @@ Target = int | str
 
 
 def attributes_of(target: Target, found: os.stat_result, keep: frozenset[Kept]) -> Attributes:
-    """Return what is to be kept of an open file or folder, or of its path.
+    """Return the attributes to keep of an open file or folder, or of a path.
 
-    What can't be read of it is a note.
+    An attribute that can't be read is a note.
     """
     notes: list[Note] = []
     mode = stat.S_IMODE(found.st_mode) if "mode" in keep else None
@@ -62,13 +63,13 @@ def attributes_of(target: Target, found: os.stat_result, keep: frozenset[Kept]) 
         acl = _read_acl(target, notes, is_folder=is_folder, keep=keep)
         access = dict(acl).get(ACCESS)
         if access is not None and mode is not None and "acl" not in keep:
-            # The mode shows what the list's most favoured may do in place of the owning group.
+            # For the group, the mode shows the list's mask, not the owning group's permissions.
             mode = mode & ~stat.S_IRWXG | owning_group_of(access) << 3
-            notes.append(Note("acl", "it was left behind; --preserve acl keeps it"))
+            notes.append(Note("acl", "it wasn't kept; --preserve acl keeps it"))
     if not is_folder and found.st_nlink > 1:
-        notes.append(Note("hard link", "each of its names was copied as a file of its own"))
+        notes.append(Note("hard link", "each of its names was copied as a separate file"))
     if found.st_mtime_ns != within_64_bits(found.st_mtime_ns):
-        notes.append(Note("times", "64 bits don't hold it; receipts have the nearest"))
+        notes.append(Note("times", "64 bits can't hold it; receipts have the nearest"))
     return Attributes(
         mtime_ns=found.st_mtime_ns,
         mode=mode,
@@ -118,16 +119,16 @@ def _travels(name: str) -> bool:
 
 
 def make_folder(beneath: Beneath, path: str) -> int:
-    """Make a folder, where there is none, and return its descriptor, for ``dir_fd`` only."""
+    """Make a folder if it is missing. Return its descriptor, for use as ``dir_fd`` only."""
     return beneath.open(path, make=True)
 
 
 def mode_like(path: str, *, root: str, mirrored: str) -> int:
-    """Return the mode to make ``path`` with, a folder above ``root``, which mirrors ``mirrored``.
+    """Return the mode for a new folder ``path`` above ``root``, which mirrors ``mirrored``.
 
-    As long as the names on the way down to both roots are the same, what is above them corresponds,
-    too: the folder is made no more open than the one above ``mirrored``. It may hold other jobs'
-    folders, so nobody comes later to open it. Otherwise the umask decides.
+    While the names on the way down to both roots are the same, the folders above them correspond,
+    too: the new folder is no more open than the one above ``mirrored``. It may hold other jobs'
+    folders, so no transfer sets its mode later. Otherwise the umask decides.
     """
     down = root[len(os.path.dirname(path).rstrip("/")) :]  # "/folder/…/root"
     if not mirrored.endswith(down):
@@ -143,7 +144,7 @@ def mode_like(path: str, *, root: str, mirrored: str) -> int:
 def set_attributes(
     target: Target, attributes: Attributes, keep: frozenset[Kept]
 ) -> tuple[Note, ...]:
-    """Give an open file its attributes; return the notes, its source's first."""
+    """Set the attributes of an open file. Return the notes, the source's first."""
     notes = _Notes(attributes.notes)
     mode = _set_all_but_mode_and_times(target, attributes, notes, special_bits=0)
     _set_mode_and_times(target, mode, attributes.mtime_ns if "times" in keep else None, notes)
@@ -153,10 +154,10 @@ def set_attributes(
 def set_folder_attributes(
     target: str, attributes: Attributes, keep: frozenset[Kept], *, is_root: bool
 ) -> tuple[Note, ...]:
-    """Give a folder its attributes; return the notes, its source's first.
+    """Set the attributes of a folder. Return the notes, the source's first.
 
-    One that was there before keeps what it has, but for its time; the root keeps that, too, for it
-    may be anything that somebody has named as destination.
+    A folder that existed before keeps its attributes except its time. The root keeps its time, too,
+    since it may be any folder that the user named as destination.
     """
     notes = _Notes(attributes.notes)
     before = stat.S_IMODE(os.stat(target).st_mode)
@@ -166,19 +167,19 @@ def set_folder_attributes(
         special_bits = stat.S_ISGID | stat.S_ISVTX
         mode = _set_all_but_mode_and_times(target, attributes, notes, special_bits)
         if mode is not None:
-            mode |= before & stat.S_ISGID  # the destination's folders hand theirs down
+            mode |= before & stat.S_ISGID  # the destination's folders pass it on
     elif attributes.mode is not None:
         found, wanted = before & 0o777, attributes.mode & 0o777
         if found != wanted:
             how = "more" if found & ~wanted else "less"
-            notes.add("mode of a folder", f"it was there before, and is {how} open than its source")
+            notes.add("mode of a folder", f"it existed before, and is {how} open than its source")
     has_times = "times" in keep and (is_ours or not is_root)
     _set_mode_and_times(target, mode, attributes.mtime_ns if has_times else None, notes)
     return tuple(notes.found)
 
 
 class _Notes:
-    """The notes so far; ``attempt`` adds one for what the system refuses."""
+    """The notes so far. ``attempt`` adds one if the system refuses a change."""
 
     def __init__(self, found: tuple[Note, ...]) -> None:
         self.found = [*found]
@@ -202,12 +203,12 @@ def _refused(error: OSError) -> str:
 def _set_all_but_mode_and_times(
     target: Target, attributes: Attributes, notes: _Notes, special_bits: int
 ) -> int | None:
-    """Set owner, extended attributes and access list; return the mode to be set after them.
+    """Set owner, extended attributes and access list. Return the mode to set after them.
 
-    Only these of the mode's ``special_bits`` (setuid, setgid, sticky) are kept.
+    The mode keeps only those of setuid, setgid and sticky that are in ``special_bits``.
     """
     if attributes.owner is not None and _set_owner(target, attributes.owner, notes):
-        special_bits |= stat.S_ISUID | stat.S_ISGID  # else they would lend another user's powers
+        special_bits |= stat.S_ISUID | stat.S_ISGID  # else they would grant another user's rights
     for name, value in attributes.xattrs or ():
         notes.attempt(f"xattr {name}", partial(os.setxattr, target, name, value))
     mode = attributes.mode
@@ -221,15 +222,15 @@ def _set_all_but_mode_and_times(
 def _set_owner(target: Target, owner: tuple[int, int], notes: _Notes) -> bool:
     if notes.attempt("owner", partial(os.chown, target, *owner)):
         return True
-    with contextlib.suppress(OSError):  # a group of one's own may be given without being root
+    with contextlib.suppress(OSError):  # without root, the user may still set a group of their own
         os.chown(target, -1, owner[1])
     return False
 
 
 def _set_acl(target: Target, acl: dict[str, bytes], notes: _Notes) -> int | None:
-    """Set an access list, or remove one that was inherited; return the mode that it shows."""
+    """Set an access list, or remove an inherited one. Return the mode that it shows."""
     for name in {ACCESS, DEFAULT} - acl.keys():
-        with contextlib.suppress(OSError):  # most have none, and files no default
+        with contextlib.suppress(OSError):  # most have none, and files have no default list
             os.removexattr(target, name)
     if DEFAULT in acl:
         notes.attempt("acl", partial(os.setxattr, target, DEFAULT, acl[DEFAULT]))
@@ -238,17 +239,17 @@ def _set_acl(target: Target, acl: dict[str, bytes], notes: _Notes) -> int | None
         return None
     if notes.attempt("acl", partial(os.setxattr, target, ACCESS, access)):
         return mode_of(access)
-    # Without it the group would have what the mode shows: the list's most favoured's.
+    # Without the list, the mode would grant its mask to the owning group.
     return mode_of(access) & ~stat.S_IRWXG | owning_group_of(access) << 3
 
 
 def _set_mode_and_times(
     target: Target, mode: int | None, mtime_ns: int | None, notes: _Notes
 ) -> None:
-    """Set them where they aren't None, and look whether they were really kept.
+    """Set mode and time where they aren't None, and check that they were kept.
 
-    FAT and SMB take a mode that they don't keep, and Linux gives a time that the filesystem can't
-    hold the nearest that it can, both without a word.
+    FAT and SMB accept a mode without keeping it, and Linux replaces a time that the filesystem
+    can't hold by the nearest that it can. Neither reports it.
     """
     refusals = _Notes(())
     if mode is not None:
@@ -265,4 +266,4 @@ def _set_mode_and_times(
         notes.add("mode", refused.get("mode", "the filesystem has another for it"))
     most_ns = 0 if "times" in refused else _TIMES_DIFFER_NS
     if mtime_ns is not None and abs(found.st_mtime_ns - mtime_ns) > most_ns:
-        notes.add("times", refused.get("times", "the filesystem can't hold it, and has another"))
+        notes.add("times", refused.get("times", "the filesystem can't hold it and has another"))

@@ -1,4 +1,4 @@
-"""Bringing what was written to its medium, and learning of what didn't get there."""
+"""Sync written bytes to their medium, and detect those that didn't get there."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Durability:
     """Syncs the filesystems that were written to since the last sync.
 
-    The kernel tells of a failed write-back once, and only to descriptors that were open before
-    (``syncfs(2)``, since Linux 5.8). So each filesystem is held open from before the first byte
-    that is written to it until this object is gone, and a failure counts for good: what was written
-    since the last good sync is proven from its medium by whoever comes next.
+    The kernel reports a failed write-back once, and only to descriptors that were open before
+    (``syncfs(2)``, since Linux 5.8). So each filesystem is held open from before the first write to
+    it until this object is deleted. A failure is permanent: the next attempt proves everything
+    written since the last successful sync from its medium.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: dict[int, tuple[int, str]] = {}  # device: a descriptor on it, where it is
-        self._writes = count()  # each write gets a number when it is over
+        self._held: dict[int, tuple[int, str]] = {}  # device: a descriptor on it, its path
+        self._writes = count()  # each write gets a number when it ends
         self._last_write = self._last_synced = -1
         self._lost: str | None = None
         weakref.finalize(self, _close_all, self._held)
@@ -36,8 +36,8 @@ class Durability:
     def hold(self, folder: int, shown: str, *, file: int | None = None) -> None:
         """Hold the filesystem of an open folder before anything is written in it.
 
-        ``shown`` is the folder's path, for messages. ``file`` is open in it; it stands in for a
-        folder that may be written but not read.
+        ``shown`` is the folder's path, for messages. ``file`` is an open file in it, used instead
+        of a folder that may be written but not read.
         """
         device = os.fstat(folder).st_dev
         if device in self._held:
@@ -54,14 +54,14 @@ class Durability:
             self._held[device] = (held, shown)
 
     def note_write(self) -> None:
-        """Note that a write is over."""
+        """Record that a write has ended."""
         self._last_write = next(self._writes)
 
     def sync(self) -> None:
-        """Bring the filesystems that were written to their media: one call for all files.
+        """Sync the filesystems that were written to: one call for all files.
 
-        Does nothing if nothing was written since the last. Raises ``StoreUnavailableError`` if
-        something didn't get there, and from then on each time.
+        Does nothing if nothing was written since the last sync. Raises ``StoreUnavailableError`` if
+        something didn't reach its medium, and at each later call.
         """
         if self._lost is not None:
             raise StoreUnavailableError(self._lost)

@@ -1,4 +1,4 @@
-"""What the system's errors mean, for reading and for writing: two tables and a default for each."""
+"""The meanings of system errors: a table for reading and one for writing, each with a default."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _verdict(code: str, error: type[JobtoolError], hint: str = "") -> Verdict:
     return Verdict(code=code, error=error, meaning=f"{text}: {hint}" if hint else text)
 
 
-# What means the same whichever way the bytes go.
+# Errors that mean the same for reading and writing.
 _BOTH = (
     _verdict("EACCES", RefusedError, "check its owner and mode"),
     _verdict("EPERM", RefusedError, "check its owner, mode and attributes"),
@@ -66,7 +66,7 @@ _BOTH = (
     ),
 )
 
-#: What an error means where a file or folder is read.
+#: The meanings of errors when a file or folder is read.
 READING = (
     *_BOTH,
     _verdict("ENOENT", NotFoundError),
@@ -80,7 +80,7 @@ READING = (
     _verdict("EUCLEAN", SourceError, "its filesystem is damaged"),
 )
 
-#: What an error means where a file, folder or link is written.
+#: The meanings of errors when a file, folder or link is written.
 WRITING = (
     *_BOTH,
     _verdict("ENOSPC", StoreUnavailableError, "free space on it"),
@@ -100,7 +100,7 @@ WRITING = (
     _verdict("EUCLEAN", FileError, "its filesystem is damaged"),
 )
 
-#: What these mean instead where the store's root is no folder: one job's, or that of all of them.
+#: Their meanings when the store's root isn't a folder: one job's root, or that of all jobs.
 WITHOUT_ROOT = (
     _verdict("ENOENT", StoreUnavailableError, "is its filesystem mounted?"),
     _verdict("EEXIST", RefusedError, "a file stands where a folder is needed"),
@@ -114,9 +114,9 @@ _READING, _WRITING, _WITHOUT_ROOT = (
 
 
 def read_error(error: OSError, path: str) -> JobtoolError:
-    """Return our error for one that the system gave where ``path`` was read.
+    """Return jobtool's error for a system error while ``path`` was read.
 
-    One that no row is about is this file's, and may pass.
+    An error that isn't in the table is this file's, and may pass.
     """
     verdict = _READING.get(error.errno or 0)
     if verdict is None:
@@ -127,9 +127,9 @@ def read_error(error: OSError, path: str) -> JobtoolError:
 
 
 def write_error(error: OSError, target: str, root: str) -> JobtoolError:
-    """Return our error for one that the system gave where ``target`` below ``root`` was written.
+    """Return jobtool's error for a system error while ``target`` below ``root`` was written.
 
-    One that no row is about is this file's, and may pass.
+    An error that isn't in the table is this file's, and may pass.
     """
     number = error.errno or 0
     verdict = _WRITING.get(number)
@@ -143,16 +143,16 @@ def write_error(error: OSError, target: str, root: str) -> JobtoolError:
 
 
 def not_a_file(path: str, mode: int) -> SourceError:
-    """Return the error for what stands where a regular file was expected."""
+    """Return the error for a path that isn't a regular file."""
     if stat.S_ISLNK(mode):
-        found = "a link, and no link is followed here"
+        found = "a link, and links aren't followed here"
     else:
         found = "a folder" if stat.S_ISDIR(mode) else "a device, socket or pipe"
     return SourceError(f"expected a regular file at {quote(path)}; found {found}")
 
 
 def _is_no_folder(path: str) -> bool:
-    """Tell whether there is surely no folder at a path; what can't be looked at may be one."""
+    """Return True if a path surely isn't a folder. One that can't be examined may be."""
     try:
         return not stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Bytes of an open file."""
+"""Read, write and hash the bytes of an open file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from jobtool.stores.store import READ_BYTES, Part
 
-#: What a filesystem says that is read-only, or that keeps nothing in memory.
+#: The errors of a filesystem that is read-only, or that caches nothing.
 _NOTHING_DIRTY = (errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -23,7 +23,7 @@ def write_range(descriptor: int, data: bytes | memoryview, offset: int) -> None:
 
 
 def read_range(descriptor: int, offset: int, length: int) -> bytes:
-    """Return ``length`` bytes from ``offset``, or what there is up to the file's end."""
+    """Return ``length`` bytes from ``offset``, or fewer at the file's end."""
     data = os.pread(descriptor, length, offset)
     while 0 < len(data) < length:
         more = os.pread(descriptor, length - len(data), offset + len(data))
@@ -34,7 +34,7 @@ def read_range(descriptor: int, offset: int, length: int) -> bytes:
 
 
 def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = READ_BYTES) -> str:
-    """Return the MD5 of what an open file holds, read ``most_bytes`` at a time."""
+    """Return the MD5 of an open file in hex, read ``most_bytes`` at a time."""
     digest = hashlib.md5(usedforsecurity=False)
     if from_medium:
         forget_cached(descriptor)
@@ -44,15 +44,15 @@ def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = RE
 
 
 def part_md5(descriptor: int, part: Part) -> str:
-    """Return the MD5 of the bytes that stand where a part belongs."""
+    """Return the MD5 in hex of the bytes at a part's place."""
     data = read_range(descriptor, part.offset, part.size)
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def forget_cached(descriptor: int) -> None:
-    """Make the next reads come from the medium: write back what is dirty, then drop the pages.
+    """Make the next reads come from the medium: write back dirty pages, then drop all pages.
 
-    Raises ``OSError`` if that fails: pages that could not be written back can't be dropped, either.
+    Raises ``OSError`` if that fails: pages that can't be written back can't be dropped, either.
     """
     try:
         os.fdatasync(descriptor)
@@ -64,9 +64,9 @@ def forget_cached(descriptor: int) -> None:
 
 @contextlib.contextmanager
 def closing(descriptor: int) -> Iterator[int]:
-    """Close what is open at the block's end, and raise what closing tells of bytes written before.
+    """Close a descriptor at the end of the block, and raise the errors of closing it.
 
-    Network filesystems tell of a full disk or quota only then (``close(2)``, ``write(2)``).
+    Network filesystems may report a full disk or quota only then (``close(2)``, ``write(2)``).
     """
     try:
         yield descriptor

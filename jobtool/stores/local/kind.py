@@ -1,4 +1,4 @@
-"""Folders of this machine as a kind of store: a path or ``file://``."""
+"""The store type of this machine's folders: a path or ``file://``."""
 
 from __future__ import annotations
 

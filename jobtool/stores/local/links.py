@@ -1,4 +1,4 @@
-"""Symbolic links: what a listing makes of them, and how one is made."""
+"""Symbolic links: how a listing treats them, and how to make one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LinkPolicy = Literal["follow", "skip", "error", "keep"]
 
 
 def judge_link(path: str, root: str, policy: LinkPolicy, *, is_folder: bool) -> str | None:
-    """Return the target of a link that is listed as one, None for one to follow.
+    """Return the target of a link to list as a link, or None for a link to follow.
 
     ``path`` is the link's own, below ``root``. Raises ``SourceError`` for a link that the policy
-    refuses, and with ``follow`` for one that dangles, loops or leads out of the root; and what
-    reading raises.
+    refuses and, with ``follow``, for a link that dangles, loops or leads out of the root. Raises
+    the errors of reading, too.
     """
     try:
         target = os.readlink(path)
@@ -58,13 +58,13 @@ def _identity(folder: str) -> tuple[int, int]:
 
 
 def make_link(held: int, name: str, wanted: str, shown: str) -> None:
-    """Make a link in an open folder; replaces another link and nothing else."""
+    """Make a link in an open folder. Replaces another link, but nothing else."""
     try:
         found = os.readlink(name, dir_fd=held)
     except FileNotFoundError:
         pass
     except OSError as error:
-        if error.errno != errno.EINVAL:  # what it is for anything but a link
+        if error.errno != errno.EINVAL:  # EINVAL: not a link
             raise
         raise FileError(f"can't make a link at {quote(shown)}: something stands there") from None
     else:

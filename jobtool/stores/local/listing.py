@@ -1,4 +1,4 @@
-"""What lies in one folder, and what a name in it is."""
+"""List one folder, and find out what each name in it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobtool.stores.local.links import judge_link
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.store import Child, Entry, Special, SpecialKind, Unlisted
 
-# Marks of names in a listing: neither byte can be in a name.
+# Marks at the end of names in a listing. Neither byte can be in a name.
 _FOLDER_MARK, _LINK_MARK = b"/", b"\0"
 _MARKS = _FOLDER_MARK + _LINK_MARK
 
@@ -30,7 +30,7 @@ def children(folder: str) -> Iterator[Child]:
 
 
 def check_readable(folder: str) -> None:
-    """Read the first name in a folder, if there is one; raises what reading raises."""
+    """Read the first name in a folder, if any. Raise the errors of reading."""
     try:
         with os.scandir(folder) as entries:
             next(entries, None)
@@ -39,10 +39,10 @@ def check_readable(folder: str) -> None:
 
 
 def marked_names(tree: Tree, path: str) -> Sequence[bytes]:
-    """Return the names in a folder in order, folders and links marked at their ends.
+    """Return the sorted names in a folder, with marks at the end of folders and links.
 
-    A folder sorts as if its name ended in a slash, so that whole paths come in order. A million
-    names take a fifth of what as many directory entries would. Raises the errors of reading.
+    A folder sorts as if its name ended in a slash, so that whole paths are in order. A million
+    names take a fifth of the memory of as many directory entries. Raises the errors of reading.
     """
     follows = tree.links == "follow"
     try:
@@ -64,9 +64,9 @@ def marked_names(tree: Tree, path: str) -> Sequence[bytes]:
 def look(
     tree: Tree, prefix: str, marked: bytes
 ) -> Entry | Special | Unlisted | tuple[str, Sequence[bytes]]:
-    """Return what a marked name is: for a folder that isn't empty its path and its marked names.
+    """Return what a marked name is. For a non-empty folder, return its path and marked names.
 
-    What can't be looked at is ``Unlisted``; what is wrong with the whole store is raised.
+    A name that can't be examined is ``Unlisted``. Errors of the whole store are raised.
     """
     name = marked.rstrip(_MARKS)
     path = prefix + os.fsdecode(name)
@@ -88,7 +88,7 @@ def _file(path: str, full: str) -> Entry | Special:
         raise read_error(error, full) from None
     if stat.S_ISREG(found.st_mode):
         return Entry(path, found.st_size, found.st_mtime_ns)
-    if stat.S_ISDIR(found.st_mode):  # made in the file's place meanwhile
+    if stat.S_ISDIR(found.st_mode):  # a folder has replaced the file meanwhile
         raise not_a_file(full, found.st_mode)
     return Special(path, _special_kind(found.st_mode))
 

@@ -1,4 +1,4 @@
-"""Giving a temporary file its own name, in place of another file or only where there is none."""
+"""Rename a temporary file to its target, with or without replacing an existing file."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import os
 from jobtool.errors import FileError
 from jobtool.names import quote
 
-#: What filesystems say that can't rename without replacing, as NFS can't (``renameat2(2)``).
+#: The errors of filesystems that can't rename without replacing, such as NFS (``renameat2(2)``).
 _CAN_NOT_RENAME_SO = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _RENAME_NOREPLACE = 1  # linux/fs.h
 
 
 class ExistsError(FileError):
-    """A file exists that is not to be replaced."""
+    """A file exists and must not be replaced."""
 
 
 def publish(held: int, temporary: str, name: str, target: str, *, may_replace: bool) -> None:
-    """Rename a file of an open folder; ``target`` is its new path.
+    """Rename a file in an open folder. ``target`` is its new path.
 
-    Readers see the old file or the new one. Without ``may_replace`` a file that is there stays, and
+    Readers see the old file or the new one. Without ``may_replace`` an existing file is kept and
     ``ExistsError`` is raised. Raises ``OSError``.
     """
     if may_replace:
@@ -52,10 +52,10 @@ def _link_without_replacing(held: int, temporary: str, name: str, target: str) -
     try:
         os.link(temporary, name, src_dir_fd=held, dst_dir_fd=held, follow_symlinks=False)
     except FileExistsError:
-        # A network filesystem may have linked it, lost the answer, and asked again.
+        # A network filesystem may link the file, lose the answer and repeat the request.
         if not _are_same(held, temporary, name):
             raise _exists(target) from None
-    with contextlib.suppress(OSError):  # it is published: a second name fails nothing
+    with contextlib.suppress(OSError):  # the file is published: a leftover second name is harmless
         os.unlink(temporary, dir_fd=held)
 
 

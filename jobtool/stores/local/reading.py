@@ -1,4 +1,4 @@
-"""Reading files: their entries, their bytes, their digests."""
+"""Read the entries, bytes and digests of files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from jobtool.stores.store import Attributes, Content, Entry, Note, Proof, within
 
 
 def stat(tree: Tree, path: str) -> Entry | Literal["folder", "missing"]:
-    """Return a file's entry, or what is at ``path``; a link to a folder is a folder.
+    """Return a file's entry, or the kind of ``path``. A link to a folder is a folder.
 
-    A link to a file is followed or refused as the policy says.
+    The policy decides whether a link to a file is followed or refused.
     """
     full = tree.full(path)
     try:
@@ -51,7 +51,7 @@ def stat(tree: Tree, path: str) -> Entry | Literal["folder", "missing"]:
 
 
 def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
-    """Return bytes of a file that is still as it was listed."""
+    """Return bytes of a file if it hasn't changed since it was listed."""
     full = tree.full(entry.path)
     with _opened(tree, entry.path) as descriptor:
         data = read_range(descriptor, offset, length)
@@ -81,13 +81,13 @@ def folder_attributes(tree: Tree, path: str) -> Attributes:
 
 
 def prove(tree: Tree, path: str, md5: str, attributes: Attributes | None) -> Proof | None:
-    """Prove that a file has this MD5 on its medium; give it ``attributes`` if it has."""
+    """Prove that a file has this MD5 on its medium. If it has, set its ``attributes``."""
     notes: tuple[Note, ...] = ()
     try:
         with _opened(tree, path) as descriptor:
             if file_md5(descriptor, from_medium=True) != md5:
                 return None
-            if attributes is not None:  # somebody else's file keeps its own
+            if attributes is not None:  # another user's file keeps its own
                 notes = set_attributes(descriptor, attributes, tree.keep)
     except NotFoundError:
         return None
@@ -102,7 +102,7 @@ def digest(tree: Tree, path: str) -> str:
 
 @contextlib.contextmanager
 def _opened(tree: Tree, path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """Open a file for the block's length, whose system errors become ours."""
+    """Open a file during the block. System errors become those of jobtool."""
     try:
         descriptor = tree.open_file(path, flags)
         try:

@@ -1,4 +1,4 @@
-"""Holes: blocks of zeros that take no space in a file, since nothing was ever written to them."""
+"""Sparse files: blocks of zeros that were never written and take no space (holes)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterator
 
 from jobtool.stores.local.files import write_range
 
-#: What filesystems can leave out of a file: whole blocks at multiples of this.
+#: The size and alignment in bytes of the blocks that filesystems can leave out of a file.
 BLOCK_BYTES = 4096
 _ZEROS = bytes(BLOCK_BYTES)
 
-#: How much is searched at a time; a copy of that much is made.
+#: How many bytes are searched at a time. A copy of that size is made.
 _SEARCH_BYTES = 1024 * 1024
 
 
 def write_sparsely(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """Write all of ``data`` at ``offset``, and leave holes where it has blocks of zeros.
+    """Write all of ``data`` at ``offset``, leaving holes for blocks of zeros.
 
-    What stood there before is replaced. Data that end in a hole still end with a block that is
-    written: the file is as long as its parts say, whoever else writes to it at the same time.
+    Bytes that were there before are replaced. The last block is written even if it is zeros, so
+    that the file is as long as its parts say, whatever other threads write at the same time.
     """
     view, done = memoryview(data), 0
     for start, end in _data_ranges(data, offset):
@@ -34,7 +34,7 @@ def write_sparsely(descriptor: int, data: bytes | memoryview, offset: int) -> No
 
 
 def _leave_hole(descriptor: int, zeros: memoryview, offset: int) -> None:
-    """Write zeros only where there is something else that they replace."""
+    """Write zeros only over bytes that aren't in a hole."""
     if zeros and not _is_hole(descriptor, offset, len(zeros)):
         write_range(descriptor, zeros, offset)
 
@@ -47,7 +47,7 @@ def _is_hole(descriptor: int, offset: int, length: int) -> bool:
 
 
 def _data_ranges(data: bytes | memoryview, offset: int) -> Iterator[tuple[int, int]]:
-    """Yield where ``data``, to be written at ``offset``, holds more than whole blocks of zeros."""
+    """Yield the ranges to write of ``data`` at ``offset``: all but whole blocks of zeros."""
     view, data_start = memoryview(data), 0
     for at in range(-offset % BLOCK_BYTES, len(view), _SEARCH_BYTES):
         searched = bytes(view[at : at + _SEARCH_BYTES])

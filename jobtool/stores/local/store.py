@@ -1,4 +1,4 @@
-"""The local store: what each method is made of stands in the modules beside this one."""
+"""The local store. Its methods are implemented in the modules beside this one."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ class LocalStore:
     """A folder of this machine's filesystems.
 
     ``owner`` marks temporary files, so that only their owner removes them. ``links`` says what
-    listing does with symbolic links: ``follow`` them inside the root (one that dangles, loops or
+    listing does with symbolic links: ``follow`` them inside the root (a link that dangles, loops or
     leads out is an error), ``skip`` them, treat any as an ``error``, or ``keep`` them as links.
-    Whatever has changed since it was listed, what is read lies inside the root, and was reached
-    through no link but where links are followed. Nothing is written through a link below the root.
-    With ``read_back`` what was written is read from its medium to be proven, else from memory if it
-    is still there. A tree on a slow filesystem is listed by ``listing_threads`` threads. ``keep``
-    are the attributes that are read of files and given to them. With ``mirrors``, the root of
-    another tree of folders, nobody else may enter those that are made here until they are given
-    their attributes; else they have the mode that the umask leaves.
+    Reads stay inside the root and go through links only with ``follow``, whatever has changed since
+    the listing. Writes never go through a link below the root.
+
+    With ``read_back`` a written file is proven by reading it from its medium, otherwise from memory
+    if it is still there. ``listing_threads`` threads list a tree on a slow filesystem. ``keep`` are
+    the attributes to read and set. ``mirrors`` is the root of another tree. With it, no other user
+    may enter folders made here until their attributes are set. Without it, new folders have the
+    mode that the umask leaves.
     """
 
     capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL)
@@ -73,7 +74,7 @@ class LocalStore:
         return self._tree.full(path)
 
     def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
-        """Return what is at ``path``; a link to a file is followed or refused as ``links`` says."""
+        """Return what is at ``path``. A link to a file is followed or refused by ``links``."""
         return reading.stat(self._tree, path)
 
     def children(self, path: str) -> Iterator[Child]:
@@ -83,7 +84,7 @@ class LocalStore:
     def check_access(self, *, write: bool) -> None:
         """List the root or, with ``write``, make and remove a file in it.
 
-        A root that isn't there yet would be made in the next folder above that is.
+        If the root doesn't exist yet, the next existing folder above it is used.
         """
         if write:
             self._writer.check_access()
@@ -91,7 +92,7 @@ class LocalStore:
             listing.check_readable(self._tree.root)
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
-        """Yield everything below the root; links by policy."""
+        """Yield everything below the root, with links by policy."""
         return list_tree(self._tree, self._listing_threads)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
@@ -124,15 +125,15 @@ class LocalStore:
         return self._writer.held_parts(upload, parts)
 
     def abort(self, upload: Upload) -> None:
-        """Remove the temporary file; a token that names none of ours is left alone."""
+        """Remove the temporary file. Do nothing for a token that isn't this owner's."""
         self._writer.abort(upload)
 
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
-        """Return the owner's temporary files in the folder of ``path``, whatever their target."""
+        """Return the owner's temporary files in the folder of ``path``, for any target."""
         return self._writer.leftovers(path)
 
     def is_leftover(self, path: str) -> bool:
-        """Return True if a file's name says that it is a temporary one of this owner."""
+        """Return True if a file's name marks it as a temporary file of this owner."""
         return self._temporaries.owns(os.path.basename(path))
 
     def prove(
@@ -153,9 +154,10 @@ class LocalStore:
         return reading.folder_attributes(self._tree, path)
 
     def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
-        """Give a folder that a transfer has made its attributes, any other but the root its time.
+        """Set the attributes of a folder. Return the notes.
 
-        The mode of one that was there before is a note if it is another than its source's.
+        A folder made by a transfer gets all of them, any other folder but the root only its time.
+        If a folder existed before and its mode differs from its source's, that is a note.
         """
         return self._writer.set_folder_attributes(path, attributes)
 
@@ -168,5 +170,5 @@ class LocalStore:
         self._writer.delete(path)
 
     def sync(self) -> None:
-        """Bring the filesystems that were written to their media: one call for all files."""
+        """Sync the filesystems that were written to: one call for all files."""
         self._writer.sync()

@@ -1,4 +1,4 @@
-"""The folder that a store is rooted at, and how it is reached for reading and for writing."""
+"""The folder tree of a store, and how its files are opened for reading and for writing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-#: Flags to open a file that may have become anything: a named pipe would wait for its other end.
+#: Flags to open a path that may be anything by now: opening a named pipe would wait otherwise.
 OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Tree:
     """Paths and descriptors below a root.
 
-    What is opened to be read lies inside the root and was reached through no link, but where the
-    policy is to follow links. ``keep`` are the attributes that are kept. Those
-    that are made for a tree that ``mirrors`` another are closed to others.
+    Files and folders opened for reading lie inside the root, and are reached through links only if
+    the policy is to follow them. ``keep`` are the attributes to keep. Folders made for a tree that
+    ``mirrors`` another are closed to other users.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Tree:
         return self._inside + path if path else self.root
 
     def open_folder(self, path: str) -> int:
-        """Open a folder of the tree to be listed."""
+        """Open a folder of the tree for listing."""
         if self.links != "follow":
             return self.beneath.open(path)
         return self._require_inside(os.open(self.full(path), _FOLDER), path)
 
     def open_file(self, path: str, flags: int = os.O_RDONLY) -> int:
-        """Open a file to be read, whatever has become of it and its folders since it was listed.
+        """Open a file for reading, even if it or its folders have changed since it was listed.
 
-        Raises ``OSError``, and ``SourceError`` for a link or what lies outside.
+        Raises ``OSError``, and ``SourceError`` for a link or a path outside the root.
         """
         if self.links == "follow":
             flags |= os.O_NONBLOCK | os.O_CLOEXEC
@@ -73,7 +73,7 @@ class Tree:
                         raise not_a_file(self.full(path), stat.S_IFLNK) from None
                     raise
         if not flags & os.O_PATH:
-            os.set_blocking(descriptor, True)  # a file on tape is to be waited for
+            os.set_blocking(descriptor, True)  # wait for a file on tape
         return descriptor
 
     def _require_inside(self, descriptor: int, path: str) -> int:
@@ -85,6 +85,6 @@ class Tree:
             raise
         os.close(descriptor)
         raise SourceError(
-            f"{quote(self.full(path))} leads through a link to what is outside "
+            f"{quote(self.full(path))} leads through a link to a place outside "
             f"{quote(self.root)}. Remove the link, or use --links skip or --links keep."
         )

@@ -1,10 +1,10 @@
-"""Listing a tree: in the order of its paths, by several threads where its filesystem is slow.
+"""List a tree in the order of its paths, by several threads if its filesystem is slow.
 
-What is still to be listed stands in a line of steps, in order. A step is a run of names of one
-folder. Taking it goes down into folders until so many entries are found or so much time is over;
-what is left of its folders are new steps in its place. On a fast filesystem the first step is
-always taken here, and no thread is started. On a slow one threads take the first steps of the line
-ahead of time: names of one folder, or of the folders that come next.
+The remaining work is a queue of steps, in order. A step is a run of names of one folder. Taking a
+step descends into folders until enough entries are found or enough time has passed. The rest of
+those folders becomes new steps in its place. On a fast filesystem the calling thread takes the
+first step each time, and no thread is started. On a slow filesystem threads take the first steps
+of the queue ahead of time: names of one folder, or of the folders that come next.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from jobtool.stores.local.listing import look, marked_names
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.store import Entry, Special, Unlisted
 
-#: How many threads list a tree whose filesystem is slow. They wait most of the time.
+#: How many threads list a tree on a slow filesystem. They wait most of the time.
 DEFAULT_LISTING_THREADS = 16
 
-#: A filesystem is slow if a look takes so long, and the thread mostly has to wait for it: on a busy
-#: machine a look may take long, too, without waiting.
+#: A filesystem is slow if examining a name takes this long and the thread mostly waits for it. On a
+#: busy machine it may take long without waiting.
 _SLOW_SECONDS, _SLOW_WAITS = 100e-6, 0.5
 
-#: The most entries and seconds of one step, and how many names a thread is given at a time.
+#: The maximum entries and seconds of one step, and the number of names of a thread's step.
 _STEP_ENTRIES, _STEP_SECONDS, _RUN_NAMES = 512, 0.02, 32
 
-#: How many looks come between two looks at the clock.
+#: How many names are examined between two looks at the clock.
 _LOOKS = 8
 
-#: After how many entries by threads it is tried again whether they are needed, by how many entries.
+#: After how many entries by threads the need for them is measured again, and with how many entries.
 _REVIEW_ENTRIES, _SAMPLE_ENTRIES = 20_000, 16
 
 Listed = Entry | Special | Unlisted
@@ -41,7 +41,7 @@ Listed = Entry | Special | Unlisted
 
 @dataclass(slots=True)
 class _Run:
-    """Marked names of a folder that are to be listed, from ``start`` to ``stop``; at least one."""
+    """Marked names of a folder to list, from ``start`` to ``stop``: at least one."""
 
     prefix: str
     names: Sequence[bytes]
@@ -51,9 +51,9 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """What a step has found, what is left of it in order, and what it took.
+    """What a step found, what is left of it in order, and what it took.
 
-    ``waits`` is how often the thread had to wait: its voluntary context switches.
+    ``waits`` is how often the thread waited: its voluntary context switches.
     """
 
     found: list[Listed]
@@ -71,15 +71,15 @@ class _Taken:
 class _Step:
     run: _Run
     taken: Future[_Taken] | None = None  # by a thread
-    is_unfolded: bool = False  # whether what is left of it stands behind it in the line
+    is_unfolded: bool = False  # whether its rest is behind it in the queue
 
 
 def list_tree(tree: Tree, threads: int = DEFAULT_LISTING_THREADS) -> Iterator[Listed]:
-    """Yield everything below the root, links by policy.
+    """Yield everything below the root, with links by policy.
 
     Holds the names of the folders on the way down, and of those that up to ``threads`` threads read
-    ahead. The threads end with the iterator. Raises what reading the root raises, and errors that
-    are the whole store's.
+    ahead. The threads end with the iterator. Raises the errors of reading the root and those of the
+    whole store.
     """
     names = marked_names(tree, "")
     walk = _Walk(tree, threads)
@@ -104,7 +104,7 @@ class _Walk:
         self._most_entries = _SAMPLE_ENTRIES
 
     def next(self) -> list[Listed]:
-        """Take the first step of the line, or wait for the thread that does."""
+        """Take the first step of the queue, or wait for the thread that does."""
         step = self.line[0]
         if step.taken is None:
             taken = self._take(step.run, self._most_entries)
@@ -124,7 +124,7 @@ class _Walk:
         return taken.found
 
     def _look_ahead(self) -> None:
-        """Give the first steps of the line to threads."""
+        """Pass the first steps of the queue to threads."""
         under_way = index = 0
         while index < min(len(self.line), 4 * self._threads) and under_way < 2 * self._threads:
             step = self.line[index]
@@ -174,7 +174,7 @@ class _Walk:
         return _Taken(found, stack[::-1], looks, waits, seconds)
 
     def end(self) -> None:
-        """End the threads, each after its look."""
+        """End the threads, each after its current name."""
         self._is_over = True
         if self._pool is not None:
             with contextlib.suppress(RuntimeError):  # the interpreter is ending

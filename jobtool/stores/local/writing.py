@@ -1,6 +1,6 @@
-"""Writing files under temporary names, proving them, and giving them their own names.
+"""Write files under temporary names, prove them, and rename them to their targets.
 
-All by a descriptor of their folder, so that no link below the root is ever gone through.
+All calls use a descriptor of the folder, so that they never follow a link below the root.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Writer:
-    """Writes below a tree's root; the methods are those of stores."""
+    """Writes below a tree's root. Its methods are those of stores."""
 
     def __init__(self, tree: Tree, temporaries: Temporaries, *, read_back: bool) -> None:
         self._tree = tree
@@ -54,7 +54,7 @@ class Writer:
         self.sync = self._durability.sync
 
     def check_access(self) -> None:
-        """Make and remove a file in the root, or in the next folder above that is there."""
+        """Make and remove a file in the root, or in the next existing folder above it."""
         folder = self._tree.root
         while not os.path.lexists(folder) and folder != "/":
             folder = os.path.dirname(folder)
@@ -65,7 +65,7 @@ class Writer:
         ):
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=held)
             with _removed_on_failure(held, name), closing(descriptor):
-                write_range(descriptor, b"1", 0)  # a quota may allow for names and not for bytes
+                write_range(descriptor, b"1", 0)  # a quota may allow names but no bytes
             os.unlink(name, dir_fd=held)
 
     def write(
@@ -108,7 +108,7 @@ class Writer:
             write_sparsely(descriptor, data, offset)
 
     def complete(self, upload: Upload, attributes: Attributes) -> Proof:
-        """Prove the temporary file, whose parts were each closed, and publish it."""
+        """Prove the temporary file, which was closed after each part, and publish it."""
         target, (folder, name) = self._tree.full(upload.path), os.path.split(upload.path)
         temporary = os.path.basename(upload.token)
         with self._writing(target), self._tree.beneath.folder(folder) as held:
@@ -118,7 +118,7 @@ class Writer:
                     proof = self._prove(descriptor, target, attributes)
                     with _readable_on_failure(descriptor):
                         publish(held, temporary, name, target, may_replace=attributes.may_replace)
-            except (DigestMismatchError, ExistsError):  # not after what may pass: it has the parts
+            except (DigestMismatchError, ExistsError):  # keep the parts after errors that may pass
                 _remove(held, temporary)
                 raise
         return proof
@@ -126,7 +126,7 @@ class Writer:
     def _prove(
         self, descriptor: int, target: str, attributes: Attributes, most_bytes: int = READ_BYTES
     ) -> Proof:
-        """Read a file back and give it its attributes."""
+        """Read a file back and set its attributes."""
         found = file_md5(descriptor, from_medium=self._read_back, most_bytes=most_bytes)
         require_same(target, sent=attributes.md5, found=found)
         notes = set_attributes(descriptor, attributes, self._tree.keep)
@@ -145,13 +145,13 @@ class Writer:
             raise read_error(error, upload.token) from None
 
     def _open_upload(self, upload: Upload, held: int, flags: int) -> int:
-        """Open an upload's temporary file; raises ``NotFoundError`` for what can't be ours."""
+        """Open an upload's temporary file. Raise ``NotFoundError`` if it isn't this owner's."""
         if not self._is_temporary_of(upload):
             raise _not_ours(upload.token)
         return _open_temporary(held, os.path.basename(upload.token), flags, upload.token)
 
     def abort(self, upload: Upload) -> None:
-        """Remove the temporary file; a token that names none of ours is left alone."""
+        """Remove the temporary file. Do nothing for a token that isn't this owner's."""
         if not self._is_temporary_of(upload):
             return
         with (
@@ -162,9 +162,9 @@ class Writer:
             os.unlink(os.path.basename(upload.token), dir_fd=held)
 
     def leftovers(self, path: str) -> Sequence[Upload]:
-        """Return the owner's temporary files in the folder of ``path``, whatever their target.
+        """Return the owner's temporary files in the folder of ``path``, for any target.
 
-        What lies behind a link is none of ours.
+        Files behind a link aren't the owner's.
         """
         folder = os.path.dirname(self._tree.full(check_path(path)))
         try:
@@ -181,7 +181,7 @@ class Writer:
         ]
 
     def _is_temporary_of(self, upload: Upload) -> bool:
-        # A journal is a file that somebody may have edited: only what can be ours is touched.
+        # A user may have edited the journal: touch only files that can be this owner's.
         folder, name = os.path.split(upload.token)
         return folder == os.path.dirname(self._tree.full(upload.path)) and self._temporaries.owns(
             name
@@ -203,7 +203,7 @@ class Writer:
                 raise FileError(f"{quote(full)}: can't make a {special.what}")
 
     def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
-        """Give a folder its attributes; return what it lacks. The root is made if it's missing."""
+        """Set the attributes of a folder. Return what it lacks. Make the root if it is missing."""
         full = self._tree.full(path)
         with self._writing(full):
             try:
@@ -212,14 +212,14 @@ class Writer:
                 raise NotFoundError(f"expected a folder at {quote(full)}; found none") from None
             try:
                 self._hold(held, path)
-                # What is open for its path only has no calls of its own for these, but a name.
+                # These calls don't take a descriptor opened by O_PATH, only its /proc path.
                 target = f"/proc/self/fd/{held}"
                 return set_folder_attributes(target, attributes, self._tree.keep, is_root=not path)
             finally:
                 os.close(held)
 
     def delete(self, path: str) -> None:
-        """Remove a file; does nothing if there is none."""
+        """Remove a file. Do nothing if it doesn't exist."""
         folder, name = os.path.split(check_path(path))
         with (
             self._writing(self._tree.full(path)),
@@ -229,12 +229,12 @@ class Writer:
             os.unlink(name, dir_fd=held)
 
     def note_proven(self, path: str) -> None:
-        """Note a file of an earlier attempt that was proven: its name need not be durable yet."""
+        """Record a proven file of an earlier attempt: its name may not be durable yet."""
         folder, name = os.path.split(path)
         with self._writing(self._tree.full(path)), self._tree.beneath.folder(folder) as held:
             try:
                 self._hold(held, folder)
-            except PermissionError:  # a folder that may be entered and not read
+            except PermissionError:  # a folder that may be entered but not read
                 with closing(os.open(name, os.O_RDONLY | OPEN, dir_fd=held)) as file:
                     self._hold(held, folder, file)
 
@@ -243,7 +243,7 @@ class Writer:
 
     @contextlib.contextmanager
     def _writing(self, target: str) -> Iterator[None]:
-        """Turn what the system says into our errors, and count the write."""
+        """Turn system errors into those of jobtool, and record the write."""
         try:
             yield
         except OSError as error:
@@ -255,7 +255,7 @@ class Writer:
 def _write_chunks(
     descriptor: int, chunks: Iterable[bytes | memoryview], md5: str | None
 ) -> tuple[int, str]:
-    """Write what ``chunks`` hold; return how much it is, and its MD5, if not known the found."""
+    """Write the chunks. Return their size in bytes and their MD5: the known one, or the found."""
     size, digest = 0, None if md5 else hashlib.md5(usedforsecurity=False)
     for chunk in chunks:
         if digest is not None:
@@ -266,7 +266,7 @@ def _write_chunks(
 
 
 def _create(held: int, temporary: str, attributes: Attributes) -> int:
-    # What others may not read at the source they may not while it is written, either.
+    # Users who may not read the source may not read the unfinished file either.
     mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
     return os.open(temporary, _CREATE, mode, dir_fd=held)
 
@@ -275,7 +275,7 @@ def _open_temporary(held: int, temporary: str, flags: int, shown: str = "") -> i
     descriptor = os.open(temporary, flags | OPEN, dir_fd=held)
     try:
         found = os.fstat(descriptor)
-        # Of a file that has a second name somebody has made a trap, or its target is published.
+        # A second name means a trap of another user, or that the target is already published.
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
             raise _not_ours(shown or temporary)
     except BaseException:
@@ -285,7 +285,7 @@ def _open_temporary(held: int, temporary: str, flags: int, shown: str = "") -> i
 
 
 def _not_ours(token: str) -> NotFoundError:
-    return NotFoundError(f"{quote(token)} is no unfinished upload of this job")
+    return NotFoundError(f"{quote(token)} isn't an unfinished upload of this job")
 
 
 @contextlib.contextmanager
@@ -299,7 +299,7 @@ def _removed_on_failure(held: int, temporary: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _readable_on_failure(descriptor: int) -> Iterator[None]:
-    """Let a file that got its mode, and could not be published, be taken up by another try."""
+    """Make a file readable again if publishing fails after its mode was set, for another try."""
     try:
         yield
     except BaseException:

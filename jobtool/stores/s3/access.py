@@ -28,13 +28,13 @@ from jobtool.stores.s3.fast import is_trusted, open_bucket, why_not
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObstoreBucket
 
-#: The key of requests that are made to see where they would go, and aren't sent.
+#: The key of requests that are made only to see their address, and aren't sent.
 _KEY = "jobtool"
 
-#: Answers that come from the bucket's own region, whatever they refuse.
+#: Answers that come from the bucket's own region, even if they refuse the request.
 _AT_HOME = frozenset({403, 404, 405, 501})
 
-#: What is said of credentials themselves, rather than of what they are allowed to do.
+#: Error codes about the credentials themselves, not about their permissions.
 _ABOUT_CREDENTIALS = frozenset(
     {
         "ExpiredToken",
@@ -52,14 +52,14 @@ _CODE = re.compile(r"<Code>([^<]*)</Code>")
 class S3Access:
     """What all stores of one ``S3Config`` share: credentials, boto3 clients, obstore buckets.
 
-    Making one contacts nobody. Raises ``StoreSettingsError`` for settings that make no sense, in
-    ``[s3]``, the environment or AWS's files; ``CredentialsError`` for a profile that isn't there.
+    Making one contacts no server. Raises ``StoreSettingsError`` for invalid settings in ``[s3]``,
+    the environment or AWS's files, and ``CredentialsError`` for a missing profile.
     """
 
     def __init__(self, config: S3Config, holder: CredentialHolder, *, connections: int) -> None:
         self.holder = holder
         self._config = config
-        self.is_lax_about_ranges = False  # found out at the first range that is read
+        self.is_lax_about_ranges = False  # detected at the first range that is read
         self._buckets: dict[str, tuple[int, ObstoreBucket]] = {}
         self._addresses: dict[str, Address] = {}
         self._at_home: set[str] = set()  # buckets that have answered boto3 in their own region
@@ -80,7 +80,7 @@ class S3Access:
             plain = self._make_client(Config())
             self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
             ca_bundle = self.connection.ca_bundle
-            # AWS's endpoints say themselves what signs: there are other kinds (S3 Express, ARNs).
+            # AWS's endpoints choose the signature themselves: there are others (S3 Express, ARNs).
             signature = (None if self.connection.is_aws else "s3v4") if is_signed else UNSIGNED
             settings = Config(
                 signature_version=signature,
@@ -93,13 +93,13 @@ class S3Access:
                 **self.connection.checksums,
             )
             self.client = self._make_client(settings, ca_bundle)
-            #: For what must not be asked twice behind our back: it would leave an upload. Made at
-            #: once, like the other: the environment may be another one later.
+            #: For requests that must not be retried silently: that would leave an upload behind.
+            #: Made now, like the other one: the environment may change later.
             once = Config(retries={"mode": "standard", "total_max_attempts": 1})
             self.client_asking_once = self._make_client(settings.merge(once), ca_bundle)
         except (botocore.exceptions.BotoCoreError, ValueError) as error:
             raise settings_error(error, config) from None
-        except (AttributeError, KeyError, TypeError) as error:  # a table where botocore has none
+        except (AttributeError, KeyError, TypeError) as error:  # a table at a wrong place
             raise StoreSettingsError(
                 f"{place_of(session)}: its settings can't be used: {type(error).__name__}: {error}"
             ) from None
@@ -110,7 +110,7 @@ class S3Access:
             "s3",
             endpoint_url=self._config.endpoint_url,
             region_name=self._config.region,
-            verify=ca_bundle or True,  # botocore's own bundle; it is never switched off
+            verify=ca_bundle or True,  # True: botocore's bundle. Verification is never disabled
             config=config,
         )
         events = client.meta.events
@@ -120,30 +120,30 @@ class S3Access:
         return client
 
     def begin(self, scope: CredentialScope) -> None:
-        """Have credentials for another job; see ``CredentialHolder.begin``."""
+        """Get credentials for another job; see ``CredentialHolder.begin``."""
         self.holder.begin(scope)
 
     def reach(self, scope: CredentialScope) -> None:
-        """Have credentials that are good for another purpose. Raises ``CredentialsError``."""
+        """Get credentials valid for another scope. Raises ``CredentialsError``."""
         self.holder.reach(scope)
 
     def renew(self, seen: int) -> None:
-        """Make sure that credentials are newer than generation ``seen``.
+        """Ensure that the credentials are newer than generation ``seen``.
 
         Raises ``CredentialsError``.
         """
         self.holder.renew(seen)
 
     def is_for_obstore(self, name: str) -> bool:
-        """Tell whether obstore can be told the same as boto3; if not, boto3 handles the bucket.
+        """Return True if obstore can be configured like boto3. If not, boto3 handles the bucket.
 
-        Raises what boto3 raises, since it goes first.
+        Raises the errors of boto3, which contacts the bucket first.
         """
         return self._open(name) is not None
 
     @contextlib.contextmanager
     def obstore(self, name: str) -> Iterator[ObstoreBucket]:
-        """Lend obstore's view of a bucket, with no older credentials than the holder's."""
+        """Yield obstore's view of a bucket, with credentials no older than the holder's."""
         bucket = self._open(name)
         assert bucket is not None, "ask is_for_obstore() first"
         try:
@@ -157,7 +157,7 @@ class S3Access:
         if name in self._for_boto3_alone:
             return None
         generation = self.holder.generation
-        # obstore keeps credentials for a while, so that one opened before has the old ones.
+        # obstore caches credentials, so that a bucket opened before has the old ones.
         opened, bucket = self._buckets.get(name, (-1, None))
         if bucket is not None and opened == generation:
             return bucket
@@ -171,17 +171,17 @@ class S3Access:
             trusted = is_trusted(bucket, _KEY)
             if trusted is False:
                 self._for_boto3_alone.add(name)
-            if not trusted:  # by boto3 this time; without an answer the next one tells
+            if not trusted:  # use boto3 this time; without an answer, try again next time
                 return None
         self._buckets[name] = generation, bucket
         return bucket
 
     def _find_address(self, name: str) -> Address | None:
-        """Have boto3 find the bucket's region, then see where it sends requests."""
+        """Let boto3 find the bucket's region, then see where it sends requests."""
         if name.endswith("--x-s3"):
             return None  # S3 Express: boto3 makes sessions for each bucket
         if name not in self._at_home:
-            # Answered from the wrong region it finds the right one, and remembers it.
+            # After an answer from the wrong region boto3 finds the right one, and caches it.
             try:
                 self.client.list_objects_v2(Bucket=name, MaxKeys=1)
             except botocore.exceptions.ClientError:
@@ -213,7 +213,7 @@ class S3Access:
         self._note_refusal(str(parsed.get("Error", {}).get("Code", "")))
 
     def _note_refusal(self, code: str) -> None:
-        """Have the next job fetch credentials anew if a server's error code is about them."""
+        """Make the next job fetch new credentials if a server's error code is about them."""
         if code in _ABOUT_CREDENTIALS:
             self.holder.doubt()
 
@@ -222,7 +222,7 @@ class S3Access:
 
 
 def _require_table(session: Any) -> None:
-    """Refuse a profile whose ``s3`` is no table: botocore takes it for one."""
+    """Refuse a profile whose ``s3`` isn't a table: botocore expects one."""
     found = session.get_scoped_config().get("s3", {})
     if not isinstance(found, Mapping):
         raise StoreSettingsError(
@@ -232,4 +232,4 @@ def _require_table(session: Any) -> None:
 
 
 class _Seen(Exception):  # noqa: N818 - not an error: it ends a request before it is sent
-    """A request was seen, and isn't to be sent."""
+    """A request was recorded and must not be sent."""

@@ -1,4 +1,4 @@
-"""The S3 clients of a run and their credentials, shared where both sides have the same."""
+"""The S3 clients of a run and their credentials, shared if both sides have the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SCHEME = "s3"
 
 
 class S3Clients:
-    """What all S3 stores of a run share; ``Credentialed``. Raises ``UsageError``."""
+    """What all S3 stores of a run share. Implements ``Credentialed``. Raises ``UsageError``."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -35,7 +35,7 @@ class S3Clients:
         self._scopes: dict[Role, CredentialScope] = {}
 
     def prepare(self, location: Location, role: Role) -> None:
-        """Make the client that a place will need; see ``Credentialed``."""
+        """Make the client of a location; see ``Credentialed``."""
         from jobtool.stores.s3.kind import require_signable
 
         require_signable(location)
@@ -43,20 +43,20 @@ class S3Clients:
             self.access(role, location.url)
 
     def holders(self) -> list[CredentialHolder]:
-        """Return the holders of the credentials of every client so far."""
+        """Return the credential holders of all clients made so far."""
         return [access.holder for access in self._made.values()]
 
     def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Have credentials for a job; see ``Credentialed``."""
+        """Get credentials for a job; see ``Credentialed``."""
         self._scopes = dict(scopes)
         for key, access in self._made.items():
             scope = self._scope(key[0], "")
-            # A side that is a folder this time needs none, and could get none for it.
+            # A side that is a local folder in this job needs no credentials and can't get any.
             if not access.holder.provider.is_per_purpose or _is_ours(scope):
                 access.begin(scope)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Have credentials that are good for a job's purposes; see ``Credentialed``."""
+        """Get credentials valid for a job's scopes; see ``Credentialed``."""
         self._scopes = dict(scopes)
         for key, access in self._made.items():
             scope = self._scope(key[0], "")
@@ -64,7 +64,7 @@ class S3Clients:
                 access.reach(scope)
 
     def access(self, role: Role, url: str) -> S3Access:
-        """Return the access for one side, to be used for ``url``. Raises what making it raises."""
+        """Return the access of one side for ``url``. Raises the errors of ``S3Access``."""
         from jobtool.stores.s3.access import S3Access
 
         key, provider = self._key_of(role)
@@ -89,7 +89,7 @@ class S3Clients:
 
     def _key_of(self, role: Role) -> tuple[tuple[Role, S3Config], CredentialProvider]:
         config, provider = self._configs[role], self._providers[role]
-        # Both sides share clients and credentials where those are the same.
+        # Both sides share clients and credentials if their settings are the same.
         other: Role = "destination" if role == "source" else "source"
         is_shared = (
             not provider.is_per_purpose

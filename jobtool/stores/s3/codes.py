@@ -1,7 +1,7 @@
-"""What the error codes of S3 and its relatives mean: the table, and its defaults by HTTP status.
+"""The meanings of the error codes of S3 and compatible servers, with defaults by HTTP status.
 
-Sources: AWS, "Error responses" in the Amazon S3 API reference, as far as our requests can meet
-them (list, head, get, put, the requests of multipart uploads, delete); ``rgw_common.cc`` of Ceph;
+Sources: AWS, "Error responses" in the Amazon S3 API reference, for the requests that jobtool sends
+(list, head, get, put, the requests of multipart uploads, delete); ``rgw_common.cc`` of Ceph;
 ``api-errors.go`` of MinIO; Google, "HTTP status and error codes for XML".
 """
 
@@ -27,15 +27,15 @@ from jobtool.stores.verdict import Verdict
 
 
 class ExistsError(FileError):
-    """A write was to create only, and there is something."""
+    """A write must not replace anything, and an object exists."""
 
 
 class PartsLostError(StoreError):
-    """A server can't complete an upload, since it doesn't hold all of its parts."""
+    """A server can't complete an upload because it doesn't hold all parts."""
 
 
 class RegionError(StoreUnavailableError):
-    """A bucket is in another region, or at another endpoint, than requests go to."""
+    """A bucket is in another region, or at another endpoint, than the request's."""
 
 
 _LOG_IN = "the credentials have expired: log in again"
@@ -43,18 +43,18 @@ _KEY = "check the access key, and the endpoint that it belongs to"
 _CLOCK = "check this machine's clock"
 _DENIED = "check what these credentials are allowed to do"
 _ACCOUNT = "the account can't use this store: ask its owner"
-_FULL = "the store is full: make room, or ask its operator"
-_QUOTA = "the quota is used up: make room, or have it raised"
+_FULL = "the store is full: free space, or ask its operator"
+_QUOTA = "the quota is used up: free space, or ask for a larger one"
 _BUSY = "the server is busy"
 _RATE = "too many requests at a time"
 _REGION = "the bucket is in another region"
 _ENDPOINT = "the bucket is at another endpoint"
-_KMS = "the key that encrypts this object can't be used: ask who manages it"
+_KMS = "the key that encrypts this object can't be used: ask the key's administrator"
 _TORN = "the server didn't receive the whole request"
-_OTHER_BYTES = "the server received other bytes than were sent"
+_OTHER_BYTES = "the server received different bytes than were sent"
 _ARCHIVED = "it is archived: restore it first"
 _NAME = "the server can't hold an object of this name"
-_TAKEN = "what the server holds already stands in the way of this name"
+_TAKEN = "an existing object or folder conflicts with this name"
 _REQUEST = "the server doesn't accept this request"
 _ADDRESS = "correct the bucket's name or the endpoint"
 
@@ -197,7 +197,7 @@ _CODES: Mapping[type[JobtoolError], Mapping[str, str]] = {
         "XAmzContentChecksumMismatch": _OTHER_BYTES,
         "XAmzContentSHA256Mismatch": _OTHER_BYTES,
     },
-    ExistsError: {"PreconditionFailed": "something is there, and is not to be replaced"},
+    ExistsError: {"PreconditionFailed": "an object exists and must not be replaced"},
     NotFoundError: {
         "NoSuchKey": "nothing is there",
         "NoSuchUpload": "the server has no such upload",
@@ -227,7 +227,7 @@ _CODES: Mapping[type[JobtoolError], Mapping[str, str]] = {
     },
 }
 
-# What counts where an answer has no code, or one that isn't known: the status, else its class.
+# For an answer without a known code: by the status, else by its class.
 _STATUSES: Mapping[type[JobtoolError], Mapping[str, str]] = {
     RegionError: {"3xx": _ENDPOINT},
     CredentialsError: {
@@ -242,13 +242,13 @@ _STATUSES: Mapping[type[JobtoolError], Mapping[str, str]] = {
         "409": "another request for the same object was under way",
         "425": _BUSY,
     },
-    ExistsError: {"412": "something is there, and is not to be replaced"},
+    ExistsError: {"412": "an object exists and must not be replaced"},
     FileError: {"413": "it is larger than the server allows", "414": _NAME},
     SourceChangedError: {"416": "the object has become shorter"},
     UnreachableError: {"429": _RATE, "503": _BUSY, "509": _RATE},
     StoreUnavailableError: {"507": _FULL},
     ServerError: {
-        "2xx": "the answer isn't one of S3",
+        "2xx": "the answer isn't an S3 answer",
         "5xx": "the server failed",
     },
 }
@@ -269,8 +269,8 @@ STATUSES = _table(_STATUSES)
 
 
 def verdict_on(code: str, status: str) -> Verdict:
-    """Return what an answer means: by its code if that is known, else by its HTTP status."""
-    # botocore gives an answer without a body its status as code.
+    """Return what an answer means: by its code if known, else by its HTTP status."""
+    # botocore uses the status as the code of an answer without a body.
     for known in (CODES.get(code), STATUSES.get(status), STATUSES.get(code)):
         if known is not None:
             return known

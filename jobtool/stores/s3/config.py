@@ -16,22 +16,22 @@ from jobtool.suggest import misfit
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
-#: A request that waits for longer than a day waits for ever; sockets can't count much further.
+#: A day. A request that waits longer waits forever, and sockets can't take much larger values.
 MAX_TIMEOUT_SECONDS = 86400
 
-#: As botocore takes it: a label of a host's name.
+#: As botocore accepts it: a label of a host name.
 _REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to reach S3. What is None comes from AWS's own environment and configuration files.
+    """How to reach S3. Settings that are None come from AWS's environment and configuration files.
 
     ``checksums`` says whether requests carry AWS's newer checksums, which many other servers
-    refuse. By default AWS gets them and others don't; likewise other endpoints are addressed by
-    path (``http://host/bucket/key``) by default. ``ca_bundle`` is a file of the certificates (PEM)
-    that the server's is held against: an absolute path. ``timeout_seconds`` is how long a request
-    waits for bytes of its answer; when nothing comes it is tried again. ``server_side_encryption``
-    and ``kms_key_id`` go with each new object; without them the bucket's own default holds.
+    refuse. By default only AWS gets them. Other endpoints are addressed by path
+    (``http://host/bucket/key``) by default. ``ca_bundle`` is the absolute path of a file of
+    certificates (PEM) to verify the server's certificate. ``timeout_seconds`` is how long a request
+    waits for bytes of its answer before it is tried again. ``server_side_encryption`` and
+    ``kms_key_id`` are sent with each new object. Without them the bucket's default applies.
     """
 
     endpoint_url: str | None = None
@@ -73,20 +73,20 @@ def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.
             if side == role:
                 common |= values
         name = "s3"
-        config = msgspec.convert(common, S3Config, strict=False)  # --set gives text for numbers
+        config = msgspec.convert(common, S3Config, strict=False)  # --set passes numbers as text
     except msgspec.ValidationError as error:
         raise UsageError(misfit(error, S3Config, where=f"{shown}, table [{name}]")) from None
     _check(config, shown)
     if config.kms_key_id and config.server_side_encryption in (None, "AES256"):
         raise UsageError(
-            f'{shown}, table [s3]: kms_key_id wants server_side_encryption = "aws:kms" or '
+            f'{shown}, table [s3]: kms_key_id needs server_side_encryption = "aws:kms" or '
             f'"aws:kms:dsse"; found {config.server_side_encryption!r}'
         )
     return config
 
 
 def _check(config: S3Config, shown: str) -> None:
-    """Raise ``UsageError`` for what no client could be made of."""
+    """Raise ``UsageError`` for settings that no client could be made from."""
     where = f"{shown}, table [s3]:"
     if config.endpoint_url is not None and not is_endpoint(config.endpoint_url):
         raise UsageError(
@@ -112,7 +112,7 @@ def _check(config: S3Config, shown: str) -> None:
 
 
 def is_endpoint(url: str) -> bool:
-    """Tell whether a text is the URL of a server: with http:// or https:// and a host."""
+    """Return True if a text is the URL of a server: http:// or https://, and a host."""
     if not (names_a_server(url) and url.isprintable() and " " not in url):
         return False
     parts = urlsplit(url)

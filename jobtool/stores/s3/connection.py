@@ -1,8 +1,8 @@
-"""One resolved connection to an S3 service, which both clients are made of.
+"""A resolved connection to an S3 service, from which both clients are made.
 
-botocore resolves it: from ``[s3]``, the environment and AWS's files. What is left to decide for one
-bucket (host, style, the region that signs) is read off a request that boto3 is about to send. Thus
-obstore is told an exact URL, and has nothing to resolve itself.
+botocore resolves it from ``[s3]``, the environment and AWS's files. The settings of one bucket
+(host, style, the region that signs) are read from a request that boto3 is about to send. So
+obstore gets an exact URL and resolves nothing itself.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 class Connection:
     """How requests reach a service.
 
-    ``ca_bundle`` is a file of certificates that is trusted in place of the usual ones, ``proxy``
-    the URL of an HTTP proxy. ``checksums`` are botocore's settings of that name; empty means its
-    defaults. ``encryption`` goes with each new object, as boto3 names it.
+    ``ca_bundle`` is a file of certificates to trust instead of the usual ones, and ``proxy`` the
+    URL of an HTTP proxy. ``checksums`` are botocore's settings of that name. If it is empty, its
+    defaults apply. ``encryption`` is sent with each new object, by boto3's names.
     """
 
     endpoint_url: str
@@ -50,15 +50,15 @@ class Connection:
 
     @property
     def trusted_path(self) -> str:
-        """The file of the certificates that the server's is held against."""
+        """The file of certificates to verify the server's certificate."""
         return str(get_cert_path(self.ca_bundle or True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Where boto3 sends requests for one bucket: its URL, and what signs them.
+    """Where boto3 sends requests for one bucket: its URL and its signature.
 
-    ``extra_headers`` are those of S3 that a plain signed request doesn't have.
+    ``extra_headers`` are S3 headers that a plain signed request doesn't have.
     """
 
     url: str
@@ -69,7 +69,7 @@ class Address:
 
 
 def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: bool) -> Connection:
-    """Resolve all that holds for every bucket of a service whose endpoint is known.
+    """Resolve the settings common to all buckets of a service whose endpoint is known.
 
     Raises ``StoreSettingsError`` that names the setting, and ``StoreUnavailableError``.
     """
@@ -91,7 +91,7 @@ def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: boo
 
 
 def address_of(request: Any, key: str) -> Address:
-    """Return where a request for ``key`` is about to go, by its URL and its signature."""
+    """Return the address of a request for ``key``, from its URL and its signature."""
     parts = urlsplit(request.url)
     url = f"{parts.scheme}://{parts.netloc}{parts.path}".removesuffix(f"/{key}")
     headers = {name.lower(): _text(value) for name, value in request.headers.items()}
@@ -111,7 +111,7 @@ def address_of(request: Any, key: str) -> Address:
 
 
 def settings_error(error: Exception, config: S3Config) -> JobtoolError:
-    """Return our error for what botocore says of its configuration: it names the setting."""
+    """Return jobtool's error for botocore's configuration error. It names the setting."""
     if isinstance(error, botocore.exceptions.ProfileNotFound):
         return CredentialsError(
             f"{error} in AWS's configuration files. Correct [s3] profile in joblist.toml, "
@@ -120,7 +120,7 @@ def settings_error(error: Exception, config: S3Config) -> JobtoolError:
     if isinstance(error, botocore.exceptions.ConfigParseError):
         return unreadable_config(error)
     if isinstance(error, botocore.exceptions.InvalidRegionError):
-        name = _named(config.region, "region", "AWS_DEFAULT_REGION")  # botocore has no AWS_REGION
+        name = _named(config.region, "region", "AWS_DEFAULT_REGION")  # not AWS_REGION
         return StoreSettingsError(
             f"{name}: expected a region as in us-east-1, without blanks; found "
             f"{error.kwargs.get('region_name')!r}"
@@ -154,7 +154,7 @@ def _endpoint_setting(config: S3Config) -> str:
 
 
 def _named(told: object, key: str, *variables: str) -> str:
-    """Return where a setting stands: in joblist.toml, in the environment or in AWS's files."""
+    """Return the source of a setting: joblist.toml, the environment or AWS's files."""
     if told is not None:
         return f"joblist.toml, table [s3], {key}"
     for variable in variables:
@@ -164,7 +164,7 @@ def _named(told: object, key: str, *variables: str) -> str:
 
 
 def _ca_bundle(config: S3Config, session: Any) -> str | None:
-    """Return the file of certificates, by botocore's order; None for its own."""
+    """Return the file of certificates, in botocore's order, or None for its own."""
     told = config.ca_bundle and os.path.expanduser(config.ca_bundle)
     name = "[s3] ca_bundle in joblist.toml"
     if not told:

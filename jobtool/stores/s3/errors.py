@@ -1,6 +1,6 @@
-"""What the errors of boto3 and obstore mean in the terms of ``jobtool.errors``.
+"""Translate the errors of boto3 and obstore into those of ``jobtool.errors``.
 
-What a server answers is judged by the table in ``codes``; what happens without an answer by the
+A server's answer is translated by the table in ``codes``, and a failure without an answer by the
 table here.
 """
 
@@ -29,7 +29,7 @@ from jobtool.names import quote
 from jobtool.stores.s3.codes import CODES, RegionError, verdict_on
 from jobtool.stores.verdict import Verdict
 
-#: What the clients raise for an answer that is an error, or for none.
+#: What the clients raise for an error answer, or for no answer.
 CLIENT_ERRORS = (
     botocore.exceptions.ClientError,
     botocore.exceptions.BotoCoreError,
@@ -40,10 +40,10 @@ CLIENT_ERRORS = (
     ValueError,
 )
 
-#: What is said of credentials that were good once.
+#: Error codes for credentials that have expired.
 _EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
 
-# How obstore tells an answer: one line of its own, then the body, then its own debugging output.
+# obstore's text for an answer: one line of its own, then the body, then its debugging output.
 _ANSWER = re.compile(
     r"Error performing [A-Z]+ \S+ in .*?Server returned non-2xx status code: (\d{3})[^:]*:(.*)",
     re.DOTALL,
@@ -55,7 +55,7 @@ _DEBUG = "\n\nDebug source:"
 class Where:
     """Where a request went: the store's URL, its bucket, endpoint and region.
 
-    ``find_region`` asks the server for the bucket's region, "" if it doesn't tell.
+    ``find_region`` asks the server for the bucket's region. It returns "" if that is unknown.
     """
 
     root: str
@@ -67,7 +67,7 @@ class Where:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
-    """What a server said: "" where it said nothing."""
+    """A server's answer. A field is "" if the answer doesn't have it."""
 
     code: str
     status: str
@@ -77,14 +77,14 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Failure:
-    """How to know a failure without an answer: by its class and, if given, by its words."""
+    """How to recognise a failure without an answer: by its class and, if given, its words."""
 
     types: tuple[type[Exception], ...]
     words: re.Pattern[str] | None = None
     verdict: Verdict
 
     def fits(self, error: Exception) -> bool:
-        """Tell whether an error is one of these."""
+        """Return True if an error is one of these."""
         if not isinstance(error, self.types):
             return False
         return self.words is None or bool(self.words.search(f"{error} {error.__cause__}"))
@@ -106,7 +106,7 @@ def _failure(
 
 _UNREACHABLE = _failure("no answer", UnreachableError, "the endpoint can't be reached", Exception)
 
-# In this order: the first that fits counts.
+# In this order: the first that fits is used.
 _FAILURES = (
     _failure(
         "invalid bucket",
@@ -137,8 +137,8 @@ _FAILURES = (
     _failure(
         "untrusted certificate",
         StoreUnavailableError,
-        "the endpoint's certificate isn't one that this machine trusts: name the file of its "
-        "authority by [s3] ca_bundle, or AWS_CA_BUNDLE",
+        "this machine doesn't trust the endpoint's certificate: name the file of its authority "
+        "by [s3] ca_bundle, or AWS_CA_BUNDLE",
         Exception,
         words=r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer",
     ),
@@ -175,20 +175,20 @@ _FAILURES = (
     _failure(
         "unknown answer",
         ServerError,
-        "the answer isn't one of S3",
+        "the answer isn't an S3 answer",
         botocore.parsers.ResponseParserError,
     ),
     _failure(
         "unknown answer",
         ServerError,
-        "the answer isn't one of S3",
+        "the answer isn't an S3 answer",
         obstore.exceptions.BaseError,
         words=r"Unable to extract metadata from headers|header not present|non-partial response",
     ),
     _failure(
         "other checksum",
         StoreError,
-        "what arrived has another checksum than the server says",
+        "the received bytes have a different checksum than the server says",
         botocore.exceptions.ChecksumError,
         botocore.exceptions.FlexibleChecksumError,
         botocore.exceptions.AwsChunkedWrapperError,
@@ -214,26 +214,26 @@ _FAILURES = (
 
 
 def failures() -> Iterator[Verdict]:
-    """Yield what failures without an answer mean, each once."""
+    """Yield the verdicts of failures without an answer, each once."""
     yield from {failure.verdict.code: failure.verdict for failure in _FAILURES}.values()
 
 
 def tells_expiry(error: Exception) -> bool:
-    """Tell whether a server says that credentials have expired."""
+    """Return True if a server says that credentials have expired."""
     answer = _answer_of(error)
     return answer is not None and answer.code in _EXPIRED_CODES
 
 
 def may_hide_expiry(error: Exception) -> bool:
-    """Tell whether an error may be the answer to temporary credentials that have expired."""
-    # An answer to HEAD has no body, and so no code but its status.
+    """Return True if an error may be the answer to expired temporary credentials."""
+    # An answer to HEAD has no body, so its only code is the status.
     answer = _answer_of(error)
     is_head = getattr(error, "operation_name", "").startswith("Head")
     return answer is not None and answer.code == "400" and is_head
 
 
 def translate(error: Exception, url: str, where: Where) -> JobtoolError:
-    """Return our error for one of ``CLIENT_ERRORS``, met at ``url``."""
+    """Return jobtool's error for one of ``CLIENT_ERRORS`` at ``url``."""
     answer = _answer_of(error)
     if answer is not None:
         return _judge_answer(answer, url, where)
@@ -262,7 +262,7 @@ def _judge_answer(answer: _Answer, url: str, where: Where) -> JobtoolError:
         return _elsewhere(told, answer.region or where.find_region(), answer.message, where)
     if verdict.error is NotFoundError:
         return NotFoundError(f"expected something at {quote(url)}; found nothing ({told})")
-    # Words about credentials may repeat them.
+    # Messages about credentials may repeat them.
     says = answer.message if verdict.error is not CredentialsError else ""
     return verdict.error(
         f"{quote(url)}: {verdict.meaning} ({where.endpoint} answers {told}{says and ': ' + says})"
@@ -274,7 +274,7 @@ def _elsewhere(told: str, region: str, message: str, where: Where) -> RegionErro
     if region and region != where.region:
         advice = (
             f"The bucket is in region {region}: set [s3] region to it in joblist.toml, and correct "
-            "endpoint_url if that names a region."
+            "endpoint_url if it names a region."
         )
     else:
         advice = (
@@ -316,7 +316,7 @@ def _element(body: str, name: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """Return a server's message, and no more of its answer, which may repeat a token."""
+    """Return a server's message in one line of at most 300 characters."""
     return " ".join(text.split())[:300]
 
 

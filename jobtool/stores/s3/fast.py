@@ -1,8 +1,8 @@
-"""obstore's view of a bucket, made of what boto3 does, or the reason why there is none.
+"""obstore's view of a bucket, configured like boto3, or the reason why that is impossible.
 
-obstore reads ``AWS_…`` of the environment and its HTTP library reads proxies, each by rules of its
-own. So it is told every setting, and where it can't be told the same as boto3, boto3 does it all.
-Source of what it reads: object_store 0.14, ``aws/builder.rs`` and ``client/mod.rs``.
+obstore reads ``AWS_…`` from the environment and its HTTP library reads proxies, each by its own
+rules. So every setting is passed explicitly. If obstore can't be configured like boto3, boto3
+handles the bucket. Source: object_store 0.14, ``aws/builder.rs`` and ``client/mod.rs``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _NOT_TO_BE_UNTOLD = frozenset(
 
 _UNTRUSTED = re.compile(r"invalid peer certificate|UnknownIssuer|CaUsedAsEndEntity")
 
-#: A proxy that no request goes through: without one reqwest reads the environment.
+#: A proxy that no request goes through: without any, reqwest reads the environment.
 _NO_PROXY = {"proxy_url": "http://127.0.0.1:9", "proxy_excludes": "*,0.0.0.0/0,::/0"}
 
 
 def why_not(address: Address, connection: Connection) -> str | None:
-    """Tell why obstore can't be told the same as boto3; None if it can."""
+    """Return why obstore can't be configured like boto3, or None if it can."""
     if connection.is_signed != address.is_signed:
         return "boto3 decides by itself whether it signs"
     if address.is_signed and (address.service != "s3" or not _is_region(address.region)):
@@ -53,11 +53,11 @@ def why_not(address: Address, connection: Connection) -> str | None:
         name for name in os.environ if name.startswith("AWS_") and name.lower() in _NOT_TO_BE_UNTOLD
     )
     if told:
-        return f"obstore alone would go by {', '.join(told)}"
+        return f"only obstore would use {', '.join(told)}"
     if connection.proxy is not None:
         proxy = urlsplit(connection.proxy)
         if proxy.scheme != "http" or bool(proxy.username) != bool(proxy.password):
-            return "obstore and boto3 greet such a proxy differently"
+            return "obstore and boto3 connect to such a proxy differently"
     return None
 
 
@@ -68,7 +68,7 @@ def _is_region(region: str | None) -> bool:
 def open_bucket(
     name: str, address: Address, connection: Connection, holder: CredentialHolder
 ) -> ObstoreBucket:
-    """Return obstore's view of a bucket at an address; it resolves nothing itself."""
+    """Return obstore's view of a bucket at an address. It resolves nothing itself."""
     from obstore.store import S3Store as ObstoreBucket
 
     is_plain = address.url.startswith("http:")
@@ -90,7 +90,7 @@ def open_bucket(
         encryption["sse_kms_key_id"] = connection.encryption["SSEKMSKeyId"]
     return ObstoreBucket(
         name,
-        # Both, since either may stand in the environment, and the second is preferred.
+        # Both, since either may be set in the environment, and the second has priority.
         endpoint=address.url,
         aws_endpoint_url_s3=address.url,
         virtual_hosted_style_request=True,  # the URL is the bucket's: only the key is added
@@ -104,17 +104,17 @@ def open_bucket(
         copy_if_not_exists="multipart",
         credential_provider=holder.for_obstore,  # type: ignore[arg-type] # unused if unsigned
         client_options=options,  # type: ignore[arg-type]
-        # Retries on top are the transfer's; these bridge a dropped connection.
+        # These bridge a dropped connection. The transfer retries on top of them.
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
         **encryption,  # type: ignore[arg-type]
     )
 
 
 def is_trusted(bucket: ObstoreBucket, key: str) -> bool | None:
-    """Tell whether obstore takes the certificate of a server that boto3 has talked to.
+    """Return True if obstore trusts the certificate of a server that boto3 trusts.
 
-    A server's own certificate, with no authority's above it, is enough for OpenSSL, not for rustls.
-    None if the server gave no answer this time.
+    OpenSSL accepts a server's certificate without an authority's above it, and rustls doesn't.
+    Returns None if the server gave no answer.
     """
     try:
         obstore.head(bucket, key)

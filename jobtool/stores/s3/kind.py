@@ -1,4 +1,4 @@
-"""S3 as a kind of store: its URLs, its clients. Imports no client before a store is opened."""
+"""The store type of S3: its URLs and clients. Imports no client before a store is opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CUT_ARN = re.compile(r"arn:[^/]*:(?:accesspoint|outpost(?::[^:]+:accesspoint)?)
 _BUCKET_ARN = re.compile(r"arn:aws[^:/]*:s3:::([^:]+)")
 _GLOBAL_ARN = re.compile(r"arn:[^:]*:s3::[^:]*:accesspoint:.+")
 
-#: The ARNs that a request can be sent to, as botocore's, with colons where that has slashes, too.
+#: The ARNs that requests can be sent to: those of botocore, with colons as well as slashes.
 _ACCESS_POINT = re.compile(
     r"arn:aws[^:]*:(?:s3|s3-object-lambda):[a-z0-9-]*:[0-9]{12}:accesspoint:[A-Za-z0-9.-]{1,63}"
     r"|arn:aws[^:]*:s3-outposts:[a-z0-9-]+:[0-9]{12}"
@@ -26,12 +26,12 @@ _ACCESS_POINT = re.compile(
 
 
 def _check(location: Location, url: str) -> None:
-    """Refuse an ARN that no request can be sent to, and what isn't UTF-8."""
+    """Refuse an ARN that no request can be sent to, and a key that isn't UTF-8."""
     bucket = location.name
     if _CUT_ARN.fullmatch(bucket):
         raise UsageError(
-            f"{quote(url)}: the name of an access point's ARN ends at a slash here. Write a colon "
-            f"before the name, as in s3://{quote(bucket)}:NAME/prefix"
+            f"{quote(url)}: expected a colon, not a slash, before the access point's name, as in "
+            f"s3://{quote(bucket)}:NAME/prefix"
         )
     if bucket.lower().startswith("arn:") and not _ACCESS_POINT.fullmatch(bucket):
         if _BUCKET_ARN.fullmatch(bucket):
@@ -48,10 +48,10 @@ def _check(location: Location, url: str) -> None:
 
 
 def require_signable(location: Location) -> None:
-    """Refuse what boto3 can't sign for as it is installed; raises ``UsageError``."""
+    """Raise ``UsageError`` for a location that the installed boto3 can't sign requests for."""
     if _GLOBAL_ARN.fullmatch(location.name) and find_spec("awscrt") is None:
         raise UsageError(
-            f"{quote(location.url)}: a multi-region access point takes signatures that boto3 can't "
+            f"{quote(location.url)}: a multi-region access point needs signatures that boto3 can't "
             "make without the package awscrt. Install it, or name the bucket or access point of "
             "one region."
         )

@@ -1,4 +1,4 @@
-"""Listings of a bucket, or of a prefix of one: pages, folders, and keys that are no paths."""
+"""Listings of a bucket or a prefix: pages, folders, and keys that aren't paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobtool.stores.s3.metadata import etag_of, in_whole_seconds
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.store import Child, Entry, Special, Unlisted
 
-# What tells a page of a listing, even an empty one, from another XML document or none.
+# What distinguishes a page of a listing, even an empty one, from any other document.
 _OF_A_PAGE = ("IsTruncated", "KeyCount", "MaxKeys", "Name", "Contents", "CommonPrefixes")
 
 
@@ -26,10 +26,9 @@ class Listing:
         self._requests = requests
 
     def pages(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-        """Yield the pages of a listing; ``path`` is what errors call it.
+        """Yield the pages of a listing. Errors name ``path``.
 
-        Raises ``ServerError`` for an answer that is no page: taken as one, it would say that
-        nothing is there.
+        Raises ``ServerError`` for an answer that isn't a page: as a page, it would look empty.
         """
         for page in self._requests.pages(
             path,
@@ -40,7 +39,7 @@ class Listing:
             yield page
 
     def is_any(self, path: str, inside: str) -> bool:
-        """Tell whether there is any key that begins with ``inside``."""
+        """Return True if any key begins with ``inside``."""
         return any(page.get("Contents") for page in self.pages(path, Prefix=inside, MaxKeys=1))
 
     def try_it(self) -> None:
@@ -73,7 +72,7 @@ class Listing:
             for item in page.get("Contents", ()):
                 path = item["Key"][len(self._prefix) :]
                 is_marker = item["Size"] == 0 and (path.endswith("/") or not path)
-                if is_marker:  # of a folder, mostly an empty one
+                if is_marker:  # marks a folder, usually an empty one
                     folder = path[:-1]
                     if folder and unfit_reason(folder) is not None:
                         yield self._unlisted(item["Key"])
@@ -86,7 +85,7 @@ class Listing:
                     yield Entry(path, item["Size"], modified_ns, etag_of(item.get("ETag")))
 
     def _unlisted(self, key: str) -> Unlisted:
-        """Return what stands in a listing for a key, or a beginning of keys, that is unfit."""
+        """Return the entry of a listing for an unfit key or common prefix."""
         error = SourceError(
             f"{quote(f's3://{self._bucket}/{key}')}: an object of this key can't be transferred: "
             f"the key has {unfit_reason(key)}. Copy it to another key, or leave it out."

@@ -1,8 +1,8 @@
-"""How the metadata and the headers of an object tell the attributes of a file.
+"""Store the attributes of a file in the metadata and headers of an object.
 
-Every object carries ``mtime`` (seconds, as rclone writes it) and ``md5chksum`` (base64, likewise)
-in its metadata, so that ``rclone check`` can audit it. What an object's owner has said of it, in
-metadata and in headers, goes with it from bucket to bucket.
+Every object has ``mtime`` (in seconds) and ``md5chksum`` (base64) in its metadata, both in rclone's
+format, so that ``rclone check`` can audit it. The user's own metadata and headers are copied from
+bucket to bucket.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MTIME = re.compile(r"(-?)(\d{1,30})(?:\.(\d{1,9})\d*)?", re.ASCII)
 
-#: What S3 calls system-defined metadata and lets a client set; boto3's names have no dashes.
+#: S3's system-defined metadata that a client may set. boto3's names have no dashes.
 _HEADERS = (
     "Cache-Control",
     "Content-Disposition",
@@ -33,45 +33,45 @@ _HEADERS = (
 )
 _OURS = ("mtime", "md5chksum")
 
-#: What HTTP allows in a name. Source: RFC 9110, 5.6.2, "token".
+#: The characters that HTTP allows in a name. Source: RFC 9110, 5.6.2, "token".
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VISIBLE = re.compile(r"[\t\x20-\x7e]*")
 
-#: Names of metadata that obstore takes for headers.
+#: Names of metadata that obstore treats as headers.
 _NOT_FOR_OBSTORE = frozenset({*(name.lower() for name in _HEADERS), "storage-class", "expires"})
 
-#: What an object's own metadata may have, names and values. Source: AWS, "Working with object
-#: metadata". MinIO and others count what stands before each name in a request, too.
+#: The maximum size of an object's user metadata, names and values, in bytes. Source: AWS, "Working
+#: with object metadata". MinIO and others also count the prefix of each name in a request.
 _MAX_METADATA_BYTES = 2048
 _PREFIX = "x-amz-meta-"
 
 
 def in_whole_seconds(time: datetime) -> int:
     """Return a time in nanoseconds since 1970, without its fraction of a second."""
-    # Listings tell milliseconds, answers to GET and HEAD whole seconds; both must compare.
+    # Listings have milliseconds, answers to GET and HEAD whole seconds. Both must compare equal.
     return within_64_bits(int(time.timestamp()) * 1_000_000_000)
 
 
 def condition_of(attributes: Attributes) -> dict[str, str]:
-    """Return the condition under which a request writes: none, or that nothing is there."""
+    """Return the condition of a write request: none, or that no object exists."""
     return {} if attributes.may_replace else {"IfNoneMatch": "*"}
 
 
 def etag_of(value: str | None) -> str | None:
     """Return an ETag without the quotes that servers put around it."""
-    return (value or "").strip('"') or None  # as it came: some servers' are no hexadecimal
+    return (value or "").strip('"') or None  # unchanged: some servers' ETags aren't hexadecimal
 
 
 def base64_of(md5: str) -> str:
-    """Return an MD5 in hex as ``Content-MD5`` and ``md5chksum`` have it."""
+    """Return an MD5 in hex as base64, for ``Content-MD5`` and ``md5chksum``."""
     return base64.b64encode(bytes.fromhex(md5)).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What a request tells of a file: its ``metadata`` and ``headers``, by their names in HTTP.
+    """The ``metadata`` and ``headers`` of a file in a request, by their names in HTTP.
 
-    ``notes`` say what of the attributes it doesn't tell, and why.
+    ``notes`` say which attributes aren't included, and why.
     """
 
     metadata: dict[str, str]
@@ -80,20 +80,20 @@ class Told:
 
     @property
     def for_boto3(self) -> dict[str, Any]:
-        """The arguments that boto3 takes."""
+        """The arguments for boto3."""
         headers = {name.replace("-", ""): value for name, value in self.headers.items()}
         return {"Metadata": self.metadata, **headers}
 
     @property
     def for_obstore(self) -> dict[str, str] | None:
-        """The attributes that obstore takes; None if it would take metadata for headers."""
+        """The attributes for obstore, or None if it would treat metadata as headers."""
         if not _NOT_FOR_OBSTORE.isdisjoint(self.metadata):
             return None
         return {**self.headers, **self.metadata}
 
 
 def told_of(attributes: Attributes) -> Told:
-    """Return what a request tells of a file with these attributes."""
+    """Return the metadata and headers of a request for a file with these attributes."""
     metadata, notes = _our_metadata(attributes), [*attributes.notes]
     headers = {}
     for name, value in attributes.headers:
@@ -118,9 +118,10 @@ def told_of(attributes: Attributes) -> Told:
 
 
 def telling(attributes: Attributes, send: Callable[[Told], T]) -> tuple[T, tuple[Note, ...]]:
-    """Send a request that tells a file's attributes; return its answer and what it didn't tell.
+    """Send a request with a file's attributes. Return its answer and notes of what it left out.
 
-    Servers count differently what metadata are too large: then it is sent without the user's own.
+    Servers have different limits on metadata. If one refuses the request because of its size, it
+    is sent again without the user's own metadata.
     """
     told = told_of(attributes)
     try:
@@ -128,7 +129,7 @@ def telling(attributes: Attributes, send: Callable[[Told], T]) -> tuple[T, tuple
     except FileError as error:
         if "MetadataTooLarge" not in str(error) or not attributes.metadata:
             raise
-    note = Note("metadata", "the server takes less; the object has none of its own")
+    note = Note("metadata", "the server's limit is lower; the user's own metadata was left out")
     told = told_of(replace(attributes, metadata=(), notes=(*attributes.notes, note)))
     return send(told), told.notes
 
@@ -147,9 +148,9 @@ def _size_of(metadata: dict[str, str]) -> int:
 
 
 def _in_ascii(value: str) -> str:
-    """Return a value as a header carries it: what isn't ASCII as an encoded word of RFC 2047.
+    """Return a value for a header: an encoded word (RFC 2047) if it isn't ASCII.
 
-    That is how S3 itself returns it.
+    S3 itself returns it in this form.
     """
     if _VISIBLE.fullmatch(value):
         return value
@@ -157,7 +158,7 @@ def _in_ascii(value: str) -> str:
 
 
 def told_by_boto3(answer: dict[str, Any]) -> dict[str, str]:
-    """Return what an answer to boto3 tells: metadata, in lower case, and headers."""
+    """Return the metadata, with names in lower case, and headers of an answer to boto3."""
     told = {name.lower(): _as_utf8(value) for name, value in answer.get("Metadata", {}).items()}
     for name in _HEADERS:
         value = answer.get(name.replace("-", ""))
@@ -167,16 +168,16 @@ def told_by_boto3(answer: dict[str, Any]) -> dict[str, str]:
 
 
 def _as_utf8(value: str) -> str:
-    # Python reads headers as Latin-1; who sends more than ASCII means UTF-8.
+    # Python reads headers as Latin-1, but clients that send more than ASCII send UTF-8.
     with contextlib.suppress(UnicodeError):
         return value.encode("latin-1").decode()
     return value
 
 
 def attributes_of(told: dict[str, str], mtime_ns: int) -> Attributes:
-    """Return what metadata and headers tell; ``mtime_ns`` counts where they tell no time.
+    """Return the attributes in metadata and headers. ``mtime_ns`` is used if they have no time.
 
-    Headers are written as in HTTP, as in ``Content-Type``; names of metadata are in lower case.
+    Headers are spelt as in HTTP, such as ``Content-Type``. Names of metadata are in lower case.
     """
     notes: list[Note] = []
     if match := _MTIME.fullmatch(told.get("mtime", "")):
@@ -184,7 +185,7 @@ def attributes_of(told: dict[str, str], mtime_ns: int) -> Attributes:
         found_ns = int(f"{sign}{seconds}{rest.ljust(9, '0')}")
         mtime_ns = within_64_bits(found_ns)
         if mtime_ns != found_ns:
-            notes.append(Note("times", "64 bits don't hold what the metadata say"))
+            notes.append(Note("times", "64 bits can't hold the time in the metadata"))
     try:
         md5: str | None = base64.b64decode(told.get("md5chksum", ""), validate=True).hex()
     except ValueError:
@@ -204,7 +205,7 @@ def _headers_of(told: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name in _HEADERS:
         value = told.get(name, "")
         if name == "Content-Encoding":
-            # How a request's body was sent; some servers keep it as if it were the content's.
+            # The encoding of a request's body, which some servers keep as the content's.
             kept = [part for part in map(str.strip, value.split(",")) if part != "aws-chunked"]
             value = ", ".join(kept)
         if value:

@@ -1,9 +1,9 @@
-"""Bytes of objects, by the cheaper of two clients.
+"""Read and write objects by the cheaper of two clients.
 
-Two clients on purpose. boto3 is the control plane (listing, multipart) and sends parts; whole
-objects go through obstore, which needs a tenth of boto3's CPU for each. Both are made of one
-resolved connection and sign with the same credentials. What obstore can't be told goes through
-boto3: some keys that S3 allows, and whole buckets (``S3Access.bucket``).
+There are two clients on purpose. boto3 lists, manages multipart uploads and sends parts. obstore
+reads and writes whole objects, with a tenth of boto3's CPU time for each. Both are made from one
+resolved connection and sign with the same credentials. boto3 handles what obstore can't: some keys
+that S3 allows, and some buckets (``S3Access.is_for_obstore``).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from jobtool.stores.s3.metadata import (
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.store import Attributes, Content, Entry
 
-# What obstore's paths don't take as it is: control characters, empty or dot segments, a slash at
-# either end.
+# What obstore's paths would change: control characters, empty or dot segments, a slash at either
+# end.
 _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
 
-# What obstore says of an object whose metadata or headers aren't ASCII.
+# obstore's error for an object whose metadata or headers aren't ASCII.
 _UNREADABLE_HEADER = "contained non UTF-8 characters"
 
 
 class Objects:
-    """Reads and writes the objects of a bucket; ``path`` is what errors call one."""
+    """Reads and writes the objects of a bucket. Errors name an object by ``path``."""
 
     def __init__(self, access: S3Access, bucket: str, requests: Requests) -> None:
         self._access = access
@@ -47,7 +47,7 @@ class Objects:
         self._requests = requests
 
     def read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
-        """Return bytes of an object by one ranged GET; raises ``SourceChangedError``."""
+        """Return bytes of an object by one ranged GET. Raises ``SourceChangedError``."""
         by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
         if by_boto3 or not self._is_for_obstore(entry.path, key):
             data, size, modified, told = self._read_by_boto3(entry.path, key, offset, length)
@@ -69,7 +69,7 @@ class Objects:
         return Content(data=data, attributes=attributes_of(told, entry.mtime_ns))
 
     def _still_lists(self, entry: Entry, key: str) -> bool:
-        # rclone's server lists the time in an object's metadata, and answers with that of the PUT.
+        # rclone's server lists the time of an object's metadata, but answers GET with that of PUT.
         pages = self._requests.pages(
             entry.path,
             lambda **more: self._client.list_objects_v2(
@@ -85,7 +85,7 @@ class Objects:
         return next(found, None) == (key, entry.size, entry.mtime_ns)  # the key sorts first
 
     def _is_for_obstore(self, path: str, key: str) -> bool:
-        """Tell whether obstore can handle this key as boto3 would."""
+        """Return True if obstore handles this key as boto3 does."""
         return not _NOT_FOR_OBSTORE.search(key) and self._requests.call(
             path, lambda: self._access.is_for_obstore(self._bucket)
         )
@@ -104,11 +104,11 @@ class Objects:
                 return self._read_by_boto3(entry.path, key, offset, length)
             if "non-partial response" not in str(error):
                 raise
-            # Some servers answer with a range but call it whole (200), which obstore refuses.
+            # Some servers answer a range with status 200, which obstore refuses.
             self._access.is_lax_about_ranges = True
             return self._read_by_boto3(entry.path, key, offset, length)
         size, modified = result.meta["size"], result.meta["last_modified"]
-        # An object that has grown isn't read to its end.
+        # Don't read an object that has grown to its end.
         data = memoryview(result.bytes()) if size == entry.size else memoryview(b"")
         return data, size, modified, dict(result.attributes)
 
@@ -125,7 +125,7 @@ class Objects:
         found = self._requests.call(path, lambda: self._client.get_object(**where, Range=span))
         data = self._requests.call(path, found["Body"].read)
         modified = self._requests.field(path, found, "LastModified")
-        if "ContentRange" not in found:  # a server that doesn't know ranges sends everything
+        if "ContentRange" not in found:  # a server without ranges sends the whole object
             return data[offset : offset + length], len(data), modified, told_by_boto3(found)
         size = int(found["ContentRange"].rpartition("/")[2])
         return data, size, modified, told_by_boto3(found)
@@ -133,13 +133,13 @@ class Objects:
     def put(
         self, path: str, key: str, data: bytes | memoryview, attributes: Attributes, told: Told
     ) -> str | None:
-        """Write a whole object by one PUT, which tells what is ``told``; return its ETag.
+        """Write a whole object by one PUT with the metadata ``told``. Return its ETag.
 
-        Raises ``ExistsError`` where a write that is to create only finds something.
+        Raises ``ExistsError`` if the write must not replace anything and an object exists.
         """
         try:
             return self._put(path, key, data, attributes, told)
-        except NotFoundError as error:  # no such bucket has a code of its own
+        except NotFoundError as error:  # a missing bucket has its own code
             raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
 
     def _put(

@@ -1,4 +1,4 @@
-"""Requests to a bucket: credentials are renewed, errors translated, listings followed."""
+"""Requests to a bucket, with renewal of credentials, translation of errors and paging."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Requests:
         return f"{self._url}/{path}" if path else self._url
 
     def call(self, path: str, call: Callable[[], T]) -> T:
-        """Return what a request returns; once more if its credentials have expired meanwhile."""
+        """Return the result of a request. Repeat it once if its credentials have expired."""
         holder = self._access.holder
         holder.current()
         seen = holder.generation
@@ -55,10 +55,10 @@ class Requests:
     def pages(
         self, path: str, ask: Callable[..., dict[str, Any]], marks: dict[str, str]
     ) -> Iterator[dict[str, Any]]:
-        """Yield the pages of a listing; ``marks`` says what of one goes into the next request.
+        """Yield the pages of a listing. ``marks`` maps arguments of the next request to fields.
 
-        A page may be empty though the listing goes on: only a server's word ends it. Not boto3's
-        paginators: one of those that has failed says that there are no more pages.
+        A page may be empty although the listing continues: only the server ends it. boto3's
+        paginators aren't used, since a paginator that has failed reports no more pages.
         """
         more: dict[str, Any] = {}
         while True:
@@ -69,21 +69,21 @@ class Requests:
                 return
             if following in ({}, more):
                 raise ServerError(
-                    f"{quote(self.url_of(path))}: the server says that its listing goes on, and "
+                    f"{quote(self.url_of(path))}: the server says that its listing continues, but "
                     "not where"
                 )
             more = following
 
     def require(self, path: str, answer: dict[str, Any], *names: str) -> None:
-        """Raise ``ServerError`` unless an answer has at least one of some fields."""
+        """Raise ``ServerError`` unless an answer has at least one of these fields."""
         if not any(name in answer for name in names):
             raise ServerError(
-                f"{quote(self.url_of(path))}: {self._endpoint} answers without {names[0]}. Is "
-                "there something between that isn't S3, such as a proxy or a login page?"
+                f"{quote(self.url_of(path))}: {self._endpoint} answers without {names[0]}. Does "
+                "something other than S3 answer, such as a proxy or a login page?"
             )
 
     def field(self, path: str, answer: dict[str, Any], name: str) -> Any:
-        """Return what every answer of this kind has; raises ``ServerError`` if this one hasn't."""
+        """Return a field of an answer. Raise ``ServerError`` if it is missing."""
         self.require(path, answer, name)
         return answer[name]
 
@@ -98,7 +98,7 @@ class Requests:
 
     def _translate(self, error: Exception, path: str) -> JobtoolError:
         if isinstance(error, obstore.exceptions.UnauthenticatedError):
-            try:  # obstore turns what its provider raises into its own
+            try:  # obstore hides the exception that its provider raised
                 self._access.holder.current()
             except CredentialsError as ours:
                 return ours
@@ -115,8 +115,8 @@ class Requests:
         )
 
     def _find_region(self) -> str:
-        """Return the region that the server says the bucket is in, "" if it says none."""
-        # S3 names it in the answer to this request, even where that is a refusal.
+        """Return the bucket's region as the server reports it, or "" if it doesn't."""
+        # S3 names it in the answer to this request, even if it refuses the request.
         try:
             answer = self._access.client_asking_once.head_bucket(Bucket=self._bucket)
         except botocore.exceptions.ClientError as error:

@@ -1,8 +1,8 @@
 """The S3 store: a bucket, or a prefix of one, by the protocol of stores.
 
-A single PUT is proven by its ETag where that is the object's MD5, several parts by the MD5 that
-the store gave for each and for their composition; where ETags are no MD5 (SSE-KMS, SSE-C, other
-servers) the object is read back.
+A single PUT is proven by its ETag if that is the object's MD5. Parts are proven by the MD5 that the
+store returned for each of them and for the whole. If ETags aren't MD5s (SSE-KMS, SSE-C, other
+servers), the object is read back.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 
 
 class S3Store:
-    """A bucket, or a prefix of one; with ``read_back`` ETags are no proof."""
+    """A bucket, or a prefix of one. With ``read_back`` ETags aren't accepted as proof."""
 
     capabilities = Capabilities(attributes_first=True, keeps=frozenset({"times"}))
 
@@ -82,7 +82,7 @@ class S3Store:
         self._requests = Requests(access, bucket, self.url)
         self._objects = Objects(access, bucket, self._requests)
         self._listing = Listing(access.client, bucket, self._prefix, self._requests)
-        self._begun: dict[str, tuple[Note, ...]] = {}  # what their requests could not tell
+        self._begun: dict[str, tuple[Note, ...]] = {}  # what their requests left out
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -93,7 +93,7 @@ class S3Store:
             path.encode()
         except UnicodeEncodeError:
             raise FileError(
-                f"{quote(self.url_of(path))}: S3 keys are UTF-8, and this name is not. "
+                f"{quote(self.url_of(path))}: S3 keys are UTF-8, but this name isn't. "
                 "Rename the file."
             ) from None
         key = self._prefix + path
@@ -102,7 +102,7 @@ class S3Store:
         return key
 
     def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
-        """Return what is at ``path``; the second request, for a folder, isn't made for a file."""
+        """Return what is at ``path``. A folder takes a second request."""
         refused: RefusedError | None = None
         if path:
             try:
@@ -110,7 +110,7 @@ class S3Store:
             except NotFoundError:
                 if file_only:
                     return "missing"
-            except RefusedError as error:  # the answer to a listing says more, for it has a body
+            except RefusedError as error:  # the answer to a listing says more, since it has a body
                 if file_only:
                     raise
                 refused = error
@@ -127,7 +127,7 @@ class S3Store:
         yield from self._listing.children(path, inside)
 
     def check_access(self, *, write: bool) -> None:
-        """List one key or, with ``write``, begin an upload and abort it; no object is made."""
+        """List one key or, with ``write``, begin an upload and abort it. Makes no object."""
         if not write:
             self._listing.try_it()
             return
@@ -154,7 +154,7 @@ class S3Store:
     def write(
         self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
     ) -> Proof | None:
-        """Write a whole object: what comes in one chunk by one PUT, longer streams in parts."""
+        """Write a whole object: one chunk by one PUT, longer streams in parts."""
         check_path(path)
         rest = iter(chunks)
         first = next(rest, b"")
@@ -169,8 +169,8 @@ class S3Store:
     def _put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole object by one PUT.
 
-        A write that is to create only and finds the same bytes there has its proof: the object is
-        its own, of an earlier try whose answer was lost, or holds what it would.
+        If the write must not replace anything and finds the same bytes, they are its proof: an
+        earlier try wrote them but its answer was lost, or they are what it would write.
         """
         key = self._key(path)
         try:
@@ -186,7 +186,7 @@ class S3Store:
         return replace(proof, notes=notes)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
-        """Start a multipart upload; its metadata can't be changed any more."""
+        """Start a multipart upload. Its metadata can't be changed later."""
         key = self._key(check_path(path))
         try:
             answer, untold = telling(
@@ -198,7 +198,7 @@ class S3Store:
                     ),
                 ),
             )
-        except NotFoundError as error:  # no such bucket has a code of its own
+        except NotFoundError as error:  # a missing bucket has its own code
             raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
         token = self._requests.field(path, answer, "UploadId")
         self._begun[token] = untold
@@ -226,8 +226,8 @@ class S3Store:
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Complete a multipart upload.
 
-        A server that says that the upload or its parts are gone, or that something is there already
-        where nothing may be, may have completed it before, without its answer reaching us.
+        If the server says that the upload or its parts are gone, or that an object exists where
+        none may be, it may have completed the upload before and its answer was lost.
         """
         assert attributes.md5 is not None, "complete() needs the MD5 of the whole"
         named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
@@ -248,7 +248,8 @@ class S3Store:
             size = sum(part.size for part in parts)
             proof = self._found(upload.path, size, attributes.md5, composite, failure)
             untold = self._untold(upload, attributes)
-            with contextlib.suppress(JobtoolError):  # it may be left, if the object is another's
+            # If another writer made the object, this upload may still exist.
+            with contextlib.suppress(JobtoolError):
                 self.abort(upload)
             return replace(proof, notes=(*attributes.notes, *untold))
         etag = etag_of(answer.get("ETag"))
@@ -258,13 +259,13 @@ class S3Store:
         return replace(proof, notes=(*attributes.notes, *self._untold(upload, attributes)))
 
     def _untold(self, upload: Upload, attributes: Attributes) -> tuple[Note, ...]:
-        """Return what the request that began an upload could not tell of its file."""
-        # Of an upload that another attempt has begun it is as good as known.
+        """Return notes of the attributes that the request that began an upload left out."""
+        # For an upload that another attempt began, they are computed again.
         known = told_of(replace(attributes, notes=())).notes
         return self._begun.pop(upload.token, known)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
-        """Return the parts that ``ListParts`` tells with the ETags that we were given."""
+        """Return the parts that ``ListParts`` reports with the ETags of ``parts``."""
         held: dict[int, tuple[int, str | None]] = {}
         where = self._where(upload)
         for page in self._requests.pages(
@@ -277,7 +278,7 @@ class S3Store:
         return [part for part in parts if held.get(part.number) == (part.size, part.etag)]
 
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
-        """Return the multipart uploads of this very key, begun since then by the server's clock."""
+        """Return the multipart uploads of exactly this key, begun since then by server time."""
         key = self._key(path)
         pages = self._requests.pages(
             path,
@@ -295,14 +296,14 @@ class S3Store:
                         attributes = Attributes(mtime_ns=begun_ns)
                         token = item["UploadId"]
                         found.append(Upload(path=path, token=token, attributes=attributes))
-        except NotFoundError:  # what rclone's server says of a bucket without any upload
+        except NotFoundError:  # rclone's server answers so for a bucket without uploads
             return []
         return found
 
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
-        """Prove an object by its ETag, or by reading it where that is no MD5 of ours."""
+        """Prove an object by its ETag, or by reading it if that isn't the expected MD5."""
         return self._prove(path, md5, composite)
 
     def _prove(
@@ -328,7 +329,7 @@ class S3Store:
     def _found(
         self, path: str, size: int, md5: str | None, composite: str | None, error: FileError
     ) -> Proof:
-        """Return the proof that an object is what was to be written; else raise ``error``."""
+        """Return the proof that an object holds what should be written, else raise ``error``."""
         assert md5 is not None, "a write needs the MD5 of the whole"
         proof = self._prove(path, md5, composite, size)
         if proof is None:
@@ -345,7 +346,7 @@ class S3Store:
     def _proof_by_etag(
         self, etag: str | None, md5: str | None, composite: str | None = None
     ) -> Proof | None:
-        """Return what an ETag proves; some servers give the MD5 of the whole for parts, too."""
+        """Return the proof by an ETag. Some servers use the MD5 of the whole for parts, too."""
         if etag is None or md5 is None or self._read_back:
             return None
         if etag.lower() == md5:
@@ -387,4 +388,4 @@ class S3Store:
             )
 
     def sync(self) -> None:
-        """Do nothing: what S3 has acknowledged is durable."""
+        """Do nothing: S3 acknowledges only durable writes."""

@@ -1,4 +1,4 @@
-"""A stream of chunks as one PUT if it is short, in parts of one size if it is long."""
+"""Write a stream of chunks: a short one by one PUT, a long one in parts of one size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobtool.names import quote
 from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Part, Proof
 
-#: How much of a stream is held in memory.
+#: How many bytes of a stream are held in memory.
 STREAM_PART_BYTES = 64 * 1024 * 1024
 
 #: Source: AWS, "Amazon S3 multipart upload limits".
@@ -29,9 +29,9 @@ def write_stream(
     *,
     part_bytes: int = STREAM_PART_BYTES,
 ) -> Proof | None:
-    """Write a whole file in parts, or as one chunk if it is no longer than a part.
+    """Write a whole file in parts, or as one chunk if it isn't longer than a part.
 
-    Raises ``FileError`` for one of more than 10,000 parts.
+    Raises ``FileError`` for a file of more than 10,000 parts.
     """
     pieces = _pieces(chunks, part_bytes)
     first = next(pieces, b"")
@@ -60,7 +60,7 @@ def write_stream(
 
 
 def _pieces(chunks: Iterable[_Bytes], size: int) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of one size, the last excepted."""
+    """Yield the same bytes in pieces of one size, except the last."""
     held: list[_Bytes] = []
     held_bytes = 0
     for chunk in chunks:

@@ -1,7 +1,7 @@
-r"""The tests that every store passes: the contract of ``jobtool.stores``, line by line.
+r"""The tests that every store must pass: the contract of ``jobtool.stores``, line by line.
 
-Somebody who writes a store subclasses ``StoreSuite`` in a test file, gives it two fixtures, and
-runs pytest::
+The author of a store subclasses ``StoreSuite`` in a test file, defines two fixtures, and runs
+pytest::
 
     import pytest
     from jobtool.testing.store_suite import StoreSuite
@@ -17,10 +17,10 @@ runs pytest::
         def raw(self, server):
             return MyRawAccess(server)
 
-``raw`` looks at the same bytes by other means than the store: the operating system's calls, another
-client, the server's own folder. A store that has optional protocols takes their suites as well, as
-in ``class TestMyStore(StoreSuite, MultipartSuite)``; a test fails if one is missing. Needs pytest,
-which jobtool itself doesn't install. For messages that show values call
+``raw`` accesses the same bytes by other means than the store: the operating system's calls, another
+client, the server's own folder. For a store with optional protocols, add their suites, as in
+``class TestMyStore(StoreSuite, MultipartSuite)``. A test fails if one is missing. The suites need
+pytest, which jobtool doesn't install. To see values in failure messages, call
 ``pytest.register_assert_rewrite("jobtool.testing.store_suite")`` first.
 """
 

@@ -1,4 +1,4 @@
-"""What the suites of stores share: names that software stumbles over, raw access, small helpers."""
+"""What the suites of stores share: difficult names, raw access, small helpers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobtool.stores.store import Attributes, Entry, Part, Proof, Special, Store,
 
 MEBIBYTE = 1024 * 1024
 
-#: Names that filesystems allow and that software stumbles over.
+#: Names that filesystems allow but software often handles wrongly.
 ODD_NAMES: Sequence[str] = (
     "with space",
     " leading space",
@@ -50,7 +50,7 @@ ODD_NAMES: Sequence[str] = (
     "long " + "x" * 250,
 )
 
-#: Paths that would leave the store, or name nothing.
+#: Paths that would leave the store, or don't name a file.
 ESCAPING_PATHS: Sequence[str] = (
     "",
     ".",
@@ -76,24 +76,24 @@ class RawAccess(Protocol):
     """The bytes below the store's root, by other means than the store."""
 
     def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
-        """Put a file there, with its folders."""
+        """Write a file and make its folders."""
 
     def read(self, path: str) -> bytes:
-        """Return a file's bytes; raises any error if there is none."""
+        """Return a file's bytes. Raise any error if it doesn't exist."""
 
     def paths(self) -> set[str]:
-        """Return the path of every file there, temporary ones included."""
+        """Return the paths of all files, including temporary ones."""
 
 
 class RawSpecials(RawAccess, Protocol):
-    """Raw access that can also make what has no bytes."""
+    """Raw access that can also make empty folders and links."""
 
     def make_special(self, special: Special) -> None:
-        """Put it there, with its folders."""
+        """Make it and the folders above it."""
 
 
 class Suite:
-    """What all suites share: the fixtures that a subclass gives, and its exceptions."""
+    """What all suites share: the fixtures that a subclass defines, and its exceptions."""
 
     refused_names: ClassVar[Mapping[str, str]] = {}
     unsupported_names: ClassVar[Mapping[str, str]] = {}
@@ -101,12 +101,12 @@ class Suite:
     @pytest.fixture
     def store(self) -> Store:
         """Return an empty store."""
-        raise NotImplementedError("a subclass of StoreSuite gives the fixture 'store'")
+        raise NotImplementedError("a subclass of StoreSuite must define the fixture 'store'")
 
     @pytest.fixture
     def raw(self) -> RawAccess:
-        """Return another way to the bytes of ``store``."""
-        raise NotImplementedError("a subclass of StoreSuite gives the fixture 'raw'")
+        """Return access to the bytes of ``store`` by other means."""
+        raise NotImplementedError("a subclass of StoreSuite must define the fixture 'raw'")
 
 
 def md5_of(data: bytes) -> str:

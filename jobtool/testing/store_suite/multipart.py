@@ -1,4 +1,4 @@
-"""What a store with ``Multipart`` must do; and with ``Temporaries``."""
+"""The suites of ``Multipart`` and ``Temporaries``."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ from jobtool.testing.store_suite.common import (
 
 
 class MultipartSuite(Suite):
-    """Files in parts: sent in any order, taken up by others, dropped."""
+    """Files in parts: sent in any order, resumed by another process, dropped."""
 
     protocol: ClassVar = Multipart
     recognises_completed: ClassVar[bool] = False
 
     @pytest.mark.parametrize("path", ESCAPING_PATHS, ids=repr)
     def test_no_upload_leaves_the_root(self, store: Multipart, raw: RawAccess, path: str) -> None:
-        """Such a path is refused before anything is begun."""
+        """The path is refused before an upload is begun."""
         with pytest.raises(FileError):
             store.begin(path, Attributes(mtime_ns=0, md5=md5_of(b"data")))
         assert raw.paths() == set()
 
     @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
     def test_odd_names_are_kept_in_parts(self, store: Multipart, raw: RawAccess, name: str) -> None:
-        """As a file and as a folder."""
+        """They work as names of files and of folders."""
         if name in self.unsupported_names:
             pytest.skip(self.unsupported_names[name])
         path = f"{name}/{name}"
@@ -71,7 +71,7 @@ class MultipartSuite(Suite):
 
     @pytest.mark.parametrize("mtime_ns", MTIMES_NS)
     def test_attributes_are_kept_in_parts(self, store: Multipart, mtime_ns: int) -> None:
-        """As the store keeps them of whole files; and what its source couldn't tell is told."""
+        """The store keeps those that it keeps of whole files, and passes on the source's notes."""
         note = Note("acl", "it can't be read")
         attributes = Attributes(mtime_ns=mtime_ns, md5=md5_of(b"data"), mode=0o640, notes=(note,))
         upload, parts = send(store, "file", [b"data"], mtime_ns=mtime_ns)
@@ -98,7 +98,7 @@ class MultipartSuite(Suite):
         assert store.digest("folder/file") == md5_of(whole)
 
     def test_threads_may_send_parts_at_once(self, store: Multipart, raw: RawAccess) -> None:
-        """Of one upload."""
+        """The parts are those of one upload."""
         pieces = pieces_of(PART_BYTES, PART_BYTES, PART_BYTES, 1)
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"".join(pieces)))
         upload = store.begin("file", attributes)
@@ -114,7 +114,7 @@ class MultipartSuite(Suite):
         assert raw.read("file") == b"".join(pieces)
 
     def test_a_part_sent_again_replaces_the_first(self, store: Multipart, raw: RawAccess) -> None:
-        """As a retry does it, even if it had other bytes."""
+        """A retry does this. The part may have other bytes."""
         pieces = pieces_of(PART_BYTES, 456)
         other = b"\0" * PART_BYTES
         whole = b"".join(pieces)
@@ -137,7 +137,7 @@ class MultipartSuite(Suite):
         assert raw.read("file") == b"new"
 
     def test_a_corrupted_part_leaves_nothing(self, store: Multipart, raw: RawAccess) -> None:
-        """It's found when it is sent or when the whole is put together."""
+        """It is detected when it is sent or when the parts are assembled."""
         pieces = pieces_of(PART_BYTES, 789)
         whole = b"".join(pieces)
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole))
@@ -152,7 +152,7 @@ class MultipartSuite(Suite):
         assert kind_of(store, "file") == "missing"
 
     def test_abort_leaves_nothing(self, store: Multipart, raw: RawAccess) -> None:
-        """Neither at the path nor beside it; a second time it does nothing."""
+        """No file is at the path or beside it. A second abort does nothing."""
         upload, _ = send(store, "file", [b"data"])
         empty = store.begin("other", Attributes(mtime_ns=0, md5=md5_of(b"data")))
         for aborted in (upload, empty, upload):
@@ -160,7 +160,7 @@ class MultipartSuite(Suite):
         assert raw.paths() == set()
 
     def test_uploads_of_one_path_do_not_mix(self, store: Multipart, raw: RawAccess) -> None:
-        """The last that completes wins, wholly."""
+        """The last upload that completes replaces the whole file."""
         first, first_parts = send(store, "file", [b"first" * 1000])
         second, second_parts = send(store, "file", [b"second"])
         for upload, parts, data in (
@@ -171,7 +171,7 @@ class MultipartSuite(Suite):
             assert raw.read("file") == data
 
     def test_held_parts_are_those_that_were_sent(self, store: Multipart) -> None:
-        """All of them, or those asked for; by the token alone."""
+        """All parts or the requested ones are returned, by the token alone."""
         upload, parts = send(store, "folder/file", pieces_of(PART_BYTES, PART_BYTES, 123))
         as_read = Upload(
             path="folder/file", token=upload.token, attributes=Attributes(mtime_ns=MTIME_NS)
@@ -181,7 +181,7 @@ class MultipartSuite(Suite):
         assert list(store.held_parts(as_read, ())) == []
 
     def test_a_part_that_was_never_sent_is_not_held(self, store: Multipart) -> None:
-        """Whatever a record says."""
+        """A record that says otherwise changes nothing."""
         first, second = pieces_of(PART_BYTES, 123)
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(first + second))
         upload = store.begin("file", attributes)
@@ -193,7 +193,7 @@ class MultipartSuite(Suite):
     def test_a_part_sent_again_with_other_bytes_is_not_held_as_before(
         self, store: Multipart
     ) -> None:
-        """But as it was sent last."""
+        """It is held with the bytes sent last."""
         pieces = pieces_of(PART_BYTES, 456)
         upload, (first, last) = send(store, "file", pieces)
         other = pieces[0][::-1]
@@ -202,7 +202,7 @@ class MultipartSuite(Suite):
         assert list(store.held_parts(upload, [again, last])) == [again, last]
 
     def test_uploads_that_ended_hold_nothing(self, store: Multipart) -> None:
-        """They are not found, whether aborted or completed."""
+        """They aren't found, whether aborted or completed."""
         aborted, parts = send(store, "file", [b"data"])
         store.abort(aborted)
         with pytest.raises(NotFoundError):
@@ -215,7 +215,7 @@ class MultipartSuite(Suite):
     def test_an_upload_is_taken_up_and_completed_by_its_token(
         self, store: Multipart, raw: RawAccess
     ) -> None:
-        """As another process does it that has only read of it."""
+        """Another process can do this with only the token."""
         pieces = pieces_of(PART_BYTES, 456)
         whole = b"".join(pieces)
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole))
@@ -231,7 +231,7 @@ class MultipartSuite(Suite):
     def test_a_second_complete_of_the_same_upload_finds_the_first(
         self, store: Multipart, raw: RawAccess
     ) -> None:
-        """As after an answer that was lost, where the store can tell."""
+        """A lost answer causes it. Stores that can't detect it are skipped."""
         if not self.recognises_completed:
             pytest.skip("this store can't tell")
         pieces = pieces_of(PART_BYTES, 456)
@@ -244,7 +244,7 @@ class MultipartSuite(Suite):
         assert raw.read("file") == b"of somebody else"
 
     def test_uploads_are_leftovers_until_they_end(self, store: Multipart, raw: RawAccess) -> None:
-        """Those that were completed or aborted are none, nor are files written whole."""
+        """Completed or aborted uploads aren't leftovers, nor are files written whole."""
         write(store, "folder/whole", b"data")
         assert tokens_of(store, "folder/file") == set()
         completed, parts = send(store, "folder/file", [b"data"])
@@ -263,12 +263,12 @@ class MultipartSuite(Suite):
         assert raw.paths() == {"folder/whole", "folder/file"}
 
     def test_a_folder_that_is_not_there_holds_no_leftovers(self, store: Multipart) -> None:
-        """And is no error."""
+        """It isn't an error."""
         assert list(store.leftovers("not/there", 0)) == []
 
 
 class TemporariesSuite(Suite):
-    """Unfinished files beside the others, told from data and from those of other owners."""
+    """Unfinished files beside the others, distinguished from data and from other owners' files."""
 
     protocol: ClassVar = Temporaries
 
@@ -276,13 +276,13 @@ class TemporariesSuite(Suite):
     def strangers_store(self) -> Temporaries:
         """Return another owner's store of the same place."""
         raise NotImplementedError(
-            "a subclass of TemporariesSuite gives the fixture 'strangers_store'"
+            "a subclass of TemporariesSuite must define the fixture 'strangers_store'"
         )
 
     def test_listed_files_that_are_unfinished_are_told(
         self, store: Temporaries, raw: RawAccess
     ) -> None:
-        """So that nobody takes them for data."""
+        """A listing can skip them, so that they aren't taken for data."""
         write(store, "folder/whole", b"data")
         send(store, "folder/parts", [b"data"])
         raw.write("folder/.jobtool", b"data")
@@ -292,7 +292,7 @@ class TemporariesSuite(Suite):
     def test_what_another_owner_has_begun_is_left_alone(
         self, store: Temporaries, strangers_store: Temporaries, raw: RawAccess
     ) -> None:
-        """Whatever a record says."""
+        """A record that says otherwise changes nothing."""
         theirs, parts = send(strangers_store, "folder/file", [b"data"])
         ours, _ = send(store, "folder/file", [b"data"])
         assert tokens_of(store, "folder/file") == {ours.token}
@@ -301,7 +301,7 @@ class TemporariesSuite(Suite):
         told = {path for path in listed if store.is_leftover(path)}
         assert not any(strangers_store.is_leftover(path) for path in told)
         store.abort(ours)
-        store.abort(theirs)  # as a record that somebody has edited may ask for
+        store.abort(theirs)  # as an edited record may ask for
         with pytest.raises(NotFoundError):
             store.held_parts(theirs, parts)
         strangers_store.complete(theirs, parts, theirs.attributes)

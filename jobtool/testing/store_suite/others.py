@@ -1,4 +1,4 @@
-"""What a store must do that has the smaller of the optional protocols."""
+"""The suites of the smaller optional protocols."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from jobtool.testing.store_suite.common import (
 
 
 class ProverSuite(Suite):
-    """Proving what is there."""
+    """Proving existing files."""
 
     protocol: ClassVar = Prover
 
     def test_a_file_is_proven_by_the_md5_of_what_it_holds(
         self, store: Prover, raw: RawAccess
     ) -> None:
-        """Whole, in parts, in parts of another size, and written by others."""
+        """It may be written whole, in parts, in parts of another size, or by another program."""
         pieces = pieces_of(PART_BYTES, 456)
         whole = b"".join(pieces)
         write(store, "whole", whole)
@@ -70,7 +70,7 @@ class ProverSuite(Suite):
     def test_a_file_that_holds_something_else_is_not_proven(
         self, store: Prover, raw: RawAccess
     ) -> None:
-        """Nor one that isn't there; and it's left as it is."""
+        """Nor is a missing file proven. The file is left unchanged."""
         write(store, "whole", b"data")
         _write_as_parts(store, "parts", [b"data"])
         raw.write("empty", b"")
@@ -89,7 +89,7 @@ class SpecialsSuite(Suite):
 
     @pytest.mark.parametrize("path", ESCAPING_PATHS, ids=repr)
     def test_no_special_leaves_the_root(self, store: Specials, raw: RawAccess, path: str) -> None:
-        """Such a path is refused."""
+        """The path is refused."""
         with pytest.raises(FileError):
             store.make_special(Special(path, "empty-folder"))
         assert raw.paths() == set()
@@ -102,7 +102,7 @@ class SpecialsSuite(Suite):
     def test_what_has_no_bytes_is_listed_as_what_it_is(
         self, store: Specials, raw: RawAccess, special: Special
     ) -> None:
-        """Beside the files."""
+        """They are listed together with the files."""
         if special.what not in self.raw_specials:
             pytest.skip(f"raw access can't make {special.what} here")
         raw.write("folder/a", b"1")
@@ -116,7 +116,7 @@ class SpecialsSuite(Suite):
     def test_what_the_store_names_is_made_and_all_else_is_refused(
         self, store: Specials, raw: RawAccess, what: SpecialKind
     ) -> None:
-        """Made twice it's there once; what stood there already stays."""
+        """Making one twice changes nothing, and an existing file is kept."""
         special = Special("new/folder/x", what, "../a" if what == "link" else None)
         if what not in store.specials:
             with pytest.raises(FileError):
@@ -135,7 +135,7 @@ class FolderAttributesSuite(Suite):
 
     @pytest.mark.parametrize("path", ["folder", "folder/deeper", ""], ids=repr)
     def test_a_folder_is_given_its_time(self, store: FolderAttributes, path: str) -> None:
-        """Again and again, but for the root, which keeps its own."""
+        """The time may be set again. The root keeps its own time."""
         write(store, "folder/deeper/file", b"data")
         before = store.folder_attributes(path).mtime_ns
         for _ in range(2):
@@ -144,7 +144,7 @@ class FolderAttributesSuite(Suite):
             assert abs(found - (MTIME_NS if path else before)) < 1000
 
     def test_a_folder_that_is_missing_has_none(self, store: FolderAttributes) -> None:
-        """Nor is it made."""
+        """It isn't made either."""
         with pytest.raises(SourceError):
             store.folder_attributes("missing")
         with pytest.raises(NotFoundError):
@@ -153,7 +153,7 @@ class FolderAttributesSuite(Suite):
 
 
 class AccessCheckSuite(Suite):
-    """Asking whether anything can be read or written."""
+    """Checking whether anything can be read or written."""
 
     protocol: ClassVar = AccessCheck
 
@@ -161,7 +161,7 @@ class AccessCheckSuite(Suite):
     def test_asking_leaves_nothing(
         self, store: AccessCheck, raw: RawAccess, is_to_write: bool
     ) -> None:
-        """Where access is granted."""
+        """Access is granted here."""
         raw.write("file", b"data")
         store.check_access(write=is_to_write)
         assert raw.paths() == {"file"}

@@ -1,4 +1,4 @@
-"""What every store must do for those who read: list, look, read."""
+"""What every store must do for reading: list, stat, read."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from jobtool.testing.store_suite.common import (
 
 
 class Reading(Suite):
-    """Listing, looking and reading."""
+    """Listing, stat and reading."""
 
     def test_list_of_an_empty_store_yields_nothing(self, store: Store) -> None:
-        """A root without files lists as nothing, and is no error."""
+        """Listing a root without files isn't an error."""
         assert list(store.list()) == []
 
     def test_list_is_recursive_in_byte_order_with_sizes(self, store: Store, raw: RawAccess) -> None:
-        """``a-b`` < ``a.b`` < ``a/b`` < ``a0``, whatever is a folder."""
+        """``a-b`` < ``a.b`` < ``a/b`` < ``a0``, whichever of them are folders."""
         paths = [
             "a-b",
             "a.b",
@@ -67,7 +67,7 @@ class Reading(Suite):
         }
 
     def test_listed_files_can_be_read_as_listed(self, store: Store, raw: RawAccess) -> None:
-        """Size and time of a listed entry are those that ``read`` and ``stat`` compare with."""
+        """``read`` and ``stat`` see the same size and time as the listing."""
         for path in ("a", "b/c"):
             raw.write(path, path.encode())
         for entry in files_of(store):
@@ -86,7 +86,7 @@ class Reading(Suite):
         assert [getattr(child, "name", None) for child in children] == [path[7:] for path in paths]
 
     def test_children_are_sorted_and_tell_folders(self, store: Store, raw: RawAccess) -> None:
-        """One level only, each folder once."""
+        """Only one level is listed, and each folder once."""
         for path in ("b/x", "b/y/z", "a", "c", "b.d", "d/e/f/g"):
             raw.write(path, b"1")
         names = [("a", False), ("b", True), ("b.d", False), ("c", False), ("d", True)]
@@ -97,7 +97,7 @@ class Reading(Suite):
     def test_children_of_nothing_and_of_a_file_are_errors(
         self, store: Store, raw: RawAccess
     ) -> None:
-        """``NotFoundError`` for nothing, a ``SourceError`` for a file."""
+        """A missing path raises ``NotFoundError``, and a file ``SourceError``."""
         raw.write("file", b"1")
         with pytest.raises(NotFoundError):
             list(store.children("nothing"))
@@ -105,7 +105,7 @@ class Reading(Suite):
             list(store.children("file"))
 
     def test_stat_tells_file_folder_and_missing(self, store: Store, raw: RawAccess) -> None:
-        """A prefix of a name is no folder."""
+        """A prefix of a name isn't a folder."""
         raw.write("folder/file", b"1")
         assert kind_of(store, "") == "folder"
         assert kind_of(store, "folder") == "folder"
@@ -114,13 +114,13 @@ class Reading(Suite):
             assert kind_of(store, path) == "missing", path
 
     def test_stat_tells_the_size(self, store: Store, raw: RawAccess) -> None:
-        """And the path as it was asked for."""
+        """The entry's path is the one passed to ``stat``."""
         raw.write("a/b", b"12345")
         entry = entry_of(store, "a/b")
         assert (entry.path, entry.size) == ("a/b", 5)
 
     def test_what_is_missing_is_not_found(self, store: Store, raw: RawAccess) -> None:
-        """By every method that needs a file; the message names it."""
+        """Every method that needs a file raises an error that names it."""
         raw.write("there", b"12345")
         entry = Entry("missing", 5, entry_of(store, "there").mtime_ns)
         for attempt in (
@@ -133,7 +133,7 @@ class Reading(Suite):
                 attempt()
 
     def test_a_folder_is_no_file(self, store: Store, raw: RawAccess) -> None:
-        """Whoever asks for a file is told so."""
+        """Methods that need a file raise an error."""
         raw.write("folder/file", b"1")
         assert store.stat("folder", file_only=True) in ("folder", "missing")
         with pytest.raises(SourceError):
@@ -145,7 +145,7 @@ class Reading(Suite):
     def test_read_returns_the_range(
         self, store: Store, raw: RawAccess, offset: int, length: int
     ) -> None:
-        """Exactly the bytes asked for."""
+        """It returns exactly the requested bytes."""
         data = some_bytes(1000)
         raw.write("file", data)
         content = store.read(entry_of(store, "file"), offset, length)
@@ -154,7 +154,7 @@ class Reading(Suite):
     def test_a_file_changed_after_its_listing_is_noticed(
         self, store: Store, raw: RawAccess
     ) -> None:
-        """Whatever range is read."""
+        """The error is raised for every range."""
         raw.write("file", b"12345", mtime_ns=MTIME_NS)
         entry = entry_of(store, "file")
         raw.write("file", b"123456", mtime_ns=MTIME_NS)
@@ -163,7 +163,7 @@ class Reading(Suite):
                 store.read(entry, offset, length)
 
     def test_a_file_removed_after_its_listing_is_noticed(self, store: Store) -> None:
-        """As not found."""
+        """It raises ``NotFoundError``."""
         write(store, "file", b"12345")
         entry = entry_of(store, "file")
         store.delete("file")
@@ -171,14 +171,14 @@ class Reading(Suite):
             store.read(entry, 0, 5)
 
     def test_digest_is_the_md5(self, store: Store, raw: RawAccess) -> None:
-        """Of the bytes that are there; also of none."""
+        """An empty file has one, too."""
         raw.write("file", b"12345")
         raw.write("empty", b"")
         assert store.digest("file") == md5_of(b"12345")
         assert store.digest("empty") == md5_of(b"")
 
     def test_a_modification_time_set_by_others_is_read(self, store: Store, raw: RawAccess) -> None:
-        """What other programs wrote travels on."""
+        """Times set by other programs are kept."""
         raw.write("file", b"data", mtime_ns=MTIME_NS)
         content = store.read(entry_of(store, "file"), 0, 4)
         assert abs(content.attributes.mtime_ns - MTIME_NS) < 1000

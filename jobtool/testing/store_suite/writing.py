@@ -1,4 +1,4 @@
-"""What every store must do for those who write: whole files, odd names, removal."""
+"""What every store must do for writing: whole files, odd names, removal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Writing(Suite):
     def test_write_publishes_the_file_and_proves_nothing_else(
         self, store: Store, raw: RawAccess, size: int
     ) -> None:
-        """With its folders, and with nothing beside it."""
+        """Its folders are made, and no other file."""
         data = some_bytes(size)
         proof = write(store, "new/folder/file", data)
         assert raw.paths() == {"new/folder/file"}
@@ -54,7 +54,7 @@ class Writing(Suite):
         assert entry_of(store, "new/folder/file").size == size
 
     def test_write_takes_a_memoryview(self, store: Store, raw: RawAccess) -> None:
-        """Also of a part of a buffer."""
+        """It may be a part of a buffer."""
         data = b"0123456789"
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(data[2:5]))
         store.write("file", [memoryview(data)[2:5]], attributes)
@@ -65,7 +65,7 @@ class Writing(Suite):
     def test_write_takes_a_stream(
         self, store: Store, raw: RawAccess, sizes: Sequence[int], is_known: bool
     ) -> None:
-        """Of chunks of any size, also without knowing the MD5 of them all."""
+        """Chunks have any size, and the MD5 of the whole may be unknown."""
         pieces = pieces_of(*sizes)
         whole = b"".join(pieces)
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(whole) if is_known else None)
@@ -78,7 +78,7 @@ class Writing(Suite):
     def test_a_stream_that_breaks_off_leaves_what_was_there(
         self, store: Store, raw: RawAccess, before: bytes | None
     ) -> None:
-        """The reader's error comes through, and nothing is left beside the file."""
+        """The reader's error is raised, and no file is left beside the old one."""
         if before is not None:
             raw.write("folder/file", before)
 
@@ -94,7 +94,7 @@ class Writing(Suite):
     def test_readers_see_the_old_file_until_the_stream_ends(
         self, store: Store, raw: RawAccess
     ) -> None:
-        """Whole, at each moment."""
+        """They see it whole at each moment."""
         raw.write("file", b"old")
         seen = []
 
@@ -108,7 +108,7 @@ class Writing(Suite):
         assert raw.read("file") == b"new" * 3000
 
     def test_write_replaces_what_was_there(self, store: Store, raw: RawAccess) -> None:
-        """Longer by shorter and shorter by longer."""
+        """The new file may be shorter or longer."""
         for data in (b"long" * 1000, b"short", b"", b"long again" * 1000):
             write(store, "file", data)
             assert raw.read("file") == data
@@ -117,7 +117,7 @@ class Writing(Suite):
     def test_other_bytes_than_announced_are_never_proven(
         self, store: Store, raw: RawAccess
     ) -> None:
-        """A store that looks leaves no file and no leftover; one that doesn't gives no proof."""
+        """A store that checks leaves no file and no leftover. One that doesn't gives no proof."""
         for data in (b"what was sent", b"", b"x" * MEBIBYTE):
             attributes = Attributes(mtime_ns=0, md5=md5_of(b"announced"))
             try:
@@ -133,7 +133,7 @@ class Writing(Suite):
     def test_paths_that_leave_the_root_are_refused(
         self, store: Store, raw: RawAccess, path: str
     ) -> None:
-        """By every method that writes."""
+        """Every method that writes refuses them."""
         with pytest.raises(FileError):
             write(store, path, b"data")
         with pytest.raises(FileError):
@@ -142,7 +142,7 @@ class Writing(Suite):
 
     @pytest.mark.parametrize("mtime_ns", MTIMES_NS)
     def test_the_modification_time_is_kept(self, store: Store, mtime_ns: int) -> None:
-        """To the microsecond at least, where the store keeps it at all."""
+        """It is exact to the microsecond, if the store keeps it at all."""
         if "times" not in store.capabilities.keeps:
             pytest.skip("this store keeps no times")
         write(store, "file", b"data", mtime_ns=mtime_ns)
@@ -152,7 +152,7 @@ class Writing(Suite):
 
     @pytest.mark.parametrize("mode", [0o400, 0o640, 0o755])
     def test_the_mode_is_kept(self, store: Store, mode: int) -> None:
-        """Where the store keeps it at all."""
+        """Stores that don't keep modes are skipped."""
         if "mode" not in store.capabilities.keeps:
             pytest.skip("this store keeps no mode")
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"data"), mode=mode)
@@ -160,7 +160,7 @@ class Writing(Suite):
         assert store.read(entry_of(store, "file"), 0, 4).attributes.mode == mode
 
     def test_a_proof_hands_on_what_its_source_could_not_tell(self, store: Store) -> None:
-        """If it gives one, so that a job's log can say it."""
+        """The notes are passed on, so that a job's log can show them."""
         note = Note("acl", "it can't be read")
         attributes = Attributes(mtime_ns=MTIME_NS, md5=md5_of(b"data"), notes=(note,))
         proof = store.write("file", [b"data"], attributes)
@@ -168,7 +168,7 @@ class Writing(Suite):
 
     @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
     def test_odd_names_are_kept(self, store: Store, raw: RawAccess, name: str) -> None:
-        """As a file and as a folder, by every method."""
+        """They work as names of files and of folders, in every method."""
         if name in self.unsupported_names:
             pytest.skip(self.unsupported_names[name])
         path = f"{name}/{name}"
@@ -190,7 +190,7 @@ class Writing(Suite):
         assert raw.paths() == set()
 
     def test_threads_may_write_at_once(self, store: Store, raw: RawAccess) -> None:
-        """Into the same folders, each its files."""
+        """They write different files into the same folders."""
         contents = {
             f"folder{number % 7}/{number}": f"{number}".encode() * number
             for number in range(THREADS * FILES_PER_THREAD)
@@ -203,7 +203,7 @@ class Writing(Suite):
         assert {path: raw.read(path) for path in contents} == contents
 
     def test_delete_removes_one_file_and_forgives_none(self, store: Store, raw: RawAccess) -> None:
-        """Others stay."""
+        """Other files are kept."""
         for path in ("a/b", "a/bc", "a.b"):
             raw.write(path, b"1")
         for _ in range(2):
@@ -212,7 +212,7 @@ class Writing(Suite):
         store.delete("missing/folder/file")
 
     def test_sync_may_be_called_at_any_time(self, store: Store, raw: RawAccess) -> None:
-        """Before anything was written and after."""
+        """It may be called before the first write, too."""
         store.sync()
         write(store, "file", b"data")
         store.sync()
