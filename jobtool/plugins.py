@@ -81,7 +81,7 @@ def maker_of(
     if point is None:
         hint = did_you_mean(name, {built_in, *names(group)})
         raise error(
-            f"no package that is installed here has {what} {name!r} (entry point of the group "
+            f"no package that is installed here provides {what} {name!r} (entry point of the group "
             f"{group}).{hint} Install the package where workers run."
         )
     try:
