@@ -39,14 +39,14 @@ def test_a_folder_that_is_used_becomes_a_joblist_and_keeps_what_it_holds(folder)
     assert joblist.job_ids() == ["older"]
 
 
-@pytest.mark.parametrize("what", ["nothing", "a file", "isn't a joblist", "no valid TOML"])
+@pytest.mark.parametrize("what", ["nothing", "a file", "isn't a joblist", "isn't valid TOML"])
 def test_what_is_no_joblist_is_told_apart(folder, what):
     path = folder / "x"
     if what == "a file":
         path.write_text("")
     elif what != "nothing":
         path.mkdir()
-        if what == "no valid TOML":
+        if what == "isn't valid TOML":
             (path / "joblist.toml").write_text("format = ")
     with pytest.raises(JoblistError, match=what):
         JobList.open(str(path))
