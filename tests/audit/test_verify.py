@@ -347,7 +347,7 @@ def test_what_is_no_table_of_receipts_is_refused(tmp_path: Path, local: Place) -
     run_ok("jobtool", "receipts", joblist, "-o", tmp_path / "all.parquet")
     for options in ("--repair",), ("--job", "item000"):
         done = run("jobtool", "verify", tmp_path / "all.parquet", *options)
-        assert_one_line_error(done, 2, "need a joblist")
+        assert_one_line_error(done, 2, "expected a joblist")
     other = write(tmp_path / "other.parquet", b"PAR1 and not much else")
     assert_one_line_error(run("jobtool", "verify", other), 1, str(other))
     assert_one_line_error(run("jobtool", "verify", tmp_path / "none.parquet"), 2, "none.parquet")

@@ -146,7 +146,7 @@ def test_each_node_tries_the_stores_with_its_own_credentials(tmp_path: Path, rcl
     )
     assert found.done.exit_code == 4, found.done
     assert found.checks("fail") == [("destination", "reach and write")]
-    (failed,) = [finding for finding in found.results if finding["verdict"] == "fail"]
+    (failed,) = [finding for finding in found.findings if finding["verdict"] == "fail"]
     assert failed["found"].startswith("on node-c: ")
     assert "SignatureDoesNotMatch" in failed["found"]
     assert "well on 1 other node" in found.one("nodes", "reach from other nodes")["found"]
