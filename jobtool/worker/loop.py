@@ -35,7 +35,6 @@ from jobtool.sharing.helper import Helper
 from jobtool.steps.plugins import StepPlugins
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
-from jobtool.transfer.notes import Unkept
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment
@@ -200,8 +199,10 @@ class Worker:
             self._options,
             name=self._name,
             worker=self._environment.worker,
-            on_helped=self._tell_helped,
-            on_unkept=self._tell_unkept,
+            on_helped=lambda job_id, batch, size: self._emit(
+                Helped(stem=job_id, block=batch, bytes=size)
+            ),
+            on_unkept=lambda job, unkept: self._emit(AttributesUnkept.of(unkept, job=job)),
         )
         tools = AttemptTools(
             joblist=self._joblist,
@@ -271,23 +272,13 @@ class Worker:
         start = self._environment.start_of(len(job_ids), others=self._workers_before)
         return rotated(job_ids, start)
 
-    def _tell_helped(self, job_id: str, batch: int, size: int) -> None:
-        self._emit(Helped(stem=job_id, block=batch, bytes=size))
-
-    def _tell_unkept(self, job: str, unkept: Unkept) -> None:
-        self._emit(AttributesUnkept.of(unkept, job=job))
-
     def _has_time(self) -> bool:
         """Return True if a job like the shortest so far would be done in time; emit why if not."""
         if self._pace.is_enough_for_another:
             return True
         self._is_out_of_time = True
-        self._emit(
-            NoTimeLeft(
-                seconds_left=max(self._pace.seconds_left, 0.0),
-                job_seconds=self._pace.shortest_seconds,
-            )
-        )
+        left = max(self._pace.seconds_left, 0.0)
+        self._emit(NoTimeLeft(seconds_left=left, job_seconds=self._pace.shortest_seconds))
         return False
 
     def _help(self, helper: Helper, copier: Copier) -> bool:
@@ -305,7 +296,7 @@ class Worker:
 
     def _wait_for_work(self, claims: Claims, helper: Helper, look_seconds: float) -> bool:
         """Wait a moment if there may be work later; return True to look again."""
-        waited, self._waited_for_ranks = self._waited_for_ranks, self._must_wait_for_ranks()
+        waited, self._waited_for_ranks = self._waited_for_ranks, self._rank_group.must_wait()
         may_help = helper.is_hopeful
         if not may_get_work(
             is_any_ongoing=bool(self._scan_state.ongoing),
@@ -320,9 +311,6 @@ class Worker:
         idle_seconds = 0.0 if may_help else self._options.monotonic() - self._busy_at
         pause = pause_seconds(look_seconds=look_seconds, idle_seconds=idle_seconds)
         return not self._options.stop.wait(pause)
-
-    def _must_wait_for_ranks(self) -> bool:
-        return self._rank_group.has_others() and self._rank_group.is_lowest()
 
     def _end(self) -> int:
         """Report the end of the run if no lower rank does; return the exit code."""

@@ -147,6 +147,10 @@ class RankGroup:
         """Return True if no lower rank is running. This one then reports for all at the end."""
         return not self._is_any_present(range(self._rank))
 
+    def must_wait(self) -> bool:
+        """Return True if this rank reports for the others, and others still work."""
+        return self.has_others() and self.is_lowest()
+
     def has_others(self) -> bool:
         """Return True if any other rank is still running."""
         return self._is_any_present(rank for rank in range(self.size) if rank != self._rank)

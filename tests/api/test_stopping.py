@@ -22,10 +22,12 @@ FILES = 12
 #: A session that waits to be interrupted, tells how its call ended, and calls again.
 SESSION = """
 import json
+import signal
 import sys
 
 import jobtool
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of a shell may have it ignored
 told = []
 
 

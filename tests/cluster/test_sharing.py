@@ -166,7 +166,7 @@ def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: 
     holder = start_holder(joblist, env, "--no-share")
     other = start_worker(joblist, env, "--no-share")
     assert finish(other).exit_code == 0
-    assert not list((joblist / "journals").glob("*.batches"))
+    assert not list((joblist / "journals").glob("*.blocks"))
     assert finish(holder).exit_code == 0
     assert len({receipt.worker for receipt in receipts(joblist)}) == 1
 

@@ -7,11 +7,10 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from jobtool.stores.urls import is_local
-
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.stop import Stop
+from jobtool.stores.location import is_local
 from jobtool.stores.store import Store
 
 #: How often a running ``cp`` is looked after.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import botocore.exceptions
@@ -74,7 +74,7 @@ class Requests:
                 )
             more = following
 
-    def require(self, path: str, answer: dict[str, Any], *names: str) -> None:
+    def require(self, path: str, answer: Mapping[str, Any], *names: str) -> None:
         """Raise ``ServerError`` unless an answer has at least one of these fields."""
         if not any(name in answer for name in names):
             raise ServerError(
@@ -82,7 +82,7 @@ class Requests:
                 "something other than S3 answer, such as a proxy or a login page?"
             )
 
-    def field(self, path: str, answer: dict[str, Any], name: str) -> Any:
+    def field(self, path: str, answer: Mapping[str, Any], name: str) -> Any:
         """Return a field of an answer. Raise ``ServerError`` if it is missing."""
         self.require(path, answer, name)
         return answer[name]

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 from jobtool.errors import (
-    DigestMismatchError,
     FileError,
     JobtoolError,
     NotFoundError,
@@ -37,6 +36,7 @@ from jobtool.stores.s3.metadata import (
     told_of,
 )
 from jobtool.stores.s3.objects import Objects
+from jobtool.stores.s3.proofs import Proofs
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.s3.stream import write_stream
 from jobtool.stores.store import (
@@ -54,7 +54,6 @@ from jobtool.stores.store import (
     check_path,
     composite_md5,
     digest_by_reading,
-    require_same,
 )
 
 _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
@@ -73,7 +72,6 @@ class S3Store:
         *,
         read_back: bool = False,
     ) -> None:
-        self._read_back = read_back
         self._access = access
         self._client = access.client
         self._bucket = bucket
@@ -82,6 +80,7 @@ class S3Store:
         self._requests = Requests(access, bucket, self.url)
         self._objects = Objects(access, bucket, self._requests)
         self._listing = Listing(access.client, bucket, self._prefix, self._requests)
+        self._proofs = Proofs(self, self._head, read_back=read_back)
         self._begun: dict[str, tuple[Note, ...]] = {}  # what their requests left out
 
     def url_of(self, path: str) -> str:
@@ -106,7 +105,7 @@ class S3Store:
         refused: RefusedError | None = None
         if path:
             try:
-                return self._head(path)
+                return self._entry(path)
             except NotFoundError:
                 if file_only:
                     return "missing"
@@ -138,14 +137,17 @@ class S3Store:
         """Yield every object below the root, a thousand to a request."""
         yield from self._listing.entries()
 
-    def _head(self, path: str) -> Entry:
-        key = self._key(path)
-        found = self._requests.call(
-            path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
-        )
+    def _entry(self, path: str) -> Entry:
+        found = self._head(path)
         size = self._requests.field(path, found, "ContentLength")
         modified_ns = in_whole_seconds(self._requests.field(path, found, "LastModified"))
         return Entry(path, size, modified_ns, etag_of(found.get("ETag")))
+
+    def _head(self, path: str) -> Mapping[str, Any]:
+        key = self._key(path)
+        return self._requests.call(
+            path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
+        )
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of an object by one ranged GET."""
@@ -178,9 +180,9 @@ class S3Store:
                 attributes, lambda told: self._objects.put(path, key, data, attributes, told)
             )
         except ExistsError as error:
-            proof = self._found(path, len(data), attributes.md5, None, error)
+            proof = self._proofs.of_lost_answer(path, len(data), attributes.md5, None, error)
             return replace(proof, notes=told_of(attributes).notes)
-        proof = self._proof_by_etag(etag, attributes.md5) or self._proof_by_reading(
+        proof = self._proofs.by_etag(etag, attributes.md5) or self._proofs.by_reading(
             path, attributes, etag
         )
         return replace(proof, notes=notes)
@@ -246,14 +248,16 @@ class S3Store:
             if isinstance(error, NotFoundError):
                 failure = StoreError(f"the upload was dropped at the server: {error}")
             size = sum(part.size for part in parts)
-            proof = self._found(upload.path, size, attributes.md5, composite, failure)
+            proof = self._proofs.of_lost_answer(
+                upload.path, size, attributes.md5, composite, failure
+            )
             untold = self._untold(upload, attributes)
             # If another writer made the object, this upload may still exist.
             with contextlib.suppress(JobtoolError):
                 self.abort(upload)
             return replace(proof, notes=(*attributes.notes, *untold))
         etag = etag_of(answer.get("ETag"))
-        proof = self._proof_by_etag(etag, attributes.md5, composite) or self._proof_by_reading(
+        proof = self._proofs.by_etag(etag, attributes.md5, composite) or self._proofs.by_reading(
             upload.path, attributes, etag
         )
         return replace(proof, notes=(*attributes.notes, *self._untold(upload, attributes)))
@@ -304,37 +308,7 @@ class S3Store:
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
         """Prove an object by its ETag, or by reading it if that isn't the expected MD5."""
-        return self._prove(path, md5, composite)
-
-    def _prove(
-        self, path: str, md5: str, composite: str | None, size: int | None = None
-    ) -> Proof | None:
-        key = self._key(path)
-        try:
-            head = self._requests.call(
-                path, lambda: self._client.head_object(Bucket=self._bucket, Key=key)
-            )
-            if size is not None and head.get("ContentLength") != size:
-                return None
-            etag = etag_of(head.get("ETag"))
-            proof = self._proof_by_etag(etag, md5, composite)
-            if proof is not None:
-                return proof
-            if self.digest(path) != md5:
-                return None
-        except NotFoundError:
-            return None
-        return Proof(md5=md5, verified_by="read-back", etag=etag)
-
-    def _found(
-        self, path: str, size: int, md5: str | None, composite: str | None, error: FileError
-    ) -> Proof:
-        """Return the proof that an object holds what should be written, else raise ``error``."""
-        assert md5 is not None, "a write needs the MD5 of the whole"
-        proof = self._prove(path, md5, composite, size)
-        if proof is None:
-            raise error
-        return proof
+        return self._proofs.of_object(path, md5, composite)
 
     def _where(self, upload: Upload) -> dict[str, str]:
         return {
@@ -342,27 +316,6 @@ class S3Store:
             "Key": self._key(upload.path),
             "UploadId": upload.token,
         }
-
-    def _proof_by_etag(
-        self, etag: str | None, md5: str | None, composite: str | None = None
-    ) -> Proof | None:
-        """Return the proof by an ETag. Some servers use the MD5 of the whole for parts, too."""
-        if etag is None or md5 is None or self._read_back:
-            return None
-        if etag.lower() == md5:
-            return Proof(md5=md5, verified_by="etag-md5", etag=etag)
-        if etag.lower() == composite:
-            return Proof(md5=md5, verified_by="multipart-etag", etag=etag)
-        return None
-
-    def _proof_by_reading(self, path: str, attributes: Attributes, etag: str | None) -> Proof:
-        found = self.digest(path)
-        try:
-            require_same(self.url_of(path), sent=attributes.md5, found=found)
-        except DigestMismatchError:
-            self.delete(path)
-            raise
-        return Proof(md5=found, verified_by="read-back", etag=etag)
 
     def abort(self, upload: Upload) -> None:
         """Abort a multipart upload."""
