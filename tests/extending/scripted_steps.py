@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from jobtool.errors import FileError, StoppedError, StoreError
@@ -30,6 +31,10 @@ class Scripted:
             raise FileError("there is no such project")
         if what == "be wrong":
             raise ValueError("seven")
+        if what == "exit":
+            sys.exit(2)
+        if what == "stop":
+            raise StoppedError("its own program was stopped")
         if what == "die":
             order.unlink()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -240,6 +240,39 @@ def test_what_a_step_gets_wrong_is_an_error_of_its_job_alone(site: Site) -> None
     assert not site.out.exists()
 
 
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ("exit", "it tried to end the worker's process (SystemExit(2))"),
+        ("stop", "it stopped, though nothing asked it to: its own program was stopped"),
+    ],
+)
+def test_a_step_that_ends_its_worker_or_stops_unasked_is_an_error_of_its_job_alone(
+    site: Site, order: str, reason: str
+) -> None:
+    jobfile = site.generate("copy, note", jobs=2)
+    site.order("note", order)
+    assert site.work().exit_code == 1
+    assert list(statuses(site.joblist).values()) == ["error", "error"]
+    assert (site.runs("note"), len(steps_begun(jobfile))) == (2, 2)
+    (error,) = events(jobfile, "error")
+    assert f"step note: {reason}" in error
+
+
+def test_the_steps_behind_a_copy_that_is_done_again_are_done_again(site: Site) -> None:
+    jobfile = site.generate("copy, check, note")
+    site.order("note", "refuse")
+    assert site.work().exit_code == 1
+    assert site.runs("check") == 1
+    (site.joblist / "receipts" / "item000.parquet").unlink()  # what proves the copy
+    site.forget("note")
+    assert run("jobtool", "retry", site.joblist).exit_code == 0
+    assert site.work().exit_code == 0
+    assert status_of(jobfile) == "success"
+    assert {name: site.runs(name) for name in ("check", "note")} == {"check": 2, "note": 2}
+    assert site.states()["check"] == state("success", 2)
+
+
 def test_a_step_that_is_asked_to_stop_hands_its_job_back(site: Site) -> None:
     jobfile = site.generate("copy, note")
     site.order("note", "wait")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import ListingRecord, PartRecord, Receipt, UploadRecord
+from jobtool.jobs.records import IntentRecord, ListingRecord, PartRecord, Receipt, UploadRecord
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry, Part, Upload
 from jobtool.transfer.decision import Action, Held, decide
@@ -159,3 +159,15 @@ def test_parts_of_a_file_are_noted_as_their_records(tmp_path):
     assert log.under_way.at("c").token == "t"
     log.dropped()
     assert ledger.upload_of(2) is None
+
+
+def test_an_intent_that_says_whose_a_file_is_has_no_upload_looked_for(tmp_path):
+    ledger = Ledger(plan_of(), Journal(str(tmp_path / "journal.jsonl")))
+    for number, has_file in enumerate([True, False]):
+        path = PATHS[number]
+        record = IntentRecord(
+            src_path=f"memory://a/{path}", dst_path=f"memory://b/{path}", at_ns=7, has_file=has_file
+        )
+        ledger.fold([record])
+    assert [ledger.intended_ns(number) for number in range(3)] == [None, 7, None]
+    assert [ledger.known(number).is_ours for number in range(3)] == [True, False, False]

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 from jobtool.errors import (
     ClaimLostError,
     DigestMismatchError,
+    RefusedError,
     SourceDigestError,
     StoppedError,
     StoreError,
 )
+from jobtool.jobs.journal import Journal
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.optional import PROTOCOLS
-from jobtool.stores.store import Content
+from jobtool.stores.store import Content, entry_of
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.plan import Plan, Route
+from jobtool.transfer.retry import Retry
+from jobtool.transfer.run import JobTransfer
 from tests.stores.plain import PlainStore
 from tests.stores.raw import MemoryRaw
 from tests.transfer.test_copy import MTIME_NS, PATH, Notes, copy, item_of
@@ -73,6 +80,47 @@ def test_a_flipped_bit_is_found_and_the_file_removed(copier, data):
         copy(copier, source, destination)
     assert raw.paths() == set()
     assert copy(copier, source, destination).proof.md5 == md5_of(data)
+
+
+@pytest.mark.parametrize("taken", [1, 4], ids=["two of four chunks", "all without the end"])
+def test_a_file_of_which_a_store_takes_only_a_part_is_removed(copier, taken):
+    class Sated(PlainStore):
+        def write(self, path, chunks, attributes):
+            return super().write(path, islice(chunks, taken), attributes)
+
+    class Liar(MemoryStore):
+        def read(self, entry, offset, length):
+            content = super().read(entry, offset, length)
+            wrong = replace(content.attributes, md5="0" * 32)
+            return Content(data=content.data, attributes=wrong)
+
+    source, destination, raw = pair(LARGE, wrap=Sated)
+    if taken == 4:  # then what the source has recorded is compared after the file is published
+        source = Liar(source.memory, "memory://a")
+    with pytest.raises(SourceDigestError if taken == 4 else StoreError):
+        copy(copier, source, destination)
+    assert raw.paths() == set()
+
+
+def test_bytes_of_a_stream_that_does_not_arrive_are_no_progress(tmp_path):
+    source, destination, _ = pair(LARGE, [Fault(method="write", error=RefusedError("403"))])
+    plan = Plan()
+    plan.start_route(Route(source, destination))
+    plan.add(entry_of(source, PATH), PATH)
+    copier = Copier(threads=2, part_bytes=PART_BYTES)
+    transfer = JobTransfer(
+        Ledger(plan, Journal(str(tmp_path / "journal.jsonl"))),
+        copier,
+        threads=1,
+        worker="w",
+        stop=Stop(),
+        retry=Retry.never(),
+    )
+    passed = []
+    transfer.run(lambda progress: passed.append(progress.bytes_done))
+    copier.close()
+    assert transfer.is_doubtful
+    assert transfer.progress.bytes_sent == 0
 
 
 def test_a_store_that_says_it_holds_something_else_is_not_believed(copier):
