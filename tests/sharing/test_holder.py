@@ -66,15 +66,17 @@ def test_while_there_may_be_something_to_share_helpers_are_asked_to_stay(both):
     sharing, helper, item = both
     files, parts = FileQueue([]), PartQueues()
     with parts.expected(item):
-        sharing.consume(files, parts)
+        sharing.consume(files, parts, may_take=True)
         assert helper.is_closed, "nobody has asked, so that there is no folder"
         helper.offer("one")
         assert not helper.is_asked_to_stay
         assert not helper.is_closed
-        sharing.consume(files, parts)  # the file is hashed, say, and no part can be sent yet
+        sharing.consume(
+            files, parts, may_take=True
+        )  # the file is hashed, say, and no part can be sent yet
         assert helper.is_asked_to_stay
         assert not helper.is_closed
-    sharing.consume(files, parts)
+    sharing.consume(files, parts, may_take=True)
     assert helper.is_closed
 
 
@@ -140,7 +142,7 @@ def receipt_of(file):
 def test_of_a_batch_whose_helper_died_counts_what_it_has_recorded(folder):
     holder = Holder(folder, [1] * 200)
     files, parts = FileQueue(range(200)), PartQueues()
-    holder.sharing.consume(files, parts)
+    holder.sharing.consume(files, parts, may_take=True)
     assert holder.sharing.has_files
     shared = set(range(200)) - {*files.some_last(200)}
     taken = holder.take()
@@ -173,7 +175,7 @@ def test_parts_that_a_helper_has_sent_are_in_the_ledger_before_they_come_back(fo
     queue.add(ranges(40, 1))
     queue.upload = log.under_way.record
     with queues.opened(queue):
-        holder.sharing.consume(FileQueue([]), queues)
+        holder.sharing.consume(FileQueue([]), queues, may_take=True)
         taken = holder.take()
         numbers = range(taken.batch.first_part, taken.batch.last_part + 1)
         assert numbers[-1] == 40, "from the end of the file"
@@ -191,7 +193,7 @@ def test_parts_that_a_helper_has_sent_are_in_the_ledger_before_they_come_back(fo
             holder.helper.finish(other, "node:1")
             other.claim.release()
         holder.helper.withdraw("one")
-        holder.sharing.consume(FileQueue([]), queues)
+        holder.sharing.consume(FileQueue([]), queues, may_take=True)
         assert queue.sent_by_others == {*numbers}
         assert {*holder.ledger.upload_of(0).parts} == {*numbers}
         on_disk = [one for one in holder.journal.read() if isinstance(one, PartRecord)]
