@@ -312,8 +312,8 @@ def test_a_stop_hands_the_job_back_and_what_was_proven_stays(site: Site) -> None
 @pytest.mark.parametrize(
     ("methods", "expected"),
     [
-        ("cpp", ["has the method 'cpp'", "jobtool.methods", "Did you mean 'cp'?"]),
-        ("cp,steam", ["has the method 'steam'", "Did you mean 'stream'?"]),
+        ("cpp", ["provides the method 'cpp'", "jobtool.methods", "Did you mean 'cp'?"]),
+        ("cp,steam", ["provides the method 'steam'", "Did you mean 'stream'?"]),
         ("gone", ["the method 'gone'", "a_module_that_is_gone", "can't be loaded here"]),
         ("broken", ["the method 'broken'", "RuntimeError: no licence found"]),
         ("misnamed", ["the method 'misnamed'", "found Scripted 'another'"]),
