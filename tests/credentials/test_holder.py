@@ -243,7 +243,7 @@ def test_what_cannot_be_renewed_or_does_not_end_is_left_alone(
 def test_credentials_that_have_ended_already_are_none(clock: Clock, renewals: list[int]) -> None:
     mint = Mint(clock, timedelta(seconds=-1))
     holder = holder_of(mint, clock, renewals)
-    with pytest.raises(ProviderError, match="ended at 2026-11-19T23:59:59"):
+    with pytest.raises(ProviderError, match="expired at 2026-11-19T23:59:59"):
         holder.current()
     mint.lasts = timedelta(hours=1)
     clock.turn(seconds=5)

@@ -15,6 +15,7 @@ def finished(
     *tallies: Tally,
     workers: int | None = None,
     has_ended_early: bool = False,
+    has_left_alone: bool = False,
 ) -> WorkerFinished:
     reporting = Tally(name="reporting", succeeded=1, failed=2, handed_back=3)
     return summarise(
@@ -22,6 +23,7 @@ def finished(
         {**dict.fromkeys([*JobStatus, None], 0), **counts},
         workers=workers or 1 + len(tallies),
         has_ended_early=has_ended_early,
+        has_left_alone=has_left_alone,
         stopped=None,
         path="/list",
     )
