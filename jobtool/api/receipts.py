@@ -27,7 +27,7 @@ def read_receipts(joblist: Place | JobList) -> pa.Table:
         JobtoolError: A job's table isn't a table of receipts.
         JoblistUnavailableError: The joblist can't be read any more.
 
-        Examples:
+    Examples:
         >>> jobtool.read_receipts("joblist").num_rows
         4
     """
