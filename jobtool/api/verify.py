@@ -124,7 +124,10 @@ def audit(
     if isinstance(place, JobList):
         stores = stores_of(place, connections=2 * threads)
     elif names or repair:
-        raise UsageError(f"jobs and repair need a joblist; found the table {quote(place)}")
+        raise UsageError(
+            f"expected a joblist, since single jobs or a repair are asked for; found the table "
+            f"{quote(place)}. Name the joblist, or audit the whole table without them."
+        )
     else:
         stores = StoreRegistry(connections=2 * threads)
     comparing = Audit(stores, emit, deep=deep, threads=threads, watch=watch)
