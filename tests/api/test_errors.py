@@ -121,7 +121,7 @@ def test_retry_and_verify_refuse_names_that_make_no_sense(tmp_path: Path, joblis
     table = tmp_path / "all.parquet"
     jobtool.write_receipts(joblist, table)
     repair = lambda: jobtool.verify_jobs(table, repair=True)  # noqa: E731
-    assert_refused(repair, jobtool.UsageError, "need a joblist", str(table))
+    assert_refused(repair, jobtool.UsageError, "expected a joblist", str(table))
     assert_refused(
         lambda: jobtool.write_receipts(joblist, tmp_path / "all.txt"),
         jobtool.UsageError,
