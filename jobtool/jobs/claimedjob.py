@@ -151,7 +151,7 @@ class ClaimedJob:
     def begin_step(self, name: str) -> None:
         """Count an attempt at a step, logged; writes nothing if the job file names no steps.
 
-        The steps behind it are to be done again: what they saw may be another's now.
+        Later steps that were done become ``todo``: they saw data that may have changed since.
         """
         chain = self.job.chain
         for later in chain[chain.index(name) + 1 :]:

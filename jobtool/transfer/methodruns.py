@@ -69,7 +69,7 @@ class MethodUse:
 class MethodRuns:
     """Runs the methods of an order for the files of a ledger; ``threads`` prove what they claim.
 
-    A method that raises isn't used again. ``uses`` tells what came of each.
+    A method that raises isn't used again. ``uses`` has the result of each.
     """
 
     def __init__(
