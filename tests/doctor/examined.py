@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,19 +61,28 @@ def make_joblist(folder: Path, destination: object, *, jobs: int = 3, **options:
 
 def listing(*roots: Path) -> dict[str, tuple[str, bytes]]:
     """Every path below some folders, folders and hidden files too, with its bytes."""
-    return {
-        str(path): ("folder", b"") if path.is_dir() else ("file", path.read_bytes())
-        for root in roots
-        for path in (root, *root.rglob("*"))
-        if path.exists()
-    }
+    found = {}
+    for path in [path for root in roots for path in (str(root), *all_below(root))]:
+        with contextlib.suppress(FileNotFoundError):  # somebody else may be deleting it
+            is_folder = os.path.isdir(path)
+            found[path] = ("folder", b"") if is_folder else ("file", Path(path).read_bytes())
+    return found
 
 
 def held_by(server: S3Server, bucket: str) -> tuple[list[Any], list[Any], list[str]]:
     """What a bucket holds: objects, unfinished uploads, and files of a server that keeps any."""
     objects = server.client.list_objects_v2(Bucket=bucket).get("Contents", [])
-    on_disk = [] if server.folder is None else sorted(map(str, (server.folder / bucket).rglob("*")))
+    on_disk = [] if server.folder is None else all_below(server.folder / bucket)
     return [item["Key"] for item in objects], unfinished(server, bucket), on_disk
+
+
+def all_below(folder: Path) -> list[str]:
+    """The paths of all files and folders below one, from which others may be deleting."""
+    return sorted(
+        os.path.join(parent, name)
+        for parent, folders, files in os.walk(folder)  # passes over what goes away meanwhile
+        for name in folders + files
+    )
 
 
 def unfinished(server: S3Server, bucket: str) -> list[str]:
