@@ -11,6 +11,7 @@ number and, at its end, its status.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -21,10 +22,11 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _ROOT = Path(__file__).parents[1]
 _MAX_REQUEST_BYTES = 1 << 20
@@ -121,7 +123,28 @@ def main() -> None:
     requests.send(b"ready")
     command = serve(requests)
     if command is not None:
+        _run(command)
+
+
+def _run(command: Callable[[], Any]) -> NoReturn:
+    """Run a command, and end the process as Python does, except that its memory isn't cleared.
+
+    To clear what the fork shares with its parent copies it first: 0.1 s of CPU.
+    """
+    try:
         sys.exit(command())
+    except SystemExit as end:
+        code = end.code
+        if not isinstance(code, int | None):
+            raise
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)  # Python reports it, and ends with 120
+    os._exit((code or 0) & 0xFF)
 
 
 if __name__ == "__main__":
