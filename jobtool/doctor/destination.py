@@ -26,7 +26,7 @@ from jobtool.errors import (
     reason_of,
 )
 from jobtool.names import quote
-from jobtool.stores.location import is_local, parse, scheme_of
+from jobtool.stores.location import Location, is_local, join, scheme_of
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Part, Store, Upload, entry_of, kind_of
@@ -73,12 +73,12 @@ class DestinationProbe:
 
     @property
     def _probe_url(self) -> str:
-        return f"{self.url.rstrip('/')}/.jobtool-doctor-{self.token}"
+        return join(self.url, f".jobtool-doctor-{self.token}")
 
     def __enter__(self) -> DestinationProbe:
         if self._is_local:
             with contextlib.suppress(JobtoolError):  # an invalid URL, which a check reports
-                self.made_folders = _missing_folders(parse(self._probe_url).url)
+                self.made_folders = _missing_folders(Location.parse(self._probe_url).url)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +121,7 @@ class DestinationProbe:
 
     def _space(self) -> CheckResult:
         try:
-            folder = _existing(parse(self.url).url)
+            folder = _existing(Location.parse(self.url).url)
             return space_result(self.subject, folder, little_bytes=_LITTLE_BYTES)
         except UsageError as error:
             return self.subject.failed("space", str(error), "Correct the destination.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import is_local, parent_of, parse
+from jobtool.stores.location import Location, is_local, parent_of
 from jobtool.stores.optional import FolderAttributes, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, entry_of, kind_of
@@ -31,7 +31,7 @@ def open_plan(
     """
     for url in (job.source, job.destination):
         if url is not None:
-            parse(url)
+            Location.parse(url)
     retry = retry or Retry.never()
     if job.files:
         return _plan_files(job, stores, owner, retry), None
