@@ -9,7 +9,7 @@ from typing import Any
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
-from jobtool.stores.location import is_local, resolve
+from jobtool.stores.location import Location
 
 #: A path on this machine or, where a store may be meant, a URL.
 Place = str | os.PathLike[str]
@@ -33,21 +33,22 @@ def existing_path(path: Place) -> str:
 
     Raises ``UsageError`` if nothing is there, or if it looks like a URL but isn't one.
     """
-    url = resolve(text_of(path)).url
-    if is_local(url) and not os.path.exists(url):
+    location = Location.resolve(text_of(path))
+    if location.is_local and not os.path.exists(location.url):
         raise UsageError(
-            f"expected something at the input path {quote(url)}; found nothing. Correct the path."
+            f"expected something at the input path {quote(location.url)}; found nothing. "
+            "Correct the path."
         )
-    return url
+    return location.url
 
 
 def local_path(path: Place) -> str:
     """Return an output path as an absolute one without links; raise ``UsageError`` for a URL."""
     text = text_of(path)
-    url = resolve(text).url
-    if not is_local(url):
+    location = Location.resolve(text)
+    if not location.is_local:
         raise UsageError(f"{quote(text)}: expected a path of this machine; found a URL")
-    return url
+    return location.url
 
 
 def opened(

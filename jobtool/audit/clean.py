@@ -12,7 +12,7 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
-from jobtool.stores.location import is_local, parse
+from jobtool.stores.location import Location, is_local
 from jobtool.stores.registry import StoreRegistry
 
 
@@ -70,4 +70,4 @@ def _is_per_job(stores: StoreRegistry) -> bool:
 
 def _buckets(job: Job) -> set[str]:
     """Return the buckets that a job's files go to."""
-    return {parse(folder).root for folder in target_folders(job) if not is_local(folder)}
+    return {Location.parse(folder).root for folder in target_folders(job) if not is_local(folder)}

@@ -15,7 +15,7 @@ from jobtool.audit.findings import Findings
 from jobtool.audit.tree import Tree
 from jobtool.errors import UsageError
 from jobtool.jobs.records import Receipt
-from jobtool.stores.location import parent_of
+from jobtool.stores.location import inside, parent_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.transfer.parallel import in_parallel
@@ -135,10 +135,10 @@ class Comparison:
 
 def _by_folder(receipts: Iterable[Receipt], root: str | None) -> Iterator[tuple[str, str, Receipt]]:
     """Yield each receipt with the URL of its store and the path there, in ``root`` if possible."""
-    inside = None if root is None else root.rstrip("/") + "/"
     for receipt in receipts:
-        if root is not None and inside is not None and receipt.dst_path.startswith(inside):
-            yield root, receipt.dst_path[len(inside) :], receipt
+        path = None if root is None else inside(root, receipt.dst_path)
+        if root is not None and path:
+            yield root, path, receipt
         else:
             folder, name = parent_of(receipt.dst_path)
             yield folder, name, receipt

@@ -12,6 +12,7 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.jobfile import last_records, number_of
 from jobtool.jobs.records import IntentRecord, Receipt, Record
 from jobtool.report.merged import digest_of
+from jobtool.stores.location import type_of
 from jobtool.stores.store import Entry
 
 _NO_TIME = -(2**63)
@@ -90,7 +91,10 @@ def has_other_etag(receipt: Receipt, entry: Entry) -> bool:
 
 
 def has_other_time(receipt: Receipt, entry: Entry) -> bool:
-    """Return True if a local copy of a local file has another time than its receipt says."""
+    """Return True if a file has another time than its receipt says.
+
+    Only if both sides list the files' own times: see ``StoreType.lists_own_times``.
+    """
     return _is_other_time(_time_of(receipt), entry.mtime_ns)
 
 
@@ -148,8 +152,11 @@ def _short(etag: str | None) -> int:
 
 def _time_of(receipt: Receipt) -> int:
     # Elsewhere a file's time is the time of its writing, or the one in the source's metadata.
-    is_local = receipt.src_path.startswith("/") and receipt.dst_path.startswith("/")
-    return receipt.mtime_ns if is_local else _NO_TIME
+    for url in (receipt.dst_path, receipt.src_path):
+        kind = type_of(url)
+        if kind is None or not kind.lists_own_times:
+            return _NO_TIME
+    return receipt.mtime_ns
 
 
 def _is_other_time(expected_ns: int, found_ns: int) -> bool:

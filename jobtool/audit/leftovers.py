@@ -14,7 +14,7 @@ from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.sharing.batches import Batches
-from jobtool.stores.location import is_absolute, parent_of
+from jobtool.stores.location import absolute, parent_of
 from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload, kind_of
@@ -124,6 +124,4 @@ def target_folders(job: Job) -> dict[str, str]:
     """Return each folder that gets named files of the job, with the name of one of them."""
     if not job.files:
         return {} if job.destination is None else dict([parent_of(job.destination)])
-    root = "" if job.destination is None else job.destination.rstrip("/") + "/"
-    paths = (pair.destination for pair in job.files)
-    return dict(parent_of(path if is_absolute(path) else root + path) for path in paths)
+    return dict(parent_of(absolute(job.destination, pair.destination)) for pair in job.files)

@@ -26,10 +26,10 @@ from jobtool.errors import (
     reason_of,
 )
 from jobtool.names import quote
-from jobtool.stores.location import is_local, parse, scheme_of
+from jobtool.stores.location import Location, is_local, join, type_of
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Part, Store, Upload, entry_of, kind_of
+from jobtool.stores.store import Attributes, Part, Proof, Store, Upload, entry_of, kind_of
 
 _PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
 _SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
@@ -73,12 +73,12 @@ class DestinationProbe:
 
     @property
     def _probe_url(self) -> str:
-        return f"{self.url.rstrip('/')}/.jobtool-doctor-{self.token}"
+        return join(self.url, f".jobtool-doctor-{self.token}")
 
     def __enter__(self) -> DestinationProbe:
         if self._is_local:
             with contextlib.suppress(JobtoolError):  # an invalid URL, which a check reports
-                self.made_folders = _missing_folders(parse(self._probe_url).url)
+                self.made_folders = _missing_folders(Location.parse(self._probe_url).url)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,7 +121,7 @@ class DestinationProbe:
 
     def _space(self) -> CheckResult:
         try:
-            folder = _existing(parse(self.url).url)
+            folder = _existing(Location.parse(self.url).url)
             return space_result(self.subject, folder, little_bytes=_LITTLE_BYTES)
         except UsageError as error:
             return self.subject.failed("space", str(error), "Correct the destination.")
@@ -148,7 +148,7 @@ class DestinationProbe:
                 yield self.subject.failed(
                     "read back", "a file holds other bytes than were written", "Don't use it."
                 )
-        if self._is_local or proof is None:
+        if proof is None or _is_read_back_cheaply(proof, store):
             yield self.subject.passed("digest", "files are proven by reading them back")
         elif proof.verified_by == "etag-md5":
             yield self.subject.passed("digest", "the ETag is the MD5: nothing is read back")
@@ -158,15 +158,17 @@ class DestinationProbe:
                 "the ETag isn't the MD5, as with encryption by SSE-KMS",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
-        if scheme_of(self.url) == "s3":
-            stamped = entry.mtime_ns / 1e9  # whole seconds
+        kind = type_of(self.url)
+        is_compared = kind is not None and kind.clock_tolerance_seconds is not None
+        if kind is not None and is_compared and not kind.lists_own_times:
+            stamped = entry.mtime_ns / 1e9  # the server's time, in whole seconds
             difference = max(before - stamped - 1, stamped - after, 0.0)
             yield judge_clock(
                 self.subject,
                 "clock",
                 difference,
                 between="this node and the server",
-                is_for_s3=True,
+                strictest=kind,
             )
 
     def _create_only(self, store: Store) -> Iterator[CheckResult]:
@@ -212,8 +214,9 @@ class DestinationProbe:
             )
             return
         rate = f"{in_bytes(len(whole))} in {in_seconds(time.monotonic() - start)}"
-        if proof.verified_by != "read-back" or self._is_local:
-            how = "read back" if self._is_local else "proven by its ETag"
+        is_read_back = proof.verified_by == "read-back"
+        if not is_read_back or _is_read_back_cheaply(proof, store):
+            how = "read back" if is_read_back else "proven by its ETag"
             yield self.subject.passed("parts", f"a file in two parts was {how}: {rate}")
         else:
             yield self.subject.warned(
@@ -284,6 +287,10 @@ def _remove_file(store: Store, name: str) -> None:
             raise
         except JobtoolError:
             continue
+
+
+def _is_read_back_cheaply(proof: Proof, store: Store) -> bool:
+    return proof.verified_by == "read-back" and store.capabilities.cheap_reads
 
 
 def _uploads(store: Store, name: str) -> Sequence[Upload]:

@@ -23,13 +23,11 @@ from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_second
 from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.names import quote
+from jobtool.stores.storetype import StoreType
 
 #: The difference of clocks, in seconds, from which doctor warns. jobtool's own decisions never
 #: compare the clocks of two nodes; people who read logs do.
 CLOCK_WARNING_SECONDS = 2.0
-
-#: What S3 tolerates between a request's time and its own. Source: AWS, "RequestTimeTooSkewed".
-S3_CLOCK_SECONDS = 15 * 60.0
 
 _ADVICE = "Check the folder's owner and mode, its quota, and how it is mounted."
 
@@ -121,7 +119,7 @@ def lock_result(joblist: Subject, folder: str, *, is_needed: bool) -> CheckResul
     return joblist.warned(check, reason, "Don't start workers with --claims lock.")
 
 
-def clock_result(joblist: Subject, folder: str, *, is_for_s3: bool) -> CheckResult:
+def clock_result(joblist: Subject, folder: str, *, strictest: StoreType | None) -> CheckResult:
     """Compare this node's clock with the time that the filesystem gives a new file."""
     check = "clock and filesystem"
     path = os.path.join(folder, f"clock-{secrets.token_hex(4)}")
@@ -137,37 +135,42 @@ def clock_result(joblist: Subject, folder: str, *, is_for_s3: bool) -> CheckResu
         return joblist.failed(check, reason_of(error), _ADVICE)
     difference = max(before - stamped, stamped - after, 0.0)
     return judge_clock(
-        joblist, check, difference, between="this node and the filesystem", is_for_s3=is_for_s3
+        joblist, check, difference, between="this node and the filesystem", strictest=strictest
     )
 
 
 def judge_clock(
-    subject: Subject, check: str, seconds: float, *, between: str, is_for_s3: bool
+    subject: Subject, check: str, seconds: float, *, between: str, strictest: StoreType | None
 ) -> CheckResult:
     """Judge a difference of two clocks, in seconds.
 
-    ========== ==================== =======
-    seconds    destination          verdict
-    ========== ==================== =======
-    below 2    any                  pass
-    2 and more any but S3           warn
-    2 to 900   S3                   warn
-    above 900  S3                   fail
-    ========== ==================== =======
+    ``strictest`` is the destination's store type that tolerates the least difference, or None if
+    no destination compares clocks.
+
+    ======================== =======
+    seconds                  verdict
+    ======================== =======
+    below 2                  pass
+    2 and more               warn
+    above what is tolerated  fail
+    ======================== =======
     """
+    limit = None if strictest is None else strictest.clock_tolerance_seconds
     if seconds < CLOCK_WARNING_SECONDS:
         return subject.passed(check, f"{between} agree within {CLOCK_WARNING_SECONDS:.0f} s")
     found = f"{between} differ by {in_seconds(seconds)}"
-    if is_for_s3 and seconds > S3_CLOCK_SECONDS:
-        return subject.failed(
-            check, found, "Set the clock (NTP): S3 refuses requests more than 15 minutes off."
-        )
+    refusal = ""
+    if strictest is not None and limit is not None:
+        service = strictest.service or "the destination's server"
+        refusal = f"{service} refuses requests more than {limit / 60:g} minutes off"
+        if seconds > limit:
+            return subject.failed(check, found, f"Set the clock (NTP): {refusal}.")
     return subject.warned(
         check,
         found,
         "Set the clocks (NTP). Claims don't depend on them, since leases are judged by how long "
-        "each worker itself has watched them; times in logs and receipts do, and S3 refuses "
-        "requests more than 15 minutes off.",
+        "each worker itself has watched them; times in logs and receipts do"
+        f"{f', and {refusal}' if refusal else ''}.",
     )
 
 

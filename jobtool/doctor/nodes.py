@@ -15,6 +15,7 @@ from jobtool.doctor.folder import judge_clock
 from jobtool.doctor.ranks import Ranks
 from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file
+from jobtool.stores.storetype import StoreType
 
 #: How many seconds another rank may take to see what rank 0 has written.
 _SEEN_SECONDS = 10.0
@@ -49,13 +50,13 @@ def look_between(
     views: list[View],
     *,
     may_lock: bool,
-    is_for_s3: bool,
+    strictest: StoreType | None,
 ) -> Between:
     """Try what works between the ranks. All ranks call this; rank 0 gets the results.
 
     ``folder`` is this rank's path of the probe's folder. The other parameters are used at rank 0
     only: ``views`` are those of all ranks, ``may_lock`` is True if locks work on its node,
-    ``is_for_s3`` if the destination is S3. Raises ``RanksLostError``, and ``OSError`` if rank 0
+    ``strictest`` is that of ``judge_clock``. Raises ``RanksLostError``, and ``OSError`` if rank 0
     can't use the folder.
     """
     seen = ranks.broadcast(_see_each_other(nodes, ranks, folder, views))
@@ -64,7 +65,7 @@ def look_between(
     takers = _lock_takers(ranks, folder) if ranks.broadcast(may_lock) else None
     lock = None if ranks.rank or takers is None else _judge_lock(nodes, views, takers)
     race = _race(nodes, ranks, folder, views)
-    clocks = _compare_clocks(nodes, ranks, views, is_for_s3=is_for_s3)
+    clocks = _compare_clocks(nodes, ranks, views, strictest=strictest)
     results = tuple(result for result in (seen, lock, race, clocks) if result is not None)
     return Between(results, is_excluding=not takers)
 
@@ -204,7 +205,7 @@ def _race(nodes: Subject, ranks: Ranks, folder: str, views: list[View]) -> Check
 
 
 def _compare_clocks(
-    nodes: Subject, ranks: Ranks, views: list[View], *, is_for_s3: bool
+    nodes: Subject, ranks: Ranks, views: list[View], *, strictest: StoreType | None
 ) -> CheckResult | None:
     """Compare the ranks' clocks; a difference counts as far as it exceeds the time of asking."""
     before = time.time()
@@ -219,5 +220,5 @@ def _compare_clocks(
     if differences[furthest] > 0:
         between = f"{views[0].name} and {views[furthest].name}"
     return judge_clock(
-        nodes, "clocks of ranks", differences[furthest], between=between, is_for_s3=is_for_s3
+        nodes, "clocks of ranks", differences[furthest], between=between, strictest=strictest
     )

@@ -9,7 +9,8 @@ from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.destination import with_destination
-from jobtool.stores.location import absolute, inside, parent_of, scheme_of
+from jobtool.stores.location import absolute, inside, parent_of, type_of
+from jobtool.stores.storetype import StoreType
 
 #: How many jobs are looked at: a joblist may hold a hundred thousand.
 _LOOKED_AT = 12
@@ -25,9 +26,18 @@ class Places:
     destinations: tuple[str, ...]
 
     @property
-    def has_s3(self) -> bool:
-        """Whether a destination is S3."""
-        return any(scheme_of(url) == "s3" for url in self.destinations)
+    def strictest_clock(self) -> StoreType | None:
+        """The store type of the destination that tolerates the least difference of clocks, if any.
+
+        See ``StoreType.clock_tolerance_seconds``.
+        """
+        kinds = [kind for url in self.destinations if (kind := type_of(url)) is not None]
+        strict = {
+            kind.clock_tolerance_seconds: kind
+            for kind in kinds
+            if kind.clock_tolerance_seconds is not None
+        }
+        return strict[min(strict)] if strict else None
 
 
 def places_of(joblist: JobList) -> Places:

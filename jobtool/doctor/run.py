@@ -205,11 +205,11 @@ class _Examination:
                 folder,
                 self._views,
                 may_lock=may_lock,
-                is_for_s3=orders.places.has_s3,
+                strictest=orders.places.strictest_clock,
             )
         clock = None
         if ranks.rank in orders.deputies | {0}:
-            clock = clock_result(self._subject, folder, is_for_s3=orders.places.has_s3)
+            clock = clock_result(self._subject, folder, strictest=orders.places.strictest_clock)
         clocks = ranks.gather([] if clock is None else [clock])
         if ranks.rank:
             return

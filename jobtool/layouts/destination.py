@@ -11,7 +11,7 @@ from jobtool.layouts.layout import layout_of_table
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
-from jobtool.stores.location import parse
+from jobtool.stores.location import Location
 
 
 def with_destination(job: Job, settings: Settings) -> Job:
@@ -45,6 +45,6 @@ def with_destination(job: Job, settings: Settings) -> Job:
 
 def _place(key: str, url: str) -> str:
     try:
-        return parse(url).url
+        return Location.parse(url).url
     except UsageError as error:
         raise JobFileError(f"{key}: {error}") from None

@@ -16,7 +16,7 @@ from jobtool.layouts.layout import Layout
 from jobtool.layouts.pattern import Match, Pattern
 from jobtool.layouts.template import Template, safe
 from jobtool.names import quote
-from jobtool.stores.location import file_below, inside, is_absolute, parse, resolve
+from jobtool.stores.location import Location, file_below, inside, is_absolute
 from jobtool.stores.store import Child, Store, kind_of
 
 
@@ -110,11 +110,11 @@ class Drafter:
         """Return the place that a filled template names; raise ``LayoutError`` if it is invalid."""
         try:
             if is_absolute(filled):
-                return parse(filled).url
+                return Location.parse(filled).url
             if self._layout.files and self._destination is not None:
                 file_below(self._destination, filled)
                 return filled  # a worker puts it below the job's destination
-            return resolve(filled, follow_links=False).url
+            return Location.resolve(filled, follow_links=False).url
         except (FileError, UsageError) as error:
             raise LayoutError(f"job {quote(job.name)}, from {quote(job.origin)}: {error}") from None
 
@@ -235,6 +235,6 @@ def with_absolute_folders(layout: Layout, values: Mapping[str, str]) -> dict[str
     """Make values with which destinations begin independent of the current folder."""
     starts = {template.leading_field for template in layout.templates()}
     return {
-        key: resolve(value, follow_links=False).url if key in starts and value else value
+        key: Location.resolve(value, follow_links=False).url if key in starts and value else value
         for key, value in values.items()
     }

@@ -12,7 +12,7 @@ from jobtool.jobs.jobfolder import job_ids_in
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.names import quote
-from jobtool.stores.location import parse
+from jobtool.stores.location import Location
 
 
 def existing_settings(path: str, *, trust: bool) -> Settings | None:
@@ -45,8 +45,8 @@ def canonical(settings: Settings) -> Settings:
     try:
         return structs.replace(
             settings,
-            source=settings.source and parse(settings.source).url,
-            destination=settings.destination and parse(settings.destination).url,
+            source=settings.source and Location.parse(settings.source).url,
+            destination=settings.destination and Location.parse(settings.destination).url,
         )
     except UsageError as error:
         raise JoblistError(f"{FILENAME}: {error}") from None

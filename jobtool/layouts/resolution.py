@@ -22,7 +22,7 @@ from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load
 from jobtool.layouts.manifest import MANIFEST_VALUES
 from jobtool.layouts.request import Request
 from jobtool.names import quote
-from jobtool.stores.location import parse
+from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
@@ -76,8 +76,8 @@ def resolve(request: Request, emit: Emit) -> Resolution:
     """
     request = replace(
         request,
-        source=parse(request.source).url,
-        destination=request.destination and parse(request.destination).url,
+        source=Location.parse(request.source).url,
+        destination=request.destination and Location.parse(request.destination).url,
     )
     existing = existing_settings(request.joblist_path, trust=request.trust)
     before = canonical(existing or Settings())

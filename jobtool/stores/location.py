@@ -7,6 +7,9 @@ allows such keys, but no filesystem can hold them, and a key without the odd par
 So nothing is rewritten: a path that can't be transferred is refused by name. Two forms are
 accepted, since they can't name another location: one slash at the end of a URL, and repeated
 slashes and ``.`` parts in a path of this machine (POSIX, 4.13 "Pathname Resolution").
+
+A ``Location`` has been checked. Path arithmetic for each of a million files is done by functions on
+text, since a ``Location`` costs many times as much. Apart from ``file_below`` they check nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import unquote as percent_decode
-from urllib.parse import urlsplit
 
 from jobtool.errors import FileError, UsageError
 from jobtool.names import quote
@@ -25,7 +28,7 @@ from jobtool.stores.spelling import (
     split_at_colon,
     suggestion,
 )
-from jobtool.stores.storetype import store_type
+from jobtool.stores.storetype import StoreType, store_type
 
 #: The scheme of this machine's paths.
 LOCAL = "file"
@@ -47,6 +50,79 @@ class Location:
     root: str
     path: str
 
+    @classmethod
+    def parse(cls, url: str) -> Location:
+        """Parse an absolute path or URL of a job file, table or setting.
+
+        Raises ``UsageError`` if it isn't a location, or is one that can't be transferred.
+        """
+        match = _URL.fullmatch(url)
+        if match is None:
+            if not url.startswith("/"):
+                hint = suggestion(*split_at_colon(url)) if is_familiar(url) else ""
+                raise UsageError(f"{quote(url)}: expected an absolute path or a URL{hint}")
+            return cls(scheme=LOCAL, root="/", path=_local_path(url, url))
+        scheme, rest = match.group(1).lower(), match.group(2)
+        if scheme == LOCAL:
+            if not rest.startswith("/"):
+                raise UsageError(
+                    f"{quote(url)}: expected an absolute path after file://, as in "
+                    f"file:///{_after_host(rest)}; found the host {quote(rest.partition('/')[0])}"
+                )
+            decoded = percent_decode(rest, errors="surrogateescape")
+            return cls(scheme=LOCAL, root="/", path=_local_path(decoded, url))
+        kind = store_type(scheme)
+        if kind is None:
+            raise UsageError(
+                f"{quote(url)}: this kind of URL isn't supported; found {scheme!r}"
+                f"{suggestion(scheme, rest)}"
+            )
+        return _in_store(kind, scheme, rest, url)
+
+    @classmethod
+    def of_file(cls, url: str) -> Location:
+        """Parse a file's absolute path or URL.
+
+        Raises ``FileError`` if it doesn't name a file or can't be transferred.
+        """
+        try:
+            location = cls.parse(url)
+        except UsageError as error:
+            raise FileError(str(error)) from None
+        if not location.path or url.endswith("/"):
+            raise FileError(f"{quote(url)}: expected a file's path; found a slash at its end")
+        return location
+
+    @classmethod
+    def resolve(cls, text: str, *, follow_links: bool = True) -> Location:
+        """Parse a path or URL that the user typed. Relative paths start at the working directory.
+
+        A path may hold ``~`` and ``..``. Its links are followed. Without ``follow_links`` they are
+        kept, and ``..`` removes the part before it. Raises ``UsageError`` for an empty text, and
+        for text that looks like a URL but isn't one: ``s3//bucket``, or a first part with a colon
+        unless a file or folder of that name exists.
+        """
+        if not text.strip():
+            raise UsageError("expected a path or URL; found an empty one")
+        if _URL.fullmatch(text) is None:
+            scheme, rest = split_at_colon(text)
+            if scheme and (is_familiar(text) or not os.path.lexists(text.partition("/")[0])):
+                raise UsageError(
+                    f"{quote(text)}: it looks like a URL, but it isn't one"
+                    f"{suggestion(scheme, rest)} "
+                    f"For a file or folder of that name write {quote('./' + text)}."
+                )
+            path = os.path.expanduser(text)
+        else:
+            location = cls.parse(text)
+            if not location.is_local:
+                return location
+            path = location.url
+        try:
+            return cls.parse(os.path.realpath(path) if follow_links else os.path.abspath(path))
+        except ValueError:
+            raise UsageError(f"{quote(text)}: expected a path without NUL") from None
+
     @property
     def url(self) -> str:
         """The location as text: an absolute path or a URL, without a slash at its end."""
@@ -63,70 +139,13 @@ class Location:
         return self.scheme == LOCAL
 
 
-def parse(url: str) -> Location:
-    """Parse an absolute path or URL of a job file, table or setting.
-
-    Raises ``UsageError`` if it isn't a location, or is one that can't be transferred.
-    """
-    match = _URL.fullmatch(url)
-    if match is None:
-        if not url.startswith("/"):
-            hint = suggestion(*split_at_colon(url)) if is_familiar(url) else ""
-            raise UsageError(f"{quote(url)}: expected an absolute path or a URL{hint}")
-        return Location(scheme=LOCAL, root="/", path=_local_path(url, url))
-    scheme, rest = match.group(1).lower(), match.group(2)
-    if scheme == LOCAL:
-        if not rest.startswith("/"):
-            raise UsageError(
-                f"{quote(url)}: expected an absolute path after file://, as in "
-                f"file:///{_after_host(rest)}; found the host {quote(rest.partition('/')[0])}"
-            )
-        decoded = percent_decode(rest, errors="surrogateescape")
-        return Location(scheme=LOCAL, root="/", path=_local_path(decoded, url))
-    if store_type(scheme) is None:
-        raise UsageError(
-            f"{quote(url)}: this kind of URL isn't supported; found {scheme!r}"
-            f"{suggestion(scheme, rest)}"
-        )
-    return _in_store(scheme, rest, url)
-
-
-def resolve(text: str, *, follow_links: bool = True) -> Location:
-    """Parse a path or URL that the user typed. Relative paths start at the working directory.
-
-    A path may hold ``~`` and ``..``. Its links are followed. Without ``follow_links`` they are
-    kept, and ``..`` removes the part before it. Raises ``UsageError`` for an empty text, and for
-    text that looks like a URL but isn't one: ``s3//bucket``, or a first part with a colon unless a
-    file or folder of that name exists.
-    """
-    if not text.strip():
-        raise UsageError("expected a path or URL; found an empty one")
-    if _URL.fullmatch(text) is None:
-        scheme, rest = split_at_colon(text)
-        if scheme and (is_familiar(text) or not os.path.lexists(text.partition("/")[0])):
-            raise UsageError(
-                f"{quote(text)}: it looks like a URL, but it isn't one{suggestion(scheme, rest)} "
-                f"For a file or folder of that name write {quote('./' + text)}."
-            )
-        path = os.path.expanduser(text)
-    else:
-        location = parse(text)
-        if not location.is_local:
-            return location
-        path = location.url
-    try:
-        return parse(os.path.realpath(path) if follow_links else os.path.abspath(path))
-    except ValueError:
-        raise UsageError(f"{quote(text)}: expected a path without NUL") from None
-
-
 def file_below(root: str | None, path: str) -> str:
     """Return the location of a file named by a table or layout, below ``root`` if relative.
 
     Raises ``FileError`` for a path that can't be transferred, or a relative one without a root.
     """
     if is_absolute(path):
-        return join(*anchor_of(path))
+        return Location.of_file(path).url
     if is_familiar(path):
         raise FileError(
             f"{quote(path)}: it looks like a URL, but it isn't one"
@@ -172,6 +191,22 @@ def is_local(url: str) -> bool:
     return scheme_of(url) == LOCAL
 
 
+@cache
+def _type_here(scheme: str) -> StoreType | None:
+    try:
+        return store_type(scheme)
+    except UsageError:
+        return None
+
+
+def type_of(url: str) -> StoreType | None:
+    """Return the store type of a location, or None if no package here has it or it can't be loaded.
+
+    It is loaded once for each scheme.
+    """
+    return _type_here(scheme_of(url))
+
+
 def in_lower_case(url: str) -> str:
     """Return a path or URL with its scheme in lower case. The rest is unchanged and unchecked."""
     scheme = _written_scheme(url)
@@ -179,21 +214,20 @@ def in_lower_case(url: str) -> str:
 
 
 def join(root: str, path: str) -> str:
-    """Return the location of ``path`` below ``root``."""
+    """Return the location of ``path`` below ``root``, which may end in a slash."""
     return f"{root.rstrip('/')}/{path}"
 
 
-def names_a_server(url: str) -> bool:
-    """Return True if a text begins with http:// or https://, and a host."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+def without_slash(url: str) -> str:
+    """Return a location without slashes at its end. ``/`` stays."""
+    return url.rstrip("/") or "/"
 
 
 def absolute(root: str | None, path: str) -> str:
-    """Return the location of a path: the path itself if absolute, else below ``root``."""
+    """Return the location of a path: the path itself if absolute, else below ``root``.
+
+    See ``file_below`` for a path that must be checked.
+    """
     return path if root is None or is_absolute(path) else join(root, path)
 
 
@@ -201,23 +235,8 @@ def inside(root: str, url: str) -> str | None:
     """Return the path of a location below ``root``: empty for the root, None if not below it."""
     if url == root:
         return ""
-    start = root.rstrip("/") + "/"
+    start = join(root, "")
     return url[len(start) :] if url.startswith(start) else None
-
-
-def anchor_of(url: str) -> tuple[str, str]:
-    """Split a file's absolute path or URL into the root of the widest store and the path below it.
-
-    ``/data/a`` is ``data/a`` below ``/``, and ``s3://bucket/a`` is ``a`` below ``s3://bucket``.
-    Raises ``FileError`` if it doesn't name a file or can't be transferred.
-    """
-    try:
-        location = parse(url)
-    except UsageError as error:
-        raise FileError(str(error)) from None
-    if not location.path or url.endswith("/"):
-        raise FileError(f"{quote(url)}: expected a file's path; found a slash at its end")
-    return location.root, location.path
 
 
 def parent_of(url: str) -> tuple[str, str]:
@@ -227,7 +246,7 @@ def parent_of(url: str) -> tuple[str, str]:
     """
     scheme = _written_scheme(url)
     if scheme == LOCAL:
-        return parent_of(parse(url).url)
+        return parent_of(Location.parse(url).url)
     start = url[: len(scheme) + len("://")] if scheme else ""
     path = url[len(start) :].rstrip("/")
     folder, slash, name = path.rpartition("/")
@@ -238,6 +257,8 @@ def parent_of(url: str) -> tuple[str, str]:
 
 def _written_scheme(url: str) -> str:
     """Return a URL's scheme in lower case; empty for a path."""
+    if url.startswith("/"):  # most are, and a regular expression takes longer
+        return ""
     match = _URL.fullmatch(url)
     return "" if match is None else match.group(1).lower()
 
@@ -255,9 +276,7 @@ def _local_path(path: str, url: str) -> str:
     return "/".join(parts)
 
 
-def _in_store(scheme: str, rest: str, url: str) -> Location:
-    kind = store_type(scheme)
-    assert kind is not None
+def _in_store(kind: StoreType, scheme: str, rest: str, url: str) -> Location:
     name, _, path = rest.partition("/")
     root = f"{scheme}://{name}"
     if not name:

@@ -202,4 +202,4 @@ def _no_memories(setup: Setup) -> dict[str, Memory]:
     return {}
 
 
-STORE_TYPE = StoreType(open=_open, share=_no_memories)
+STORE_TYPE = StoreType(open=_open, share=_no_memories, lists_own_times=True)

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
-from jobtool.stores.location import names_a_server
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -38,6 +37,15 @@ def proxy_for(url: str) -> str | None:
             f"{quote(parts.hostname or '')} to NO_PROXY."
         )
     return full
+
+
+def names_a_server(url: str) -> bool:
+    """Return True if a text begins with http:// or https://, and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def as_botocore(url: str, proxy: str | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local.links import LinkPolicy
-from jobtool.stores.location import Location, parse
+from jobtool.stores.location import Location
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.store import Store
 from jobtool.stores.storetype import (
@@ -92,7 +92,7 @@ class StoreRegistry:
         ``owner`` and ``mirrors`` are those of ``Opening``. Raises ``UsageError`` for a URL without
         a store, and ``CredentialsError``.
         """
-        location = parse(url)
+        location = Location.parse(url)
         return self._scheme(location.scheme).open(location, role, owner, mirrors)
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
@@ -103,7 +103,7 @@ class StoreRegistry:
         """
         for role, url in urls.items():
             if url is not None:
-                location = parse(url)
+                location = Location.parse(url)
                 shared = self._scheme(location.scheme).shared
                 if isinstance(shared, Credentialed):
                     shared.prepare(location, role)

@@ -116,6 +116,12 @@ class StoreType:
     - ``check``: raises ``UsageError`` for a location that the scheme can't have. It is also passed
       the URL, for its message.
     - ``root``: a word for the part after ``://``.
+    - ``service``: the service's name for messages, if it has one.
+    - ``clock_tolerance_seconds``: how far the clocks of client and server may differ before the
+      server refuses requests; None if it doesn't compare them.
+    - ``lists_own_times``: an entry has the time that its file was written with
+      (``Attributes.mtime_ns``), so another time shows a change. Otherwise it may be the time of
+      the writing.
     """
 
     open: Callable[[Location, Opening], Store]
@@ -123,6 +129,9 @@ class StoreType:
     share: Callable[[Setup], object] | None = None
     check: Callable[[Location, str], None] | None = None
     root: str = "name"
+    service: str = ""
+    clock_tolerance_seconds: float | None = None
+    lists_own_times: bool = False
 
 
 @cache

@@ -5,10 +5,10 @@ from __future__ import annotations
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import is_local, parent_of, parse
-from jobtool.stores.optional import FolderAttributes, supports
+from jobtool.stores.location import Location, parent_of
+from jobtool.stores.optional import FolderAttributes, Specials, supports
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Entry, Special, entry_of, kind_of
+from jobtool.stores.store import Entry, Special, Store, entry_of, kind_of
 from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Failure, Plan, Route
 from jobtool.transfer.resolve import resolve, resolve_destination
@@ -31,7 +31,7 @@ def open_plan(
     """
     for url in (job.source, job.destination):
         if url is not None:
-            parse(url)
+            Location.parse(url)
     retry = retry or Retry.never()
     if job.files:
         return _plan_files(job, stores, owner, retry), None
@@ -69,13 +69,17 @@ def _open_tree(
             route.destination, FolderAttributes
         )  # the folder's attributes are kept, which makes it
         is_empty = not (len(plan) or plan.has_specials or plan.failures)
-        if is_empty and is_local(target) and not is_kept:
+        if is_empty and not is_kept and _holds_empty_folders(route.destination):
             # The folder itself has to be made.
             folder, name = parent_of(target)
             plan.start_route(Route(source, stores.open(folder, "destination", owner=owner)))
             plan.add_special(Special(name, "empty-folder"))
 
     return plan, TreeListing(plan, route, finish, retry)
+
+
+def _holds_empty_folders(store: Store) -> bool:
+    return supports(store, Specials) and "empty-folder" in store.specials
 
 
 def _is_one_file(url: str, stores: StoreRegistry) -> bool:

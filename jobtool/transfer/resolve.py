@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobtool.errors import FileError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import anchor_of, inside, is_absolute
+from jobtool.stores.location import Location, inside, is_absolute, is_local, without_slash
 from jobtool.stores.store import check_path
 
 
@@ -16,11 +16,11 @@ def resolve(path: str, root: str | None) -> tuple[str, str]:
     a relative path if the job doesn't name a folder.
     """
     if is_absolute(path):
-        anchor, path = anchor_of(path)
-        return anchor, check_path(path)
+        file = Location.of_file(path)
+        return file.root, file.path
     if root is None:
         raise FileError(f"{quote(path)} is relative, and the job doesn't name its folder")
-    return root.rstrip("/") or "/", check_path(path)
+    return without_slash(root), check_path(path)
 
 
 def resolve_destination(path: str, job: Job) -> tuple[str, str]:
@@ -28,8 +28,8 @@ def resolve_destination(path: str, job: Job) -> tuple[str, str]:
 
     A path below the job's destination is resolved relative to that, so links below it are refused.
     """
-    if path.startswith("/") and job.destination is not None:
+    if job.destination is not None and is_local(path):
         below = inside(job.destination, path)
         if below:
-            return job.destination.rstrip("/") or "/", check_path(below)
+            return without_slash(job.destination), check_path(below)
     return resolve(path, job.destination)

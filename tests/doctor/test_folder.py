@@ -12,6 +12,7 @@ from rich.cells import cell_len
 
 from jobtool.doctor.checkresult import Subject
 from jobtool.doctor.folder import judge_clock, lock_result, probe_folder, space_result
+from jobtool.stores.storetype import store_type
 from tests.cluster.mounts import mounted
 from tests.commands import assert_one_line_error, environment, run, run_without_superpowers
 from tests.doctor.examined import examined, listing, make_joblist
@@ -158,19 +159,22 @@ def test_little_space_is_a_warning_and_names_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "is_for_s3", "verdict"),
+    ("seconds", "scheme", "verdict"),
     [
-        (0.0, True, "pass"),
-        (1.9, True, "pass"),
-        (2.0, False, "warn"),
-        (899.0, True, "warn"),
-        (901.0, True, "fail"),
-        (90_000.0, False, "warn"),
+        (0.0, "s3", "pass"),
+        (1.9, "s3", "pass"),
+        (2.0, "file", "warn"),
+        (899.0, "s3", "warn"),
+        (901.0, "s3", "fail"),
+        (90_000.0, "file", "warn"),
+        (90_000.0, None, "warn"),
     ],
 )
 def test_clocks_fail_only_where_s3_would_refuse(
-    seconds: float, is_for_s3: bool, verdict: str
+    seconds: float, scheme: str | None, verdict: str
 ) -> None:
-    found = judge_clock(HERE, "clock", seconds, between="a and b", is_for_s3=is_for_s3)
+    strictest = None if scheme is None else store_type(scheme)
+    found = judge_clock(HERE, "clock", seconds, between="a and b", strictest=strictest)
     assert found.verdict == verdict
-    assert ("15 minutes" in found.advice) == (verdict != "pass")
+    is_said = "S3 refuses requests more than 15 minutes off." in found.advice
+    assert is_said == (verdict != "pass" and scheme == "s3")

@@ -8,6 +8,7 @@ from jobtool.doctor.places import places_of
 from jobtool.jobs.job import FilePair, Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings
+from jobtool.stores.storetype import store_type
 
 
 def joblist_of(path: Path, *jobs: Job, destination: str | None = None) -> JobList:
@@ -31,13 +32,14 @@ def test_of_many_jobs_a_few_are_opened(tmp_path: Path, monkeypatch) -> None:
     assert len(opened) <= 12
     assert len(set(places.sources)) == 3
     assert places.destinations == ("s3://bucket/x",)
-    assert places.has_s3
+    assert places.strictest_clock is store_type("s3")
 
 
 def test_without_a_common_destination_those_of_jobs_count_once_each(tmp_path: Path) -> None:
     jobs = [tree(1), tree(2), tree(3, "/disk/y"), tree(4, "/disk/y/deeper")]
     places = places_of(joblist_of(tmp_path / "list", *jobs))
     assert places.destinations == ("s3://bucket/x", "/disk/y")
+    assert places.strictest_clock is store_type("s3")
 
 
 def test_named_files_have_destinations_of_their_own(tmp_path: Path) -> None:
@@ -63,4 +65,4 @@ def test_invalid_jobs_are_passed_over_and_an_empty_joblist_has_no_places(tmp_pat
     joblist = joblist_of(tmp_path / "list")
     Path(joblist.path, "bad.txt").write_text("Done\n")
     places = places_of(joblist)
-    assert (places.sources, places.destinations, places.has_s3) == ((), (), False)
+    assert (places.sources, places.destinations, places.strictest_clock) == ((), (), None)

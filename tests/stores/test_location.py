@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 
 from jobtool.errors import FileError, UsageError
+from jobtool.stores import location
 from jobtool.stores.location import (
     Location,
-    anchor_of,
     file_below,
     inside,
     parent_of,
-    parse,
-    resolve,
+    type_of,
     unfit_reason,
+    without_slash,
 )
+from jobtool.stores.storetype import store_type
 
 ACCESS_POINT = "arn:aws-cn:s3:cn-north-1:123456789012:accesspoint:mine"
 OUTPOST = "arn:aws:s3-outposts:us-west-2:123456789012:outpost:op-01:accesspoint:mine"
@@ -45,9 +46,9 @@ MULTI_REGION = "arn:aws:s3::123456789012:accesspoint:mfzwi23gnjvgw.mrap"
     ],
 )
 def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> None:
-    location = parse(url)
-    assert (location.root, location.path) == (root, path)
-    assert parse(location.url) == location
+    place = Location.parse(url)
+    assert (place.root, place.path) == (root, path)
+    assert Location.parse(place.url) == place
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> 
 )
 def test_what_names_no_place_or_can_t_be_carried_is_refused(url: str, expected: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(url)
+        Location.parse(url)
     assert expected in str(caught.value)
 
 
@@ -139,7 +140,7 @@ def test_what_looks_like_a_url_is_never_taken_for_a_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3:x").mkdir()
     with pytest.raises(UsageError) as caught:
-        resolve(text)
+        Location.resolve(text)
     assert expected in str(caught.value)
 
 
@@ -160,7 +161,7 @@ def test_a_name_with_a_colon_is_a_path_where_that_is_certain(
         ("a/../b", f"{here}/b"),
         (f"file://{here}/a%20b", f"{here}/a b"),
     ):
-        assert resolve(text).url == expected
+        assert Location.resolve(text).url == expected
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,8 @@ def test_a_name_with_a_colon_is_a_path_where_that_is_certain(
 def test_a_file_is_split_at_its_anchor_and_at_its_last_name(
     url: str, anchor: tuple[str, str], parent: tuple[str, str]
 ) -> None:
-    assert anchor_of(url) == anchor
+    file = Location.of_file(url)
+    assert (file.root, file.path) == anchor
     assert parent_of(url) == parent
 
 
@@ -184,7 +186,7 @@ def test_a_root_is_in_no_folder_and_is_no_file() -> None:
     for url in ("/", "s3://bucket"):
         assert parent_of(url) == (url, "")
         with pytest.raises(FileError):
-            anchor_of(url)
+            Location.of_file(url)
     assert parent_of("s3://bucket/") == ("s3://bucket", "")
 
 
@@ -198,11 +200,31 @@ def test_what_a_table_names_is_below_a_root_or_stands_for_itself() -> None:
             file_below(root, path)
 
 
+def test_a_store_type_is_found_by_url_and_none_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for url, scheme in (("/a", "file"), ("file:///a", "file"), ("S3://b", "s3")):
+        assert type_of(url) is store_type(scheme)
+    assert type_of("nowhere://x") is None
+
+    def broken(scheme: str) -> None:
+        raise UsageError(scheme)
+
+    monkeypatch.setattr(location, "store_type", broken)
+    assert type_of("broken://x") is None
+
+
 def test_inside() -> None:
     assert inside("/", "/a/b") == "a/b"
     assert inside("s3://bucket/a", "s3://bucket/a/b") == "b"
     assert inside("s3://bucket/a", "s3://bucket/a") == ""
     assert inside("s3://bucket/a", "s3://bucket/ab") is None
+    assert inside("s3://bucket/", "s3://bucket/a") == "a"
+
+
+def test_a_slash_at_the_end_of_a_location_is_removed_but_for_the_root() -> None:
+    urls = ("/", "/a/", "/a", "s3://b/")
+    assert [without_slash(url) for url in urls] == ["/", "/a", "/a", "s3://b"]
 
 
 @pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", ".", "a/..", "../a", "a/./b", "a\0b"])

@@ -23,7 +23,7 @@ from jobtool.stores.credentials.sessions import (
     client_of,
     session_of,
 )
-from jobtool.stores.location import scheme_of
+from jobtool.stores.location import join, scheme_of
 
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 
@@ -166,7 +166,7 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
                 f"{quote(scope.job)} have no common s3:// prefix. Make jobs that stay in one "
                 "bucket, or choose another provider."
             )
-        target = f"{scope.url.rstrip('/')}/*"
+        target = join(scope.url, "*")
         arguments = {
             "AccountId": self.account_id,
             "Target": target,

@@ -16,6 +16,7 @@ from jobtool.stores.credentials.provider import (
     CredentialScope,
     ProviderError,
 )
+from jobtool.stores.location import inside
 
 if TYPE_CHECKING:
     import botocore.session
@@ -108,8 +109,7 @@ class CredentialHolder:
 
         Raises ``CredentialsError``.
         """
-        ours, wanted = (each.url.rstrip("/") + "/" for each in (self._scope, scope))
-        if not wanted.startswith(ours):
+        if inside(self._scope.url, scope.url) is None:
             with self._fetching:
                 self._fetch_for(scope)
 

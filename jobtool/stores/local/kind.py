@@ -22,4 +22,4 @@ def _open(location: Location, opening: Opening) -> Store:
     )
 
 
-STORE_TYPE = StoreType(open=_open)
+STORE_TYPE = StoreType(open=_open, lists_own_times=True)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jobtool.errors import UsageError
-from jobtool.stores.location import names_a_server
+from jobtool.stores.proxies import names_a_server
 from jobtool.suggest import misfit
 
 DEFAULT_TIMEOUT_SECONDS = 60.0

@@ -71,4 +71,14 @@ def _open(location: Location, opening: Opening) -> Store:
     )
 
 
-STORE_TYPE = StoreType(open=_open, share=S3Clients, check=_check, root="bucket")
+#: Signatures are refused after 15 minutes (AWS, "Authenticating Requests", RequestTimeTooSkewed).
+_CLOCK_TOLERANCE_SECONDS = 15 * 60.0
+
+STORE_TYPE = StoreType(
+    open=_open,
+    share=S3Clients,
+    check=_check,
+    root="bucket",
+    service="S3",
+    clock_tolerance_seconds=_CLOCK_TOLERANCE_SECONDS,
+)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from jobtool.events import Event, Level
 from jobtool.names import quote
-from jobtool.stores.location import scheme_of
+from jobtool.stores.location import type_of
 from jobtool.units import duration_text, rate_text, size_text
 
 _MEGABYTE = 1_000_000
@@ -39,8 +39,9 @@ class JobStarted(Event):
 
     def text(self) -> str:
         """Return the sentence."""
-        if scheme_of(self.destination) == "s3":
-            return f"Uploading files from '{quote(self.source)}' to S3..."
+        kind = type_of(self.destination)
+        if kind is not None and kind.service:
+            return f"Uploading files from '{quote(self.source)}' to {kind.service}..."
         return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
 
 
