@@ -38,7 +38,11 @@ def can_fork(env: Mapping[str, str]) -> bool:
 
 
 def _at_start(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name.startswith(_AT_START)}
+    return {
+        name: value
+        for name, value in env.items()
+        if name.startswith(_AT_START) and name != "PYTHONPATH"  # which the fork searches first
+    }
 
 
 #: As it was when this process started: a test may change it since.

@@ -109,7 +109,8 @@ def _become(request: dict[str, Any], streams: list[int]) -> Callable[[], Any]:
     arguments = request["arguments"]
     is_module = arguments[1:2] == ["-m"]
     sys.argv = arguments[2:] if is_module else arguments
-    sys.path[0] = os.path.dirname(sys.argv[0])
+    known = request["environment"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = [os.path.dirname(sys.argv[0]), *filter(None, known)]
     module, _, name = request["main"].partition(":")
     main: Callable[[], Any] = getattr(importlib.import_module(module), name)
     return main

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -22,6 +23,8 @@ from botocore.config import Config
 ACCESS_KEY = "ACCESSKEYOFTESTS"
 SECRET_KEY = "secret-key-of-tests"
 REGION = "us-east-1"
+
+MOTO_PAGE_SIZE = 10  # names in a page of a listing, where real servers have 1,000
 
 _START_SECONDS = 30
 _LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself after this
@@ -132,9 +135,10 @@ def _announced_url(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @contextlib.contextmanager
 def moto_server() -> Iterator[S3Server]:
-    """Run moto's server in a thread of this process on a free port."""
+    """Run moto's server in a thread of this process on a free port; its listings have many pages."""
     from moto.server import ThreadedMotoServer
 
+    os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(MOTO_PAGE_SIZE)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from tests import commands
 
 SITE = os.path.join(os.path.dirname(__file__), "site")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -29,25 +30,17 @@ def environment(*sites):
 
 
 def start(*arguments, sites=(SITE,)):
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobtool", *map(str, arguments)],
-        env=environment(*sites),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return commands.start("jobtool", *arguments, env=environment(*sites))
 
 
 def run(*arguments, sites=(SITE,)):
-    process = start(*arguments, sites=sites)
-    output, _ = process.communicate(timeout=DEADLINE_SECONDS)
-    return process.returncode, output
+    done = commands.finish(start(*arguments, sites=sites))
+    return done.exit_code, done.stdout + done.stderr
 
 
 def kill(process):
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=DEADLINE_SECONDS)
-    return process.returncode == -signal.SIGKILL
+    process.kill()
+    return commands.finish(process).exit_code == -signal.SIGKILL
 
 
 @pytest.fixture

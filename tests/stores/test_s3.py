@@ -14,6 +14,7 @@ from jobtool.testing.store_suite import (
     ProverSuite,
     StoreSuite,
 )
+from tests.servers import MOTO_PAGE_SIZE
 from tests.stores.raw import S3Raw
 
 NOT_UTF8 = "not UTF-8 \udcff\udc80"
@@ -65,6 +66,7 @@ class TestAgainstRclone(S3Suite):
 
 
 class TestAgainstMoto(S3Suite):
+    page_size: ClassVar = MOTO_PAGE_SIZE
     unsupported_names: ClassVar = {CONTROL: NO_XML, "new\nline": "moto's routes end at a newline"}
     raw_specials: ClassVar = frozenset({"empty-folder"})  # rclone has folders of its own
 

@@ -93,8 +93,12 @@ class RawSpecials(RawAccess, Protocol):
 
 
 class Suite:
-    """What all suites share: the fixtures that a subclass defines, and its exceptions."""
+    """What all suites share: the fixtures that a subclass defines, and its exceptions.
 
+    ``page_size`` is the number of names in a page of the server's listing, if it has pages.
+    """
+
+    page_size: ClassVar[int] = 1000
     refused_names: ClassVar[Mapping[str, str]] = {}
     unsupported_names: ClassVar[Mapping[str, str]] = {}
 

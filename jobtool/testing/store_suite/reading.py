@@ -77,8 +77,8 @@ class Reading(Suite):
     def test_more_files_than_a_page_of_a_listing_are_all_listed(
         self, store: Store, raw: RawAccess
     ) -> None:
-        """Servers list a thousand at a time."""
-        paths = [f"folder/{number:04}" for number in range(1050)]
+        """Servers list a page at a time: the listing has all of them."""
+        paths = [f"folder/{number:04}" for number in range(self.page_size + 50)]
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda path: raw.write(path, b""), paths))
         assert [entry.path for entry in store.list()] == paths
