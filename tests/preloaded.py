@@ -41,7 +41,11 @@ def load() -> None:
     for found in pkgutil.walk_packages(jobtool.__path__, "jobtool."):
         if not found.name.startswith("jobtool.testing"):
             importlib.import_module(found.name)
-    sys.modules["boto3"].client(
+    from jobtool.stores.credentials.sessions import share_loader
+
+    session = sys.modules["botocore.session"].Session()
+    share_loader(session)  # so that forks don't parse the descriptions of S3
+    session.create_client(
         "s3", region_name="nowhere", aws_access_key_id="none", aws_secret_access_key="none"
     )
     assert "mpi4py" not in sys.modules

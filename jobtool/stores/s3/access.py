@@ -19,7 +19,7 @@ from jobtool.names import quote
 from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
-from jobtool.stores.credentials.sessions import place_of, require_numbers
+from jobtool.stores.credentials.sessions import place_of, require_numbers, share_loader
 from jobtool.stores.proxies import as_botocore
 from jobtool.stores.s3.config import S3Config
 from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
@@ -73,6 +73,7 @@ class S3Access:
             profile = config.profile or profile_of(holder.provider)
             if profile:  # its region and endpoint count as well
                 session.set_config_variable("profile", profile)
+            share_loader(session)
             require_numbers(session)
             _require_table(session)
             # One for all clients: each boto3 session adds its methods to the botocore session's.
