@@ -1,6 +1,6 @@
 """Make partitions of Parquet files like those of a distributed image downloader.
 
-Each server has numbered partitions; ``completed`` marks one whose download came to its end.
+Each server has numbered partitions; ``completed`` marks one whose download is finished.
 The last partition of all lacks that mark and has half its rows; the first one is complete and
 has no ``errors.parquet``, as there were no errors. The same arguments give the same bytes.
 """

@@ -1,4 +1,6 @@
-"""The errors of jobtool: each has a scope, an exit code and a flag if another try may help.
+"""The tree of jobtool's errors.
+
+Each has a scope, an exit code and a flag that says whether another try may help.
 
 ``scope`` is what an error is about. It decides what can continue: the other files of the job
 (``file``), the other jobs (``job``), or nothing (``store``). Some answers are ambiguous: a store

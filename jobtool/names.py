@@ -1,8 +1,8 @@
-r"""How names are written in text: job files, logs, receipts and messages.
+r"""How names are written as text: in job files, logs, receipts, messages.
 
 A file name is any string of bytes without NUL and slash, so a name may hold newlines, quotes or
 bytes that aren't UTF-8. In memory such bytes are surrogates (PEP 383, ``os.fsdecode``). In text a
-name is written as it is where that is unambiguous, else between double quotes with
+name is written unchanged if that is unambiguous. Otherwise it is put between double quotes, with
 ``\n \r \t \" \\``, ``\xNN`` for a byte that isn't UTF-8 and ``\uNNNN`` for other invisible
 characters. Both directions are exact: ``unquote(quote(name)) == name`` for every name.
 """

@@ -1,4 +1,4 @@
-"""Plug-ins of installed packages: entry points, found by name and loaded at their first use."""
+"""Plug-ins of installed packages: entry points that are loaded at their first use."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def load(entry: EntryPoint, *, what: str, kind: type) -> object:
     named = f"{what}, which is {entry.value} of the package {_package_of(entry)}"
     try:
         loaded: object = entry.load()
-    except (Exception, SystemExit) as error:  # anything may be wrong with somebody's package
+    except (Exception, SystemExit) as error:  # another package may raise anything
         said = in_one_line(f"{type(error).__name__}: {error}")
         raise UsageError(f"{named}, can't be loaded: {said}") from None
     if not isinstance(loaded, kind):
@@ -68,11 +68,11 @@ def maker_of(
     needs: tuple[str, ...],
     error: type[JobtoolError],
 ) -> Callable[[], Any]:
-    """Load the entry point of a plug-in that is made by a function without arguments, or a class.
+    """Return the class, or the function without arguments, that makes a plug-in.
 
-    The maker is called once, to check that what it makes has that ``name`` and the functions that
-    it ``needs``. Messages begin with ``what``; ``kind`` is the plug-in's kind, ``built_in`` a name
-    that may be meant as well. Raises ``error`` with one line that says what is wrong.
+    It is loaded from its entry point and called once, to check that the plug-in has that ``name``
+    and the methods in ``needs``. Messages begin with ``what``. ``kind`` is the plug-in's kind, and
+    ``built_in`` another name to suggest. Raises ``error`` with one line that says what is wrong.
     """
     try:
         point = find(group, name)
@@ -89,7 +89,7 @@ def maker_of(
         made = maker()
         is_whole = all(callable(getattr(made, need, None)) for need in needs)
         called = made.name if is_whole else None
-    except (Exception, SystemExit) as failure:  # anything may be wrong with somebody's package
+    except (Exception, SystemExit) as failure:  # another package may raise anything
         said = in_one_line(f"{type(failure).__name__}: {failure}")
         raise error(
             f"{what} {name!r}, which is {point.value}, can't be loaded here: {said}"

@@ -1,4 +1,4 @@
-"""Messages for wrong words and values in settings, with suggestions."""
+"""Messages about invalid settings, with suggestions."""
 
 from __future__ import annotations
 

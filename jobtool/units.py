@@ -1,4 +1,4 @@
-"""Sizes, rates and durations for people to read. Job logs and JSON hold plain numbers."""
+"""Quantities as text for people: sizes, rates, durations. Job logs and JSON have plain numbers."""
 
 from __future__ import annotations
 

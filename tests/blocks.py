@@ -1,6 +1,6 @@
 """Runs the blocks of a page as a reader types them, and compares what they print.
 
-A block marked ``bash`` must end well; a block marked ``text`` right below it shows what it prints,
+A block marked ``bash`` must succeed; a block marked ``text`` right below it shows what it prints,
 where ``…`` stands for anything, and a line that begins with a time for a line of a log.
 """
 
@@ -25,7 +25,7 @@ def run_blocks(page: str, folder: Path) -> int:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     ran = 0
     for match in _BLOCK.finditer(text):
-        # Making the environment and entering it is done: the tests run in it.
+        # The environment exists and is active: the tests run in it.
         lines = [line for line in match.group(1).splitlines() if not line.startswith("make ")]
         command = "\n".join(line for line in lines if "activate" not in line)
         if not command.strip():

@@ -37,7 +37,7 @@ class Done:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of this process without the scheduler's and MPI's, and ``extra``."""
+    """This process's environment without variables of schedulers and MPI, and with ``extra``."""
     hidden = ("OMPI_", "PMI", "PMIX", "PRTE_", "SLURM_", "PBS_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     return {**kept, **(extra or {})}
@@ -46,7 +46,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def start(
     *command: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.Popen[str]:
-    """Start a console script of this environment; ours as forks, which start faster."""
+    """Start a console script of this environment; jobtool's as forks, which start faster."""
     name, *arguments = map(str, command)
     return _start([str(BIN / name), *arguments], MAINS.get(name), env, cwd)
 
@@ -92,7 +92,7 @@ def run(*command: object, env: Mapping[str, str] | None = None, cwd: Path | None
 
 
 def run_ok(*command: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
-    """Run a console script that must end well and say nothing on standard error."""
+    """Run a console script that must succeed and print nothing on standard error."""
     done = run(*command, env=env, cwd=cwd)
     assert (done.exit_code, done.stderr) == (0, ""), done
     return done
@@ -109,7 +109,7 @@ def assert_one_line_error(done: Done, exit_code: int, *expected: str) -> None:
 
 
 def run_without_superpowers(*command: object, env: Mapping[str, str] | None = None) -> Done:
-    """Run a console script for which modes of files count, even as root."""
+    """Run a console script that obeys the modes of files, even as root."""
     if os.geteuid() != 0:
         return run(*command, env=env)
     if shutil.which("setpriv") is None:
@@ -140,7 +140,7 @@ def start_ranks(
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait until something is true; a test that waits in vain fails."""
+    """Wait until something is true; fail the test if it doesn't become true."""
     end = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < end, "it never came true"
@@ -148,7 +148,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def unused_port() -> int:
-    """A port of this machine where nobody listens."""
+    """A port of this machine without a listener."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]

@@ -19,7 +19,7 @@ pytest.register_assert_rewrite("jobtool.testing.store_suite")
 
 settings.register_profile(
     "jobtool",
-    deadline=None,  # a slow machine is no failure
+    deadline=None,  # a slow machine isn't a failure
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -47,7 +47,7 @@ def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def moto_s3() -> Iterator[S3Server]:
-    """moto's server: it knows more of S3, and lets everybody in."""
+    """moto's server: it supports more of S3, and accepts any credentials."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with moto_server() as server:
         yield server

@@ -23,14 +23,14 @@ MAINS = {
     "transfer-worker": "jobtool.cli.transfer:main",
 }
 
-#: What Python, or what it is linked with, reads from the environment when it starts.
+#: Variables that Python, or a library of its, reads from the environment when it starts.
 _AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "ARROW_", "OPENBLAS", "OMP_", "PATH")
 
 _START_SECONDS = 60
 
 
 def can_fork(env: Mapping[str, str]) -> bool:
-    """Tell whether a process with this environment may be a fork: not if it must start otherwise.
+    """Return True if a process with this environment may be a fork.
 
     Never with ``JOBTOOL_TEST_EXEC`` in it.
     """
@@ -45,14 +45,14 @@ def _at_start(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-#: As it was when this process started: a test may change it since.
+#: As it was when this process started: a test may have changed it since.
 _OURS = _at_start(os.environ)
 
 
 class Forked(subprocess.Popen[str]):
     """A process whose ``main``, ``module:function``, is called with its arguments as ``sys.argv``.
 
-    Its parent is the process that it is a fork of, which tells of its end.
+    Its parent is the process that forked it, which reports its end.
     """
 
     def __init__(self, main: str, arguments: list[str], **options: Any) -> None:

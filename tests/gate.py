@@ -1,6 +1,6 @@
 """A proxy before an S3 server that lets a number of uploads pass and holds the others.
 
-With it a test stops a worker at a known point of its job, without waiting for a while and hoping.
+With it a test stops a worker at a known point of its job, without guessing a waiting time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Gate:
             ), f"only {len(self.uploads)} uploads came"
 
     def open(self) -> None:
-        """Let everything pass."""
+        """Let all uploads pass."""
         with self._changed:
             self._is_open = True
             self._changed.notify_all()

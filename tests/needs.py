@@ -12,21 +12,21 @@ import pytest
 
 
 def need(*programs: str, packages: str) -> None:
-    """Need programs on the path, which Debian has in ``packages``."""
+    """Require programs on the path; Debian has them in ``packages``."""
     missing = [name for name in programs if shutil.which(name, path=search_path()) is None]
     if missing:
         lack(f"{', '.join(missing)} not found: apt-get install {packages}")
 
 
 def need_fuse() -> None:
-    """Need bindfs and the device that it works with."""
+    """Require bindfs and its device."""
     need("bindfs", "fusermount", packages="bindfs fuse")
     if not os.access("/dev/fuse", os.W_OK):
         lack("no /dev/fuse that this user may use")
 
 
 def need_hosts() -> None:
-    """Need to give processes hostnames of their own, which root may."""
+    """Require the right to give processes other hostnames, which root has."""
     need("unshare", "hostname", packages="util-linux hostname")
     done = subprocess.run(["unshare", "--uts", "hostname", "node1"], capture_output=True)
     if done.returncode != 0:
@@ -34,21 +34,21 @@ def need_hosts() -> None:
 
 
 def need_users() -> None:
-    """Need to be other users for a while, and to give files to them, which root may."""
+    """Require the right to become other users and to give files to them, which root has."""
     need("setpriv", packages="util-linux")
     if os.geteuid() != 0:
         lack("only root may be other users and give files to them")
 
 
 def lack(reason: str) -> NoReturn:
-    """Skip the test for want of something, or fail it in CI."""
+    """Skip the test because something is missing; in CI fail it."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def search_path() -> str:
-    """The path with this environment's programs, and with daemons, which not every user's has."""
+    """The path with this environment's programs, and with daemons, which a user's may lack."""
     return os.pathsep.join(
         (os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")
     )

@@ -52,7 +52,7 @@ def load() -> None:
 
 
 def serve(requests: socket.socket) -> Callable[[], Any] | None:
-    """Fork for each request; return what to call in the child, None when nobody asks any more."""
+    """Fork for each request. Return the function to call in the child; None after the last."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -86,7 +86,7 @@ def _reap(children: dict[int, int]) -> None:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             pipe = children.pop(pid)
-            with contextlib.suppress(BrokenPipeError):  # nobody waits for it any more
+            with contextlib.suppress(BrokenPipeError):  # no process waits for it any more
                 os.write(pipe, f"{status}\n".encode())
             os.close(pipe)
 

@@ -1,4 +1,4 @@
-"""Real S3 servers on loopback: rclone's, which checks signatures, and moto's, which knows more."""
+"""Real S3 servers on loopback: rclone's, which checks signatures; moto's, which supports more."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself afte
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """A server that is up. ``folder`` holds its buckets, where it keeps them on disk."""
+    """A running server. ``folder`` holds its buckets, if it keeps them on disk."""
 
     endpoint_url: str
     folder: Path | None = None
@@ -84,7 +84,7 @@ class S3Server:
 
 
 def rclone_binary() -> str:
-    """The rclone of this environment; a test that needs it is skipped where there is none."""
+    """The rclone of this environment; a test that needs it is skipped if there is none."""
     beside_python = Path(sys.executable).with_name("rclone")
     found = str(beside_python) if beside_python.exists() else shutil.which("rclone")
     if found is None:
@@ -104,7 +104,7 @@ def rclone_server(folder: Path, *options: str) -> Iterator[S3Server]:
         *("--config", "/dev/null", "serve", "s3", "--addr", "127.0.0.1:0"),
         *("--auth-key", f"{ACCESS_KEY},{SECRET_KEY}"),
         "--disable-multipart-streaming",  # with it a part can't be sent again
-        "--no-unicode-normalization",  # two keys that look alike are two
+        "--no-unicode-normalization",  # two keys that look alike are different
         *options,
         str(data),
     ]

@@ -1,4 +1,4 @@
-"""What hypothesis makes up: names, jobs, log records."""
+"""Strategies for hypothesis: names, jobs, log records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jobtool.jobs.job import COPY, FilePair, Job, JobStatus, StepState
 from jobtool.jobs.jobfile import LogRecord
 
-#: Bits of names that a codec of names could stumble over.
+#: Parts of names that are difficult for a codec.
 _AWKWARD = st.sampled_from(
     [
         *('"', "\\", " -> ", "->", " ", "\n", "\r", "\t", "\x01", "\x85", "\u2028", "\u202e"),

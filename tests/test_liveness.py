@@ -1,4 +1,4 @@
-"""Threads that hang in the kernel are told from those that move, however slowly."""
+"""Threads that hang in the kernel are distinguished from those that move, however slowly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @contextlib.contextmanager
 def hanging(liveness: Liveness, on: str = "") -> Iterator[int]:
-    """Have a thread read from a pipe that nobody writes to; yield the end to write to."""
+    """Have a thread read from an empty pipe; yield the end to write to."""
     reading, writing = os.pipe()
     is_there = threading.Event()
 

@@ -95,7 +95,7 @@ def statuses(joblist: Path) -> dict[str, str]:
 
 
 def events(jobfile: Path, word: str) -> list[str]:
-    """The log lines of a job file that tell of one event."""
+    """The log lines of a job file for one event."""
     log = jobfile.read_text(errors="surrogateescape").partition("\n---\n")[2]
     return [line for line in log.splitlines() if line.split(" ")[1:2] == [word]]
 

@@ -1,4 +1,4 @@
-"""Credentials from our site's broker, which gives some for each job."""
+"""Credentials from our site's broker, separate for each job."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from jobtool.stores.credentials.provider import Credentials, CredentialScope, Pr
 
 
 class Broker:
-    """Asks by HTTP; the answer is JSON as of AWS's ``credential_process``."""
+    """Asks a broker by HTTP. The answer is JSON, in the format of AWS's ``credential_process``."""
 
     name = "our-site"
     can_renew = True
-    is_per_purpose = True  # what it gives is good for one prefix only
+    is_per_purpose = True  # its credentials are valid for one prefix only
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def fetch(self, scope: CredentialScope) -> Credentials:
-        """Ask for what is below the job's URL. Errors name the broker and repeat none of it."""
+        """Ask for access below the job's URL. Errors name the broker, and repeat no answer."""
         asked = {"job": scope.job, "url": scope.url, "permission": scope.permission}
         try:
             with urlopen(f"{self.url}?{urlencode(asked)}", timeout=30) as answer:
@@ -35,7 +35,7 @@ class Broker:
 
 
 def make_provider(settings: Mapping[str, Any]) -> Broker:
-    """Make the provider of what stands in ``[credentials]`` besides ``provider``."""
+    """Make the provider from the keys of ``[credentials]`` besides ``provider``."""
     if settings.keys() != {"url"}:
         raise UsageError(f"[credentials] of our-site: expected url; found {sorted(settings)}")
     return Broker(settings["url"])

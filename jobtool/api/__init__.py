@@ -1,1 +1,1 @@
-"""What the commands do, as functions: they take paths, return typed results and print nothing."""
+"""What the commands do, as functions: they take paths, return typed results, print nothing."""

@@ -1,4 +1,4 @@
-"""Work in a separate thread, while the caller's thread handles calls and may interrupt it."""
+"""Work in a background thread. The caller's thread makes its calls, and may interrupt it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Call = Callable[[], None]
 #: How many calls may wait. Beyond that the work waits for the caller's thread.
 _MOST_CALLS = 1000
 
-#: The seconds between two looks whether the thread that the calls come from is still running.
+#: How often, in seconds, the caller's thread checks that the working thread is still running.
 _LOOK_SECONDS = 1.0
 
 
@@ -76,7 +76,7 @@ def _ask_to_stop(stop: Stop, interruptions: list[BaseException], error: BaseExce
 def _make_calls(calls: Queue[Call | None], thread: threading.Thread) -> None:
     """Make the calls as they come, until the thread that they come from has ended."""
     while True:
-        has_ended = not thread.is_alive()  # before the look: what it has put is there by then
+        has_ended = not thread.is_alive()  # checked first: an ended thread has put all its calls
         try:
             call = calls.get(timeout=0 if has_ended else _LOOK_SECONDS)
         except Empty:

@@ -1,4 +1,4 @@
-"""A worker's options from the user's choices: checked, with the time that it has."""
+"""A worker's options, made from the user's choices: checked, with a deadline."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ def worker_options(
     warn: Callable[[str], None],
     on_deadline: Callable[[Deadline, float], None] = lambda deadline, grace_seconds: None,
 ) -> WorkerOptions:
-    """Return the options of a worker that drains, by ``stop``, before its time is up.
+    """Return the options of a worker that drains before its time is up.
 
-    Its end is ``time_limit_seconds`` from now, else what the scheduler says in the environment. The
-    worker drains ``grace_seconds`` before, by default 120 or a quarter of the time. ``on_deadline``
-    is called with both if the time is limited. ``warn`` is called with a message about a variable
-    that is ignored. ``chosen`` are the other options, by their names.
+    The worker will be killed ``time_limit_seconds`` from now, else when the scheduler says in the
+    environment. ``stop`` makes it drain ``grace_seconds`` before, by default 120 or a quarter of
+    the time. ``on_deadline`` is called with the deadline and the grace if the time is limited.
+    ``warn`` is called with a message about a variable that is ignored. ``chosen`` are the other
+    options, by their names.
     """
     deadline = find_deadline(time_limit_seconds, os.environ, now=time.time(), warn=warn)
     drain_at = None

@@ -1,4 +1,4 @@
-"""Reading of paths that a user gives: of sources, joblists and tables."""
+"""Paths that a user gives: of sources, joblists or tables."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def transfer_jobs(
         methods: How files are moved: names of methods, each of which gets what those before it
             leave. ``stream`` alone by default; packages bring others.
         credentials: A table ``[credentials]`` in place of the joblist's.
-        trust: Run the commands that joblist.toml names for credentials, though others could have
+        trust: Run the commands that joblist.toml names for credentials, even if others could have
             written it.
         on_event: Called with each event.
         on_progress: Called several times a second with the progress of the running job.

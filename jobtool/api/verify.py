@@ -1,4 +1,4 @@
-"""``verify_jobs``: whether the destination still holds what was sent."""
+"""``verify_jobs``: checks that the destination still holds what was sent."""
 
 from __future__ import annotations
 

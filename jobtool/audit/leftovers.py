@@ -54,7 +54,7 @@ class Leftovers:
             folder, name = parent_of(url)
             store = self._stores.open(folder, "destination", owner=owner)
             if supports(store, Temporaries) or not supports(store, Multipart):
-                continue  # found by its name, or unknown here
+                continue  # its files are found by their names, or it has no uploads
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))
             try:
                 store.held_parts(upload, ())

@@ -50,7 +50,7 @@ class Repair:
     def _drop_receipts(self, claimed: ClaimedJob, off: Container[str]) -> None:
         """Rewrite the table without the receipts of missing or changed files.
 
-        First the journal gets a line for each of these files, which says that it is to be written.
+        First the journal gets a line for each of these files, which says that it will be written.
         By that line the next audit notices a kill, and the next worker may replace the file.
         """
         joblist, job_id, require_held = self._joblist, claimed.job_id, claimed.claim.require_held

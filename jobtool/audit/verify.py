@@ -1,4 +1,4 @@
-"""The audit: whether the destination holds what the receipts say.
+"""The audit: checks that the destination holds what the receipts say.
 
 Without ``deep``, receipts are compared with the destination's listing of its files: presence,
 size, ETag and, for local copies of local files, the time. A file whose ETag or time differs is

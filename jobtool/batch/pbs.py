@@ -1,4 +1,4 @@
-"""Batch scripts for PBS Professional and OpenPBS."""
+"""Batch scripts for PBS: PBS Professional, OpenPBS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``jobtool doctor``: whether transfers of this joblist will work from here."""
+"""``jobtool doctor``: checks that transfers of this joblist will work from here."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _MAX_WIDTH = 100
 @trust_option
 @output_options
 def cli(*, joblist_path: str, trust: bool, verbosity: int, as_json: bool) -> int:
-    """Try whether the transfers of a joblist will work, alone or on several nodes by mpirun.
+    """Check that the transfers of a joblist will work from here, or by mpirun from several nodes.
 
-    It writes, renames, links and locks in the joblist's folder, also between the ranks. It compares
+    It writes, renames, links and locks in the joblist's folder, and between the ranks. It compares
     clocks, writes, reads and removes small files at the destination, and reads from the source. It
     checks space, MPI and the scheduler. Each result is a pass, a warning or a failure, with what to
     do. It leaves nothing behind, even on Ctrl-C. The exit code is 4 if anything failed, 0 if there

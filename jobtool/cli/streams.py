@@ -1,8 +1,8 @@
 """Standard streams that never fail: a reader that goes away can't fail the work.
 
-If a reader has left, the disk of a log is full, a terminal was closed or a descriptor was never
-open, output that can't be written is dropped; later output is tried again. Commands whose result is
-their output call ``why_lost``.
+A reader may leave, the disk of a log may be full, a terminal may be closed, a descriptor may never
+have been open. Output that can't be written is then dropped; later output is tried again. Commands
+whose result is their output call ``why_lost``.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _as_words(
     "--grace",
     type=NumberRange(min=0, max=86400),
     metavar="SECONDS",
-    help="How long before that it begins to drain. [default: 120, or a quarter of the time]",
+    help="How long before that it begins to stop. [default: 120, or a quarter of the time]",
 )
 @click.option(
     "--wait", is_flag=True, help="Stay until no job is ongoing, and transfer what is left."
@@ -112,15 +112,15 @@ def _as_words(
     callback=_as_words,
     metavar="WORDS",
     help="Which attributes of files and folders are kept where the destination can hold them: some "
-    "of mode, times, xattrs, acl, owner, with commas between, or none or all. "
+    "of mode, times, xattrs, acl, owner, separated by commas; or none or all. "
     "[default: mode,times]",
 )
 @click.option(
     "--methods",
     callback=_as_words,
     metavar="NAMES",
-    help="How files are moved: names of methods with commas between, each of which gets what those "
-    "before it leave. stream is jobtool's own; packages bring others. [default: stream]",
+    help="How files are moved: names of methods, separated by commas. Each gets the files that "
+    "those before it leave. stream is jobtool's own; packages add others. [default: stream]",
 )
 @click.option(
     "--credentials",
@@ -248,7 +248,8 @@ def _transfer(
         if environment.rank == 0:
             left = timedelta(seconds=round(deadline.seconds))
             console.note(
-                f"{left} left ({deadline.source}), the last {grace_seconds:.0f} s of it to drain."
+                f"{left} left ({deadline.source}); workers begin to stop {grace_seconds:.0f} s "
+                "before the end."
             )
 
     options = worker_options(
@@ -292,7 +293,7 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
 
 
 def _verbosity(asked: int, environment: Environment) -> int:
-    """Return what to print: of several ranks, only rank 0 prints normal events by default."""
+    """Return the verbosity. By default only rank 0 of several prints normal events."""
     return asked if environment.rank == 0 or asked > Level.NORMAL else Level.ALWAYS
 
 

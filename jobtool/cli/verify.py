@@ -1,4 +1,4 @@
-"""``jobtool verify``: whether the destination still holds what was sent."""
+"""``jobtool verify``: checks that the destination still holds what was sent."""
 
 from __future__ import annotations
 

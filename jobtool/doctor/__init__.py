@@ -1,1 +1,1 @@
-"""The diagnosis: whether transfers of this joblist will work from these nodes."""
+"""The diagnosis: checks that transfers of this joblist will work from these nodes."""

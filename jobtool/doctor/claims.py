@@ -40,7 +40,7 @@ def claims_result(
 ) -> CheckResult:
     """Judge the claims that workers would use.
 
-    ``recorded`` is the claim policy of the workers, or the one that they would agree upon.
+    ``recorded`` is the claim policy of the workers, or the one that they would agree on.
     ``is_excluding`` is False if kernel locks were seen not to exclude, between ranks or at all.
 
     ================ ======== ============ ================================== =======

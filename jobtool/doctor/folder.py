@@ -103,9 +103,9 @@ def folder_results(joblist: Subject, folder: str) -> Iterator[CheckResult]:
 
 
 def lock_result(joblist: Subject, folder: str, *, is_needed: bool) -> CheckResult:
-    """Return True if a kernel lock excludes another process of this node.
+    """Check that a kernel lock excludes another process of this node.
 
-    If it doesn't, that is a failure only if it ``is_needed``.
+    If it doesn't, the result is a failure if locks are needed (``is_needed``), else a warning.
     """
     check = "lock on this node"
     try:

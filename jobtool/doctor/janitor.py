@@ -1,10 +1,10 @@
 """A process that removes what a killed doctor has left.
 
-Doctor cleans up after itself, also on Ctrl-C. But mpirun leaves its ranks a quarter of a second
-between a signal and a kill, too little for a distant server, and no process can clean up after its
-own ``kill -9``. So each rank that makes something first starts this process, in a session of its
-own. On its standard input, the rank writes what it is about to make, one JSON object to a line, and
-at the end ``done``. If the input ends without that, this process removes what was named.
+Doctor cleans up after itself, even on Ctrl-C. But mpirun leaves its ranks a quarter of a second
+between a signal and a kill, too little for a distant server. And no process can clean up after its
+own ``kill -9``. So each rank that makes something first starts this process, in another session. On
+its standard input, the rank writes what it is about to make, one JSON object to a line, and at the
+end ``done``. If the input ends without that, this process removes what was named.
 """
 
 from __future__ import annotations

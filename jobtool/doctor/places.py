@@ -1,4 +1,4 @@
-"""The sources and destinations of a joblist, from a few of its jobs."""
+"""The places of a joblist's data, taken from a few of its jobs."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ class _Examination:
             try:
                 self._folder(orders)
             except RanksLostError:
-                if self._ranks.rank:  # rank 0 may be dead, and the folder was its
+                if self._ranks.rank:  # rank 0, which made the folder, may be dead
                     remove_probe(probe_path(self._joblist.claims_path, orders.token))
                 raise
             self._places(orders)

@@ -1,4 +1,4 @@
-"""The source: whether it can be read."""
+"""The source: checks that it can be read."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Jobs on disk: job files, joblists and claims."""
+"""Jobs on disk: job files, joblists, claims."""

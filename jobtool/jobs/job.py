@@ -1,4 +1,4 @@
-"""What a job is: its status, what it copies where, and which changes of status are allowed."""
+"""A job: what it copies where, its status, the allowed changes of status."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ class Job:
         """Return the job with another status.
 
         If the job is handed back or fails, its ongoing step gets the same status. Raises
-        ``JobtoolError`` if ``TRANSITIONS`` doesn't allow the change, or if the job is to be a
-        success and a step isn't done.
+        ``JobtoolError`` if ``TRANSITIONS`` doesn't allow the change, or for a success while a step
+        isn't done.
         """
         if status not in TRANSITIONS[self.status]:
             raise JobtoolError(f"job {self.name}: {self.status} can't become {status}")

@@ -157,7 +157,7 @@ class Lease:
                 older.append(path)
                 continue
             if os.path.lexists(_marker(base, generation + 1)):
-                soft.release()  # it was free because it is over
+                soft.release()  # the number was free because its lease is over
                 continue
             if older and not watch.is_expired(older[-1]):
                 soft.release()  # its holder has woken up

@@ -44,7 +44,7 @@ class Membership:
 
     @contextlib.contextmanager
     def joined(self, name: str, on_loss: Callable[[], None] | None = None) -> Iterator[None]:
-        """Be a member as ``name``, ``HOST-PID-…``, for the duration of the block.
+        """Make this worker a member, as ``name`` (``HOST-PID-…``), for the duration of the block.
 
         ``on_loss`` is called from another thread if other workers regard this one as dead. Raises
         ``JoblistUnavailableError`` if the folder can't be written.

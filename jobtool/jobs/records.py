@@ -26,10 +26,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     before the copy. The hash sums are MD5 in hex of the whole file, of what was read and of what
     the destination was proven to hold; ``verified_by`` says how: ``etag-md5`` (the store's own
     digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
-    object's, with the ``part_size`` in bytes that it depends on, where there is one. ``method`` is
-    the name of the method that brought the file; None where it was there already, and in receipts
-    of versions without methods.
-    ``verified_at`` is in UTC, as in ``2026-11-20T14:31:00Z``; of another form no receipt is read.
+    object's, if it has one, and ``part_size`` the size in bytes of the parts that it depends on.
+    ``method`` is the name of the method that moved the file. It is None if the file was there
+    already, and in receipts of versions without methods. ``verified_at`` is in UTC, as in
+    ``2026-11-20T14:31:00Z``. Receipts with another form of time aren't read.
     """
 
     src_path: str
@@ -58,9 +58,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="intent"):
     """The job is about to write a destination. ``at_ns`` is in nanoseconds since 1970.
 
-    What is found there unfinished from then on, without an upload's record, is ours. ``has_file``
-    says that the file that stands there already was written by the job, too, and with ``method``
-    that one which appears is that method's: the file is about to be given to it.
+    An unfinished write there that began after that, and that no upload's record names, is the
+    job's. ``has_file`` says that the file that is there already was written by the job, too.
+    ``method`` names the method that is about to be given the file: it writes the one that appears.
     """
 
     src_path: str

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIX = ".parquet"
 
-#: Unfinished tables of so many earlier attempts are removed.
+#: The unfinished tables of this many earlier attempts are removed.
 _ATTEMPTS_TO_CLEAN = 16
 
 _ROWS_PER_GROUP = 8192
@@ -138,7 +138,7 @@ def read_table(path: str) -> Iterator[Receipt]:
                 for name in Receipt.__struct_fields__
                 if name not in _ADDED or name in table.schema_arrow.names
             ]
-            # Without threads: one of Arrow's that lets go of the file while Python ends kills it.
+            # Without threads: an Arrow thread that closes the file while Python exits crashes it.
             for batch in table.iter_batches(batch_size=8192, columns=names, use_threads=False):
                 columns = {name: batch.column(name) for name in names}
                 _require_receipts(columns)

@@ -121,7 +121,7 @@ def _why_elsewhere(path: str, descriptor: int, folder: int) -> str | None:
     except OSError as error:
         return _lost(path, error.strerror or "it is gone")
     if not os.path.samestat(there, os.fstat(descriptor)):
-        return _lost(path, "another file stands there now")
+        return _lost(path, "another file is there now")
     return None
 
 

@@ -15,7 +15,7 @@ _MAX_FOLDERS = 2000
 
 
 def pick_layout(store: Store) -> tuple[str, str]:
-    """Return the name of the layout that fits a source, and the reason in words.
+    """Return the name of the layout that fits a source, and why it was picked, in words.
 
     Raises ``SourceError`` if the source can't be looked into.
     """

@@ -18,8 +18,8 @@ def with_destination(job: Job, settings: Settings) -> Job:
     """Return the job with the destination that joblist.toml's layout gives to its source.
 
     A job that names a destination keeps it. Raises ``JobFileError`` if the layout doesn't fit the
-    source, and for a path or URL that can't be carried or that depends on the folder in which a
-    worker was started.
+    source, for a path or URL that can't be carried, and for a path that depends on the folder in
+    which a worker was started.
     """
     source = job.source and _place("source", job.source)
     destination = job.destination and _place("destination", job.destination)

@@ -127,7 +127,7 @@ class Drafter:
         return True
 
     def _without_shadowed(self, found: Iterable[Match]) -> list[Match]:
-        """Leave out objects that have the name of a folder, with an event, in favour of the folder.
+        """Leave out objects that have the name of a folder, with an event. The folders stay.
 
         Both jobs would have the same source, name and destination.
         """

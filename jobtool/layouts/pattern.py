@@ -1,9 +1,9 @@
 """Patterns: which folders of a source tree are jobs, found segment by segment.
 
-A pattern is a path whose segments may hold ``{field}`` (one or more characters, the field's value)
-and ``*`` (any characters), or be ``**`` (any number of folders). A field that comes twice must have
-the same value. A folder that matches the whole pattern is never looked into, and neither is a
-``.zarr`` that the pattern doesn't name as one.
+A pattern is a path in segments. A segment may hold ``{field}`` (one or more characters, the field's
+value) and ``*`` (any characters), or be ``**`` (any number of folders). A field that comes twice
+must have the same value. A folder that matches the whole pattern is never looked into, and neither
+is a ``.zarr`` that the pattern doesn't name as one.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Pattern:
         if len(kept) > _MOST_STATES:
             raise LayoutError(
                 f"pattern {self.text!r}: there are more than {_MOST_STATES} ways to match one "
-                "folder. Let fewer fields come twice, or have fewer '**'"
+                "folder. Repeat fewer fields, or use fewer '**'"
             )
         return tuple(sorted(kept.values(), key=lambda state: -state.position))
 
@@ -220,7 +220,7 @@ class _Segment:
         again = {name for name in names if name is not None and names.count(name) > 1}
         if len(again) > 1 or (again and names[0] not in again):
             raise LayoutError(
-                f"pattern {pattern!r}: expected just the first field of {text!r} to come again; "
+                f"pattern {pattern!r}: expected only the first field of {text!r} to be repeated; "
                 f"found {', '.join(sorted(again))}, so that a name could match in too many ways"
             )
 

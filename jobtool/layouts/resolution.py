@@ -1,4 +1,4 @@
-"""A request, completed from the existing joblist and from the layout."""
+"""A request, completed from the existing joblist, the layout or both."""
 
 from __future__ import annotations
 

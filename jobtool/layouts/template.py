@@ -1,4 +1,4 @@
-"""Templates: text with ``{field}`` in it, as layouts use them for names and destinations."""
+"""Templates: text with ``{field}`` in it. Layouts use them for names and destinations."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Template:
                 if field == "destination":
                     how = "with --destination URL"
                 elif field == "uuid":
-                    how = "(it is minted for destinations of files only)"
+                    how = "(it is made only for destinations of files)"
                 else:
                     how = f"with --set {field}=VALUE"
                 raise LayoutError(

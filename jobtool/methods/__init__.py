@@ -1,1 +1,1 @@
-"""How a job's bytes move: what a method is, and where packages' methods are found."""
+"""Methods: ways to move a job's files, provided by packages."""

@@ -1,4 +1,4 @@
-"""Where methods come from: entry points of installed packages."""
+"""Methods from the entry points of installed packages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from jobtool.plugins import METHODS, maker_of
 def require_order(names: Sequence[str]) -> None:
     """Raise ``UsageError`` unless names make an order of methods.
 
-    Each is named once, and ``stream`` is the last if it is among them: it leaves no file undone
-    that isn't in error.
+    Each method is named once. ``stream``, if named, is the last: it leaves nothing to others.
     """
     if not names:
         raise UsageError(f"methods: expected names of methods, such as {STREAM}; found none")
@@ -28,10 +27,10 @@ def require_order(names: Sequence[str]) -> None:
 
 
 def load_methods(names: Sequence[str]) -> tuple[Method, ...]:
-    """Return the methods of an order, but for ``stream``, which is the worker's own.
+    """Return the named methods in order, without ``stream``, which is the worker's own.
 
-    Raises ``UsageError`` for an order that makes no sense, and for a method that isn't installed
-    here or can't be loaded.
+    Raises ``UsageError`` for an invalid order, and for a method that isn't installed here or can't
+    be loaded.
     """
     require_order(names)
     return tuple(_load(name) for name in names if name != STREAM)

@@ -1,7 +1,7 @@
-"""Whether the worker of an ongoing job is running, as far as one look shows, without a claim.
+"""Signs that the worker of an ongoing job is running, read once without a claim.
 
 Every worker keeps a marker in ``.claims/workers`` and touches it every third of a lease, whatever
-the kind of claims. A worker that ends in order removes it last.
+the kind of claims. A worker that ends normally removes it last.
 """
 
 from __future__ import annotations

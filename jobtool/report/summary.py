@@ -23,10 +23,10 @@ _EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
 class JobLine:
     """One job: ``status`` is None if its file is invalid. Sizes in bytes, None where unknown.
 
-    ``note`` is why it is in error or invalid, or which worker holds it. ``parts_bytes`` are kept of
-    files that aren't done. ``is_abandoned``: it is ongoing, and no worker seems to hold it, as seen
-    from this node. ``needs_newer``: this version of jobtool leaves it alone, and ``note`` is why.
-    ``steps`` are the states of the steps that its file names, in their order.
+    ``note`` is why it is in error or invalid, or which worker holds it. ``parts_bytes`` are in the
+    kept parts of unfinished files. ``is_abandoned``: it is ongoing, and no worker seems to hold it,
+    as seen from this node. ``needs_newer``: this version of jobtool leaves it alone, and ``note``
+    is why. ``steps`` are the states of the steps that its file names, in their order.
     """
 
     job: str

@@ -94,10 +94,8 @@ class WorkSharing:
     def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
         """Share what would be done last, if a helper wants it; put back the parts that are over.
 
-        Nothing is shared without ``may_take``.
-
-        Nothing is shared without offers of help. Raises ``JoblistUnavailableError``, and the errors
-        of the job's journal.
+        Nothing is shared without ``may_take``, or without offers of help. Raises
+        ``JoblistUnavailableError``, and the errors of the job's journal.
         """
         queues = parts.open_queues()
         self._put_back_parts(queues)

@@ -1,1 +1,1 @@
-"""Steps: what a job does besides copying, and the packages that provide it."""
+"""Steps: what a job does besides copying, provided by packages."""

@@ -28,7 +28,7 @@ class StepContext:
     """What a worker provides to a step.
 
     ``stores`` opens stores with the joblist's settings and credentials. ``stop`` is set when the
-    worker is to end or has lost the job. ``retry`` repeats calls with retryable errors until then,
+    worker must stop or has lost the job. ``retry`` repeats calls with retryable errors until then,
     as often as the joblist says. ``emit`` sends events to the worker's output. ``receipts`` yields
     the receipts of the job's files, oldest first. They are complete once ``copy`` is done.
     ``owner`` marks unfinished writes as the job's.

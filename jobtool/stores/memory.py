@@ -1,4 +1,4 @@
-"""A store in memory, for tests and experiments: ``memory://name``."""
+"""A store in memory, ``memory://name``, for tests or experiments."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Optional protocols of stores.
 
 A store has one if its class has the methods; callers ask with ``supports``. A store that can't do
-what a protocol says doesn't have its methods: what it lacks is done without. The errors are those
-of ``jobtool.stores.store``.
+what a protocol says doesn't have its methods, and callers do without them. The errors are those of
+``jobtool.stores.store``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Temporaries(Multipart, Protocol):
 
 @runtime_checkable
 class Prover(Store, Protocol):
-    """A store that proves a file more cheaply than by reading it, or then sets its attributes.
+    """A store that proves a file more cheaply than by reading it, or that sets its attributes then.
 
     Without it files are compared by ``digest``.
     """
@@ -138,7 +138,7 @@ class AccessCheck(Store, Protocol):
         """
 
 
-#: All of them.
+#: All optional protocols.
 PROTOCOLS: tuple[type, ...] = (
     Multipart,
     Temporaries,

@@ -1,4 +1,4 @@
-"""The proxy for requests: decided once for each endpoint, and the same for every client."""
+"""The proxy for requests: decided once for each endpoint, the same for every client."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meaning of a store's error code: its scope, whether it may pass, and its message.
+"""The meaning of a store's error code: its scope, whether it may pass, its message.
 
 Each store has one table of verdicts (``stores/s3/codes.py`` for the answers of S3,
 ``stores/local/errors.py`` for the errors of the operating system). docs/reference/errors.md is

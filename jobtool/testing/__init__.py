@@ -1,1 +1,1 @@
-"""Test tools for authors of stores and layouts."""
+"""Test tools for authors of stores."""

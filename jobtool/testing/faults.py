@@ -1,4 +1,4 @@
-"""Faults, and the calls that they affect."""
+"""Faults that affect calls of a store."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The transfer of one job: which files to copy, in which order, and the proof of each arrival."""
+"""The transfer of one job, from the plan of its files to the proof of each arrival."""

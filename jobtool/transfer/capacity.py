@@ -1,4 +1,4 @@
-"""The resources that a worker's copies share: a bound on memory, and threads."""
+"""The resources that a worker's copies share: bounded memory, threads."""
 
 from __future__ import annotations
 

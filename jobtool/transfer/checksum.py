@@ -1,4 +1,4 @@
-"""Digests of files, and the sizes of their parts."""
+"""The parts of a file: their size, their ranges, their digests."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Consumer(Protocol):
     """
 
     def consume(self, files: FileQueue, parts: PartQueues, *, may_take: bool) -> None:
-        """Take what it wants, and put back the parts that are over; called several times a second.
+        """Take some work, and put back parts that it is done with. Called several times a second.
 
         It takes nothing without ``may_take``: the holder stops, or has lost its claim.
 
@@ -40,7 +40,7 @@ class Consumer(Protocol):
         """
 
     def returned(self, *, take_back: bool) -> Iterator[Returned]:
-        """Yield the files that are over. With ``take_back`` also yield those not worked on."""
+        """Yield files that it is done with; with ``take_back`` also those that aren't worked on."""
 
     @property
     def has_files(self) -> bool:

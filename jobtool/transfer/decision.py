@@ -14,7 +14,7 @@ class Held(Enum):
     NOTHING = "nothing"
     SAME_SIZE = "a file of the same size"
     OTHER_SIZE = "a file of another size"  # or one that was compared, and differs
-    UNKNOWN = "unknown"  # the credentials don't allow to look
+    UNKNOWN = "unknown"  # the credentials don't allow a look
 
 
 class Action(Enum):
@@ -23,22 +23,22 @@ class Action(Enum):
     SKIP = "skip"  # it is proven, or has failed in this attempt
     ADOPT = "adopt"  # compare by digest, and keep the file at the destination if it is the same
     LOOK = "look"  # ask the destination again whether a file is there
-    RESUME = "resume"  # go on with the upload of an earlier try or attempt
+    RESUME = "resume"  # continue the upload of an earlier try or attempt
     SEND = "send"
-    LEAVE = "leave"  # what is there isn't what was claimed: the next method gets the file
-    REFUSE = "refuse"  # a file is there that isn't ours, and --if-exists error was asked for
+    LEAVE = "leave"  # the claimed file isn't the same, or isn't there: the next method gets it
+    REFUSE = "refuse"  # another program's file is there, and --if-exists error was asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What is known about one file at this moment.
 
-    ``is_ours``: a record says that the job has written the destination. ``is_tried``: a try of this
-    attempt, or whoever it was shared with, may have put the file there without a receipt.
-    ``is_taken_up``: an earlier attempt may have. ``is_claimed``: a method says that the file has
-    arrived, or it is compared before one gets it: nothing is sent in this try. ``has_upload``: an
-    upload can be gone on with. ``differs``: what is there was compared in this try, and isn't the
-    same. ``is_there``: what the destination has said in this try, None if it wasn't asked.
+    ``is_ours``: a record says that the job has written the destination. ``is_tried``: in this
+    attempt, this worker or a helper may have put the file there without a receipt.
+    ``is_taken_up``: an earlier attempt may have done so. ``is_claimed``: a method says that the
+    file has arrived, or the file is compared before a method gets it; nothing is sent in this try.
+    ``has_upload``: an upload can be resumed. ``differs``: in this try the file there was compared,
+    and it isn't the same. ``is_there``: the destination's answer in this try, None if not asked.
     """
 
     is_proven: bool = False
@@ -96,10 +96,11 @@ def decide(known: Known, if_exists: IfExists) -> Action:
 
 
 def may_be_given(known: Known, if_exists: IfExists) -> bool:
-    """Return True if a method may be given the file, whatever that does to the destination.
+    """Return True if a method may be given the file.
 
-    Only what would be sent. With ``if_exists`` ``error`` what ``is_there`` now counts as well as
-    what was listed: a method can't be trusted to replace no file that isn't ours.
+    Only a file that would be sent may. A method can't be trusted to keep another program's file at
+    the destination. So with ``if_exists`` ``error`` the destination must also have answered in this
+    try that no file ``is_there``, unless the file there is the job's own.
     """
     if decide(known, if_exists) not in (Action.SEND, Action.RESUME):
         return False

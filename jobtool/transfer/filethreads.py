@@ -122,7 +122,7 @@ class FileThreads:
                 self.fatal = error
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():
-                    return  # it was not given its other tries
+                    return  # the stop cut off its further tries
                 self.fail(number, error)
             except BaseException as error:  # raised again in the main thread
                 self.fatal = error

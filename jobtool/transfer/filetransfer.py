@@ -58,9 +58,8 @@ class FileTransfer:
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
         """Transfer one file, with further tries if needed, and record its receipt.
 
-        Returns the file as it was when it arrived; None if it need not be transferred any more, or
-        was claimed and isn't there.
-        Raises the error of the last try.
+        Returns the file as it was when it arrived. Returns None if it needn't be transferred any
+        more, or if a method claimed it and it isn't there. Raises the error of the last try.
         """
         own = Successes(self._retry.monotonic)
 
@@ -104,7 +103,7 @@ class FileTransfer:
         return Phase.CHECKING_PARTS if is_hashed_first or is_read_back_first else Phase.COPYING
 
     def _try(self, number: int, item: Item, own: Successes) -> Copied | None:
-        """Try once to do what is decided for a file; return None if nothing is to be done.
+        """Try once to do what is decided for a file; return None if there is nothing to do.
 
         Raises ``FileError`` for another file at the destination if ``if_exists`` is ``error``.
         """
@@ -134,7 +133,7 @@ class FileTransfer:
         except FileError as error:
             if error.retryable or not known.is_claimed:
                 raise
-            return None  # a folder, perhaps: the next method does better, or says what is wrong
+            return None  # perhaps a folder: the next method moves the file, or reports the error
 
     def _adopt(self, number: int, item: Item) -> Copied | None:
         """Keep the file at the destination if it is the same; return None if it isn't."""
@@ -147,7 +146,7 @@ class FileTransfer:
 
     def _copy(self, number: int, item: Item, own: Successes, known: Known) -> Copied:
         on_kept = partial(self._tally.arrive, number)
-        passed = 0  # of a stream, which is worth nothing before its end
+        passed = 0  # bytes of a stream, which are lost if it doesn't end
 
         def on_passed(size: int) -> None:
             nonlocal passed
@@ -205,7 +204,7 @@ class FileTransfer:
 
 
 def refusal(item: Item) -> FileError:
-    """Return why a file isn't replaced that isn't ours, where ``if_exists`` is ``error``."""
+    """Return the error for another program's file at the destination, with ``if_exists`` error."""
     return FileError(
         f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error was asked "
         "for. Remove it, or use --if-exists verify or overwrite."

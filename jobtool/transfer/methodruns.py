@@ -1,4 +1,4 @@
-"""Methods other than ``stream``: each is given files, and what it claims is proven meanwhile."""
+"""Runs of methods other than ``stream``: what they claim is proven while they run."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ _MOST_REASON = 300
 class MethodOrder:
     """The methods of a job that come before ``stream``, in their order.
 
-    With ``is_stream_last`` it gets what they leave. ``require_held`` raises ``ClaimLostError`` once
-    another worker may have the job.
+    With ``is_stream_last``, ``stream`` gets what they leave. ``require_held`` raises
+    ``ClaimLostError`` once another worker may have the job.
     """
 
     claimed_job: ClaimedJob
@@ -58,7 +58,7 @@ class MethodOrder:
 
 @dataclass(slots=True, kw_only=True)
 class MethodUse:
-    """What came of one method: files that were proven, seconds that it ran, why it left files."""
+    """The result of one method: files proven, seconds that it ran, why it left files."""
 
     name: str
     files: int = 0
@@ -106,11 +106,11 @@ class MethodRuns:
         return self._order.is_stream_last
 
     def run_phase(self, phase: array[int], on_tick: Callable[[], None]) -> None:
-        """Have the methods bring the files of a phase that aren't proven yet.
+        """Have the methods move the files of a phase that aren't proven yet.
 
-        What they leave is left to ``stream`` or, without that, in error. ``on_tick`` is called in
-        this thread several times a second. Raises ``InfrastructureError``, ``ClaimLostError`` and
-        what ``on_tick`` raises.
+        Files that they leave go to ``stream``; without it they are in error. ``on_tick`` is called
+        in this thread several times a second. Raises ``InfrastructureError``, ``ClaimLostError``
+        and what ``on_tick`` raises.
         """
         self._compare(phase, on_tick)
         for route, numbers in self._calls(phase):
@@ -129,7 +129,7 @@ class MethodRuns:
             self._fail(self._ledger.undone(phase))
 
     def _compare(self, phase: array[int], on_tick: Callable[[], None]) -> None:
-        """Keep what is there and the same: what a killed worker's method has brought, perhaps."""
+        """Keep files that are there and the same, such as those of a killed worker's method."""
         numbers = array("Q")
         for number in self._ledger.undone(phase):
             if decide(self._ledger.known(number), self._if_exists) is Action.ADOPT:
@@ -139,7 +139,7 @@ class MethodRuns:
         self._threads.run(queue.take, min(self._thread_count, len(queue)), on_tick=on_tick)
 
     def _calls(self, phase: array[int]) -> Iterator[tuple[Route, list[int]]]:
-        """Yield what may go in one call: files of one route, no more than a call may have."""
+        """Yield the files of each call: of one route, at most ``FILES_IN_CALL``."""
         numbers: list[int] = []
         current: Route | None = None
         for number in phase:
@@ -153,9 +153,9 @@ class MethodRuns:
             yield current, numbers
 
     def _givable(self, route: Route, numbers: list[int]) -> list[int]:
-        """Return those that a method may be given: no file of a stranger's stands in their place.
+        """Return the files that a method may be given; see ``may_be_given``.
 
-        With ``if_exists`` ``error`` the destination is asked now; it was listed a while ago.
+        With ``if_exists`` ``error`` the destination is asked now, since it was listed a while ago.
         """
         undone = [*self._ledger.undone(numbers)]
         is_there: dict[int, bool | None] = {}
@@ -201,7 +201,7 @@ class MethodRuns:
         numbers: list[int],
         on_tick: Callable[[], None],
     ) -> None:
-        """Give files to a method, and prove what it claims as it does."""
+        """Give files to a method, and prove what it claims while it runs."""
         self._ledger.methods.give(numbers, method.name)
         given = set(numbers)
         claims = _Claims(may_go_on=lambda: self._threads.may_go_on)
@@ -221,7 +221,7 @@ class MethodRuns:
                 with self._liveness.working(f"method {method.name}"):
                     for number in method.run(self._order.claimed_job, files, context):
                         if number not in given:
-                            raise ValueError(f"it claims {number!r}, which isn't left to it")
+                            raise ValueError(f"it claims {number!r}: not given, or claimed before")
                         given.remove(number)
                         self._ledger.methods.claim(number)
                         claims.add(number)
@@ -250,7 +250,7 @@ class MethodRuns:
             self._end(method, use, errors[0])
 
     def _end(self, method: Method, use: MethodUse, error: BaseException) -> None:
-        """Use a method no more that has raised; raises what ends the attempt."""
+        """Stop using a method that has raised. Raises an error that ends the attempt."""
         if isinstance(error, InfrastructureError | ClaimLostError):
             raise error
         if isinstance(error, StoppedError) and self._stop.is_set():
@@ -263,7 +263,7 @@ class MethodRuns:
             use.reason = _short(f"{plugin} raised {type(error).__name__}: {error}")
 
     def _fail(self, numbers: Iterator[int]) -> None:
-        """Put files in error that no method has brought."""
+        """Record files that no method has moved as in error."""
         tried = ", ".join(
             use.name + (f" ({use.reason})" if use.reason else "") for use in self.uses
         )
@@ -272,7 +272,7 @@ class MethodRuns:
             if not self._threads.may_go_on:
                 return
             item = self._plan.item(number)
-            text = f"{quote(item.destination_url)}: none of the methods has brought it: {tried}"
+            text = f"{quote(item.destination_url)}: no method has moved the file: {tried}"
             error = StoreError(text) if may_pass else FileError(text)
             self._threads.fail(number, refusal(item) if number in self._refused else error)
 
@@ -287,19 +287,19 @@ class _Claims:
         self._changed = threading.Condition()
 
     def add(self, number: int) -> None:
-        """Add one."""
+        """Add a file."""
         with self._changed:
             self._numbers.append(number)
             self._changed.notify()
 
     def end(self) -> None:
-        """Say that none will be added any more."""
+        """Record that no more files will be added."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
     def take(self) -> int | None:
-        """Return the next, waiting for it; None once there will be none."""
+        """Wait for the next file and return it; None once no more will come."""
         with self._changed:
             while self._may_go_on():
                 if self._numbers:

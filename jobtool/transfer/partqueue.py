@@ -108,7 +108,7 @@ class PartQueue:
             self._changed.notify_all()
 
     def settle(self) -> None:
-        """Share no more, and wait for the parts that others have: they must not write later.
+        """Stop sharing, and wait for the parts that others have: they must not write later.
 
         Returns early if a stop is requested.
         """
@@ -137,7 +137,7 @@ class PartQueues:
 
     @contextlib.contextmanager
     def expected(self, item: Item) -> Iterator[None]:
-        """Expect a queue of this file to take from, for the length of the block."""
+        """Expect this file to open a queue during the block."""
         count = int(may_be_shared(item))
         with self._lock:
             self._expected += count

@@ -124,7 +124,7 @@ class PartsCopy:
             self._known = fresh_digests(self._item, part_size)
 
     def _take_up(self) -> dict[int, Part]:
-        """Return the parts that need not be sent, and go on with their upload."""
+        """Return the parts that need not be sent, and resume their upload."""
         under_way = self._log.under_way
         if under_way is None:
             return {}

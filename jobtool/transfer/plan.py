@@ -1,4 +1,4 @@
-"""The plan of a job: all its files, and the order in which they are sent.
+"""The plan of a job: all its files, with the order in which they are sent.
 
 A million files take about 100 bytes each: names are packed into one buffer, numbers into arrays.
 Files are numbered as listed, so the file of a receipt is found by binary search.

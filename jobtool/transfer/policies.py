@@ -19,7 +19,7 @@ class Policies:
 
     ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it
     is the same (``verify``), sent again (``overwrite``), or an ``error``. ``links`` is what listing
-    did with symbolic links. ``verify``: a written file is proven by the store's own digest where
+    does with symbolic links. ``verify``: a written file is proven by the store's own digest where
     that is a proof (``digest``), or by reading it again from its medium (``read-back``).
     ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that is gone from
     the source is an ``error``, or is left out (``ignore``). ``preserve``: the attributes of files

@@ -34,7 +34,7 @@ class ResumableMD5:
     def __init__(self, state: str | None = None, length: int = 0) -> None:
         library = _library()
         if library is None and state is not None:
-            raise ValueError("no library here can go on from the state of a digest")
+            raise ValueError("no library here can resume a digest from its state")
         begun = bytes.fromhex(state) if state is not None else _FIRST_STATE
         self._length = length
         self._hasher = _Plain() if library is None else _ByOpenSSL(library, begun, length)

@@ -34,11 +34,11 @@ _HEAD_START_SECONDS = 0.2
 class JobTransfer:
     """Transfers the files of a ledger that aren't proven yet.
 
-    ``stop`` ends it early: files under way are finished, files in parts left after the parts under
-    way, no other is begun. ``consumer`` gives work to others. ``on_file`` is called from the
-    threads with each file that has arrived. With ``listing`` the plan is still to be listed, its
-    destination holds nothing and nothing is recorded of it: small files go while it is listed, and
-    ``on_listed`` is called when that is over. ``methods`` get the files first, phase by phase;
+    ``stop`` ends it early: files under way are finished, files in parts are left after the parts
+    under way, and no other file is begun. ``consumer`` gives work to others. ``on_file`` is called
+    from the threads with each file that has arrived. ``listing`` is given for a plan that isn't
+    listed yet, with an empty destination and no records. Small files are then sent while it is
+    listed. ``on_listed`` is called after that. ``methods`` get the files first, phase by phase;
     without them all files are streamed.
     """
 
@@ -110,7 +110,7 @@ class JobTransfer:
 
     @property
     def method_uses(self) -> list[MethodUse]:
-        """What came of each method before ``stream``, in their order."""
+        """The result of each method before ``stream``, in their order."""
         return self._methods.uses if self._methods else []
 
     @property
@@ -252,7 +252,7 @@ class JobTransfer:
     # Files.
 
     def _bring(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
-        """Have each method bring what those before it left undone of a phase."""
+        """Have each method move the files of a phase that those before it left."""
         if self._methods is not None:
             self._methods.run_phase(phase, lambda: on_tick(self.progress))
         if self._methods is None or self._methods.leaves_rest_to_stream:

@@ -1,4 +1,4 @@
-"""Specials, the entries of a tree besides files: empty folders and links are made."""
+"""Specials, the entries of a tree besides files: empty folders, links."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SPECIALS_PER_LOOK = 64
 
 @dataclass(slots=True)
 class Skipped:
-    """The specials that were left out: their count, and the first with the reason. And failures."""
+    """The specials that were left out, the first of them with reasons, and those that failed."""
 
     count: int = 0
     first: list[tuple[str, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Listing a tree into its plan. After a retryable error the listing goes on."""
+"""Listing a tree into its plan. After a retryable error the listing continues."""
 
 from __future__ import annotations
 

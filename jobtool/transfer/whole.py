@@ -90,9 +90,9 @@ def send_stream(
 def _require_taken(
     item: Item, stream: Iterator[bytes | memoryview], known: KnownDigests, stop: Stop
 ) -> str:
-    """Return the MD5 of the whole file; removes one of which the store has taken only a part."""
+    """Return the MD5 of the whole file. Remove a file that the store has taken only in part."""
     try:
-        is_taken = next(stream, None) is None  # its end is yet to come if the store didn't ask
+        is_taken = next(stream, None) is None  # False if the store stopped reading before the end
     except ClaimLostError:
         raise
     except JobtoolError:

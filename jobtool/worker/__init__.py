@@ -1,1 +1,1 @@
-"""The worker: claims jobs, transfers them and records the result, until its time is up."""
+"""The worker: claims one job after another, transfers it, records the result."""

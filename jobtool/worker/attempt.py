@@ -109,7 +109,7 @@ class Attempt:
             return self._end_in_failure(error.failures, is_doubtful=error.is_doubtful)
         except JobtoolError as error:
             if error.retryable and self._stop.is_set():
-                return self._hand_back(self._stop.reason)  # it didn't get its other tries
+                return self._hand_back(self._stop.reason)  # the stop cut off its further tries
             is_doubtful = error.scope is Scope.UNCERTAIN and not self._copy.has_succeeded
             return self._end_in_failure([Failure(path="", error=error)], is_doubtful=is_doubtful)
         except Exception as error:  # a bug must not leave this job ongoing or stop other jobs
@@ -165,7 +165,7 @@ class Attempt:
         started = self._tools.options.monotonic()
         try:
             step.run(self._claimed, context)
-        except SystemExit as error:  # which would end the worker, and each that claims the job next
+        except SystemExit as error:  # it would end this worker, and each that claims the job later
             raise JobtoolError(f"it tried to end the worker's process ({error!r})") from None
         seconds = self._tools.options.monotonic() - started
         self._claimed.end_step(step.name, seconds=seconds)

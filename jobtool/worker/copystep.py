@@ -1,4 +1,4 @@
-"""The step ``copy``: every file of the job arrives, is proven, and has its receipt in the table."""
+"""The step ``copy``: every file of the job arrives, proven by a receipt in the table."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ class CopyStep:
             claimed.log("removed-leftovers", count=removed)
 
     def _abort_unfinished(self, context: StepContext) -> None:
-        """Abort uploads of files that were sent in another way since, or left the source."""
+        """Abort uploads of files that were sent another way since, or are gone from the source."""
         for token, url in open_uploads(self._records.all(with_table=False)).items():
             folder, name = parent_of(url)
             upload = Upload(path=name, token=token, attributes=Attributes(mtime_ns=0))

@@ -61,8 +61,8 @@ class Doubts:
     def is_of_the_job(self, job_id: str, proven: Item | None = None) -> bool:
         """Return True if a refusal concerns this job only, because other things work.
 
-        - The source of the last file that arrived can still be read and its destination still be
-          written, or those of ``proven``, a file of the job that arrived in an earlier attempt.
+        - The last file that arrived can still be read at its source, and its destination can still
+          be written to. Or that is so for ``proven``, which arrived in an earlier attempt.
         - Or something else has succeeded, here or in the same run, since the job was last in doubt.
 
         Raises ``InfrastructureError`` if the store's answer shows that it can't be used.
@@ -85,8 +85,8 @@ class Doubts:
     def add(self, job_id: str, error: JobtoolError) -> None:
         """Record a job in doubt, which is handed back.
 
-        Raises ``InfrastructureError`` once enough jobs in a row were in doubt, or one of them was
-        in doubt again, and no other worker of the run makes progress meanwhile.
+        Raises ``InfrastructureError`` once enough jobs in a row were in doubt, or one job twice,
+        while no other worker of the run makes progress.
         """
         elsewhere = self._elsewhere()
         if not self._row:
@@ -128,9 +128,9 @@ def _still_works(item: Item) -> bool:
         except FileError:
             if not supports(source, AccessCheck):
                 return False
-            source.check_access(write=False)  # that very file may be gone meanwhile
+            source.check_access(write=False)  # only that file may be gone
         if not supports(destination, AccessCheck):
-            return False  # nothing tells
+            return False  # no evidence
         destination.check_access(write=True)
     except (FileError, UnreachableError):  # a temporary error, which proves nothing
         return False

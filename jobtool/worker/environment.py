@@ -1,4 +1,4 @@
-"""Where a worker runs: its host and its rank.
+"""Where a worker runs: its host, its rank.
 
 Rank and size come from MPI under mpirun, else from the scheduler. Without either, the worker is
 alone. MPI spreads work and saves scans; correctness doesn't depend on it.

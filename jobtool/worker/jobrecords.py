@@ -26,7 +26,7 @@ class JobRecords:
 
     @property
     def has_table(self) -> bool:
-        """Whether all files of the job were transferred once."""
+        """Whether the job has a table: all its files were transferred once."""
         return os.path.exists(self.table_path)
 
     @property

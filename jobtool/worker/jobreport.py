@@ -190,7 +190,7 @@ class JobReport:
                 self._claimed.log("credentials-too-short", **described(holder), seconds_left=left)
 
     def left_out(self, transfer: JobTransfer) -> None:
-        """Tell what was left out, what methods did, and what files lack of their attributes."""
+        """Report what was left out, what methods did, and which attributes files lost."""
         for use in transfer.method_uses:
             event = MethodUsed.of(use, job=self._name)
             self._emit(event)

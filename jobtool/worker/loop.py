@@ -73,7 +73,7 @@ class Worker:
 
     ``options`` that are None are taken from joblist.toml. An exception that ``emit`` raises fails
     no job; the first is shown by ``warnings``. Raises ``JoblistError`` if joblist.toml names a
-    command that isn't trusted, and ``UsageError`` for methods that can't be had here.
+    command that isn't trusted, and ``UsageError`` for methods that aren't available here.
     """
 
     def __init__(

@@ -35,13 +35,13 @@ def _watch_nothing(progress: JobProgress) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """``threads`` files at a time; at most ``max_jobs`` jobs, None for all.
+    """The options of a worker: ``threads`` files at a time, at most ``max_jobs`` jobs (None: all).
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
     doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
     parts. ``if_exists``, ``links``, ``verify``, ``if_gone``, ``preserve`` (words) and ``methods``
-    (names) are as the options of ``transfer-worker`` of these names. What of all these is None is
-    as joblist.toml says or, if that says nothing, the default.
+    (names) are the options of ``transfer-worker`` of these names. If one of all these is None, the
+    value in joblist.toml applies, else the default.
 
     ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
     and end. ``drain_at`` is when that happens for lack of time, on the ``monotonic`` clock, None
@@ -104,7 +104,7 @@ class ResolvedOptions(WorkerOptions):
     def retry(
         self, stop: Stop, *, on_retry: Callable[[BaseException], None] | None = None
     ) -> Retry:
-        """Return the retrying that these options ask for, until ``stop`` is set."""
+        """Return the ``Retry`` that these options ask for. It tries until ``stop`` is set."""
         return Retry(
             patience_seconds=self.patience_seconds,
             stop=stop,

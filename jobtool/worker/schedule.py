@@ -27,7 +27,7 @@ class Schedule:
     """Passes over the jobs of a joblist and tries them.
 
     ``run_job`` claims a job and runs it. It returns False if another worker holds the job, or may
-    still hold it. ``is_ended`` returns True once no more jobs are to be tried. ``is_in_doubt``
+    still hold it. ``is_ended`` returns True once no more jobs may be tried. ``is_in_doubt``
     returns True while the last jobs failed for a reason that may concern all jobs. The next job
     then comes from the other end of the order, since neighbours of those jobs may be like them.
     """

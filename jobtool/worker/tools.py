@@ -22,9 +22,9 @@ from jobtool.worker.pace import Pace
 class AttemptTools:
     """What all attempts of a worker have in common.
 
-    ``worker`` is its name in logs. ``watch`` is told the progress several times a second. ``pace``
-    tells whether a job can be done in time, ``doubts`` what else works where files are refused;
-    ``plugins`` has the steps besides ``copy``, ``methods`` the methods that come before ``stream``.
+    ``worker`` is its name in logs. ``watch`` is passed the progress several times a second.
+    ``pace`` says whether a job can be done in time, ``doubts`` what else works when files are
+    refused. ``plugins`` has the steps besides ``copy``, ``methods`` the methods before ``stream``.
     """
 
     joblist: JobList

@@ -29,7 +29,7 @@ def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:
 
 
 def credential_pause_seconds(failures: int) -> float | None:
-    """Return the seconds to wait for a provider after so many failures in a row; None: give up."""
+    """Return the seconds to wait for a provider after ``failures`` in a row; None: give up."""
     if failures >= _MAX_CREDENTIAL_FAILURES:
         return None
     return float(_FIRST_CREDENTIAL_PAUSE_SECONDS * 2 ** (failures - 1))

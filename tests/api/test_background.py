@@ -1,4 +1,4 @@
-"""Calls that work in another thread has the caller's thread make."""
+"""Work in a background thread has the caller's thread make its calls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_calls_that_come_while_the_caller_looks_whether_the_work_has_ended_are_m
             alive = super().is_alive()
             if not may_end.is_set():
                 may_end.set()
-                self.join()  # the work ends right after the look
+                self.join()  # the work ends right after the check
             return alive
 
     monkeypatch.setattr(background, "_LOOK_SECONDS", 0.01)

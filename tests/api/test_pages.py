@@ -1,4 +1,4 @@
-"""What the page about Python and the docstrings show is what happens."""
+"""The examples on the page about Python and in docstrings do what they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transfer that is asked to stop, by another thread or Ctrl-C, hands its job back in order."""
+"""A transfer that is asked to stop, by another thread or Ctrl-C, hands its job back cleanly."""
 
 from __future__ import annotations
 

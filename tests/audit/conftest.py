@@ -19,7 +19,7 @@ FILES = 3
 
 @dataclass(frozen=True)
 class Place:
-    """Where jobs go: its URL, its bytes by other means, what a process needs to use it."""
+    """A destination: its URL, its bytes by other means, what a process needs to use it."""
 
     url: str
     raw: LocalRaw | S3Raw
@@ -36,7 +36,7 @@ class Place:
             Path(self.raw.root.decode(), path).unlink()
 
     def flip_a_bit(self, path: str) -> None:
-        """Change one byte and neither the size nor, on a disk, the time."""
+        """Change one byte of a file. Its size stays, and on a disk its time."""
         data = bytearray(self.raw.read(path))
         data[len(data) // 2] ^= 1
         if isinstance(self.raw, S3Raw):
@@ -85,7 +85,7 @@ def joblist(tmp_path: Path, place: Place) -> Path:
 
 
 def transfer(joblist: Path, place: Place, *options: object) -> list[str]:
-    """Run a worker that must end well; return the destinations of what it sent."""
+    """Run a worker that must succeed; return the destinations of the files that it sent."""
     command = ("transfer-worker", "-i", joblist, "--json", "-v", 3, *options)
     told = run_ok(*command, env=place.env).lines
     events = [json.loads(line) for line in told]

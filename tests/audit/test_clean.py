@@ -113,7 +113,7 @@ def test_temporary_files_of_a_killed_worker_are_listed_then_removed_and_others_s
     joblist = make_big_joblist(tmp_path, local.url, 100 * PART, name=name)
     left = kill_in_the_middle(joblist, out)
     assert left.parent == (out / name).parent
-    # What has such a name, but was made for another job, another joblist or by another program.
+    # Files with such names that another job, another joblist or another program made.
     owners = ["", f"{joblist}\0another", f"{joblist}2\0item"]
     foreign = {left.with_name(Temporaries(owner).new()) for owner in owners}
     foreign |= {left.with_name(left.name + ".bak"), left.with_name(".jobtool-notes.part")}

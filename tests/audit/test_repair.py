@@ -1,4 +1,4 @@
-"""`jobtool verify --repair`: what is off is sent again by the next worker, and only that."""
+"""`jobtool verify --repair`: the next worker sends files with findings again, and only those."""
 
 from __future__ import annotations
 

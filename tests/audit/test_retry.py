@@ -1,4 +1,4 @@
-"""`jobtool retry`: which jobs become todo again, and that nothing proven is sent again."""
+"""`jobtool retry`: the selected jobs become todo, and nothing proven is sent again."""
 
 from __future__ import annotations
 

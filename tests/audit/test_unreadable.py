@@ -1,4 +1,4 @@
-"""`verify` meets what it can't look at: that is told, and the rest is looked at all the same."""
+"""`verify` reports what it can't read, and still checks the rest."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def joblist(tmp_path: Path, local: Place) -> Path:
 
 
 class Faulty(StoreRegistry):
-    """Opens stores that fail as ``wrap`` has them."""
+    """Opens stores that fail as ``wrap`` makes them."""
 
     def __init__(self, wrap: Callable[[Store], Store]) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ from tests.trees import make_items, make_partition, receipts, snapshot, write
 
 
 def findings(what: Path, place: Place, *options: object) -> list[object]:
-    """Verify what must be off; return the findings."""
+    """Verify a destination that must have findings; return them."""
     code, told = verify(what, place, *options)
     assert code == 1
     return sorted(told[:-1])
@@ -224,7 +224,7 @@ def test_named_files_are_looked_up_many_at_a_time_and_told_in_order(
             in_flight += 1
             most = max(most, in_flight)
             lock.notify_all()
-            # The first wait for company, or each for a moment in vain.
+            # The first calls wait for others at the same time; if none come, each waits a moment.
             lock.wait_for(lambda: most >= 8, timeout=0.5)
         try:
             return forward(request)

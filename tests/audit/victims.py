@@ -1,4 +1,4 @@
-"""Kills `jobtool verify --repair` before each of its writes, as the kernel would: SIGKILL.
+"""Kills `jobtool verify --repair` before each of its writes, by SIGKILL.
 
 Run as ``python -m tests.audit.victims JOBLIST...``: the first joblist's command dies before its
 first write, the second's before its second. Prints ``killed`` or the exit code of each. All are
@@ -22,7 +22,7 @@ WRITES = ("write", "fsync", "rename", "unlink", "rmdir", "utime")
 
 
 def arm(nth: int) -> None:
-    """Have this process die before the ``nth`` of its writes to the joblist."""
+    """Kill this process before the ``nth`` of its writes to the joblist."""
     number = itertools.count(1)
 
     def armed(original: Any) -> Any:

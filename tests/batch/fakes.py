@@ -11,7 +11,7 @@ from pathlib import Path
 
 _TIMEOUT_SECONDS = 30
 
-# Ends with $NAME_CODE. A worker with $UNTIL_SIGNAL works until it is told to stop, and some more.
+# Ends with $NAME_CODE. A worker with $UNTIL_SIGNAL works until a signal, and a little longer.
 _FAKE = """\
 #!/bin/bash
 name=${0##*/}
@@ -30,7 +30,7 @@ exit "${worker_code:-0}"
 """
 _PROGRAMS = ("transfer-worker", "mpirun", "srun", "scontrol", "qsub")
 
-#: What Slurm and PBS set for a job; the ones of an array come on top.
+#: The variables that Slurm and PBS set for a job; arrays have more.
 JOB = {"SLURM_JOB_ID": "12", "PBS_JOBID": "12.server"}
 ELEMENT = {**JOB, "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3", "PBS_ARRAY_INDEX": "3"}
 
@@ -45,7 +45,7 @@ class Ended:
     calls: list[list[str]]
 
     def of(self, *names: str) -> list[list[str]]:
-        """The calls of programs of these names."""
+        """The calls of the programs with these names."""
         return [call for call in self.calls if call[0] in names]
 
 
@@ -61,7 +61,7 @@ class FakeCluster:
             (self._programs / name).chmod(0o755)
 
     def start(self, text: str, variables: Mapping[str, str], **more: str) -> subprocess.Popen[str]:
-        """Start a script, saved as transfer.pbs, where the jobs of PBS look for themselves."""
+        """Start a script, saved as transfer.pbs, where jobs of PBS look for their script."""
         script = self.folder / "transfer.pbs"
         script.write_bytes(os.fsencode(text))
         path = f"{self._programs}:{os.environ['PATH']}"
@@ -88,7 +88,7 @@ class FakeCluster:
         return self.finish(self.start(text, variables, **more))
 
     def wait_until_working(self) -> None:
-        """Return when the stand-in of the worker, or of what starts workers, is at work."""
+        """Return when the stand-in for the worker, or for its launcher, is running."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while not (self.folder / "working").exists():
             assert time.monotonic() < deadline

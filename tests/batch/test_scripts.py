@@ -1,4 +1,4 @@
-"""Batch scripts, run by a real bash: what they start, where signals go, when they come back."""
+"""Batch scripts, run by a real bash: what they start, where signals go, when jobs are requeued."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_signals_reach_the_workers_as_usr1_and_are_waited_for(
     program = "transfer-worker" if tasks == 1 else "mpirun"
     assert done.stdout.splitlines()[:2] == [f"{program} got USR1", f"{program} ends"]
     assert (done.exit_code, done.stderr) == (3, "")
-    # Whoever sends TERM doesn't want the job to come back.
+    # TERM means that a user doesn't want the job to come back.
     assert len(done.of(AGAIN[scheduler])) == (number == signal.SIGUSR1)
 
 

@@ -23,7 +23,7 @@ from tests.cluster.operations import KINDS, count, make_joblist, per_job, trace
 WORKERS = 4
 TRACED = 100
 
-#: What workers together do once is measured on a list in which each of them gets a job.
+#: What several workers do only once is measured on a list in which each of them gets a job.
 FIRST_SHARED = 10 * WORKERS
 
 
@@ -63,14 +63,14 @@ def by_size(root: Path, sizes: list[int], claims: str | None) -> None:
 
 
 def beyond(counts: Mapping[int, Counter[str]], first: int) -> dict[int, dict[str, float]]:
-    """Return what each job costs that a list has more than the list of ``first`` jobs."""
+    """Return the cost of each job that a list has in addition to the list of ``first`` jobs."""
     return {
         size: per_job(counts[size], counts[first], size - first) for size in counts if size > first
     }
 
 
 def by_kind(root: Path, claims: str | None) -> None:
-    """Print which files the operations of a job are about."""
+    """Print which files the operations of a job access."""
     found: list[Counter[tuple[str, str]]] = []
     for size in (1, 1 + TRACED):
         found.append(trace(make_joblist(root / f"traced-{size}", size), claims=claims))

@@ -1,4 +1,4 @@
-"""The memory that a copy in parts takes, beside what its parts hold.
+"""The memory that a copy in parts takes, in addition to its parts.
 
     python tests/benchmarks/memory.py FOLDER [--mebibytes N] [--part-mebibytes N ...]
 
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def peak_mebibytes(source: Store, destination: Store, root: Path, part_mebibytes: int) -> int:
-    """Copy; return by how much memory has grown meanwhile, at most."""
+    """Copy; return by how much memory grew meanwhile, at most."""
     plan = Plan()
     plan.start_route(Route(source, destination))
     plan.add(entry_of(source, "large"))

@@ -1,4 +1,4 @@
-"""How much of a module its tests hold: each small change of it must make a test fail.
+"""How much of a module its tests check: each small change of it must make a test fail.
 
     python -m tests.benchmarks.mutation jobtool/jobs/journal.py tests/jobs tests/audit/test_clean.py
 
@@ -57,7 +57,7 @@ class Change:
 
 
 def changed(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what may stand in the place of a node."""
+    """Yield the replacements of a node."""
     match node:
         case ast.Compare(ops=[first, *rest]) if type(first) in _COMPARISONS:
             other = copy.copy(node)
@@ -120,7 +120,7 @@ def is_noticed(folder: Path, tests: list[str], *, aloud: bool = False) -> bool:
         _run_tests(folder, tests, aloud=aloud)
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)  # what it has started
+        os.killpg(pid, signal.SIGKILL)  # the processes that it has started
     return status != 0
 
 
@@ -156,7 +156,7 @@ def main() -> None:
             if arguments.only not in (None, number):
                 continue
             module.write_text(change.source)
-            os.utime(module, (number, number))  # compiled anew each time, also within a second
+            os.utime(module, (number, number))  # compiled anew each time, even within one second
             tried += 1
             if is_noticed(folder, arguments.tests, aloud=arguments.only is not None):
                 noticed += 1

@@ -1,8 +1,8 @@
-"""What sharing one large job gains: its wall time with and without, in the same run.
+"""The gain from sharing one large job: its wall time with and without, in the same run.
 
     python tests/benchmarks/sharing.py FOLDER [--parts 120] [--ranks 4] [--seconds-per-part 1]
 
-One job of one file in many parts goes to an S3 server that takes so long for each part on each
+One job of one file in many parts goes to an S3 server that takes a fixed time for each part on each
 connection, as one node's share of a network does. Each rank sends one part at a time, so a worker
 alone is bound by that. A file of 20 GB in parts of 16 MiB has 1,280 of them; here they have 5 MiB.
 FOLDER needs room for twice the file, memory for once.

@@ -62,7 +62,7 @@ def make(name: str, count: int, size: int) -> None:
 
 
 def contest(data: str, rounds: int, environment: Mapping[str, str]) -> None:
-    """Let everybody copy the same data, in turn, and print who took how long."""
+    """Have each program copy the same data, in turn, and print how long each took."""
     remote = {
         "RCLONE_CONFIG": "/dev/null",
         "RCLONE_CONFIG_S_TYPE": "s3",

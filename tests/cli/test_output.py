@@ -1,4 +1,4 @@
-"""What programs and other people's terminals get to read."""
+"""Output as programs and other terminals read it."""
 
 from __future__ import annotations
 

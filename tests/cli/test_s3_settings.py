@@ -1,4 +1,4 @@
-"""Settings that no S3 client can be made of: one message, and no job pays for it."""
+"""Settings from which no S3 client can be made: one message, and no job is affected."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_worker_at_a_terminal_never_asks(tmp_path: Path, how: str) -> None:
 
 
 def run_at_a_terminal(name: str, *arguments: object, env: dict[str, str]) -> tuple[int, str]:
-    """Run a command as the foreground of a terminal of its own, at which nobody types."""
+    """Run a command in the foreground of a new terminal without input."""
     command = [str(BIN / name), *map(str, arguments)]
     pid, terminal = pty.fork()
     if pid == 0:
@@ -282,7 +282,7 @@ def test_credentials_are_fetched_for_each_job_only_where_they_are_its_own(
 
 @contextlib.contextmanager
 def tunnel_to(port: int) -> Iterator[str]:
-    """A proxy that takes every tunnel to one port of this machine, whatever host is asked for."""
+    """A proxy that connects every tunnel to one port of this machine, for any host."""
 
     def pump(source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -323,7 +323,7 @@ def test_nothing_goes_to_a_server_of_the_environment_if_the_joblist_names_aws(
         rclone_server(tmp_path / "aws", "--cert", chain, "--key", chain) as of_aws,
         tunnel_to(int(of_aws.endpoint_url.rpartition(":")[2])) as proxy,
     ):
-        bucket = rclone_s3.new_bucket()  # of the same name on both
+        bucket = rclone_s3.new_bucket()  # the certificate has the same name for both
         (of_aws.folder / bucket).mkdir()
         joblist = generated(
             tmp_path,
@@ -343,7 +343,7 @@ def test_nothing_goes_to_a_server_of_the_environment_if_the_joblist_names_aws(
 
 @contextlib.contextmanager
 def silent_metadata() -> Iterator[tuple[str, list[bytes]]]:
-    """A metadata service that takes requests and answers none; the URL, and what came."""
+    """A metadata service that accepts requests and answers none; its URL, and the requests."""
     came: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 

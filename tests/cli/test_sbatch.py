@@ -1,4 +1,4 @@
-"""``jobtool sbatch``: what it prints is a script, and nothing else; wrong usage is one line."""
+"""``jobtool sbatch`` prints a script and nothing else; wrong usage is one line."""
 
 from __future__ import annotations
 

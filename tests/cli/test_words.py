@@ -1,4 +1,4 @@
-"""What people type: the joblist with and without -i, and words that are nearly right."""
+"""Command lines as people type them: the joblist with and without -i, misspelt words."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a joblist tells of a storm of kills when it is over, and what in it must not be.
+"""What a joblist shows after a storm of kills, and the rules that it must not break.
 
-A claim names one attempt at one job, from its ``claimed`` line to the next one. Whatever bears the
+A claim names one attempt at one job, from its ``claimed`` line to the next one. Everything with the
 number of an attempt must have been written by its holder, or by a helper that its log names, before
 the next attempt's claim was taken.
 """
@@ -43,7 +43,7 @@ class JobHistory:
 
 
 def read_job(path: Path, *, seen: Iterable[Receipt], table: Iterable[Receipt]) -> JobHistory:
-    """Read a job file; the receipts come from whoever has watched them."""
+    """Read a job file; the receipts come from a ``Watcher``."""
     job, log = decode(path.read_bytes(), job_id=path.stem)
     return JobHistory(
         stem=path.stem,
@@ -59,7 +59,7 @@ def read_job(path: Path, *, seen: Iterable[Receipt], table: Iterable[Receipt]) -
 class Attempt:
     """One attempt: who holds it by which claim, from when on, and how its log says it ended.
 
-    ``end`` is None if it was cut, by a kill or by the loss of the claim.
+    ``end`` is None if the attempt was cut off, by a kill or by the loss of the claim.
     """
 
     number: int
@@ -71,7 +71,7 @@ class Attempt:
 
 
 def attempts_of(job: JobHistory) -> list[Attempt]:
-    """Return the attempts that the log tells of."""
+    """Return the attempts in a log."""
     found = []
     for record in job.log:
         if record.event != "claimed":
@@ -94,7 +94,7 @@ def attempts_of(job: JobHistory) -> list[Attempt]:
 
 
 def faults_of(jobs: Sequence[JobHistory]) -> list[str]:
-    """Return everything in the histories of a list's jobs that must not be, in words."""
+    """Return all broken rules in the histories of a joblist's jobs, in words."""
     found = [f"{job.stem}: {fault}" for job in jobs for fault in _faults_of_job(job)]
     tokens = Counter(attempt.token for job in jobs for attempt in attempts_of(job))
     found += [
@@ -165,7 +165,7 @@ def _faults_of_receipt(receipt: Receipt, attempts: Sequence[Attempt]) -> Iterato
 
 
 def leftovers_in(joblist: Path, destination: Path) -> list[str]:
-    """Return what should not be there any more once all jobs are done."""
+    """Return the leftovers that must be gone once all jobs are done."""
     stems = {path.stem for path in joblist.glob("*.txt")}
     kept = {"joblist.toml", *(f"{stem}.txt" for stem in stems)}
     kept |= {f"receipts/{stem}.parquet" for stem in stems}
@@ -187,7 +187,7 @@ def differences(source: Path, destination: Path) -> list[str]:
 
 
 def unproven(jobs: Iterable[JobHistory], destination: Path) -> list[str]:
-    """Return the files at the destination of which no table holds a receipt."""
+    """Return the files at the destination that have no receipt in any table."""
     proven = {receipt.dst_path for job in jobs for receipt in job.table}
     found = (str(path) for path in destination.rglob("*") if path.is_file())
     return sorted(path for path in found if path not in proven)

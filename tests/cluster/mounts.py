@@ -1,4 +1,4 @@
-"""One folder at two places, as two nodes see it that don't share kernel locks."""
+"""One folder mounted at two places, like two nodes that don't share kernel locks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BUSY_SECONDS = 5
 def two_mounts(folder: Path, *options: str) -> Iterator[tuple[Path, Path]]:
     """Mount ``folder`` twice by bindfs, yield the two places, unmount them at the end.
 
-    Each mount keeps its own kernel locks, so that a lock taken in one isn't seen in the other, nor
-    in the folder itself. ``options`` are bindfs's. Without bindfs or FUSE the test is skipped; with
+    Each mount keeps its own kernel locks: a lock taken in one isn't seen in the other, or in the
+    folder itself. ``options`` are bindfs's. Without bindfs or FUSE the test is skipped; with
     ``CI=true`` in the environment it fails.
     """
     with mounted(folder, *options) as path_a, mounted(folder, *options) as path_b:
@@ -44,11 +44,11 @@ def mounted(folder: Path, *options: str, at: Path | None = None) -> Iterator[Pat
         finally:
             _unmount(place)
     finally:
-        place.rmdir()  # never its contents: they would be the folder's
+        place.rmdir()  # never its contents: they could be the folder's
 
 
 def _unmount(place: Path) -> None:
-    """Unmount; what still has files open there is given a moment, then none."""
+    """Unmount. Processes with open files there get a moment first."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while os.path.ismount(place):
         lazily = ["-z"] if time.monotonic() > deadline else []

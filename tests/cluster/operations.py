@@ -45,7 +45,7 @@ _CALL = re.compile(r"\d+\s+(\w+)\(")
 
 
 def need_strace() -> None:
-    """Need strace, and to be allowed to use it."""
+    """Require strace, and the permission to use it."""
     need("strace", packages="strace")
     done = subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], capture_output=True)
     if done.returncode != 0:
@@ -89,7 +89,7 @@ def strace_opens(output: Path) -> tuple[str, ...]:
 
 
 def job_files_opened(output: Path, joblist: Path) -> Counter[str]:
-    """Return how often each job file was opened, by stem; not what is renamed into its place."""
+    """Return how often each job file was opened, by stem, without files renamed into its place."""
     with open(output, errors="surrogateescape") as lines:
         calls = ((_CALL.match(line), line) for line in lines)
         paths = [Path(_path_in(line)) for call, line in calls if call and call[1] in _OPENINGS]
@@ -101,7 +101,7 @@ def job_files_opened(output: Path, joblist: Path) -> Counter[str]:
 
 
 def per_job(larger: Counter, smaller: Counter, jobs: int) -> dict:
-    """Return how often each was done for each of the ``jobs`` that the larger list has more."""
+    """Return how often each was done for each of the ``jobs`` that only the larger list has."""
     names = {*larger, *smaller}
     return {name: (larger[name] - smaller[name]) / jobs for name in sorted(names)}
 
@@ -125,13 +125,13 @@ def _run(options: Sequence[Sequence[str]], joblist: Path, claims: str | None) ->
 
 def _classified(lines: Iterator[str], joblist: Path) -> Iterator[tuple[str, str]]:
     for line in lines:
-        call = _CALL.match(line)  # the other half of a call that was interrupted has none
+        call = _CALL.match(line)  # the second half of an interrupted call has none
         if call is not None and call[1] in SYSCALLS:
             yield _kind_of(_path_in(line), joblist), call[1]
 
 
 def _path_in(line: str) -> str:
-    """Return the path that a call is about: the last that it names, else its descriptor's."""
+    """Return the path that a call accesses: the last that it names, else its descriptor's."""
     arguments = line.rpartition(") = ")[0] or line
     quoted = [text for text in _QUOTED.findall(arguments) if text]
     below = _BELOW.findall(arguments)

@@ -69,7 +69,7 @@ PartitionName=all Nodes=node Default=YES MaxTime=INFINITE State=UP
 
 @dataclass(frozen=True, kw_only=True)
 class Slurm:
-    """A cluster that is up. ``folder`` holds its logs, ``environment`` what its clients need."""
+    """A running cluster. ``folder`` holds its logs, ``environment`` what its clients need."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -204,7 +204,7 @@ def _told(cluster: Slurm, *command: str) -> str:
 
 
 def _cancel_all(cluster: Slurm) -> None:
-    """End every job while somebody is there who can."""
+    """End every job while the daemons that can end it are still running."""
     for job_id in _told(cluster, "squeue", "--noheader", "--format=%A").split():
         _told(cluster, "scancel", "--signal=KILL", "--full", job_id)
         _told(cluster, "scancel", job_id)
@@ -214,7 +214,7 @@ def _cancel_all(cluster: Slurm) -> None:
 
 
 def _kill_what_is_left(configuration: Path) -> None:
-    """Kill every process with this cluster in its environment, but for this one."""
+    """Kill every process with this cluster in its environment, except this one."""
     mark = os.fsencode(f"SLURM_CONF={configuration}")
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

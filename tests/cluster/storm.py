@@ -46,11 +46,11 @@ FILES = 12
 WORKERS = 8
 ROUNDS = 6
 
-#: What a file smaller than that counts for in the rate of a mount: it is read by the page.
+#: Smaller files count as this size in the rate of a mount, which reads whole pages.
 _PAGE_BYTES = 4096
 
-_ANY = 0.2  # of all blows: they hit whomever, also one that only starts
-_STOPS = 0.3  # of all blows, where claims can be lost
+_ANY = 0.2  # of all hits: on any worker, even one that is only starting
+_STOPS = 0.3  # of all hits, if claims can be lost
 _AIMED = 1 / 3  # of all kills
 _LONG = 0.75  # of all stops
 _AIM_SECONDS = 0.8
@@ -59,7 +59,7 @@ _ROUND_SECONDS = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a worker runs: the path by which it knows the joblist, and its hostname if its own."""
+    """Where a worker runs: its path of the joblist, and its own hostname if it has one."""
 
     joblist: Path
     host: str | None = None
@@ -80,7 +80,7 @@ class Place:
             )
 
     def name_of(self, process: subprocess.Popen[bytes]) -> str:
-        """What logs and receipts call the worker."""
+        """The name of the worker in logs and receipts."""
         host = self.host or os.uname().nodename.partition(".")[0]
         return f"{host}:{process.pid}"
 
@@ -96,12 +96,12 @@ class Tally:
 
 
 class Storm:
-    """Keeps a worker in each place, and strikes one of them each ``period`` seconds.
+    """Keeps a worker running in each place, and hits one of them every ``period`` seconds.
 
-    A blow is a SIGKILL or, if ``freeze_seconds`` is given, sometimes a SIGSTOP for longer than
-    that. Some kills wait until their victim is about to replace a file: at random moments one is
-    hardly ever met there. Since workers look after jobs of others only when no other is left, some
-    of the stopped are kept until then, and wake up in the middle of their successor's work.
+    A hit is a SIGKILL or, if ``freeze_seconds`` is given, sometimes a SIGSTOP for longer than that.
+    Some kills wait until their victim is about to replace a file, which random moments rarely hit.
+    Workers take over jobs of others only when no other job is left. So some stopped workers are
+    kept until then, and wake up in the middle of their successor's work.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Storm:
         self._all: list[tuple[subprocess.Popen[bytes], str, Path]] = []
 
     def rage(self, seconds: float) -> None:
-        """Strike for so long."""
+        """Hit workers for some seconds."""
         self._workers = [self._start(place) for place in self._places]
         end = time.monotonic() + seconds
         due = time.monotonic() + self._period
@@ -138,7 +138,7 @@ class Storm:
             self._strike(self._choose())
 
     def calm(self, joblist: Path) -> None:
-        """Let the workers finish, and send others as long as there is work for them."""
+        """Let the workers finish, and start others as long as there is work for them."""
         self._thaw_overtaken(joblist)
         for _ in range(ROUNDS):
             self._wait()
@@ -156,7 +156,7 @@ class Storm:
                 process.wait()
 
     def complaints(self) -> list[str]:
-        """Return what workers that weren't killed said when they ended in another way than well."""
+        """Return what workers printed that weren't killed and didn't succeed."""
         return [
             f"{name} ended with {process.returncode}: {output.read_text()[-2000:]}"
             for process, name, output in self._all
@@ -172,7 +172,7 @@ class Storm:
         return process
 
     def _choose(self) -> int:
-        """Choose a worker to strike: mostly one that has had a job already."""
+        """Choose a worker to hit: usually one that has had a job already."""
         numbers = [*range(len(self._places))]
         outputs = {process.pid: output for process, _, output in self._all}
         at_work = [
@@ -197,9 +197,9 @@ class Storm:
                 self._await_replacing(victim.pid)
                 time.sleep(self._random.random() * 0.002)
             if victim.poll() is not None:
-                return  # gone by itself
+                return  # it ended by itself
             victim.kill()
-            victim.wait()  # at once: one that nobody waited for still looks alive
+            victim.wait()  # at once: until its parent waits for it, it still looks alive
             self.tally.killed.append(name)
         self._workers[number] = self._start(self._places[number])
 
@@ -219,7 +219,7 @@ class Storm:
                 frozen.process.send_signal(signal.SIGCONT)
 
     def _thaw_overtaken(self, joblist: Path) -> None:
-        """Wake each stopped worker soon after somebody else has claimed its job."""
+        """Wake each stopped worker soon after another has claimed its job."""
         jobs = {frozen.name: _job_of(frozen.name, joblist) for frozen in self._frozen}
         end = time.monotonic() + _ROUND_SECONDS
         while self._frozen:
@@ -252,7 +252,7 @@ def _job_of(worker: str, joblist: Path) -> Path | None:
 
 
 def _holder_of(job: Path) -> str | None:
-    """Who has claimed a job last; None if that attempt is over."""
+    """The worker that claimed a job last; None if that attempt is over."""
     claimed: dict[str, str] = {}
     for record in decode_log(job.read_bytes().partition(b"\n---\n")[2]):
         if record.event == "claimed":
@@ -272,8 +272,8 @@ def _open_files(pid: int) -> Iterator[str]:
 class Weather:
     """What was found after a storm: ``faults`` must be empty, ``hits`` and ``losses`` many.
 
-    ``hits`` are the attempts that a kill has cut, ``losses`` those cut while their worker was
-    stopped.
+    ``hits`` are the attempts that a kill has cut off, ``losses`` those cut off while their worker
+    was stopped.
     """
 
     faults: list[str]
@@ -301,11 +301,11 @@ def weather(
     has_mounts: bool = False,
     jobs: int = JOBS,
 ) -> Weather:
-    """Make a joblist in ``folder``, let a storm rage over it, and look at what is left.
+    """Make a joblist in ``folder``, run a storm on it, and check what is left.
 
-    Claims are leases if ``lease_seconds`` is given, else locks. With ``has_hosts`` each worker
-    believes to be on a host of its own; with ``has_mounts`` one half of them sees the joblist by
-    another mount than the other half.
+    Claims are leases if ``lease_seconds`` is given, else locks. With ``has_hosts`` each worker has
+    a hostname of its own. With ``has_mounts`` half of the workers see the joblist by one mount, the
+    others by another.
     """
     source = make_items(folder / "in", jobs, files=FILES)
     rate = jobs * FILES * _PAGE_BYTES / seconds
@@ -350,7 +350,7 @@ def weather(
 
 
 def settle(joblist: Path, lease_seconds: float | None) -> None:
-    """Tell the joblist's workers what kind of claims to use."""
+    """Set the kind of claims for the joblist's workers."""
     toml = joblist / "joblist.toml"
     claims = 'claims = "lock"\n'
     if lease_seconds is not None:

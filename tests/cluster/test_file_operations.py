@@ -1,4 +1,4 @@
-"""What a job costs a filesystem: little, and no more where there are many jobs."""
+"""A job costs few file operations, and no more in a long joblist."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_job_of_a_long_list_costs_what_one_of_a_short_list_does(tmp_path: Path
 
 @pytest.mark.parametrize("claims", ["lock", "lease"])
 def test_a_job_costs_what_must_be_done_for_it_and_little_more(tmp_path: Path, claims: str) -> None:
-    """Calls are counted for the file that they are about; what must be done is found, once."""
+    """Calls are counted by the file that they access. Those that a job needs are found once."""
     joblists = [make_joblist(tmp_path / str(size), size) for size in (1, 11)]
     found = [trace(joblist, claims=claims) for joblist in joblists]
     each = per_job(found[1], found[0], 10)
@@ -106,5 +106,5 @@ def test_of_ranks_only_the_first_reads_the_files_of_jobs_that_are_done(tmp_path:
     first, second = (job_files_opened(output, joblist) for output in outputs)
     assert {stem: first[stem] for stem in done} == dict.fromkeys(done, 1)
     assert not done & {*second}
-    # That one had the list from the first, and was seen to.
+    # The second rank got the list from the first, which is checked.
     assert re.search(r'/runs/[^/"]+/scan", .*\) = \d', outputs[1].read_text(errors="replace"))

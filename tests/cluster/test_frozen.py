@@ -1,4 +1,4 @@
-"""A worker that was frozen for so long that the others have changed the claim policy."""
+"""A worker that was frozen until the others had changed the claim policy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEASE_SECONDS = 3.0
 
 
 def start_on(host: str, env: dict[str, str], *options: object) -> subprocess.Popen[str]:
-    """Start a worker that believes to be on a host of that name."""
+    """Start a worker that sees another hostname."""
     named = ["unshare", "--uts", "sh", "-c", 'hostname "$0"; exec "$@"', host]
     return subprocess.Popen(
         [*named, str(BIN / "transfer-worker"), *map(str, options)],

@@ -1,4 +1,4 @@
-"""The checks of a storm refuse every history that they are there to refuse."""
+"""The checks of a storm refuse each kind of forged history."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def replacing(old: str, new: str) -> Callable[[str], str]:
 
 
 def with_receipt(**changes: object) -> JobHistory:
-    """A receipt that was seen on the way, and that the table in the end doesn't tell of."""
+    """A receipt that was seen during the storm and isn't in the final table."""
     return replace(GOOD, seen=(*GOOD.seen, msgspec.structs.replace(FIRST, **changes)))
 
 

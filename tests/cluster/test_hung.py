@@ -1,7 +1,7 @@
-"""A node whose file server is gone: what a worker there has claimed is left to others.
+"""A node whose file server is gone: other workers take the jobs of a worker there.
 
 The node's own view of the source is a FUSE mount in a mount namespace of its own, whose daemon is
-stopped: what reads there hangs in the kernel. Other nodes see the same folder without it.
+stopped: reads there hang in the kernel. Other nodes see the same folder without it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.trees import contents, events, make_items, status_of
 
 STALL_SECONDS = 2.0
 
-#: Mounts the folder at its own place, for itself and its children only, and notes the daemon.
+#: Mounts the folder over itself, for this process and its children only, and records the daemon.
 _MOUNT = """
 hostname "$0"
 bindfs -f $BINDFS_OPTIONS -o nonempty "$1" "$1" > /dev/null 2>&1 & echo $! > "$2"
@@ -125,7 +125,7 @@ def test_what_a_worker_holds_that_hangs_is_done_by_another_and_it_writes_nothing
 def test_a_slow_worker_keeps_its_job(tmp_path: Path, rclone_s3) -> None:
     bucket = rclone_s3.new_bucket()
     joblist = make_joblist(tmp_path, f"s3://{bucket}", files=1, size=1_500_000)
-    # One read of the whole file takes thrice as long as nothing may move.
+    # One read of the whole file takes three times as long as ``stall_seconds``.
     env = {**rclone_s3.environment, "BINDFS_OPTIONS": "--read-rate=250000"}
     options = ("-i", joblist, "--threads", 2)
     with node(tmp_path / "in", tmp_path / "daemon", *options, env=env) as slow:

@@ -67,7 +67,7 @@ def make_joblist(tmp_path: Path, jobs: int, *, destination: object = None, files
 
 
 def workers_of(joblist: Path) -> Counter[str]:
-    """How many jobs each worker has claimed; every job's log must tell of one claim, one end."""
+    """How many jobs each worker has claimed. Every job's log must have one claim and one end."""
     claims: Counter[str] = Counter()
     for jobfile in joblist.glob("*.txt"):
         (claimed,), (_,) = events(jobfile, "claimed"), events(jobfile, "success")
@@ -274,7 +274,7 @@ def test_who_waits_looks_less_often_the_longer_it_has_waited_and_the_longer_a_lo
 
 
 def pid_of_rank(joblist: Path, rank: int) -> int:
-    """The process that works on some job as this rank."""
+    """The process that works on a job as this rank."""
     lines = (line for path in joblist.glob("*.txt") for line in events(path, "claimed"))
     (worker,) = {
         line.split(" worker=")[1].split(" ")[0] for line in lines if f" rank={rank} " in line
@@ -305,7 +305,7 @@ def test_a_rank_that_is_done_with_its_error_waits_for_those_at_work(
         while statuses(joblist)["item000"] != "error":
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        for _ in range(3):  # time enough for a rank that doesn't wait to be gone
+        for _ in range(3):  # long enough that a rank that doesn't wait would have ended
             told = json.loads(run("summarise-jobs", "-i", joblist, "--json").stdout)
             assert (told["error"], told["ongoing"]) == (1, 1)
             assert process.poll() is None

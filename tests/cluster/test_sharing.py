@@ -1,7 +1,7 @@
-"""Workers that have nothing to claim help the holder of a large job: its files, its parts.
+"""Workers without a job help the holder of a large one, with files or parts.
 
-The destination is slow by so much for each upload, so that a worker alone takes its time; who did
-what is read from receipts and from what workers tell, not from a clock.
+The destination delays each upload, so that one worker alone takes long. Which worker did what is
+read from receipts and events, not from a clock.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FILES = 600
 
 
 class Clock:
-    """A clock that stands still unless told otherwise."""
+    """A clock that stands still unless the test moves it."""
 
     now = 0.0
 
@@ -50,7 +50,7 @@ def _nothing(*told: object) -> None:
 
 
 def slow(seconds: float) -> Fault:
-    """Every upload takes so long."""
+    """Delay every upload."""
 
     def happen(request: Request, forward: Forward) -> Answer:
         time.sleep(seconds)
@@ -96,14 +96,14 @@ def jobfile(joblist: Path) -> Path:
 
 
 def start_holder(joblist: Path, env: dict[str, str], *options: object) -> subprocess.Popen[str]:
-    """Start a worker, and return it once it is at the only job."""
+    """Start a worker, and return it once it works on the only job."""
     holder = start_worker(joblist, env, *options)
     wait_for(lambda: status_of(jobfile(joblist)) == "ongoing")
     return holder
 
 
 def has_recorded(joblist: Path) -> bool:
-    """Whether a helper has: a journal is made, and its folder synced, before a line is in it."""
+    """Whether a helper has recorded something. Its journal exists before it has a line."""
     for path in (joblist / "journals").glob("*.blocks/*.jsonl"):
         with contextlib.suppress(FileNotFoundError):  # over, and forgotten meanwhile
             if path.stat().st_size:
@@ -122,7 +122,7 @@ def start_sharing(
 
 
 def recorded_parts(joblist: Path) -> set[int]:
-    """The numbers of the parts that the job's own journal tells of."""
+    """The numbers of the parts in the job's own journal."""
     records = Journal(str(joblist / "journals" / "plate.jsonl")).read()
     return {record.number for record in records if isinstance(record, PartRecord)}
 
@@ -185,7 +185,7 @@ def test_four_ranks_share_the_parts_of_one_large_file(
         }
         command = ("mpirun", "--oversubscribe", "-n", 4, BIN / "transfer-worker", "-i", joblist)
         run = start(*command, "--threads", 1, "-v", 2, "--json", env=env)
-        # The last parts are lent first, and count as soon as they are sent.
+        # The last parts are shared first, and count as soon as they are sent.
         seen = [set()]
         wait_for(lambda: seen.append(recorded_parts(joblist)) or parts in seen[-1])
         assert len(seen[-1]) < parts
@@ -199,7 +199,7 @@ def test_four_ranks_share_the_parts_of_one_large_file(
     assert {claimed["rank"], *(line["rank"] for line in helped)} == {0, 1, 2, 3}
     assert {line["host"] for line in told} == {socket.gethostname().partition(".")[0]}
     assert len(events(jobfile(joblist), "helped")) == 3
-    assert proxy.uploaded < 1.1 * parts * PART_BYTES  # next to nothing was sent twice
+    assert proxy.uploaded < 1.1 * parts * PART_BYTES  # hardly anything was sent twice
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
@@ -290,7 +290,7 @@ def test_offers_of_killed_helpers_go_also_where_the_claim_of_a_dead_holder_stays
     run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
     joblist = JobList.open(str(path))
     claims = Claims.of(joblist)
-    with claims.take("item000"):  # as one that has died after it was done
+    with claims.take("item000"):  # like a worker that died when the job was done
         Batches(joblist.blocks_path_of("item000"), claims).offer("node7-1-dead")
         run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
     assert os.listdir(path / "journals") == []
@@ -304,7 +304,7 @@ def test_a_batch_that_names_files_that_are_not_the_jobs_is_not_done(
     path = make_joblist(tmp_path, bucket)
     joblist = JobList.open(str(path))
     claims = Claims.of(joblist)
-    claim = claims.take("item000")  # a holder that lends what isn't its own
+    claim = claims.take("item000")  # a holder that shares files of another job
     run = jobfile(path)
     run.write_text(run.read_text().replace("todo", "ongoing", 1))
     batches = Batches(joblist.blocks_path_of("item000"), claims)

@@ -1,7 +1,7 @@
-"""Scripts of ``jobtool sbatch`` under a real Slurm: time runs out, the list is done all the same.
+"""Scripts of ``jobtool sbatch`` under a real Slurm: their time runs out, and all jobs get done.
 
-The source is on a filesystem that reads no faster than it is told, so that the work takes a known
-time on any machine. The wall time is the shortest that Slurm knows, one minute.
+The source is on a filesystem with a limited rate, so that the work takes a known time on any
+machine. The wall time is the shortest that Slurm allows, one minute.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_an_array_of_mpirun_workers_with_too_little_time_requeues_itself_until_a
     assert min(restarts) >= 1, log
     assert log.count("goes back to the queue") == sum(restarts)
 
-    # Each job was finished once and each file sent once, whoever had begun it.
+    # Each job was finished once and each file sent once, whichever worker had begun it.
     ends = {path.stem: len(events(path, "success")) for path in (place / "list").glob("*.txt")}
     assert set(ends.values()) == {1}
     told = Counter(

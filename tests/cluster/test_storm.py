@@ -1,4 +1,4 @@
-"""Workers are killed by the dozen on one joblist: all is done, by one holder at a time."""
+"""Dozens of workers on one joblist are killed: all jobs get done, by one holder at a time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hosts() -> None:
 
 def assert_weathered(found: Weather) -> None:
     assert found.faults == []
-    # Kills that met a worker before its first job or between two tell little.
+    # Kills that hit a worker before its first job or between two show little.
     assert found.hits >= SECONDS / 4, found
     assert len(found.tally.killed) >= SECONDS / 3, found
 

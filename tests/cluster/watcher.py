@@ -1,7 +1,7 @@
 """Watches a joblist from outside while workers work on it, and keeps what it saw.
 
-In the end a joblist shows the last version of each file only. What one worker overwrote of another
-is seen by looking often: a job's log must only ever grow.
+In the end a joblist shows only the last version of each file. Frequent looks show what one worker
+overwrote of another: a job's log must only ever grow.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Watcher:
         self._journals: dict[str, int] = {}
 
     def look(self) -> None:
-        """Look at everything once."""
+        """Read everything once."""
         for path in self._joblist.glob("*.txt"):
             _, _, log = path.read_bytes().partition(f"\n{SEPARATOR}\n".encode())
             before = self._logs.get(path.stem, b"")
@@ -48,7 +48,7 @@ class Watcher:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Look again and again, from a thread, until the block is left, and once more then."""
+        """Look repeatedly, in a thread, until the block ends, and once more after that."""
         is_over = threading.Event()
 
         def work() -> None:

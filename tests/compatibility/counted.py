@@ -1,6 +1,6 @@
 """A ``transfer-worker`` that counts the bytes that it writes to files at given offsets.
 
-Run as ``python -m tests.compatibility.counted NOTE OPTION…``: at its end the number is in NOTE.
+Run as ``python -m tests.compatibility.counted NOTE OPTION…``. At its end the number is in NOTE.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Work as the options say, and count."""
+    """Run a worker with these options, and count."""
     note, *options = sys.argv[1:]
     original = os.pwrite
     lock, total = threading.Lock(), 0

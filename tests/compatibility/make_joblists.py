@@ -7,7 +7,7 @@ Run it with a checkout of that version, as root, who may give processes a hostna
         exec .venv/bin/python tests/compatibility/make_joblists.py'
 
 Each folder has the joblist as it was left, and ``arrived.json``: the names and sizes of what its
-destination held. Workers are slowed down and, where the work is to be under way, killed.
+destination held. Workers are slowed down. Those whose work must be under way are killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from place import JOBLISTS, PART_BYTES, ROOT, SOURCES, bucket_of, destination_of
 
 _WAIT_SECONDS = 60
 
-#: A command whose every file and part takes so much longer.
+#: A command that delays each file and part.
 _SLOW = """
 import importlib, sys, time
 from jobtool.stores.local import LocalStore
@@ -88,7 +88,7 @@ def generate(case: str) -> Path:
 
 
 def kill(*workers: subprocess.Popen[bytes]) -> None:
-    """Kill workers, all in the same moment."""
+    """Kill workers, all at the same moment."""
     for worker in workers:
         os.kill(worker.pid, signal.SIGSTOP)
     for worker in workers:

@@ -1,8 +1,8 @@
 """Where the joblists of an earlier version lie while they are made and while they are tested.
 
-Job files, journals and tables hold absolute paths. So that those of the earlier version are used as
-it wrote them, byte by byte, the place is the same for everybody. Sources aren't kept: they are
-made again, byte by byte, with the same times.
+Job files, journals and tables hold absolute paths. The place is the same everywhere, so that the
+files of the earlier version are used unchanged. Sources aren't kept: they are made again, with the
+same bytes and times.
 """
 
 from __future__ import annotations

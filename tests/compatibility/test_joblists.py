@@ -1,7 +1,7 @@
 """Joblists of an earlier version are taken up: what they prove isn't sent again, the rest is done.
 
-They are what the commit before the restructuring of November 2026 wrote (``make_joblists.py``).
-Workers of that version were killed in the middle of the work, where it is under way.
+The commit before the restructuring of November 2026 wrote them (``make_joblists.py``). Where work
+is under way, workers of that version were killed in the middle of it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Earlier:
                         os.pwrite(file.fileno(), piece, part.offset)
 
     def _begin_upload(self, upload: UploadRecord, pieces: list[tuple[PartRecord, bytes]]) -> None:
-        """Send the parts on record; the server's name for the upload is the only new thing."""
+        """Send the recorded parts again. Only the server's name for the upload is new."""
         where = {"Bucket": bucket_of(self.case), "Key": self._name_of(upload)}
         where["UploadId"] = self.server.client.create_multipart_upload(**where)["UploadId"]
         for part, piece in pieces:
@@ -131,7 +131,7 @@ class Earlier:
             journal.write_text(text.replace(upload.token, where["UploadId"]))
 
     def spoil_proven_sources(self) -> None:
-        """Give the sources of proven files other bytes: whoever sends one again sends these."""
+        """Change the bytes of proven files at the source, so that sending one again shows."""
         for name in self.proven:
             path = ROOT / self.case / "in" / name
             stat = path.stat()
@@ -139,7 +139,7 @@ class Earlier:
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
     def work(self) -> Done:
-        """Have a worker of this version do what is left, and count what it sends."""
+        """Have a worker of this version do the rest, and count what it sends."""
         options = ("-i", str(self.path), "--threads", "2")
         note = ROOT / "written"
         with self._environment() as env:
@@ -158,7 +158,7 @@ class Earlier:
             self.sent = proxy.uploaded
 
     def assert_all_done(self) -> None:
-        """All jobs are done, everything is there as it was at first, and proven once."""
+        """All jobs are done, and each file is the same on both sides, and proven once."""
         assert set(statuses(self.path).values()) == {"success"}
         if self.case.endswith("-s3"):
             assert contents(self.server.folder / bucket_of(self.case)) == self.wanted

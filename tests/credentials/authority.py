@@ -1,8 +1,8 @@
-"""Who gives session tokens and refuses them when they have had their time, before an S3 server.
+"""An authority in front of an S3 server that issues session tokens and refuses expired ones.
 
-By a proxy it answers STS's AssumeRole and S3 Control's GetDataAccess as AWS does, and looks at the
-token of each request for the server behind it. A token is good for a number of requests, so that
-what happens doesn't depend on the time.
+A proxy answers STS's AssumeRole and S3 Control's GetDataAccess as AWS does, and checks the token of
+each request to the server behind it. A token is valid for a number of requests, so that tests don't
+depend on time.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _DATA_ACCESS = "/v20180820/accessgrantsinstance/dataaccess"
 
 @dataclass(slots=True)
 class Authority:
-    """Gives tokens for the keys ``access_key`` and ``secret_key``, which the server behind knows.
+    """Issues tokens for the keys ``access_key`` and ``secret_key``, which the server behind knows.
 
-    ``uses`` is how many requests a token is good for; ``is_over`` may end one otherwise. ``asked``
-    are the parameters of each request for credentials, ``accepted`` counts the requests by token,
-    ``refused`` those that came with one that has expired. While there is a ``refusal`` (status,
-    code, message) nobody gets any.
+    ``uses`` is how many requests a token is valid for; ``is_over`` may end one otherwise. ``asked``
+    are the parameters of each request for credentials. ``accepted`` counts the requests by token,
+    ``refused`` those with an expired one. While there is a ``refusal`` (status, code, message), no
+    tokens are issued.
     """
 
     uses: int = _ALWAYS
@@ -51,11 +51,11 @@ class Authority:
 
     @property
     def renewals(self) -> int:
-        """How often who does one job must have renewed: once for each token that was used up."""
+        """How often the worker of one job must have renewed: once for each used-up token."""
         return len(self._over)
 
     def faults(self) -> list[Fault]:
-        """What befalls requests at the proxy."""
+        """What the proxy does with requests."""
         return [
             Fault(_is_for_credentials, self._give, times=_ALWAYS),
             Fault(self._is_expired, self._refuse_expired, times=_ALWAYS),
@@ -105,7 +105,7 @@ class Authority:
         return True
 
     def _refuse_expired(self, request: Request, forward: Forward) -> Answer:
-        # AWS tells the token, too. An answer to HEAD has no body.
+        # AWS names the token, too. An answer to HEAD has no body.
         error = (
             "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>"
             f"<Token-0>{escape(_token_of(request))}</Token-0><RequestId>1</RequestId></Error>"

@@ -45,7 +45,7 @@ def fetch(provider: CredentialProvider, wanted: CredentialScope | None = None) -
 
 
 def refusal_of(provider: CredentialProvider, wanted: CredentialScope | None = None) -> str:
-    """What a provider says that can't give any; one line, and nothing behind it."""
+    """The message of a provider without credentials: one line, without a cause behind it."""
     with pytest.raises(InfrastructureError) as caught:
         provider.fetch(wanted or scope())
     text = str(caught.value)
@@ -57,7 +57,7 @@ def refusal_of(provider: CredentialProvider, wanted: CredentialScope | None = No
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys in the environment, to ask with."""
+    """Keys in the environment, to sign requests for credentials."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
@@ -440,7 +440,7 @@ def test_a_job_is_reached_by_a_grant_of_its_own_and_a_folder_needs_none(
     assert len(authority.asked) == 3
 
 
-# Nobody
+# No credentials
 
 
 def test_nobody_reads_a_public_bucket(moto_s3: S3Server) -> None:

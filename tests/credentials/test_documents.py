@@ -75,7 +75,7 @@ def command(folder: Path, script: str) -> str:
 
 
 def refusal_of(**settings: object) -> str:
-    """What a provider says that can't give any; never a secret, and in one line."""
+    """The message of a provider without credentials: one line, without a secret."""
     with pytest.raises(ProviderError) as caught:
         make_provider(settings).fetch(PURPOSE)
     text = str(caught.value)

@@ -1,4 +1,4 @@
-"""The example of a site's own provider: what the page shows, and that a worker uses it."""
+"""The example of a site's own provider: it is as the page shows it, and a worker uses it."""
 
 from __future__ import annotations
 

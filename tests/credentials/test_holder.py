@@ -1,4 +1,4 @@
-"""The holder: when credentials are fetched, renewed and told, by a clock that the test turns."""
+"""The holder: when credentials are fetched and renewed, by a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Clock:
 
 @dataclass
 class Mint:
-    """A provider that numbers what it gives, and fails while it is told to."""
+    """A provider that numbers its credentials, and fails while the test says so."""
 
     clock: Clock
     lasts: timedelta | None = timedelta(hours=1)
@@ -117,7 +117,7 @@ def test_nothing_is_fetched_before_it_is_needed_and_then_once(
         (timedelta(hours=1), 0, 50),  # ten minutes before the end
         (timedelta(hours=1), 1, 45),  # and up to half as much earlier
         (timedelta(hours=12), 0.5, 12 * 60 - 12.5),
-        (timedelta(minutes=15), 0, 11.25),  # a quarter of what is shorter
+        (timedelta(minutes=15), 0, 11.25),  # a quarter of a shorter lifetime
         (timedelta(minutes=4), 1, 2.5),
     ],
 )
@@ -132,7 +132,7 @@ def test_they_are_renewed_in_the_background_at_a_margin_with_jitter(
     wait_for_background()
     assert len(mint.fetched) == 1
     clock.turn(milliseconds=1)
-    assert holder.current() is first  # which is good still
+    assert holder.current() is first  # which is still valid
     wait_for_background()
     assert holder.current().access_key == "KEY0002"
     assert renewals == [2]
@@ -183,7 +183,7 @@ def test_many_threads_that_are_told_that_they_have_expired_fetch_once(
 
 
 def in_threads(get: Callable[[], Credentials]) -> list[str]:
-    """The keys that 16 threads get which ask at the same time."""
+    """The keys that 16 threads get if they ask at the same time."""
     together = threading.Barrier(16)
     found: list[str] = []
 
@@ -296,7 +296,7 @@ def test_a_job_has_its_own_only_where_they_are_good_for_its_purpose(
     [
         (timedelta(hours=1), 50),  # about to end
         (timedelta(minutes=4), 3),
-        (None, 5),  # no end: somebody may have replaced them
+        (None, 5),  # no end: they may have been replaced
     ],
 )
 def test_a_job_has_fresh_ones_once_they_are_due(

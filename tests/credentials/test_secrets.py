@@ -1,6 +1,6 @@
-"""What commands print and write when things go wrong holds none of the secrets in use.
+"""Commands print and write no secret, even when things go wrong.
 
-Every file and every line that came of it is searched, and the arguments of what was started.
+The test searches every file, every line of output, and the arguments of all processes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALWAYS = 10**9
 
 @dataclass
 class Scene:
-    """A joblist of two jobs, of which one is done, and all that commands have said about it."""
+    """A joblist of two jobs, one of which is done, and all output of commands about it."""
 
     folder: Path
     server: S3Server
@@ -113,7 +113,7 @@ def set_credentials(scene: Scene, **settings: object) -> None:
 
 
 def script(scene: Scene, text: str) -> str:
-    """Make a command that notes the arguments of its parent and of all that has started."""
+    """Make a command that records the arguments of its parent and of all processes."""
     path = scene.folder / "mint"
     noted = scene.folder / "arguments"
     path.write_text(

@@ -1,4 +1,4 @@
-"""A job that will outlast credentials that nobody can renew is announced before they end."""
+"""If a job will outlast credentials that can't be renewed, that is reported before they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``jobtool doctor`` found, and what it must not leave."""
+"""The findings of ``jobtool doctor``, and the leftovers that it must not leave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOCTOR = BIN / "jobtool"
 
 @dataclass(frozen=True)
 class Examined:
-    """The findings of a run, by what they are about and their check."""
+    """The findings of a run, by subject and check."""
 
     done: Done
     findings: list[dict[str, str]] = field(default_factory=list)
@@ -31,18 +31,18 @@ class Examined:
         return found
 
     def checks(self, verdict: str) -> list[tuple[str, str]]:
-        """The checks that ended so."""
+        """The checks with this verdict."""
         return [(f["about"], f["check"]) for f in self.findings if f["verdict"] == verdict]
 
     def assert_all_pass(self, *, but: Iterable[tuple[str, str]] = ()) -> None:
-        """Everything passed but for some warnings."""
+        """Everything passed except some warnings."""
         assert self.done.exit_code == 0, self.done
         assert self.checks("fail") == []
         assert self.checks("warn") == list(but), self.findings
 
 
 def examined(done: Done) -> Examined:
-    """Read what ``--json`` has printed."""
+    """Read the output of ``--json``."""
     findings: list[dict[str, str]] = [json.loads(line) for line in done.lines]
     for finding in findings:
         assert finding["event"] == "check", finding
@@ -63,7 +63,7 @@ def listing(*roots: Path) -> dict[str, tuple[str, bytes]]:
     """Every path below some folders, folders and hidden files too, with its bytes."""
     found = {}
     for path in [path for root in roots for path in (str(root), *all_below(root))]:
-        with contextlib.suppress(FileNotFoundError):  # somebody else may be deleting it
+        with contextlib.suppress(FileNotFoundError):  # another process may be deleting it
             is_folder = os.path.isdir(path)
             found[path] = ("folder", b"") if is_folder else ("file", Path(path).read_bytes())
     return found
@@ -77,10 +77,10 @@ def held_by(server: S3Server, bucket: str) -> tuple[list[Any], list[Any], list[s
 
 
 def all_below(folder: Path) -> list[str]:
-    """The paths of all files and folders below one, from which others may be deleting."""
+    """The paths of all files and folders below one. Other processes may be deleting there."""
     return sorted(
         os.path.join(parent, name)
-        for parent, folders, files in os.walk(folder)  # passes over what goes away meanwhile
+        for parent, folders, files in os.walk(folder)  # skips names that are deleted meanwhile
         for name in folders + files
     )
 
@@ -89,13 +89,13 @@ def unfinished(server: S3Server, bucket: str) -> list[str]:
     """The keys of unfinished multipart uploads."""
     try:
         uploads = server.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
-    except server.client.exceptions.NoSuchUpload:  # rclone's answer where there has been none
+    except server.client.exceptions.NoSuchUpload:  # rclone's answer if there never was one
         return []
     return [item["Key"] for item in uploads]
 
 
 def eventually(is_true: Callable[[], bool]) -> bool:
-    """Whether something becomes true within a while: somebody else is at it."""
+    """Whether something becomes true within a while: another process is working on it."""
     deadline = time.monotonic() + 30
     while not is_true():
         if time.monotonic() > deadline:
@@ -112,6 +112,6 @@ def as_node(name: str, *command: object, env: Mapping[str, str] | None = None) -
 
 
 def without_credentials(server: S3Server) -> dict[str, str]:
-    """The environment of a process that knows the server, but not its credentials."""
+    """The environment of a process that has the server's address but not its credentials."""
     hidden = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     return {key: value for key, value in server.environment.items() if key not in hidden}

@@ -1,4 +1,4 @@
-"""What doctor tells of versions, MPI and the scheduler."""
+"""What doctor reports of versions, MPI and the scheduler."""
 
 from __future__ import annotations
 

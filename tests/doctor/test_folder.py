@@ -121,7 +121,7 @@ def test_the_probe_is_removed_when_it_is_interrupted(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_can_not_be_taken_fails_only_where_locks_are_used(tmp_path: Path) -> None:
-    (tmp_path / "lock").mkdir()  # stands where the lock's file would be
+    (tmp_path / "lock").mkdir()  # is in the place of the lock's file
     needed = lock_result(HERE, str(tmp_path), is_needed=True)
     assert needed.verdict == "fail"
     assert "Is a directory" in needed.found
@@ -131,7 +131,7 @@ def test_a_lock_that_can_not_be_taken_fails_only_where_locks_are_used(tmp_path: 
 
 def test_a_lock_is_tried_from_another_process(tmp_path: Path) -> None:
     assert lock_result(HERE, str(tmp_path), is_needed=True).verdict == "pass"
-    # Somebody holds it: then the other process can't have it.
+    # Another process holds the lock, so doctor's process can't take it.
     code = (
         "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire();"
         "print('held', flush=True); sys.stdin.read()"

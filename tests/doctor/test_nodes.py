@@ -23,7 +23,7 @@ from tests.doctor.examined import (
 from tests.gate import gate_before
 from tests.needs import need_hosts
 
-#: A rank that falls silent after some steps, or one that isn't patient with others.
+#: A rank that stops answering after some steps, or one that waits only briefly for others.
 RANK = """
 import os, sys, time
 from jobtool.doctor.ranks import Ranks
@@ -79,7 +79,7 @@ def test_a_silent_rank_is_named_and_nothing_hangs_or_is_left(
     done = finish(start_ranks(*((sys.executable, "-c", RANK, joblist, count) for count in counts)))
     assert done.exit_code == 4, done
     assert re.search(rf"rank {silent}( of 2)? doesn't answer", done.stdout), done
-    # What rank 0 found before is told all the same.
+    # What rank 0 found before is still reported.
     assert ("joblist: write: pass" in done.stdout) == (silent == 1 and steps > 0)
     assert listing(tmp_path) == before
 
@@ -98,7 +98,7 @@ def test_ctrl_c_under_mpirun_leaves_nothing(tmp_path: Path, rclone_s3) -> None:
         done = finish(process)
         assert done.exit_code != 0, done
         assert "Traceback" not in done.stderr
-        # mpirun kills its ranks before they have told a server everything: another process does.
+        # mpirun kills its ranks before they have cleaned up at the server: another process does.
         assert eventually(lambda: held_by(rclone_s3, bucket) == ([], [], []))
         assert eventually(lambda: listing(tmp_path) == before)
 

@@ -1,4 +1,4 @@
-"""Which sources and destinations are looked at, of how many jobs whatever."""
+"""Which sources and destinations are checked, for any number of jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples make the same data each time, and their copies are what zarr and pyarrow read."""
+"""The examples make the same data each time, and zarr and pyarrow read its copies."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_plates_on_s3_are_what_rclone_says_they_are_and_come_back_as_zarr(
     finished = ("--exclude", f"{UNFINISHED}/**")
     remote = f"s3:{url.removeprefix('s3://')}/source_8"
     rclone_s3.rclone("check", "--download", *finished, str(plates / OBJECTS), remote)
-    with pytest.raises(AssertionError):  # it does look: a plate too many is found
+    with pytest.raises(AssertionError):  # the check works: it finds an extra plate
         rclone_s3.rclone("check", "--download", str(plates / OBJECTS), remote)
 
     back = ("-i", f"{url}/source_8", "-o", tmp_path / "back", "-d", tmp_path / "out")

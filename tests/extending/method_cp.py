@@ -13,26 +13,26 @@ from jobtool.stop import Stop
 from jobtool.stores.location import is_local
 from jobtool.stores.store import Store
 
-#: How often a running ``cp`` is looked after.
+#: How often a running ``cp`` is checked, in seconds.
 LOOK_SECONDS = 0.1
 
 
 class Cp:
-    """Copies one file after another; what ``cp`` can't copy is left to the next method."""
+    """Copies one file after another. Files that ``cp`` can't copy go to the next method."""
 
     name = "cp"
 
     def available(self, source: Store, destination: Store) -> str | None:
-        """Say why not, unless both sides are folders."""
+        """Return why not, unless both sides are folders."""
         for store in (source, destination):
             if not is_local(store.url):
-                return f"{store.url} is no local folder"
+                return f"{store.url} isn't a local folder"
         return None
 
     def run(
         self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
     ) -> Iterator[int]:
-        """Claim each file once it has its name."""
+        """Copy each file, and claim it once it is complete."""
         for file in files:
             if context.stop.is_set():
                 return
@@ -42,8 +42,8 @@ class Cp:
 
 
 def copy(file: MethodFile, context: MethodContext) -> bool:
-    """Copy one file; False if it isn't there whole."""
-    # jobtool writes through no link below the destination, and neither must this.
+    """Copy one file. Return False if it didn't arrive completely."""
+    # Like jobtool, never write through a link below the destination.
     root = os.path.realpath(context.destination.url)
     folder = os.path.dirname(os.path.join(root, file.destination_path))
     try:
@@ -52,8 +52,8 @@ def copy(file: MethodFile, context: MethodContext) -> bool:
         return False
     if os.path.realpath(folder) != folder:
         return False
-    # No shell sees the names, and none is taken for an option. Whatever stands there is replaced,
-    # not written into: it may be a link.
+    # No shell sees the names, and none is taken for an option. An existing file is replaced, not
+    # written into: it may be a link.
     command = ["cp", "--remove-destination", "--no-target-directory", "--"]
     with subprocess.Popen(
         [*command, file.source, os.path.join(folder, os.path.basename(file.destination_path))],
@@ -65,7 +65,7 @@ def copy(file: MethodFile, context: MethodContext) -> bool:
 
 
 def wait(process: subprocess.Popen[bytes], stop: Stop) -> int:
-    """Wait for a program in slices, so that the worker knows that this thread lives."""
+    """Wait for a program in slices, so that the worker sees that this thread is alive."""
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.wait(LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Methods that are wrong, each in its way."""
+"""Methods that are wrong in different ways."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scripted:
         yield from getattr(self, f"_{self.name}")(files)
 
     def _liar(self, files: Files) -> Iterator[int]:
-        """Claims what it didn't bring, brings wrong bytes of the same size, and a folder."""
+        """Claims a file that it didn't move; writes wrong bytes of the same size, and a folder."""
         for count, file in enumerate(files):
             target = Path(file.destination)
             if count % 3 == 1:
@@ -42,7 +42,7 @@ class Scripted:
             yield file.number
 
     def _buggy(self, files: Files) -> Iterator[int]:
-        """Brings one file, then falls over."""
+        """Moves one file, then crashes."""
         yield self._bring(files[0])
         raise ZeroDivisionError("seven\nby nought")
 
@@ -59,7 +59,7 @@ class Scripted:
         raise StoreUnavailableError("the service is down")
 
     def _lazy(self, files: Files) -> Iterator[int]:
-        """Brings all and claims nothing."""
+        """Moves all files and claims none."""
         for file in files:
             self._bring(file)
         yield from ()

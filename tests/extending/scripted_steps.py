@@ -1,4 +1,4 @@
-"""Steps that do as a file says: fail, wait, or kill their worker. ``$STEPS_FOLDER`` holds both.
+"""Steps that do what a file in ``$STEPS_FOLDER`` says: fail, wait, or kill their worker.
 
 ``NAME.order`` is what to do, ``NAME.runs`` gets a line for each time that the step was called.
 """

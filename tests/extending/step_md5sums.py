@@ -20,7 +20,7 @@ class Md5Sums:
     name = "md5sums"
 
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
-        """Write the list beside the job's folder; a list of an earlier attempt is replaced."""
+        """Write the list beside the job's folder. It replaces the list of an earlier attempt."""
         job = claimed_job.job
         if job.files or job.destination is None:
             raise JobtoolError("expected a job that copies one folder; found one of named files")
@@ -34,7 +34,7 @@ class Md5Sums:
         lines = (line_of(digest, path) for path, digest in sorted(digests.items()))
         data = "".join(lines).encode("utf-8", "surrogateescape")
         target = f"{name}.md5"
-        # A worker that was killed in the middle of writing has left a file that readers don't see.
+        # A worker that was killed while writing may have left a hidden file.
         if isinstance(store, Temporaries):
             for leftover in store.leftovers(target, 0):
                 store.abort(leftover)
@@ -48,7 +48,7 @@ def write(store: Store, path: str, data: bytes) -> None:
     """Write a small file; raises ``DigestMismatchError`` if the store holds something else."""
     attributes = Attributes(mtime_ns=time.time_ns(), md5=md5(data).hexdigest())
     proof = store.write(path, [data], attributes)
-    # A store that doesn't prove what it has written is asked to read it.
+    # If the store gave no proof, have it read the file.
     found = store.digest(path) if proof is None else proof.md5
     if found != attributes.md5:
         store.delete(path)
@@ -56,6 +56,6 @@ def write(store: Store, path: str, data: bytes) -> None:
 
 
 def line_of(digest: str, path: str) -> str:
-    """Return a line as GNU md5sum writes it: a backslash in front tells of escapes in the name."""
+    """Return a line as GNU md5sum writes it. A backslash in front marks escapes in the name."""
     escaped = path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     return f"{'' if escaped == path else chr(92)}{digest}  {escaped}\n"

@@ -1,4 +1,4 @@
-"""Methods of packages: what they claim is proven, what they leave or forge the next one brings."""
+"""Methods of packages: their claims are proven; files that they leave or forge go to the next."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def line_of(jobfile: Path, method: str) -> str:
-    """What the job's log says of one method; exactly one line does."""
+    """What the job's log says about one method, in exactly one line."""
     (line,) = [line for line in events(jobfile, "method") if f" name={method} " in line]
     return line
 
@@ -223,7 +223,7 @@ def test_without_stream_what_no_method_brings_is_in_error_that_names_them(site: 
     failed = events(jobfile, "failed")
     assert len(failed) == 2
     for line in failed:
-        assert "none of the methods has brought it: liar, absent (not available: the" in line
+        assert "no method has moved the file: liar, absent (not available: the" in line
         assert "failing (the queue is full)" in line
     assert run("jobtool", "retry", site.joblist).exit_code == 0
     assert site.work("stream").exit_code == 0
@@ -246,7 +246,7 @@ def test_what_a_method_was_not_given_it_cannot_claim(site: Site) -> None:
     jobfile = site.generate(files=2)
     assert site.work("stranger,stream").exit_code == 0
     site.assert_all_proven()
-    assert "it claims 1002, which isn't left to it" in line_of(jobfile, "stranger")
+    assert "it claims 1002: not given, or claimed before" in line_of(jobfile, "stranger")
 
 
 def test_a_stranger_s_file_is_never_given_to_a_method_where_that_is_an_error(site: Site) -> None:

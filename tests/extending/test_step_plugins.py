@@ -67,7 +67,7 @@ class Site:
         return start("transfer-worker", "-i", self.joblist, env=self.env)
 
     def kill_workers(self, *, after: int) -> None:
-        """Start two workers; kill them once the job files have changed so often, or both ended."""
+        """Start two workers; kill them after some changes of the job files, or when both ended."""
         workers = [self.start(), self.start()]
         seen: set[str] = set()
 
@@ -166,7 +166,7 @@ def test_workers_that_are_killed_again_and_again_do_each_step_of_each_job(site: 
         assert {step: begun.count(step) for step in states} == {
             step: found.attempts for step, found in states.items()
         }
-        # None is begun once it, or one behind it, is done.
+        # No step is begun after it, or a later one, is done.
         assert begun == sorted(begun, key=["check", "copy", "md5sums"].index)
     assert not list(site.out.glob(".jobtool-*"))
 
@@ -199,7 +199,7 @@ def test_a_later_step_that_fails_never_sends_the_data_again(site: Site) -> None:
     (error,) = events(jobfile, "error")
     assert "step=note" in error
     before = site.times()
-    shutil.rmtree(site.source)  # what isn't read again need not be there
+    shutil.rmtree(site.source)  # files that aren't read again needn't exist
     site.forget("note")
     assert run("jobtool", "retry", site.joblist).exit_code == 0
     assert site.work().exit_code == 0

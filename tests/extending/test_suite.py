@@ -1,4 +1,4 @@
-"""The store of ``docs/writing-a-store.md`` passes the suite: what a package tests of its own."""
+"""The store of ``docs/writing-a-store.md`` passes the suite, as a package would test its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Transfers a small tree again and again, each time with another fault of its files.
+"""Transfers a small tree repeatedly, each time with another fault of the filesystem.
 
 Run as ``python -m tests.faults.faulty_files FOLDER`` with ``faults.c`` preloaded: one process
-for all faults. Prints a line for each fault that a transfer did not survive as it must, and the
+for all faults. Prints a line for each fault that a transfer didn't handle correctly, and the
 number of faults that struck.
 """
 
@@ -50,14 +50,14 @@ CALLS = {
         *("syncfs", "renameat", "renameat2", "unlinkat", "mkdir", "mkdirat", "symlinkat"),
     ),
 }
-WORK_DONE = ("renameat", "mkdirat")  # what may be done although an error is told
+WORK_DONE = ("renameat", "mkdirat")  # calls that may have an effect although they return an error
 SKIPS = (0, 2)
 ALWAYS = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A fault: which call, below which folder, what it says, after how many, how often."""
+    """A fault: of which call, below which folder, which error, after how many, how often."""
 
     call: str
     side: str
@@ -83,7 +83,7 @@ def cases() -> Iterator[Case]:
             signs = (1, -1) if call in WORK_DONE else (1,)
             for sign, times in itertools.product(signs, (1, ALWAYS)):
                 if times == ALWAYS and (error == errno.EINTR or skip):
-                    continue  # Python itself calls again for ever after EINTR
+                    continue  # after EINTR Python itself repeats the call for ever
                 for may_replace in {True, call not in ("renameat2", "unlinkat")}:
                     yield Case(
                         call=call,
@@ -153,7 +153,7 @@ class Place:
         return [r.dst_path.removeprefix(root) for r in records if isinstance(r, Receipt)]
 
     def stumps(self) -> list[str]:
-        """What is wrong in the destination now, whatever has been done so far."""
+        """What is wrong at the destination now, at any stage of the transfer."""
         found = contents(self.root / "out")
         kept = {path: data for path, data in found.items() if not is_temporary(path)}
         wrong = [
@@ -170,12 +170,12 @@ class Place:
 
 
 def is_temporary(path: str) -> bool:
-    """Tell whether a file is one that isn't finished."""
+    """Return True if a file isn't finished."""
     return os.path.basename(path).startswith(".jobtool-")
 
 
 def meet(case: Case, root: Path, faults: ctypes.CDLL) -> tuple[bool, list[str]]:
-    """Transfer with a fault, then without; tell whether it struck, and what went wrong."""
+    """Transfer with a fault, then without. Return whether it struck, and what went wrong."""
     place = Place(root, may_replace=case.may_replace)
     where = f"{root}/{case.side}".encode()
     faults.fault_arm(case.call.encode(), where, case.error, case.skip, case.times)
@@ -209,7 +209,7 @@ def meet(case: Case, root: Path, faults: ctypes.CDLL) -> tuple[bool, list[str]]:
 
 
 def missing(place: Place, when: str) -> list[str]:
-    """What isn't there after a success."""
+    """What is missing after a success."""
     found = contents(place.root / "out")
     wrong = [
         f"{when}: {path} isn't as sent" for path, data in NEW.items() if found.get(path) != data
@@ -230,7 +230,7 @@ def main() -> None:
         root = base / f"{number:04}"
         try:
             has_struck, wrong = meet(case, root, faults)
-        except Exception as error:  # told like any other
+        except Exception as error:  # reported like any other
             has_struck, wrong = True, [f"{type(error).__name__}: {error}"]
         faults.fault_arm(b"", b"", 0, 0, 0)
         struck += has_struck

@@ -1,4 +1,4 @@
-"""Processes whose calls of the C library fail as told, by ``faults.c``."""
+"""Processes whose calls of the C library fail as configured, by ``faults.c``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def faults_library() -> str:
 def preloaded(
     library: str, *, call: str, where: str, code: str, skip: int = 0, times: int = ALWAYS
 ) -> dict[str, str]:
-    """Return an environment in which a call fails that is about a path with ``where`` in it."""
+    """Return an environment in which a call on a path with ``where`` in it fails."""
     number = getattr(errno, code)
     fault = f"{call}:{where}:{number}:{skip}:{times}"
     return environment({"LD_PRELOAD": library, "FAULT": fault})

@@ -1,6 +1,6 @@
-"""A proxy before an S3 server that counts what is uploaded and does to requests what a world does.
+"""A proxy before an S3 server that counts uploaded bytes and makes requests fail as networks do.
 
-It stands where the network is: the client and the server are real, and sign and check as always.
+It replaces the network. The client and the server are real, and sign and check as usual.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back to the client."""
+    """The answer to the client."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -72,7 +72,7 @@ class Answer:
 
 
 class _HangUpError(Exception):
-    """The connection is to be reset."""
+    """The connection must be reset."""
 
 
 Forward = Callable[[Request], Answer]
@@ -80,9 +80,9 @@ Forward = Callable[[Request], Answer]
 
 @dataclass(slots=True)
 class Fault:
-    """Something that befalls the first ``times`` requests that ``befalls`` chooses.
+    """A fault of the first ``times`` requests that ``befalls`` selects.
 
-    ``happen`` is given the request, and a function that sends it on. ``hits`` counts.
+    ``happen`` is passed the request and a function that forwards it. ``hits`` counts the faults.
     """
 
     befalls: Callable[[Request], bool]
@@ -92,12 +92,12 @@ class Fault:
 
 
 def reset(request: Request, forward: Forward) -> Answer:
-    """Reset the connection; the server never hears of the request."""
+    """Reset the connection. The request never reaches the server."""
     raise _HangUpError
 
 
 def lose_answer(request: Request, forward: Forward) -> Answer:
-    """Send the request on, then reset the connection."""
+    """Forward the request, then reset the connection."""
     forward(request)
     raise _HangUpError
 
@@ -131,7 +131,7 @@ def truncate(request: Request, forward: Forward) -> Answer:
 
 
 def encrypt(request: Request, forward: Forward) -> Answer:
-    """Give objects ETags that are no MD5, as with encryption by SSE-KMS."""
+    """Give objects ETags that aren't MD5s, as with encryption by SSE-KMS."""
     answer = forward(request)
     told = [(name, value) for name, value in answer.headers if name.lower() == "etag"]
     headers = [pair for pair in answer.headers if pair not in told]
@@ -158,7 +158,7 @@ class Proxy:
     """A running proxy.
 
     ``uploaded`` is how many bytes of objects and parts have arrived here so far, whole or not.
-    ``refused`` are the uploads that the server itself failed for: path, status, bytes.
+    ``refused`` are the uploads that failed at the server itself: path, status, bytes.
     ``requests`` counts what has arrived, ``connections`` the clients that are connected.
     """
 
@@ -173,11 +173,11 @@ class Proxy:
     _listen: Callable[[], None] = lambda: None
 
     def listen(self) -> None:
-        """Accept connections, if the proxy was started without; before, they are refused."""
+        """Accept connections, if the proxy was started without ``listening``."""
         self._listen()
 
     def wait_until_idle(self) -> None:
-        """Return when all that clients sent is dealt with, and every client gone."""
+        """Return when all that clients sent is handled, and every client has disconnected."""
         # Connections are accepted in their order: once this one is, all before it have been.
         address = urlsplit(self.endpoint_url).netloc
         with contextlib.closing(http.client.HTTPConnection(address)) as connection:
@@ -319,7 +319,7 @@ def proxy_before(server_url: str, *faults: Fault, listening: bool = True) -> Ite
             super().process_request(request, client_address)
 
         def shutdown_request(self, request: Any) -> None:
-            # Not shut down first: that would say goodbye before the reset.
+            # Not shut down first: that would end the connection normally before the reset.
             self.close_request(request)
             proxy.add(connections=-1)
 

@@ -1,7 +1,7 @@
-"""What S3 servers may answer, and what that has to mean: written down apart from the product.
+"""What S3 servers may answer, and what that must mean: written independently of jobtool.
 
-The codes are AWS's documented ones that our requests can meet, with the status that goes with each,
-and some of its relatives.
+The codes are those that AWS documents for jobtool's requests, each with its status, and some of
+compatible servers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Meaning(StrEnum):
-    """What an answer has to mean, whatever was asked."""
+    """What an answer must mean, for any request."""
 
     CREDENTIALS = "the store's: nothing goes on with these credentials"
     EXPIRED = "the store's, but with new credentials all goes on"
@@ -27,7 +27,7 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer: its code ("" for none), its HTTP status, what it has to mean."""
+    """An answer: its code ("" for none), its HTTP status, what it must mean."""
 
     code: str
     status: int
@@ -132,7 +132,7 @@ ANSWERS = [
     for code in names.split()
 ] + [Said("503 SlowDown", 503, Meaning.BUSY)]
 
-#: What an answer without a body means, as every answer to HEAD is, and some of proxies.
+#: The meaning of an answer without a body, such as every answer to HEAD, and some of proxies.
 BY_STATUS = {
     301: Meaning.REGION,
     307: Meaning.REGION,
@@ -161,7 +161,7 @@ BY_STATUS = {
 }
 BARE = [Said("", status, meaning) for status, meaning in BY_STATUS.items()]
 
-#: Codes that nobody has written down: the status tells.
+#: Undocumented codes: the status decides.
 UNKNOWN = [
     Said("SomethingNew", status, BY_STATUS[status])
     for status in (301, 400, 401, 403, 404, 409, 418, 500, 503)

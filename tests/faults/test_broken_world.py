@@ -45,7 +45,7 @@ def assert_handed_back(done: Done, joblist: Path, *expected: str, times: int = 1
 
 
 def assert_waited_for_credentials(joblist: Path) -> None:
-    """A provider is asked three times in a row, and nobody's attempt counts as a failure."""
+    """A provider is asked three times in a row, and no attempt counts as a failure."""
     assert statuses(joblist) == TODO
     logs = [line for path in joblist.glob("*.txt") for line in events(path, "handed-back")]
     assert len(logs) == 3
@@ -71,7 +71,7 @@ def test_a_file_in_the_place_of_a_jobs_destination_is_that_jobs_error(
     done = worker(joblist)
     assert done.exit_code == 1, done
     assert status_of(first) == "error"
-    assert "a file stands where a folder is needed" in events(first, "error")[0]
+    assert "there is a file where a folder is needed" in events(first, "error")[0]
     assert [status_of(path) for path in others] == ["success"] * len(others)
     assert Path(destination).read_bytes() == b"I am a file"
 
@@ -82,7 +82,7 @@ def test_a_destination_that_is_not_writable_hands_the_job_back(
     (tmp_path / "out").mkdir(mode=0o555)
     joblist = generated(tmp_path, plates, tmp_path / "out")
     done = run_without_superpowers("transfer-worker", "-i", joblist)
-    # Each job once, and the first once more: it could have been that job's own business.
+    # Each job once, and the first once more: it could have been that job's own error.
     assert_handed_back(done, joblist, f"{tmp_path}/out", "Permission denied", times=3)
     (tmp_path / "out").chmod(0o755)
     run_ok("transfer-worker", "-i", joblist)

@@ -1,6 +1,6 @@
-"""Tokens that expire while workers are at it, before real servers, with real commands.
+"""Tokens that expire while workers are busy, with real servers and real commands.
 
-A token is good for a number of requests, so that a job sees several lifetimes whatever the time.
+A token is valid for a number of requests, so that a job sees several lifetimes at any speed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTS = 7
 
 @dataclass(frozen=True, slots=True)
 class Plates:
-    """A world whose destination wants tokens, and who gives them."""
+    """A world whose destination requires tokens, and the authority that issues them."""
 
     world: World
     authority: Authority
@@ -50,7 +50,7 @@ class Plates:
                 assert events(jobfile, word) == [], jobfile.read_text()
 
     def renewals(self) -> int:
-        """How many renewals the logs name; each job tells as many as it logged."""
+        """How many renewals the logs have. Each job's last line counts as many as it logged."""
         found = 0
         for jobfile in self.world.joblist.glob("*.txt"):
             logged = events(jobfile, "credentials-renewed")
@@ -97,7 +97,7 @@ def plates(
     threads: int,
     joblist: str = "list",
 ) -> Iterator[Plates]:
-    """Plates towards a bucket whose server wants tokens that are good for ``uses`` requests."""
+    """Plates for a bucket whose server requires tokens, each valid for ``uses`` requests."""
     bucket, minted = Bucket(server, server.new_bucket()), folder / "minted"
     credentials = {"destination": settings_of(provider, minted)}
     path = make_joblist(
@@ -153,7 +153,7 @@ def test_each_job_is_told_whose_credentials_it_has_its_own_where_they_are_for_on
             (line,) = events(jobfile, "credentials")
             assert f" provider={provider} key=ESTS expires=2999-11-20T14:31:00Z" in line
         assert found.renewals() >= 3
-        begun = 1 if provider == "assume-role" else 3  # a role's are good for any job
+        begun = 1 if provider == "assume-role" else 3  # a role's are valid for any job
         assert found.given == begun + found.renewals()
         if provider == "access-grants":
             # A token that is used outside its target is refused by the authority.

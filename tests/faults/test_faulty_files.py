@@ -1,4 +1,4 @@
-"""Whatever a filesystem says: no false success, no stump, and the next run ends well."""
+"""Any error of a filesystem: no false success, no partial file, and the next run succeeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FEWEST_FAULTS = 350
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: syncing a disk hundreds of times takes minutes."""
+    """A folder in memory, if there is one: syncing a disk hundreds of times takes minutes."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
         return
@@ -45,7 +45,7 @@ def test_every_fault_of_every_call_is_survived(memory: Path) -> None:
 
 @pytest.fixture
 def joblist(tmp_path: Path) -> Path:
-    """A job of a small and a larger file, where other ones are that are to be replaced."""
+    """A job of a small and a larger file, which replace existing ones."""
     write(tmp_path / "in" / "item" / "file", b"new" * 1000)
     write(tmp_path / "out" / "item" / "file", b"old")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")

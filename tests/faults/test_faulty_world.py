@@ -1,7 +1,7 @@
-"""A world that fails: by a proxy before a real server, and by small filesystems of their own.
+"""Servers and disks that fail: by a proxy before a real server, and by small filesystems.
 
-Each time: the right end state, nothing wrong published, no hang, and no job spoilt that could have
-done well in a better world.
+Each time: the right end state, nothing wrong published, no hang, and no job in error that could
+succeed in a working environment.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tests.trees import events, statuses
 
 SEVERAL_PARTS = 2 * PART_BYTES + 1
 JOBS = 3
-# The clients try each request three times before jobtool hears of it.
+# The clients try each request three times before jobtool gets the error.
 CLIENT_TRIES = 3
 
 
@@ -58,7 +58,7 @@ def towards_s3(
     timeout_seconds: float = 60,
     **transfer: Any,
 ) -> Iterator[tuple[World, Proxy]]:
-    """A joblist towards a new bucket behind a proxy."""
+    """A joblist for a new bucket behind a proxy."""
     bucket = Bucket(server, server.new_bucket())
     s3 = {"timeout_seconds": timeout_seconds}
     joblist = make_joblist(tmp_path / "list", source, bucket.url, s3=s3, **transfer)
@@ -80,7 +80,7 @@ def assert_nothing_failed(world: World) -> None:
 
 
 def assert_handed_back(world: World, *expected: str) -> None:
-    """Exit code 4; every job is todo, one was tried and none is spoilt."""
+    """Exit code 4; every job is todo, one was tried, and none is in error."""
     done = run("transfer-worker", "-i", world.joblist, env=world.environment)
     assert_one_line_error(done, 4, *expected)
     assert set(statuses(world.joblist).values()) == {"todo"}
@@ -196,13 +196,13 @@ def test_an_upload_that_always_changes_on_the_way_is_an_error_and_is_never_publi
 def test_a_download_that_fails_or_changes_on_the_way_is_read_again(
     tmp_path: Path, source: Path, rclone_s3, happen, size: str
 ) -> None:
-    """What jobtool or rclone has uploaded carries its MD5, against which downloads are held."""
+    """Objects that jobtool or rclone uploaded have their MD5, with which downloads are compared."""
     (tmp_path / "up").mkdir()
     with towards_s3(tmp_path / "up", source, rclone_s3) as (world, _):
         run_ok("transfer-worker", "-i", world.joblist, env=world.environment)
         bucket = world.destination.url
     name = "small 1.bin" if size == "small" else "several parts.bin"
-    # The first range is asked for twice: rclone's server says 200 of it, which obstore refuses.
+    # The first range is requested twice: rclone's server answers 200, which obstore refuses.
     times = 1 if size == "small" else 2
     fault = Fault(lambda request: request.is_get and request.path.endswith(name), happen, times)
     folder = Folder(tmp_path / "out")

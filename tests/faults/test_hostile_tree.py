@@ -1,4 +1,4 @@
-"""Source trees with everything in them that a filesystem allows; each ends as the docs say."""
+"""Source trees with everything that a filesystem allows; each transfer ends as documented."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def transfer(joblist: Path, *options: object, env: dict[str, str] | None = None)
 
 
 def everything(root: Path) -> dict[bytes, tuple[str, object]]:
-    """All that is below a folder, by the bytes of its path: what it is, and its bytes or target."""
+    """Everything below a folder, by the bytes of its path: its kind, and its bytes or target."""
     found: dict[bytes, tuple[str, object]] = {}
     top = os.fsencode(root)
     for folder, folders, names in os.walk(top):
@@ -156,7 +156,7 @@ def test_names_that_s3_can_not_hold_are_an_error_each_and_the_others_are_sent(
         assert len(lines) == 2, (byte, failed)
         assert all("UTF-8" in line and "Rename" in line for line in lines)
     assert sum("1024 bytes" in line for line in failed) == 1
-    # Renamed as the message says, they go, and nothing else does.
+    # Renamed as the message says, these files are sent, and no others.
     for path in sorted(bad, reverse=True):
         name = path.split("/")[1]
         if (tmp_path / "in" / "item" / path).parent.name == "files":
@@ -193,7 +193,7 @@ def test_ten_thousand_files_in_one_folder(tmp_path: Path, s3: S3Raw, rclone_s3, 
         assert s3.paths() == set(contents(tmp_path / "in"))
 
 
-# What is no plain file
+# Special files
 
 
 def test_modes_times_empty_folders_and_each_name_of_a_hard_link_arrive(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_modes_times_empty_folders_and_each_name_of_a_hard_link_arrive(tmp_path:
 
 
 def make_specials(folder: Path) -> set[str]:
-    """Make what holds no data; return the names."""
+    """Make items without data; return the names."""
     os.mkfifo(folder / "a pipe")
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as unix:
         unix.bind(os.path.relpath(folder / "socket", Path.cwd()))
@@ -334,7 +334,7 @@ def test_links_may_be_kept_as_they_are_written(tmp_path: Path, s3: S3Raw, rclone
     assert len(receipts(joblist)) == 1
     assert run("jobtool", "verify", joblist, "--deep").exit_code == 0
 
-    # A link that leads elsewhere now is made anew; a file in its place is somebody's.
+    # A link with another target is made anew. A file in its place is kept.
     (tmp_path / "in" / "item" / "dangling").unlink()
     (tmp_path / "in" / "item" / "dangling").symlink_to("somewhere")
     run_ok("jobtool", "retry", joblist, "--job", "item", "-v", 0)
@@ -407,7 +407,7 @@ def test_a_folder_that_can_not_be_listed_is_an_error_and_the_rest_is_sent(
 
 @contextlib.contextmanager
 def growing(path: Path) -> Iterator[None]:
-    """Append to a file for the length of the block, as fast as can be."""
+    """Append to a file during the block, as fast as possible."""
     is_over = threading.Event()
 
     def write_on() -> None:

@@ -1,4 +1,4 @@
-"""Workers that are stopped or killed in the middle of a job, and those who carry on."""
+"""Workers that are stopped or killed in the middle of a job, and those that continue it."""
 
 from __future__ import annotations
 

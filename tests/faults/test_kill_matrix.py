@@ -74,7 +74,7 @@ ANYWHERE = [
     ("before the journal is removed", 1),
     ("after the journal is removed", 1),
 ]
-# The same for every destination, or known to one only.
+# Steps of every destination, or of one only.
 ONLY_LOCAL = [
     ("before the claim", 1),
     ("before the claim", 2),
@@ -104,11 +104,11 @@ ONLY_LOCAL = [
     ("after the table is renamed", 1),
 ]
 ONLY_S3 = [
-    ("before the job file's log grows", 1),  # it tells of credentials
+    ("before the job file's log grows", 1),  # its log has credentials
     ("in the middle of a line of the job file's log", 1),
     ("in the middle of the journal's lines", 2),
 ]
-# A second worker is killed at something that only the work after a first kill brings about.
+# A second worker is killed at a step that happens only after a first kill.
 TWICE = [
     (("after a part is on record", 3), ("after the held parts are known", 1)),
     (("after an upload is begun", 2), ("before leftovers are removed", 1)),
@@ -141,7 +141,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def world_of(store: str, folder: Path, source: Path, server) -> Iterator[World]:
-    """A new joblist, towards a folder or, through a proxy, a bucket."""
+    """A new joblist, for a folder or, through a proxy, for a bucket."""
     destination: Destination
     if store == "local":
         destination = Folder(folder / "out")
@@ -166,7 +166,7 @@ class Ledger:
         self._published: dict[str, tuple[int, int]] = {}
 
     def killed(self) -> None:
-        """Look at what a killed worker has left."""
+        """Check what a killed worker has left."""
         self._kills += 1
         if self._world.proxy is not None:
             self._world.proxy.wait_until_idle()
@@ -176,7 +176,7 @@ class Ledger:
         self._safe = safe
 
     def finished(self) -> None:
-        """Look at the end state."""
+        """Check the end state."""
         self._check()
         self._world.assert_perfect()
         largest = max(map(len, self._world.wanted.values()))
@@ -185,7 +185,7 @@ class Ledger:
     def _check(self) -> None:
         world = self._world
         if world.proxy is not None:
-            # What the server fails for is sent again, as it must be.
+            # Uploads that failed at the server must be sent again.
             total = world.proxy.uploaded - sum(size for _, _, size in world.proxy.refused)
             sent, self._sent = total - self._sent, total
             assert sent <= world.data_bytes - self._safe, world.proxy.refused
@@ -221,7 +221,7 @@ def test_the_matrix_has_every_step() -> None:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Many jobs, each eighth of which has large files too."""
+    """Many jobs, every eighth with large files too."""
     large_bytes = dict.fromkeys(range(0, JOBS, 8), SEVERAL_PARTS)
     return make_source(tmp_path_factory.mktemp("many"), JOBS, large_bytes=large_bytes, seed=2)
 
@@ -247,7 +247,7 @@ def test_workers_killed_at_random_moments_lose_nothing_and_send_nothing_twice(
 
 
 def kill_at_random(world: World, moments: random.Random) -> bool:
-    """Kill a worker some events after its start, or sooner; False if it had come to its end."""
+    """Kill a worker some events after its start, or sooner. Return False if it had ended before."""
     command = ("transfer-worker", "-i", world.joblist, "--json", "-v", 3, "--threads", THREADS)
     process = start(*command, env=world.environment)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Who reads the output can't fail the work: readers that leave, full disks, closed terminals."""
+"""Lost output can't fail the work: readers that leave, full disks, closed terminals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def joblist(tmp_path: Path) -> Path:
 
 
 def shell(line: str) -> Done:
-    """Run a line of bash; what commands of this environment it names are found."""
+    """Run a line of bash, with this environment's commands on the path."""
     extra = {"PATH": f"{BIN}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", line], capture_output=True, text=True, env=environment(extra), timeout=120

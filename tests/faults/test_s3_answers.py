@@ -1,7 +1,7 @@
-"""Each documented error of S3, once and for ever, at each kind of request: scope and end state.
+"""Each documented error of S3, once or always, at each kind of request: scope and end state.
 
-The server is real, and so are both clients; the proxy answers in its place. What has to come of it
-is written down in ``s3_answers``, not taken from the product's table.
+The server is real, and so are both clients; the proxy answers in its place. The expected results
+are in ``s3_answers``, not taken from jobtool's table.
 """
 
 from __future__ import annotations
@@ -98,15 +98,15 @@ def world(rclone_s3: S3Server) -> Iterator[World]:
         store = StoreRegistry().open(f"s3://{bucket}", "destination")
         for each in (direct, store):
             assert isinstance(each, S3Store)
-            kind_of(each, "")  # fetches credentials while they are in the environment
+            kind_of(each, "")  # gets credentials while they are in the environment
         yield World(store, direct, proxy, rclone_s3.folder / bucket)
 
 
 class Kind:
-    """One kind of request: how it comes about, and how to see that it did what it should."""
+    """One kind of request: how to cause it, and how to see that it had its effect."""
 
-    #: What an answer "there is nothing" has to mean here: a scope and whether it may pass, or None
-    #: if that is as good as success.
+    #: What an answer "there is nothing" must mean here: a scope and whether it may pass, or None
+    #: if it counts as success.
     absent: tuple[Scope, bool] | None = (Scope.FILE, False)
     has_body = True
     status: int | None = None  # of every answer, whatever its code
@@ -186,7 +186,7 @@ class GetByObstore(Kind):
 
 
 class GetByBoto3(GetByObstore):
-    length = 2  # a range, which obstore isn't asked for where servers are lax
+    length = 2  # a range, which obstore doesn't request from servers that ignore ranges
 
     def prepare(self) -> None:
         self.store._access.is_lax_about_ranges = True
@@ -226,7 +226,7 @@ class Create(Kind):
 
     def act(self) -> object:
         upload = self.store.begin("begun", attributes_of(DATA))
-        self.world.direct.abort(upload)  # which tells nothing, but leaves nothing
+        self.world.direct.abort(upload)  # which shows nothing, but leaves nothing
         return upload.token
 
     def is_done(self, result: object) -> bool:
@@ -399,13 +399,13 @@ def is_head_of_bucket(request: Request) -> bool:
 
 
 def meaning_at(kind: Kind, said: Said) -> tuple[Scope, bool] | None:
-    """What has to come of an answer at a kind of request; None is success."""
+    """The expected result of an answer to a kind of request; None is success."""
     meaning = said.meaning if kind.has_body else BY_STATUS[said.status]
     return kind.absent if meaning is Meaning.ABSENT else OUTCOMES[meaning]
 
 
 def tried(kind: Kind, tries: int) -> object:
-    """Do it, again while that may help, as a transfer does; return the error or the result."""
+    """Do it, with retries like a transfer; return the error or the result."""
     for left in reversed(range(tries)):
         try:
             return kind.act()
@@ -416,7 +416,7 @@ def tried(kind: Kind, tries: int) -> object:
 
 
 def judged(kind: Kind, said: Said) -> str | None:
-    """Return what is wrong with what comes of an answer, once and for ever."""
+    """Return what is wrong with the results of an answer that is given once, or always."""
     fault = Fault(kind.befalls, answering(said, kind.status))
     problem = what_comes_of(kind, said, fault)
     if problem is not None:
@@ -446,7 +446,7 @@ def what_comes_of(kind: Kind, said: Said, fault: Fault) -> str | None:
             return None
         if not kind.is_done(result):
             return f"false success: {result!r}"
-        # Clients may have tried it again, or at the region that they were told.
+        # Clients may have repeated it, or sent it to the region in the answer.
         is_clients = said.status >= 500 or kind.status or said.meaning is Meaning.REGION
         may_pass = expected[1] or said.meaning is Meaning.EXPIRED or is_clients
         return None if is_once and may_pass else "done, and shouldn't be"

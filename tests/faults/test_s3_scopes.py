@@ -1,4 +1,4 @@
-"""One answer of each scope, from the proxy to the exit code: what stops, and what goes on."""
+"""One answer of each scope, from the proxy to the exit code: what stops, and what continues."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_what_one_file_meets_leaves_the_other_files_and_jobs_alone(
     assert code in text
     there = world.destination.files()
     missing = {name for name in world.wanted if f"/{name}".endswith(ONE_FILE)}
-    # Metadata comes last, and not at all where a file is in error.
+    # Metadata is sent last, and not at all if a file is in error.
     assert world.wanted.keys() - there.keys() == {*missing, "job001/.zgroup"}
     world.assert_honest()
 

@@ -1,7 +1,7 @@
 """A refusal is judged at its right scope: one file, one job, or the whole store.
 
-Each time real workers, a real server behind a proxy that refuses what the test says, or folders
-whose modes refuse.
+With real workers, and a real server behind a proxy that refuses requests, or folders with modes
+that refuse access.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.trees import contents, events, make_items, receipts, status_of, statu
 
 JOBS = 100
 
-#: Next to each other, and where the second of two ranks begins.
+#: Jobs next to each other, and the one at which the second of two ranks begins.
 BAD = ("item050", "item051", "item052")
 
 
@@ -43,7 +43,7 @@ def is_write(request: Request) -> bool:
 
 
 class Towards:
-    """A joblist of small jobs towards a bucket, behind a proxy."""
+    """A joblist of small jobs for a bucket behind a proxy."""
 
     def __init__(self, folder: Path, server, jobs: int, *, files: int = 2, **transfer):
         self.source = make_items(folder / "source", jobs, files=files)
@@ -83,7 +83,7 @@ def by_two_ranks(joblist: Path, env) -> Done:
 def test_three_jobs_with_a_refused_file_each_do_not_stop_a_list(
     tmp_path: Path, rclone_s3, ranks: int, files: int
 ) -> None:
-    """With one file in each job nothing of the three arrives: other jobs tell what works."""
+    """With one file in each job nothing of the three arrives: other jobs show what works."""
     world = Towards(tmp_path, rclone_s3, JOBS, files=files)
 
     def is_refused(request: Request) -> bool:
@@ -170,7 +170,7 @@ def test_a_server_that_fails_for_everything_hands_the_job_back(tmp_path: Path, r
 def test_a_job_that_is_handed_back_again_and_again_stands_in_nobodys_way(
     tmp_path: Path, rclone_s3
 ) -> None:
-    """Only its own destination is refused in a way that seems to be the world's."""
+    """Only the job's own destination is refused, as if the environment had failed."""
     world = Towards(tmp_path, rclone_s3, 3, files=1)
     jobfile = world.joblist / "item000.txt"
     head = f"hand_backs: {MAX_HAND_BACKS - 1}\n---\n"
@@ -293,7 +293,7 @@ def test_a_source_that_is_purged_between_two_attempts_is_an_error_that_names_wha
 
 
 def test_a_strangers_file_is_never_replaced_under_if_exists_error(tmp_path: Path, moto_s3) -> None:
-    """On a server that ignores If-None-Match only the comparison can tell."""
+    """On a server that ignores If-None-Match only the comparison shows it."""
     world = Towards(tmp_path, moto_s3, 1, files=3)
     stranger = b"not ours"
     moto_s3.client.put_object(Bucket=world.bucket, Key="item000/1.bin", Body=stranger)
@@ -315,7 +315,7 @@ def test_a_strangers_file_is_never_replaced_under_if_exists_error(tmp_path: Path
 def test_a_strangers_file_is_not_replaced_by_one_that_was_begun_before_it(
     tmp_path: Path, moto_s3
 ) -> None:
-    """That an upload was begun doesn't make what stands there later the job's own."""
+    """A file that appears after an upload was begun isn't thereby the job's own."""
     world = Towards(tmp_path, moto_s3, 1, files=1, part_size_bytes=5 * 1024**2)
     write(world.source / "item000" / "0.bin", bytes(16 * 1024**2))
 
@@ -337,7 +337,7 @@ def test_a_strangers_file_is_not_replaced_by_one_that_was_begun_before_it(
 
 
 def test_one_refused_file_of_a_job_that_is_put_back_is_that_files_error(tmp_path: Path) -> None:
-    """What arrived at an earlier attempt tells that the store works."""
+    """A file that arrived at an earlier attempt shows that the store works."""
     source = make_items(tmp_path / "source", 1, files=2)
     joblist, target = tmp_path / "list", tmp_path / "target"
     paths = ("-i", source, "-o", joblist, "-d", target, "-l", "tree")

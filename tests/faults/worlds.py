@@ -40,17 +40,17 @@ def make_source(root: Path, jobs: int, *, large_bytes: Mapping[int, int], seed: 
 
 
 class Destination(Protocol):
-    """Where the files go, looked at by other means than jobtool's."""
+    """The destination, read by other means than jobtool's."""
 
     @property
     def url(self) -> str:
         """What a job file says."""
 
     def files(self) -> dict[str, bytes]:
-        """Every file that a reader sees, temporary ones too."""
+        """Every file that is visible to a reader, temporary ones too."""
 
     def unfinished(self) -> list[str]:
-        """Multipart uploads that are neither completed nor aborted."""
+        """The unfinished multipart uploads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Bucket:
 
 @dataclass(slots=True)
 class World:
-    """A joblist over a source tree, and its destination, counted by a proxy where that is S3."""
+    """A joblist of a source tree, and its destination; on S3 a proxy counts what is sent."""
 
     source: Path
     joblist: Path
@@ -132,11 +132,11 @@ class World:
         return found
 
     def assert_honest(self) -> int:
-        """What must hold at any moment, so after each kill; return the bytes that are safe.
+        """Check what must hold at any moment, as after each kill; return the safe bytes.
 
-        What readers see is what the source holds, and every receipt is of a file that is there.
-        Safe are files that are published, since a file without a receipt is compared and adopted,
-        and the parts that the journal names of uploads under way. Nothing of that is sent again.
+        Visible files are those of the source, and every receipt is for a file that is there.
+        Published files are safe, since a file without a receipt is compared and adopted. So are the
+        parts that the journal names of uploads under way. Nothing of that is sent again.
         """
         visible = {
             name: data for name, data in self.destination.files().items() if _TEMPORARY not in name
@@ -158,7 +158,7 @@ class World:
         return sum(map(len, visible.values())) + sum(parts.values())
 
     def assert_perfect(self) -> None:
-        """What must hold at the end."""
+        """Check what must hold at the end."""
         assert set(statuses(self.joblist).values()) == {"success"}
         found = self.destination.files()
         assert found.keys() == self.wanted.keys()
@@ -171,7 +171,7 @@ class World:
             assert record.size == len(self.wanted[self._name_of(record)])
         jobs = {path.stem for path in self.joblist.glob("*.txt")}
         left = {str(path.relative_to(self.joblist)) for path in self.joblist.rglob("*")}
-        # A killed worker's presence stays until it is certain that it is dead.
+        # A killed worker's marker stays until other workers are certain that it is dead.
         left -= {name for name in left if name.startswith(".claims/workers/")}
         left -= {".claims/put-back"}  # of ``jobtool retry``
         assert left == {

@@ -229,7 +229,7 @@ def test_claims_of_a_joblist_are_of_the_kind_that_its_settings_say(folder, kind)
 
 
 def test_a_lease_that_is_given_up_leaves_no_marker_behind(joblist):
-    """Whoever doesn't know that the attempt is over needs not wait for the lease's end, either."""
+    """A process that doesn't know that the attempt is over needn't wait for the lease either."""
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
     with claims.take("job"):
         assert Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") is None
@@ -244,7 +244,8 @@ def test_markers_of_dead_holders_go_when_asked_and_not_before(joblist):
         (marker,) = os.listdir(joblist.claims_path)
         lost.lose()
         shutil.copy(os.path.join(joblist.claims_path, marker), joblist.path)
-    shutil.copy(os.path.join(joblist.path, marker), joblist.claims_path)  # as a dead one leaves it
+    # As a dead holder leaves it.
+    shutil.copy(os.path.join(joblist.path, marker), joblist.claims_path)
     with take_within_deadline(claims, "a") as claim:
         assert len(os.listdir(joblist.claims_path)) == 2
         claim.remove_older()

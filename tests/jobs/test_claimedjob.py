@@ -1,4 +1,4 @@
-"""A job in a worker's hands: its status, its failures counted, its log."""
+"""A claimed job: its status, its counts of failures, its log."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def clock():
 
 
 def take(joblist, clock):
-    """Take the job, and leave it at once: what counts here is what is written."""
+    """Take the job, and release it at once: only what is written matters here."""
     held = ClaimedJob.take(joblist, Claims.of(joblist), "a", clock)
     held.claim.release()
     return held
 
 
 def hold(joblist, clock):
-    """Take the job as a worker does that has just read it."""
+    """Take the job like a worker that has just read its file."""
     held = take(joblist, clock)
     held.begin(worker="node:1", rank=3)
     return held

@@ -1,4 +1,4 @@
-"""What kind of claims: by the filesystem, as told, and the same for all workers of a joblist."""
+"""The kind of claims: by the filesystem or the setting, the same for all workers of a joblist."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_the_kind_follows_the_filesystem_unless_told(told, kind, expected):
 
 @contextlib.contextmanager
 def worker(joblist, name, told):
-    """A worker that is there and has agreed; yields what it uses."""
+    """A running worker that has agreed on a policy; yields what it uses."""
     membership = Membership(joblist.claims_path, 30.0)
     proposed = propose(joblist, told)
     with membership.joined(membership_name(name, proposed)):
@@ -116,9 +116,7 @@ def test_workers_told_otherwise_when_nobody_else_is_there_decide_anew(joblist):
         pass
     membership = Membership(joblist.claims_path, 30.0)
     with membership.joined("two.lease-60"), worker(joblist, "three", "lease") as agreed:
-        assert (
-            agreed.claim_policy.kind == "lease"
-        )  # ranks of one run don't stand in each other's way
+        assert agreed.claim_policy.kind == "lease"  # ranks of one run don't block each other
     assert claim_policy_of(joblist).kind == "lease"
 
 
@@ -247,7 +245,7 @@ def test_those_of_this_host_that_were_killed_are_forgotten_when_somebody_counts(
             os._exit(0)
         os.waitpid(pid, 0)
         alive = subprocess.Popen(["sleep", "60"])
-        # Neither a process that lives, nor a name of another host is looked at.
+        # A running process, or a name of another host, isn't checked.
         others = [f"node7-{alive.pid}-three.lease", f"node8-{pid}-four.lease", "node7-²-five.lease"]
         for name in others:
             with open(os.path.join(membership.folder, name), "wb"):

@@ -1,4 +1,4 @@
-"""A job's places in a word, and which status may follow which."""
+"""A job's source and destination as shown, and which status may follow which."""
 
 from __future__ import annotations
 

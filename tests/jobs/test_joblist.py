@@ -219,7 +219,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(folder):
 
 
 def vanishing(monkeypatch, name, times):
-    """Let the temporary file be gone when ``os.<name>`` is called, so many times; return them."""
+    """Remove the temporary file before the first calls of ``os.<name>``; return its names."""
     original, gone = getattr(os, name), []
 
     def call(path, *others):
@@ -255,7 +255,7 @@ def test_a_temporary_file_that_a_worker_sweeps_away_fails_no_replacement(folder,
     replace_file(path, b"new", before=lambda: asked.append(1))
     assert (folder / "file").read_bytes() == b"new"
     assert len(set(gone)) == 3
-    assert len(asked) == 4  # each rename only by who may
+    assert len(asked) == 4  # only the claim's holder may rename
     assert os.listdir(folder) == ["file"]
 
 

@@ -1,4 +1,4 @@
-"""Leases: generations, expiry by one's own clock, and what a holder that lost its lease may do.
+"""Leases: generations, expiry by each process's own clock, what is allowed after a loss.
 
 Processes that believe they are on another host are started in a UTS namespace of their own.
 """
@@ -129,7 +129,7 @@ def test_a_dead_holder_of_another_host_is_followed_after_its_lease_and_not_befor
     holder.kill()
     holder.wait()
     watch = LeaseWatch(LEASE_SECONDS, clock)
-    assert take(base, watch) is None  # nobody knows yet
+    assert take(base, watch) is None  # no process knows yet
     assert watch.is_undecided
     clock.now = LEASE_SECONDS - 0.1
     assert take(base, watch) is None
@@ -148,7 +148,7 @@ def test_a_holder_of_another_host_that_lives_is_never_followed(base, clock):
     assert take(base, watch) is None
 
     def beats():
-        clock.now += LEASE_SECONDS  # by this clock it is late each time
+        clock.now += LEASE_SECONDS  # by this clock each heartbeat is late
         return take(base, watch) is None and not watch.is_undecided
 
     until(lambda: (Path(base + ".1.lease").stat().st_mtime_ns, time.sleep(LEASE_SECONDS)))
@@ -165,7 +165,7 @@ def test_a_holder_whose_heartbeat_is_overdue_may_be_dead(folder, clock):
     watch = LeaseWatch(9.0, clock)
     assert not watch.is_expired(str(marker))
     clock.now += 3.0
-    os.utime(marker, ns=(1, 1))  # it beats: its holder lives, and others need not stay for it
+    os.utime(marker, ns=(1, 1))  # it has heartbeats, so others needn't stay for it
     assert not watch.is_expired(str(marker))
     found = []
     for _ in range(10):
@@ -252,7 +252,7 @@ def test_a_job_of_many_attempts_is_held_by_one_worker(folder):
     joblist.add(Job(name="a", source="/a", destination="/b", attempts=2))
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
     with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
-        held.begin(worker="node:1", rank=0)  # from now on no older marker stands in the way
+        held.begin(worker="node:1", rank=0)  # from now on no older marker is in the way
         assert held.claim.generation == 3
         assert ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) is None
         held.log("progress")

@@ -1,4 +1,4 @@
-"""Generating in this process, with what it told."""
+"""Generating in this process, with the events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.trees import snapshot
 
 @dataclass
 class Outcome:
-    """What one generation returned and told."""
+    """The result and the events of one generation."""
 
     generated: Generated
     events: list[Event] = field(default_factory=list)
@@ -82,7 +82,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def layout_file(tmp_path: Path) -> Callable[[str], str]:
-    """A function that writes a layout of the user's and returns its path."""
+    """A function that writes a user's layout and returns its path."""
 
     def write(text: str) -> str:
         path = tmp_path / "mine.toml"

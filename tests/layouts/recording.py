@@ -10,7 +10,7 @@ from jobtool.stores.store import Child, Entry
 
 
 class RecordingStore:
-    """Wraps a local folder; ``listed`` holds the folders that were looked into, in order."""
+    """Wraps a local folder; ``listed`` holds the listed folders, in order."""
 
     def __init__(self, root: object) -> None:
         self._store = LocalStore(str(root))

@@ -1,4 +1,4 @@
-"""``auto`` looks at the source and says what it takes it for."""
+"""``auto`` looks at the source and reports which layout it picked."""
 
 from __future__ import annotations
 

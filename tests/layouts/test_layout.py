@@ -1,4 +1,4 @@
-"""Layouts are data: presets, or a file of the user's."""
+"""Layouts are data: presets, or a user's file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partitions: two tables of each go to two folders, under names that are minted once."""
+"""Partitions: two tables of each go to two folders, under names that are made once."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_missing_table_of_successes_is_a_job_in_error_and_exit_1(tmp_path: Pat
     assert run("transfer-worker", "-i", tmp_path / "list").exit_code == 1
     assert statuses(tmp_path / "list") == {"a__0": "success", "a__1": "error"}
     assert reason in run("summarise-jobs", "-i", tmp_path / "list").stdout
-    # Once the table is there, a person says so.
+    # Once the table is there, a person puts the job back.
     (missing / "successes.parquet").write_bytes(b"late")
     jobfile = tmp_path / "list" / "a__1.txt"
     jobfile.write_text(jobfile.read_text().replace("error\n", "todo\n", 1))

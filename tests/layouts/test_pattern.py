@@ -1,4 +1,4 @@
-"""Patterns find jobs segment by segment, and look into nothing that they needn't."""
+"""Patterns find jobs segment by segment, and list no folder without need."""
 
 from __future__ import annotations
 

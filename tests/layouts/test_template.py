@@ -1,4 +1,4 @@
-"""Templates fill in fields; ``safe`` makes names that no store dislikes."""
+"""Templates fill in fields; ``safe`` makes names that every store accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_fields_are_filled_in_as_they_are_or_made_safe() -> None:
 
 @pytest.mark.parametrize(
     ("field", "hint"),
-    [("destination", "--destination"), ("folder", "--set folder=VALUE"), ("uuid", "minted")],
+    [("destination", "--destination"), ("folder", "--set folder=VALUE"), ("uuid", "made only for")],
 )
 def test_a_value_that_is_missing_is_named_with_the_way_to_give_it(field: str, hint: str) -> None:
     with pytest.raises(LayoutError, match=hint) as caught:

@@ -1,4 +1,4 @@
-"""Jobs that failed for one reason are told together; an ongoing job that nobody holds is told."""
+"""Jobs that failed for one reason are reported together; so are ongoing jobs without a holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of a job's work: lent, claimed, done, taken back, whatever dies in between."""
+"""Batches of a job's work: shared, claimed, done, taken back, whatever dies in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large the batches are that a holder shares, and what it tells those who wait for one."""
+"""The sizes of a holder's batches, and its signals to waiting helpers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COUNTS = st.integers(1, 1000)
 def test_a_batch_is_a_share_or_what_keeps_a_helpers_threads_busy(left, helpers, threads):
     portion = portion_of(left, helpers=helpers, threads=threads)
     assert min(left, threads) <= portion <= left
-    # More than that only while each worker, the holder too, could have two batches of the size.
+    # Larger only while each worker, including the holder, could have two batches of the size.
     assert portion == min(left, threads) or 2 * (helpers + 1) * portion <= left
 
 
@@ -48,7 +48,7 @@ def test_batches_never_grow_and_come_to_an_end(left, helpers, threads):
 
 @pytest.fixture
 def both(folder):
-    """The sharing of a holder, and the batches as a helper sees them; each look is afresh."""
+    """The sharing of a holder, and the batches as a helper sees them, listed anew at each look."""
     claims = Claims(str(folder), ClaimPolicy(kind="lock"))
     path = str(folder / "job.blocks")
     mine, theirs = (Batches(path, claims, monotonic=count(step=10).__next__) for _ in range(2))
@@ -152,7 +152,7 @@ def test_of_a_batch_whose_helper_died_counts_what_it_has_recorded(folder):
     taken.journal.close()
     assert len([*holder.sharing.returned(take_back=True)]) == 1, "another that nobody has begun"
     assert [*holder.sharing.returned(take_back=True)] == [], "its helper lives"
-    taken.claim.release()  # as the kernel does for one that dies
+    taken.claim.release()  # as the kernel does for a process that dies
     (batch,) = holder.sharing.returned(take_back=True)
     assert {*batch.numbers} <= shared
     assert [*batch.records()] == [receipt_of(file) for file in done]

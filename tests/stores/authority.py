@@ -1,4 +1,4 @@
-"""An authority of tests: certificates for any name, made in a moment."""
+"""A certificate authority for tests: quickly made certificates for any name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a local store raises for faults of the system: a line of JSON for each trial.
+"""The errors of a local store for failing system calls: a line of JSON for each trial.
 
 Run as ``python -m tests.stores.local_faults FOLDER`` with ``tests/faults/faults.c`` preloaded:
 one process for all trials.
@@ -41,7 +41,7 @@ _faults = ctypes.CDLL(None)
 def trial(
     name: str, root: Path, fault: tuple[str, str, str], work: Callable[[LocalStore], object]
 ) -> None:
-    """Work with a store while a call fails; print what became of it."""
+    """Use a store while a call fails; print the result."""
     store = LocalStore(str(root), owner="we")
     call, where, code = fault
     _faults.fault_arm(call.encode(), f"{root}{where}".encode(), getattr(errno, code), 0, -1)
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def only(data: bytes) -> Attributes:
-    """Attributes of a file that replaces none."""
+    """The attributes of a file that must not replace another."""
     return Attributes(mtime_ns=0, md5=md5_of(data), may_replace=False)
 
 

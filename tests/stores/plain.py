@@ -1,4 +1,4 @@
-"""A store that has the core protocol and nothing else: what the smallest plug-in is like."""
+"""A store with the core protocol and nothing else, like the smallest plug-in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobtool.stores.store import Attributes, Capabilities
 
 
 class PlainStore:
-    """Hands the core protocol on to a store in memory; proves nothing, knows no parts."""
+    """Forwards the core protocol to a store in memory. Has no proofs and no parts."""
 
     capabilities = Capabilities(keeps=frozenset({"times"}))
 

@@ -1,4 +1,4 @@
-"""The bytes of each store by other means than the store."""
+"""Access to the bytes of each store by other means than the store."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class S3Raw:
     def make_special(self, special: Special) -> None:
         if special.what != "empty-folder":
             raise NotImplementedError(special.what)
-        self.write(special.path + "/", b"")  # the marker that consoles make
+        self.write(special.path + "/", b"")  # the marker of a folder that web consoles make
 
     def head(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=self.prefix + path)

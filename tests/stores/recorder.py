@@ -1,4 +1,4 @@
-"""A server on loopback that records what S3 clients send, and stands for any host as a proxy.
+"""A server on loopback that records what S3 clients send, also as a proxy for any host.
 
 It answers as much as a store needs to put, read and list one object. As a proxy it opens tunnels to
 itself, with a certificate of the tests' own authority for whatever host was asked for.
@@ -46,7 +46,7 @@ _SESSION = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A request as it has arrived. ``route`` is ``direct`` or the name of the proxy."""
+    """A request as it arrived. ``route`` is ``direct`` or the name of the proxy."""
 
     client: str
     route: str
@@ -69,7 +69,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Recorder:
-    """A server that is up. Buckets answer only in region ``home``, if there is one."""
+    """A running server. Buckets answer only in region ``home``, if it is given."""
 
     name: str
     port: int = 0

@@ -27,11 +27,11 @@ SSE = "x-amz-server-side-encryption"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is configured, and where requests for the bucket have to go.
+    """A configuration, and where requests for the bucket must go.
 
     ``{proxy}``, ``{other}``, ``{plain}``, ``{tls}`` and ``{own}`` in a value stand for the ports of
     the recording servers, ``{ca}`` and ``{own_ca}`` for files of certificates. ``host`` is the host
-    of the requests, ``path`` what stands before ``/KEY``.
+    of the requests, ``path`` the part before ``/KEY``.
     """
 
     name: str
@@ -312,7 +312,7 @@ CASES = [
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """All that listens; ``values`` are what cases name in braces."""
+    """All servers; ``values`` are those that cases name in braces."""
 
     recorders: tuple[Recorder, ...]
     values: dict[str, object]
@@ -427,7 +427,7 @@ def test_both_clients_send_the_same(
             case.region,
             case.service,
         ), each
-        # boto3's own checksums for AWS are no setting that obstore had to know.
+        # boto3's own checksums for AWS aren't a setting that obstore needs.
         told = {name: value for name, value in each.telling if "checksum" not in name}
         assert told == (case.told if each.is_write else {}), each
         if each.client == "obstore":
@@ -437,7 +437,7 @@ def test_both_clients_send_the_same(
 
 
 def base_of(sent: Sent) -> str:
-    """What stands before the key, or the whole path of a request about the bucket."""
+    """The part before the key, or the whole path of a request about the bucket."""
     probed = "/jobtool" if sent.method == "HEAD" else "/k"
     return sent.path.removesuffix(probed).rstrip("/")
 

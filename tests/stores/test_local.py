@@ -1,4 +1,4 @@
-"""The local store passes the suite; and what is special about filesystems."""
+"""The local store passes the suite, and handles what is special about filesystems."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_a_folder_in_place_of_a_file_fails_that_file_only(store, raw):
 
 def test_a_file_in_place_of_a_folder_is_named_and_kept(store, raw):
     raw.write("folder", b"1")
-    with pytest.raises(FileError, match="a file stands where a folder is needed"):
+    with pytest.raises(FileError, match="there is a file where a folder is needed"):
         put(store, "folder/deeper/file")
     assert raw.paths() == {"folder"}
     assert raw.read("folder") == b"1"
@@ -254,7 +254,7 @@ def test_a_link_replaces_another_link_and_never_a_file(folder, raw):
     raw.write("file", b"data")
     store = LocalStore(str(folder), links="keep")
     (folder / "link").symlink_to("file")
-    with pytest.raises(FileError, match="something stands there"):
+    with pytest.raises(FileError, match="something else is there"):
         store.make_special(Special("file", "link", "elsewhere"))
     store.make_special(Special("link", "link", "elsewhere"))
     assert raw.read("file") == b"data"
@@ -440,7 +440,7 @@ def test_a_folder_removed_by_somebody_is_made_again(store, raw, folder):
     (folder / "folder" / "file").unlink()
     (folder / "folder").rmdir()
     with contextlib.suppress(StoreUnavailableError):
-        put(store, "folder/file")  # finds out
+        put(store, "folder/file")  # detects it
     put(store, "folder/file")
     assert raw.paths() == {"folder/file"}
 

@@ -116,7 +116,7 @@ def test_whatever_is_written_is_what_is_read(
 
 
 def test_the_group_gets_what_the_access_list_gave_it_and_not_its_mask(tmp_path: Path) -> None:
-    """Without the list the mode would give the owning group what a named user had."""
+    """Without the list the mode would give the owning group the rights of a named user."""
     source, file = LocalStore(str(tmp_path / "in")), tmp_path / "in" / "file"
     file.parent.mkdir()
     file.write_bytes(b"data")

@@ -1,4 +1,4 @@
-"""Each error of the system has its scope, and leaves nothing half done."""
+"""Each system error has its scope, and leaves nothing half done."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EITHER = {
     "EHOSTUNREACH": "UnreachableError",
     "ECONNREFUSED": "UnreachableError",
     "EREMOTEIO": "UnreachableError",
-    "EXFULL": "StoreError",  # no row is about it
+    "EXFULL": "StoreError",  # no row has it
 }
 READ = {
     **EITHER,

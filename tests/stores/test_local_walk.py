@@ -1,4 +1,4 @@
-"""Listing by several threads is listing by one, but for the time that it takes."""
+"""Listing by several threads gives the same as listing by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def shown(entry: Entry | Special | Unlisted) -> object:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every filesystem taken for a slow one."""
+    """Make every filesystem count as slow."""
     monkeypatch.setattr(walk, "_SLOW_SECONDS", 0.0)
     monkeypatch.setattr(walk, "_SLOW_WAITS", 0.0)
 
@@ -155,7 +155,7 @@ def test_a_filesystem_that_is_gone_is_not_one_file_after_another(tmp_path: Path)
 
 
 def list_with_fault(root: Path, call: str, where: str, code: str) -> list[str]:
-    """List a tree in a process where a call fails; return what it told, a line each."""
+    """List a tree in a process where a call fails; return its output, line by line."""
     program = """if True:
         import sys
         from jobtool.errors import JobtoolError

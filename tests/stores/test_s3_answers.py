@@ -1,4 +1,4 @@
-"""Odd answers of S3 servers, by a proxy before a real one: nothing is lost, nothing made up."""
+"""Odd answers of S3 servers, by a proxy before a real one: nothing is lost or invented."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def proxied(behind_rclone):
 
 @pytest.fixture
 def proxied_moto(behind_moto):
-    """Behind it a server that honours If-None-Match, as rclone's doesn't."""
+    """A proxy before a server that honours If-None-Match, which rclone's ignores."""
     return store_of(*behind_moto)
 
 
@@ -79,7 +79,7 @@ def attributes_of(data, *, may_replace=True):
 
 
 def with_an_empty_page_first():
-    """What a server does that looks through many deleted keys: its first page holds none."""
+    """A server that scans many deleted keys: the first page of its listing is empty."""
     later = []
 
     def happen(request, forward):
@@ -114,7 +114,7 @@ def test_a_page_without_keys_is_not_the_end_of_a_listing(proxied, look, expected
 def test_a_page_without_keys_does_not_make_a_file_a_changed_one(proxied):
     store, _, proxy = proxied
     store.write("folder/file", [DATA], attributes_of(DATA))
-    (entry,) = store.list()  # with the time in its metadata; GET tells that of the PUT
+    (entry,) = store.list()  # with the time in its metadata; GET returns that of the PUT
     fault = with_an_empty_page_first()
     proxy.faults.append(fault)
     assert bytes(store.read(entry, 0, 4).data) == DATA
@@ -174,7 +174,7 @@ def test_a_key_that_reads_like_an_answer_is_none(proxied):
         store.read(entry, 0, 4)
 
 
-# Writes that are to create only
+# Writes that must not replace anything
 
 
 def put_once(store, name, data):
@@ -193,7 +193,7 @@ def is_write(request):
 
 
 def lose_all_but_the_refusal(request, forward):
-    """Whatever has an effect: nobody hears of it."""
+    """Lose the answer of every request that changes something."""
     answer = forward(request)
     return answer if answer.status == 412 else lose_answer(request, lambda _: answer)
 
@@ -206,7 +206,7 @@ WRITES = pytest.mark.parametrize(
 
 
 def once_more(write, tries=3):
-    """As a transfer does: again while that may help."""
+    """Call with retries, like a transfer."""
     for left in reversed(range(tries)):
         try:
             return write()

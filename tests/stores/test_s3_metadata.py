@@ -1,4 +1,4 @@
-"""What goes with an object from bucket to bucket, by both clients, and what is said if it can't."""
+"""The metadata that both clients keep from bucket to bucket, and the notes if they can't."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def copy(source: Store, destination: Store, key: str, data: bytes, *, in_parts: 
 def test_headers_and_own_metadata_go_from_bucket_to_bucket(
     server, stores, client: str, in_parts: bool
 ) -> None:
-    """Bytes that say they are gzip are copied as they are, by whichever client."""
+    """Bytes with ``Content-Encoding: gzip`` are copied unchanged, by both clients."""
     source, destination, source_bucket, destination_bucket = stores
     key = KEYS[client]
     data = gzip.compress(bytes(1000))
     if in_parts:
-        data = data + bytes(range(256)) * 24_000  # no gzip to its end, and nobody may care
+        data = data + bytes(range(256)) * 24_000  # invalid gzip, which must not matter
     own = {"Sample": "A 1", "empty": "", "mtime": MTIME}
     server.client.put_object(Bucket=source_bucket, Key=key, Body=data, Metadata=own, **HEADERS)
     proof = copy(source, destination, key, data, in_parts=in_parts)
@@ -105,7 +105,7 @@ def test_metadata_that_is_not_ascii_is_read_and_sent_on_as_an_encoded_word(serve
     found = server.client.head_object(Bucket=destination_bucket, Key="file")
     metadata = {name.lower(): value for name, value in found["Metadata"].items()}
     assert metadata["place"] == "=?UTF-8?B?WsO8cmljaA==?="
-    copy(destination, destination, "file", b"data", in_parts=False)  # and stays what it is
+    copy(destination, destination, "file", b"data", in_parts=False)  # and stays unchanged
     found = server.client.head_object(Bucket=destination_bucket, Key="file")
     assert {name.lower(): value for name, value in found["Metadata"].items()} == metadata
 

@@ -100,7 +100,7 @@ def test_a_wrong_secret_is_told_with_the_endpoint_and_without_the_secret(rclone_
         assert rclone_s3.endpoint_url in str(caught.value)
         assert "wrong-secret" not in str(caught.value)
         assert ACCESS_KEY not in str(caught.value)
-    with pytest.raises(RefusedError, match=rclone_s3.endpoint_url):  # 403, and not why
+    with pytest.raises(RefusedError, match=rclone_s3.endpoint_url):  # 403, without a reason
         entry_of(store, "file")
 
 
@@ -129,7 +129,7 @@ def test_a_missing_bucket_is_the_worlds_fault(request, use, server_name):
 
 def test_an_endpoint_that_is_down_is_unreachable(rclone_s3, use):
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # taken and not listening: connections are refused
+        closed.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         use(rclone_s3, AWS_ENDPOINT_URL=url)
         store = StoreRegistry().open("s3://bucket", "destination")
@@ -262,7 +262,7 @@ def test_keys_of_other_tools_are_listed_and_read(moto_s3, use):
         raw.write(key, b"" if key == "a/" else b"data")
     store = StoreRegistry().open(f"s3://{name}", "source")
     found = list(store.list())
-    # The marker of a folder has no bytes to copy, but tells of the folder.
+    # The marker of a folder has no bytes to copy, but shows the folder.
     assert [entry.path for entry in found] == ["/d", "a", "a//c", "a/b"]
     assert found[1] == Special("a", "empty-folder")
     assert isinstance(found[3], Entry)

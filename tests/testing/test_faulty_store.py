@@ -1,4 +1,4 @@
-"""The store that fails as told: invisible without faults, exact with them."""
+"""The store that fails as configured: invisible without faults, exact with them."""
 
 from __future__ import annotations
 

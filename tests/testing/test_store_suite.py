@@ -1,4 +1,4 @@
-"""The suite finds what it is there to find: each broken store fails the test of its fault."""
+"""The suite finds broken stores: each fails the test of its fault."""
 
 from __future__ import annotations
 

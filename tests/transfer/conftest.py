@@ -1,4 +1,4 @@
-"""Stores of every kind, each with another way to its bytes."""
+"""Stores of every kind, each with other access to its bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans and ledgers as an attempt has them once all is listed and compared."""
+"""Plans and ledgers in the state after an attempt has listed and compared everything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jobtool.transfer.retry import Retry
 
 
 def make_plan(job: Job, stores: StoreRegistry) -> Plan:
-    """List all that a job copies."""
+    """List everything that a job copies."""
     plan, listing = open_plan(job, stores)
     if listing is not None:
         listing.run()
@@ -30,9 +30,9 @@ def make_ledger(
     journal: Journal | None = None,
     attempt: int = 1,
 ) -> Ledger:
-    """Fold a job's records into where it stands, what the destination holds included.
+    """Fold a job's records into a ledger, and compare it with the destination.
 
-    Without a journal what is noted goes nowhere.
+    Without a journal nothing is written.
     """
     ledger = Ledger(plan, journal or Journal(os.devnull), attempt=attempt)
     ledger.fold(records)

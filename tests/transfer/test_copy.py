@@ -49,7 +49,7 @@ def copier():
 
 
 class Notes:
-    """What one file's tries have done, in memory."""
+    """The records of one file's tries, in memory."""
 
     def __init__(self):
         self.under_way: UploadUnderWay | None = None
@@ -189,7 +189,7 @@ def test_a_source_that_reads_differently_from_its_recorded_md5_is_not_published(
 
 
 class ChangingStore(MemoryStore):
-    """Its file is changed by somebody after the first part of it was read."""
+    """A source whose file changes after its first part was read."""
 
     def read(self, entry, offset, length) -> Content:
         content = super().read(entry, offset, length)
@@ -219,7 +219,7 @@ def test_a_failed_try_keeps_its_upload_and_the_next_one_succeeds(copier, method,
         assert log.under_way is None
     else:
         assert set(log.tokens) == ({log.under_way.record.token} if log.under_way else set())
-        # Once completed it can't be taken up; the lost answer costs the file again here.
+        # A completed upload can't be taken up: here the lost answer costs sending the file again.
         assert uploads == (set() if method == "complete" and late else set(log.tokens))
     copy(copier, source, destination, log)
     assert raw.read(PATH) == LARGE
@@ -318,7 +318,7 @@ def test_what_is_there_already_is_proven_and_not_sent(make_store, copier, destin
 
 @pytest.mark.parametrize("method", ["read", "begin", "put_part", "complete"])
 def test_failed_tries_give_back_all_the_memory_they_held(copier, method):
-    # The budget holds two parts: what a failure kept of it would block all that follow.
+    # The budget holds two parts: if a failure kept some of it, all later parts would be blocked.
     fault = Fault(method=method, error=StoreError("reset"), times=20)
     of_source = method == "read"
     source, destination, raw = memory_pair(
@@ -355,7 +355,7 @@ def test_a_copy_that_is_stopped_before_its_first_part_begins_nothing(copier):
 
 
 class LosesStore(MemoryStore):
-    """The claim is lost while it is read, for so long does that take."""
+    """A source so slow that the claim is lost while it is read."""
 
     stop: Stop
 

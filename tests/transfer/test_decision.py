@@ -89,7 +89,7 @@ def test_what_a_listing_found_and_is_not_ours_is_not_sent_over_where_that_is_an_
 
 
 def test_every_step_of_a_try_comes_to_an_end():
-    """What the two questions to the destination answer leads to another action."""
+    """The two answers of the destination lead to different actions."""
     for known, if_exists in all_cases():
         if decide(known, if_exists) is Action.ADOPT:
             assert not known.differs
@@ -118,5 +118,5 @@ def test_a_method_gets_no_file_whose_place_may_be_taken_by_a_stranger():
     assert may_be_given(Known(is_there=False), "error")
     assert may_be_given(Known(is_there=True, is_ours=True), "error")
     assert not may_be_given(Known(is_there=True), "error")
-    assert not may_be_given(Known(), "error")  # nobody has looked
+    assert not may_be_given(Known(), "error")  # not looked at
     assert not may_be_given(Known(held=Held.SAME_SIZE), "verify")  # compared first

@@ -1,4 +1,4 @@
-"""The section of the design that walks files through the code names what is there."""
+"""The section of the design that follows files through the code names existing functions."""
 
 from __future__ import annotations
 

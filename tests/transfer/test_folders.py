@@ -1,4 +1,4 @@
-"""Which folders are given attributes, in which order, and what becomes of errors on the way."""
+"""Which folders get attributes, in which order, and how errors are handled."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_every_folder_comes_once_after_all_that_lie_in_it(files, empty) -> None:
 
 
 def trees(tmp_path: Path) -> tuple[LocalStore, LocalStore, list[str]]:
-    """A source whose folders are of many modes, its copy as it is before the end, its files."""
+    """A source with folders of many modes, its copy before the folders are finished, its files."""
     source, destination = tmp_path / "in", tmp_path / "out"
     names = [f"{number:02d}/below/file" for number in range(40)]
     for name in names:
@@ -103,7 +103,7 @@ def test_a_stop_leaves_folders_closed_and_the_next_attempt_opens_them(
     plan = plan_of(Route(source, destination), names, [])
     assert not keep_folders(plan, threads=4, stop=stop, notes=Notes())
     assert os.stat(tmp_path / "out").st_mode & 0o7777 == 0o1700
-    for _ in range(2):  # to do it again changes nothing
+    for _ in range(2):  # doing it again changes nothing
         notes = Notes()
         assert keep_folders(plan, threads=4, stop=Stop(), notes=notes)
         assert notes.told == []

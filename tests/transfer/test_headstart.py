@@ -1,4 +1,4 @@
-"""Files that go while their tree is still being listed."""
+"""Files that are sent while their tree is still being listed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WAIT_SECONDS = 30
 
 
 class SlowSource(MemoryStore):
-    """Lists its first entries, and then waits for what ``gate`` says, or fails there once."""
+    """Lists its first entries, then waits for ``gate``, or fails there once."""
 
     first = 150
     error: Exception | None = None
@@ -112,7 +112,7 @@ def test_small_files_go_before_the_rest_is_listed_and_large_ones_and_metadata_af
 
 
 def test_a_stop_in_the_middle_of_listing_is_not_complete(world):
-    """All that was listed may have arrived: that is not all there is."""
+    """All listed files may have arrived, but not all files are listed."""
 
     def stop_once_all_that_is_listed_has_arrived(progress):
         if len(world.arrived) >= 149:

@@ -1,4 +1,4 @@
-"""What was read of a file once isn't read again to hash it, by the next try or the next attempt."""
+"""Parts of a file that were hashed aren't read again for that, by the next try or attempt."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DATA = random.Random(1).randbytes(PARTS * MEBIBYTE)
 
 
 class Source(MemoryStore):
-    """Counts what is read, and stops the worker after so many reads."""
+    """Counts reads, and stops the worker after some of them."""
 
     stop: Stop | None = None
     left = -1
@@ -53,7 +53,7 @@ class Source(MemoryStore):
 
 
 class Destination(MemoryStore):
-    """Wants to know a file's MD5 first, as S3 does."""
+    """Needs a file's MD5 before the first part, like S3."""
 
     @property
     def capabilities(self):
@@ -81,7 +81,7 @@ class Bench:
         return {path: data for path, (data, _) in self.memories[1].files.items()}
 
     def attempt(self, *faults, reads=-1, tries=4):
-        """Let one worker try, until it has read so often; return what ran, and what was read."""
+        """Let one worker try until it has made some reads; return its transfer and the reads."""
         source = Source(self.memories[0], "memory://a")
         source.is_dear, source.left, source.stop = self.is_dear, reads, Stop()
         inner = Destination(self.memories[1], "memory://b")

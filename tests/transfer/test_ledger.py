@@ -1,4 +1,4 @@
-"""The ledger: what it counts, what it takes over from others, and what it brings to disk."""
+"""The ledger: what it counts, what it absorbs from helpers, what it writes to disk."""
 
 from __future__ import annotations
 

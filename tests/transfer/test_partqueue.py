@@ -1,4 +1,4 @@
-"""The queue of a file's parts: taken from the front by one, from the back by another."""
+"""The queue of a file's parts: its thread takes from the front, another consumer from the back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def part(number):
     return Part(number=number, offset=number - 1, size=1, md5="0" * 32)
 
 
-#: What another consumer does: takes so many, or puts the nth batch back with every mth part sent.
+#: Another consumer's action: take some parts, or put the nth batch back with every mth part sent.
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("take"), st.just(0), st.just(0)),

@@ -1,4 +1,4 @@
-"""A listing that fails on the way goes on where it was, and loses nothing."""
+"""A listing that fails midway continues where it was, and loses nothing."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_listing_in_steps_is_the_same(entries):
 
 
 def test_a_listing_that_is_not_sorted_is_not_taken_up_in_the_middle():
-    """What comes before the last entry would be passed over, and lost."""
+    """Entries that come before the last one would be skipped, and lost."""
     first = [Entry("m", 1, 1), Entry("n", 1, 1)]
     second = [Entry("m", 1, 1), Entry("b", 1, 1), Entry("n", 1, 1)]
     listing = listing_of([], fails=[1], passes=[first, second])

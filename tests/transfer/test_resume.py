@@ -1,4 +1,4 @@
-"""Taking up a job again: what its records say, as far as the destination bears it out."""
+"""Taking up a job again: its records count as far as the destination confirms them."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def unfinished_of(ledger):
 
 
 def all_known(ledger):
-    """What a ledger knows of every file, to compare two of them."""
+    """What a ledger knows of every file, to compare two ledgers."""
     return [
         (ledger.known(number), ledger.upload_of(number), ledger.intended_ns(number))
         for number in range(len(ledger.plan))
@@ -192,7 +192,7 @@ records = st.one_of(
 
 
 def story(number, path, count):
-    """What one upload writes into a journal."""
+    """The records of one upload in a journal."""
     token = f"token {number} \udcff"
     return [upload(path, token), *(part(token, number) for number in range(1, count + 1))]
 
@@ -317,7 +317,7 @@ def test_only_our_temporary_files_that_no_record_names_are_removed(local):
     plan = make_plan(ours)
     kept, _ = begin(ours, "b/c")
     begin(ours, "b/c")
-    begin(ours, "b/some other")  # a local file's name tells its owner, not its target
+    begin(ours, "b/some other")  # a local file's name shows its owner, not its target
     begin(ours, "a")
     begin(theirs, "b/c")
     before = raw.paths()

@@ -1,4 +1,4 @@
-"""When a call is given up: by tries, by patience, by what works elsewhere."""
+"""When a call is given up: after tries, after the patience, or because other calls work."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_what_may_pass_is_tried_a_few_times(retry, clock):
 
 @pytest.mark.parametrize("error", [UnreachableError("503"), ServerError("500")])
 def test_patience_counts_from_the_first_failure_and_not_from_the_start(retry, clock, error):
-    """A call that works for longer than the patience before it fails is given all of it."""
+    """A call that works for longer than the patience before it fails still gets all of it."""
     calls = Calls(clock, error, work_seconds=2 * PATIENCE, fails=1)
     assert retry.call(calls) == "done"
 
@@ -88,7 +88,7 @@ def test_patience_ends_also_where_the_clock_stands_still(clock):
 
 
 def test_patience_counts_from_the_last_success_of_the_call_itself(retry, clock):
-    """Each try sends another part before it fails: that goes on as long as parts arrive."""
+    """Each try sends another part before it fails: tries continue as long as parts arrive."""
     own = Successes(clock)
     calls = Calls(
         clock, UnreachableError("503"), work_seconds=PATIENCE / 2, fails=20, between=own.note

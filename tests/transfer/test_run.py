@@ -115,7 +115,7 @@ def test_every_file_arrives_and_has_a_receipt(bench):
 
 
 class ChecksAtEachSync(MemoryStore):
-    """Whatever the journal tells of has been synced before."""
+    """Files are synced before their receipts are in the journal."""
 
     def sync(self):
         assert self.receipts_on_disk() <= self.synced
@@ -275,7 +275,7 @@ class StopsAfterOnePart(MemoryStore):
 
 
 class ChangesOnce(MemoryStore):
-    """Somebody writes its file anew after the first part of it was read."""
+    """A source whose file is rewritten after its first part was read."""
 
     changed: bytes | None
 

@@ -1,4 +1,4 @@
-"""Files that are sent whole, to stores that take no parts and prove nothing."""
+"""Files that are sent whole, to stores without parts and proofs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def copier():
 
 
 def pair(data, faults=(), *, wrap=PlainStore):
-    """A source that holds one file, a plain destination that fails as told, and its files."""
+    """A source with one file, a plain destination that fails as configured, and its files."""
     memories = Memory(), Memory()
     MemoryRaw(memories[0], "").write(PATH, data, mtime_ns=MTIME_NS)
     plain = wrap(MemoryStore(memories[1], "memory://b"))

@@ -1,4 +1,4 @@
-"""Files of a joblist that are larger than any honest one: refused or passed over, never held."""
+"""Files of a joblist that are too large to be jobtool's: refused or skipped, never read whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.trees import make_items, write
 
 GIBIBYTE = 1 << 30
 
-#: What a command that is killed for it may use of memory, and for how long it may run. Both are
+#: A command that takes more memory or time than this is killed. Both are
 #: several times what the commands need, and a fraction of what the files below would take.
 MOST_BYTES = 1500 << 20
 MOST_SECONDS = 120

@@ -1,4 +1,4 @@
-"""A command that joblist.toml names is run only where nobody else could have written it."""
+"""A command that joblist.toml names is run only if no other user could have written it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ print(json.dumps({"Version": 1, "AccessKeyId": "%s", "SecretAccessKey": "%s"}))
 
 @pytest.fixture
 def ran(tmp_path: Path) -> Path:
-    """A file that is there once the command was run."""
+    """A file that exists once the command was run."""
     return tmp_path / "ran"
 
 

@@ -28,7 +28,7 @@ PART = Part(number=1, offset=0, size=len(DATA), md5=md5_of(DATA))
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """Somebody's folder, with a file of each name that is written below."""
+    """Another user's folder, with a file of each name that is written below."""
     write(tmp_path / "elsewhere" / "deep" / "file", b"precious")
     write(tmp_path / "elsewhere" / "file", b"precious")
     return tmp_path / "elsewhere"
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def begun(store: LocalStore, path: str) -> Upload:
-    """An upload as a journal would tell of it."""
+    """An upload as a journal would record it."""
     token = os.path.join(os.path.dirname(store.url_of(path)), Temporaries("we").new())
     return Upload(path=path, token=token, attributes=PROVEN)
 
@@ -124,7 +124,7 @@ def test_a_folder_exchanged_for_a_link_between_two_calls_is_not_written_through(
 
 @contextlib.contextmanager
 def swapping(folder: Path, target: Path) -> Iterator[None]:
-    """Exchange a folder for a link and back, as fast as can be."""
+    """Exchange a folder for a link and back, as fast as possible."""
     is_over = threading.Event()
     away, link = folder.with_name("away"), folder.with_name("ready")
 

@@ -1,4 +1,4 @@
-"""Receipts and job files that somebody else has written: what they can't do unnoticed."""
+"""Forged receipts and job files: what they can't do unnoticed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def md5(data: bytes) -> str:
 
 
 def forged(joblist: Path, place: Place, **changes: object) -> Receipt:
-    """A receipt for a file that nobody has sent, as good as it can be made from outside."""
+    """A receipt for a file that was never sent, as good as an outsider can forge it."""
     source = joblist.parent / "in" / VICTIM
     found = source.stat()
     data = source.read_bytes()
@@ -56,7 +56,7 @@ def plant(joblist: Path, receipts: Iterable[Receipt], where: str) -> None:
 
 @pytest.fixture
 def fresh(tmp_path: Path, place: Place) -> Path:
-    """A joblist of one job that nobody has begun."""
+    """A joblist of one job that isn't begun."""
     return make_joblist(tmp_path, place, count=1)
 
 
@@ -141,7 +141,7 @@ def test_a_finished_job_whose_table_was_given_two_digests_is_unproven_and_repair
 def test_receipts_for_what_was_exchanged_at_both_ends_are_found_out_without_receipts(
     tmp_path: Path, local: Place
 ) -> None:
-    """What the page on threats says isn't noticed, and what it says to do instead."""
+    """A forgery that isn't noticed, as the threat model says, and its advice against it."""
     fresh = make_joblist(tmp_path, local, count=1)
     data = (fresh.parent / "in" / VICTIM).read_bytes()
     planted = b"x" * len(data)

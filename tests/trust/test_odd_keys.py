@@ -1,6 +1,6 @@
-"""Keys that no path can name: each is an error of its own by its whole key, and no other is taken.
+"""Keys that no path can name: each is a separate error with its whole key, never another object.
 
-By real commands and moto's server, which keeps keys as they come.
+With real commands and moto's server, which keeps keys unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No pattern takes for ever, whatever the names; and what it finds is what it always found."""
+"""No pattern takes for ever, whatever the names, and it finds what the regular expression finds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobtool.layouts.wildcards import Wildcards
 from jobtool.stores.store import Child
 from tests.commands import environment
 
-#: A process is killed after so long; it needs about a second, most of it for its start.
+#: A process is killed after this time; it needs about a second, most of it for its start.
 MOST_SECONDS = 60
 
 HOSTILE = [
@@ -47,7 +47,7 @@ def test_a_pattern_of_many_wildcards_ends_on_a_long_name_that_nearly_matches(tex
 
 
 class Chain:
-    """Folders in folders, ``depth`` deep, each with one of its name; counts what is asked."""
+    """Nested folders of the same name, ``depth`` deep; counts the requests."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
@@ -107,7 +107,7 @@ def wildcards(draw) -> Wildcards:
 
 
 def expression(text: Wildcards) -> re.Pattern[str]:
-    """The regular expression that says the same, and takes for ever on longer names."""
+    """The equivalent regular expression, which takes for ever on longer names."""
     pieces = [re.escape(text.literals[0])]
     seen: set[str] = set()
     for name, literal in zip(text.names, text.literals[1:], strict=True):

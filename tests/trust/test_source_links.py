@@ -1,4 +1,4 @@
-"""What is read lies inside the source, whatever its owner exchanges after it was listed."""
+"""Workers read only inside the source, whatever its owner exchanges after the listing."""
 
 from __future__ import annotations
 

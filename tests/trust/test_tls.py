@@ -1,4 +1,4 @@
-"""A server whose certificate nobody vouches for gets nothing; a site may name its authority."""
+"""A server whose certificate isn't trusted gets nothing; a site may name its own authority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files may make us run a command: those that nobody but us, or root, could have written."""
+"""Which files may make jobtool run a command: those that only the user or root can write."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from jobtool.jobs.trust import read_trusted, why_untrusted
 from tests.commands import environment
 from tests.needs import need_users
 
-US, THEM = 45671, 45672  # of no name on any machine
+US, THEM = 45671, 45672  # a user that has no name on any machine
 
 
 @pytest.fixture
 def shared() -> Iterator[Path]:
-    """A folder that every user can get at, with a joblist of ours in it."""
+    """A folder that every user can access, with this user's joblist in it."""
     made = Path(tempfile.mkdtemp())
     made.chmod(0o755)
     (made / "list").mkdir(mode=0o755)
@@ -40,7 +40,7 @@ def give(uid: int, *paths: Path) -> None:
 
 
 def judged_by(uid: int, path: Path) -> str | None:
-    """What ``why_untrusted`` says to another user, in a process of theirs."""
+    """What ``why_untrusted`` returns in another user's process."""
     code = (
         "import json, sys; from jobtool.jobs.trust import read_trusted, why_untrusted\n"
         "why = why_untrusted(sys.argv[1])\n"

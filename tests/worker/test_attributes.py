@@ -85,7 +85,7 @@ def test_without_modes_the_umask_rules_files_and_folders_alike(
 
 
 def under_strace(tmp_path: Path, injection: str, *options: object) -> subprocess.CompletedProcess:
-    """Run a worker whose system calls are tampered with."""
+    """Run a worker whose system calls fail as configured."""
     need_strace()
     calls = injection.partition(":")[0]
     tracing = ("strace", "-f", "-o", "/dev/null", "-e", f"trace={calls}", "-e")

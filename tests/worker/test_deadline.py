@@ -1,4 +1,4 @@
-"""When the time is up: durations, the scheduler's word, no job that wouldn't be done in time."""
+"""When the time is up: durations, the scheduler's variables, no job that can't be done in time."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_short_time_leaves_most_of_it_for_work() -> None:
 
 
 def work(joblist: Path, clock: Clock, job_seconds: float, drain_at: float) -> tuple[int, list]:
-    """Let a worker work for whom each job takes so long; return its exit code and events."""
+    """Run a worker whose jobs take some seconds each; return its exit code and events."""
 
     def watch(progress: JobProgress) -> None:
         if progress.files_done == progress.files_total:
@@ -233,7 +233,7 @@ def test_when_the_time_is_up_nothing_is_begun(joblist: Path) -> None:
     env = {"SLURM_JOB_END_TIME": str(int(time.time()) + 100)}
     done = run("transfer-worker", "-i", joblist, "--grace", "86400", env=env)
     assert done.exit_code == 3
-    assert "left (SLURM_JOB_END_TIME), the last 86400 s of it to drain." in done.stdout
+    assert "left (SLURM_JOB_END_TIME); workers begin to stop 86400 s before the end." in done.stdout
     assert set(statuses(joblist).values()) == {"todo"}
 
 

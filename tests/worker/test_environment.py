@@ -1,4 +1,4 @@
-"""A worker's rank and place, from MPI, the scheduler or nobody."""
+"""A worker's rank and place, from MPI, from the scheduler or from neither."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_worker_whose_rank_makes_no_sense_works_alone(tmp_path: Path) -> None:
     run_ok("generate-joblist", *paths)
     env = {"SLURM_PROCID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "5"}
     done = run_ok("transfer-worker", "-i", tmp_path / "list", env=env)
-    assert "Found 2 job file(s)" in done.stdout  # which of several ranks only the first tells
+    assert "Found 2 job file(s)" in done.stdout  # which of several ranks only the first prints
     assert set(statuses(tmp_path / "list").values()) == {"success"}
 
 

@@ -1,4 +1,4 @@
-"""What people do to a joblist by hand, and what a worker makes of it."""
+"""What people do to a joblist by hand, and how a worker handles it."""
 
 from __future__ import annotations
 

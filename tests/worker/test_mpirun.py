@@ -1,4 +1,4 @@
-"""Ranks under mpirun bring a list to a bucket; what they do with each other is in tests.cluster."""
+"""Ranks under mpirun transfer a joblist to a bucket. tests.cluster tests how they interact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What joblist.toml decides holds for a worker made in Python, too."""
+"""Settings in joblist.toml apply to a worker made in Python, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker tells of what it is at, and of what an interruption keeps."""
+"""A worker reports the phase that it is in, and what an interruption keeps."""
 
 from __future__ import annotations
 

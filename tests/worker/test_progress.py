@@ -1,4 +1,4 @@
-"""What is reported of the progress of a whole rank group."""
+"""The progress of a whole rank group, as reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Clock:
 
 
 class Rank:
-    """A rank of a run of two, as far as it tells of its progress."""
+    """The progress reports of one rank of a run of two."""
 
     def __init__(self, joblist: JobList, rank: int, clock: Clock, **done: int) -> None:
         place = Environment(rank=rank, size=2, run="a run")
@@ -80,7 +80,7 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     first.reporter.tick()
     assert len(first.told) == 1
 
-    # The job under way counts from where those before it have ended, and who is over still counts.
+    # The job under way is added to those before it, and ranks that have ended still count.
     first.reporter.end_job()
     second.tally.is_over = True
     second.rank_group.publish(second.tally, now=True)

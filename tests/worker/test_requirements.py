@@ -1,4 +1,4 @@
-"""What a newer version requires: nothing that this version runs touches it, and all say so."""
+"""Jobs that require a newer version: no command touches them, and all commands say so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def joblist(tmp_path: Path) -> Path:
 
 
 def make_newer(jobfile: Path, status: str, *, rest: str = "pack: zstd\n") -> bytes:
-    """Have a job file say what a newer version might; return it."""
+    """Make a job file require something of a newer version; return it."""
     _, _, header = jobfile.read_text().partition("\n")
     jobfile.write_text(f"{status}\nrequires: packs\n{rest}{header}")
     return jobfile.read_bytes()

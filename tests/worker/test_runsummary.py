@@ -1,4 +1,4 @@
-"""What a run amounts to: the counts of its workers, and the exit code."""
+"""The result of a run: the counts of its workers, and the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a supervisor does when its worker has ended. tests.cluster tries it with real ranks."""
+"""What a supervisor does when its worker has ended. tests.cluster tests it with real ranks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""S3 credentials: their providers and their renewal."""
+"""S3 credentials: where they come from, how they are renewed."""

@@ -1,4 +1,4 @@
-"""The holder of the current credentials, which both S3 clients use and which renews them."""
+"""The holder of the current credentials. It renews them for both S3 clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol of a credential provider, and how one is chosen by name.
+"""The protocol of a credential provider.
 
 A site adds its own as an entry point of the group ``jobtool.credentials``: a function that takes
 the settings of the ``[credentials]`` table, without ``provider``, and returns a provider::

@@ -1,4 +1,4 @@
-"""Sessions and clients of AWS's library that never prompt at the terminal."""
+"""Sessions of AWS's library that never prompt at the terminal, with their clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sync written bytes to their medium, and detect those that didn't get there."""
+"""Durability: a sync of written bytes that reports those that didn't reach their medium."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The meanings of system errors: a table for reading and one for writing, each with a default."""
+"""The meanings of system errors: tables for reading or writing, each with a default."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ WRITING = (
     _verdict("EDQUOT", StoreUnavailableError, "free space in the quota"),
     _verdict("EROFS", StoreUnavailableError, "mount it writable"),
     _verdict("ENOENT", StoreError, "its folder was removed meanwhile"),
-    _verdict("EEXIST", FileError, "a file stands where a folder is needed"),
-    _verdict("ENOTDIR", FileError, "a file stands where a folder is needed"),
-    _verdict("EISDIR", FileError, "a folder stands where a file is needed"),
-    _verdict("ENOTEMPTY", FileError, "a folder stands where a file is needed"),
+    _verdict("EEXIST", FileError, "there is a file where a folder is needed"),
+    _verdict("ENOTDIR", FileError, "there is a file where a folder is needed"),
+    _verdict("EISDIR", FileError, "there is a folder where a file is needed"),
+    _verdict("ENOTEMPTY", FileError, "there is a folder where a file is needed"),
     *(
         _verdict(code, FileError)
         for code in ("EILSEQ", "EINVAL", "ELOOP", "EMLINK", "ENAMETOOLONG", "EOPNOTSUPP")
@@ -103,8 +103,8 @@ WRITING = (
 #: Their meanings when the store's root isn't a folder: one job's root, or that of all jobs.
 WITHOUT_ROOT = (
     _verdict("ENOENT", StoreUnavailableError, "is its filesystem mounted?"),
-    _verdict("EEXIST", RefusedError, "a file stands where a folder is needed"),
-    _verdict("ENOTDIR", RefusedError, "a file stands where a folder is needed"),
+    _verdict("EEXIST", RefusedError, "there is a file where a folder is needed"),
+    _verdict("ENOTDIR", RefusedError, "there is a file where a folder is needed"),
 )
 
 _READING, _WRITING, _WITHOUT_ROOT = (

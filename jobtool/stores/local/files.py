@@ -1,4 +1,4 @@
-"""Read, write and hash the bytes of an open file."""
+"""The bytes of an open file: read, written, hashed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Symbolic links: how a listing treats them, and how to make one."""
+"""Symbolic links: how a listing treats them, how to make one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def make_link(held: int, name: str, wanted: str, shown: str) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:  # EINVAL: not a link
             raise
-        raise FileError(f"can't make a link at {quote(shown)}: something stands there") from None
+        raise FileError(f"can't make a link at {quote(shown)}: something else is there") from None
     else:
         if found == wanted:
             return

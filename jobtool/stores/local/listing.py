@@ -1,4 +1,4 @@
-"""List one folder, and find out what each name in it is."""
+"""The listing of one folder, with the kind of each name in it."""
 
 from __future__ import annotations
 

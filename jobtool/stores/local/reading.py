@@ -1,4 +1,4 @@
-"""Read the entries, bytes and digests of files."""
+"""What the local store reads of files: entries, bytes, digests."""
 
 from __future__ import annotations
 

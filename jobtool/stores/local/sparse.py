@@ -1,4 +1,4 @@
-"""Sparse files: blocks of zeros that were never written and take no space (holes)."""
+"""Sparse files: blocks of zeros that were never written, which take no space (holes)."""
 
 from __future__ import annotations
 

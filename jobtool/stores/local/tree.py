@@ -1,4 +1,4 @@
-"""The folder tree of a store, and how its files are opened for reading and for writing."""
+"""The folder tree of a local store, whose files are opened without leaving it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write files under temporary names, prove them, and rename them to their targets.
+"""What the local store writes: under temporary names, proven, then renamed to their targets.
 
 All calls use a descriptor of the folder, so that they never follow a link below the root.
 """

@@ -1,1 +1,1 @@
-"""S3 and servers that speak its protocol."""
+"""The stores on servers that speak the S3 protocol."""

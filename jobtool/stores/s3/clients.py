@@ -1,4 +1,4 @@
-"""The S3 clients of a run and their credentials, shared if both sides have the same."""
+"""The S3 clients of a run. Both sides share one if their settings are the same."""
 
 from __future__ import annotations
 

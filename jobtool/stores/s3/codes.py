@@ -1,4 +1,4 @@
-"""The meanings of the error codes of S3 and compatible servers, with defaults by HTTP status.
+"""The meanings of the error codes of S3 servers, with defaults by HTTP status.
 
 Sources: AWS, "Error responses" in the Amazon S3 API reference, for the requests that jobtool sends
 (list, head, get, put, the requests of multipart uploads, delete); ``rgw_common.cc`` of Ceph;

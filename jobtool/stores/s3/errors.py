@@ -1,7 +1,7 @@
-"""Translate the errors of boto3 and obstore into those of ``jobtool.errors``.
+"""Translate the errors of the S3 clients into those of ``jobtool.errors``.
 
-A server's answer is translated by the table in ``codes``, and a failure without an answer by the
-table here.
+The clients are boto3 and obstore. A server's answer is translated by the table in ``codes``, and a
+failure without an answer by the table here.
 """
 
 from __future__ import annotations

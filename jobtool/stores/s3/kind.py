@@ -1,4 +1,4 @@
-"""The store type of S3: its URLs and clients. Imports no client before a store is opened."""
+"""The store type of S3. Imports no client before a store is opened."""
 
 from __future__ import annotations
 

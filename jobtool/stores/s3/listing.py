@@ -1,4 +1,4 @@
-"""Listings of a bucket or a prefix: pages, folders, and keys that aren't paths."""
+"""Listings of a bucket or a prefix: pages, folders, keys that aren't paths."""
 
 from __future__ import annotations
 

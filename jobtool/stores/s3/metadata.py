@@ -1,4 +1,4 @@
-"""Store the attributes of a file in the metadata and headers of an object.
+"""The attributes of a file, stored as metadata or headers of an object.
 
 Every object has ``mtime`` (in seconds) and ``md5chksum`` (base64) in its metadata, both in rclone's
 format, so that ``rclone check`` can audit it. The user's own metadata and headers are copied from

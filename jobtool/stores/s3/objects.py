@@ -1,4 +1,4 @@
-"""Read and write objects by the cheaper of two clients.
+"""Access to objects by the cheaper of two clients.
 
 There are two clients on purpose. boto3 lists, manages multipart uploads and sends parts. obstore
 reads and writes whole objects, with a tenth of boto3's CPU time for each. Both are made from one

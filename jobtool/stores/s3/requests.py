@@ -1,4 +1,4 @@
-"""Requests to a bucket, with renewal of credentials, translation of errors and paging."""
+"""Requests to a bucket, with renewed credentials, translated errors, paged listings."""
 
 from __future__ import annotations
 

@@ -228,8 +228,8 @@ class S3Store:
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Complete a multipart upload.
 
-        If the server says that the upload or its parts are gone, or that an object exists where
-        none may be, it may have completed the upload before and its answer was lost.
+        The server may say that the upload or its parts are gone, or that an object exists where
+        none may be. Perhaps it has completed the upload before, and its answer was lost.
         """
         assert attributes.md5 is not None, "complete() needs the MD5 of the whole"
         named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]

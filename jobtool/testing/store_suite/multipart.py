@@ -1,4 +1,4 @@
-"""The suites of ``Multipart`` and ``Temporaries``."""
+"""The suites of stores that take files in parts: ``Multipart``, ``Temporaries``."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class MultipartSuite(Suite):
         assert raw.read("file") == b"of somebody else"
 
     def test_uploads_are_leftovers_until_they_end(self, store: Multipart, raw: RawAccess) -> None:
-        """Completed or aborted uploads aren't leftovers, nor are files written whole."""
+        """Completed or aborted uploads and files that were written whole aren't leftovers."""
         write(store, "folder/whole", b"data")
         assert tokens_of(store, "folder/file") == set()
         completed, parts = send(store, "folder/file", [b"data"])

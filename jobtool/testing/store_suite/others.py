@@ -70,7 +70,7 @@ class ProverSuite(Suite):
     def test_a_file_that_holds_something_else_is_not_proven(
         self, store: Prover, raw: RawAccess
     ) -> None:
-        """Nor is a missing file proven. The file is left unchanged."""
+        """A missing file isn't proven either. The file is left unchanged."""
         write(store, "whole", b"data")
         _write_as_parts(store, "parts", [b"data"])
         raw.write("empty", b"")

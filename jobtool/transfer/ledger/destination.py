@@ -29,7 +29,7 @@ def sizes_at_destination(plan: Plan, retry: Retry) -> array[int]:
             retry.call(lambda: _list(sizes, plan, retry))
         else:
             _look(sizes, plan, retry)
-    except (CredentialsError, RefusedError):  # with permission only to write, writing will tell
+    except (CredentialsError, RefusedError):  # perhaps only writing is allowed: the write shows
         return array("q", [UNKNOWN]) * len(plan)
     return sizes
 
@@ -44,7 +44,7 @@ def _look(sizes: array[int], plan: Plan, retry: Retry) -> None:
                 sizes[number] = UNKNOWN
             elif found.retryable:
                 raise found
-            # else it is missing, or its name isn't possible there: writing will tell
+            # else it is missing, or its name isn't possible there: the write shows
 
 
 def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
@@ -54,7 +54,7 @@ def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
     listing = f"listing {quote(destination.url)}"
     for entry in until_stopped(destination.list(), retry.stop, listing):
         if not isinstance(entry, Entry):
-            continue  # what is behind links isn't listed: writing will tell
+            continue  # what is behind links isn't listed: the write shows
         known = plan.find_path(0, entry.path)
         if known is not None:
             sizes[known] = entry.size

@@ -1,4 +1,7 @@
-"""Known digests of a source file, kept between tries and in the job's journal."""
+"""The known digests of a source file.
+
+They are kept in memory between tries, and in the job's journal for later attempts.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class KnownDigests:
 
     def add_to_whole(self, data: bytes | memoryview) -> None:
         """Hash the next part's data into the whole file's MD5. Call it before ``add``."""
-        assert self._whole is not None, "digests that can't be gone on with aren't of use"
+        assert self._whole is not None, "digests that can't be resumed aren't used"
         self._whole.update(data)
 
     def add(self, md5: str) -> None:
@@ -71,7 +74,7 @@ class KnownDigests:
 
     def digest_so_far(self) -> str:
         """Return the MD5 of the data hashed into the whole so far."""
-        assert self._whole is not None, "digests that can't be gone on with aren't of use"
+        assert self._whole is not None, "digests that can't be resumed aren't used"
         return self._whole.hexdigest()
 
     @property

@@ -1,4 +1,4 @@
-"""Files that earlier attempts found in a job's source and that are gone now.
+"""Files gone from a job's source since an earlier attempt found them.
 
 A source may be purged between two attempts. A file that was listed once, isn't proven and is gone
 must not be forgotten: the job would succeed with fewer files.

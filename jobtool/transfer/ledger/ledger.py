@@ -1,4 +1,4 @@
-"""The ledger: what is known about each file of a job, and the only writer of its journal."""
+"""The ledger: what is known about each file of a job. It is the only writer of its journal."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def _ignore(record: FileRecord) -> None:
 class Ledger:
     """What is known about each file of a plan, from its records and its destination.
 
-    A million files take about 12 bytes each. Threads may call it. Whoever is to know what to do
-    with a file asks ``known``, and ``jobtool.transfer.decision`` for the answer. ``methods`` tells
-    what methods other than ``stream`` were given. ``attempt`` is the number of the attempt, from 1.
-    Nobody else appends to ``journal`` meanwhile; what is appended is on disk after the next
+    A million files take about 12 bytes each. Threads may call it. ``jobtool.transfer.decision``
+    says what to do with a file, from what ``known`` returns. ``methods`` records the files that
+    were given to methods other than ``stream``. ``attempt`` is the number of the attempt, from 1.
+    Only the ledger appends to ``journal`` meanwhile. Its records are on disk after the next
     ``flush``.
     """
 

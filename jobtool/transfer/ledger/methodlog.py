@@ -1,4 +1,4 @@
-"""What methods other than stream were given of a job's files, and what they say has arrived."""
+"""The log of files given to methods other than ``stream``, with their claims of arrival."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMES = 256 - _FIRST_NAME
 
 
 class MethodLog:
-    """Which method was given each file of a plan, in a byte for each. Threads may call it.
+    """Records which method was given each file of a plan, in one byte each. Threads may call it.
 
     ``append`` writes a record to the job's journal, ``flush`` brings the journal to disk.
     """
@@ -38,7 +38,7 @@ class MethodLog:
         self._given.extend(bytes(count))
 
     def fold(self, number: int, method: str | None) -> None:
-        """Add what a record says: a method was given a file, or another way was gone since."""
+        """Add a record: ``method`` was given a file, or (None) the file then went another way."""
         with self._lock:
             if method is not None and method not in self._names:
                 if len(self._names) == _MOST_NAMES:  # an honest journal has two or three
@@ -50,7 +50,7 @@ class MethodLog:
                 self._given[number] = _GONE_ON_WITHOUT
 
     def give(self, numbers: Iterable[int], method: str) -> None:
-        """Note, on disk, that a method is about to be given files: what appears there is its own.
+        """Record on disk that a method is about to be given files: those that appear are its own.
 
         Raises what ``Ledger.flush`` does.
         """
@@ -60,7 +60,7 @@ class MethodLog:
         self._flush()
 
     def take_back(self, numbers: Iterable[int]) -> None:
-        """Note, on disk, of files that a method was given, that they go another way now.
+        """Record on disk that files that a method was given now go another way.
 
         Raises what ``Ledger.flush`` does.
         """
@@ -82,27 +82,27 @@ class MethodLog:
         self._append(record)
 
     def given_to(self, number: int) -> str | None:
-        """Return the method that was given a file last; None if another way was gone since."""
+        """Return the method that was given a file last; None if the file went another way since."""
         place = self._given[number]
         return self._names[place - _FIRST_NAME] if place >= _FIRST_NAME else None
 
     def was_given(self, number: int) -> bool:
-        """Return True if any method was given a file: what is at the destination is ours."""
+        """Return True if a method was given a file, so that a file at the destination is ours."""
         return self._given[number] != _NEVER_GIVEN
 
     def claim(self, number: int) -> None:
-        """Note that a file is said to have arrived: it is compared, and not sent."""
+        """Record that a method claims a file as arrived: it is compared, not sent."""
         self._claimed.add(number)
 
     def is_claimed(self, number: int) -> bool:
-        """Return True if a file is said to have arrived, and that wasn't refuted."""
+        """Return True if a method claims a file as arrived and no comparison has refuted that."""
         return number in self._claimed
 
     def leave(self, number: int) -> None:
-        """Note that a file was compared, and that the destination holds none or another."""
+        """Record that a comparison found no file, or another one, at the destination."""
         self._claimed.discard(number)
         self._different.add(number)
 
     def is_different(self, number: int) -> bool:
-        """Return True if the destination was found to hold none or another, whatever its size."""
+        """Return True if a comparison found no file, or another one of whatever size."""
         return number in self._different

@@ -1,4 +1,4 @@
-"""Taking up a job: its ledger is filled from the plan, the records and the destination."""
+"""Taking up a job: filling its ledger from the plan, the records, the destination."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def take_up(
             ledger.grow()
         on_compare()
         gone = Gone(ledger)
-        doing = "reading what is recorded of the job"
+        doing = "reading the job's records"
         ledger.fold(until_stopped(records(), retry.stop, doing), gone.note)
         is_folded = True
         gone.settle(accept_gone=accept_gone)

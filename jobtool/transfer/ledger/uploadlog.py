@@ -80,7 +80,7 @@ class FileUploads:
     def beginning(self) -> int | None:
         """Note that an upload is about to be begun; see ``UploadLog``."""
         if supports(self._item.route.destination, Temporaries):
-            return None  # they bear their owner's mark
+            return None  # their names have their owner's mark
         now_ns = time.time_ns()
         # On disk before the upload: without a record the upload may be another program's.
         self._append(
@@ -110,7 +110,7 @@ class FileUploads:
         self._intended.pop(self._number, None)
         self._append(record)
         if not supports(self._item.route.destination, Temporaries):
-            # At once: with only an intent, somebody else's upload of this key would pass for ours.
+            # At once: with only an intent, any other upload of this key would count as ours.
             self._flush()
 
     def sent(self, part: Part) -> None:

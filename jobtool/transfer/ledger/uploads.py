@@ -1,4 +1,4 @@
-"""An upload under way: its record, and the records of its parts."""
+"""An upload under way: its record, with the records of its parts."""
 
 from __future__ import annotations
 

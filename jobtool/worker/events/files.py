@@ -48,10 +48,10 @@ class TriedAgain(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodUsed(Event):
-    """What came of a method before ``stream`` in one attempt at a job.
+    """The result of a method before ``stream`` in one attempt at a job.
 
     ``files`` are those of its claims that were proven, ``seconds`` is how long it ran; ``reason``
-    says why it wasn't used, or not any more.
+    says why it wasn't used, or why it is no longer used.
     """
 
     kind: ClassVar[str] = "method"
@@ -64,7 +64,7 @@ class MethodUsed(Event):
 
     @classmethod
     def of(cls, use: MethodUse, *, job: str) -> MethodUsed:
-        """Return the event for what came of a method."""
+        """Return the event for the result of a method."""
         return cls(job=job, name=use.name, files=use.files, seconds=use.seconds, reason=use.reason)
 
     def text(self) -> str:
