@@ -16,8 +16,6 @@ from typing import Any, Literal, Protocol
 
 from jobtool.errors import CredentialsError
 
-ENTRY_POINT_GROUP = "jobtool.credentials"
-
 Permission = Literal["READ", "READWRITE"]
 
 
