@@ -91,7 +91,7 @@ class Claim:
 
 
 class Claims:
-    """Takes claims on names in a folder, of the kind that ``claim_policy`` says.
+    """Acquires claims on names in a folder, of the kind that ``claim_policy`` says.
 
     ``watch`` watches the leases of other workers. Keep it: it needs time to see that one is dead.
     ``require_present`` raises an exception if other workers regard this one as dead. They may use
@@ -137,7 +137,7 @@ class Claims:
                 claim.let_go()
         return True
 
-    def take(
+    def acquire(
         self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
     ) -> Claim | None:
         """Claim a name; return None if another worker holds it, or may hold it. Never waits.
@@ -150,18 +150,18 @@ class Claims:
         """
         base = os.path.join(self._folder, name)
         try:
-            return self._take(base, after, on_loss or _ignore)
+            return self._acquire(base, after, on_loss or _ignore)
         except FileNotFoundError:
             os.makedirs(self._folder, exist_ok=True)
-            return self.take(name, after=after, on_loss=on_loss)
+            return self.acquire(name, after=after, on_loss=on_loss)
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't claim jobs in {quote(self._folder)}: {reason_of(error)}"
             ) from None
 
-    def _take(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
+    def _acquire(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
         if self._claim_policy.kind == "lease":
-            lease = Lease.take(
+            lease = Lease.acquire(
                 base,
                 after=after,
                 lease_seconds=self._claim_policy.lease_seconds,

@@ -39,8 +39,8 @@ class Consumer(Protocol):
         Raises ``JoblistUnavailableError``, and what the job's journal raises.
         """
 
-    def returned(self, *, take_back: bool) -> Iterator[Returned]:
-        """Yield the files that are over. With ``take_back`` also yield those not worked on."""
+    def returned(self, *, reclaim: bool) -> Iterator[Returned]:
+        """Yield the files that are over. With ``reclaim`` also yield those not worked on."""
 
     @property
     def has_files(self) -> bool:

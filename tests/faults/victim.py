@@ -90,8 +90,8 @@ _STORE = "the destination's store"
 
 STEPS = {
     # The claim.
-    "before the claim": Step("before", _CLAIMS, "take"),
-    "after the claim": Step("after", _CLAIMS, "take"),
+    "before the claim": Step("before", _CLAIMS, "acquire"),
+    "after the claim": Step("after", _CLAIMS, "acquire"),
     "before the claim's release": Step("before", _CLAIM, "release"),
     "after the claim's release": Step("after", _CLAIM, "release"),
     # The job file: its first change makes the job ongoing, its last says success.
