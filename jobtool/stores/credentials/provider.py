@@ -54,10 +54,6 @@ class CredentialScope:
     permission: Permission
 
 
-#: The name until version 0.1, for providers of other packages.
-Purpose = CredentialScope
-
-
 class ProviderError(CredentialsError):
     """A provider gave no credentials. It may give some later."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -20,7 +20,7 @@ from jobtool.stores.credentials.aws import (
     WebIdentityProvider,
 )
 from jobtool.stores.credentials.documents import FileProvider, ProcessProvider
-from jobtool.stores.credentials.provider import CredentialProvider
+from jobtool.stores.credentials.provider import CredentialProvider, ProviderFactory
 from jobtool.suggest import closest, did_you_mean, misfit
 
 #: The providers by name.
@@ -112,9 +112,9 @@ def _from_entry_point(name: str, settings: dict[str, Any]) -> CredentialProvider
             f"[credentials] provider: expected one of {', '.join(installed)}; found {name!r}."
             f"{did_you_mean(name, installed)} Is the package of your site installed here?"
         )
-    make: Any = load(entry, what=what, kind=object)
+    factory = cast("ProviderFactory", load(entry, what=what, kind=object))
     try:
-        made: CredentialProvider = make(settings)
+        made = factory(settings)
     except UsageError:
         raise
     except (Exception, SystemExit) as error:  # anything may be wrong with somebody's package
