@@ -28,7 +28,7 @@ from jobtool.transfer.specials import Skipped, make_specials
 from jobtool.transfer.treelisting import TreeListing
 
 #: After this time of listing a tree, files are sent while it is still being listed.
-_HEAD_START_SECONDS = 0.2
+HEAD_START_SECONDS = 0.2
 
 
 class JobTransfer:
@@ -196,7 +196,7 @@ class JobTransfer:
         listing.on_entry = self.ledger.grow
         self._tally.phases.all_at(Phase.LISTING)
         try:
-            if not listing.run(seconds=_HEAD_START_SECONDS):
+            if not listing.run(seconds=HEAD_START_SECONDS):
                 self._list_and_send(listing, on_tick)
         except StoppedError:
             return
