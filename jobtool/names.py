@@ -76,13 +76,13 @@ def unquote(text: str) -> str:
 
     Raises ``JobFileError`` for a missing closing quote or an unknown escape.
     """
-    name, rest = take_name(text, stop=None)
+    name, rest = split_name(text, stop=None)
     if rest:
         raise JobFileError(f"expected nothing after the closing quote, found {rest!r} in {text!r}")
     return name
 
 
-def take_name(text: str, *, stop: str | None) -> tuple[str, str]:
+def split_name(text: str, *, stop: str | None) -> tuple[str, str]:
     """Read the name at the start of ``text``. Return it and the text after it.
 
     A plain name ends before ``stop``, or at the end of the text if ``stop`` is None or absent.

@@ -19,6 +19,9 @@ STEPS = "jobtool.steps"
 #: The group of methods, named as ``[transfer] methods`` names them.
 METHODS = "jobtool.methods"
 
+#: The group of credential providers, named as ``[credentials] provider`` names them.
+CREDENTIALS = "jobtool.credentials"
+
 
 def find(group: str, name: str) -> EntryPoint | None:
     """Return the entry point of a name, or None if no package has it.
@@ -33,7 +36,10 @@ def find(group: str, name: str) -> EntryPoint | None:
     found = {entry.value: entry for entry in own or entry_points(group=group, name=name)}
     if len(found) > 1:
         packages = " and ".join(sorted(map(_package_of, found.values())))
-        raise UsageError(f"{group} {name!r}: expected one package that has it; found {packages}")
+        raise UsageError(
+            f"{group} {name!r}: expected one package that has it; found {packages}. Uninstall all "
+            "but one."
+        )
     return next(iter(found.values()), None)
 
 
@@ -77,7 +83,7 @@ def maker_of(
     try:
         point = find(group, name)
     except UsageError as ambiguous:
-        raise error(f"{what} can't be chosen: {ambiguous}. Uninstall all but one.") from None
+        raise error(f"{what} can't be chosen: {ambiguous}") from None
     if point is None:
         hint = did_you_mean(name, {built_in, *names(group)})
         raise error(

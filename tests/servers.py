@@ -135,7 +135,7 @@ def _announced_url(process: subprocess.Popen[bytes], log: Path) -> str:
 
 @contextlib.contextmanager
 def moto_server() -> Iterator[S3Server]:
-    """Run moto's server in a thread of this process on a free port; its listings have many pages."""
+    """Run moto's server in a thread of this process on a free port; its pages are small."""
     from moto.server import ThreadedMotoServer
 
     os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(MOTO_PAGE_SIZE)

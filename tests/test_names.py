@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobtool.errors import JobFileError
-from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name, unquote
+from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, split_name, unquote
 from tests.strategies import names, some_name
 
 PLAIN = ["a", "a b", "a/b c#d.txt", "it's", "100%", "é 🧬", 'a"b', "back\\slash", "a=b", "~", "-"]
@@ -32,7 +32,7 @@ def test_a_quoted_name_is_one_line_of_valid_utf8_without_edges_to_strip(name):
 
 @given(names, names)
 def test_two_names_around_an_arrow_come_apart_again(first, second):
-    taken, rest = take_name(quote(first) + ARROW + quote(second), stop=ARROW)
+    taken, rest = split_name(quote(first) + ARROW + quote(second), stop=ARROW)
     assert taken == first
     assert rest.startswith(ARROW)
     assert unquote(rest.removeprefix(ARROW)) == second

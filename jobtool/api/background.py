@@ -18,7 +18,7 @@ Call = Callable[[], None]
 _MOST_CALLS = 1000
 
 #: How often, in seconds, the caller's thread checks that the working thread is still running.
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 
 
 def in_background(work: Callable[[Callable[[Call], None]], T], stop: Stop) -> T:
@@ -78,7 +78,7 @@ def _make_calls(calls: Queue[Call | None], thread: threading.Thread) -> None:
     while True:
         has_ended = not thread.is_alive()  # checked first: an ended thread has put all its calls
         try:
-            call = calls.get(timeout=0 if has_ended else _LOOK_SECONDS)
+            call = calls.get(timeout=0 if has_ended else LOOK_SECONDS)
         except Empty:
             if has_ended:
                 return

@@ -18,7 +18,7 @@ _REMOVED = "its file was removed"
 def claim_job(joblist: JobList, claims: Claims, job_id: str, name: str) -> ClaimedJob | LeftAlone:
     """Claim a job, or return why that isn't possible. Raises ``JoblistUnavailableError``."""
     try:
-        claimed = ClaimedJob.take(joblist, claims, job_id, lambda: datetime.now(UTC))
+        claimed = ClaimedJob.acquire(joblist, claims, job_id, lambda: datetime.now(UTC))
     except JobFileError as error:
         return left_unreadable(name, error)
     except FileNotFoundError:

@@ -19,6 +19,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from jobtool.errors import JoblistUnavailableError, reason_of
+from jobtool.failpoints import reach
 from jobtool.jobs.claimpolicy import ClaimPolicy, claim_policy_of
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.lease import Lease, LeaseWatch
@@ -61,8 +62,10 @@ class Claim:
 
     def release(self) -> None:
         """Release the claim. A lock's file stays: two workers could lock two files otherwise."""
+        reach("before the claim's release")
         self._on_release(self)
         self._held.release()
+        reach("after the claim's release")
 
     def lose(self) -> None:
         """Mark the claim as lost, if it is a lease.
@@ -91,7 +94,7 @@ class Claim:
 
 
 class Claims:
-    """Takes claims on names in a folder, of the kind that ``claim_policy`` says.
+    """Acquires claims on names in a folder, of the kind that ``claim_policy`` says.
 
     ``watch`` watches the leases of other workers. Keep it: it needs time to see that one is dead.
     ``require_present`` raises an exception if other workers regard this one as dead. They may use
@@ -137,7 +140,7 @@ class Claims:
                 claim.let_go()
         return True
 
-    def take(
+    def acquire(
         self, name: str, *, after: int = 0, on_loss: Callable[[], None] | None = None
     ) -> Claim | None:
         """Claim a name; return None if another worker holds it, or may hold it. Never waits.
@@ -149,19 +152,22 @@ class Claims:
         Raises ``JoblistUnavailableError`` if the folder can't be written.
         """
         base = os.path.join(self._folder, name)
+        reach("before the claim")
         try:
-            return self._take(base, after, on_loss or _ignore)
+            claim = self._acquire(base, after, on_loss or _ignore)
         except FileNotFoundError:
             os.makedirs(self._folder, exist_ok=True)
-            return self.take(name, after=after, on_loss=on_loss)
+            return self.acquire(name, after=after, on_loss=on_loss)
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't claim jobs in {quote(self._folder)}: {reason_of(error)}"
             ) from None
+        reach("after the claim")
+        return claim
 
-    def _take(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
+    def _acquire(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
         if self._claim_policy.kind == "lease":
-            lease = Lease.take(
+            lease = Lease.acquire(
                 base,
                 after=after,
                 lease_seconds=self._claim_policy.lease_seconds,

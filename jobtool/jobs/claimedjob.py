@@ -59,7 +59,7 @@ class ClaimedJob:
         self._attempt: int | None = None
 
     @classmethod
-    def take(
+    def acquire(
         cls,
         joblist: JobList,
         claims: Claims,
@@ -79,7 +79,7 @@ class ClaimedJob:
         """
         attempts = 0
         while True:
-            claim = claims.take(job_id, after=attempts, on_loss=on_loss)
+            claim = claims.acquire(job_id, after=attempts, on_loss=on_loss)
             if claim is None:
                 return None
             try:

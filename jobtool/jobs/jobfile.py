@@ -33,7 +33,7 @@ from jobtool.jobs.steps import (
     encode_words,
     require_chain,
 )
-from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, take_name, unquote
+from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, split_name, unquote
 
 SEPARATOR = "---"
 
@@ -117,7 +117,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         if line.rstrip() == SEPARATOR:
             return builder.job(status), data[end:]
         try:
-            builder.take(line, is_second=number == 2)
+            builder.read(line, is_second=number == 2)
         except JobFileError as error:
             require_understood(builder.requires)
             raise JobFileError(f"line {number}: {error}") from None
@@ -176,7 +176,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
         key, equals, rest = text.partition("=")
         if not equals or " " in key:
             raise JobFileError(f"expected key=value; found {text!r}")
-        value, text = take_name(rest, stop=" ")
+        value, text = split_name(rest, stop=" ")
         yield key, value
 
 
@@ -222,7 +222,7 @@ class _HeaderReader:
         self._steps: tuple[str, ...] = ()
         self.requires: tuple[str, ...] = ()
 
-    def take(self, line: str, *, is_second: bool) -> None:
+    def read(self, line: str, *, is_second: bool) -> None:
         if not line.strip():
             return
         if is_second and _BARE_SOURCE.match(line):
@@ -238,7 +238,7 @@ class _HeaderReader:
             self._once(self._known, key, "")
             self.requires = decode_words(value)
         elif key == _STEPS:
-            self._take_steps(value)
+            self._read_steps(value)
         elif key in _KNOWN_KEYS or self._is_name(key, value):
             self._once(self._known, key, value)
         elif key.startswith(FIELD_PREFIX) and key != FIELD_PREFIX:
@@ -246,7 +246,7 @@ class _HeaderReader:
         else:
             self._extra.append((key, value))
 
-    def _take_steps(self, value: str) -> None:
+    def _read_steps(self, value: str) -> None:
         # Without the word an older version would ignore the steps and only copy.
         if STEPS not in self.requires:
             raise JobFileError(
@@ -327,7 +327,7 @@ class _HeaderReader:
 
 
 def _file_pair(value: str) -> FilePair:
-    source, rest = take_name(value, stop=ARROW)
+    source, rest = split_name(value, stop=ARROW)
     destination = unquote(rest.removeprefix(ARROW).strip())
     if not rest.startswith(ARROW) or not source or not destination:
         raise JobFileError(f"expected 'file: SOURCE{ARROW}DESTINATION'; found {value!r}")

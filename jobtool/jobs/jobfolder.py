@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
+from jobtool.failpoints import reach
 from jobtool.jobs import jobfile, settings
 from jobtool.jobs.atomic_write import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
@@ -152,10 +153,13 @@ class JobFolder:
 
         ``before`` is called right before the rename; an exception from it prevents the change.
         """
+        reach("before the job file is changed")
         replace_file(self.path_of(job_id), jobfile.encode(job, log), before=before)
+        reach("after the job file is changed")
 
     def append(self, job_id: str, record: LogRecord) -> None:
         """Append a line to the log of a job. Only the holder of the claim may call this."""
+        reach("before the job file's log grows")
         # A claimed job's file was written by its worker. A link leads to another file.
         descriptor = os.open(self.path_of(job_id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:

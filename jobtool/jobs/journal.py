@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
+from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.records import Record, quoted, unquoted
 from jobtool.jobs.safe_read import open_without_waiting
@@ -46,17 +47,13 @@ class Journal:
         """Whether the journal exists on disk."""
         return os.path.exists(self.path)
 
-    @property
-    def has_pending(self) -> bool:
-        """Whether there are records that no flush has written yet."""
-        with self._lock:
-            return bool(self._pending)
-
     def append(self, record: Record) -> None:
         """Add a record; it is durable after the next ``flush``."""
+        reach("before a record", self, record)
         line = self._encoder.encode(quoted(record))
         with self._lock:
             self._pending.append(line)
+        reach("after a record", self, record)
 
     def flush(self, before: Callable[[], None] | None = None) -> None:
         """Write and sync the records that were appended since the last flush.
@@ -73,6 +70,7 @@ class Journal:
                 pending, self._pending = self._pending, []
             if not pending:
                 return
+            reach("before the journal is flushed")
             try:
                 if before is not None:
                     self._is_unsafe = True
@@ -85,6 +83,7 @@ class Journal:
                 with self._lock:
                     self._pending = pending + self._pending  # for the next flush
                 raise
+            reach("after the journal is flushed")
 
     def _write(self, data: bytes) -> None:
         try:
@@ -170,6 +169,7 @@ class Journal:
 
         Raises ``JoblistUnavailableError``.
         """
+        reach("before the journal is removed")
         self.close()
         try:
             os.unlink(self.path)
@@ -179,6 +179,7 @@ class Journal:
             raise JoblistUnavailableError(
                 f"can't remove {quote(self.path)}: {reason_of(error)}"
             ) from None
+        reach("after the journal is removed")
 
 
 def read_journals(folder: str) -> Iterator[Record]:

@@ -121,7 +121,7 @@ class Lease:
         self._on_loss = on_loss
 
     @classmethod
-    def take(
+    def acquire(
         cls,
         base: str,
         *,
@@ -130,7 +130,7 @@ class Lease:
         watch: LeaseWatch,
         on_loss: Callable[[], None],
     ) -> Lease | None:
-        """Take the name ``base``, a path; return None if another holds it. Never waits.
+        """Acquire the name ``base``, a path; return None if another holds it. Never waits.
 
         ``after`` is the highest generation that the caller knows to be over. ``on_loss`` is called
         from another thread when the heartbeat finds that the lease is lost.

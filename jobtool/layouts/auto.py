@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from jobtool.errors import JobtoolError
 from jobtool.layouts.layout import MANIFEST, load_layout
 from jobtool.layouts.pattern import Pattern
-from jobtool.stores.store import Child, Entry, Store, Unlisted, kind_of
+from jobtool.stores.store import Child, StatResult, Store, Unlisted, kind_of
 
 #: How many folders are looked into before the layout ``tree`` is chosen.
 _MAX_FOLDERS = 2000
@@ -52,5 +51,5 @@ class _Glance:
             raise _EnoughError
         return self._store.children(path)
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         return self._store.stat(path, file_only=file_only)

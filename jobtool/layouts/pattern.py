@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from jobtool.errors import FileError, LayoutError, NotFoundError, RefusedError, SourceError
 from jobtool.layouts.wildcards import Wildcards
-from jobtool.stores.store import Child, Entry, Unlisted, kind_of
+from jobtool.stores.store import Child, StatResult, Unlisted, kind_of
 
 _TOKEN = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}|(\*)|([{}])")
 _ANY_DEPTH = "**"
@@ -30,7 +30,7 @@ class Folders(Protocol):
     def children(self, path: str) -> Iterator[Child | Unlisted]:
         """Yield what is directly inside a folder."""
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at a path."""
 
 

@@ -83,7 +83,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class ClaimedBatch:
     """A batch that a helper has claimed."""
 
     number: int
@@ -136,9 +136,9 @@ class Batches:
         """Return True if a batch is over, by a listing that may be a moment old."""
         return f"{number:06d}.done" in self._look()
 
-    def take_back(self, number: int) -> bool:
+    def reclaim(self, number: int) -> bool:
         """End a batch that no helper works on; return False if one does, or may."""
-        claim = self._claims.take(f"{number:06d}")
+        claim = self._claims.acquire(f"{number:06d}")
         if claim is None:
             return False
         with claim:
@@ -229,8 +229,10 @@ class Batches:
         """Whether nothing more will be shared, or the job is over."""
         return _CLOSED in self._look() or not self._names
 
-    def take(self, accepts: Callable[[Batch], bool], on_loss: Callable[[], None]) -> Taken | None:
-        """Take a batch that no helper works on and for which ``accepts`` returns True.
+    def acquire(
+        self, accepts: Callable[[Batch], bool], on_loss: Callable[[], None]
+    ) -> ClaimedBatch | None:
+        """Acquire a batch that no helper works on and for which ``accepts`` returns True.
 
         Return None if there is none. ``on_loss`` is called from another thread when a lease on the
         batch is found to be lost.
@@ -239,7 +241,7 @@ class Batches:
         for number in self._numbers("block"):
             if number in self._refused or f"{number:06d}.done" in self._names:
                 continue
-            claim = self._claims.take(f"{number:06d}", on_loss=on_loss)
+            claim = self._claims.acquire(f"{number:06d}", on_loss=on_loss)
             if claim is None:
                 continue
             claim.remove_older()  # so that an earlier holder detects the loss of its claim
@@ -249,10 +251,10 @@ class Batches:
                 claim.release()
                 continue
             journal = Journal(self._file(number, JOURNAL_SUFFIX[1:]), claim.require_held)
-            return Taken(number=number, batch=batch, claim=claim, journal=journal)
+            return ClaimedBatch(number=number, batch=batch, claim=claim, journal=journal)
         return None
 
-    def finish(self, taken: Taken, worker: str) -> None:
+    def finish(self, taken: ClaimedBatch, worker: str) -> None:
         """End a batch whose records are in its journal."""
         taken.claim.require_held()
         self._mark_done(taken.number, worker)

@@ -22,7 +22,7 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
-from jobtool.sharing.batches import Batch, Batches, Taken
+from jobtool.sharing.batches import Batch, Batches, ClaimedBatch
 from jobtool.sharing.plan import plan_of_files
 from jobtool.stop import Stop
 from jobtool.stores.preserve import words_for
@@ -135,7 +135,7 @@ class Helper:
         """Do one batch, if one is available; return True if there was one."""
         for job_id, offer in [*self._offers.items()]:
             stop = Stop(parent=self._options.stop)
-            taken = offer.batches.take(self._accepts, partial(stop.lose, "the batch was lost"))
+            taken = offer.batches.acquire(self._accepts, partial(stop.lose, "the batch was lost"))
             if taken is not None:
                 if not self._do(job_id, offer.batches, taken, copier, stop):
                     self._decline(job_id)
@@ -153,7 +153,9 @@ class Helper:
         ours = (policies.if_exists, policies.verify, words_for(policies.preserve))
         return (batch.if_exists, batch.verify, batch.preserve) == ours
 
-    def _do(self, job_id: str, batches: Batches, taken: Taken, copier: Copier, stop: Stop) -> bool:
+    def _do(
+        self, job_id: str, batches: Batches, taken: ClaimedBatch, copier: Copier, stop: Stop
+    ) -> bool:
         """Do a batch; return False if nothing could be done, and leave the batch open then.
 
         Errors aren't reported: the holder meets them too, and reports them.
@@ -183,7 +185,7 @@ class Helper:
         self._on_helped(job_id, taken.number, sent)
         return True
 
-    def _send_files(self, job_id: str, taken: Taken, copier: Copier, stop: Stop) -> None:
+    def _send_files(self, job_id: str, taken: ClaimedBatch, copier: Copier, stop: Stop) -> None:
         files = taken.batch.files
         job = self._job(job_id)
         plan = plan_of_files(
@@ -214,7 +216,7 @@ class Helper:
         self.files_sent += after.files_done - before.files_done
         self.bytes_sent += after.bytes_done - before.bytes_done
 
-    def _send_parts(self, job_id: str, taken: Taken, copier: Copier, stop: Stop) -> None:
+    def _send_parts(self, job_id: str, taken: ClaimedBatch, copier: Copier, stop: Stop) -> None:
         batch, upload = taken.batch, taken.batch.upload
         if upload is None:
             raise JobFileError("expected an upload in a batch of parts; found none")

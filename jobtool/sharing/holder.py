@@ -119,10 +119,10 @@ class WorkSharing:
             return 0
         return portion_of(left, helpers=helpers, threads=self._threads)
 
-    def _is_back(self, batch: int, *, take_back: bool) -> bool:
-        """Return True if a batch is done. With ``take_back`` also end one without a helper."""
+    def _is_back(self, batch: int, *, reclaim: bool) -> bool:
+        """Return True if a batch is done. With ``reclaim`` also end one without a helper."""
         is_done = self._batches.is_done(batch)
-        if not is_done and not (take_back and self._batches.take_back(batch)):
+        if not is_done and not (reclaim and self._batches.reclaim(batch)):
             return False
         worker = self._batches.worker_of(batch)
         if worker:
@@ -139,7 +139,7 @@ class WorkSharing:
         kept: list[int] = []  # begun by this worker, so not shared
         size = 0
         while len(numbers) < most and size < BATCH_BYTES and len(kept) < WORTH_FILES:
-            number = files.take_last()
+            number = files.pop_last()
             if number is None:
                 break
             if self._is_begun(number):
@@ -177,13 +177,13 @@ class WorkSharing:
             ours=self._ledger.known(number).is_ours,
         )
 
-    def returned(self, *, take_back: bool) -> Iterator[ReturnedFiles]:
+    def returned(self, *, reclaim: bool) -> Iterator[ReturnedFiles]:
         """Yield the batches of files that are over.
 
-        With ``take_back`` end batches that no helper works on, and yield them too.
+        With ``reclaim`` end batches that no helper works on, and yield them too.
         """
         for batch in [*self._files]:
-            if self._is_back(batch, take_back=take_back):
+            if self._is_back(batch, reclaim=reclaim):
                 yield ReturnedFiles(
                     numbers=self._files.pop(batch), batch=batch, batches=self._batches
                 )
@@ -196,7 +196,7 @@ class WorkSharing:
         if upload is None:
             return False
         most = min(self._portion(len(queue)), max(1, BATCH_BYTES // upload.part_size))
-        ranges = queue.take_last(most) if most else []
+        ranges = queue.pop_last(most) if most else []
         if not ranges:
             return False
         batch = self._batches.publish(
@@ -217,8 +217,8 @@ class WorkSharing:
             if shared.queue not in queues:  # left after a stop: the next attempt settles it
                 self._parts.remove(shared)
                 continue
-            take_back = shared.queue.is_wanted(shared.ranges)
-            if self._is_back(shared.batch, take_back=take_back):
+            reclaim = shared.queue.is_wanted(shared.ranges)
+            if self._is_back(shared.batch, reclaim=reclaim):
                 self._parts.remove(shared)
                 self._collect(shared)
 
@@ -241,7 +241,7 @@ def settle(batches: Batches, stop: Stop) -> None:
     left = batches.open_numbers()
     while left and not stop.is_set():
         left = [
-            number for number in left if not (batches.is_done(number) or batches.take_back(number))
+            number for number in left if not (batches.is_done(number) or batches.reclaim(number))
         ]
         if left:
             stop.wait(_POLL_SECONDS)

@@ -7,7 +7,6 @@ import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from jobtool.errors import NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
@@ -21,6 +20,7 @@ from jobtool.stores.store import (
     Entry,
     Part,
     Proof,
+    StatResult,
     Upload,
     check_path,
     composite_md5,
@@ -59,7 +59,7 @@ class MemoryStore:
         """Return the URL of ``path``."""
         return f"{self.url}/{path}" if path else self.url
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at ``path``."""
         key = self._key(path)
         with self.memory.lock:

@@ -54,6 +54,10 @@ class Entry:
             object.__setattr__(self, "mtime_ns", within_64_bits(self.mtime_ns))
 
 
+#: What ``Store.stat`` finds at a path.
+StatResult = Entry | Literal["folder", "missing"]
+
+
 @dataclass(frozen=True, slots=True)
 class Special:
     """A listed item without bytes to copy. ``target`` is that of a link, as it is written."""
@@ -192,7 +196,7 @@ class Store(Protocol):
     def url_of(self, path: str) -> str:
         """Return the absolute path or URL of ``path``; ``""`` is the root."""
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return the entry of a file, ``"folder"`` or ``"missing"``; ``""`` is the root.
 
         A path is a folder if anything is below it, or if the store itself says so. If a file and a
@@ -257,7 +261,7 @@ class Store(Protocol):
 class Looked(Protocol):
     """The part of ``Store`` that ``kind_of`` needs."""
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at a path; see ``Store``."""
 
 

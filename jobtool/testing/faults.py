@@ -87,7 +87,7 @@ class Faulty:
         for pending in self._pending:
             fault = pending.fault
             fits = isinstance(fault, kind) and fault.method == method and fault.path in (None, path)
-            if fits and pending.take():
+            if fits and pending.fires():
                 return fault
         return None
 
@@ -103,7 +103,7 @@ class _Pending:
         self.times_left = fault.times
         self._to_skip = fault.skip
 
-    def take(self) -> bool:
+    def fires(self) -> bool:
         if self.times_left == 0:
             return False
         if self._to_skip:

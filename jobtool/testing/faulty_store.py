@@ -17,7 +17,7 @@ one flipped byte, while the MD5 sent with it is that of the original bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, Self
+from typing import Self
 
 from jobtool.stores.optional import (
     AccessCheck,
@@ -38,6 +38,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     SpecialKind,
+    StatResult,
     Store,
     Unlisted,
     Upload,
@@ -72,7 +73,7 @@ class FaultyStore(Faulty):
         """Return the wrapped store's URL of ``path``."""
         return self.inner.url_of(path)
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at ``path``."""
         late = self.strike("stat", path)
         found = self.inner.stat(path, file_only=file_only)

@@ -31,14 +31,14 @@ class ByteBudget:
     @contextlib.contextmanager
     def holding(self, size: int) -> Iterator[None]:
         """Hold ``size`` bytes for the length of the block."""
-        self.take(size)
+        self.acquire(size)
         try:
             yield
         finally:
-            self.give(size)
+            self.release(size)
 
-    def take(self, size: int) -> None:
-        """Take ``size`` bytes; wait for room, unless at most one other holder has bytes."""
+    def acquire(self, size: int) -> None:
+        """Acquire ``size`` bytes; wait for room, unless at most one other holder has bytes."""
         ticket = object()
 
         def is_my_turn() -> bool:
@@ -55,8 +55,8 @@ class ByteBudget:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
 
-    def give(self, size: int) -> None:
-        """Give back ``size`` bytes."""
+    def release(self, size: int) -> None:
+        """Release ``size`` bytes."""
         with self._changed:
             self._used -= size
             self._holders -= 1

@@ -39,8 +39,8 @@ class Consumer(Protocol):
         Raises ``JoblistUnavailableError``, and what the job's journal raises.
         """
 
-    def returned(self, *, take_back: bool) -> Iterator[Returned]:
-        """Yield files that it is done with; with ``take_back`` also those that aren't worked on."""
+    def returned(self, *, reclaim: bool) -> Iterator[Returned]:
+        """Yield files that it is done with; with ``reclaim`` also those that aren't worked on."""
 
     @property
     def has_files(self) -> bool:

@@ -18,21 +18,21 @@ class FileQueue:
     def __len__(self) -> int:
         return len(self._numbers) - self._front
 
-    def take(self) -> int | None:
-        """Take the next file; return None if there is none."""
+    def pop_first(self) -> int | None:
+        """Remove and return the first file; return None if there is none."""
         with self._lock:
             if self._front == len(self._numbers):
                 return None
             self._front += 1
             return self._numbers[self._front - 1]
 
-    def take_last(self) -> int | None:
-        """Take the last file; return None if there is none."""
+    def pop_last(self) -> int | None:
+        """Remove and return the last file; return None if there is none."""
         with self._lock:
             return self._numbers.pop() if self._front < len(self._numbers) else None
 
     def some_last(self, count: int) -> array[int]:
-        """Return the last ``count`` files, or all, without taking them."""
+        """Return the last ``count`` files, or all, without removing them."""
         with self._lock:
             return self._numbers[max(self._front, len(self._numbers) - count) :]
 

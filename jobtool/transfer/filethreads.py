@@ -72,18 +72,18 @@ class FileThreads:
 
     def run(
         self,
-        take: Callable[[], int | None],
+        next_file: Callable[[], int | None],
         count: int,
         *,
         on_tick: Callable[[], None],
     ) -> None:
-        """Transfer the files that ``take`` returns, by ``count`` threads, until it returns None.
+        """Transfer what ``next_file`` returns, by ``count`` threads, until it returns None.
 
         ``on_tick`` is called in this thread several times a second. The ledger is written to disk
         every second. Raises the errors of both, once the threads have ended.
         """
         threads = [
-            threading.Thread(target=self._work, args=(take,), name=f"copy-{index}")
+            threading.Thread(target=self._work, args=(next_file,), name=f"copy-{index}")
             for index in range(count)
         ]
         for thread in threads:
@@ -106,9 +106,9 @@ class FileThreads:
                 thread.join()
             raise
 
-    def _work(self, take: Callable[[], int | None]) -> None:
+    def _work(self, next_file: Callable[[], int | None]) -> None:
         while self.may_go_on:
-            number = take()
+            number = next_file()
             if number is None:
                 return
             try:

@@ -21,7 +21,7 @@ from jobtool.transfer.notes import Notes
 from jobtool.transfer.plan import Plan
 
 #: How many folders are done between two checks of ``stop``, and how many are too few for threads.
-_AT_A_TIME = 1024
+FOLDERS_AT_A_TIME = 1024
 _FEW = 16
 
 _SEPARATOR = b"\0"  # the one byte that no name holds
@@ -44,7 +44,7 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
     keeping = _Keeping(source, destination, notes)
     with ThreadPoolExecutor(threads, thread_name_prefix="folders") as pool:  # starts none yet
         folders = folders_of(plan)
-        while some := list(islice(folders, _AT_A_TIME)):
+        while some := list(islice(folders, FOLDERS_AT_A_TIME)):
             if stop.is_lost:
                 return False
             if len(some) > _FEW:
@@ -52,10 +52,10 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
             else:
                 for path in some:
                     keeping.keep(path)
-            if stop.is_set() and len(some) == _AT_A_TIME:
+            if stop.is_set() and len(some) == FOLDERS_AT_A_TIME:
                 return False
     for number, path in enumerate(keeping.deferred()):
-        if stop.is_lost or (stop.is_set() and number >= _AT_A_TIME):
+        if stop.is_lost or (stop.is_set() and number >= FOLDERS_AT_A_TIME):
             return False
         keeping.keep(path, is_last=True)
     return True

@@ -17,7 +17,7 @@ _LOOK_SECONDS = 0.1
 class HeadStart:
     """The files of a plan that may be sent already, by number, in the order of the listing.
 
-    One thread adds to the plan and calls ``note``; others call ``take``.
+    One thread adds to the plan and calls ``note``; others call ``get``.
     """
 
     def __init__(self, plan: Plan, *, large_bytes: int, may_go_on: Callable[[], bool]) -> None:
@@ -36,12 +36,12 @@ class HeadStart:
             self._changed.notify()
 
     def end(self) -> None:
-        """Return no more files from ``take``: all are listed, or listing has failed."""
+        """Return no more files from ``get``: all are listed, or listing has failed."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
-    def take(self) -> int | None:
+    def get(self) -> int | None:
         """Wait for the next file that may be sent, and return it; None once there are no more."""
         with self._changed:
             while not self._is_over and self._may_go_on():

@@ -136,7 +136,7 @@ class MethodRuns:
                 self._ledger.methods.claim(number)
                 numbers.append(number)
         queue = FileQueue(numbers)
-        self._threads.run(queue.take, min(self._thread_count, len(queue)), on_tick=on_tick)
+        self._threads.run(queue.pop_first, min(self._thread_count, len(queue)), on_tick=on_tick)
 
     def _calls(self, phase: array[int]) -> Iterator[tuple[Route, list[int]]]:
         """Yield the files of each call: of one route, at most ``FILES_IN_CALL``."""
@@ -237,7 +237,7 @@ class MethodRuns:
         thread.start()
         try:
             count = min(self._thread_count, len(numbers))
-            self._threads.run(claims.take, count, on_tick=on_tick)
+            self._threads.run(claims.get, count, on_tick=on_tick)
         finally:
             stop.set("no more files are wanted")
             with self._liveness.aside():
@@ -298,7 +298,7 @@ class _Claims:
             self._is_over = True
             self._changed.notify_all()
 
-    def take(self) -> int | None:
+    def get(self) -> int | None:
         """Wait for the next file and return it; None once no more will come."""
         with self._changed:
             while self._may_go_on():

@@ -57,8 +57,8 @@ class PartQueue:
         """Add parts to be sent, in the order of the file."""
         self._todo.extend(ranges)
 
-    def take(self) -> PartRange | None:
-        """Return the next part, after waiting for those that others have; None if there is none.
+    def pop_first(self) -> PartRange | None:
+        """Remove and return the first part; wait for those that others have; None without any.
 
         The part may be ``held``. Raises ``StoppedError`` if a stop is requested while it waits.
         """
@@ -79,8 +79,8 @@ class PartQueue:
                 self._changed.wait(_LOOK_SECONDS)
                 self._is_waiting = False
 
-    def take_last(self, most: int) -> list[PartRange]:
-        """Take up to ``most`` consecutive parts: the last ones that aren't held."""
+    def pop_last(self, most: int) -> list[PartRange]:
+        """Remove and return up to ``most`` consecutive parts: the last ones that aren't held."""
         with self._changed:
             if self.upload is None or self._is_over:
                 return []
@@ -95,7 +95,7 @@ class PartQueue:
             return self._is_over or (self._is_waiting and self._out[-1].ranges is ranges)
 
     def put_back(self, ranges: list[PartRange], sent: Iterable[Part]) -> None:
-        """Give back the parts from ``take_last``. ``sent`` are those that were sent."""
+        """Give back the parts from ``pop_last``. ``sent`` are those that were sent."""
         with self._changed:
             for part in sent:
                 self.held[part.number] = part

@@ -152,7 +152,7 @@ class PartsCopy:
         self._queue.upload = None if under_way is None else under_way.record
 
     def _send_parts(self, part_size: int) -> None:
-        while (part_range := self._queue.take()) is not None:
+        while (part_range := self._queue.pop_first()) is not None:
             self._send_part(part_range, part_size)
         self._parts.extend(self._under_way.collect())
 

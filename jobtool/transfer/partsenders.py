@@ -32,7 +32,7 @@ class PartsUnderWay:
 
         Waits for memory first. If ``prepare`` returns None, nothing is sent.
         """
-        self._capacity.budget.take(length)
+        self._capacity.budget.acquire(length)
         is_sent = False
         try:
             send = prepare()
@@ -42,13 +42,13 @@ class PartsUnderWay:
                 is_sent = True
         finally:
             if not is_sent:
-                self._capacity.budget.give(length)
+                self._capacity.budget.release(length)
 
     def _send(self, send: Callable[[], Part], length: int) -> Part:
         try:
             return send()
         finally:
-            self._capacity.budget.give(length)
+            self._capacity.budget.release(length)
 
     def collect(self, most: int = 0) -> Iterator[Part]:
         """Yield the parts that have arrived, until no more than ``most`` are under way.
@@ -67,7 +67,7 @@ class PartsUnderWay:
         """Cancel the parts that wait, and wait for those that are being sent."""
         for future, length in self._lengths.items():
             if future.cancel():
-                self._capacity.budget.give(length)
+                self._capacity.budget.release(length)
         wait(self._lengths)
 
 

@@ -32,7 +32,7 @@ class ResumableMD5:
     """
 
     def __init__(self, state: str | None = None, length: int = 0) -> None:
-        library = _library()
+        library = openssl()
         if library is None and state is not None:
             raise ValueError("no library here can resume a digest from its state")
         begun = bytes.fromhex(state) if state is not None else _FIRST_STATE
@@ -56,7 +56,7 @@ class ResumableMD5:
 
 def can_resume() -> bool:
     """Return True if digests have a state in this process, and can be resumed from one."""
-    return _library() is not None
+    return openssl() is not None
 
 
 class _Plain:
@@ -115,7 +115,7 @@ class _ByOpenSSL:
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
+def openssl() -> ctypes.CDLL | None:
     """Return a usable OpenSSL, None if there is none. Try the one that Python uses first."""
     try:
         import _hashlib

@@ -28,7 +28,7 @@ from jobtool.transfer.specials import Skipped, make_specials
 from jobtool.transfer.treelisting import TreeListing
 
 #: After this time of listing a tree, files are sent while it is still being listed.
-_HEAD_START_SECONDS = 0.2
+HEAD_START_SECONDS = 0.2
 
 
 class JobTransfer:
@@ -196,7 +196,7 @@ class JobTransfer:
         listing.on_entry = self.ledger.grow
         self._tally.phases.all_at(Phase.LISTING)
         try:
-            if not listing.run(seconds=_HEAD_START_SECONDS):
+            if not listing.run(seconds=HEAD_START_SECONDS):
                 self._list_and_send(listing, on_tick)
         except StoppedError:
             return
@@ -233,9 +233,7 @@ class JobTransfer:
         thread = threading.Thread(target=work, name="listing")
         thread.start()
         try:
-            self._threads.run(
-                start.take, self._thread_count, on_tick=lambda: on_tick(self.progress)
-            )
+            self._threads.run(start.get, self._thread_count, on_tick=lambda: on_tick(self.progress))
         finally:
             start.end()
             stop.set("no more files are wanted")
@@ -264,7 +262,7 @@ class JobTransfer:
         while (len(queue) or self._has_consumer_files) and self._threads.may_go_on:
             if len(queue):
                 self._run_queue(queue, on_tick)
-            elif not self._absorb_returned(queue, take_back=True):
+            elif not self._absorb_returned(queue, reclaim=True):
                 self.ledger.flush()
                 self._stop.wait(TICK_SECONDS)
                 on_tick(self.progress)
@@ -277,13 +275,13 @@ class JobTransfer:
         def tick() -> None:
             on_tick(self.progress)
             if self._consumer is not None:
-                self._absorb_returned(queue, take_back=False)
+                self._absorb_returned(queue, reclaim=False)
                 self._consumer.consume(queue, self._parts, may_take=self._threads.may_go_on)
 
         count = min(self._thread_count, len(queue))
-        self._threads.run(queue.take, count, on_tick=tick)
+        self._threads.run(queue.pop_first, count, on_tick=tick)
 
-    def _absorb_returned(self, queue: FileQueue, *, take_back: bool) -> bool:
+    def _absorb_returned(self, queue: FileQueue, *, reclaim: bool) -> bool:
         """Record the files that others have done, and queue those that they haven't done.
 
         Return True if any came back.
@@ -291,7 +289,7 @@ class JobTransfer:
         is_any_back = False
         if self._consumer is None:
             return False
-        for batch in self._consumer.returned(take_back=take_back):
+        for batch in self._consumer.returned(reclaim=reclaim):
             is_any_back = True
             self.ledger.absorb(batch.records())
             batch.forget()

@@ -6,6 +6,7 @@ import os
 from functools import partial
 
 from jobtool.errors import StoreError
+from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.table import write_table
 from jobtool.transfer.ledger.inforce import ReceiptsInForce
@@ -26,11 +27,13 @@ def write_receipts(records: JobRecords, plan: Plan, claimed: ClaimedJob) -> None
         attempt=claimed.job.attempts,
         require_held=claimed.claim.require_held,
     )
+    reach("before the table")
     try:
         write()
     except FileNotFoundError:  # the folder was removed
         os.makedirs(os.path.dirname(records.table_path), exist_ok=True)
         write()
+    reach("after the table")
     if receipts.proven != len(plan):
         raise StoreError(
             f"{len(plan) - receipts.proven} of {len(plan)} files have no receipt; they are "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from jobtool.errors import JobtoolError, StoppedError
+from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import COPY
 from jobtool.methods.method import STREAM
@@ -133,7 +134,9 @@ class CopyStep:
         tools, options, job = self._tools, self._tools.options, claimed.job
         records, retry = self._records, context.retry
         self._report.phase(Phase.LISTING)
+        reach("before the plan")
         plan, listing = open_plan(job, context.stores, owner=context.owner, retry=retry)
+        reach("after the plan")
         self._report.credentials(context.stores.credential_holders())
         if job.attempts > 1:
             settle(records.batches, self._stop)
@@ -203,6 +206,7 @@ class CopyStep:
     def _holds_nothing(self, listing: TreeListing, retry: Retry) -> bool:
         """Return True if files may be sent before all is listed: they can't meet earlier work."""
         is_empty = retry.call(lambda: holds_nothing(listing.route.destination))
+        reach("after looking at the destination")
         return is_empty and next(self._records.all(), None) is None
 
     def _tell_listed(self, listed: Progress) -> None:
@@ -237,6 +241,7 @@ class CopyStep:
     def _remove_leftovers(
         self, claimed: ClaimedJob, ledger: Ledger, numbers: list[int] | None = None
     ) -> None:
+        reach("before leftovers are removed")
         removed = remove_leftovers(ledger, is_stopping=self._stop.is_set, numbers=numbers)
         if removed:
             claimed.log("removed-leftovers", count=removed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from jobtool.failpoints import reach
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.joblist import JobList
@@ -41,6 +42,7 @@ class JobRecords:
         yield from self.journal.read()
         if self.batches.exist:
             yield from read_journals(self._blocks_path)
+        reach("after reading the records")
 
     def receipts(self) -> Iterator[Receipt]:
         """Yield the receipts, oldest first."""

@@ -58,7 +58,7 @@ class JobRunner:
         tools.stores.prepare({"source": settings.source, "destination": settings.destination})
         stop = Stop(parent=tools.options.stop)
         try:
-            claimed = ClaimedJob.take(
+            claimed = ClaimedJob.acquire(
                 tools.joblist,
                 tools.claims,
                 job_id,

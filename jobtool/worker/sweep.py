@@ -33,7 +33,7 @@ class Sweeper:
     def remove_temporaries(self, job_id: str) -> None:
         """Remove the temporary files of workers that were killed while they wrote a job file."""
         with contextlib.suppress(FileNotFoundError, JobFileError):
-            claimed = ClaimedJob.take(self._joblist, self._claims, job_id, self._now)
+            claimed = ClaimedJob.acquire(self._joblist, self._claims, job_id, self._now)
             if claimed is not None:
                 with claimed:
                     self._joblist.remove_temporaries(job_id)
@@ -45,7 +45,7 @@ class Sweeper:
                 continue
             batches = Batches(self._joblist.blocks_path_of(job_id), self._claims)
             with contextlib.suppress(FileNotFoundError, JobFileError):
-                claimed = ClaimedJob.take(self._joblist, self._claims, job_id, self._now)
+                claimed = ClaimedJob.acquire(self._joblist, self._claims, job_id, self._now)
                 if claimed is None:  # its holder may have died after it finished the job
                     batches.withdraw_all()
                     continue

@@ -23,7 +23,7 @@ def test_calls_that_come_while_the_caller_looks_whether_the_work_has_ended_are_m
                 self.join()  # the work ends right after the check
             return alive
 
-    monkeypatch.setattr(background, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(background, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(background.threading, "Thread", Thread)
     made: list[int] = []
 

@@ -114,7 +114,7 @@ def test_a_job_that_somebody_holds_is_left_alone(tmp_path: Path, local: Place) -
     transfer(joblist, local)
     before = receipts(joblist)
     local.delete("item000/0.bin")
-    claim = Claims.of(JobList.open(str(joblist))).take("item000")
+    claim = Claims.of(JobList.open(str(joblist))).acquire("item000")
     assert claim is not None
     with claim:
         done = run("jobtool", "verify", joblist, "--repair")

@@ -290,7 +290,7 @@ def test_offers_of_killed_helpers_go_also_where_the_claim_of_a_dead_holder_stays
     run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
     joblist = JobList.open(str(path))
     claims = Claims.of(joblist)
-    with claims.take("item000"):  # like a worker that died when the job was done
+    with claims.acquire("item000"):  # like a worker that died when the job was done
         Batches(joblist.blocks_path_of("item000"), claims).offer("node7-1-dead")
         run_ok("transfer-worker", "-i", path, env=rclone_s3.environment)
     assert os.listdir(path / "journals") == []
@@ -304,7 +304,7 @@ def test_a_batch_that_names_files_that_are_not_the_jobs_is_not_done(
     path = make_joblist(tmp_path, bucket)
     joblist = JobList.open(str(path))
     claims = Claims.of(joblist)
-    claim = claims.take("item000")  # a holder that shares files of another job
+    claim = claims.acquire("item000")  # a holder that shares files of another job
     run = jobfile(path)
     run.write_text(run.read_text().replace("todo", "ongoing", 1))
     batches = Batches(joblist.blocks_path_of("item000"), claims)

@@ -10,11 +10,11 @@ import pytest
 
 from jobtool.errors import UsageError
 from jobtool.jobs.job import FilePair, Job
+from jobtool.jobs.settings import Settings
 from jobtool.stores.credentials.provider import Credentials, CredentialScope
 from jobtool.stores.credentials.settings import (
     PROVIDERS,
     make_provider,
-    runs_a_command,
     settings_of,
 )
 from jobtool.stores.registry import StoreRegistry
@@ -103,8 +103,10 @@ def test_every_provider_says_what_the_protocol_asks_for() -> None:
 
 
 def test_who_runs_a_command_is_known() -> None:
-    assert runs_a_command({"provider": "process", "command": "x"})
-    assert not runs_a_command({"provider": "profile", "profile": "x"})
+    command = {"provider": "process", "command": "x"}
+    assert Settings(credentials=command).names_a_command
+    assert Settings(credentials={"destination": command}).names_a_command
+    assert not Settings(credentials={"provider": "profile", "profile": "x"}).names_a_command
 
 
 def test_a_command_says_in_one_line_what_is_wrong_with_the_table(tmp_path: Path) -> None:
@@ -252,6 +254,15 @@ def test_a_sites_own_provider_that_does_not_work_is_one_line(
     settings: dict[str, Any], told: str
 ) -> None:
     assert told in refusal_of(settings)
+
+
+def test_a_provider_of_two_packages_is_refused(our_site: Path) -> None:
+    other = our_site / "another_site-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: another-site\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[jobtool.credentials]\nour-site = another:Provider\n")
+    told = refusal_of({"provider": "our-site", "project": "cpg"})
+    assert "found another-site and our-site. Uninstall all but one." in told
 
 
 @pytest.mark.usefixtures("our_site")

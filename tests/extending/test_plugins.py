@@ -191,4 +191,6 @@ def test_the_page_shows_this_very_store():
         page = file.read()
     for name in ("jobtool_sqlite.py", "jobtool_sqlite-1.0.dist-info/entry_points.txt"):
         with open(os.path.join(SITE, name)) as file:
-            assert file.read() in page, name
+            text = file.read()
+        assert text in page, name
+        assert len(text.splitlines()) < 120, name

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from jobtool.failpoints import Failpoint, install
+
 THREADS = 2
 DEADLINE_SECONDS = 60
 
@@ -28,14 +30,27 @@ def _any_call(*arguments: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A call of ``owner.name``, a module's or class's, whose arguments ``counts`` accepts.
+class At:
+    """A failpoint of the package, if it is about what ``counts`` accepts.
 
-    The process dies before it, after it, where it writes bytes with half of them written, or, for
-    records, once the journal on disk has one of that kind.
+    The process dies at once or, for records, once the journal on disk has one of that kind.
     """
 
-    when: Literal["before", "half", "after", "on record"]
+    point: Failpoint
+    counts: Callable[..., bool] = _any_call
+    is_on_record: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of ``owner.name`` whose arguments ``counts`` accepts.
+
+    The owner is the module ``os``, the border to the kernel, or a class with the public protocol of
+    a store. The process dies before the call, after it, or where it writes bytes with half of them
+    written.
+    """
+
+    when: Literal["before", "half", "after"]
     owner: str
     name: str
     counts: Callable[..., bool] = _any_call
@@ -74,87 +89,95 @@ def _records(kind: str) -> Callable[..., bool]:
     return counts
 
 
-def _flushes_something(journal: Any, *rest: object) -> bool:
-    return bool(journal.has_pending)
-
-
-_CLAIMS = "jobtool.jobs.claim:Claims"
-_CLAIM = "jobtool.jobs.claim:Claim"
-_JOBLIST = "jobtool.jobs.joblist:JobList"
-_JOURNAL = "jobtool.jobs.journal:Journal"
-_COPY_STEP = "jobtool.worker.copystep"
-_RECORDS = "jobtool.worker.jobrecords"
-_COMPACTION = "jobtool.worker.compaction"
 _OS = "os"
 _STORE = "the destination's store"
 
-STEPS = {
+STEPS: dict[str, At | Call] = {
     # The claim.
-    "before the claim": Step("before", _CLAIMS, "take"),
-    "after the claim": Step("after", _CLAIMS, "take"),
-    "before the claim's release": Step("before", _CLAIM, "release"),
-    "after the claim's release": Step("after", _CLAIM, "release"),
+    "before the claim": At("before the claim"),
+    "after the claim": At("after the claim"),
+    "before the claim's release": At("before the claim's release"),
+    "after the claim's release": At("after the claim's release"),
     # The job file: its first change makes the job ongoing, its last says success.
-    "before the job file is changed": Step("before", _JOBLIST, "save"),
-    "before the new job file is synced": Step("before", _OS, "fsync", _stages_job_file),
-    "before the new job file is renamed": Step("before", _OS, "rename", _renames_to(".txt")),
-    "after the new job file is renamed": Step("after", _OS, "rename", _renames_to(".txt")),
-    "after the job file is changed": Step("after", _JOBLIST, "save"),
-    "before the job file's log grows": Step("before", _JOBLIST, "append"),
-    "in the middle of a line of the job file's log": Step("half", _OS, "write", _writes_to(".txt")),
+    "before the job file is changed": At("before the job file is changed"),
+    "before the new job file is synced": Call("before", _OS, "fsync", _stages_job_file),
+    "before the new job file is renamed": Call("before", _OS, "rename", _renames_to(".txt")),
+    "after the new job file is renamed": Call("after", _OS, "rename", _renames_to(".txt")),
+    "after the job file is changed": At("after the job file is changed"),
+    "before the job file's log grows": At("before the job file's log grows"),
+    "in the middle of a line of the job file's log": Call("half", _OS, "write", _writes_to(".txt")),
     # The plan.
-    "before the plan": Step("before", _COPY_STEP, "open_plan"),
-    "after the plan": Step("after", _COPY_STEP, "open_plan"),
-    "after looking at the destination": Step("after", _COPY_STEP, "holds_nothing"),
-    "after reading the records": Step("after", _RECORDS, "read_table"),
+    "before the plan": At("before the plan"),
+    "after the plan": At("after the plan"),
+    "after looking at the destination": At("after looking at the destination"),
+    "after reading the records": At("after reading the records"),
     # Files written whole.
-    "before a file is put": Step("before", _STORE, "write"),
-    "before a file's bytes are written": Step("before", _OS, "pwrite"),
-    "in the middle of a file's bytes": Step("half", _OS, "pwrite"),
-    "before a file is published": Step("before", _OS, "rename", _publishes),
-    "after a file is published": Step("after", _OS, "rename", _publishes),
-    "after a file is put": Step("after", _STORE, "write"),
+    "before a file is put": Call("before", _STORE, "write"),
+    "before a file's bytes are written": Call("before", _OS, "pwrite"),
+    "in the middle of a file's bytes": Call("half", _OS, "pwrite"),
+    "before a file is published": Call("before", _OS, "rename", _publishes),
+    "after a file is published": Call("after", _OS, "rename", _publishes),
+    "after a file is put": Call("after", _STORE, "write"),
     # Files in parts.
-    "before an upload is begun": Step("before", _STORE, "begin"),
-    "after an upload is begun": Step("after", _STORE, "begin"),
-    "after an upload is noted": Step("after", _JOURNAL, "append", _records("UploadRecord")),
-    "before a part is sent": Step("before", _STORE, "put_part"),
-    "after a part is sent": Step("after", _STORE, "put_part"),
-    "after a part is noted": Step("after", _JOURNAL, "append", _records("PartRecord")),
-    "before an upload is completed": Step("before", _STORE, "complete"),
-    "after an upload is completed": Step("after", _STORE, "complete"),
+    "before an upload is begun": Call("before", _STORE, "begin"),
+    "after an upload is begun": Call("after", _STORE, "begin"),
+    "after an upload is noted": At("after a record", _records("UploadRecord")),
+    "before a part is sent": Call("before", _STORE, "put_part"),
+    "after a part is sent": Call("after", _STORE, "put_part"),
+    "after a part is noted": At("after a record", _records("PartRecord")),
+    "before an upload is completed": Call("before", _STORE, "complete"),
+    "after an upload is completed": Call("after", _STORE, "complete"),
     # Receipts and the journal.
-    "after a part is on record": Step("on record", _JOURNAL, "append", _records("PartRecord")),
-    "after a receipt is on record": Step("on record", _JOURNAL, "append", _records("Receipt")),
-    "before a receipt": Step("before", _JOURNAL, "append", _records("Receipt")),
-    "after a receipt": Step("after", _JOURNAL, "append", _records("Receipt")),
-    "before the journal is flushed": Step("before", _JOURNAL, "flush", _flushes_something),
-    "before the journal is written": Step("before", _OS, "write", _writes_to(".jsonl")),
-    "in the middle of the journal's lines": Step("half", _OS, "write", _writes_to(".jsonl")),
-    "before the journal is synced": Step("before", _OS, "fsync", _writes_to(".jsonl")),
-    "after the journal is flushed": Step("after", _JOURNAL, "flush", _flushes_something),
-    "before the destination is synced": Step("before", _STORE, "sync"),
-    "after the destination is synced": Step("after", _STORE, "sync"),
+    "after a part is on record": At("after a record", _records("PartRecord"), is_on_record=True),
+    "after a receipt is on record": At("after a record", _records("Receipt"), is_on_record=True),
+    "before a receipt": At("before a record", _records("Receipt")),
+    "after a receipt": At("after a record", _records("Receipt")),
+    "before the journal is flushed": At("before the journal is flushed"),
+    "before the journal is written": Call("before", _OS, "write", _writes_to(".jsonl")),
+    "in the middle of the journal's lines": Call("half", _OS, "write", _writes_to(".jsonl")),
+    "before the journal is synced": Call("before", _OS, "fsync", _writes_to(".jsonl")),
+    "after the journal is flushed": At("after the journal is flushed"),
+    "before the destination is synced": Call("before", _STORE, "sync"),
+    "after the destination is synced": Call("after", _STORE, "sync"),
     # The end of the job.
-    "before the table": Step("before", _COMPACTION, "write_table"),
-    "before the table is synced": Step("before", _OS, "fsync", _stages_table),
-    "before the table is renamed": Step("before", _OS, "rename", _renames_to(".parquet")),
-    "after the table is renamed": Step("after", _OS, "rename", _renames_to(".parquet")),
-    "after the table": Step("after", _COMPACTION, "write_table"),
-    "before the journal is removed": Step("before", _JOURNAL, "remove"),
-    "after the journal is removed": Step("after", _JOURNAL, "remove"),
+    "before the table": At("before the table"),
+    "before the table is synced": Call("before", _OS, "fsync", _stages_table),
+    "before the table is renamed": Call("before", _OS, "rename", _renames_to(".parquet")),
+    "after the table is renamed": Call("after", _OS, "rename", _renames_to(".parquet")),
+    "after the table": At("after the table"),
+    "before the journal is removed": At("before the journal is removed"),
+    "after the journal is removed": At("after the journal is removed"),
     # What only a job that is taken up again does.
-    "before leftovers are removed": Step("before", _COPY_STEP, "remove_leftovers"),
-    "before an upload is dropped": Step("before", _STORE, "abort"),
-    "after an upload is dropped": Step("after", _STORE, "abort"),
-    "after the held parts are known": Step("after", _STORE, "held_parts"),
-    "before an existing file is proven": Step("before", _STORE, "prove"),
-    "after an existing file is proven": Step("after", _STORE, "prove"),
+    "before leftovers are removed": At("before leftovers are removed"),
+    "before an upload is dropped": Call("before", _STORE, "abort"),
+    "after an upload is dropped": Call("after", _STORE, "abort"),
+    "after the held parts are known": Call("after", _STORE, "held_parts"),
+    "before an existing file is proven": Call("before", _STORE, "prove"),
+    "after an existing file is proven": Call("after", _STORE, "prove"),
 }
 
 
-def arm(step: Step, nth: int, store: str) -> None:
+def arm(step: At | Call, nth: int, store: str) -> None:
     """Have this process die at the ``nth`` time that it reaches ``step``."""
+    if isinstance(step, At):
+        _arm_point(step, nth)
+    else:
+        _arm_call(step, nth, store)
+
+
+def _arm_point(step: At, nth: int) -> None:
+    number = itertools.count(1)
+
+    def hook(point: Failpoint, *subjects: Any) -> None:
+        if point == step.point and step.counts(*subjects) and next(number) == nth:
+            if step.is_on_record:
+                _wait_for_record(*subjects)
+            die()
+
+    install(hook)
+
+
+def _arm_call(step: Call, nth: int, store: str) -> None:
     module, _, name = (store if step.owner == _STORE else step.owner).partition(":")
     owner = importlib.import_module(module)
     if name:
@@ -172,15 +195,11 @@ def arm(step: Step, nth: int, store: str) -> None:
             original(descriptor, memoryview(data)[: len(data) // 2], *rest)
             die()
         result = original(*arguments, **named)
-        if is_last and step.when == "on record":
-            _wait_for_record(*arguments)
         if is_last:
             die()
         return result
 
-    # A class method comes bound, and so do those of modules: neither wants an owner.
-    is_bound = hasattr(original, "__self__") or not name
-    setattr(owner, step.name, staticmethod(call) if is_bound and name else call)
+    setattr(owner, step.name, call)
 
 
 def _wait_for_record(journal: Any, record: object) -> None:

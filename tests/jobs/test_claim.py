@@ -25,7 +25,7 @@ HOLD = """
 import sys
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimpolicy import ClaimPolicy
-claim = Claims(sys.argv[1], ClaimPolicy(kind=sys.argv[2])).take(sys.argv[3])
+claim = Claims(sys.argv[1], ClaimPolicy(kind=sys.argv[2])).acquire(sys.argv[3])
 print("held" if claim else "refused", flush=True)
 sys.stdin.read()
 """
@@ -37,7 +37,7 @@ from jobtool.jobs.claimpolicy import ClaimPolicy
 claims = Claims(sys.argv[1], ClaimPolicy(kind=sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
-held = [claims.take(str(number)) for number in range(50)]
+held = [claims.acquire(str(number)) for number in range(50)]
 print(*[number for number, claim in enumerate(held) if claim], flush=True)
 sys.stdin.read()
 """
@@ -73,7 +73,7 @@ def take_within_deadline(claims, name):
     # The kernel frees a dead process's locks when it tears it down, a moment after its end.
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        if claim := claims.take(name):
+        if claim := claims.acquire(name):
             return claim
         time.sleep(0.01)
     raise AssertionError("the claim was never freed")
@@ -82,8 +82,8 @@ def take_within_deadline(claims, name):
 def test_a_job_held_by_another_process_is_refused_and_others_are_not(joblist, claims, kind):
     with process(HOLD, joblist.claims_path, kind, "a") as holder:
         assert holder.stdout.readline() == "held\n"
-        assert claims.take("a") is None
-        with claims.take("b"):
+        assert claims.acquire("a") is None
+        with claims.acquire("b"):
             pass
 
 
@@ -110,15 +110,15 @@ def test_processes_that_start_at_once_share_all_jobs_and_no_job_twice(joblist, c
 
 def test_a_released_job_can_be_claimed_again(joblist, claims, kind):
     for _ in range(3):
-        with claims.take("a"):
-            assert claims.take("a") is None
+        with claims.acquire("a"):
+            assert claims.acquire("a") is None
     with process(HOLD, joblist.claims_path, kind, "a") as other:
         assert other.stdout.readline() == "held\n"
 
 
 def test_threads_of_one_process_exclude_each_other(joblist, claims, kind):
     taken = []
-    threads = [threading.Thread(target=lambda: taken.append(claims.take("a"))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: taken.append(claims.acquire("a"))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -128,7 +128,7 @@ def test_threads_of_one_process_exclude_each_other(joblist, claims, kind):
 
 def test_claims_are_kept_in_their_own_folder_which_is_made_again(joblist, claims, kind):
     os.rmdir(joblist.claims_path)
-    with claims.take("a"):
+    with claims.acquire("a"):
         assert not [name for name in os.listdir(joblist.path) if name.startswith("a.")]
     assert joblist.job_ids() == []
 
@@ -138,36 +138,38 @@ def test_a_place_where_no_lock_can_be_is_an_error_of_the_joblist(joblist, claims
     with open(joblist.claims_path, "w"):
         pass
     with pytest.raises(JoblistUnavailableError, match="can't claim jobs"):
-        claims.take("a")
+        claims.acquire("a")
 
 
 def test_a_lease_that_is_given_up_can_be_had_at_once_and_counts_as_lost(joblist):
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
     lost = []
-    with claims.take("job", on_loss=lambda: lost.append(True)) as claim:
+    with claims.acquire("job", on_loss=lambda: lost.append(True)) as claim:
         claim.require_held()
         assert claims.lose_all()
         assert lost == [True]
         with pytest.raises(ClaimLostError):
             claim.require_held()
-        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job", after=1) as other:
+        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).acquire(
+            "job", after=1
+        ) as other:
             other.require_held()
     assert claims.lose_all()
 
 
 def test_a_lock_can_not_be_given_up(joblist):
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lock"))
-    with claims.take("job") as claim:
+    with claims.acquire("job") as claim:
         assert not claims.lose_all()
         claim.require_held()
-        assert Claims(joblist.claims_path, ClaimPolicy(kind="lock")).take("job") is None
+        assert Claims(joblist.claims_path, ClaimPolicy(kind="lock")).acquire("job") is None
 
 
 def test_each_claim_has_a_token_of_its_own_and_leases_count_their_holders(joblist, claims, kind):
     tokens = set()
     generations = []
     for _ in range(2):
-        with claims.take("a", after=4) as claim:
+        with claims.acquire("a", after=4) as claim:
             tokens.add(claim.token)
             generations.append(claim.generation)
     assert len(tokens) == 2
@@ -178,11 +180,11 @@ def test_each_claim_has_a_token_of_its_own_and_leases_count_their_holders(joblis
 def test_what_was_released_is_not_lost_with_the_rest(joblist):
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
     lost = []
-    with claims.take("released", on_loss=lambda: lost.append("released")):
+    with claims.acquire("released", on_loss=lambda: lost.append("released")):
         pass
     with (
-        claims.take("held", on_loss=lambda: lost.append("held")) as held,
-        Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("released") as others,
+        claims.acquire("held", on_loss=lambda: lost.append("held")) as held,
+        Claims(joblist.claims_path, ClaimPolicy(kind="lease")).acquire("released") as others,
     ):
         assert claims.lose_all()
         assert lost == ["held"]
@@ -194,7 +196,7 @@ def test_what_was_released_is_not_lost_with_the_rest(joblist):
 def test_claims_within_another_folder_are_lost_with_the_others(joblist, folder):
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
     inner = claims.within(str(folder / "blocks"))
-    with inner.take("000001") as claim:
+    with inner.acquire("000001") as claim:
         assert os.listdir(folder / "blocks") == ["000001.1.lease"]
         claim.require_held()
         assert claims.lose_all()
@@ -212,7 +214,7 @@ def test_a_worker_that_others_no_longer_know_holds_nothing(joblist, kind):
     policy = ClaimPolicy(kind=kind)
     claims = Claims(joblist.claims_path, policy, require_present=require_present)
     inner = claims.within(os.path.join(joblist.claims_path, "inner"))
-    with claims.take("a") as claim, inner.take("a") as other:
+    with claims.acquire("a") as claim, inner.acquire("a") as other:
         claim.require_held()
         present[0] = False
         for held in (claim, other):
@@ -222,7 +224,7 @@ def test_a_worker_that_others_no_longer_know_holds_nothing(joblist, kind):
 
 def test_claims_of_a_joblist_are_of_the_kind_that_its_settings_say(folder, kind):
     joblist = JobList.create(str(folder / "list"), Settings(claims=kind))
-    with Claims.of(joblist).take("a") as claim:
+    with Claims.of(joblist).acquire("a") as claim:
         assert claim.generation == (0 if kind == "lock" else 1)
         with process(HOLD, joblist.claims_path, kind, "a") as other:
             assert other.stdout.readline() == "refused\n"
@@ -231,16 +233,16 @@ def test_claims_of_a_joblist_are_of_the_kind_that_its_settings_say(folder, kind)
 def test_a_lease_that_is_given_up_leaves_no_marker_behind(joblist):
     """A process that doesn't know that the attempt is over needn't wait for the lease either."""
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
-    with claims.take("job"):
-        assert Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") is None
+    with claims.acquire("job"):
+        assert Claims(joblist.claims_path, ClaimPolicy(kind="lease")).acquire("job") is None
         assert claims.lose_all()
-        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).take("job") as other:
+        with Claims(joblist.claims_path, ClaimPolicy(kind="lease")).acquire("job") as other:
             other.require_held()
 
 
 def test_markers_of_dead_holders_go_when_asked_and_not_before(joblist):
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=1.5))
-    with claims.take("a") as lost:
+    with claims.acquire("a") as lost:
         (marker,) = os.listdir(joblist.claims_path)
         lost.lose()
         shutil.copy(os.path.join(joblist.claims_path, marker), joblist.path)

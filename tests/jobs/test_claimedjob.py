@@ -40,16 +40,16 @@ def clock():
     return Clock()
 
 
-def take(joblist, clock):
+def acquire(joblist, clock):
     """Take the job, and release it at once: only what is written matters here."""
-    held = ClaimedJob.take(joblist, Claims.of(joblist), "a", clock)
+    held = ClaimedJob.acquire(joblist, Claims.of(joblist), "a", clock)
     held.claim.release()
     return held
 
 
 def hold(joblist, clock):
     """Take the job like a worker that has just read its file."""
-    held = take(joblist, clock)
+    held = acquire(joblist, clock)
     held.begin(worker="node:1", rank=3)
     return held
 
@@ -118,7 +118,7 @@ def test_a_failure_is_logged_with_what_is_known_of_it(joblist, clock):
 
 def test_putting_a_job_back_forgets_its_failures_and_keeps_its_attempts_and_log(joblist, clock):
     hold(joblist, clock).fail({}, may_pass=True, max_attempts=1)
-    take(joblist, clock).put_back("retried")
+    acquire(joblist, clock).put_back("retried")
     job = saved(joblist)
     assert (job.status, job.attempts, job.failures) == (JobStatus.TODO, 1, 0)
     assert not job.requires_intervention
@@ -131,7 +131,7 @@ def test_a_change_that_is_not_allowed_is_not_written(joblist, clock):
     hold(joblist, clock).change(JobStatus.SUCCESS, "success")
     before = joblist.load("a")
     with pytest.raises(JobtoolError, match="can't become"):
-        take(joblist, clock).fail({}, may_pass=False, max_attempts=1)
+        acquire(joblist, clock).fail({}, may_pass=False, max_attempts=1)
     assert joblist.load("a") == before
 
 

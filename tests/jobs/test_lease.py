@@ -32,7 +32,7 @@ LEASE_SECONDS = 1.5
 HOLD = """
 import sys, time
 from jobtool.jobs.lease import Lease, LeaseWatch
-lease = Lease.take(sys.argv[1], after=int(sys.argv[2]), lease_seconds=float(sys.argv[3]),
+lease = Lease.acquire(sys.argv[1], after=int(sys.argv[2]), lease_seconds=float(sys.argv[3]),
                    watch=LeaseWatch(1), on_loss=lambda: print("lost", flush=True))
 print("held" if lease else "refused", flush=True)
 sys.stdin.readline()
@@ -62,8 +62,8 @@ def base(folder):
     return str(folder / "job")
 
 
-def take(base, watch, after=0, lease_seconds=LEASE_SECONDS):
-    return Lease.take(
+def acquire(base, watch, after=0, lease_seconds=LEASE_SECONDS):
+    return Lease.acquire(
         base, after=after, lease_seconds=lease_seconds, watch=watch, on_loss=lambda: None
     )
 
@@ -94,9 +94,9 @@ def test_who_looks_again_at_a_held_name_makes_no_marker_of_a_generation_that_is_
     base = str(folder / "a")
     watch = LeaseWatch(LEASE_SECONDS)
     arguments = {"lease_seconds": LEASE_SECONDS, "on_loss": lambda: None}
-    first = Lease.take(base, after=0, watch=LeaseWatch(LEASE_SECONDS), **arguments)
+    first = Lease.acquire(base, after=0, watch=LeaseWatch(LEASE_SECONDS), **arguments)
     first.release()
-    held = Lease.take(base, after=1, watch=LeaseWatch(LEASE_SECONDS), **arguments)
+    held = Lease.acquire(base, after=1, watch=LeaseWatch(LEASE_SECONDS), **arguments)
     asked = []
     acquire = SoftFileLease.acquire
 
@@ -107,21 +107,21 @@ def test_who_looks_again_at_a_held_name_makes_no_marker_of_a_generation_that_is_
     monkeypatch.setattr(SoftFileLease, "acquire", noted)
     for names in (["a.1.lease", "a.2.lease"], ["a.2.lease"]):
         asked.clear()
-        assert Lease.take(base, after=0, watch=watch, **arguments) is None
+        assert Lease.acquire(base, after=0, watch=watch, **arguments) is None
         assert asked == names
     held.release()
-    again = Lease.take(base, after=0, watch=watch, **arguments)
+    again = Lease.acquire(base, after=0, watch=watch, **arguments)
     assert again.generation == 2
     again.release()
 
 
 def test_a_lease_excludes_until_it_is_released(base):
-    lease = take(base, LeaseWatch(LEASE_SECONDS))
-    assert take(base, LeaseWatch(LEASE_SECONDS)) is None
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
+    assert acquire(base, LeaseWatch(LEASE_SECONDS)) is None
     lease.require_held()
     lease.release()
     assert os.listdir(os.path.dirname(base)) == []
-    take(base, LeaseWatch(LEASE_SECONDS)).release()
+    acquire(base, LeaseWatch(LEASE_SECONDS)).release()
 
 
 def test_a_dead_holder_of_another_host_is_followed_after_its_lease_and_not_before(base, clock):
@@ -129,13 +129,13 @@ def test_a_dead_holder_of_another_host_is_followed_after_its_lease_and_not_befor
     holder.kill()
     holder.wait()
     watch = LeaseWatch(LEASE_SECONDS, clock)
-    assert take(base, watch) is None  # no process knows yet
+    assert acquire(base, watch) is None  # no process knows yet
     assert watch.is_undecided
     clock.now = LEASE_SECONDS - 0.1
-    assert take(base, watch) is None
+    assert acquire(base, watch) is None
     clock.now = LEASE_SECONDS
     assert not watch.is_undecided
-    lease = take(base, watch)
+    lease = acquire(base, watch)
     assert lease.generation == 2
     lease.remove_older()
     lease.release()
@@ -145,11 +145,11 @@ def test_a_dead_holder_of_another_host_is_followed_after_its_lease_and_not_befor
 def test_a_holder_of_another_host_that_lives_is_never_followed(base, clock):
     holder = elsewhere("node7", base)
     watch = LeaseWatch(LEASE_SECONDS, clock)
-    assert take(base, watch) is None
+    assert acquire(base, watch) is None
 
     def beats():
         clock.now += LEASE_SECONDS  # by this clock each heartbeat is late
-        return take(base, watch) is None and not watch.is_undecided
+        return acquire(base, watch) is None and not watch.is_undecided
 
     until(lambda: (Path(base + ".1.lease").stat().st_mtime_ns, time.sleep(LEASE_SECONDS)))
     assert beats()  # it has refreshed its marker since
@@ -179,7 +179,7 @@ def test_a_frozen_holder_finds_out_that_another_has_its_lease(base):
     holder = elsewhere("node7", base)
     holder.send_signal(signal.SIGSTOP)
     watch = LeaseWatch(LEASE_SECONDS)
-    lease = until(lambda: take(base, watch))
+    lease = until(lambda: acquire(base, watch))
     assert lease.generation == 2
     lease.require_held()
     holder.stdin.write("\n")
@@ -198,9 +198,9 @@ def test_of_many_that_follow_a_dead_holder_one_gets_the_lease(base):
     holder.kill()
     holder.wait()
     watches = [LeaseWatch(LEASE_SECONDS) for _ in range(5)]
-    assert [take(base, watch) for watch in watches] == [None] * 5
+    assert [acquire(base, watch) for watch in watches] == [None] * 5
     time.sleep(LEASE_SECONDS)
-    leases = [lease for watch in watches if (lease := take(base, watch))]
+    leases = [lease for watch in watches if (lease := acquire(base, watch))]
     assert len(leases) == 1
 
 
@@ -211,9 +211,9 @@ def test_a_thousand_orphans_are_waited_for_at_the_same_time(folder, clock):
         )
     watch = LeaseWatch(LEASE_SECONDS, clock)
     bases = [str(folder / str(number)) for number in range(1000)]
-    assert [take(base, watch) for base in bases] == [None] * 1000
+    assert [acquire(base, watch) for base in bases] == [None] * 1000
     clock.now = LEASE_SECONDS  # once for all of them
-    leases = [take(base, watch) for base in bases]
+    leases = [acquire(base, watch) for base in bases]
     assert all(leases)
     for lease in leases:
         lease.release()
@@ -222,15 +222,15 @@ def test_a_thousand_orphans_are_waited_for_at_the_same_time(folder, clock):
 def test_a_marker_torn_by_a_kill_is_followed_after_the_lease(base, clock):
     Path(base + ".1.lease").write_bytes(b"filelock/2\npid=4")
     watch = LeaseWatch(LEASE_SECONDS, clock)
-    assert take(base, watch) is None
+    assert acquire(base, watch) is None
     clock.now = LEASE_SECONDS
-    lease = take(base, watch)
+    lease = acquire(base, watch)
     assert lease.generation in (1, 2)
     lease.release()
 
 
 def test_a_holder_whose_marker_was_removed_by_hand_has_lost_it(base):
-    lease = take(base, LeaseWatch(LEASE_SECONDS))
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
     os.unlink(base + ".1.lease")
     with pytest.raises(ClaimLostError, match="the claim on job was lost"):
         lease.require_held()
@@ -241,23 +241,23 @@ def test_a_job_whose_earlier_attempts_are_over_is_claimed_above_them(folder):
     joblist = JobList.create(str(folder / "list"), Settings())
     joblist.add(Job(name="a", source="/a", destination="/b", attempts=7))
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
-    with ClaimedJob.take(joblist, claims, "a", time.gmtime) as held:
+    with ClaimedJob.acquire(joblist, claims, "a", time.gmtime) as held:
         assert held.claim.generation == 8
-        assert claims.take("a", after=7) is None
-        assert ClaimedJob.take(joblist, claims, "a", time.gmtime) is None
+        assert claims.acquire("a", after=7) is None
+        assert ClaimedJob.acquire(joblist, claims, "a", time.gmtime) is None
 
 
 def test_a_job_of_many_attempts_is_held_by_one_worker(folder):
     joblist = JobList.create(str(folder / "list"), Settings())
     joblist.add(Job(name="a", source="/a", destination="/b", attempts=2))
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
-    with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+    with ClaimedJob.acquire(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
         held.begin(worker="node:1", rank=0)  # from now on no older marker is in the way
         assert held.claim.generation == 3
-        assert ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) is None
+        assert ClaimedJob.acquire(joblist, claims, "a", lambda: datetime.now(UTC)) is None
         held.log("progress")
         held.put_back("handed-back")
-    with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+    with ClaimedJob.acquire(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
         held.begin(worker="node:2", rank=0)
         assert (held.claim.generation, held.job.attempts) == (4, 4)
 
@@ -266,7 +266,7 @@ def test_nothing_is_written_about_a_job_whose_claim_was_lost(folder):
     joblist = JobList.create(str(folder / "list"), Settings())
     joblist.add(Job(name="a", source="/a", destination="/b"))
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease", lease_seconds=LEASE_SECONDS))
-    with ClaimedJob.take(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
+    with ClaimedJob.acquire(joblist, claims, "a", lambda: datetime.now(UTC)) as held:
         held.begin(worker="node:1", rank=0)
         journal = joblist.journal_of("a", held.claim.require_held)
         journal.append(IntentRecord(src_path="/a", dst_path="/b", at_ns=0))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from jobtool.stores.local import LocalStore
-from jobtool.stores.store import Child, Entry
+from jobtool.stores.store import Child, StatResult
 
 
 class RecordingStore:
@@ -20,5 +19,5 @@ class RecordingStore:
         self.listed.append(path)
         return self._store.children(path)
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         return self._store.stat(path, file_only=file_only)

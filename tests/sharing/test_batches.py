@@ -54,10 +54,10 @@ def nothing():
 def test_a_batch_is_taken_by_one_and_done_once(path, claims):
     holder, first, second = (batches_at(path, claims) for _ in range(3))
     number = holder.publish(some_batch(NAME))
-    taken = first.take(anything, nothing)
+    taken = first.acquire(anything, nothing)
     assert taken.batch == some_batch(NAME)
-    assert second.take(anything, nothing) is None
-    assert not holder.take_back(number)
+    assert second.acquire(anything, nothing) is None
+    assert not holder.reclaim(number)
     record = IntentRecord(src_path="/a", dst_path="/b", at_ns=1)
     taken.journal.append(record)
     taken.journal.close()
@@ -66,26 +66,26 @@ def test_a_batch_is_taken_by_one_and_done_once(path, claims):
     assert holder.is_done(number)
     assert holder.worker_of(number) == "node:1"
     assert list(holder.records(number)) == [record]
-    assert second.take(anything, nothing) is None
+    assert second.acquire(anything, nothing) is None
 
 
 def test_a_batch_that_nobody_took_is_taken_back_for_good(path, claims):
     holder, helper = batches_at(path, claims), batches_at(path, claims)
     number = holder.publish(some_batch())
-    assert holder.take_back(number)
+    assert holder.reclaim(number)
     assert holder.is_done(number)
     assert holder.worker_of(number) == ""
-    assert helper.take(anything, nothing) is None
+    assert helper.acquire(anything, nothing) is None
 
 
 def test_a_batch_that_a_helper_gave_up_can_be_had_by_others(path, claims):
     holder, first, second = (batches_at(path, claims) for _ in range(3))
     holder.publish(some_batch())
-    first.take(anything, nothing).claim.release()
-    taken = second.take(anything, nothing)
+    first.acquire(anything, nothing).claim.release()
+    taken = second.acquire(anything, nothing)
     assert taken is not None
     taken.claim.release()
-    assert holder.take_back(1)
+    assert holder.reclaim(1)
 
 
 def test_numbers_go_on_where_an_earlier_attempt_left_off(path, claims):
@@ -103,7 +103,7 @@ def test_parts_and_every_name_survive_the_disk(path, claims):
         attempt=3, if_exists="error", verify="read-back", upload=upload, first_part=2, last_part=9
     )
     batches_at(path, claims).publish(batch)
-    taken = batches_at(path, claims).take(anything, nothing)
+    taken = batches_at(path, claims).acquire(anything, nothing)
     assert taken.batch == batch
     taken.claim.release()
 
@@ -113,14 +113,14 @@ def test_a_batch_that_is_none_is_passed_over(path, claims, data):
     os.makedirs(path)
     with open(os.path.join(path, "000001.block"), "wb") as file:
         file.write(data)
-    assert batches_at(path, claims).take(anything, nothing) is None
+    assert batches_at(path, claims).acquire(anything, nothing) is None
 
 
 def test_a_batch_that_does_not_suit_is_left_to_others(path, claims):
     holder, helper = batches_at(path, claims), batches_at(path, claims)
     holder.publish(some_batch())
-    assert helper.take(lambda batch: False, nothing) is None
-    taken = batches_at(path, claims).take(anything, nothing)
+    assert helper.acquire(lambda batch: False, nothing) is None
+    taken = batches_at(path, claims).acquire(anything, nothing)
     assert taken is not None
     taken.claim.release()
 

@@ -120,8 +120,8 @@ class Holder:
         )
         self.helper.offer("one")
 
-    def take(self):
-        return self.helper.take(lambda batch: True, lambda: None)
+    def acquire(self):
+        return self.helper.acquire(lambda batch: True, lambda: None)
 
 
 def receipt_of(file):
@@ -145,15 +145,15 @@ def test_of_a_batch_whose_helper_died_counts_what_it_has_recorded(folder):
     holder.sharing.consume(files, parts, may_take=True)
     assert holder.sharing.has_files
     shared = set(range(200)) - {*files.some_last(200)}
-    taken = holder.take()
+    taken = holder.acquire()
     done = taken.batch.files[:3]
     for file in done:
         taken.journal.append(receipt_of(file))
     taken.journal.close()
-    assert len([*holder.sharing.returned(take_back=True)]) == 1, "another that nobody has begun"
-    assert [*holder.sharing.returned(take_back=True)] == [], "its helper lives"
+    assert len([*holder.sharing.returned(reclaim=True)]) == 1, "another that nobody has begun"
+    assert [*holder.sharing.returned(reclaim=True)] == [], "its helper lives"
     taken.claim.release()  # as the kernel does for a process that dies
-    (batch,) = holder.sharing.returned(take_back=True)
+    (batch,) = holder.sharing.returned(reclaim=True)
     assert {*batch.numbers} <= shared
     assert [*batch.records()] == [receipt_of(file) for file in done]
     holder.ledger.absorb(batch.records())
@@ -162,7 +162,7 @@ def test_of_a_batch_whose_helper_died_counts_what_it_has_recorded(folder):
     assert len([*holder.ledger.undone(batch.numbers)]) == len(batch.numbers) - 3
     assert not holder.sharing.has_files
     assert holder.helpers == [], "nobody has said that it was done"
-    assert holder.take() is None
+    assert holder.acquire() is None
 
 
 def test_parts_that_a_helper_has_sent_are_in_the_ledger_before_they_come_back(folder):
@@ -176,7 +176,7 @@ def test_parts_that_a_helper_has_sent_are_in_the_ledger_before_they_come_back(fo
     queue.upload = log.under_way.record
     with queues.opened(queue):
         holder.sharing.consume(FileQueue([]), queues, may_take=True)
-        taken = holder.take()
+        taken = holder.acquire()
         numbers = range(taken.batch.first_part, taken.batch.last_part + 1)
         assert numbers[-1] == 40, "from the end of the file"
         assert taken.batch.upload == log.under_way.record
@@ -189,7 +189,8 @@ def test_parts_that_a_helper_has_sent_are_in_the_ledger_before_they_come_back(fo
         taken.journal.close()
         holder.helper.finish(taken, "node:1")
         taken.claim.release()
-        while (other := holder.take()) is not None:  # the batches after it: done with nothing sent
+        # The batches after it are done with nothing sent.
+        while (other := holder.acquire()) is not None:
             holder.helper.finish(other, "node:1")
             other.claim.release()
         holder.helper.withdraw("one")
@@ -199,7 +200,7 @@ def test_parts_that_a_helper_has_sent_are_in_the_ledger_before_they_come_back(fo
         on_disk = [one for one in holder.journal.read() if isinstance(one, PartRecord)]
         assert on_disk == records, "of no other upload"
         seen = []
-        while (one := queue.take()) is not None:
+        while (one := queue.pop_first()) is not None:
             seen.append(one.number)
         assert sorted(seen) == [*range(1, 41)]
     assert {*holder.helpers} == {"node:1"}

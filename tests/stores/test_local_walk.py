@@ -44,8 +44,8 @@ def shown(entry: Entry | Special | Unlisted) -> object:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every filesystem count as slow."""
-    monkeypatch.setattr(walk, "_SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(walk, "_SLOW_WAITS", 0.0)
+    monkeypatch.setattr(walk, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(walk, "SLOW_WAITS", 0.0)
 
 
 @pytest.mark.parametrize("links", ["follow", "skip", "error", "keep"])
@@ -53,7 +53,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_several_threads_list_the_same_in_the_same_order(
     tree: Path, slow: None, monkeypatch: pytest.MonkeyPatch, links, review: int
 ) -> None:
-    monkeypatch.setattr(walk, "_REVIEW_ENTRIES", review)
+    monkeypatch.setattr(walk, "REVIEW_ENTRIES", review)
     expected = [shown(entry) for entry in LocalStore(tree, links=links, listing_threads=1).list()]
     found = [shown(entry) for entry in LocalStore(tree, links=links, listing_threads=8).list()]
     assert found == expected
@@ -74,13 +74,13 @@ def listing_threads() -> list[threading.Thread]:
 def test_threads_are_begun_for_slow_filesystems_only_and_end_with_the_listing(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "_SLOW_SECONDS", 3600.0)
+    monkeypatch.setattr(walk, "SLOW_SECONDS", 3600.0)
     found = LocalStore(tree).list()
     for _ in range(500):
         next(found)
     assert not listing_threads()
-    monkeypatch.setattr(walk, "_SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(walk, "_SLOW_WAITS", 0.0)
+    monkeypatch.setattr(walk, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(walk, "SLOW_WAITS", 0.0)
     found = LocalStore(tree).list()
     for _ in range(500):
         next(found)
@@ -97,9 +97,10 @@ def test_an_abandoned_listing_looks_at_nothing_more(
         next(found)
     found.close()
     looks = []
-    monkeypatch.setattr(listing, "_file", lambda path, full: looks.append(path))
-    monkeypatch.setattr(listing, "marked_names", lambda tree, path: looks.append(path))
-    assert next(found, None) is None
+    with monkeypatch.context() as kernel:
+        kernel.setattr(os, "stat", lambda path, **named: looks.append(path))
+        kernel.setattr(os, "scandir", looks.append)
+        assert next(found, None) is None
     assert not looks
 
 

@@ -435,18 +435,18 @@ def test_the_budget_lets_two_that_are_too_large_pass_when_nobody_else_holds_any(
     budget = ByteBudget(10)
     with budget.holding(100), budget.holding(100):
         pass
-    budget.take(6)
-    budget.take(4)
+    budget.acquire(6)
+    budget.acquire(4)
     order = []
 
     def take_more():
-        budget.take(1)
+        budget.acquire(1)
         order.append("taken")
 
     waiting = threading.Thread(target=take_more, daemon=True)
     waiting.start()
     order.append("given")
-    budget.give(4)
+    budget.release(4)
     waiting.join(DEADLINE_SECONDS)
     assert order == ["given", "taken"]
 

@@ -96,7 +96,7 @@ def test_a_folder_that_can_not_be_read_or_reached_is_a_note_and_stays_closed(
 def test_a_stop_leaves_folders_closed_and_the_next_attempt_opens_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "_AT_A_TIME", 10)
+    monkeypatch.setattr(folders, "FOLDERS_AT_A_TIME", 10)
     source, destination, names = trees(tmp_path)
     stop = Stop()
     stop.set("asked")

@@ -89,7 +89,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "_HEAD_START_SECONDS", 0.0)
+    monkeypatch.setattr(run_module, "HEAD_START_SECONDS", 0.0)
     return World(tmp_path)
 
 

@@ -200,7 +200,7 @@ def test_lines_that_an_older_version_does_not_know_are_passed_over(tmp_path):
 def test_without_a_library_all_is_hashed_again_and_what_was_hashed_to_its_end_is_kept(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(resumable, "_library", lambda: None)
+    monkeypatch.setattr(resumable, "openssl", lambda: None)
     bench = Bench(tmp_path)
     _, first = bench.attempt(reads=3)
     assert bench.records(DigestRecord) == []
@@ -214,14 +214,14 @@ def test_without_a_library_all_is_hashed_again_and_what_was_hashed_to_its_end_is
 def test_a_state_from_elsewhere_is_of_no_use_without_a_library(tmp_path, monkeypatch):
     bench = Bench(tmp_path)
     bench.attempt(reads=4)
-    monkeypatch.setattr(resumable, "_library", lambda: None)
+    monkeypatch.setattr(resumable, "openssl", lambda: None)
     transfer, bytes_read = bench.attempt()
     assert transfer.is_complete
     assert bytes_read == 2 * len(DATA)
 
 
 def test_records_of_ten_thousand_parts_fit_into_lines_of_a_journal(tmp_path, monkeypatch):
-    monkeypatch.setattr(resumable, "_library", lambda: None)  # one batch, at the end
+    monkeypatch.setattr(resumable, "openssl", lambda: None)  # one batch, at the end
     bench = Bench(tmp_path)
     transfer, _ = bench.attempt(Fault(method="begin", error=StoreError("reset"), times=9))
     item = transfer._plan.item(0)

@@ -48,7 +48,7 @@ def part(number):
 #: Another consumer's action: take some parts, or put the nth batch back with every mth part sent.
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("take"), st.just(0), st.just(0)),
+        st.tuples(st.just("pop"), st.just(0), st.just(0)),
         st.tuples(st.just("share"), st.integers(1, 7), st.just(0)),
         st.tuples(st.just("back"), st.integers(0, 9), st.integers(1, 3)),
     ),
@@ -65,10 +65,10 @@ def test_each_part_is_seen_once_by_its_own_thread(count, steps, is_in_order):
         queue.put_back(batch, [part(one.number) for one in batch if one.number % every == 0])
 
     for what, argument, every in steps:
-        if what == "take" and len(queue):
-            seen.append(queue.take().number)
+        if what == "pop" and len(queue):
+            seen.append(queue.pop_first().number)
         elif what == "share":
-            batch = queue.take_last(argument)
+            batch = queue.pop_last(argument)
             assert (
                 [one.number for one in batch]
                 == [*range(batch[0].number, batch[0].number + len(batch))]
@@ -81,7 +81,7 @@ def test_each_part_is_seen_once_by_its_own_thread(count, steps, is_in_order):
             put_back(argument % len(out), every)
     while out:
         put_back(0, 2)
-    while (one := queue.take()) is not None:
+    while (one := queue.pop_first()) is not None:
         seen.append(one.number)
     assert sorted(seen) == [*range(1, count + 1)]
     if is_in_order:
@@ -90,11 +90,11 @@ def test_each_part_is_seen_once_by_its_own_thread(count, steps, is_in_order):
 
 def test_whoever_has_nothing_else_to_do_waits_for_what_is_out_and_wants_it_back():
     queue = queue_of(3, is_in_order=True)
-    late, early = queue.take_last(1), queue.take_last(1)
-    assert queue.take().number == 1
+    late, early = queue.pop_last(1), queue.pop_last(1)
+    assert queue.pop_first().number == 1
     assert not queue.is_wanted(early)
     found = []
-    thread = threading.Thread(target=lambda: found.append(queue.take()))
+    thread = threading.Thread(target=lambda: found.append(queue.pop_first()))
     thread.start()
     while not queue.is_wanted(early):
         pass
@@ -109,10 +109,10 @@ def test_whoever_has_nothing_else_to_do_waits_for_what_is_out_and_wants_it_back(
 def test_a_stop_ends_the_waiting():
     stop = Stop()
     queue = queue_of(1, is_in_order=True, stop=stop)
-    queue.take_last(1)
+    queue.pop_last(1)
     stop.set()
     with pytest.raises(StoppedError):
-        queue.take()
+        queue.pop_first()
     queue.settle()
 
 
@@ -121,10 +121,10 @@ def test_a_queue_that_nobody_serves_any_more_keeps_no_thread():
     queue = queue_of(2, is_in_order=False, stop=stop)
     with queues.opened(queue):
         assert queues.open_queues() == [queue]
-        queue.take_last(2)
+        queue.pop_last(2)
         queues.close()
         with pytest.raises(StoppedError):
-            queue.take()
+            queue.pop_first()
     assert queues.open_queues() == []
 
 
@@ -135,7 +135,7 @@ def test_a_try_that_fails_waits_until_nobody_else_writes_to_its_file():
 
     def fail():
         with contextlib.suppress(ZeroDivisionError), queues.opened(queue):
-            batches.append(queue.take_last(1))
+            batches.append(queue.pop_last(1))
             raise ZeroDivisionError
         is_over.set()
 
@@ -145,7 +145,7 @@ def test_a_try_that_fails_waits_until_nobody_else_writes_to_its_file():
     while not (batches and queue.is_wanted(batches[0])):
         pass
     assert not is_over.is_set()
-    assert queue.take_last(1) == [], "nothing more is given away"
+    assert queue.pop_last(1) == [], "nothing more is given away"
     queue.put_back(batches[0], [])
     assert is_over.wait(WAIT_SECONDS)
     thread.join(WAIT_SECONDS)
@@ -154,6 +154,6 @@ def test_a_try_that_fails_waits_until_nobody_else_writes_to_its_file():
 def test_before_the_upload_is_begun_nobody_else_can_have_a_part():
     queue = PartQueue(ITEM, {}, is_in_order=False, stop=Stop())
     queue.add(ranges(3, 1))
-    assert queue.take_last(3) == []
+    assert queue.pop_last(3) == []
     queue.upload = UPLOAD
-    assert len(queue.take_last(3)) == 3
+    assert len(queue.pop_last(3)) == 3

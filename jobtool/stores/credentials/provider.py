@@ -16,8 +16,6 @@ from typing import Any, Literal, Protocol
 
 from jobtool.errors import CredentialsError
 
-ENTRY_POINT_GROUP = "jobtool.credentials"
-
 Permission = Literal["READ", "READWRITE"]
 
 
@@ -54,10 +52,6 @@ class CredentialScope:
     job: str
     url: str
     permission: Permission
-
-
-#: The name until version 0.1, for providers of other packages.
-Purpose = CredentialScope
 
 
 class ProviderError(CredentialsError):

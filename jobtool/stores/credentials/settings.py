@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import msgspec
 
 from jobtool.errors import UsageError
 from jobtool.names import in_one_line
+from jobtool.plugins import CREDENTIALS, find, load, names
 from jobtool.stores.credentials.aws import (
     AccessGrantsProvider,
     AnonymousProvider,
@@ -19,11 +20,8 @@ from jobtool.stores.credentials.aws import (
     WebIdentityProvider,
 )
 from jobtool.stores.credentials.documents import FileProvider, ProcessProvider
-from jobtool.stores.credentials.provider import ENTRY_POINT_GROUP, CredentialProvider
+from jobtool.stores.credentials.provider import CredentialProvider, ProviderFactory
 from jobtool.suggest import closest, did_you_mean, misfit
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
 
 #: The providers by name.
 PROVIDERS: Mapping[str, type[msgspec.Struct]] = {
@@ -102,39 +100,30 @@ def _hint_of(settings: Mapping[str, Any]) -> str:
     return ""
 
 
-def runs_a_command(settings: Mapping[str, Any]) -> bool:
-    """Return True if settings name a command to run."""
-    return settings.get("provider") == "process"
-
-
 def _from_entry_point(name: str, settings: dict[str, Any]) -> CredentialProvider:
-    from importlib.metadata import entry_points
-
-    found = entry_points(group=ENTRY_POINT_GROUP)
-    for entry_point in found:
-        if entry_point.name == name:
-            return _loaded(entry_point, settings)
-    installed = sorted({*PROVIDERS, *(entry_point.name for entry_point in found)})
-    raise UsageError(
-        f"[credentials] provider: expected one of {', '.join(installed)}; found {name!r}."
-        f"{did_you_mean(name, installed)} Is the package of your site installed here?"
-    )
-
-
-def _loaded(entry_point: EntryPoint, settings: dict[str, Any]) -> CredentialProvider:
+    what = f"[credentials] of provider {name!r}"
     try:
-        made: CredentialProvider = entry_point.load()(settings)
+        entry = find(CREDENTIALS, name)
+    except UsageError as ambiguous:
+        raise UsageError(f"{what}: {ambiguous}") from None
+    if entry is None:
+        installed = sorted({*PROVIDERS, *names(CREDENTIALS)})
+        raise UsageError(
+            f"[credentials] provider: expected one of {', '.join(installed)}; found {name!r}."
+            f"{did_you_mean(name, installed)} Is the package of your site installed here?"
+        )
+    factory = cast("ProviderFactory", load(entry, what=what, kind=object))
+    try:
+        made = factory(settings)
     except UsageError:
         raise
     except (Exception, SystemExit) as error:  # anything may be wrong with somebody's package
         said = in_one_line(f"{type(error).__name__}: {error}")
-        raise UsageError(
-            f"[credentials] of provider {entry_point.name!r}, which is {entry_point.value}: {said}"
-        ) from None
+        raise UsageError(f"{what}, which is {entry.value}: {said}") from None
     missing = [name for name in _PROTOCOL if not hasattr(made, name)]
     if missing:
         raise UsageError(
-            f"[credentials] of provider {entry_point.name!r}: {entry_point.value} returned "
-            f"{type(made).__name__}, which has no {' and no '.join(missing)}"
+            f"{what}: {entry.value} returned {type(made).__name__}, which has no "
+            f"{' and no '.join(missing)}"
         )
     return made

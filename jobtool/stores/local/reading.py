@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 from stat import S_ISDIR, S_ISREG
-from typing import Literal
 
 from jobtool.errors import NotFoundError, SourceChangedError, SourceError, StoreError
 from jobtool.names import quote
@@ -14,10 +13,10 @@ from jobtool.stores.local.attributes import attributes_of, set_attributes
 from jobtool.stores.local.errors import not_a_file, read_error
 from jobtool.stores.local.files import file_md5, read_range
 from jobtool.stores.local.tree import Tree
-from jobtool.stores.store import Attributes, Content, Entry, Note, Proof, within_64_bits
+from jobtool.stores.store import Attributes, Content, Entry, Note, Proof, StatResult, within_64_bits
 
 
-def stat(tree: Tree, path: str) -> Entry | Literal["folder", "missing"]:
+def stat(tree: Tree, path: str) -> StatResult:
     """Return a file's entry, or the kind of ``path``. A link to a folder is a folder.
 
     The policy decides whether a link to a file is followed or refused.

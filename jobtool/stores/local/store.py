@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
 from jobtool.stores.local import listing, reading
 from jobtool.stores.local.links import LinkPolicy
@@ -24,6 +23,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     SpecialKind,
+    StatResult,
     Unlisted,
     Upload,
 )
@@ -73,7 +73,7 @@ class LocalStore:
         """Return the absolute path of ``path``."""
         return self._tree.full(path)
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at ``path``. A link to a file is followed or refused by ``links``."""
         return reading.stat(self._tree, path)
 

@@ -25,7 +25,7 @@ DEFAULT_LISTING_THREADS = 16
 
 #: A filesystem is slow if examining a name takes this long and the thread mostly waits for it. On a
 #: busy machine it may take long without waiting.
-_SLOW_SECONDS, _SLOW_WAITS = 100e-6, 0.5
+SLOW_SECONDS, SLOW_WAITS = 100e-6, 0.5
 
 #: The maximum entries and seconds of one step, and the number of names of a thread's step.
 _STEP_ENTRIES, _STEP_SECONDS, _RUN_NAMES = 512, 0.02, 32
@@ -34,7 +34,7 @@ _STEP_ENTRIES, _STEP_SECONDS, _RUN_NAMES = 512, 0.02, 32
 _LOOKS = 8
 
 #: After how many entries by threads the need for them is measured again, and with how many entries.
-_REVIEW_ENTRIES, _SAMPLE_ENTRIES = 20_000, 16
+REVIEW_ENTRIES, _SAMPLE_ENTRIES = 20_000, 16
 
 Listed = Entry | Special | Unlisted
 
@@ -64,7 +64,7 @@ class _Taken:
 
     @property
     def is_slow(self) -> bool:
-        return self.seconds >= _SLOW_SECONDS * self.looks and self.waits >= _SLOW_WAITS * self.looks
+        return self.seconds >= SLOW_SECONDS * self.looks and self.waits >= SLOW_WAITS * self.looks
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ class _Walk:
             taken = self._take(step.run, self._most_entries)
             self._most_entries = _STEP_ENTRIES
             self._is_slow = taken.is_slow and self._threads > 1
-            self._entries_until_review = _REVIEW_ENTRIES
+            self._entries_until_review = REVIEW_ENTRIES
         else:
             taken = step.taken.result()
             self._entries_until_review -= len(taken.found)

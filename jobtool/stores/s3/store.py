@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 from jobtool.errors import (
     FileError,
@@ -49,6 +49,7 @@ from jobtool.stores.store import (
     Part,
     Proof,
     Special,
+    StatResult,
     Unlisted,
     Upload,
     check_path,
@@ -100,7 +101,7 @@ class S3Store:
             raise FileError(f"{quote(self.url_of(path))}: S3 keys have at most 1024 bytes")
         return key
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
+    def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at ``path``. A folder takes a second request."""
         refused: RefusedError | None = None
         if path:

@@ -4,25 +4,29 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from typing import Literal
+from contextlib import closing
 
 import msgspec
 
-from jobtool import errors
+from jobtool.errors import NotFoundError, SourceChangedError, StoreError
 from jobtool.stores import store as api
 from jobtool.stores.location import Location
-from jobtool.stores.store import Attributes, Child, Content, Entry, check_path
 from jobtool.stores.storetype import Opening, StoreType
 
 _TABLES = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
+PRAGMA recursive_triggers = ON;  -- so that REPLACE sets off the trigger
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, id TEXT);
 CREATE TABLE IF NOT EXISTS pieces (id TEXT, start INTEGER, data BLOB, PRIMARY KEY (id, start));
+CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON files
+BEGIN DELETE FROM pieces WHERE id = old.id; END;
 """
-_REPLACED = "DELETE FROM pieces WHERE id IN (SELECT id FROM files WHERE path = ?)"
-_PIECES = "SELECT start, data FROM pieces WHERE id = ? AND start < ? AND start + length(data) > ?"
+_READ = """
+SELECT size, mtime_ns, start, data FROM files LEFT JOIN pieces
+ON pieces.id = files.id AND start < ? AND start + length(data) > ? WHERE path = ? ORDER BY start
+"""
+_BELOW = "SELECT * FROM files WHERE substr(path, 1, ?) = ? ORDER BY path"
 
 
 class SqliteStore:
@@ -36,87 +40,69 @@ class SqliteStore:
     def url_of(self, path: str) -> str:
         return f"{self.url}/{path}" if path else self.url
 
-    def stat(self, path: str, *, file_only: bool = False) -> Entry | Literal["folder", "missing"]:
-        with self._connected() as database:
-            row = self._row(database, path)
-        if row is not None:
-            return Entry(path, row[1], row[2])
+    def stat(self, path: str, *, file_only: bool = False) -> api.StatResult:
+        for row in self._run("SELECT size, mtime_ns FROM files WHERE path = ?", self._key(path)):
+            return api.Entry(path, *row)
         return "folder" if next(self._below(path), None) else "missing"
 
-    def children(self, path: str) -> Iterator[Child]:
-        found = self.stat(path)
-        if found != "folder":
-            error = errors.NotFoundError if found == "missing" else errors.SourceError
-            raise error(f"expected a folder at {self.url_of(path)}")
+    def children(self, path: str) -> Iterator[api.Child]:
+        if self.stat(path) != "folder":
+            raise NotFoundError(f"expected a folder at {self.url_of(path)}; found none")
         names = {entry.path.partition("/")[:2] for entry in self._below(path)}
-        yield from (Child(name, bool(slash)) for name, slash in sorted(names))
+        yield from (api.Child(name, bool(slash)) for name, slash in sorted(names))
 
-    def list(self) -> Iterator[Entry]:
+    def list(self) -> Iterator[api.Entry]:
         return self._below("")
 
-    def read(self, entry: Entry, offset: int, length: int) -> Content:
-        with self._connected() as database:
-            row = self._row(database, entry.path)
-            if row is None:
-                raise errors.NotFoundError(f"expected a file at {self.url_of(entry.path)}")
-            if row[1:3] != (entry.size, entry.mtime_ns):
-                raise errors.SourceChangedError(f"{self.url_of(entry.path)} isn't as listed")
-            found = sorted(database.execute(_PIECES, (row[3], offset + length, offset)))
-        pieces = (data[max(offset - start, 0) : offset + length - start] for start, data in found)
-        return Content(data=b"".join(pieces), attributes=Attributes(mtime_ns=entry.mtime_ns))
+    def read(self, entry: api.Entry, offset: int, length: int) -> api.Content:
+        end = offset + length
+        rows = self._run(_READ, end, offset, self._key(entry.path))
+        if not rows:
+            raise NotFoundError(f"expected a file at {self.url_of(entry.path)}; found none")
+        if rows[0][:2] != (entry.size, entry.mtime_ns):
+            raise SourceChangedError(f"{self.url_of(entry.path)} isn't as listed")
+        parts = (data[max(offset - at, 0) : end - at] for _, _, at, data in rows if data)
+        return api.Content(data=b"".join(parts), attributes=api.Attributes(mtime_ns=entry.mtime_ns))
 
-    def write(self, path: str, chunks: Iterable[bytes], attributes: Attributes) -> None:
-        key, token, size = self._key(check_path(path)), secrets.token_hex(8), 0
-        with self._connected() as database:
-            try:
-                for chunk in filter(len, chunks):
-                    database.execute("INSERT INTO pieces VALUES (?, ?, ?)", (token, size, chunk))
-                    size += len(chunk)
-                self._publish(database, key, (key, size, attributes.mtime_ns, token))
-            except BaseException:
-                database.execute("DELETE FROM pieces WHERE id = ?", (token,))
-                raise
+    def write(self, path: str, chunks: Iterable[bytes], attributes: api.Attributes) -> None:
+        key, token, size = self._key(api.check_path(path)), secrets.token_hex(8), 0
+        try:
+            for chunk in filter(len, chunks):
+                self._run("INSERT INTO pieces VALUES (?,?,?)", token, size, chunk)
+                size += len(chunk)
+            self._run("REPLACE INTO files VALUES (?,?,?,?)", key, size, attributes.mtime_ns, token)
+        except BaseException:
+            self._run("DELETE FROM pieces WHERE id = ?", token)
+            raise
 
     def digest(self, path: str) -> str:
         return api.digest_by_reading(self, path)
 
     def delete(self, path: str) -> None:
-        with self._connected() as database:
-            self._publish(database, self._key(check_path(path)), None)
+        self._run("DELETE FROM files WHERE path = ?", self._key(api.check_path(path)))
 
     def sync(self) -> None:
-        with self._connected() as database:
-            database.execute("PRAGMA wal_checkpoint(FULL)")  # brings commits to their medium
-
-    def _publish(self, database: sqlite3.Connection, key: bytes, row: tuple | None) -> None:
-        database.execute("BEGIN IMMEDIATE")
-        with database:  # commits, or rolls back
-            database.execute(_REPLACED, (key,))
-            database.execute("DELETE FROM files WHERE path = ?", (key,))
-            if row is not None:
-                database.execute("INSERT INTO files VALUES (?, ?, ?, ?)", row)
+        self._run("PRAGMA wal_checkpoint(FULL)")  # brings commits to their medium
 
     def _key(self, path: str) -> bytes:
         return os.fsencode(f"{self._prefix}/{path}".strip("/"))
 
-    def _row(self, database: sqlite3.Connection, path: str) -> tuple | None:
-        return database.execute("SELECT * FROM files WHERE path = ?", (self._key(path),)).fetchone()
-
-    def _below(self, path: str) -> Iterator[Entry]:
+    def _below(self, path: str) -> Iterator[api.Entry]:
         start = (self._key(path) + b"/").lstrip(b"/")
-        query = "SELECT * FROM files WHERE substr(path, 1, ?) = ? ORDER BY path"
-        with self._connected() as database:
-            for key, size, mtime_ns, _ in database.execute(query, (len(start), start)):
-                yield Entry(os.fsdecode(key[len(start) :]), size, mtime_ns)
+        for key, size, mtime_ns, _ in self._rows(_BELOW, len(start), start):
+            yield api.Entry(os.fsdecode(key[len(start) :]), size, mtime_ns)
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
+    def _run(self, statement: str, *values: object) -> tuple[tuple, ...]:
+        return tuple(self._rows(statement, *values))
+
+    def _rows(self, statement: str, *values: object) -> Iterator[tuple]:
+        """Yield the rows of a statement, which is a transaction of its own, in any thread."""
         try:
             with closing(sqlite3.connect(self._database, timeout=60, isolation_level=None)) as made:
                 made.executescript(_TABLES)
-                yield made
+                yield from made.execute(statement, values)
         except sqlite3.Error as error:
-            raise errors.StoreError(f"{self.url}: {error}") from None
+            raise StoreError(f"{self.url}: {error}") from None
 
 
 class SqliteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,51 @@
+"""Named points in the life of a job, at which a test may act: kill the process, or wait.
+
+Nothing happens at a point unless the process itself has called ``install``. No option, environment
+variable or file does so. A point costs one comparison. It may be reached for each record, but not
+for each block of bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+Failpoint = Literal[
+    "before the claim",
+    "after the claim",
+    "before the claim's release",
+    "after the claim's release",
+    "before the job file is changed",
+    "after the job file is changed",
+    "before the job file's log grows",
+    "before the plan",
+    "after the plan",
+    "after looking at the destination",
+    "after reading the records",
+    "before leftovers are removed",
+    "before a record",
+    "after a record",
+    "before the journal is flushed",
+    "after the journal is flushed",
+    "before the table",
+    "after the table",
+    "before the journal is removed",
+    "after the journal is removed",
+]
+
+#: Called with the point and with what it is about. It may run in any thread.
+Hook = Callable[..., None]
+
+_hook: Hook | None = None
+
+
+def reach(point: Failpoint, *subjects: object) -> None:
+    """Call the hook, if one is installed."""
+    if _hook is not None:
+        _hook(point, *subjects)
+
+
+def install(hook: Hook | None) -> None:
+    """Have ``hook`` called at each point of this process; None removes it."""
+    global _hook  # noqa: PLW0603 - one hook for the whole process
+    _hook = hook
