@@ -2,7 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# uv installs in a fifth of the time, but doesn't read pip's configuration: where it fails, pip does it.
+UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python
+INSTALL = $(PIP) uv && $(UV) --editable $(1) || $(PIP) --editable $(1)
 
 PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 
@@ -61,9 +64,9 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) '.[test]'
+	$(call INSTALL,'.[test]')
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) '.[dev]'
+	$(call INSTALL,'.[dev]')
 	touch $(VENV)/.test $@
