@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import Location, parent_of
+from jobtool.stores.location import Location, join, parent_of
 from jobtool.stores.optional import FolderAttributes, Specials, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, entry_of, kind_of
@@ -90,13 +90,14 @@ def _is_one_file(url: str, stores: StoreRegistry) -> bool:
 def _plan_files(job: Job, stores: StoreRegistry, owner: str, retry: Retry) -> Plan:
     plan = Plan()
     pairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    taken: set[tuple[str, str]] = set()
+    taken: set[str] = set()  # whole locations: a file may be named from two roots
     for pair in job.files:
         source_root, source = resolve(pair.source, job.source)
         destination_root, destination = resolve_destination(pair.destination, job)
-        if (destination_root, destination) in taken:
+        target = join(destination_root, destination)
+        if target in taken:
             raise FileError(f"{quote(pair.destination)} is the destination of two files of the job")
-        taken.add((destination_root, destination))
+        taken.add(target)
         pairs.setdefault((source_root, destination_root), []).append((source, destination))
     for (source_root, destination_root), names in pairs.items():
         route = Route(
