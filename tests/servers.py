@@ -24,7 +24,7 @@ ACCESS_KEY = "ACCESSKEYOFTESTS"
 SECRET_KEY = "secret-key-of-tests"
 REGION = "us-east-1"
 
-MOTO_PAGE_SIZE = 10  # names in a page of a listing, where real servers have 1,000
+MOTO_PAGE_SIZE = 100  # names in a page of a listing, where real servers have 1,000
 
 _START_SECONDS = 30
 _LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself after this

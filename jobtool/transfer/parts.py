@@ -91,6 +91,7 @@ class PartsCopy:
         sent = sorted(self._parts, key=lambda part: part.number)
         try:
             require_recorded(self._item, recorded=attributes.md5, found=md5)
+            self._require_begun_with(md5)
             attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
             require_held(self._stop, self._item)
             proof = self._destination.complete(self._upload, sent, attributes)
@@ -108,12 +109,13 @@ class PartsCopy:
     def _read_digests(self, part_size: int) -> None:
         """Read the whole file first if its digest must be sent first; else hash it while sending.
 
-        While sending, the digests of earlier tries are used if reading is expensive. If it is
-        cheap, everything is read again, which detects a file that reads differently now.
+        The digests of earlier tries are used, and what is held isn't read again. If reading is
+        cheap on both sides, everything is read again, which detects a file that reads differently
+        now.
         """
-        reads = self._source.capabilities
-        self._is_read_first = self._destination.capabilities.attributes_first and reads.cheap_reads
-        self._keeps_digests = self._is_read_first or not reads.cheap_reads
+        source, destination = self._source.capabilities, self._destination.capabilities
+        self._is_read_first = destination.attributes_first and source.cheap_reads
+        self._keeps_digests = not (source.cheap_reads and destination.cheap_reads)
         self._attributes: Attributes | None = None
         if self._is_read_first:
             digests = read_digests(self._item, part_size, self._capacity, self._stop, self._log)
@@ -202,6 +204,21 @@ class PartsCopy:
         self._upload = self._destination.begin(self._item.destination_path, attributes)
         self._log.begun(self._upload, part_size)
         self._tell_upload()
+
+    def _require_begun_with(self, md5: str) -> None:
+        """Drop the upload and raise if it was begun with the MD5 of other data in its metadata."""
+        under_way = self._log.under_way
+        begun_with = None if under_way is None else under_way.record.md5
+        if begun_with in (None, md5):
+            return
+        assert self._upload is not None
+        self._destination.abort(self._upload)
+        self._log.dropped()
+        self._log.forget_digests()
+        raise SourceChangedError(
+            f"{quote(self._item.source_url)} was changed while it was copied, without a new time: "
+            f"expected MD5 {begun_with} as when its upload began; found {md5}"
+        )
 
     def _drop_lost(self, since_ns: int) -> None:
         """Abort an upload that was begun but whose answer was lost."""

@@ -19,7 +19,7 @@ from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.credentials.authority import ACCOUNT, TOKEN, Authority, minting_script
 from tests.faults.proxy import Proxy, Request, proxy_before
 from tests.faults.worlds import PART_BYTES, Bucket, World, make_joblist
-from tests.servers import S3Server
+from tests.servers import MOTO_PAGE_SIZE, S3Server
 from tests.trees import contents, events, statuses, write
 
 ROLE = "arn:aws:iam::123456789012:role/uploader"
@@ -218,7 +218,7 @@ def make_keys(server: S3Server, count: int) -> str:
 def test_a_listing_whose_token_expires_between_two_pages_is_whole(
     tmp_path: Path, moto_s3: S3Server
 ) -> None:
-    count = 1003
+    count = MOTO_PAGE_SIZE + 3
     name = make_keys(moto_s3, count)
     script = minting_script(tmp_path / "minted")
     path = make_joblist(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jobtool.errors import StoreError
 from jobtool.jobs.journal import Journal
-from jobtool.jobs.records import DigestRecord, Receipt
+from jobtool.jobs.records import DigestRecord, Receipt, UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.testing.faults import Corruption, Fault
@@ -53,19 +53,23 @@ class Source(MemoryStore):
 
 
 class Destination(MemoryStore):
-    """Needs a file's MD5 before the first part, like S3."""
+    """May need a file's MD5 before the first part, and is expensive to read, like S3."""
+
+    needs_md5_first = True
 
     @property
     def capabilities(self):
-        return replace(super().capabilities, attributes_first=True)
+        first = self.needs_md5_first
+        return replace(super().capabilities, attributes_first=first, cheap_reads=False)
 
 
 class Bench:
     """One file, a journal on disk, attempts by workers that know nothing of each other."""
 
-    def __init__(self, folder, data=DATA, *, is_dear=False):
+    def __init__(self, folder, data=DATA, *, is_dear=False, needs_md5_first=True):
         self.memories = Memory(), Memory()
         self.is_dear = is_dear
+        self.needs_md5_first = needs_md5_first
         self.bytes_read = 0
         self.journal_path = str(folder / "journals" / "job.jsonl")
         self.write(data)
@@ -85,6 +89,7 @@ class Bench:
         source = Source(self.memories[0], "memory://a")
         source.is_dear, source.left, source.stop = self.is_dear, reads, Stop()
         inner = Destination(self.memories[1], "memory://b")
+        inner.needs_md5_first = self.needs_md5_first
         destination = FaultyStore(inner, faults)
         plan = Plan()
         plan.start_route(Route(source, destination))
@@ -115,11 +120,21 @@ def small_batches(monkeypatch):
     monkeypatch.setattr(digests, "BATCH_BYTES", MEBIBYTE)
 
 
-@pytest.mark.parametrize("is_dear", [False, True], ids=["cheap-reads", "dear-reads"])
+HASHED_FIRST = {"is_dear": False, "needs_md5_first": True}
+HASHED_WHILE_SENT = {"is_dear": False, "needs_md5_first": False}
+DEAR = {"is_dear": True, "needs_md5_first": True}
+WAYS = pytest.mark.parametrize(
+    ("way", "readings"),
+    [(HASHED_FIRST, 2), (HASHED_WHILE_SENT, 1), (DEAR, 1)],
+    ids=["hashed first", "hashed while sent", "expensive to read"],
+)
+
+
+@WAYS
 def test_a_file_that_takes_longer_to_hash_than_each_worker_has_arrives_all_the_same(
-    tmp_path, is_dear
+    tmp_path, way, readings
 ):
-    bench = Bench(tmp_path, is_dear=is_dear)
+    bench = Bench(tmp_path, **way)
     attempts, is_complete = 0, False
     while not is_complete and attempts < 20:
         transfer, _ = bench.attempt(reads=3)
@@ -129,19 +144,18 @@ def test_a_file_that_takes_longer_to_hash_than_each_worker_has_arrives_all_the_s
     assert bench.published == {"large": DATA}
     (receipt,) = bench.records(Receipt)
     assert receipt.hashsum_src == receipt.hashsum_dst == md5_of(DATA)
-    readings = 1 if is_dear else 2  # to hash it, where that is done first, and to send it
     # Besides one part for each attempt, which was read and not yet hashed or sent.
     assert bench.bytes_read <= readings * len(DATA) + attempts * (MEBIBYTE + 1)
 
 
-@pytest.mark.parametrize("is_dear", [False, True], ids=["cheap-reads", "dear-reads"])
-def test_a_part_that_fails_six_times_does_not_have_the_file_read_again(tmp_path, is_dear):
-    bench = Bench(tmp_path, is_dear=is_dear)
+@WAYS
+def test_a_part_that_fails_six_times_does_not_have_the_file_read_again(tmp_path, way, readings):
+    bench = Bench(tmp_path, **way)
     fault = Fault(method="put_part", error=StoreError("reset"), skip=PARTS - 1, times=6)
     transfer, bytes_read = bench.attempt(fault, tries=7)
     assert transfer.is_complete
     assert bench.published == {"large": DATA}
-    assert bytes_read <= (1 if is_dear else 2) * len(DATA) + 6 * (MEBIBYTE + 1)
+    assert bytes_read <= readings * len(DATA) + 6 * (MEBIBYTE + 1)
 
 
 def test_a_part_that_is_spoilt_on_its_way_does_not_have_the_file_read_again(tmp_path):
@@ -163,6 +177,26 @@ def test_a_file_that_changed_between_two_attempts_is_hashed_afresh(tmp_path, cha
     assert bench.published == {"large": other}
     assert bytes_read >= 2 * len(other)
     assert bench.records(Receipt)[-1].hashsum_src == md5_of(other)
+
+
+def test_an_upload_begun_with_the_md5_of_other_bytes_is_not_completed(tmp_path):
+    bench = Bench(tmp_path)
+    bench.attempt(reads=PARTS + 4)  # its metadata has the MD5, and some parts are sent
+    other = DATA[:-1] + b"!"  # of the same size and time
+    bench.write(other)
+    bench.needs_md5_first = False
+    (tmp_path / "journals" / "job.jsonl").write_text(
+        "".join(
+            line
+            for line in (tmp_path / "journals" / "job.jsonl").read_text().splitlines(True)
+            if "digests" not in line
+        )
+    )
+    transfer, _ = bench.attempt()
+    assert transfer.is_complete
+    assert bench.published == {"large": other}
+    assert len(bench.records(UploadRecord)) == 2
+    assert bench.records(Receipt)[-1].hashsum_dst == md5_of(other)
 
 
 def test_what_was_compared_is_not_read_again_to_be_sent(tmp_path):

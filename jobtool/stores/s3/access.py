@@ -58,6 +58,7 @@ class S3Access:
 
     def __init__(self, config: S3Config, holder: CredentialHolder, *, connections: int) -> None:
         self.holder = holder
+        self.whole_md5 = config.whole_md5
         self._config = config
         self.is_lax_about_ranges = False  # detected at the first range that is read
         self._buckets: dict[str, tuple[int, ObstoreBucket]] = {}

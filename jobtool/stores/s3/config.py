@@ -32,6 +32,9 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     certificates (PEM) to verify the server's certificate. ``timeout_seconds`` is how long a request
     waits for bytes of its answer before it is tried again. ``server_side_encryption`` and
     ``kms_key_id`` are sent with each new object. Without them the bucket's default applies.
+    ``whole_md5`` is where the MD5 of an object in parts is kept: in the receipt only, or also in
+    the object's ``metadata``. S3 takes metadata before the first part, so the latter reads each
+    large file twice.
     """
 
     endpoint_url: str | None = None
@@ -42,6 +45,7 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_bundle: str | None = None
     server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
     kms_key_id: str | None = None
+    whole_md5: Literal["receipt", "metadata"] = "receipt"
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
 

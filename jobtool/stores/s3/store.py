@@ -63,8 +63,6 @@ _CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 class S3Store:
     """A bucket, or a prefix of one. With ``read_back`` ETags aren't accepted as proof."""
 
-    capabilities = Capabilities(attributes_first=True, keeps=frozenset({"times"}))
-
     def __init__(
         self,
         access: S3Access,
@@ -73,6 +71,10 @@ class S3Store:
         *,
         read_back: bool = False,
     ) -> None:
+        #: The MD5 of a file in parts can be metadata only if it is known before the first part.
+        self.capabilities = Capabilities(
+            attributes_first=access.whole_md5 == "metadata", keeps=frozenset({"times"})
+        )
         self._access = access
         self._client = access.client
         self._bucket = bucket
