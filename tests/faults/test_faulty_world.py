@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,11 @@ def towards_s3(
     server,
     *faults: Fault,
     listening: bool = True,
-    timeout_seconds: float = 60,
+    s3: Mapping[str, Any] | None = None,
     **transfer: Any,
 ) -> Iterator[tuple[World, Proxy]]:
     """A joblist for a new bucket behind a proxy."""
     bucket = Bucket(server, server.new_bucket())
-    s3 = {"timeout_seconds": timeout_seconds}
     joblist = make_joblist(tmp_path / "list", source, bucket.url, s3=s3, **transfer)
     with proxy_before(server.endpoint_url, *faults, listening=listening) as proxy:
         env = {**server.environment, "AWS_ENDPOINT_URL": proxy.endpoint_url}
@@ -196,9 +195,9 @@ def test_an_upload_that_always_changes_on_the_way_is_an_error_and_is_never_publi
 def test_a_download_that_fails_or_changes_on_the_way_is_read_again(
     tmp_path: Path, source: Path, rclone_s3, happen, size: str
 ) -> None:
-    """Objects that jobtool or rclone uploaded have their MD5, with which downloads are compared."""
+    """Objects with their MD5 in the metadata: downloads are compared with it."""
     (tmp_path / "up").mkdir()
-    with towards_s3(tmp_path / "up", source, rclone_s3) as (world, _):
+    with towards_s3(tmp_path / "up", source, rclone_s3, s3={"whole_md5": "metadata"}) as (world, _):
         run_ok("transfer-worker", "-i", world.joblist, env=world.environment)
         bucket = world.destination.url
     name = "small 1.bin" if size == "small" else "several parts.bin"
@@ -223,7 +222,7 @@ def test_a_download_that_fails_or_changes_on_the_way_is_read_again(
 def test_a_request_that_is_never_answered_times_out_and_is_sent_again(
     tmp_path: Path, source: Path, rclone_s3, befalls: Callable[[Request], bool]
 ) -> None:
-    with towards_s3(tmp_path, source, rclone_s3, timeout_seconds=2) as (world, proxy):
+    with towards_s3(tmp_path, source, rclone_s3, s3={"timeout_seconds": 2}) as (world, proxy):
         fault = Fault(befalls, proxy.stall)
         proxy.faults.append(fault)
         run_ok("transfer-worker", "-i", world.joblist, env=world.environment)
@@ -235,8 +234,8 @@ def test_a_request_that_is_never_answered_times_out_and_is_sent_again(
 def test_a_server_that_never_answers_hands_the_job_back(
     tmp_path: Path, source: Path, rclone_s3
 ) -> None:
-    settings = {"timeout_seconds": 1, "patience_seconds": 0.0}
-    with towards_s3(tmp_path, source, rclone_s3, **settings) as (world, proxy):
+    s3 = {"timeout_seconds": 1}
+    with towards_s3(tmp_path, source, rclone_s3, s3=s3, patience_seconds=0.0) as (world, proxy):
         fault = Fault(is_put, proxy.stall, times=1000)
         proxy.faults.append(fault)
         assert_handed_back(world, proxy.endpoint_url)
