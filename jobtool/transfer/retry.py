@@ -93,9 +93,29 @@ class Retry:
 
         ``own`` has the time of the function's own last success, such as a part of its file.
         """
+        try:
+            return function()
+        except JobtoolError as error:
+            if not error.retryable:
+                raise
+            first = error
+        return self._call_again(function, first, own or Successes(self.monotonic))
+
+    def _call_again(
+        self, function: Callable[[], T], first: JobtoolError | None, own: Successes
+    ) -> T:
+        """Retry after the ``first`` failure. Without a failure this machinery is only a cost."""
+
+        def again() -> T:
+            nonlocal first
+            if first is not None:
+                error, first = first, None
+                raise error
+            return function()
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_is_retryable),
-            stop=_Enough(self, own or Successes(self.monotonic)),
+            stop=_Enough(self, own),
             wait=tenacity.wait_exponential(
                 multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
             )
@@ -104,7 +124,7 @@ class Retry:
             before_sleep=self._before_sleep,
             reraise=True,
         )
-        return retrying(function)
+        return retrying(again)
 
     def _before_sleep(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
