@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import time
 from dataclasses import replace
@@ -15,6 +16,7 @@ from jobtool.errors import (
     FileError,
     NotFoundError,
     RefusedError,
+    SourceChangedError,
     StoreError,
     StoreUnavailableError,
     UnreachableError,
@@ -219,6 +221,30 @@ def test_rclone_sees_the_time_and_the_md5(rclone_s3, bucket, store, tmp_path, in
     (tmp_path / "folder" / "file").write_bytes(data)
     rclone_s3.rclone("check", "--download", str(tmp_path), f"s3:{bucket}")
     rclone_s3.rclone("check", str(tmp_path), f"s3:{bucket}")
+
+
+def test_objects_that_rclone_lists_with_other_times_than_it_sends_cost_no_listing_each(
+    rclone_s3, bucket, use, tmp_path
+):
+    for number in range(20):
+        (tmp_path / str(number)).write_text(f"number {number}")
+        os.utime(tmp_path / str(number), (1_600_000_000, 1_600_000_000 + number))
+    rclone_s3.rclone("copy", str(tmp_path), f"s3:{bucket}/folder")
+    listings = Fault(
+        lambda request: "prefix" in request.query and request.query.get("max-keys") == ["1"],
+        lambda request, forward: forward(request),
+        times=1000,
+    )
+    with proxy_before(rclone_s3.endpoint_url, listings) as proxy:
+        use(rclone_s3, AWS_ENDPOINT_URL=proxy.endpoint_url)
+        store = StoreRegistry().open(f"s3://{bucket}/folder", "source")
+        entries = [*store.list()]
+        read = {entry.path: bytes(store.read(entry, 0, entry.size).data) for entry in entries}
+        assert read == {str(number): f"number {number}".encode() for number in range(20)}
+        changed = replace(entries[3], mtime_ns=entries[3].mtime_ns + 1_000_000_000)
+        with pytest.raises(SourceChangedError):
+            store.read(changed, 0, changed.size)
+    assert 1 <= listings.hits <= 2, "of the first object, and of the one that was changed"
 
 
 @pytest.mark.parametrize("server_name", ["rclone_s3", "moto_s3"])

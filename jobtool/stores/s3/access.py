@@ -61,6 +61,7 @@ class S3Access:
         self.whole_md5 = config.whole_md5
         self._config = config
         self.is_lax_about_ranges = False  # detected at the first range that is read
+        self.lists_times_of_metadata = False  # detected at the first object that is read
         self._buckets: dict[str, tuple[int, ObstoreBucket]] = {}
         self._addresses: dict[str, Address] = {}
         self._at_home: set[str] = set()  # buckets that have answered boto3 in their own region

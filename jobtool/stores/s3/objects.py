@@ -37,6 +37,9 @@ _NOT_FOR_OBSTORE = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.{0,2}(?:/|$)")
 _UNREADABLE_HEADER = "contained non UTF-8 characters"
 
 
+_SECOND_NS = 1_000_000_000
+
+
 class Objects:
     """Reads and writes the objects of a bucket. Errors name an object by ``path``."""
 
@@ -55,8 +58,7 @@ class Objects:
             data, size, modified, told = self._requests.call(
                 entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
             )
-        is_same = size == entry.size and in_whole_seconds(modified) == entry.mtime_ns
-        if not is_same and not (size == entry.size and self._still_lists(entry, key)):
+        if size != entry.size or not self._has_listed_time(entry, key, modified, told):
             raise SourceChangedError(
                 f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: listed with "
                 f"{entry.size} bytes, now {size} bytes, or with another time"
@@ -68,8 +70,26 @@ class Objects:
             )
         return Content(data=data, attributes=attributes_of(told, entry.mtime_ns))
 
+    def _has_listed_time(
+        self, entry: Entry, key: str, modified: datetime, told: dict[str, str]
+    ) -> bool:
+        """Return True if an object has the time in the listing, or is listed with it again.
+
+        rclone's server lists the time in an object's metadata, but answers GET with that of PUT.
+        Once it was seen to do so, it isn't asked for each object.
+        """
+        if in_whole_seconds(modified) == entry.mtime_ns:
+            return True
+        in_metadata_ns = attributes_of(told, -1).mtime_ns
+        is_in_metadata = in_metadata_ns // _SECOND_NS * _SECOND_NS == entry.mtime_ns
+        if is_in_metadata and self._access.lists_times_of_metadata:
+            return True
+        is_listed = self._still_lists(entry, key)
+        if is_listed and is_in_metadata:
+            self._access.lists_times_of_metadata = True
+        return is_listed
+
     def _still_lists(self, entry: Entry, key: str) -> bool:
-        # rclone's server lists the time of an object's metadata, but answers GET with that of PUT.
         pages = self._requests.pages(
             entry.path,
             lambda **more: self._client.list_objects_v2(
