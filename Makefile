@@ -14,7 +14,7 @@ FAULTS := tests/faults tests/trust
 CLUSTER := tests/cluster
 PAGES := tests/pages
 
-.PHONY: venv demo test test-faults test-cluster test-pages test-all test-long check fmt docs clean
+.PHONY: venv demo bench test test-faults test-cluster test-pages test-all test-long check fmt docs clean
 
 demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
@@ -39,6 +39,10 @@ test-long: export JOBTOOL_TEST_KILLS ?= 1000
 test-long: export JOBTOOL_TEST_STORM_SECONDS ?= 600
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults tests/cluster
+
+# Beside s5cmd, rclone, aws and, where installed, rsync: half an hour. BENCH has further options.
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.benchmarks.peers $(firstword $(wildcard /dev/shm) /tmp) $(BENCH)
 
 venv: $(VENV)/.dev
 
@@ -66,6 +70,10 @@ $(BIN)/python:
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(call INSTALL,'.[test]')
 	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(call INSTALL,'.[bench]')
+	touch $(VENV)/.test $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(call INSTALL,'.[dev]')

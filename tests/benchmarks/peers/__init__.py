@@ -1,0 +1,1 @@
+"""jobtool beside the tools that people use today: see ``__main__``."""
