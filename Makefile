@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# uv installs in a fifth of the time, but doesn't read pip's configuration: where it fails, pip does it.
+# uv installs in a fifth of the time. It doesn't read pip's configuration: pip does it if the
+# environment names an index or constraints, and where uv fails.
 UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python
-INSTALL = $(PIP) uv && $(UV) --editable $(1) || $(PIP) --editable $(1)
+BY_UV = $(if $(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL)$(PIP_CONSTRAINT),false,$(PIP) uv)
+INSTALL = $(BY_UV) && $(UV) --editable $(1) || $(PIP) --editable $(1)
 
 PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
 

@@ -150,19 +150,19 @@ def judge_clock(
     ======================== =======
     seconds                  verdict
     ======================== =======
-    below 2                  pass
-    2 and more               warn
     above what is tolerated  fail
+    2 and more               warn
+    below 2                  pass
     ======================== =======
     """
     limit = None if strictest is None else strictest.clock_tolerance_seconds
-    if seconds < CLOCK_WARNING_SECONDS:
+    if seconds < CLOCK_WARNING_SECONDS and (limit is None or seconds <= limit):
         return subject.passed(check, f"{between} agree within {CLOCK_WARNING_SECONDS:.0f} s")
     found = f"{between} differ by {in_seconds(seconds)}"
     refusal = ""
     if strictest is not None and limit is not None:
         service = strictest.service or "the destination's server"
-        refusal = f"{service} refuses requests more than {limit / 60:g} minutes off"
+        refusal = f"{service} refuses requests more than {_in_minutes(limit)} off"
         if seconds > limit:
             return subject.failed(check, found, f"Set the clock (NTP): {refusal}.")
     return subject.warned(
@@ -172,6 +172,10 @@ def judge_clock(
         "each worker itself has watched them; times in logs and receipts do"
         f"{f', and {refusal}' if refusal else ''}.",
     )
+
+
+def _in_minutes(seconds: float) -> str:
+    return f"{seconds:g} s" if seconds < 60 else f"{seconds / 60:g} minutes"
 
 
 def _write(joblist: Subject, folder: str) -> CheckResult:

@@ -218,11 +218,6 @@ def join(root: str, path: str) -> str:
     return f"{root.rstrip('/')}/{path}"
 
 
-def without_slash(url: str) -> str:
-    """Return a location without slashes at its end. ``/`` stays."""
-    return url.rstrip("/") or "/"
-
-
 def absolute(root: str | None, path: str) -> str:
     """Return the location of a path: the path itself if absolute, else below ``root``.
 

@@ -169,7 +169,8 @@ class Capabilities:
     """The properties of a store beyond the protocols that it implements.
 
     - ``attributes_first``: a file's attributes must be complete when its first part is sent.
-    - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent.
+    - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent. If
+      it is so on both sides, each attempt reads a large file from its beginning.
     - ``keeps``: the file attributes that the store can keep.
     """
 

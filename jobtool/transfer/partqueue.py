@@ -58,7 +58,7 @@ class PartQueue:
         self._todo.extend(ranges)
 
     def pop_first(self) -> PartRange | None:
-        """Remove and return the first part; wait for those that others have; None without any.
+        """Remove and return the first part. Wait for those that others have. None: no part is left.
 
         The part may be ``held``. Raises ``StoppedError`` if a stop is requested while it waits.
         """

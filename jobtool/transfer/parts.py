@@ -77,12 +77,16 @@ class PartsCopy:
             one for one in ranges(self._item.entry.size, part_size) if not self._is_kept(one)
         )
         self._tell_upload()
+        is_as_hashed = True
         try:
             with self._queues.opened(self._queue):
                 self._send_parts(part_size)
+        except SourceChangedError:
+            is_as_hashed = False
+            raise
         finally:
             self._under_way.abandon()
-            if self._keeps_digests:
+            if self._keeps_digests and is_as_hashed:
                 self._log.hashed(self._known)
         md5 = self._known.whole
         attributes = self._attributes or read_attributes(self._item)
@@ -130,11 +134,11 @@ class PartsCopy:
         under_way = self._log.under_way
         if under_way is None:
             return {}
-        upload = under_way.at(self._item.destination_path)
         if self._is_read_first and under_way.record.md5 != self._known.whole:
-            self._destination.abort(upload)  # its attributes name a digest that isn't the file's
+            under_way.abort(self._item)  # its attributes name a digest that isn't the file's
             self._log.dropped()
             return {}
+        upload = under_way.at(self._item.destination_path)
         try:
             sent = [part_of(record) for record in under_way.parts.values()]
             held = self._destination.held_parts(upload, sent)
@@ -208,11 +212,10 @@ class PartsCopy:
     def _require_begun_with(self, md5: str) -> None:
         """Drop the upload and raise if it was begun with the MD5 of other data in its metadata."""
         under_way = self._log.under_way
-        begun_with = None if under_way is None else under_way.record.md5
-        if begun_with in (None, md5):
+        if under_way is None or under_way.record.md5 in (None, md5):
             return
-        assert self._upload is not None
-        self._destination.abort(self._upload)
+        begun_with = under_way.record.md5
+        under_way.abort(self._item)
         self._log.dropped()
         self._log.forget_digests()
         raise SourceChangedError(

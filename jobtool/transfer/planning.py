@@ -72,8 +72,9 @@ def _open_tree(
         if is_empty and not is_kept and _holds_empty_folders(route.destination):
             # The folder itself has to be made.
             folder, name = parent_of(target)
-            plan.start_route(Route(source, stores.open(folder, "destination", owner=owner)))
-            plan.add_special(Special(name, "empty-folder"))
+            if name:  # a root is there, or can't be made
+                plan.start_route(Route(source, stores.open(folder, "destination", owner=owner)))
+                plan.add_special(Special(name, "empty-folder"))
 
     return plan, TreeListing(plan, route, finish, retry)
 

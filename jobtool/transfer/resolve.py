@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from jobtool.errors import FileError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import Location, inside, is_absolute, is_local, without_slash
+from jobtool.stores.location import Location, inside, is_absolute, is_local, join
 from jobtool.stores.store import check_path
 
 
@@ -20,7 +22,7 @@ def resolve(path: str, root: str | None) -> tuple[str, str]:
         return file.root, file.path
     if root is None:
         raise FileError(f"{quote(path)} is relative, and the job doesn't name its folder")
-    return without_slash(root), check_path(path)
+    return _normal(root), check_path(path)
 
 
 def resolve_destination(path: str, job: Job) -> tuple[str, str]:
@@ -28,8 +30,16 @@ def resolve_destination(path: str, job: Job) -> tuple[str, str]:
 
     A path below the job's destination is resolved relative to that, so links below it are refused.
     """
-    if job.destination is not None and is_local(path):
-        below = inside(job.destination, path)
+    root, path = resolve(path, job.destination)
+    if job.destination is not None and is_local(root):
+        folder = _normal(job.destination)
+        below = inside(folder, join(root, path))
         if below:
-            return without_slash(job.destination), check_path(below)
-    return resolve(path, job.destination)
+            return folder, check_path(below)
+    return root, path
+
+
+@lru_cache(maxsize=64)
+def _normal(url: str) -> str:
+    """Return a folder's location in the one spelling that all its names share."""
+    return Location.parse(url).url

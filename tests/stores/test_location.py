@@ -15,7 +15,6 @@ from jobtool.stores.location import (
     parent_of,
     type_of,
     unfit_reason,
-    without_slash,
 )
 from jobtool.stores.storetype import store_type
 
@@ -220,11 +219,6 @@ def test_inside() -> None:
     assert inside("s3://bucket/a", "s3://bucket/a") == ""
     assert inside("s3://bucket/a", "s3://bucket/ab") is None
     assert inside("s3://bucket/", "s3://bucket/a") == "a"
-
-
-def test_a_slash_at_the_end_of_a_location_is_removed_but_for_the_root() -> None:
-    urls = ("/", "/a/", "/a", "s3://b/")
-    assert [without_slash(url) for url in urls] == ["/", "/a", "/a", "s3://b"]
 
 
 @pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", ".", "a/..", "../a", "a/./b", "a\0b"])

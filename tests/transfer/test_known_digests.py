@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import StoreError
+from jobtool.errors import RefusedError, StoreError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import DigestRecord, Receipt, UploadRecord
 from jobtool.stop import Stop
@@ -179,7 +179,8 @@ def test_a_file_that_changed_between_two_attempts_is_hashed_afresh(tmp_path, cha
     assert bench.records(Receipt)[-1].hashsum_src == md5_of(other)
 
 
-def test_an_upload_begun_with_the_md5_of_other_bytes_is_not_completed(tmp_path):
+@pytest.mark.parametrize("may_abort", [True, False])
+def test_an_upload_begun_with_the_md5_of_other_bytes_is_not_completed(tmp_path, may_abort):
     bench = Bench(tmp_path)
     bench.attempt(reads=PARTS + 4)  # its metadata has the MD5, and some parts are sent
     other = DATA[:-1] + b"!"  # of the same size and time
@@ -192,7 +193,8 @@ def test_an_upload_begun_with_the_md5_of_other_bytes_is_not_completed(tmp_path):
             if "digests" not in line
         )
     )
-    transfer, _ = bench.attempt()
+    refusal = Fault(method="abort", error=RefusedError("this key may not abort"), times=100)
+    transfer, _ = bench.attempt(*([] if may_abort else [refusal]))
     assert transfer.is_complete
     assert bench.published == {"large": other}
     assert len(bench.records(UploadRecord)) == 2

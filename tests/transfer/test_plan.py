@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobtool.errors import FileError, NotFoundError, SourceError
 from jobtool.jobs.job import FilePair, Job
 from jobtool.jobs.records import Receipt
+from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry
@@ -199,6 +200,66 @@ def test_named_files_that_are_missing_fail_alone_and_the_others_are_planned(stor
         f"memory://src/gone {number}" for number in (1, 2, 3)
     ]
     assert all(isinstance(failure.error, NotFoundError) for failure in plan.failures)
+
+
+def test_all_spellings_of_a_folder_are_one(stores, raw, tmp_path):
+    for path in ("a", "b"):
+        raw.write(path, b"1")
+    files = (
+        FilePair(source="a", destination=f"file://{tmp_path}/out/a%20b"),
+        FilePair(source="b", destination="c%20d"),
+    )
+    for destination in (f"file://{tmp_path}/out", f"{tmp_path}/out", f"{tmp_path}//./out/"):
+        job = Job(name="j", source="memory://src", destination=destination, files=files)
+        assert planned(job, stores) == {
+            "memory://src/a": f"{tmp_path}/out/a b",
+            "memory://src/b": f"{tmp_path}/out/c%20d",
+        }
+
+
+@pytest.mark.parametrize(
+    ("destination", "target"),
+    [
+        ("file:///d/out", "/d/out/x"),
+        ("/d/out", "file:///d/out/x"),
+        ("MEMORY://dst/out", "memory://dst/out/x"),
+        ("memory://dst/out/", "Memory://dst/out/x"),
+    ],
+)
+def test_two_files_for_one_place_in_two_spellings_are_refused(stores, raw, destination, target):
+    for path in ("a", "b"):
+        raw.write(path, b"1")
+    files = (FilePair(source="a", destination="x"), FilePair(source="b", destination=target))
+    for order in (files, files[::-1]):
+        job = Job(name="j", source="memory://src", destination=destination, files=order)
+        with pytest.raises(FileError, match="two files"):
+            make_plan(job, stores)
+
+
+class WithFolders(MemoryStore):
+    """A store in memory that can hold empty folders."""
+
+    specials = frozenset({"empty-folder"})
+
+    def make_special(self, special):
+        self.made = special
+
+
+class RootOnly:
+    """Opens an empty folder as the source, and a store's root as the destination."""
+
+    def __init__(self, source):
+        self.source = source
+
+    def open(self, url, role, **options):
+        return LocalStore(self.source) if role == "source" else WithFolders(Memory(), url)
+
+
+def test_an_empty_source_to_a_stores_root_makes_nothing(tmp_path):
+    job = Job(name="j", source=str(tmp_path), destination="memory://dst")
+    assert not make_plan(job, RootOnly(str(tmp_path))).has_specials
+    job = Job(name="j", source=str(tmp_path), destination="memory://dst/out")
+    assert make_plan(job, RootOnly(str(tmp_path))).has_specials
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ``kms_key_id`` are sent with each new object. Without them the bucket's default applies.
     ``whole_md5`` is where the MD5 of an object in parts is kept: in the receipt only, or also in
     the object's ``metadata``. S3 takes metadata before the first part, so the latter reads each
-    large file twice.
+    large local file twice.
     """
 
     endpoint_url: str | None = None

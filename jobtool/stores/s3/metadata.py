@@ -1,8 +1,8 @@
 """The attributes of a file, stored as metadata or headers of an object.
 
-Every object has ``mtime`` (in seconds) and ``md5chksum`` (base64) in its metadata, both in rclone's
-format, so that ``rclone check`` can audit it. The user's own metadata and headers are copied from
-bucket to bucket.
+Every object has ``mtime`` (in seconds) in its metadata. It has ``md5chksum`` (base64), too, unless
+it is sent in parts and ``whole_md5`` is ``receipt``. Both have rclone's format, so that ``rclone
+check`` can audit the object. The user's own metadata and headers are copied from bucket to bucket.
 """
 
 from __future__ import annotations

@@ -39,6 +39,9 @@ _UNREADABLE_HEADER = "contained non UTF-8 characters"
 
 _SECOND_NS = 1_000_000_000
 
+#: Stands for a time that isn't in the metadata. In whole seconds it exceeds 64 bits: none is equal.
+_NO_TIME_NS = -(1 << 63)
+
 
 class Objects:
     """Reads and writes the objects of a bucket. Errors name an object by ``path``."""
@@ -76,11 +79,11 @@ class Objects:
         """Return True if an object has the time in the listing, or is listed with it again.
 
         rclone's server lists the time in an object's metadata, but answers GET with that of PUT.
-        Once it was seen to do so, it isn't asked for each object.
+        Once this is known of a server, no further listing is made.
         """
         if in_whole_seconds(modified) == entry.mtime_ns:
             return True
-        in_metadata_ns = attributes_of(told, -1).mtime_ns
+        in_metadata_ns = attributes_of(told, _NO_TIME_NS).mtime_ns
         is_in_metadata = in_metadata_ns // _SECOND_NS * _SECOND_NS == entry.mtime_ns
         if is_in_metadata and self._access.lists_times_of_metadata:
             return True

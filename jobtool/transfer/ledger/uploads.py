@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import PartRecord, UploadRecord
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Attributes, Part, Upload
@@ -23,9 +24,18 @@ class UploadUnderWay:
         return Upload(path=path, token=self.record.token, attributes=attributes)
 
     def abort(self, item: Item) -> None:
-        """Drop it at the store, if that takes files in parts. Raises the errors of stores."""
-        if supports(item.route.destination, Multipart):
+        """Drop it at the store, if that takes files in parts.
+
+        An upload that the store refuses to drop stays there: that is no reason for the file to
+        fail. Raises only errors after which another try may help.
+        """
+        if not supports(item.route.destination, Multipart):
+            return
+        try:
             item.route.destination.abort(self.at(item.destination_path))
+        except (CredentialsError, FileError) as error:
+            if error.retryable:
+                raise
 
 
 def part_of(record: PartRecord) -> Part:

@@ -14,8 +14,7 @@ from jobtool.stores.location import Location
 from jobtool.stores.storetype import Opening, StoreType
 
 _TABLES = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL;
+PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 PRAGMA recursive_triggers = ON;  -- so that REPLACE sets off the trigger
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime_ns INTEGER, id TEXT);
 CREATE TABLE IF NOT EXISTS pieces (id TEXT, start INTEGER, data BLOB, PRIMARY KEY (id, start));
@@ -26,6 +25,7 @@ _READ = """
 SELECT size, mtime_ns, start, data FROM files LEFT JOIN pieces
 ON pieces.id = files.id AND start < ? AND start + length(data) > ? WHERE path = ? ORDER BY start
 """
+_CONNECTION = {"timeout": 60, "isolation_level": None, "check_same_thread": False}
 _BELOW = "SELECT * FROM files WHERE substr(path, 1, ?) = ? ORDER BY path"
 
 
@@ -72,7 +72,7 @@ class SqliteStore:
                 size += len(chunk)
             self._run("REPLACE INTO files VALUES (?,?,?,?)", key, size, attributes.mtime_ns, token)
         except BaseException:
-            self._run("DELETE FROM pieces WHERE id = ?", token)
+            self._run("DELETE FROM pieces WHERE id = ? AND id NOT IN (SELECT id FROM files)", token)
             raise
 
     def digest(self, path: str) -> str:
@@ -96,9 +96,9 @@ class SqliteStore:
         return tuple(self._rows(statement, *values))
 
     def _rows(self, statement: str, *values: object) -> Iterator[tuple]:
-        """Yield the rows of a statement, which is a transaction of its own, in any thread."""
+        """Yield the rows of a statement, a transaction of its own. Any thread may go on."""
         try:
-            with closing(sqlite3.connect(self._database, timeout=60, isolation_level=None)) as made:
+            with closing(sqlite3.connect(self._database, **_CONNECTION)) as made:
                 made.executescript(_TABLES)
                 yield from made.execute(statement, values)
         except sqlite3.Error as error:
