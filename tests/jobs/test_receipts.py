@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from datetime import datetime
 
@@ -12,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import JobtoolError, StoreUnavailableError
-from jobtool.jobs.journal import Journal
+from jobtool import failpoints
+from jobtool.errors import JoblistUnavailableError, JobtoolError, StoreUnavailableError
+from jobtool.jobs.journal import Journal, read_journals
 from jobtool.jobs.records import DigestRecord, IntentRecord, PartRecord, Receipt, UploadRecord
 from jobtool.jobs.table import read_table, write_table
 from tests.strategies import some_name
@@ -306,6 +309,159 @@ def test_a_removed_journal_may_be_removed_again(journal):
     journal.remove()
     journal.remove()
     assert not os.path.exists(journal.path)
+
+
+def test_a_journal_exists_from_its_first_record_on_disk_until_it_is_removed(journal):
+    assert journal.exists is False
+    journal.append(EXAMPLE)
+    assert journal.exists is False
+    journal.flush()
+    assert journal.exists is True
+    journal.remove()
+    assert journal.exists is False
+
+
+def test_a_removed_journal_is_made_anew_by_the_next_record(journal):
+    journal.append(EXAMPLE)
+    journal.flush()
+    journal.remove()
+    journal.append(UPLOAD)
+    journal.flush()
+    assert list(journal.read()) == [UPLOAD]
+
+
+def test_a_discarded_journal_gets_nothing_more_and_may_be_used_again(journal):
+    journal.append(EXAMPLE)
+    journal.flush()
+    journal.append(UPLOAD)
+    os.rename(journal.path, journal.path + " of another worker")
+    journal.discard()
+    journal.close()
+    assert not journal.exists
+    journal.append(PART)
+    journal.close()
+    assert list(journal.read()) == [PART]
+
+
+def test_replaced_records_are_all_that_a_journal_holds_and_more_may_follow(journal):
+    for record in EVERY_KIND:
+        journal.append(record)
+    journal.replace(record for record in journal.read() if record != EXAMPLE)
+    assert list(journal.read()) == [UPLOAD, PART]
+    journal.append(EXAMPLE)
+    journal.close()
+    assert list(journal.read()) == [UPLOAD, PART, EXAMPLE]
+
+
+def test_a_journal_is_not_replaced_by_a_worker_that_lost_its_job(folder):
+    path = str(folder / "job.jsonl")
+    made = Journal(path)
+    made.append(EXAMPLE)
+    made.close()
+
+    def lost():
+        raise JobtoolError("lost")
+
+    with pytest.raises(JobtoolError, match="lost"):
+        Journal(path, lost).replace([])
+    assert list(made.read()) == [EXAMPLE]
+
+
+def test_a_journal_belongs_to_all_that_the_umask_lets_write(journal):
+    before = os.umask(0o002)
+    try:
+        journal.append(EXAMPLE)
+        journal.close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(journal.path).st_mode) == 0o664
+
+
+def test_the_folder_of_journals_may_be_made_by_two_workers_at_once(journal, monkeypatch):
+    makedirs = os.makedirs
+
+    def late(*arguments, **options):
+        makedirs(*arguments)
+        makedirs(*arguments, **options)
+
+    monkeypatch.setattr(os, "makedirs", late)
+    journal.append(EXAMPLE)
+    journal.flush()
+    assert list(journal.read()) == [EXAMPLE]
+
+
+def test_a_flush_syncs_the_journal_and_the_folder_that_names_it(journal, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    journal.append(EXAMPLE)
+    journal.flush()
+    assert sorted(synced) == [os.path.dirname(journal.path), journal.path]
+
+
+def test_a_record_that_is_written_in_small_pieces_is_written_as_a_whole(journal, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+    for record in EVERY_KIND:
+        journal.append(record)
+    journal.flush()
+    assert list(journal.read()) == EVERY_KIND
+
+
+def test_a_record_whose_write_breaks_off_is_written_again_by_the_next_flush(journal, monkeypatch):
+    write = os.write
+
+    def breaks_off(descriptor, data):
+        if not os.fstat(descriptor).st_size:
+            return write(descriptor, data[:10])
+        raise OSError(errno.ENOSPC, "full")
+
+    journal.append(EXAMPLE)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", breaks_off)
+        with pytest.raises(JoblistUnavailableError, match=r"can't write .*job\.jsonl"):
+            journal.flush()
+    assert os.path.getsize(journal.path) == 10
+    journal.append(UPLOAD)
+    journal.flush()
+    assert list(journal.read()) == [EXAMPLE, UPLOAD]
+
+
+def test_what_a_journal_goes_through_can_be_seen_by_a_test_at_each_point(journal):
+    seen = []
+
+    def look(point, *subjects):
+        seen.append((point, *subjects, len(list(journal.read()))))
+
+    failpoints.install(look)
+    try:
+        journal.append(EXAMPLE)
+        journal.flush()
+        journal.remove()
+    finally:
+        failpoints.install(None)
+    assert seen == [
+        ("before a record", journal, EXAMPLE, 0),
+        ("after a record", journal, EXAMPLE, 0),
+        ("before the journal is flushed", 0),
+        ("after the journal is flushed", 1),
+        ("before the journal is removed", 1),
+        ("after the journal is removed", 0),
+    ]
+
+
+def test_the_journals_of_a_folder_are_read_by_name_and_other_files_are_not(folder):
+    for name, record in (("b.jsonl", PART), ("a.jsonl", UPLOAD), ("c.done", EXAMPLE)):
+        made = Journal(str(folder / name))
+        made.append(record)
+        made.close()
+    assert list(read_journals(str(folder))) == [UPLOAD, PART]
+    assert list(read_journals(str(folder / "none"))) == []
 
 
 def test_the_table_has_timestamps_in_utc_for_other_programs(folder):
