@@ -22,6 +22,7 @@ from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.job import Job, JobStatus, StepState
 from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.lease import LeaseWatch
 from jobtool.jobs.settings import Settings
 
 START = datetime(2026, 11, 20, 14, 31, tzinfo=UTC)
@@ -387,3 +388,19 @@ def test_the_attempt_is_never_below_the_generation_of_its_claim(joblist, clock):
         held = ClaimedJob(joblist, "a", *joblist.load("a"), claim, clock)
         held.begin(worker="node:1", rank=3)
     assert saved(joblist).attempts == 5
+
+
+def test_the_markers_of_dead_holders_go_once_the_job_file_names_the_new_one(joblist, clock):
+    seconds = [0.0]
+    policy = ClaimPolicy(kind="lease", lease_seconds=9.0)
+    claims = Claims(joblist.claims_path, policy, LeaseWatch(9.0, lambda: seconds[0]))
+    dead = os.path.join(joblist.claims_path, "a.1.lease")
+    with open(dead, "wb") as file:
+        file.write(b"a")
+    assert ClaimedJob.acquire(joblist, claims, "a", clock) is None
+    seconds[0] = 9.0
+    with ClaimedJob.acquire(joblist, claims, "a", clock) as held:
+        assert os.path.exists(dead)
+        held.begin(worker="node:1", rank=3)
+        assert not os.path.exists(dead)
+        assert saved(joblist).attempts == 2
