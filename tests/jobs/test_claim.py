@@ -290,19 +290,6 @@ def test_a_filesystem_without_locks_gives_no_claim_of_a_lesser_kind(joblist, mon
         claims.acquire("a")
 
 
-def test_the_folder_of_claims_may_be_made_by_two_workers_at_once(joblist, claims, monkeypatch):
-    os.rmdir(joblist.claims_path)
-    makedirs = os.makedirs
-
-    def late(*arguments, **options):
-        makedirs(*arguments)
-        makedirs(*arguments, **options)
-
-    monkeypatch.setattr(os, "makedirs", late)
-    with claims.acquire("a") as claim:
-        assert claim is not None
-
-
 def test_a_claim_in_a_folder_that_is_made_again_knows_what_is_over_and_tells_of_its_loss(joblist):
     os.rmdir(joblist.claims_path)
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
