@@ -425,3 +425,20 @@ def test_the_markers_of_all_dead_holders_are_removed_the_lowest_first(
     assert os.listdir(os.path.dirname(base)) == ["job.3.lease"]
     lease.require_held()
     lease.release()
+
+
+def test_a_holder_is_told_by_its_heartbeat_that_its_marker_is_gone(base):
+    lost = []
+    lease = Lease.acquire(
+        base,
+        after=0,
+        lease_seconds=0.3,
+        watch=LeaseWatch(0.3),
+        on_loss=lambda: lost.append(True),
+    )
+    os.rename(base + ".1.lease", base + " aside")
+    assert until(lambda: lost) == [True]
+    os.rename(base + " aside", base + ".1.lease")  # without heartbeats from now on
+    with pytest.raises(ClaimLostError):
+        lease.require_held()
+    lease.release()
