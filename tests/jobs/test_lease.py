@@ -442,3 +442,12 @@ def test_a_holder_is_told_by_its_heartbeat_that_its_marker_is_gone(base):
     with pytest.raises(ClaimLostError):
         lease.require_held()
     lease.release()
+
+
+def test_a_lease_that_was_marked_as_lost_is_not_held_though_its_marker_is_there(base):
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
+    lease.lose()
+    assert os.path.exists(base + ".1.lease")
+    with pytest.raises(ClaimLostError):
+        lease.require_held()
+    lease.release()

@@ -720,3 +720,13 @@ def test_digests_of_another_form_are_passed_over(journal, name, md5):
 def test_a_time_that_no_table_could_hold_is_refused(stamp):
     with pytest.raises(ValueError, match="expected YYYY-MM-DDTHH:MM:SSZ"):
         msgspec.structs.replace(EXAMPLE, verified_at=stamp).__post_init__()
+
+
+def test_an_intent_that_says_nothing_of_a_file_has_none(folder):
+    (folder / "job.jsonl").write_bytes(
+        b'{"type":"intent","src_path":"/a","dst_path":"/b","at_ns":7}\n'
+        b'{"type":"intent","src_path":"/a","dst_path":"/b","at_ns":7,"has_file":true}\n'
+    )
+    intent = IntentRecord(src_path="/a", dst_path="/b", at_ns=7, has_file=False)
+    having = IntentRecord(src_path="/a", dst_path="/b", at_ns=7, has_file=True)
+    assert list(Journal(str(folder / "job.jsonl")).read()) == [intent, having]
