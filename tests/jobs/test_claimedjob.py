@@ -82,6 +82,7 @@ def test_beginning_counts_the_attempt_and_says_who_it_is(joblist, clock):
     assert record.values == {"worker": "node:1", "rank": "3", "claim": token, "attempt": "1"}
     assert hold(joblist, clock).job.attempts == saved(joblist).attempts == 2
     assert log_of(joblist)[-1].values["claim"] != token
+    assert joblist.load("a")[1].count(b"\n") == 2  # no blank lines
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 3])
