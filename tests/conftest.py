@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.servers import S3Server, moto_server, rclone_server
 
@@ -22,6 +22,14 @@ settings.register_profile(
     deadline=None,  # a slow machine isn't a failure
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(  # for tests.benchmarks.mutation
+    "mutation",
+    settings.get_profile("jobtool"),
+    max_examples=25,
+    phases=[Phase.explicit, Phase.generate],
+    derandomize=True,
+    database=None,
 )
 settings.load_profile("jobtool")
 

@@ -155,9 +155,6 @@ class Claims:
         reach("before the claim")
         try:
             claim = self._acquire(base, after, on_loss or _ignore)
-        except FileNotFoundError:
-            os.makedirs(self._folder, exist_ok=True)
-            return self.acquire(name, after=after, on_loss=on_loss)
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't claim jobs in {quote(self._folder)}: {reason_of(error)}"
@@ -166,6 +163,7 @@ class Claims:
         return claim
 
     def _acquire(self, base: str, after: int, on_loss: Callable[[], None]) -> Claim | None:
+        # Both kinds make the folder if it is missing.
         if self._claim_policy.kind == "lease":
             lease = Lease.acquire(
                 base,

@@ -49,6 +49,8 @@ class LeaseWatch:
         self._seen: dict[str, _Seen] = {}
         #: For names that others hold, the highest generation that is over. It isn't tried again.
         self.over: dict[str, int] = {}
+        #: The markers of dead holders below that generation. Who gets the name removes them.
+        self.dead: dict[str, list[str]] = {}
 
     def is_expired(self, path: str, lease_seconds: float | None = None) -> bool:
         """Look at a marker; return True if it had no heartbeat for its whole duration.
@@ -137,7 +139,8 @@ class Lease:
 
         Raises ``OSError`` if the folder can't be written.
         """
-        generation, older = max(after, watch.over.get(base, 0)), []
+        generation = max(after, watch.over.get(base, 0))
+        older: list[str] = []
         while True:
             generation += 1
             path = _marker(base, generation)
@@ -153,6 +156,7 @@ class Lease:
             except (Timeout, LeaseSettingsMismatch):
                 if not watch.is_expired(path):
                     watch.over[base] = generation - 1
+                    watch.dead.setdefault(base, []).extend(older)
                     return None
                 older.append(path)
                 continue
@@ -162,7 +166,7 @@ class Lease:
             if older and not watch.is_expired(older[-1]):
                 soft.release()  # its holder has woken up
                 return None
-            return cls(soft, base, generation, older, on_loss)
+            return cls(soft, base, generation, [*watch.dead.pop(base, ()), *older], on_loss)
 
     def require_held(self) -> None:
         """Raise ``ClaimLostError`` if the marker isn't this lease's or a higher one exists."""
@@ -179,10 +183,13 @@ class Lease:
         return is_in_place(self._soft, self.token) and not os.path.lexists(above)
 
     def remove_older(self) -> None:
-        """Remove the earlier markers of dead holders. A holder that wakes up notices that."""
+        """Remove the earlier markers of dead holders. A holder that wakes up notices that.
+
+        The lowest goes first: a holder whose own marker is the highest takes its lease for held.
+        """
         while self._older:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._older.pop())
+                os.unlink(self._older.pop(0))
 
     def lose(self) -> None:
         """Mark the lease as lost. May be called from another thread."""

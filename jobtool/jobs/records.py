@@ -15,7 +15,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-_MD5 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+_MD5 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"):

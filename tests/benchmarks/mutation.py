@@ -5,7 +5,11 @@
 works on a copy of the repository, one change at a time: another comparison, ``and`` for ``or``, no
 ``not``, a number one larger, the other truth, nothing returned, a call left out. It prints the
 changes that no test noticed, and how many were. The tests named run until the first fails; give
-those that are to hold the module. ``--only NUMBER`` shows one change and runs its tests aloud.
+those that are to hold the module, the fastest first; options of pytest may follow after ``--``.
+
+``--only NUMBER`` shows one change and runs its tests aloud; ``--only 3,8,21`` tries these in
+silence. ``--sample N`` tries N changes chosen at random, the same ones for the same ``--seed``.
+Hypothesis draws the same 25 examples each time, and doesn't look for smaller ones that fail.
 """
 
 from __future__ import annotations
@@ -15,14 +19,16 @@ import ast
 import contextlib
 import copy
 import os
+import random
 import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import boto3  # noqa: F401 - the tests need it, and it takes long
 import hypothesis  # noqa: F401
@@ -30,7 +36,10 @@ import pyarrow.parquet  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HANG_SECONDS = 300
+
+#: Tests that take this many times as long as without a change, and some seconds, count as failed.
+HANG_FACTOR = 5
+HANG_SECONDS = 10
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq,
@@ -80,12 +89,10 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def changes_of(source: str) -> Iterator[Change]:
-    """Yield each change of a module's code; annotations stay as they are."""
+    """Yield each change of a module's code; see ``_code`` for what stays as it is."""
     tree = ast.parse(source)
-    for parent in ast.walk(tree):
-        for name, value in ast.iter_fields(parent):
-            if name in ("annotation", "returns"):
-                continue
+    for parent in _code(tree):
+        for name, value in _fields(parent):
             places = [*enumerate(value)] if isinstance(value, list) else [(None, value)]
             for index, node in places:
                 if not isinstance(node, ast.AST):
@@ -101,6 +108,22 @@ def changes_of(source: str) -> Iterator[Change]:
                     _put(parent, name, index, node)
 
 
+def _code(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a node and those below it, except annotations, decorators and options of classes."""
+    yield node
+    for _, value in _fields(node):
+        for below in value if isinstance(value, list) else [value]:
+            if isinstance(below, ast.AST):
+                yield from _code(below)
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, Any]]:
+    for name, value in ast.iter_fields(node):
+        is_option = name == "keywords" and isinstance(node, ast.ClassDef)
+        if not is_option and name not in ("annotation", "returns", "decorator_list"):
+            yield name, value
+
+
 def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
     if index is None:
         setattr(parent, name, node)
@@ -108,15 +131,16 @@ def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
         getattr(parent, name)[index] = node
 
 
-def is_noticed(folder: Path, tests: list[str], *, aloud: bool = False) -> bool:
-    """Return True if a test fails, or hangs, in a copy of the repository.
+def is_noticed(folder: Path, tests: list[str], *, seconds: int = 0, aloud: bool = False) -> bool:
+    """Return True if a test fails in a copy of the repository, or if all take over ``seconds``.
 
-    They run in a fork of this process, which has loaded what takes long.
+    There is no limit if ``seconds`` is 0. The tests run in a fork of this process, which has loaded
+    what takes long.
     """
     pid = os.fork()
     if not pid:
         os.setsid()
-        signal.alarm(HANG_SECONDS)
+        signal.alarm(seconds)
         _run_tests(folder, tests, aloud=aloud)
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(ProcessLookupError):
@@ -133,36 +157,49 @@ def _run_tests(folder: Path, tests: list[str], *, aloud: bool) -> NoReturn:
         del sys.modules[module]
     os.chdir(folder)
     os.environ["PYTHONPATH"] = sys.path[0] = str(folder)
-    code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
+    code = pytest.main(
+        ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutation", *tests]
+    )
     os._exit(int(code))
 
 
 def main() -> None:
-    """Try all changes of a module, or one of them."""
+    """Try all changes of a module, or some of them."""
     parser = argparse.ArgumentParser(description="Change a module bit by bit and run its tests.")
     parser.add_argument("module")
     parser.add_argument("tests", nargs="+")
-    parser.add_argument("--only", type=int)
+    parser.add_argument("--only", help="numbers of changes, with commas between them")
+    parser.add_argument("--sample", type=int, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    changes = [*enumerate(changes_of((ROOT / arguments.module).read_text()), 1)]
+    changes = dict(enumerate(changes_of((ROOT / arguments.module).read_text()), 1))
+    chosen = [*changes]
+    if arguments.only is not None:
+        chosen = [int(number) for number in arguments.only.split(",")]
+    elif arguments.sample is not None and arguments.sample < len(changes):
+        chosen = sorted(random.Random(arguments.seed).sample(chosen, arguments.sample))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "copy"
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache"))
+        start = time.monotonic()
         if is_noticed(folder, arguments.tests):
             sys.exit("the tests fail without any change")
-        module = folder / arguments.module
-        tried = noticed = 0
-        for number, change in changes:
-            if arguments.only not in (None, number):
-                continue
+        seconds = HANG_SECONDS + int(HANG_FACTOR * (time.monotonic() - start))
+        noticed = 0
+        aloud = arguments.only is not None and len(chosen) == 1
+        for number in chosen:
+            change = changes[number]
+            module = folder / arguments.module
             module.write_text(change.source)
             os.utime(module, (number, number))  # compiled anew each time, even within one second
-            tried += 1
-            if is_noticed(folder, arguments.tests, aloud=arguments.only is not None):
+            if is_noticed(folder, arguments.tests, seconds=seconds, aloud=aloud):
                 noticed += 1
             else:
                 print(f"{number}: line {change.line}: {change.old} -> {change.new}", flush=True)
-        print(f"{arguments.module}: {noticed} of {tried} changes were noticed")
+    how = f", of {len(changes)} that there are" if len(chosen) < len(changes) else ""
+    if len(chosen) < len(changes) and arguments.only is None:
+        how += f", chosen at random with seed {arguments.seed}"
+    print(f"{arguments.module}: {noticed} of {len(chosen)} changes were noticed{how}")
 
 
 if __name__ == "__main__":

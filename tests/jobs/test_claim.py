@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -13,6 +15,7 @@ import time
 
 import pytest
 
+from jobtool import failpoints
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, MembershipLostError
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimpolicy import ClaimPolicy
@@ -160,7 +163,7 @@ def test_a_lease_that_is_given_up_can_be_had_at_once_and_counts_as_lost(joblist)
 def test_a_lock_can_not_be_given_up(joblist):
     claims = Claims(joblist.claims_path, ClaimPolicy(kind="lock"))
     with claims.acquire("job") as claim:
-        assert not claims.lose_all()
+        assert claims.lose_all() is False
         claim.require_held()
         assert Claims(joblist.claims_path, ClaimPolicy(kind="lock")).acquire("job") is None
 
@@ -254,3 +257,59 @@ def test_markers_of_dead_holders_go_when_asked_and_not_before(joblist):
         assert len(os.listdir(joblist.claims_path)) == 1
         assert marker not in os.listdir(joblist.claims_path)
         claim.require_held()
+
+
+def test_a_held_job_is_refused_without_a_wait(claims, monkeypatch):
+    def waits(seconds):
+        raise AssertionError(f"waited {seconds} s")
+
+    with claims.acquire("a"):
+        monkeypatch.setattr(time, "sleep", waits)
+        assert claims.acquire("a") is None
+
+
+def test_a_claim_may_be_released_by_another_thread_than_the_one_that_took_it(claims):
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(claims.acquire("a")))
+    thread.start()
+    thread.join()
+    taken[0].require_held()
+    assert claims.acquire("a") is None
+    taken[0].release()
+    with claims.acquire("a") as claim:
+        assert claim is not None
+
+
+def test_a_filesystem_without_locks_gives_no_claim_of_a_lesser_kind(joblist, monkeypatch):
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lock"))
+    with pytest.raises(JoblistUnavailableError, match="can't claim jobs in "):
+        claims.acquire("a")
+
+
+def test_a_claim_in_a_folder_that_is_made_again_knows_what_is_over_and_tells_of_its_loss(joblist):
+    os.rmdir(joblist.claims_path)
+    claims = Claims(joblist.claims_path, ClaimPolicy(kind="lease"))
+    lost = []
+    with claims.acquire("a", after=3, on_loss=lambda: lost.append(True)) as claim:
+        assert claim.generation == 4
+        assert claims.lose_all()
+        assert lost == [True]
+
+
+def test_what_a_claim_goes_through_can_be_seen_by_a_test_at_each_point(claims):
+    seen = []
+    failpoints.install(seen.append)
+    try:
+        claims.acquire("a").release()
+    finally:
+        failpoints.install(None)
+    assert seen == [
+        "before the claim",
+        "after the claim",
+        "before the claim's release",
+        "after the claim's release",
+    ]

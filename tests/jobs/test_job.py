@@ -57,3 +57,10 @@ def test_a_job_is_never_changed_in_place() -> None:
         TREE.status = JobStatus.SUCCESS  # type: ignore[misc]
     assert TREE.to(JobStatus.ONGOING) is not TREE
     assert TREE.status is JobStatus.TODO
+
+
+def test_a_new_job_is_to_do_and_nothing_has_happened_to_it() -> None:
+    job = Job(name="new", source="/in")
+    assert job.status is JobStatus.TODO
+    assert (job.attempts, job.failures, job.hand_backs) == (0, 0, 0)
+    assert job.requires_intervention is False

@@ -61,3 +61,33 @@ def test_steps_that_are_done_stay_done_until_all_are_to_be_done_again(lives: lis
     assert again.undone_steps == again.steps
     for name, state in again.step_states.items():
         assert state.attempts == lives[-1].step_state(name).attempts
+
+
+def test_a_job_whose_file_names_no_steps_keeps_no_states() -> None:
+    job = Job(name="a", source="/a")
+    begun = StepState(status=JobStatus.ONGOING, attempts=1)
+    assert job.with_step("copy", begun) == job
+    assert job.step_state("copy") == StepState(status=JobStatus.TODO, attempts=0)
+    assert (job.chain, job.undone_steps) == (("copy",), ())
+
+
+def test_the_step_under_way_ends_with_the_job_and_the_others_stay() -> None:
+    states = {
+        "pack": StepState(status=JobStatus.SUCCESS, attempts=2),
+        "copy": StepState(status=JobStatus.ONGOING, attempts=3),
+    }
+    job = Job(
+        name="a",
+        status=JobStatus.ONGOING,
+        source="/a",
+        steps=("pack", "copy", "check"),
+        step_states=states,
+    )
+    assert job.undone_steps == ("copy", "check")
+    assert job.to(JobStatus.ONGOING).step_states == states
+    for status in (JobStatus.TODO, JobStatus.ERROR):
+        ended = job.to(status)
+        assert ended.status is status
+        assert ended.step_states == {**states, "copy": StepState(status=status, attempts=3)}
+    with pytest.raises(JobtoolError, match=r"^job a: can't be .* before its steps: copy, check$"):
+        job.to(JobStatus.SUCCESS)

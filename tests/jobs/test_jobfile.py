@@ -306,3 +306,6 @@ def test_a_line_that_is_no_key_is_shown_and_not_at_length():
     with pytest.raises(JobFileError) as caught:
         decode(b"y" * 200)
     assert str(caught.value).endswith(f"found {'y' * 40!r}")
+    with pytest.raises(JobFileError) as caught:
+        decode(b"todo\nsource: /a\nattempts: " + b"1" * 200 + b"\n---\n")
+    assert str(caught.value).endswith(f"after 'attempts:'; found {'1' * 40!r}")

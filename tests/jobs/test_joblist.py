@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from jobtool import failpoints
 from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.job import TRANSITIONS, Job, JobStatus
 from jobtool.jobs.jobfile import LogRecord, decode_log
+from jobtool.jobs.jobfolder import job_ids_in
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings
 from jobtool.names import filename_of
@@ -128,6 +130,107 @@ def test_saving_a_job_leaves_no_other_file(joblist):
         "joblist.toml",
         "journals",
         "receipts",
+    ]
+
+
+def test_a_status_is_read_of_the_job_that_is_asked_for(joblist):
+    joblist.add(job_named("a", status=JobStatus.SUCCESS))
+    assert joblist.status_of("a") is JobStatus.SUCCESS
+    with pytest.raises(FileNotFoundError):
+        joblist.status_of("b")
+
+
+def test_a_look_at_a_status_keeps_no_file_open(joblist):
+    joblist.add(job_named("a"))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        joblist.status_of("a")
+        joblist.append("a", LogRecord(time=datetime.now(UTC), event="seen", values={}))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_name_of_230_bytes_is_a_jobs_and_a_longer_one_is_refused(joblist):
+    for job_id in ("é" * 115, "é" * 115 + "x"):
+        with open(joblist.path_of(job_id), "wb") as file:
+            file.write(b"todo\nsource: /a\n---\n")
+    assert joblist.status_of("é" * 115) is JobStatus.TODO
+    assert joblist.load("é" * 115)[0].source == "/a"
+    assert joblist.status_of("é" * 115 + "x") is None
+    with pytest.raises(JobFileError, match="expected a file name of at most 234 bytes"):
+        joblist.load("é" * 115 + "x")
+
+
+def test_a_job_file_that_is_no_file_or_too_large_is_invalid(joblist):
+    os.mkdir(joblist.path_of("folder"))
+    with pytest.raises(JobFileError, match="can't be read: "):
+        joblist.load("folder")
+    with open(joblist.path_of("large"), "wb") as file:
+        file.truncate(64 * 1024 * 1024 + 1)
+    with pytest.raises(JobFileError, match=r"expected at most 67108864 bytes; .* Shorten its log"):
+        joblist.load("large")
+
+
+def test_temporary_files_of_a_job_file_are_known_from_the_last_look_and_removed_when_asked(joblist):
+    for name in ("a", "b"):
+        joblist.add(job_named(name))
+    names = [".a.txt.0123456789ab.tmp", ".a.txt.ab0123456789.tmp", ".joblist.toml.0123456789ab.tmp"]
+    for name in names:
+        with open(os.path.join(joblist.path, name), "wb"):
+            pass
+    assert joblist.has_temporaries("a") is False  # nobody has looked
+    assert joblist.job_ids() == ["a", "b"]
+    assert [joblist.has_temporaries(job_id) for job_id in ("a", "b")] == [True, False]
+    os.unlink(os.path.join(joblist.path, names[0]))  # its writer was alive
+    joblist.remove_temporaries("b")
+    joblist.remove_temporaries("a")
+    assert [name in os.listdir(joblist.path) for name in names] == [False, False, True]
+    assert joblist.has_temporaries("a") is False
+
+
+def test_temporary_files_that_are_gone_at_the_next_look_are_forgotten(joblist):
+    joblist.add(job_named("a"))
+    temporary = os.path.join(joblist.path, ".a.txt.0123456789ab.tmp")
+    with open(temporary, "wb"):
+        pass
+    joblist.job_ids()
+    os.unlink(temporary)
+    joblist.job_ids()
+    assert joblist.has_temporaries("a") is False
+
+
+def test_jobs_of_a_folder_that_is_no_joblist_yet_are_listed_by_name(folder):
+    for name in ("b.txt", "a.txt", ".c.txt", "d.md"):
+        (folder / name).touch()
+    assert job_ids_in(str(folder)) == ["a", "b"]
+
+
+def test_added_jobs_are_durable_after_a_flush(joblist, monkeypatch):
+    joblist.add(job_named("a"))
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    joblist.flush()
+    assert synced == [joblist.path]
+
+
+def test_what_a_job_file_goes_through_can_be_seen_by_a_test_at_each_point(joblist):
+    joblist.add(job_named("a"))
+    seen = []
+    failpoints.install(lambda point: seen.append((point, joblist.status_of("a"))))
+    try:
+        joblist.save("a", job_named("a", status=JobStatus.ONGOING), b"")
+        joblist.append("a", LogRecord(time=datetime.now(UTC), event="seen", values={}))
+    finally:
+        failpoints.install(None)
+    assert seen == [
+        ("before the job file is changed", "todo"),
+        ("after the job file is changed", "ongoing"),
+        ("before the job file's log grows", "ongoing"),
     ]
 
 

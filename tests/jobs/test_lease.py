@@ -284,3 +284,170 @@ def test_nothing_is_written_about_a_job_whose_claim_was_lost(folder):
         assert joblist.load("a") == before
         assert not journal.exists
         assert not [name for name in os.listdir(joblist.path) if name.endswith(".tmp")]
+
+
+def test_a_marker_is_waited_for_as_long_as_it_says_or_as_the_watch_does(folder, clock):
+    marker = folder / "a.1.lease"
+    marker.write_bytes(b"a")
+    for lease_seconds in (None, 4.0):
+        watch = LeaseWatch(9.0, clock)
+        assert watch.is_expired(str(marker), lease_seconds) is False
+        clock.now += (lease_seconds or 9.0) - 0.5
+        assert watch.is_expired(str(marker), lease_seconds) is False
+        assert watch.is_undecided is True
+        clock.now += 0.5
+        assert watch.is_expired(str(marker), lease_seconds) is True
+        assert watch.is_undecided is False
+
+
+def test_a_marker_that_went_and_came_again_is_looked_at_anew(folder, clock):
+    marker = folder / "a.1.lease"
+    watch = LeaseWatch(9.0, clock)
+    assert watch.is_expired(str(marker)) is False
+    marker.write_bytes(b"a")
+    assert watch.is_expired(str(marker)) is False
+    marker.rename(folder / "aside")
+    clock.now += 9.0
+    assert watch.is_expired(str(marker)) is False
+    assert watch.is_undecided is False
+    (folder / "aside").rename(marker)
+    assert watch.is_expired(str(marker)) is False
+    assert watch.is_undecided is True
+
+
+def test_a_watch_keeps_no_marker_open(folder, clock):
+    marker = folder / "a.1.lease"
+    marker.write_bytes(b"a")
+    before = len(os.listdir("/proc/self/fd"))
+    watch = LeaseWatch(9.0, clock)
+    for _ in range(3):
+        watch.is_expired(str(marker))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_held_name_is_refused_without_a_wait(base, monkeypatch):
+    def waits(seconds):
+        raise AssertionError(f"waited {seconds} s")
+
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
+    monkeypatch.setattr(time, "sleep", waits)
+    assert acquire(base, LeaseWatch(LEASE_SECONDS)) is None
+    monkeypatch.undo()
+    lease.release()
+
+
+@pytest.mark.parametrize(("back_at", "is_held"), [(1, True), (2, True), (3, False)])
+def test_a_marker_that_is_moved_aside_for_a_moment_is_no_loss(base, monkeypatch, back_at, is_held):
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
+    marker = base + ".1.lease"
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == back_at:
+            os.rename(base + " aside", marker)
+
+    os.rename(marker, base + " aside")
+    with monkeypatch.context() as patched:
+        patched.setattr("jobtool.jobs.lease.time.sleep", wait)
+        if is_held:
+            lease.require_held()
+            assert len(waits) == back_at
+        else:
+            with pytest.raises(ClaimLostError):
+                lease.require_held()
+            assert len(waits) == 2
+    lease.release()
+
+
+def test_a_lease_that_was_lost_once_stays_lost(base):
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
+    Path(base + ".2.lease").touch()
+    with pytest.raises(ClaimLostError):
+        lease.require_held()
+    os.unlink(base + ".2.lease")
+    with pytest.raises(ClaimLostError):
+        lease.require_held()
+    lease.release()
+
+
+def test_a_number_below_one_that_is_taken_is_free_because_it_is_over(base):
+    Path(base + ".2.lease").write_bytes(b"a")
+    watch = LeaseWatch(LEASE_SECONDS)
+    assert acquire(base, watch) is None
+    assert watch.over[base] == 1
+    assert sorted(os.listdir(os.path.dirname(base))) == ["job.2.lease"]
+    os.unlink(base + ".2.lease")
+    lease = acquire(base, watch)
+    assert lease.generation == 2
+    lease.release()
+
+
+def test_a_holder_that_wakes_up_while_it_is_followed_keeps_its_lease(base, clock, monkeypatch):
+    marker = Path(base + ".1.lease")
+    marker.write_bytes(b"a")
+    watch = LeaseWatch(LEASE_SECONDS, clock)
+    assert acquire(base, watch) is None
+    clock.now = LEASE_SECONDS
+    real = SoftFileLease.acquire
+
+    def wakes(soft, *args, **kwargs):
+        if soft.lock_file.endswith(".2.lease"):
+            os.utime(marker, ns=(1, 1))
+        return real(soft, *args, **kwargs)
+
+    monkeypatch.setattr(SoftFileLease, "acquire", wakes)
+    assert acquire(base, watch) is None
+    assert os.listdir(os.path.dirname(base)) == ["job.1.lease"]
+
+
+@pytest.mark.parametrize("removed_by_another", [None, 1, 2])
+def test_the_markers_of_all_dead_holders_are_removed_the_lowest_first(
+    base, clock, monkeypatch, removed_by_another
+):
+    """If a higher one went first or alone, the holder of the lower could wake up and go on."""
+    for number in (1, 2):
+        Path(f"{base}.{number}.lease").write_bytes(b"a")
+    watch = LeaseWatch(LEASE_SECONDS, clock)
+    for _ in range(2):
+        assert acquire(base, watch) is None
+        clock.now += LEASE_SECONDS
+    lease = acquire(base, watch)
+    assert lease.generation == 3
+    if removed_by_another:
+        os.unlink(f"{base}.{removed_by_another}.lease")
+    removed = []
+    unlink = os.unlink
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", lambda path: removed.append(path) or unlink(path))
+        lease.remove_older()
+    assert removed == [base + ".1.lease", base + ".2.lease"]
+    assert os.listdir(os.path.dirname(base)) == ["job.3.lease"]
+    lease.require_held()
+    lease.release()
+
+
+def test_a_holder_is_told_by_its_heartbeat_that_its_marker_is_gone(base):
+    lost = []
+    lease = Lease.acquire(
+        base,
+        after=0,
+        lease_seconds=0.3,
+        watch=LeaseWatch(0.3),
+        on_loss=lambda: lost.append(True),
+    )
+    os.rename(base + ".1.lease", base + " aside")
+    assert until(lambda: lost) == [True]
+    os.rename(base + " aside", base + ".1.lease")  # without heartbeats from now on
+    with pytest.raises(ClaimLostError):
+        lease.require_held()
+    lease.release()
+
+
+def test_a_lease_that_was_marked_as_lost_is_not_held_though_its_marker_is_there(base):
+    lease = acquire(base, LeaseWatch(LEASE_SECONDS))
+    lease.lose()
+    assert os.path.exists(base + ".1.lease")
+    with pytest.raises(ClaimLostError):
+        lease.require_held()
+    lease.release()

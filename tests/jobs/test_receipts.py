@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import threading
 from datetime import datetime
 
 import msgspec
+import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import JobtoolError, StoreUnavailableError
-from jobtool.jobs.journal import Journal
+from jobtool import failpoints
+from jobtool.errors import JoblistUnavailableError, JobtoolError, StoreUnavailableError
+from jobtool.jobs.journal import MAX_LINE_BYTES, Journal, read_journals
 from jobtool.jobs.records import DigestRecord, IntentRecord, PartRecord, Receipt, UploadRecord
-from jobtool.jobs.table import read_table, write_table
+from jobtool.jobs.table import read_table, table_of, write_csv, write_table
 from tests.strategies import some_name
 
 methods = st.none() | st.sampled_from(["stream", "cp"]) | st.text(max_size=5)
@@ -99,6 +104,15 @@ UPLOAD = UploadRecord(
     token='/b/"odd\udcff"\n.part',
 )
 PART = PartRecord(token=UPLOAD.token, number=2, offset=3, size=2, md5="x", etag="y")
+DIGEST = DigestRecord(
+    src_path="/a",
+    dst_path="/b",
+    size=5,
+    mtime_ns=-1,
+    part_size=3,
+    first=1,
+    md5s=("d41d8cd98f00b204e9800998ecf8427e",),
+)
 EVERY_KIND = [EXAMPLE, UPLOAD, PART]
 
 
@@ -308,6 +322,213 @@ def test_a_removed_journal_may_be_removed_again(journal):
     assert not os.path.exists(journal.path)
 
 
+@pytest.mark.parametrize("torn", [b"", b"{", b"{}"])
+def test_a_torn_line_of_any_length_is_ended_and_a_whole_one_is_not(journal, torn):
+    journal.append(SIMPLE)
+    journal.close()
+    with open(journal.path, "ab") as file:
+        file.write(torn)
+    with open(journal.path, "rb") as file:
+        before = file.read()
+    journal.append(PART)
+    journal.close()
+    with open(journal.path, "rb") as file:
+        added = file.read().removeprefix(before)
+    assert added.startswith(b"\n") == bool(torn)
+    assert list(journal.read()) == [SIMPLE, PART]
+
+
+def test_what_follows_the_longest_piece_of_a_too_long_line_is_no_record(journal):
+    journal.append(SIMPLE)
+    journal.close()
+    with open(journal.path, "rb") as file:
+        line = file.read()
+    for blanks, is_read in (
+        (MAX_LINE_BYTES - len(line) - 1, True),
+        (MAX_LINE_BYTES - len(line), False),
+        (MAX_LINE_BYTES, False),
+        (2 * MAX_LINE_BYTES, False),
+    ):
+        with open(journal.path, "wb") as file:
+            file.write(b" " * blanks + line + line)
+        assert list(journal.read()) == [SIMPLE] * (1 + is_read)
+
+
+def test_a_journal_exists_from_its_first_record_on_disk_until_it_is_removed(journal):
+    assert journal.exists is False
+    journal.append(EXAMPLE)
+    assert journal.exists is False
+    journal.flush()
+    assert journal.exists is True
+    journal.remove()
+    assert journal.exists is False
+
+
+def test_a_removed_journal_is_made_anew_by_the_next_record(journal):
+    journal.append(EXAMPLE)
+    journal.flush()
+    journal.remove()
+    journal.append(UPLOAD)
+    journal.flush()
+    assert list(journal.read()) == [UPLOAD]
+
+
+def test_a_discarded_journal_gets_nothing_more_and_may_be_used_again(journal):
+    journal.append(EXAMPLE)
+    journal.flush()
+    journal.append(UPLOAD)
+    os.rename(journal.path, journal.path + " of another worker")
+    journal.discard()
+    journal.close()
+    assert not journal.exists
+    journal.append(PART)
+    journal.close()
+    assert list(journal.read()) == [PART]
+
+
+def test_replaced_records_are_all_that_a_journal_holds_and_more_may_follow(journal):
+    for record in EVERY_KIND:
+        journal.append(record)
+    journal.replace(record for record in journal.read() if record != EXAMPLE)
+    assert list(journal.read()) == [UPLOAD, PART]
+    journal.append(EXAMPLE)
+    journal.close()
+    assert list(journal.read()) == [UPLOAD, PART, EXAMPLE]
+
+
+def test_a_journal_is_not_replaced_by_a_worker_that_lost_its_job(folder):
+    path = str(folder / "job.jsonl")
+    made = Journal(path)
+    made.append(EXAMPLE)
+    made.close()
+
+    def lost():
+        raise JobtoolError("lost")
+
+    with pytest.raises(JobtoolError, match="lost"):
+        Journal(path, lost).replace([])
+    assert list(made.read()) == [EXAMPLE]
+
+
+def test_a_journal_belongs_to_all_that_the_umask_lets_write(journal):
+    before = os.umask(0o002)
+    try:
+        for made in (journal, Journal(journal.path + ".second")):  # one that makes the folder, too
+            made.append(EXAMPLE)
+            made.close()
+            assert stat.S_IMODE(os.stat(made.path).st_mode) == 0o664
+    finally:
+        os.umask(before)
+
+
+def test_a_closed_journal_keeps_no_file_open(journal):
+    def is_open():
+        links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+        return journal.path in [os.readlink(link) for link in links if os.path.lexists(link)]
+
+    for close in (journal.close, journal.discard, journal.remove):
+        journal.append(EXAMPLE)
+        journal.flush()
+        assert is_open()
+        close()
+        assert not is_open()
+
+
+def test_what_is_durable_needs_no_second_proof_for_the_records_that_follow(journal):
+    journal.append(EXAMPLE)
+    journal.flush(lambda: None)
+    journal.append(UPLOAD)
+    journal.flush()
+    assert list(journal.read()) == [EXAMPLE, UPLOAD]
+
+
+def test_the_folder_of_journals_may_be_made_by_two_workers_at_once(journal, monkeypatch):
+    makedirs = os.makedirs
+
+    def late(*arguments, **options):
+        makedirs(*arguments)
+        makedirs(*arguments, **options)
+
+    monkeypatch.setattr(os, "makedirs", late)
+    journal.append(EXAMPLE)
+    journal.flush()
+    assert list(journal.read()) == [EXAMPLE]
+
+
+def test_a_flush_syncs_the_journal_and_the_folder_that_names_it(journal, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    journal.append(EXAMPLE)
+    journal.flush()
+    assert sorted(synced) == [os.path.dirname(journal.path), journal.path]
+
+
+def test_a_record_that_is_written_in_small_pieces_is_written_as_a_whole(journal, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+    for record in EVERY_KIND:
+        journal.append(record)
+    journal.flush()
+    assert list(journal.read()) == EVERY_KIND
+
+
+def test_a_record_whose_write_breaks_off_is_written_again_by_the_next_flush(journal, monkeypatch):
+    write = os.write
+
+    def breaks_off(descriptor, data):
+        if not os.fstat(descriptor).st_size:
+            return write(descriptor, data[:10])
+        raise OSError(errno.ENOSPC, "full")
+
+    journal.append(EXAMPLE)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", breaks_off)
+        with pytest.raises(JoblistUnavailableError, match=r"can't write .*job\.jsonl"):
+            journal.flush()
+    assert os.path.getsize(journal.path) == 10
+    journal.append(UPLOAD)
+    journal.flush()
+    assert list(journal.read()) == [EXAMPLE, UPLOAD]
+
+
+def test_what_a_journal_goes_through_can_be_seen_by_a_test_at_each_point(journal):
+    seen = []
+
+    def look(point, *subjects):
+        seen.append((point, *subjects, len(list(journal.read()))))
+
+    failpoints.install(look)
+    try:
+        journal.append(EXAMPLE)
+        journal.flush()
+        journal.remove()
+    finally:
+        failpoints.install(None)
+    assert seen == [
+        ("before a record", journal, EXAMPLE, 0),
+        ("after a record", journal, EXAMPLE, 0),
+        ("before the journal is flushed", 0),
+        ("after the journal is flushed", 1),
+        ("before the journal is removed", 1),
+        ("after the journal is removed", 0),
+    ]
+
+
+def test_the_journals_of_a_folder_are_read_by_name_and_other_files_are_not(folder):
+    for name, record in (("b.jsonl", PART), ("a.jsonl", UPLOAD), ("c.done", EXAMPLE)):
+        made = Journal(str(folder / name))
+        made.append(record)
+        made.close()
+    assert list(read_journals(str(folder))) == [UPLOAD, PART]
+    assert list(read_journals(str(folder / "none"))) == []
+
+
 def test_the_table_has_timestamps_in_utc_for_other_programs(folder):
     path = str(folder / "job.parquet")
     write_table(path, [EXAMPLE])
@@ -318,6 +539,119 @@ def test_the_table_has_timestamps_in_utc_for_other_programs(folder):
     assert row["verified_at"].isoformat() == "2026-11-20T14:31:00+00:00"
     assert row["mtime"].isoformat().startswith("1969-12-31T23:59:58.49999")
     assert row["src_path"] == '"/a/odd \\xff\\n\\u2028"'
+
+
+def many_receipts(count):
+    return [msgspec.structs.replace(SIMPLE, size=number) for number in range(count)]
+
+
+def test_a_table_of_many_receipts_has_groups_of_8192_rows(folder):
+    path = str(folder / "job.parquet")
+    several = many_receipts(2 * 8192 + 3)
+    assert write_table(path, iter(several)) == len(several)
+    metadata = pq.read_metadata(path)
+    sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    assert sizes == [8192, 8192, 3]
+    assert list(read_table(path)) == several
+    assert write_table(path, several[:8192]) == 8192
+    assert pq.read_metadata(path).num_row_groups == 1
+
+
+def test_a_table_in_memory_has_the_rows_and_columns_of_one_on_disk(folder):
+    path = str(folder / "job.parquet")
+    for several in ([], [EXAMPLE], many_receipts(8193)):
+        write_table(path, several)
+        table = table_of(several)
+        assert table.schema.names == pq.read_table(path).schema.names
+        assert table.to_pylist() == pq.read_table(path).to_pylist()
+
+
+def test_receipts_as_csv_have_the_columns_and_rows_of_the_table(folder):
+    path = str(folder / "job.csv")
+    several = many_receipts(8193)
+    assert write_csv(path, several) == 8193
+    rows = pyarrow.csv.read_csv(path)
+    assert rows.column_names == table_of([]).schema.names
+    assert rows.column("size").to_pylist() == list(range(8193))
+    assert os.listdir(folder) == ["job.csv"]
+
+
+def test_the_unfinished_tables_of_sixteen_earlier_attempts_are_removed(folder):
+    path = str(folder / "job.parquet")
+    names = [f".job.parquet.{number}.tmp" for number in range(22)] + [".other.parquet.19.tmp"]
+    for name in names:
+        (folder / name).touch()
+    write_table(path, [EXAMPLE], attempt=20)
+    left = [name for name in names if (folder / name).exists()]
+    later = ".job.parquet.21.tmp"
+    assert left == [*names[:4], later, ".other.parquet.19.tmp"]
+    write_table(path, [EXAMPLE], attempt=2)
+    assert [name for name in names if (folder / name).exists()] == [*names[3:4], *left[4:]]
+
+
+def test_a_table_is_not_replaced_by_a_worker_that_lost_its_job(folder):
+    path = str(folder / "job.parquet")
+    write_table(path, [EXAMPLE])
+
+    def lost():
+        raise JobtoolError("lost")
+
+    with pytest.raises(JobtoolError, match="lost"):
+        write_table(path, [], require_held=lost)
+    assert list(read_table(path)) == [EXAMPLE]
+    assert os.listdir(folder) == ["job.parquet"]
+
+
+def test_a_table_is_synced_before_its_rename_and_its_folder_after_it(folder, monkeypatch):
+    path = str(folder / "job.parquet")
+    synced = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        target = os.readlink(f"/proc/self/fd/{descriptor}")
+        synced.append((os.path.basename(target), os.path.getsize(target), os.path.exists(path)))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_table(path, [EXAMPLE])
+    (name, size, was_there), (folder_name, _, is_there) = synced
+    assert (name, was_there) == (".job.parquet.0.tmp", False)
+    assert size == os.path.getsize(path)
+    assert (folder_name, is_there) == (folder.name, True)
+
+
+def test_the_unfinished_table_of_another_process_right_now_is_left_alone(folder):
+    path = str(folder / "job.parquet")
+    temporary = folder / ".job.parquet.0.tmp"
+    unlink = os.unlink
+
+    def late(name):
+        unlink(name) if os.path.exists(name) else None
+        temporary.write_bytes(b"of another")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "unlink", late)
+        with pytest.raises(FileExistsError):
+            write_table(path, [EXAMPLE])
+    assert temporary.read_bytes() == b"of another"
+    assert not os.path.exists(path)
+
+
+def changed_table(path, name, column):
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.schema.names.index(name), name, column), path)
+
+
+def test_a_column_of_another_type_or_without_values_is_refused_and_named(folder):
+    path = str(folder / "job.parquet")
+    for name, column, found in (
+        ("size", pa.array(["5"]), "'size': expected int64; found string"),
+        ("worker", pa.array([None], pa.string()), "'worker' lacks values"),
+    ):
+        write_table(path, [EXAMPLE])
+        changed_table(path, name, column)
+        with pytest.raises(JobtoolError, match=found):
+            list(read_table(path))
 
 
 def test_a_table_replaces_the_older_one_wholly_or_not_at_all(folder):
@@ -344,7 +678,55 @@ def test_what_is_no_table_is_named(folder, data):
         list(read_table(str(path)))
 
 
+@pytest.mark.parametrize(
+    ("record", "name", "least", "most"),
+    [
+        (SIMPLE, "size", 0, 2**63 - 1),
+        (SIMPLE, "mtime_ns", -(2**63), 2**63 - 1),
+        (SIMPLE, "attempt", 0, 2**31 - 1),
+        (SIMPLE, "part_size", 0, 2**63 - 1),
+        (PART, "offset", 0, 2**63 - 1),
+        (DIGEST, "first", 1, 2**63 - 1),
+        (DIGEST, "part_size", 1, 2**63 - 1),
+    ],
+)
+def test_the_least_and_the_largest_numbers_that_a_table_holds_are_read_and_no_others(
+    journal, folder, record, name, least, most
+):
+    fit = [msgspec.structs.replace(record, **{name: number}) for number in (least, most)]
+    for each in fit:
+        journal.append(each)
+    for number in (least - 1, most + 1):
+        if -(2**63) <= number < 2**64:  # larger numbers aren't JSON that any version writes
+            journal.append(msgspec.structs.replace(record, **{name: number}))
+    journal.close()
+    assert list(journal.read()) == fit
+    if isinstance(record, Receipt):
+        write_table(str(folder / "job.parquet"), fit)
+        assert list(read_table(str(folder / "job.parquet"))) == fit
+
+
+@pytest.mark.parametrize("md5", ["0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n", ""])
+@pytest.mark.parametrize("name", ["state", "whole", "md5s"])
+def test_digests_of_another_form_are_passed_over(journal, name, md5):
+    value = (md5,) if name == "md5s" else md5
+    journal.append(msgspec.structs.replace(DIGEST, **{name: value}))
+    journal.append(DIGEST)
+    journal.close()
+    assert list(journal.read()) == [DIGEST]
+
+
 @pytest.mark.parametrize("stamp", ["2026-W47-5T14:31:00Z", "2026-11-20T143100.5Z"])
 def test_a_time_that_no_table_could_hold_is_refused(stamp):
     with pytest.raises(ValueError, match="expected YYYY-MM-DDTHH:MM:SSZ"):
         msgspec.structs.replace(EXAMPLE, verified_at=stamp).__post_init__()
+
+
+def test_an_intent_that_says_nothing_of_a_file_has_none(folder):
+    (folder / "job.jsonl").write_bytes(
+        b'{"type":"intent","src_path":"/a","dst_path":"/b","at_ns":7}\n'
+        b'{"type":"intent","src_path":"/a","dst_path":"/b","at_ns":7,"has_file":true}\n'
+    )
+    intent = IntentRecord(src_path="/a", dst_path="/b", at_ns=7, has_file=False)
+    having = IntentRecord(src_path="/a", dst_path="/b", at_ns=7, has_file=True)
+    assert list(Journal(str(folder / "job.jsonl")).read()) == [intent, having]
