@@ -219,6 +219,8 @@ def test_any_proven_file_will_do_to_show_that_one_has_arrived(tmp_path):
     assert ledger.any_proven is None
     ledger.prove(1, receipt("b", 2))
     assert ledger.any_proven == ledger.plan.item(1)
+    ledger.prove(0, receipt("a", 1))
+    assert ledger.any_proven == ledger.plan.item(0)
 
 
 def test_an_intent_that_says_whose_a_file_is_has_no_upload_looked_for(tmp_path):
