@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobtool.errors import FileError, StoreError, UnreachableError
+from jobtool.errors import FileError, RefusedError, StoreError, UnreachableError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt, UploadRecord
 from jobtool.stop import Stop
@@ -235,6 +235,28 @@ def test_a_file_whose_answer_was_lost_is_ours_where_another_would_be_an_error(
     assert world.destination.calls["write"] == writes
 
 
+# An upload begun whose answer is lost
+
+
+@pytest.mark.parametrize(
+    ("error", "listings", "uploads_left"),
+    [(None, 1, 0), (StoreError("reset"), 2, 0), (RefusedError("no permission to list"), 1, 1)],
+    ids=["listed", "listed later", "not listed"],
+)
+def test_an_upload_whose_token_was_lost_is_dropped_before_another_is_begun(
+    tmp_path, error, listings, uploads_left
+):
+    faults = [Fault(method="begin", error=StoreError("lost answer"), late=True)]
+    if error is not None:
+        faults.append(Fault(method="leftovers", error=error))
+    world = World(tmp_path, LARGE, faults=faults)
+    assert not world.transfer().was_there
+    assert world.raw.read("x") == LARGE
+    assert world.destination.calls["begin"] == 2
+    assert world.destination.calls["leftovers"] == listings
+    assert len(world.inner.memory.uploads) == uploads_left
+
+
 # What it tells others
 
 
@@ -257,6 +279,25 @@ def test_others_wait_for_the_parts_of_a_file_that_has_any(tmp_path, size, is_exp
     world.transfer()
     assert set(seen) == {is_expected}
     assert not world.queues.are_expected
+
+
+def test_a_part_that_another_worker_sends_meanwhile_is_counted_and_sent_once(tmp_path):
+    data = LARGE + LARGE  # five parts, of which three are taken before the first has arrived
+    world = World(tmp_path, data)
+
+    def send_the_last():
+        world.inner.on_part = lambda: None
+        (queue,) = world.queues.open_queues()
+        ((number, offset, length),) = batch = queue.pop_last(1)
+        upload = world.ledger.upload_of(0).at("x")
+        last = data[offset : offset + length]
+        queue.put_back(batch, [world.inner.put_part(upload, number, offset, last, md5_of(last))])
+
+    world.inner.on_part = send_the_last
+    assert not world.transfer().was_there
+    assert world.raw.read("x") == data
+    assert world.destination.calls["put_part"] == 4  # besides the other worker's
+    assert world.tally.progress.bytes_sent == len(data)
 
 
 @pytest.mark.parametrize(
