@@ -28,6 +28,7 @@ from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.progress import Tally
 from jobtool.transfer.retry import Retry
+from tests.stores.plain import PlainStore
 from tests.stores.raw import MemoryRaw
 
 PART_BYTES = MEBIBYTE
@@ -52,7 +53,10 @@ class Source(MemoryStore):
 
 
 class Destination(MemoryStore):
-    """May need a file's MD5 before the first part; ``on_part`` is called before each part."""
+    """May need a file's MD5 before the first part.
+
+    ``on_part`` is called before each part, ``on_proof`` before the proof of a large file.
+    """
 
     needs_md5_first = False
 
@@ -64,18 +68,36 @@ class Destination(MemoryStore):
         self.on_part()
         return super().put_part(upload, number, offset, data, md5)
 
+    def complete(self, upload, parts, attributes):
+        self.on_proof()
+        return super().complete(upload, parts, attributes)
+
+    def digest(self, path):
+        self.on_proof()
+        return super().digest(path)
+
 
 class World:
     """One file, what is known about it, and its transfer."""
 
-    def __init__(self, folder, data, *, faults=(), attempt=1, if_exists="verify", retry=None):
+    def __init__(
+        self,
+        folder,
+        data,
+        *,
+        faults=(),
+        attempt=1,
+        if_exists="verify",
+        retry=None,
+        wrap=lambda inner: inner,
+    ):
         memory = Memory()
         MemoryRaw(memory, "").write("x", data, mtime_ns=1)
         self.source = Source(memory, "memory://a")
         self.inner = Destination(Memory(), "memory://b")
-        self.source.on_read = self.inner.on_part = lambda: None
+        self.source.on_read = self.inner.on_part = self.inner.on_proof = lambda: None
         self.raw = MemoryRaw(self.inner.memory, "")
-        self.destination = FaultyStore(self.inner, faults)
+        self.destination = FaultyStore(wrap(self.inner), faults)
         self.plan = Plan()
         self.plan.is_tree = True
         self.plan.start_route(Route(self.source, self.destination))
@@ -269,6 +291,20 @@ def test_a_file_that_arrived_is_counted_and_its_notes_are_kept(tmp_path):
     assert (progress.files_sent, progress.bytes_sent) == (1, len(SMALL))
     assert (progress.files_done, progress.bytes_done) == (1, len(SMALL))
     assert world.receipt.method == "stream"
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: inner, PlainStore], ids=["parts", "stream"])
+def test_bytes_are_counted_as_they_arrive(tmp_path, wrap):
+    world = World(tmp_path, LARGE, wrap=wrap)
+    seen = []
+    world.inner.on_proof = lambda: seen.append(world.tally.progress)
+    assert not world.transfer().was_there
+    (before_proof,) = seen
+    assert (before_proof.files_done, before_proof.bytes_done) == (0, len(LARGE))
+    assert before_proof.phase is Phase.READING_BACK
+    progress = world.tally.progress
+    assert (progress.files_done, progress.bytes_done) == (1, len(LARGE))
+    assert (progress.files_sent, progress.bytes_sent) == (1, len(LARGE))
 
 
 @pytest.mark.parametrize(("size", "is_expected"), [(PART_BYTES - 1, False), (PART_BYTES, True)])
