@@ -117,7 +117,7 @@ class World:
         record = UploadRecord(
             src_path="memory://a/x",
             dst_path="memory://b/x",
-            size=len(LARGE),
+            size=self.plan.size_of(0),
             mtime_ns=1,
             part_size=PART_BYTES,
             token=upload.token,
@@ -279,6 +279,22 @@ def test_an_upload_whose_token_was_lost_is_dropped_before_another_is_begun(
     assert len(world.inner.memory.uploads) == uploads_left
 
 
+def test_an_upload_begun_without_the_files_md5_is_dropped_where_that_must_come_first(tmp_path):
+    world = World(tmp_path, LARGE)
+    world.inner.needs_md5_first = True
+    world.begin_upload()
+    shared = []
+    world.source.on_read = lambda: shared.extend(
+        queue.upload for queue in world.queues.open_queues()
+    )
+    assert not world.transfer().was_there
+    assert world.raw.read("x") == LARGE
+    assert world.destination.calls["abort"] == world.destination.calls["begin"] == 1
+    assert world.inner.memory.uploads == {}
+    assert shared[0] is None, "nobody sends parts of the upload that was dropped"
+    assert world.tally.progress.bytes_sent == len(LARGE)
+
+
 # What it tells others
 
 
@@ -317,9 +333,12 @@ def test_others_wait_for_the_parts_of_a_file_that_has_any(tmp_path, size, is_exp
     assert not world.queues.are_expected
 
 
-def test_a_part_that_another_worker_sends_meanwhile_is_counted_and_sent_once(tmp_path):
+@pytest.mark.parametrize("held", [0, 1], ids=["begun", "resumed"])
+def test_a_part_that_another_worker_sends_meanwhile_is_counted_and_sent_once(tmp_path, held):
     data = LARGE + LARGE  # five parts, of which three are taken before the first has arrived
     world = World(tmp_path, data)
+    if held:
+        world.begin_upload()
 
     def send_the_last():
         world.inner.on_part = lambda: None
@@ -332,8 +351,8 @@ def test_a_part_that_another_worker_sends_meanwhile_is_counted_and_sent_once(tmp
     world.inner.on_part = send_the_last
     assert not world.transfer().was_there
     assert world.raw.read("x") == data
-    assert world.destination.calls["put_part"] == 4  # besides the other worker's
-    assert world.tally.progress.bytes_sent == len(data)
+    assert world.destination.calls["put_part"] == 4 - held  # besides the other worker's
+    assert world.tally.progress.bytes_sent == len(data) - held * PART_BYTES
 
 
 @pytest.mark.parametrize(
