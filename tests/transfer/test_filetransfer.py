@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from jobtool.errors import FileError, RefusedError, StoreError, UnreachableError
+from jobtool.errors import FileError, RefusedError, SourceDigestError, StoreError, UnreachableError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt, UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.stores.store import Attributes, Content, Note
+from jobtool.stores.store import Attributes, Content, Note, mismatch
 from jobtool.testing.faults import Fault
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
@@ -40,6 +40,7 @@ class Source(MemoryStore):
     """Calls ``on_read`` before each read; reading may be expensive."""
 
     is_dear = False
+    recorded = None  # a file's MD5 in its metadata
 
     @property
     def capabilities(self):
@@ -48,7 +49,8 @@ class Source(MemoryStore):
     def read(self, entry, offset, length):
         self.on_read()
         content = super().read(entry, offset, length)
-        attributes = replace(content.attributes, notes=(Note("owner", "nobody has it"),))
+        notes = (Note("owner", "nobody has it"),)
+        attributes = replace(content.attributes, notes=notes, md5=self.recorded)
         return Content(data=content.data, attributes=attributes)
 
 
@@ -293,6 +295,26 @@ def test_an_upload_begun_without_the_files_md5_is_dropped_where_that_must_come_f
     assert world.inner.memory.uploads == {}
     assert shared[0] is None, "nobody sends parts of the upload that was dropped"
     assert world.tally.progress.bytes_sent == len(LARGE)
+
+
+def test_parts_that_make_another_file_are_all_sent_again(tmp_path):
+    error = mismatch("memory://b/x", sent="0" * 32, found="1" * 32)
+    world = World(tmp_path, LARGE, faults=[Fault(method="complete", error=error)])
+    assert not world.transfer().was_there
+    assert world.raw.read("x") == LARGE
+    assert world.destination.calls["begin"] == 2
+    assert world.destination.calls["put_part"] == 6
+
+
+def test_a_file_that_its_metadata_deny_is_read_again_by_the_next_try(tmp_path):
+    world = World(tmp_path, LARGE)
+    world.source.is_dear = True  # else it is read again anyway
+    world.source.recorded = "0" * 32
+    with pytest.raises(SourceDigestError):
+        world.transfer()
+    assert world.raw.paths() == set()
+    log = world.ledger.log_of(0, world.plan.item(0))
+    assert len(log.digests(PART_BYTES)) == 0
 
 
 # What it tells others
