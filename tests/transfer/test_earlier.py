@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +84,7 @@ def test_a_file_that_was_listed_and_is_gone_is_a_failure_that_names_it():
     plan = plan_of(["a", "c"])
     taken_up(plan, records)
     assert names(plan) == ["memory://a/b"]
-    assert "gone" in str(plan.failures[0].error)
+    assert "memory://a/b was there at an earlier attempt" in str(plan.failures[0].error)
     assert "--if-gone ignore" in str(plan.failures[0].error)
 
 
@@ -139,6 +140,21 @@ def test_a_file_that_goes_to_two_places_and_is_gone_has_arrived_only_where_it_is
     fail(plan, "b", "elsewhere/b")
     taken_up(plan, [receipt_of("b")])
     assert [failure.destination for failure in plan.failures] == ["memory://b/elsewhere/b"]
+
+
+@pytest.mark.parametrize("place", ["b", "c"])
+def test_a_named_file_that_is_proven_and_gone_belongs_to_the_stores_that_it_went_between(place):
+    plan = plan_of([], is_tree=False)
+    (route,) = plan.routes
+    plan.start_route(Route(route.source, MemoryStore(Memory(), "memory://c")))
+    url = f"memory://{place}/gone"
+    plan.failures.append(
+        Failure(path="memory://a/gone", error=NotFoundError("nothing there"), destination=url)
+    )
+    _, gone = folded(plan, [msgspec.structs.replace(receipt_of("gone"), dst_path=url)])
+    gone.settle(accept_gone=False)
+    assert plan.failures == []
+    assert (plan.item(0).source_url, plan.item(0).destination_url) == ("memory://a/gone", url)
 
 
 def test_records_of_another_source_or_destination_say_nothing():

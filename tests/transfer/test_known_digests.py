@@ -277,8 +277,62 @@ def test_records_of_ten_thousand_parts_fit_into_lines_of_a_journal(tmp_path, mon
     assert len(records) == 10
     assert len(found) == 10_000
     assert found.whole == known.whole == md5_of(b"x" * size)
-    assert found.composite() == known.composite()
+    sums = b"".join(hashlib.md5(str(number).encode()).digest() for number in range(10_000))
+    assert found.composite() == known.composite() == f"{hashlib.md5(sums).hexdigest()}-10000"
     assert [*known.records(item)] == []
+
+
+def hashed(first, *md5s, **changes):
+    """A record of the digests of parts; the file has 5 of 10 bytes, and the last is shorter."""
+    values = {"size": 49, "mtime_ns": 1, "part_size": 10, "first": first, "md5s": md5s}
+    return DigestRecord(src_path="memory://a/x", dst_path="memory://b/x", **(values | changes))
+
+
+def md5s_of(known):
+    return [known.md5_of(number) for number in range(1, len(known) + 1)]
+
+
+A, B, C = "a" * 32, "b" * 32, "c" * 32
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        hashed(4, C),  # whose predecessor was lost
+        hashed(3, C, C, C, C),  # of more parts than the file has
+        hashed(3, C, C, whole=C),  # of the whole file before its end
+    ],
+    ids=["a gap", "too many", "too early"],
+)
+def test_a_record_that_does_not_fit_what_is_known_is_passed_over(record):
+    known = digests.folded(None, hashed(1, A, B))
+    assert md5s_of(digests.folded(known, record)) == [A, B]
+    assert digests.folded(known, record).whole is None
+    known = digests.folded(known, hashed(3, A, B, C, whole=B))
+    assert (md5s_of(known), known.whole) == ([A, B, A, B, C], B)
+
+
+def test_a_record_that_begins_earlier_replaces_what_is_known_from_there_on():
+    known = digests.folded(None, hashed(1, A, A, A, A, A, whole=A))
+    known = digests.folded(known, hashed(2, B, C))
+    assert (md5s_of(known), known.whole) == ([A, B, C], None)
+
+
+@pytest.mark.parametrize("changes", [{"size": 48}, {"mtime_ns": 2}, {"part_size": 11}], ids=repr)
+def test_a_record_of_the_file_as_it_was_says_nothing_of_it_now(changes):
+    known = digests.folded(None, hashed(1, A, B))
+    assert md5s_of(digests.folded(known, hashed(3, C, **changes))) == []
+    assert md5s_of(digests.folded(known, hashed(1, C, **changes))) == [C]
+
+
+def test_digests_are_recorded_once_a_batch_of_bytes_was_hashed(monkeypatch):
+    monkeypatch.setattr(digests, "BATCH_BYTES", 30)
+    known = digests.folded(None, hashed(1, A))  # which is recorded
+    was_worth_noting = []
+    for _ in range(3):
+        known.add(B)
+        was_worth_noting.append(known.is_worth_noting)
+    assert was_worth_noting == [False, False, True]
 
 
 @given(

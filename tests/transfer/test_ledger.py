@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from jobtool.stores.store import Attributes, Entry, Part, Upload
 from jobtool.transfer.decision import Action, Held, decide
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.destination import MISSING, UNKNOWN
+from jobtool.transfer.ledger.listings import paths_in
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry
 from tests.stores.raw import MemoryRaw
@@ -129,6 +131,8 @@ def test_what_another_has_found_out_of_the_destination_counts(tmp_path):
     assert [one.held for one in known] == [Held.NOTHING, Held.UNKNOWN, Held.SAME_SIZE]
     assert [one.is_ours for one in known] == [False, False, True]
     assert all(one.is_taken_up for one in known)
+    first = Ledger(plan_of(), Journal(str(tmp_path / "other.jsonl")))
+    assert not any(first.known(number).is_taken_up for number in range(3))
 
 
 def test_a_file_that_is_another_now_has_no_upload_that_can_be_gone_on_with(tmp_path):
@@ -148,17 +152,75 @@ def test_parts_of_a_file_are_noted_as_their_records(tmp_path):
     item = ledger.plan.item(2)
     log = ledger.log_of(2, item)
     assert log.beginning() is None
-    assert ledger.intended_ns(2) is not None
+    (intent,) = journal.read()  # on disk before the upload is begun
+    assert (intent.src_path, intent.dst_path) == ("memory://a/c", "memory://b/c")
+    assert ledger.intended_ns(2) == intent.at_ns
+    assert log.beginning() == intent.at_ns, "the answer of the earlier try was lost"
+    assert ledger.intended_ns(2) == intent.at_ns
     log.begun(Upload(path="c", token="t", attributes=Attributes(mtime_ns=1)), 1)
     assert ledger.has_begun_uploads
     assert ledger.intended_ns(2) is None
-    assert [*journal.read()][1:] == [upload("c", 3)], "on disk at once"
+    assert [*journal.read()][2:] == [upload("c", 3)], "on disk at once"
     log.sent(Part(number=2, offset=1, size=1, md5="0" * 32))
     ledger.flush()
     assert [*journal.read()][-1] == part(2)
     assert log.under_way.at("c").token == "t"
     log.dropped()
     assert ledger.upload_of(2) is None
+
+
+@pytest.mark.parametrize("later", [upload("a", 1), receipt("a", 1)], ids=["upload", "receipt"])
+def test_what_follows_an_intent_says_what_became_of_it(tmp_path, later):
+    ledger = Ledger(plan_of(), Journal(str(tmp_path / "job.jsonl")))
+    given = IntentRecord(
+        src_path="memory://a/a", dst_path="memory://b/a", at_ns=7, has_file=False, method="cp"
+    )
+    ledger.fold([given])
+    assert ledger.intended_ns(0) == 7
+    assert ledger.methods.given_to(0) == "cp"
+    ledger.fold([later])
+    assert ledger.intended_ns(0) is None
+    assert ledger.methods.given_to(0) is None
+    assert ledger.methods.was_given(0), "what is there may be the method's"
+
+
+def test_a_file_that_was_tried_may_be_there_without_a_receipt(tmp_path):
+    ledger = Ledger(plan_of(), Journal(str(tmp_path / "job.jsonl")))
+    ledger.note_tried([1])
+    assert [ledger.known(number).is_tried for number in range(3)] == [False, True, False]
+
+
+def test_a_file_that_a_comparison_has_refuted_differs_whatever_its_size(tmp_path):
+    ledger = Ledger(plan_of(), Journal(str(tmp_path / "job.jsonl")))
+    ledger.note_destination([1, 2, 3], [False] * 3)
+    ledger.methods.claim(0)
+    assert ledger.known(0).is_claimed
+    ledger.methods.leave(0)
+    known = [ledger.known(number) for number in range(3)]
+    assert [one.is_claimed for one in known] == [False] * 3
+    assert [one.held for one in known] == [Held.OTHER_SIZE, Held.SAME_SIZE, Held.SAME_SIZE]
+
+
+def test_a_proven_file_whose_source_is_gone_is_ours_and_is_not_named_again(tmp_path):
+    journal = Journal(str(tmp_path / "job.jsonl"))
+    ledger = Ledger(plan_of(), journal)
+    ledger.add_proven(Entry("gone", 4, 1), "gone")
+    assert [ledger.known(number).is_ours for number in range(4)] == [False, False, False, True]
+    assert (ledger.files_proven, ledger.bytes_proven) == (1, 4)
+    ledger.compare(Retry.never())  # the destination has lost it
+    assert (ledger.files_proven, ledger.bytes_proven) == (0, 0)
+    ledger.checkpoint()
+    (listing,) = journal.read()
+    assert [*paths_in(listing, ledger.plan)] == ["a", "b", "c"]
+
+
+def test_any_proven_file_will_do_to_show_that_one_has_arrived(tmp_path):
+    ledger = Ledger(plan_of(), Journal(str(tmp_path / "job.jsonl")))
+    assert ledger.any_proven is None
+    ledger.prove(1, receipt("b", 2))
+    assert ledger.any_proven == ledger.plan.item(1)
+    ledger.prove(0, receipt("a", 1))
+    assert ledger.any_proven == ledger.plan.item(0)
 
 
 def test_an_intent_that_says_whose_a_file_is_has_no_upload_looked_for(tmp_path):

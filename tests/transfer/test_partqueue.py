@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from jobtool.stores.store import Entry, Part
 from jobtool.transfer.checksum import ranges
 from jobtool.transfer.partqueue import PartQueue, PartQueues
 from jobtool.transfer.plan import Item, Route
+from tests.stores.plain import PlainStore
 
 WAIT_SECONDS = 30
 ITEM = Item(
@@ -102,6 +104,7 @@ def test_whoever_has_nothing_else_to_do_waits_for_what_is_out_and_wants_it_back(
     queue.put_back(early, [part(2)])
     thread.join(WAIT_SECONDS)
     assert [one.number for one in found] == [2]
+    assert not queue.is_wanted(late), "there is something to do again"
     assert queue.sent_by_others == {2}
     assert queue.held[2] == part(2)
 
@@ -125,6 +128,41 @@ def test_a_queue_that_nobody_serves_any_more_keeps_no_thread():
         queues.close()
         with pytest.raises(StoppedError):
             queue.pop_first()
+    assert queues.open_queues() == []
+
+
+def test_a_queue_that_is_opened_after_all_were_closed_keeps_no_thread_either():
+    queues = PartQueues()
+    queues.close()
+    queue = queue_of(2, is_in_order=False)
+    with queues.opened(queue):
+        queue.pop_last(2)
+        with pytest.raises(StoppedError):
+            queue.pop_first()
+
+
+class Dear(MemoryStore):
+    capabilities = replace(MemoryStore.capabilities, cheap_reads=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "is_shared"),
+    [
+        (ITEM.route.source, ITEM.route.destination, True),
+        (Dear(Memory(), "memory://a"), ITEM.route.destination, False),
+        (ITEM.route.source, PlainStore(ITEM.route.destination), False),
+    ],
+    ids=["cheap to read", "expensive to read", "takes no parts"],
+)
+def test_others_get_only_parts_that_both_may_read_and_one_may_send(source, destination, is_shared):
+    item = replace(ITEM, route=Route(source, destination))
+    queue, queues = PartQueue(item, {}, is_in_order=False, stop=Stop()), PartQueues()
+    assert not queues.are_expected
+    with queues.expected(item):
+        assert queues.are_expected == is_shared
+        with queues.opened(queue):
+            assert queues.open_queues() == [queue][: int(is_shared)]
+    assert not queues.are_expected
     assert queues.open_queues() == []
 
 

@@ -15,7 +15,7 @@ from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry
-from jobtool.transfer.plan import METADATA_NAMES, Plan, Route
+from jobtool.transfer.plan import MAX_FAILURES, METADATA_NAMES, Plan, Route
 from tests.stores.raw import LocalRaw, MemoryRaw
 from tests.transfer.states import make_plan
 
@@ -108,6 +108,38 @@ def test_a_receipt_finds_its_file_and_no_other_in_any_order_of_listing(found, ra
             {"dst_path": receipt.dst_path + "x"},
         ):
             assert plan.find(receipt_of(plan.item(number), **changes)) is None
+
+
+NUMBERED = [f"{number:04}" for number in range(0, 1000, 2)]  # more than are looked at nearby
+
+
+@given(st.lists(st.integers(-1, 1000), min_size=1, max_size=30), st.booleans())
+def test_files_of_a_large_plan_are_found_whichever_was_found_before(numbers, is_sorted):
+    listed = NUMBERED if is_sorted else NUMBERED[::-1]
+    plan = plan_of(listed)
+    for number in numbers:
+        path = f"{number:04}"
+        found = plan.find_path(0, path)
+        assert found == (listed.index(path) if path in NUMBERED else None)
+
+
+def test_a_plan_counts_a_changed_file_with_its_new_size():
+    plan = plan_of(["a", "b", "c"])
+    assert plan.total_bytes == 0 + 1 + 2
+    plan.update(1, Entry("b", 10, 7))
+    assert plan.total_bytes == 0 + 10 + 2
+    assert plan.size_of(1) == 10
+    assert plan.item(1).entry == Entry("b", 10, 7)
+    assert not plan.is_tree
+
+
+def test_a_plan_keeps_one_failure_more_than_a_job_may_have():
+    plan = Plan()
+    for number in range(MAX_FAILURES + 9):
+        plan.fail(f"memory://a/{number}", SourceError("unreadable"))
+    assert [failure.path for failure in plan.failures] == [
+        f"memory://a/{number}" for number in range(MAX_FAILURES + 1)
+    ]
 
 
 @given(st.lists(st.tuples(paths, paths), unique=True, max_size=15))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobtool.errors import FileError, ServerError, StoreError, UnreachableError
+from jobtool.stop import Stop
 from jobtool.transfer.retry import SERVER_TRIES, Retry, Successes
 
 PATIENCE = 100.0
@@ -121,3 +122,72 @@ def test_no_further_try_is_made_once_asked_to_stop(retry, clock):
     with pytest.raises(UnreachableError):
         retry.call(calls)
     assert calls.count == 1
+
+
+def test_patience_ends_with_its_last_second(retry, clock):
+    retry = Retry(patience_seconds=PATIENCE, sleep=lambda seconds: None, monotonic=clock)
+    calls = Calls(clock, UnreachableError("503"), work_seconds=PATIENCE)
+    with pytest.raises(UnreachableError):
+        retry.call(calls)
+    assert calls.count == 2
+
+
+def test_tries_of_a_request_are_counted_from_the_last_success_of_the_call_itself(retry, clock):
+    retry.patience_seconds = 1000
+    own = Successes(clock)
+
+    def between():
+        retry.elsewhere.note()
+        if calls.count == 5:
+            own.note()
+        clock.now += 1
+
+    calls = Calls(clock, ServerError("500"), between=between)
+    with pytest.raises(ServerError):
+        retry.call(calls, own=own)
+    assert calls.count == 4 + SERVER_TRIES  # the fifth is the first without a success since
+
+
+def test_each_error_is_told_before_the_next_try(clock):
+    told = []
+    retry = Retry(tries=3, sleep=clock.sleep, monotonic=clock, on_retry=told.append)
+    error = StoreError("reset")
+    with pytest.raises(StoreError):
+        retry.call(Calls(clock, error))
+    assert told == [error, error], "the last is raised"
+
+
+def test_waits_grow_up_to_a_limit_and_end_with_a_stop(clock):
+    class Recording(Stop):
+        def wait(self, seconds):
+            waits.append(seconds)
+
+    waits = []
+    retry = Retry(tries=12, stop=Recording(), monotonic=clock)
+    with pytest.raises(StoreError):
+        retry.call(Calls(clock, StoreError("reset")))
+    shortest = [0.5, 1, 2, 4, 8, 16, 20, 20, 20, 20, 20]
+    assert len(waits) == len(shortest)
+    for wait, least in zip(waits, shortest, strict=True):
+        assert least <= wait <= least + 1, "a random part keeps workers apart"
+    assert len(set(waits)) == len(waits)
+
+
+@pytest.mark.parametrize("error", [StoreError("reset"), UnreachableError("503")])
+def test_never_is_one_try(clock, error):
+    calls = Calls(clock, error)
+    with pytest.raises(type(error)):
+        Retry.never().call(calls)
+    assert calls.count == 1
+
+
+def test_a_copy_with_another_stop_shares_the_successes(retry, clock):
+    stop = Stop()
+    other = retry.within(stop)
+    stop.set()
+    calls = Calls(clock, StoreError("reset"))
+    with pytest.raises(StoreError):
+        other.call(calls)
+    assert calls.count == 1
+    assert not retry.stop.is_set()
+    assert other.elsewhere is retry.elsewhere

@@ -20,7 +20,7 @@ from jobtool.jobs.journal import Journal
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.optional import PROTOCOLS
-from jobtool.stores.store import Content, entry_of
+from jobtool.stores.store import Content, Note, entry_of
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
@@ -170,6 +170,50 @@ def test_a_stop_between_two_chunks_publishes_nothing(copier, is_lost, error):
     with pytest.raises(error):
         copy(copier, source, destination, stop=stop, on_bytes=on_bytes)
     assert raw.paths() == set()
+
+
+def test_a_claim_that_is_lost_with_the_last_chunk_publishes_nothing(copier):
+    source, destination, raw = pair(LARGE)
+    raw.write(PATH, b"of the new holder")
+    stop, passed = Stop(), []
+
+    def on_bytes(count):
+        passed.append(count)
+        if sum(passed) == len(LARGE):
+            stop.lose("the claim was lost")
+
+    with pytest.raises(ClaimLostError):
+        copy(copier, source, destination, stop=stop, on_bytes=on_bytes)
+    assert raw.read(PATH) == b"of the new holder"
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
+def test_once_the_claim_is_lost_nothing_is_removed(copier, data):
+    class Late(PlainStore):
+        def write(self, path, chunks, attributes):
+            super().write(path, chunks, attributes)
+            raw.write(path, b"of the new holder")
+            stop.lose("the claim was lost")
+
+    source, destination, raw = pair(data, wrap=Late)
+    stop = Stop()
+    with pytest.raises(ClaimLostError):
+        copy(copier, source, destination, stop=stop)
+    assert raw.read(PATH) == b"of the new holder"
+
+
+@pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
+def test_what_the_source_could_not_tell_is_noted_with_the_proof(copier, data):
+    class Silent(MemoryStore):
+        def read(self, entry, offset, length):
+            found = super().read(entry, offset, length)
+            attributes = replace(found.attributes, notes=(note,))
+            return Content(data=found.data, attributes=attributes)
+
+    note = Note("owner", "nobody has it")
+    source, destination, _ = pair(data)
+    silent = Silent(source.memory, source.url)
+    assert copy(copier, silent, destination).proof.notes == (note,)
 
 
 @pytest.mark.parametrize("data", [b"small", LARGE], ids=["small", "large"])
