@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # uv installs in a fifth of the time. It doesn't read pip's configuration: pip does it if the
 # environment names an index or constraints, and where uv fails.
-UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python
+UV := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python
 BY_UV = $(if $(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL)$(PIP_CONSTRAINT),false,$(PIP) uv)
 INSTALL = $(BY_UV) && $(UV) --editable $(1) || $(PIP) --editable $(1)
 
-PYTEST = $(BIN)/python -m pytest -n 3 --dist worksteal
+# Tests at a time.
+WORKERS ?= 3
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What `make test` leaves to the other three, each a folder that says what is in it.
 FAULTS := tests/faults tests/trust
