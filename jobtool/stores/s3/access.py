@@ -75,11 +75,11 @@ class S3Access:
             profile = config.profile or profile_of(holder.provider)
             if profile:  # its region and endpoint count as well
                 session.set_config_variable("profile", profile)
-            share_loader(session)
             require_numbers(session)
             _require_table(session)
             # One for all clients: each boto3 session adds its methods to the botocore session's.
             self._session = boto3.Session(botocore_session=session)
+            share_loader(session)  # after boto3, which adds its own folder to the loader it finds
             plain = self._make_client(Config())
             self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
             ca_bundle = self.connection.ca_bundle
