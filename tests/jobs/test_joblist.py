@@ -204,16 +204,9 @@ def test_jobs_of_a_folder_that_is_no_joblist_yet_are_listed_by_name(folder):
     assert job_ids_in(str(folder)) == ["a", "b"]
 
 
-def test_added_jobs_are_durable_after_a_flush(joblist, monkeypatch):
+def test_added_jobs_are_durable_after_a_flush(joblist, synced):
     joblist.add(job_named("a"))
-    synced = []
-    fsync = os.fsync
-
-    def noted(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
+    synced.clear()
     joblist.flush()
     assert synced == [joblist.path]
 

@@ -455,15 +455,7 @@ def test_the_folder_of_journals_may_be_made_by_two_workers_at_once(journal, monk
     assert list(journal.read()) == [EXAMPLE]
 
 
-def test_a_flush_syncs_the_journal_and_the_folder_that_names_it(journal, monkeypatch):
-    synced = []
-    fsync = os.fsync
-
-    def noted(descriptor):
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
+def test_a_flush_syncs_the_journal_and_the_folder_that_names_it(journal, synced):
     journal.append(EXAMPLE)
     journal.flush()
     assert sorted(synced) == [os.path.dirname(journal.path), journal.path]
