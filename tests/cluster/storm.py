@@ -50,9 +50,10 @@ ROUNDS = 6
 _PAGE_BYTES = 4096
 
 _ANY = 0.2  # of all hits: on any worker, even one that is only starting
-_STOPS = 0.3  # of all hits, if claims can be lost
 _AIMED = 1 / 3  # of all kills
-_LONG = 0.75  # of all stops
+# The hits of a storm in which claims can be lost, in an order of their own for each ten.
+_HITS = ["kill"] * 7 + ["long stop"] * 2 + ["short stop"]
+_HOLDER_SECONDS = 60
 _AIM_SECONDS = 0.8
 _ROUND_SECONDS = 300
 
@@ -98,10 +99,11 @@ class Tally:
 class Storm:
     """Keeps a worker running in each place, and hits one of them every ``period`` seconds.
 
-    A hit is a SIGKILL or, if ``freeze_seconds`` is given, sometimes a SIGSTOP for longer than that.
-    Some kills wait until their victim is about to replace a file, which random moments rarely hit.
-    Workers take over jobs of others only when no other job is left. So some stopped workers are
-    kept until then, and wake up in the middle of their successor's work.
+    A hit is a SIGKILL or, if ``freeze_seconds`` is given, in three of ten a SIGSTOP for longer than
+    that. Some kills wait until their victim is about to replace a file, which random moments rarely
+    hit. Workers take over jobs of others only when no other job is left. So two of three stops wait
+    for a worker that holds a job and last until then: it wakes up in the middle of its successor's
+    work.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Storm:
         self._random = random.Random(seed)
         self._period = period
         self._freeze_seconds = freeze_seconds
+        self._hits: list[str] = []
         self._workers: list[subprocess.Popen[bytes]] = []
         self._frozen: list[_Frozen] = []
         self._all: list[tuple[subprocess.Popen[bytes], str, Path]] = []
@@ -135,17 +138,16 @@ class Storm:
             for number, place in enumerate(self._places):
                 if self._workers[number].poll() is not None:
                     self._workers[number] = self._start(place)
-            self._strike(self._choose())
+            self._strike()
 
     def calm(self, joblist: Path) -> None:
         """Let the workers finish, and start others as long as there is work for them."""
         self._thaw_overtaken(joblist)
-        for _ in range(ROUNDS):
+        while self.tally.rounds < ROUNDS:
             self._wait()
             if not {"todo", "ongoing"} & {*statuses(joblist).values()}:
                 return
-            self.tally.rounds += 1
-            self._workers = [self._start(place) for place in self._places]
+            self._start_all()
         self._wait()
 
     def close(self) -> None:
@@ -163,6 +165,11 @@ class Storm:
             if (process.returncode not in (0, 3) and name not in self.tally.killed)
             or "Traceback" in output.read_text()
         ]
+
+    def _start_all(self) -> None:
+        """Start another worker in each place, where all others have ended."""
+        self.tally.rounds += 1
+        self._workers = [self._start(place) for place in self._places]
 
     def _start(self, place: Place) -> subprocess.Popen[bytes]:
         self.tally.started += 1
@@ -183,25 +190,60 @@ class Storm:
         is_any = self._random.random() < _ANY or not at_work
         return self._random.choice(numbers if is_any else at_work)
 
-    def _strike(self, number: int) -> None:
-        victim = self._workers[number]
-        name = self._places[number].name_of(victim)
-        if self._freeze_seconds is not None and self._random.random() < _STOPS:
-            victim.send_signal(signal.SIGSTOP)
-            until = time.monotonic() + self._freeze_seconds * (1.2 + self._random.random())
-            is_long = self._random.random() < _LONG
-            self._frozen.append(_Frozen(victim, name, float("inf") if is_long else until))
-            self.tally.stopped.append(name)
+    def _strike(self) -> None:
+        if self._freeze_seconds is None:
+            kind = "kill"
         else:
-            if self._random.random() < _AIMED:
-                self._await_replacing(victim.pid)
-                time.sleep(self._random.random() * 0.002)
-            if victim.poll() is not None:
-                return  # it ended by itself
+            self._hits = self._hits or self._random.sample(_HITS, len(_HITS))
+            kind = self._hits.pop()
+        if kind == "kill":
+            number = self._kill()
+        elif kind == "short stop":
+            number = self._stop(seconds=self._freeze_seconds * (1.2 + self._random.random()))
+        else:
+            number = self._stop_holder()
+        self._workers[number] = self._start(self._places[number])
+
+    def _kill(self) -> int:
+        number = self._choose()
+        victim = self._workers[number]
+        if self._random.random() < _AIMED:
+            self._await_replacing(victim.pid)
+            time.sleep(self._random.random() * 0.002)
+        if victim.poll() is None:  # else it ended by itself
             victim.kill()
             victim.wait()  # at once: until its parent waits for it, it still looks alive
-            self.tally.killed.append(name)
-        self._workers[number] = self._start(self._places[number])
+            self.tally.killed.append(self._places[number].name_of(victim))
+        return number
+
+    def _stop(self, *, seconds: float) -> int:
+        number = self._choose()
+        self._workers[number].send_signal(signal.SIGSTOP)
+        self._freeze(number, until=time.monotonic() + seconds)
+        return number
+
+    def _stop_holder(self) -> int:
+        """Stop a worker that holds a job, until another has claimed that job."""
+        end = time.monotonic() + _HOLDER_SECONDS
+        while time.monotonic() < end:
+            number = self._choose()
+            victim = self._workers[number]
+            victim.send_signal(signal.SIGSTOP)
+            if victim.poll() is None:
+                os.waitid(os.P_PID, victim.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                if _job_of(self._places[number].name_of(victim), self._places[0].joblist):
+                    self._freeze(number, until=float("inf"))
+                    return number
+                victim.send_signal(signal.SIGCONT)
+            time.sleep(0.01)
+        raise TimeoutError(f"no worker held a job for {_HOLDER_SECONDS} s")
+
+    def _freeze(self, number: int, *, until: float) -> None:
+        """Note that a worker was stopped."""
+        victim = self._workers[number]
+        name = self._places[number].name_of(victim)
+        self._frozen.append(_Frozen(victim, name, until))
+        self.tally.stopped.append(name)
 
     def _await_replacing(self, pid: int) -> None:
         """Return when the process has a file open that will replace another, or after a while."""
@@ -223,8 +265,10 @@ class Storm:
         jobs = {frozen.name: _job_of(frozen.name, joblist) for frozen in self._frozen}
         end = time.monotonic() + _ROUND_SECONDS
         while self._frozen:
-            is_over = all(worker.poll() is not None for worker in self._workers)
-            is_over |= time.monotonic() > end
+            is_over = time.monotonic() > end
+            if all(worker.poll() is not None for worker in self._workers):
+                is_over |= self.tally.rounds >= ROUNDS
+                self._start_all()
             for frozen in self._frozen:
                 job = jobs[frozen.name]
                 if job is None or is_over or _holder_of(job) != frozen.name:
