@@ -1,7 +1,7 @@
 """Kills `jobtool verify --repair` before each of its writes, by SIGKILL.
 
-Run as ``python -m tests.audit.victims JOBLIST...``: the first joblist's command dies before its
-first write, the second's before its second. Prints ``killed`` or the exit code of each. All are
+Run as ``python -m tests.faults.repair_victims JOBLIST...``: the first joblist's command dies before
+its first write, the second's before its second. Prints ``killed`` or the exit code of each. All are
 forks of one process, which has loaded everything.
 """
 
