@@ -84,7 +84,7 @@ def transfer_jobs(
 
     Args:
         joblist: The folder, or an open joblist.
-        threads: How many files at a time, 1 to 256; 16 by default.
+        threads: How many files at a time at most, 1 to 256; 16 by default.
         max_jobs: End after this many jobs.
         time_limit_seconds: In how many seconds this process will be killed; by default what the
             scheduler says. The work stops before.

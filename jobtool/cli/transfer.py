@@ -53,7 +53,7 @@ def _as_words(
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Files at a time in this worker. [default: 16, or joblist.toml's]",
+    help="Files at a time in this worker, at most. [default: 16, or joblist.toml's]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
 @click.option(

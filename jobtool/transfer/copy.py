@@ -11,6 +11,7 @@ from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, part_size_for
+from jobtool.transfer.concurrency import Concurrency
 from jobtool.transfer.digests import read_digests, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueues
@@ -54,6 +55,7 @@ class Copier:
     ) -> None:
         self.part_bytes = part_bytes
         self.liveness = liveness or Liveness()
+        self.concurrency = Concurrency(threads)
         self._capacity = Capacity(
             threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness
         )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from jobtool.errors import ClaimLostError, InfrastructureError, JobtoolError, Scope, StoppedError
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
+from jobtool.transfer.concurrency import Concurrency
 from jobtool.transfer.copy import Copied
 from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.ledger import Ledger
@@ -37,6 +38,7 @@ class FileThreads:
         ledger: Ledger,
         files: FileTransfer,
         *,
+        concurrency: Concurrency,
         stop: Stop,
         liveness: Liveness,
         on_file: Callable[[Item, Copied], None] | None,
@@ -46,6 +48,7 @@ class FileThreads:
         self.has_succeeded = False
         self._ledger = ledger
         self._files = files
+        self._concurrency = concurrency
         self._stop = stop
         self._liveness = liveness
         self._on_file = on_file
@@ -77,23 +80,28 @@ class FileThreads:
         *,
         on_tick: Callable[[], None],
     ) -> None:
-        """Transfer what ``next_file`` returns, by ``count`` threads, until it returns None.
+        """Transfer what ``next_file`` returns, by up to ``count`` threads, until it returns None.
 
         ``on_tick`` is called in this thread several times a second. The ledger is written to disk
         every second. Raises the errors of both, once the threads have ended.
         """
-        threads = [
-            threading.Thread(target=self._work, args=(next_file,), name=f"copy-{index}")
-            for index in range(count)
-        ]
-        for thread in threads:
-            thread.start()
+        threads: list[threading.Thread] = []
+
+        def grow_to(wanted: int) -> None:
+            for index in range(len(threads), min(wanted, count)):
+                name = f"copy-{index}"
+                threads.append(threading.Thread(target=self._work, args=(next_file,), name=name))
+                threads[-1].start()
+
+        routes = self._ledger.plan.routes
         last_flush = time.monotonic()
         try:
+            grow_to(self._concurrency.begin(routes))
             with self._liveness.aside():
-                for thread in threads:
+                for thread in threads:  # more are added meanwhile
                     while thread.is_alive():
                         thread.join(TICK_SECONDS)
+                        grow_to(self._concurrency.adapted(len(threads)))
                         on_tick()
                         if time.monotonic() - last_flush >= _FLUSH_SECONDS:
                             self._ledger.checkpoint()

@@ -87,7 +87,12 @@ class JobTransfer:
             notes=self.notes,
         )
         self._threads = FileThreads(
-            ledger, files, stop=stop, liveness=copier.liveness, on_file=on_file
+            ledger,
+            files,
+            concurrency=copier.concurrency,
+            stop=stop,
+            liveness=copier.liveness,
+            on_file=on_file,
         )
         self._methods: MethodRuns | None = None
         if methods is not None:

@@ -35,7 +35,7 @@ def _watch_nothing(progress: JobProgress) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """The options of a worker: ``threads`` files at a time, at most ``max_jobs`` jobs (None: all).
+    """The options of a worker: at most ``threads`` files at a time, ``max_jobs`` jobs or all.
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
     doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
