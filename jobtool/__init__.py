@@ -46,13 +46,14 @@ if TYPE_CHECKING:
         UnreachableError,
         UsageError,
     )
-    from jobtool.events import Event, Level
+    from jobtool.events import Event
     from jobtool.jobs.job import FilePair, Job, JobStatus
     from jobtool.jobs.joblist import JobList
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
     from jobtool.layouts.events import Generated
     from jobtool.layouts.layout import Layout, load_layout
+    from jobtool.level import Level
     from jobtool.report.summary import JobLine, Summary
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
@@ -87,7 +88,7 @@ _HOMES = {
     "LayoutError": "jobtool.errors",
     "LeftAlone": "jobtool.audit.events",
     "Leftover": "jobtool.audit.events",
-    "Level": "jobtool.events",
+    "Level": "jobtool.level",
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "Policies": "jobtool.transfer.policies",

@@ -7,26 +7,17 @@ as JSON lines; a program may do anything else with them.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import warnings
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
+
+from jobtool.level import Level
 from jobtool.redact import redact
 
 
-class Level(IntEnum):
-    """The ``--verbosity`` from which an event is shown."""
-
-    ALWAYS = 0
-    NORMAL = 1
-    DETAIL = 2
-    FILE = 3
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened. Subclasses add fields, ``kind`` and ``text``."""
 
     kind: ClassVar[str] = "event"
@@ -43,7 +34,7 @@ class Event:
 
     def json(self) -> dict[str, Any]:
         """Return the event as plain values. New versions add fields and never remove any."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
         return {"event": self.kind, **values}
 
 

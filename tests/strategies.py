@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobtool.jobs.job import COPY, FilePair, Job, JobStatus, StepState
 from jobtool.jobs.jobfile import LogRecord

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from jobtool.api.places import Place, opened
 from jobtool.events import Emit, ignore, unfailing
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cleaned:
+class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
     """What was left unfinished, and the jobs that could not be looked at, with the reasons."""
 
     leftovers: tuple[Leftover, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from jobtool.api.places import Place, opened
 from jobtool.errors import UsageError
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retried:
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs are ``todo`` again, and which selected jobs were left alone, with the reasons."""
 
     put_back: tuple[PutBack, ...]

@@ -6,9 +6,11 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.api.background import Call, in_background
 from jobtool.api.places import Place, opened
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from jobtool.worker.events import JobProgress, WorkerFinished
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transferred:
+class Transferred(msgspec.Struct, frozen=True, kw_only=True):
     """What ``transfer_jobs`` did, and the state of the joblist afterwards.
 
     ``succeeded``, ``failed`` and ``handed_back`` count the jobs that this call took up.

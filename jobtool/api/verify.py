@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from jobtool.api.options import require_threads
 from jobtool.api.places import Place, existing_path, opened
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_THREADS = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What ``verify_jobs`` found.
 
     ``counts`` say how many files and bytes were compared, and how many are missing, changed, extra,

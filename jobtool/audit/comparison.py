@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from operator import call
+
+import msgspec
 
 from jobtool.audit.events import Discrepancy
 from jobtool.audit.evidence import Times
@@ -27,8 +28,7 @@ _REPAIRABLE: frozenset[Discrepancy] = frozenset({"missing", "changed", "unproven
 _MAX_STORES = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How many ``receipts`` were compared, and the URLs to ``repair``."""
 
     receipts: int

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from jobtool.events import Event, Level
+from jobtool.events import Event
+from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.units import size_text
 
 Discrepancy = Literal["missing", "changed", "extra", "unreadable", "unproven"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding(Event):
+class Finding(Event, frozen=True, kw_only=True):
     """A file at the destination differs from its receipt."""
 
     kind: ClassVar[str] = "finding"
@@ -29,8 +28,7 @@ class Finding(Event):
         return f"{self.what}: {quote(self.path)}" + (f" ({self.detail})" if self.detail else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimesIgnored(Event):
+class TimesIgnored(Event, frozen=True, kw_only=True):
     """Modification times differ from the receipts', though the bytes don't."""
 
     kind: ClassVar[str] = "times-ignored"
@@ -45,8 +43,7 @@ class TimesIgnored(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified(Event):
+class Verified(Event, frozen=True, kw_only=True):
     """The audit has ended. The counts are of compared files, and of findings of each kind.
 
     ``is_complete`` is False if an error has ended it early.
@@ -87,8 +84,7 @@ class Verified(Event):
         return 3 if self.unfinished_jobs else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutBack(Event):
+class PutBack(Event, frozen=True, kw_only=True):
     """A job was put back to ``todo``. ``was`` is its status before."""
 
     kind: ClassVar[str] = "put-back"
@@ -100,8 +96,7 @@ class PutBack(Event):
         return f"{quote(self.job)}: {self.was} -> todo"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeftAlone(Event):
+class LeftAlone(Event, frozen=True, kw_only=True):
     """A job that the command was to change was left unchanged.
 
     ``exit_code`` is 0 if that is expected, such as for a job that a worker holds. Otherwise it is
@@ -119,8 +114,7 @@ class LeftAlone(Event):
         return f"{quote(self.job)}: left as it is: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover(Event):
+class Leftover(Event, frozen=True, kw_only=True):
     """Something unfinished that a worker of this joblist left behind."""
 
     kind: ClassVar[str] = "leftover"

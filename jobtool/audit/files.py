@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from jobtool.audit.events import Discrepancy
 from jobtool.audit.evidence import has_other_etag, has_other_time, is_proof
@@ -13,8 +13,7 @@ from jobtool.stores.store import Store, entry_of
 HOLLOW = "the two digests of its receipt differ"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The result for one file; ``what`` is None if it matches its receipt.
 
     ``was_doubted_by_time`` is True if the file was read only because its time differs.

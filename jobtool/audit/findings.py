@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import msgspec
+from msgspec.structs import asdict
 
 from jobtool.audit.events import Discrepancy, Finding, Verified
 from jobtool.events import Emit
 
 
-@dataclass(slots=True)
-class _Counts:
+class _Counts(msgspec.Struct):
     files: int = 0
     bytes: int = 0
     missing: int = 0

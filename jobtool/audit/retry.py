@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.audit.events import LeftAlone, PutBack
 from jobtool.audit.putback import left_unreadable, put_back
@@ -15,8 +16,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.names import filename_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Selects jobs by ``names``, else those in error whose reason contains ``match``.
 
     With neither, all jobs in error.

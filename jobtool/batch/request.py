@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from jobtool.batch.walltime import walltime_seconds
 from jobtool.errors import UsageError
@@ -35,8 +36,7 @@ _TAKEN = ("--input-path", "--input_path", "--grace", "--time-limit", "--time_lim
 _TAKEN_SHORT = "-i"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRequest:
+class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Workers on one joblist for a scheduler to start.
 
     ``joblist`` is a path of any name. ``tasks`` workers run in the job, or in each element of the

@@ -6,11 +6,14 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobtool.events import Event, Level
+from jobtool.level import Level
 from jobtool.names import is_utf8
 from jobtool.redact import redact
+
+if TYPE_CHECKING:
+    from jobtool.events import Event
 
 INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ from jobtool.cli.options import (
 from jobtool.cli.rankend import end_rank, rank_place
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
-from jobtool.events import Level
+from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
 
@@ -281,6 +280,8 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
     if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
         yield options
         return
+    from msgspec.structs import replace
+
     from jobtool.cli.display import ProgressDisplay
 
     with ProgressDisplay() as display:

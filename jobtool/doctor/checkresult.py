@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from jobtool.events import Event, Level
+import msgspec
+
+from jobtool.events import Event
+from jobtool.level import Level
 
 
 class Verdict(StrEnum):
@@ -17,8 +19,7 @@ class Verdict(StrEnum):
     FAIL = "fail"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult(Event):
+class CheckResult(Event, frozen=True, kw_only=True):
     """The result of one check.
 
     ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source`` or
@@ -40,8 +41,7 @@ class CheckResult(Event):
         return f"{self.about}: {self.check}: {self.verdict}: {self.found}. {self.advice}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What several results are about: a word for it and its path or URL."""
 
     about: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from jobtool.doctor.checkresult import CheckResult, Subject, named
 from jobtool.jobs.claimpolicy import ClaimKind, ClaimSetting, choose
@@ -11,8 +11,7 @@ from jobtool.jobs.filesystem import Filesystem
 _USE_LEASES = 'Put claims = "lease" into joblist.toml, or start every worker with --claims lease.'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(msgspec.Struct, frozen=True, kw_only=True):
     """A rank's view of the joblist's folder: its host, and the filesystem that it sees there."""
 
     host: str

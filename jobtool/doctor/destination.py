@@ -11,7 +11,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
 from jobtool.doctor.folder import judge_clock, space_result
@@ -43,8 +44,7 @@ _ACTIONS = (
 )
 
 
-@dataclass(slots=True)
-class DestinationProbe:
+class DestinationProbe(msgspec.Struct):
     """Tries one destination. ``is_strict`` says that workers rely on create-only writes.
 
     ``made_folders`` are local folders that weren't there before, the uppermost first.
@@ -58,7 +58,7 @@ class DestinationProbe:
     stores: StoreRegistry
     token: str
     is_strict: bool = False
-    made_folders: list[str] = field(default_factory=list)
+    made_folders: list[str] = msgspec.field(default_factory=list)
     _store: Store | None = None
     _is_empty: bool = False
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from jobtool.doctor.checkresult import CheckResult, Subject, Verdict, in_seconds, named
@@ -27,16 +27,14 @@ _ROUNDS = 10
 _OLD, _NEW = b"todo\n", b"ongoing\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sight:
+class _Sight(msgspec.Struct, frozen=True):
     """The seconds a rank took to see a new file and a replaced one; None if it didn't see it."""
 
     created: float | None
     replaced: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(msgspec.Struct, frozen=True):
     """The results of checks between ranks, and whether kernel locks were seen not to exclude."""
 
     results: tuple[CheckResult, ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
@@ -18,8 +19,7 @@ _SOURCES = 3
 _DESTINATIONS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """URLs: ``sources`` of trees or single files, and the folders that ``destinations`` are in."""
 
     sources: tuple[str, ...]

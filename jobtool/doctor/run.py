@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.doctor.checkresult import CheckResult, Subject, Verdict
 from jobtool.doctor.claims import View, chosen, claims_result
@@ -41,8 +43,7 @@ _STORES_SECONDS = 900.0
 _NODES = Subject("nodes")
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(msgspec.Struct, frozen=True):
     """All results, at rank 0. With ``is_broken_off`` other ranks still wait and must be ended."""
 
     results: tuple[CheckResult, ...] = ()
@@ -54,8 +55,7 @@ class Diagnosis:
         return 4 if any(result.verdict is Verdict.FAIL for result in self.results) else 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Orders:
+class _Orders(msgspec.Struct, frozen=True):
     """Rank 0's decisions: the probe's name, and which ranks check what for their node."""
 
     token: str
@@ -63,8 +63,7 @@ class _Orders:
     places: Places
 
 
-@dataclass(frozen=True, slots=True)
-class _RollCall:
+class _RollCall(msgspec.Struct, frozen=True):
     """What a rank sends about itself first."""
 
     view: View

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
+
+from msgspec.structs import replace
 
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, reason_of
 from jobtool.jobs.claim import Claim, Claims

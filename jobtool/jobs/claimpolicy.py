@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -40,8 +39,7 @@ class ClaimPolicy(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: LeaseSeconds = DEFAULT_LEASE_SECONDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgreedPolicy:
+class AgreedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """A claim policy, and why it was chosen."""
 
     claim_policy: ClaimPolicy

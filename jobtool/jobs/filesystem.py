@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 MOUNTS_PATH = "/proc/self/mountinfo"
 
@@ -17,8 +18,7 @@ _OF_ONE_NODE = frozenset(
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
-@dataclass(frozen=True, slots=True)
-class Filesystem:
+class Filesystem(msgspec.Struct, frozen=True):
     """A filesystem: its ``kind``, as ``mount`` names it, and where it is mounted."""
 
     kind: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import JobtoolError
 
@@ -34,8 +36,7 @@ TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FilePair:
+class FilePair(msgspec.Struct, frozen=True, kw_only=True):
     """One named file of a job.
 
     ``source`` is a URL, an absolute path, or a path relative to the job's source. ``destination``
@@ -46,16 +47,14 @@ class FilePair:
     destination: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepState:
+class StepState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of one step of a job. ``attempts`` counts how often it was begun."""
 
     status: JobStatus = JobStatus.TODO
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A unit of transfer: a tree, a file, or some named files.
 
     ``source`` and ``destination`` are absolute paths or URLs. A job without ``files`` copies the
@@ -77,14 +76,14 @@ class Job:
     source: str | None = None
     destination: str | None = None
     files: tuple[FilePair, ...] = ()
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = msgspec.field(default_factory=dict)
     attempts: int = 0
     failures: int = 0
     requires_intervention: bool = False
     hand_backs: int = 0
     requires: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
-    step_states: Mapping[str, StepState] = field(default_factory=dict)
+    step_states: Mapping[str, StepState] = msgspec.field(default_factory=dict)
     extra: tuple[tuple[str, str], ...] = ()
 
     @property

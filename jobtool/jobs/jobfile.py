@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+import msgspec
 
 from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.job import FilePair, Job, JobStatus, StepState
@@ -65,8 +66,7 @@ _MOST_LOG_DIGITS = 18
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogRecord:
+class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a job's log: a time, an event word, and ``key=value`` pairs."""
 
     time: datetime

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
 from jobtool.failpoints import reach
@@ -28,8 +29,7 @@ _STATUS_BYTES = 64
 _MAX_JOB_ID_BYTES = 230
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedJob:
+class ScannedJob(msgspec.Struct, frozen=True):
     """A job ID with the job's status, None if the first line of its file is invalid."""
 
     job_id: str

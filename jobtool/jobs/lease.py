@@ -17,8 +17,8 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from jobtool.errors import ClaimLostError
@@ -92,8 +92,7 @@ class LeaseWatch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     key: tuple[int, int, int]
     since: float
     lease_seconds: float

@@ -18,7 +18,8 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.errors import JoblistError
 from jobtool.jobs.safe_read import open_without_waiting, read_open
@@ -29,8 +30,7 @@ _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandTrust:
+class CommandTrust(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the commands that joblist.toml names may be run.
 
     ``why_untrusted`` is None if they may. If ``is_overridden``, the user has asked to run them

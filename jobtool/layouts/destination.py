@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from jobtool.errors import JobFileError, LayoutError, UsageError
 from jobtool.jobs.job import Job

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import FileError, LayoutError, SourceError, UsageError
 from jobtool.events import Emit
@@ -20,8 +22,7 @@ from jobtool.stores.location import Location, file_below, inside, is_absolute
 from jobtool.stores.store import Child, Store, kind_of
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A job about to be written; ``problem`` is why it can't be transferred, if so."""
 
     job: Job

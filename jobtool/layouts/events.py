@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
-from jobtool.events import Event, Level
+from jobtool.events import Event
+from jobtool.level import Level
 from jobtool.names import quote
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutChosen(Event):
+class LayoutChosen(Event, frozen=True, kw_only=True):
     """``auto`` has looked at the source and picked a layout."""
 
     kind: ClassVar[str] = "layout"
@@ -24,8 +23,7 @@ class LayoutChosen(Event):
         return f"Layout: {self.layout} ({self.reason})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldCounted(Event):
+class FieldCounted(Event, frozen=True, kw_only=True):
     """The values of a field of the layout below those of the fields before it."""
 
     kind: ClassVar[str] = "found"
@@ -46,8 +44,7 @@ class FieldCounted(Event):
         return "\n".join([f"{sentence}:", *(f"  - {quote(value)}" for value in self.values)])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incomplete(Event):
+class Incomplete(Event, frozen=True, kw_only=True):
     """Folders that match but lack what the layout requires. They aren't jobs yet."""
 
     kind: ClassVar[str] = "incomplete"
@@ -62,8 +59,7 @@ class Incomplete(Event):
         return "\n".join([head, *(f"  - {quote(path)}" for path in self.paths)])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable(Event):
+class Unreadable(Event, frozen=True, kw_only=True):
     """A folder that could not be looked into: jobs inside it are missing from the joblist."""
 
     kind: ClassVar[str] = "unreadable"
@@ -79,8 +75,7 @@ class Unreadable(Event):
         return f"{self.reason}; {rest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPlanned(Event):
+class JobPlanned(Event, frozen=True, kw_only=True):
     """A job that was written, or would be."""
 
     kind: ClassVar[str] = "job"
@@ -94,8 +89,7 @@ class JobPlanned(Event):
         return f"Job {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobBroken(Event):
+class JobBroken(Event, frozen=True, kw_only=True):
     """A job that can't be transferred as it is; it was written with status ``error``."""
 
     kind: ClassVar[str] = "invalid"
@@ -109,8 +103,7 @@ class JobBroken(Event):
         return f"Invalid job {quote(self.job)}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Creating(Event):
+class Creating(Event, frozen=True, kw_only=True):
     """Job files are about to be written."""
 
     kind: ClassVar[str] = "creating"
@@ -120,8 +113,7 @@ class Creating(Event):
         return "Creating joblist in output directory."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generated(Event):
+class Generated(Event, frozen=True, kw_only=True):
     """The result: how many jobs were written, existed before, are invalid, are not finished."""
 
     kind: ClassVar[str] = "generated"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from jobtool import __version__
 from jobtool.errors import LayoutError, UsageError

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from jobtool.errors import FileError, LayoutError, NotFoundError, RefusedError, SourceError
 from jobtool.layouts.wildcards import Wildcards
@@ -34,8 +35,7 @@ class Folders(Protocol):
         """Return what is at a path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """Where a pattern matches: the path below the root, and the fields' values.
 
     In an object store a file and a folder may have one path; each is a match of its own.
@@ -178,8 +178,7 @@ class Pattern:
         return state.position, *(state.fields.get(field) for field in self._repeated)
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(msgspec.Struct, frozen=True):
     position: int
     fields: Mapping[str, str]
 

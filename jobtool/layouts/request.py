@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A joblist to generate.
 
     ``source``, ``joblist_path`` and ``destination`` are absolute paths or URLs. ``destination``
@@ -24,8 +24,8 @@ class Request:
     destination: str | None = None
     layout: str | None = None
     steps: tuple[str, ...] = ()
-    values: Mapping[str, str] = field(default_factory=dict)
-    s3: Mapping[str, object] = field(default_factory=dict)
-    credentials: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
+    s3: Mapping[str, object] = msgspec.field(default_factory=dict)
+    credentials: Mapping[str, object] = msgspec.field(default_factory=dict)
     trust: bool = False
     dry_run: bool = False

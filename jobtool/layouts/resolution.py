@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
+import msgspec
 from msgspec import structs
+from msgspec.structs import replace
 
 from jobtool import __version__
 from jobtool.errors import JobFileError, JoblistError, UsageError
@@ -28,8 +29,7 @@ from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that generating needs.
 
     ``request`` has its places as URLs. ``existing`` are the settings of the existing joblist, None

@@ -9,11 +9,11 @@ position leads to a match, the first one does too, because the next wildcard tak
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Wildcards:
+class Wildcards(msgspec.Struct, frozen=True):
     """Text with wildcards. ``literals`` are the texts around them, one more than wildcards.
 
     ``names`` has, for each wildcard, the field that gets its value, of one or more characters, or

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.stop import Stop
@@ -14,8 +15,7 @@ from jobtool.stores.store import Store
 STREAM = "stream"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodFile:
+class MethodFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file for a method to move.
 
     The method claims the file by its ``number``. ``source`` and ``destination`` are absolute paths
@@ -33,8 +33,7 @@ class MethodFile:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodContext:
+class MethodContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker provides to a method.
 
     ``source`` and ``destination`` are the stores of all files of the call. ``stop`` is set when the

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from jobtool.report.summary import JobLine
 
@@ -30,8 +31,7 @@ _VARYING = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that need attention for one reason; ``text`` has ``…`` where their reasons differ.
 
     ``status`` is ``error`` or ``invalid``.

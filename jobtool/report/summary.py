@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.jobs.job import JobStatus
@@ -19,8 +20,7 @@ from jobtool.units import size_text
 _EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLine:
+class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     """One job: ``status`` is None if its file is invalid. Sizes in bytes, None where unknown.
 
     ``note`` is why it is in error or invalid, or which worker holds it. ``parts_bytes`` are in the
@@ -41,7 +41,7 @@ class JobLine:
     parts_bytes: int | None = None
     is_abandoned: bool = False
     needs_newer: bool = False
-    steps: Mapping[str, JobStatus] = field(default_factory=dict)
+    steps: Mapping[str, JobStatus] = msgspec.field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -62,8 +62,7 @@ class JobLine:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """All jobs of a joblist, sorted by name."""
 
     path: str

@@ -24,7 +24,6 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -82,8 +81,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_part: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedBatch:
+class ClaimedBatch(msgspec.Struct, frozen=True, kw_only=True):
     """A batch that a helper has claimed."""
 
     number: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
+
+import msgspec
 
 from jobtool.errors import (
     ClaimLostError,
@@ -66,8 +67,7 @@ class HelperOptions(Protocol):
         """Return a ``Retry`` that tries again until ``stop`` is set."""
 
 
-@dataclass(slots=True)
-class _Offer:
+class _Offer(msgspec.Struct):
     batches: Batches
     since: float
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from jobtool.jobs.records import PartRecord, Record
@@ -30,8 +30,7 @@ from jobtool.transfer.policies import Policies
 _POLL_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReturnedFiles:
+class ReturnedFiles(msgspec.Struct, frozen=True, kw_only=True):
     """A batch of files that is over: the numbers of its files, and their records."""
 
     numbers: list[int]
@@ -47,8 +46,7 @@ class ReturnedFiles:
         self.batches.forget(self.batch)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SharedParts:
+class _SharedParts(msgspec.Struct, frozen=True, kw_only=True):
     """A shared batch of parts."""
 
     batch: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from jobtool.events import Emit
 from jobtool.jobs.claimedjob import ClaimedJob
@@ -23,8 +24,7 @@ class LogLine(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext:
+class StepContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker provides to a step.
 
     ``stores`` opens stores with the joblist's settings and credentials. ``stop`` is set when the

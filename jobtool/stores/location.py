@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from functools import cache
 from urllib.parse import unquote as percent_decode
+
+import msgspec
 
 from jobtool.errors import FileError, UsageError
 from jobtool.names import quote
@@ -39,8 +40,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(msgspec.Struct, frozen=True, kw_only=True):
     """A location: ``root`` is the widest store that holds it, ``path`` is relative to that.
 
     The root is ``/`` or ``SCHEME://NAME``. The path is empty for the root itself.

@@ -6,7 +6,9 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
@@ -33,13 +35,12 @@ from jobtool.stores.storetype import Opening, Setup, StoreType
 Files = dict[str, tuple[bytes, Attributes]]
 
 
-@dataclass(slots=True)
-class Memory:
+class Memory(msgspec.Struct):
     """The contents of all stores of one ``memory://name``: files and unfinished uploads."""
 
-    files: Files = field(default_factory=dict)
-    uploads: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    files: Files = msgspec.field(default_factory=dict)
+    uploads: dict[str, tuple[str, dict[int, bytes]]] = msgspec.field(default_factory=dict)
+    lock: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
 
 class MemoryStore:

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
+from msgspec.structs import force_setattr
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError
 from jobtool.names import quote
@@ -36,8 +38,7 @@ def within_64_bits(mtime_ns: int) -> int:
     return max(-(2**63), min(mtime_ns, 2**63 - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A file as listed. Size in bytes, modification time in nanoseconds since 1970.
 
     Times that don't fit 64 bits, which some filesystems have, become the nearest that does.
@@ -51,15 +52,14 @@ class Entry:
     def __post_init__(self) -> None:
         """Clamp the time: plans and receipts hold it in 64 bits."""
         if not -(2**63) <= self.mtime_ns < 2**63:
-            object.__setattr__(self, "mtime_ns", within_64_bits(self.mtime_ns))
+            force_setattr(self, "mtime_ns", within_64_bits(self.mtime_ns))
 
 
 #: What ``Store.stat`` finds at a path.
 StatResult = Entry | Literal["folder", "missing"]
 
 
-@dataclass(frozen=True, slots=True)
-class Special:
+class Special(msgspec.Struct, frozen=True):
     """A listed item without bytes to copy. ``target`` is that of a link, as it is written."""
 
     path: str
@@ -67,8 +67,7 @@ class Special:
     target: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Unlisted:
+class Unlisted(msgspec.Struct, frozen=True):
     """A listed item that can't be transferred, or a folder that can't be listed.
 
     ``error`` says why, with the whole path or key. The rest of the tree is still listed.
@@ -79,8 +78,7 @@ class Unlisted:
     is_folder: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(msgspec.Struct, frozen=True):
     """A name directly inside a folder. A link to a folder is both a folder and a link."""
 
     name: str
@@ -88,8 +86,7 @@ class Child:
     is_link: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(msgspec.Struct, frozen=True):
     """An attribute that a file lost, and why. The job's log counts equal notes.
 
     ``reason`` doesn't name the file, so that notes with the same cause are equal.
@@ -99,8 +96,7 @@ class Note:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     """The attributes of a file, sent with its bytes, or of a folder.
 
     ``md5`` is that of the whole file in hex, or None if unknown. ``mode`` holds the permissions,
@@ -123,16 +119,14 @@ class Attributes:
     notes: tuple[Note, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes read from a file, and the attributes that the store holds for it."""
 
     data: bytes | memoryview
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """How the destination was proven to hold what was sent, and the digest found there.
 
     ``notes`` are those of the sent attributes, and one for each that the store couldn't keep.
@@ -144,8 +138,7 @@ class Proof:
     notes: tuple[Note, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
     """A file being written in parts. ``token`` is the store's name for the upload."""
 
     path: str
@@ -153,8 +146,7 @@ class Upload:
     attributes: Attributes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, kw_only=True):
     """A sent part. ``number`` counts from 1, ``md5`` is in hex, ``etag`` is the store's."""
 
     number: int
@@ -164,8 +156,7 @@ class Part:
     etag: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capabilities:
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """The properties of a store beyond the protocols that it implements.
 
     - ``attributes_first``: a file's attributes must be complete when its first part is sent.

@@ -12,7 +12,6 @@ joblist.toml. Its module should import little. Import the client of the service 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -35,8 +34,7 @@ Role = Literal["source", "destination"]
 ROLES: tuple[Role, ...] = ("source", "destination")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a run that all stores of one scheme are opened with.
 
     - ``table``: the scheme's table of joblist.toml. Errors call that file ``shown``.
@@ -48,18 +46,17 @@ class Setup:
     - ``on_renewal``: called at each renewal of credentials.
     """
 
-    table: Mapping[str, Any] = field(default_factory=dict)
+    table: Mapping[str, Any] = msgspec.field(default_factory=dict)
     shown: str = "joblist.toml"
     connections: int = 16
     links: LinkPolicy = "follow"
     read_back: bool = False
     keep: frozenset[Kept] = KEEP_BY_DEFAULT
-    providers: Mapping[Role, CredentialProvider] = field(default_factory=dict)
+    providers: Mapping[Role, CredentialProvider] = msgspec.field(default_factory=dict)
     on_renewal: Callable[[CredentialHolder], None] = lambda holder: None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """The arguments that one store is opened with.
 
     ``owner`` marks the store's unfinished files. ``mirrors`` is the store whose folder attributes
@@ -104,8 +101,7 @@ class Credentialed(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreType:
+class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     """One type of store.
 
     - ``open``: returns the store at a location. Contacts no server.

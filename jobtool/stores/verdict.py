@@ -7,13 +7,12 @@ generated from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from jobtool.errors import JobtoolError, Scope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A row of a table.
 
     ``code`` is the store's own (``AccessDenied``, ``503``, ``ENOSPC``). ``error`` is the class to

@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from jobtool.stores.store import Store
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """An error that a method raises.
 
     ``path`` limits it to calls for that path. ``times`` is how often it strikes (None: always), and
@@ -29,8 +29,7 @@ class Fault:
     late: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Corruption:
+class Corruption(msgspec.Struct, frozen=True, kw_only=True):
     """One flipped byte in data that is sent or received.
 
     It affects data sent by ``write`` and ``put_part``, and data returned by ``read``. ``path``,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
@@ -23,8 +24,7 @@ from jobtool.transfer.whole import proof_of, send_stream, send_whole
 DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
     ``was_there`` is True if the destination held the file already and nothing was sent.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from jobtool.transfer.policies import IfExists
 
@@ -29,8 +30,7 @@ class Action(Enum):
     REFUSE = "refuse"  # another program's file is there, and --if-exists error was asked for
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about one file at this moment.
 
     ``is_ours``: a record says that the job has written the destination. ``is_tried``: in this

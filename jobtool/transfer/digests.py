@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 from jobtool.errors import ClaimLostError, SourceDigestError, StoppedError
 from jobtool.names import quote
@@ -17,8 +18,7 @@ from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.plan import Item
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digests:
+class Digests(msgspec.Struct, frozen=True, kw_only=True):
     """The MD5 of the ``whole`` file in hex, the MD5s of its ``parts``, and its ``attributes``."""
 
     whole: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+
+from msgspec.structs import replace
 
 from jobtool.errors import FileError, NotFoundError, SourceChangedError
 from jobtool.jobs.records import Receipt

@@ -7,7 +7,9 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import (
     ClaimLostError,
@@ -42,8 +44,7 @@ _LOOK_SECONDS = 0.1
 _MOST_REASON = 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodOrder:
+class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The methods of a job that come before ``stream``, in their order.
 
     With ``is_stream_last``, ``stream`` gets what they leave. ``require_held`` raises
@@ -56,8 +57,7 @@ class MethodOrder:
     require_held: Callable[[], None]
 
 
-@dataclass(slots=True, kw_only=True)
-class MethodUse:
+class MethodUse(msgspec.Struct, kw_only=True):
     """The result of one method: files proven, seconds that it ran, why it left files."""
 
     name: str

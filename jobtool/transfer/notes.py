@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, KEPT, Kept
 from jobtool.stores.store import Note
@@ -18,8 +19,7 @@ _MOST_REASONS = 20
 _OTHERS = Note("others", "for other reasons")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unkept:
+class Unkept(msgspec.Struct, frozen=True, kw_only=True):
     """An attribute that ``count`` files or folders arrived without; ``paths`` are the first."""
 
     attribute: str

@@ -6,7 +6,8 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.errors import StoppedError
 from jobtool.jobs.records import UploadRecord
@@ -20,8 +21,7 @@ from jobtool.transfer.plan import Item
 _LOOK_SECONDS = 0.1
 
 
-@dataclass(slots=True)
-class _Out:
+class _Out(msgspec.Struct):
     """Parts that another consumer has taken."""
 
     ranges: list[PartRange]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import get_args
+
+import msgspec
 
 from jobtool.errors import JobtoolError
 from jobtool.jobs.records import DigestRecord, IntentRecord, Receipt, UploadRecord
@@ -40,16 +41,14 @@ _SPECIAL_KINDS: tuple[SpecialKind, ...] = get_args(SpecialKind)
 _SEPARATOR = b"\0"  # the one byte that no name holds
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """The stores that files come from and go to."""
 
     source: Store
     destination: Store
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One file of a plan."""
 
     route: Route
@@ -67,8 +66,7 @@ class Item:
         return self.route.destination.url_of(self.destination_path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """A file that can't be transferred, by the path or URL of its source.
 
     ``destination`` is the file's destination in the job file, if the job names its files.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
@@ -13,8 +14,7 @@ Verify = Literal["digest", "read-back"]
 IfGone = Literal["error", "ignore"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
+class Policies(msgspec.Struct, frozen=True, kw_only=True):
     """The policies that users may choose.
 
     ``if_exists``: a file that is at the destination without a receipt is compared and adopted if it

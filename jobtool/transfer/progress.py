@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase, Phases
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The progress of a transfer. Bytes and files that had receipts before count as done.
 
     ``files_sent`` and ``bytes_sent`` count what this attempt sent, including its helpers. ``phase``

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
+
+import msgspec
 
 from jobtool.errors import FileError
 from jobtool.names import quote
@@ -17,13 +18,12 @@ from jobtool.transfer.retry import Retry
 _SPECIALS_PER_LOOK = 64
 
 
-@dataclass(slots=True)
-class Skipped:
+class Skipped(msgspec.Struct):
     """The specials that were left out, the first of them with reasons, and those that failed."""
 
     count: int = 0
-    first: list[tuple[str, str]] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    first: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    failures: list[Failure] = msgspec.field(default_factory=list)
 
     def add(self, path: str, reason: str) -> None:
         """Count a special that was left out."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from jobtool.errors import ClaimLostError, JobtoolError, NotFoundError, StoreError
 from jobtool.names import quote

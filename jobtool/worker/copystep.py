@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from jobtool.errors import JobtoolError, StoppedError
 from jobtool.failpoints import reach
@@ -45,8 +46,7 @@ class FilesFailedError(JobtoolError):
         self.is_doubtful = is_doubtful
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``."""
 
     files: int

@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.names import quote
 from jobtool.worker.duration import LONGEST_SECONDS
@@ -17,8 +18,7 @@ DEFAULT_GRACE_SECONDS = 120.0
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadline:
+class Deadline(msgspec.Struct, frozen=True, kw_only=True):
     """When the worker will be killed: ``seconds`` from now, according to ``source``."""
 
     seconds: float

@@ -11,8 +11,10 @@ import re
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.names import filename_of
 
@@ -32,8 +34,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _GOLDEN_RATIO = 0.618034
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's place.
 
     ``run`` names the run whose ranks were started together, None for a single worker. ``is_mpi`` is

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from jobtool.events import unfailing
 from jobtool.methods.method import STREAM
@@ -33,8 +34,7 @@ def _watch_nothing(progress: JobProgress) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a worker: at most ``threads`` files at a time, ``max_jobs`` jobs or all.
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
@@ -65,7 +65,7 @@ class WorkerOptions:
     preserve: Sequence[str] | None = None
     methods: Sequence[str] | None = None
     max_jobs: int | None = None
-    stop: Stop = field(default_factory=Stop)
+    stop: Stop = msgspec.field(default_factory=Stop)
     drain_at: float | None = None
     claims: ClaimSetting | None = None
     wait: bool = False
@@ -76,8 +76,7 @@ class WorkerOptions:
     sleep: Callable[[float], None] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedOptions(WorkerOptions):
+class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
     """The same options with everything decided; ``part_bytes`` None is the copier's default."""
 
     threads: int = DEFAULT_THREADS
@@ -121,7 +120,7 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
     """
     of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
     of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
-    given = {one.name: getattr(options, one.name) for one in fields(options)}
+    given = {name: getattr(options, name) for name in options.__struct_fields__}
     decided = {
         name: value
         for values in (of_joblist, given)

@@ -14,7 +14,6 @@ import os
 import signal
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -33,8 +32,7 @@ _IN_ORDER = b"in order "
 _WORK_MAY_BE_LEFT = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How a worker ended: with ``exit_code``, or ``killed_by`` a signal.
 
     ``environment`` is what the worker sent about itself, None if it sent nothing. ``has_joined`` is

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.events import Emit
 from jobtool.jobs.claim import Claims
@@ -18,8 +19,7 @@ from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.pace import Pace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptTools:
+class AttemptTools(msgspec.Struct, frozen=True, kw_only=True):
     """What all attempts of a worker have in common.
 
     ``worker`` is its name in logs. ``watch`` is passed the progress several times a second.

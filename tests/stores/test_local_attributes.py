@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobtool.stores.local import LocalStore
 from jobtool.stores.local.sparse import write_sparsely

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 import itertools
-from dataclasses import replace
 
 import obstore
 import pytest
+from msgspec.structs import replace
 from obstore.store import S3Store as ObstoreBucket
 
 from jobtool.stores.s3.metadata import attributes_of, etag_of, told_of

@@ -7,9 +7,9 @@ import json
 import os
 import socket
 import time
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jobtool.errors import (
     CredentialsError,

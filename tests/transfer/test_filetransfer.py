@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from jobtool.errors import FileError, RefusedError, SourceDigestError, StoreError, UnreachableError
 from jobtool.jobs.journal import Journal

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobtool.errors import RefusedError, StoreError
 from jobtool.jobs.journal import Journal

@@ -10,25 +10,25 @@ the settings of the ``[credentials]`` table, without ``provider``, and returns a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
+
+import msgspec
 
 from jobtool.errors import CredentialsError
 
 Permission = Literal["READ", "READWRITE"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What signs a request. Secrets are left out of ``repr``.
 
     Raises ``ValueError`` for what can't be sent in a header.
     """
 
-    access_key: str = field(repr=False)
-    secret_key: str = field(repr=False)
-    session_token: str | None = field(default=None, repr=False)
+    access_key: str
+    secret_key: str
+    session_token: str | None = None
     expires_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -39,14 +39,19 @@ class Credentials:
         if not self.secret_key.isprintable() or self.secret_key != self.secret_key.strip():
             raise ValueError("a secret key has white space around it, or holds control characters")
 
+    def __repr__(self) -> str:
+        return f"Credentials(expires_at={self.expires_at!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("expires_at", self.expires_at)]
+
     @property
     def key_end(self) -> str:
         """The last four characters of the access key's ID, to tell keys apart in logs."""
         return self.access_key[-4:]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialScope:
+class CredentialScope(msgspec.Struct, frozen=True, kw_only=True):
     """The use of credentials: the job's name, the URL it works below, and reading or writing."""
 
     job: str

@@ -14,7 +14,8 @@ import resource
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+
+import msgspec
 
 from jobtool.stores.local.listing import look, marked_names
 from jobtool.stores.local.tree import Tree
@@ -39,8 +40,7 @@ REVIEW_ENTRIES, _SAMPLE_ENTRIES = 20_000, 16
 Listed = Entry | Special | Unlisted
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """Marked names of a folder to list, from ``start`` to ``stop``: at least one."""
 
     prefix: str
@@ -49,8 +49,7 @@ class _Run:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Taken:
+class _Taken(msgspec.Struct, frozen=True):
     """What a step found, what is left of it in order, and what it took.
 
     ``waits`` is how often the thread waited: its voluntary context switches.
@@ -67,8 +66,7 @@ class _Taken:
         return self.seconds >= SLOW_SECONDS * self.looks and self.waits >= SLOW_WAITS * self.looks
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(msgspec.Struct):
     run: _Run
     taken: Future[_Taken] | None = None  # by a thread
     is_unfolded: bool = False  # whether its rest is behind it in the queue

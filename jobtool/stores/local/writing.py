@@ -10,7 +10,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError
 from jobtool.names import quote

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import botocore.exceptions
+import msgspec
 from botocore.httpsession import get_cert_path
 
 from jobtool.errors import (
@@ -29,8 +29,7 @@ from jobtool.stores.s3.config import S3Config, is_endpoint
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """How requests reach a service.
 
     ``ca_bundle`` is a file of certificates to trust instead of the usual ones, and ``proxy`` the
@@ -54,8 +53,7 @@ class Connection:
         return str(get_cert_path(self.ca_bundle or True))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(msgspec.Struct, frozen=True, kw_only=True):
     """Where boto3 sends requests for one bucket: its URL and its signature.
 
     ``extra_headers`` are S3 headers that a plain signed request doesn't have.

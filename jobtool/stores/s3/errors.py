@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import botocore.exceptions
 import botocore.parsers
+import msgspec
 import obstore.exceptions
 import urllib3.exceptions
 
@@ -51,8 +51,7 @@ _ANSWER = re.compile(
 _DEBUG = "\n\nDebug source:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
+class Where(msgspec.Struct, frozen=True, kw_only=True):
     """Where a request went: the store's URL, its bucket, endpoint and region.
 
     ``find_region`` asks the server for the bucket's region. It returns "" if that is unknown.
@@ -65,8 +64,7 @@ class Where:
     find_region: Callable[[], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A server's answer. A field is "" if the answer doesn't have it."""
 
     code: str
@@ -75,8 +73,7 @@ class _Answer:
     region: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Failure:
+class _Failure(msgspec.Struct, frozen=True, kw_only=True):
     """How to recognise a failure without an answer: by its class and, if given, its words."""
 
     types: tuple[type[Exception], ...]

@@ -11,9 +11,11 @@ import base64
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import FileError
 from jobtool.stores.store import Attributes, Note, within_64_bits
@@ -67,8 +69,7 @@ def base64_of(md5: str) -> str:
     return base64.b64encode(bytes.fromhex(md5)).decode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, kw_only=True):
     """The ``metadata`` and ``headers`` of a file in a request, by their names in HTTP.
 
     ``notes`` say which attributes aren't included, and why.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import PartRecord, UploadRecord
@@ -11,12 +11,11 @@ from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.plan import Item
 
 
-@dataclass(frozen=True, slots=True)
-class UploadUnderWay:
+class UploadUnderWay(msgspec.Struct, frozen=True):
     """The upload of a file in parts, and the parts that were sent so far, by number."""
 
     record: UploadRecord
-    parts: dict[int, PartRecord] = field(default_factory=dict)
+    parts: dict[int, PartRecord] = msgspec.field(default_factory=dict)
 
     def at(self, path: str) -> Upload:
         """Return the upload to the destination's ``path``, as stores have it."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from jobtool.events import Event, Level
+from jobtool.events import Event
+from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.transfer.methodruns import MethodUse
 from jobtool.transfer.notes import Unkept
 from jobtool.units import duration_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileTransferred(Event):
+class FileTransferred(Event, frozen=True, kw_only=True):
     """A file was transferred. ``size`` is in bytes."""
 
     kind: ClassVar[str] = "file"
@@ -31,8 +30,7 @@ class FileTransferred(Event):
         return f"{quote(self.source)} -> {quote(self.destination)} {self.md5} {self.verified_by}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriedAgain(Event):
+class TriedAgain(Event, frozen=True, kw_only=True):
     """A file failed with a temporary error and is tried again."""
 
     kind: ClassVar[str] = "retry"
@@ -46,8 +44,7 @@ class TriedAgain(Event):
         return f"{quote(self.job)}: trying again: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MethodUsed(Event):
+class MethodUsed(Event, frozen=True, kw_only=True):
     """The result of a method before ``stream`` in one attempt at a job.
 
     ``files`` are those of its claims that were proven, ``seconds`` is how long it ran; ``reason``
@@ -74,8 +71,7 @@ class MethodUsed(Event):
         return text + (f"; {self.reason}" if self.reason else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributesUnkept(Event):
+class AttributesUnkept(Event, frozen=True, kw_only=True):
     """An attribute could not be kept for some files or folders of a job.
 
     ``count`` is their number; ``first`` names the first of them.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from jobtool.events import Event, Level
+from jobtool.events import Event
+from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.stores.location import type_of
 from jobtool.units import duration_text, rate_text, size_text
@@ -13,8 +13,7 @@ from jobtool.units import duration_text, rate_text, size_text
 _MEGABYTE = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobClaimed(Event):
+class JobClaimed(Event, frozen=True, kw_only=True):
     """The worker has claimed a job."""
 
     kind: ClassVar[str] = "claimed"
@@ -28,8 +27,7 @@ class JobClaimed(Event):
         return f"Found '{self.status}' job: {quote(self.stem)}.txt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStarted(Event):
+class JobStarted(Event, frozen=True, kw_only=True):
     """The job's files are about to be listed and copied."""
 
     kind: ClassVar[str] = "started"
@@ -45,8 +43,7 @@ class JobStarted(Event):
         return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobListed(Event):
+class JobListed(Event, frozen=True, kw_only=True):
     """The files of a job were listed.
 
     ``files`` and ``bytes`` count all of them, ``files_done`` and ``bytes_done`` those that have
@@ -67,8 +64,7 @@ class JobListed(Event):
         return f"{quote(self.job)}: {self.files} files, {size_text(self.bytes)}{done}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPhase(Event):
+class JobPhase(Event, frozen=True, kw_only=True):
     """The job has entered another phase: listing, comparing or syncing."""
 
     kind: ClassVar[str] = "phase"
@@ -81,8 +77,7 @@ class JobPhase(Event):
         return f"{quote(self.job)}: {self.phase}..."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobProgress(Event):
+class JobProgress(Event, frozen=True, kw_only=True):
     """The progress of the job.
 
     ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
@@ -109,8 +104,7 @@ class JobProgress(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSucceeded(Event):
+class JobSucceeded(Event, frozen=True, kw_only=True):
     """Every file of the job is verified. ``seconds`` is how long this attempt took."""
 
     kind: ClassVar[str] = "success"
@@ -128,8 +122,7 @@ class JobSucceeded(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFailed(Event):
+class JobFailed(Event, frozen=True, kw_only=True):
     """The job failed. ``reason`` is the first; the log in the job file has all of them."""
 
     kind: ClassVar[str] = "error"
@@ -147,8 +140,7 @@ class JobFailed(Event):
         return f"{quote(self.job)}: {self.reason}{more}{again}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobInvalid(Event):
+class JobInvalid(Event, frozen=True, kw_only=True):
     """A job file is invalid. It is left unchanged. ``stem`` is the job ID."""
 
     kind: ClassVar[str] = "invalid"
@@ -162,8 +154,7 @@ class JobInvalid(Event):
         return f"Invalid job file {quote(self.stem)}.txt: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobUnsuitable(Event):
+class JobUnsuitable(Event, frozen=True, kw_only=True):
     """The job requires what this worker lacks. It is left unchanged. ``stem`` is the job ID."""
 
     kind: ClassVar[str] = "unsuitable"
@@ -176,8 +167,7 @@ class JobUnsuitable(Event):
         return f"Left {quote(self.stem)}.txt as it is: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobHandedBack(Event):
+class JobHandedBack(Event, frozen=True, kw_only=True):
     """The job is ``todo`` again. The files that have arrived keep their receipts.
 
     ``parts_bytes`` counts the bytes of unfinished files that needn't be sent again. All counts are
@@ -202,8 +192,7 @@ class JobHandedBack(Event):
         return f"{quote(self.job)}: handed back: {self.reason}{kept}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLost(Event):
+class JobLost(Event, frozen=True, kw_only=True):
     """The claim was lost. This worker writes nothing more about the job."""
 
     kind: ClassVar[str] = "lost"
@@ -217,8 +206,7 @@ class JobLost(Event):
         return f"{quote(self.job)}: left to others: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting(Event):
+class Waiting(Event, frozen=True, kw_only=True):
     """A store doesn't answer. The worker waits for it and tries again."""
 
     kind: ClassVar[str] = "waiting"
@@ -231,8 +219,7 @@ class Waiting(Event):
         return f"{quote(self.job)}: waiting: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialsTooShort(Event):
+class CredentialsTooShort(Event, frozen=True, kw_only=True):
     """At the rate so far, the job outlasts its credentials, which can't be renewed.
 
     ``seconds_left`` is how much longer the job will take; ``expires`` is when the credentials end.
@@ -254,8 +241,7 @@ class CredentialsTooShort(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WouldTransfer(Event):
+class WouldTransfer(Event, frozen=True, kw_only=True):
     """A dry run found a job that a worker would transfer."""
 
     kind: ClassVar[str] = "would-transfer"

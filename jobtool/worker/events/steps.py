@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from jobtool.events import Event, Level
+from jobtool.events import Event
+from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.units import duration_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepBegun(Event):
+class StepBegun(Event, frozen=True, kw_only=True):
     """A step of a job that names its steps begins. ``attempt`` counts the attempts at the step."""
 
     kind: ClassVar[str] = "step-begun"
@@ -25,8 +24,7 @@ class StepBegun(Event):
         return f"{quote(self.job)}: step {self.step}{again}..."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepDone(Event):
+class StepDone(Event, frozen=True, kw_only=True):
     """A step of a job that names its steps is done. ``seconds`` is how long this attempt took."""
 
     kind: ClassVar[str] = "step-done"

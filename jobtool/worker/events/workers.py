@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import ClassVar
 
-from jobtool.events import Event, Level
+from jobtool.events import Event
+from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.units import duration_text, rate_text, size_text
 
@@ -16,8 +16,7 @@ _STALLED_NAMED = 3
 _MEGABYTE = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobsFound(Event):
+class JobsFound(Event, frozen=True, kw_only=True):
     """The joblist was listed."""
 
     kind: ClassVar[str] = "jobs-found"
@@ -29,8 +28,7 @@ class JobsFound(Event):
         return f"Found {self.count} job file(s) in '{quote(self.path)}'."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimsChosen(Event):
+class ClaimsChosen(Event, frozen=True, kw_only=True):
     """The worker has chosen a kind of claims. ``reason`` says why."""
 
     kind: ClassVar[str] = "claims"
@@ -42,8 +40,7 @@ class ClaimsChosen(Event):
         return f"Claims by {self.claims}: {self.reason}."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scanning(Event):
+class Scanning(Event, frozen=True, kw_only=True):
     """The worker starts to look for a job to claim."""
 
     kind: ClassVar[str] = "scanning"
@@ -53,8 +50,7 @@ class Scanning(Event):
         return "Scanning for 'todo' status..."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialsMissing(Event):
+class CredentialsMissing(Event, frozen=True, kw_only=True):
     """A provider gave no credentials. The worker waits, then tries again with the next job.
 
     ``failures`` counts how often in a row that happened.
@@ -71,8 +67,7 @@ class CredentialsMissing(Event):
         return f"No credentials ({self.failures} in a row): {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Helped(Event):
+class Helped(Event, frozen=True, kw_only=True):
     """The worker has done a batch of a job that another worker holds.
 
     ``stem`` is the job ID, ``block`` the number of the batch.
@@ -89,8 +84,7 @@ class Helped(Event):
         return f"Helped with {quote(self.stem)}.txt: batch {self.block}, {size_text(self.bytes)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoTimeLeft(Event):
+class NoTimeLeft(Event, frozen=True, kw_only=True):
     """Each job so far took longer than the time that is left. The worker claims no more jobs."""
 
     kind: ClassVar[str] = "no-time-left"
@@ -106,8 +100,7 @@ class NoTimeLeft(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stalled(Event):
+class Stalled(Event, frozen=True, kw_only=True):
     """No thread of the worker has moved for a long time: something hangs in the kernel.
 
     ``works_on`` names the files that the threads hang at. ``left`` is True if other workers may
@@ -138,8 +131,7 @@ class Stalled(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunProgress(Event):
+class RunProgress(Event, frozen=True, kw_only=True):
     """The progress of all ranks of a rank group together.
 
     ``workers`` of them are still running. ``rate_mb_s`` is in units of 10**6 bytes a second.
@@ -162,8 +154,7 @@ class RunProgress(Event):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerStopped(Event):
+class WorkerStopped(Event, frozen=True, kw_only=True):
     """One rank of several ended early. The others go on."""
 
     kind: ClassVar[str] = "stopped"
@@ -176,8 +167,7 @@ class WorkerStopped(Event):
         return self.reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerFinished(Event):
+class WorkerFinished(Event, frozen=True, kw_only=True):
     """The work has ended.
 
     ``succeeded``, ``failed`` and ``handed_back`` count the jobs of this worker, or of all ranks of
