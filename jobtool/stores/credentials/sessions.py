@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,6 +68,24 @@ def _loader(data_path: str | None) -> Any:
     from botocore.loaders import create_loader
 
     return create_loader(data_path)
+
+
+def read_times_fast(session: Any) -> None:
+    """Make a botocore session parse the times of listings by the standard library.
+
+    dateutil, which botocore uses for any format, takes half of the time of parsing a listing.
+    """
+    from botocore.utils import parse_timestamp
+
+    def parse(value: Any) -> datetime:
+        if isinstance(value, str) and value.endswith("Z"):  # as in 2026-01-02T03:04:05.678Z
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(value)
+        found: datetime = parse_timestamp(value)
+        return found
+
+    factory = session.get_component("response_parser_factory")
+    factory.set_parser_defaults(timestamp_parser=parse)
 
 
 def unreadable_config(error: Any) -> StoreSettingsError:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import botocore.exceptions
 import obstore.exceptions
 from botocore import UNSIGNED
@@ -19,7 +18,12 @@ from jobtool.names import quote
 from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
-from jobtool.stores.credentials.sessions import place_of, require_numbers, share_loader
+from jobtool.stores.credentials.sessions import (
+    place_of,
+    read_times_fast,
+    require_numbers,
+    share_loader,
+)
 from jobtool.stores.proxies import as_botocore
 from jobtool.stores.s3.config import S3Config
 from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
@@ -77,9 +81,9 @@ class S3Access:
                 session.set_config_variable("profile", profile)
             require_numbers(session)
             _require_table(session)
-            # One for all clients: each boto3 session adds its methods to the botocore session's.
-            self._session = boto3.Session(botocore_session=session)
-            share_loader(session)  # after boto3, which adds its own folder to the loader it finds
+            share_loader(session)
+            read_times_fast(session)
+            self._session = session
             plain = self._make_client(Config())
             self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
             ca_bundle = self.connection.ca_bundle
@@ -109,7 +113,7 @@ class S3Access:
         self.client.meta.events.register("before-send.s3.HeadObject", self._look)
 
     def _make_client(self, config: Config, ca_bundle: str | None = None) -> Any:
-        client = self._session.client(
+        client = self._session.create_client(
             "s3",
             endpoint_url=self._config.endpoint_url,
             region_name=self._config.region,

@@ -34,6 +34,7 @@ _HEADERS = (
     "Content-Type",
 )
 _OURS = ("mtime", "md5chksum")
+_NOT_THE_USERS = frozenset({*_HEADERS, *_OURS})
 
 #: The characters that HTTP allows in a name. Source: RFC 9110, 5.6.2, "token".
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -181,9 +182,8 @@ def attributes_of(told: dict[str, str], mtime_ns: int) -> Attributes:
     Headers are spelt as in HTTP, such as ``Content-Type``. Names of metadata are in lower case.
     """
     notes: list[Note] = []
-    if match := _MTIME.fullmatch(told.get("mtime", "")):
-        sign, seconds, rest = match.groups(default="")
-        found_ns = int(f"{sign}{seconds}{rest.ljust(9, '0')}")
+    found_ns = time_of(told)
+    if found_ns is not None:
         mtime_ns = within_64_bits(found_ns)
         if mtime_ns != found_ns:
             notes.append(Note("times", "64 bits can't hold the time in the metadata"))
@@ -195,11 +195,18 @@ def attributes_of(told: dict[str, str], mtime_ns: int) -> Attributes:
         mtime_ns=mtime_ns,
         md5=md5 if md5 and _MD5.fullmatch(md5) else None,
         headers=tuple(_headers_of(told)),
-        metadata=tuple(
-            (name, told[name]) for name in sorted(told) if name not in (*_HEADERS, *_OURS)
-        ),
+        metadata=tuple((name, told[name]) for name in sorted(told) if name not in _NOT_THE_USERS),
         notes=tuple(notes),
     )
+
+
+def time_of(told: dict[str, str]) -> int | None:
+    """Return the time in metadata in nanoseconds since 1970; None if there is none."""
+    match = _MTIME.fullmatch(told.get("mtime", ""))
+    if match is None:
+        return None
+    sign, seconds, rest = match.groups(default="")
+    return int(f"{sign}{seconds}{rest.ljust(9, '0')}")
 
 
 def _headers_of(told: dict[str, str]) -> Iterator[tuple[str, str]]:

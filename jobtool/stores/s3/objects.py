@@ -24,10 +24,11 @@ from jobtool.stores.s3.metadata import (
     condition_of,
     etag_of,
     in_whole_seconds,
+    time_of,
     told_by_boto3,
 )
 from jobtool.stores.s3.requests import Requests
-from jobtool.stores.store import Attributes, Content, Entry
+from jobtool.stores.store import Attributes, Content, Entry, within_64_bits
 
 # What obstore's paths would change: control characters, empty or dot segments, a slash at either
 # end.
@@ -38,9 +39,6 @@ _UNREADABLE_HEADER = "contained non UTF-8 characters"
 
 
 _SECOND_NS = 1_000_000_000
-
-#: Stands for a time that isn't in the metadata. In whole seconds it exceeds 64 bits: none is equal.
-_NO_TIME_NS = -(1 << 63)
 
 
 class Objects:
@@ -83,8 +81,11 @@ class Objects:
         """
         if in_whole_seconds(modified) == entry.mtime_ns:
             return True
-        in_metadata_ns = attributes_of(told, _NO_TIME_NS).mtime_ns
-        is_in_metadata = in_metadata_ns // _SECOND_NS * _SECOND_NS == entry.mtime_ns
+        in_metadata_ns = time_of(told)
+        is_in_metadata = (
+            in_metadata_ns is not None
+            and within_64_bits(in_metadata_ns) // _SECOND_NS * _SECOND_NS == entry.mtime_ns
+        )
         if is_in_metadata and self._access.lists_times_of_metadata:
             return True
         is_listed = self._still_lists(entry, key)
