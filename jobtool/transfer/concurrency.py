@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from jobtool.transfer.plan import Route
-
-#: The number of threads to begin with between stores whose calls may return at once.
+#: The number of threads to begin with.
 FIRST_THREADS = 2
 
 #: Python code runs in one thread at a time. If the process uses less of a CPU than this, its
-#: threads wait for storage, and more of them help.
-_WAITING_BELOW = 0.8
+#: threads wait for storage or a network, and more of them help.
+WAITING_BELOW = 0.8
 
-#: If the process uses more than this of a CPU per thread, its threads don't wait for each other.
-_PARALLEL_ABOVE = 0.8
+#: Larger files spend their time in calls that don't hold Python's lock: reading, hashing, sending.
+LARGE_BYTES = 1024 * 1024
 
 #: The least time in seconds over which the use of CPUs is measured.
 _LOOK_SECONDS = 0.05
 
 
 class Concurrency:
-    """How many files a worker transfers at a time, ``most`` at most.
+    """How many files a worker transfers at a time, ``most`` at most. Threads may use it.
 
-    Towards or from a network store it is always ``most``: each request waits for an answer. Between
-    local stores it depends. On a parallel filesystem threads wait, and more threads get more done.
-    In a page cache they only wait for each other. So there it begins with ``FIRST_THREADS``, is
-    doubled as long as CPUs are idle, and is kept for the worker's next jobs.
+    Threads that wait for a network or a parallel filesystem cost nothing, and more of them get more
+    done. With small files and storage that answers at once, as a page cache does, they only wait
+    for each other. So a worker begins with ``FIRST_THREADS``. It doubles their number as long as
+    they leave CPUs idle, or files are large, and keeps it for its next jobs.
 
     ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock.
     """
@@ -39,33 +36,33 @@ class Concurrency:
         *,
         cpu_seconds: Callable[[], float] = time.process_time,
         monotonic: Callable[[], float] = time.monotonic,
-        cpus: int | None = None,
     ) -> None:
         self._most = most
-        self._local = min(FIRST_THREADS, most)
-        self._cpus = cpus or len(os.sched_getaffinity(0))
+        self._wanted = min(FIRST_THREADS, most)
         self._cpu_seconds = cpu_seconds
         self._monotonic = monotonic
-        self._looked_at = (monotonic(), cpu_seconds())
+        self._begin_look()
 
-    def begin(self, routes: Iterable[Route]) -> int:
-        """Return the number of threads to begin with on these routes."""
-        stores = (store for route in routes for store in (route.source, route.destination))
-        if not all(store.capabilities.cheap_reads for store in stores):
-            return self._most
-        self._looked_at = (self._monotonic(), self._cpu_seconds())
-        return self._local
+    def _begin_look(self) -> None:
+        self._looked_at, self._used = self._monotonic(), self._cpu_seconds()
+        self._files = self._bytes = 0
 
-    def adapted(self, count: int) -> int:
-        """Return how many threads there should be now that ``count`` are at work."""
-        (then, used_then), now = self._looked_at, self._monotonic()
-        if count >= self._most or now - then < _LOOK_SECONDS:
-            return count
-        used = self._cpu_seconds()
-        self._looked_at = (now, used)
-        cpus = (used - used_then) / (now - then)
-        is_parallel = cpus > _PARALLEL_ABOVE * count and count < self._cpus
-        if cpus < _WAITING_BELOW or is_parallel:
-            count = min(2 * count, self._most)
-            self._local = max(self._local, count)
-        return count
+    def begin(self) -> int:
+        """Return the number of threads to begin with."""
+        self._begin_look()
+        return self._wanted
+
+    def note_file(self, size: int) -> None:
+        """Record that a file of ``size`` bytes is done."""
+        self._files += 1
+        self._bytes += size
+
+    def adapted(self) -> int:
+        """Return how many threads there should be now."""
+        seconds = self._monotonic() - self._looked_at
+        if self._wanted < self._most and seconds >= _LOOK_SECONDS:
+            cpus = (self._cpu_seconds() - self._used) / seconds
+            if cpus < WAITING_BELOW or self._bytes >= LARGE_BYTES * self._files:
+                self._wanted = min(2 * self._wanted, self._most)
+            self._begin_look()
+        return self._wanted

@@ -93,15 +93,14 @@ class FileThreads:
                 threads.append(threading.Thread(target=self._work, args=(next_file,), name=name))
                 threads[-1].start()
 
-        routes = self._ledger.plan.routes
         last_flush = time.monotonic()
         try:
-            grow_to(self._concurrency.begin(routes))
+            grow_to(self._concurrency.begin())
             with self._liveness.aside():
                 for thread in threads:  # more are added meanwhile
                     while thread.is_alive():
                         thread.join(TICK_SECONDS)
-                        grow_to(self._concurrency.adapted(len(threads)))
+                        grow_to(self._concurrency.adapted())
                         on_tick()
                         if time.monotonic() - last_flush >= _FLUSH_SECONDS:
                             self._ledger.checkpoint()
@@ -139,6 +138,7 @@ class FileThreads:
         with self._lock:
             self.has_succeeded = True
             self._doubtful_in_a_row = 0
+            self._concurrency.note_file(item.entry.size)
         if self._on_file is not None:
             self._on_file(item, copied)
 

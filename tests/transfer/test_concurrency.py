@@ -1,75 +1,62 @@
-"""The number of files at a time: more where threads wait for storage, few where they don't."""
+"""The number of files at a time: more where threads wait, few where they hinder each other."""
 
 from __future__ import annotations
 
 import pytest
 
-from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.stores.store import Capabilities
-from jobtool.transfer.concurrency import FIRST_THREADS, Concurrency
-from jobtool.transfer.plan import Route
+from jobtool.transfer.concurrency import FIRST_THREADS, LARGE_BYTES, Concurrency
 
 
 class Machine:
     """A clock, and the CPU time of a process that uses ``cpus`` at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cpus: float = 0.0, size: int = 1000) -> None:
         self.now = 100.0
         self.used = 5.0
-        self.cpus = 0.0
+        self.cpus = cpus
+        self.size = size
 
     def go(self, seconds: float) -> None:
         self.now += seconds
         self.used += seconds * self.cpus
 
-    def concurrency(self, most: int = 16, cpus: int = 2) -> Concurrency:
-        return Concurrency(
-            most, cpu_seconds=lambda: self.used, monotonic=lambda: self.now, cpus=cpus
-        )
-
-
-class NetworkStore(MemoryStore):
-    capabilities = Capabilities(cheap_reads=False)
-
-
-LOCAL = Route(MemoryStore(Memory(), "memory://a"), MemoryStore(Memory(), "memory://b"))
+    def concurrency(self, most: int = 16) -> Concurrency:
+        return Concurrency(most, cpu_seconds=lambda: self.used, monotonic=lambda: self.now)
 
 
 def counts(machine: Machine, concurrency: Concurrency, looks: int) -> list[int]:
-    found = [concurrency.begin([LOCAL])]
+    """The numbers of threads of a job that lasts some looks. Ten files are done between two."""
+    found = [concurrency.begin()]
     for _ in range(looks):
         machine.go(0.1)
-        found.append(concurrency.adapted(found[-1]))
+        for _ in range(10):
+            concurrency.note_file(machine.size)
+        found.append(concurrency.adapted())
     return found
 
 
 @pytest.mark.parametrize(
-    ("cpus_used", "cpus", "expected"),
+    ("cpus", "size", "expected"),
     [
-        (0.05, 2, [2, 4, 8, 16, 16]),  # a parallel filesystem: threads wait
-        (1.1, 2, [2, 2, 2, 2, 2]),  # a page cache: one runs, and the others wait for it
-        (1.1, 64, [2, 2, 2, 2, 2]),
-        (1.9, 2, [2, 2, 2, 2, 2]),  # all CPUs are busy
-        (1.9, 64, [2, 4, 4, 4, 4]),  # threads hash side by side, until they get in each other's way
+        (0.05, 1000, [2, 4, 8, 16, 16]),  # a network: threads wait
+        (1.1, 1000, [2, 2, 2, 2, 2]),  # a page cache: one runs, and the others wait for it
+        (1.1, 0, [2, 2, 2, 2, 2]),
+        (1.9, LARGE_BYTES, [2, 4, 8, 16, 16]),  # they hash side by side
     ],
 )
-def test_threads_are_added_while_they_wait(
-    cpus_used: float, cpus: int, expected: list[int]
+def test_threads_are_added_while_they_wait_or_do_not_hinder_each_other(
+    cpus: float, size: int, expected: list[int]
 ) -> None:
-    machine = Machine()
-    machine.cpus = cpus_used
-    assert counts(machine, machine.concurrency(cpus=cpus), 4) == expected
+    machine = Machine(cpus=cpus, size=size)
+    assert counts(machine, machine.concurrency(), 4) == expected
 
 
-@pytest.mark.parametrize("network", [(0,), (1,), (0, 1)])
-def test_a_network_store_gets_all_threads_at_once(network: tuple[int, ...]) -> None:
-    stores = [MemoryStore(Memory(), "memory://a"), MemoryStore(Memory(), "memory://b")]
-    for index in network:
-        stores[index] = NetworkStore(Memory(), stores[index].url)
-    concurrency = Machine().concurrency()
-    assert concurrency.begin([Route(*stores)]) == 16
-    assert concurrency.begin([LOCAL, Route(*stores)]) == 16
-    assert concurrency.begin([LOCAL]) == FIRST_THREADS, "learnt from local stores only"
+def test_threads_are_added_while_no_file_gets_done() -> None:
+    machine = Machine(cpus=1.9)
+    concurrency = machine.concurrency()
+    assert concurrency.begin() == 2
+    machine.go(0.1)
+    assert concurrency.adapted() == 4
 
 
 def test_the_next_job_begins_with_what_the_last_one_came_to() -> None:
@@ -89,16 +76,16 @@ def test_the_limit_of_the_user_is_kept() -> None:
 def test_a_look_too_early_changes_nothing() -> None:
     machine = Machine()
     concurrency = machine.concurrency()
-    assert concurrency.begin([LOCAL]) == 2
+    assert concurrency.begin() == FIRST_THREADS == 2
     machine.go(0.03)
-    assert concurrency.adapted(2) == 2
+    assert concurrency.adapted() == 2
     machine.go(0.03)
-    assert concurrency.adapted(2) == 4
+    assert concurrency.adapted() == 4
 
 
 def test_time_between_jobs_does_not_count_as_waiting() -> None:
     machine = Machine()
     concurrency = machine.concurrency()
-    machine.go(60)  # idle: the next job is awaited
+    machine.go(60)  # the next job is awaited
     machine.cpus = 1.0
     assert counts(machine, concurrency, 1) == [2, 2]
