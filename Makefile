@@ -10,7 +10,7 @@ BY_UV = $(if $(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL)$(PIP_CONSTRAINT),false,$(PIP
 INSTALL = $(BY_UV) && $(UV) --editable $(1) || $(PIP) --editable $(1)
 
 # Tests at a time.
-WORKERS ?= 4
+WORKERS ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # What `make test` leaves to the other three, each a folder that says what is in it.

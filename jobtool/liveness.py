@@ -41,21 +41,22 @@ class Liveness:
         self._looked_at = monotonic()
         self._silent_seconds = 0.0
 
-    @contextlib.contextmanager
-    def working(self, on: str = "") -> Iterator[None]:
-        """Watch this thread during the block. ``on`` names what it works on."""
+    def working(self, on: str = "") -> _Working:
+        """Watch this thread during a ``with`` block. ``on`` names what it works on."""
+        return _Working(self, on)
+
+    def _begin(self, on: str) -> None:
+        with self._lock:
+            self._at.setdefault(threading.get_native_id(), []).append(on)
+
+    def _end(self) -> None:
         me = threading.get_native_id()
         with self._lock:
-            self._at.setdefault(me, []).append(on)
-        try:
-            yield
-        finally:
-            with self._lock:
-                mine = self._at.get(me, [])
-                if mine:
-                    mine.pop()
-                if not mine:
-                    self._at.pop(me, None)
+            mine = self._at.get(me, [])
+            if mine:
+                mine.pop()
+            if not mine:
+                self._at.pop(me, None)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -104,6 +105,19 @@ class Liveness:
         """Return what the threads work on."""
         with self._lock:
             return sorted({on[-1] for on in self._at.values() if on and on[-1]})
+
+
+class _Working:
+    __slots__ = ("_liveness", "_on")
+
+    def __init__(self, liveness: Liveness, on: str) -> None:
+        self._liveness, self._on = liveness, on
+
+    def __enter__(self) -> None:
+        self._liveness._begin(self._on)
+
+    def __exit__(self, *raised: object) -> None:
+        self._liveness._end()
 
 
 class Watchdog:

@@ -121,12 +121,12 @@ def read_table(path: str) -> Iterator[Receipt]:
 
     Raises ``JobtoolError`` if the file isn't such a table.
     """
+    if not os.path.exists(path):  # before pyarrow is imported, which takes a quarter of a second
+        return
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    if not os.path.exists(path):
-        return
     try:
         with (
             open(path, "rb", opener=open_without_waiting) as file,

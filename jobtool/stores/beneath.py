@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from jobtool.errors import FileError
 from jobtool.names import quote
@@ -48,18 +48,13 @@ class Beneath:
         self._inside = root.rstrip("/") + "/"
         self._real_inside: str | None = None
 
-    @contextlib.contextmanager
-    def folder(self, path: str, *, make: bool = False) -> Iterator[int]:
-        """Hold a descriptor of the folder ``path`` during the block, for use as ``dir_fd`` only.
+    def folder(self, path: str, *, make: bool = False) -> _Folder:
+        """Hold a descriptor of the folder ``path`` in a ``with`` block, for use as ``dir_fd`` only.
 
         With ``make``, the folder and its missing parents are made. Raises ``OSError`` that names
         the whole path, and ``LinkInTheWayError``.
         """
-        descriptor = self.open(path, make=make)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        return _Folder(self, path, make)
 
     def open(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor as ``folder`` does. The caller closes it."""
@@ -155,6 +150,20 @@ class Beneath:
             except OSError as error:
                 raise _named(error.errno, shown) from None
         raise AssertionError("unreachable")
+
+
+class _Folder:
+    __slots__ = ("_beneath", "_descriptor", "_make", "_path")
+
+    def __init__(self, beneath: Beneath, path: str, make: bool) -> None:
+        self._beneath, self._path, self._make = beneath, path, make
+
+    def __enter__(self) -> int:
+        self._descriptor = self._beneath.open(self._path, make=self._make)
+        return self._descriptor
+
+    def __exit__(self, *raised: object) -> None:
+        os.close(self._descriptor)
 
 
 def path_of(descriptor: int) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from jobtool.liveness import Liveness
@@ -28,39 +26,50 @@ class ByteBudget:
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
 
-    @contextlib.contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Hold ``size`` bytes for the length of the block."""
-        self.acquire(size)
-        try:
-            yield
-        finally:
-            self.release(size)
+    def holding(self, size: int) -> _Held:
+        """Hold ``size`` bytes for the length of a ``with`` block."""
+        return _Held(self, size)
 
     def acquire(self, size: int) -> None:
         """Acquire ``size`` bytes; wait for room, unless at most one other holder has bytes."""
-        ticket = object()
-
-        def is_my_turn() -> bool:
-            fits = self._holders < _ALWAYS or self._used + size <= self._limit
-            return fits and self._waiting[0] is ticket
-
         with self._changed:
-            self._waiting.append(ticket)  # in order: small ones must not overtake a large for ever
-            try:
-                self._changed.wait_for(is_my_turn)
-                self._used += size
-                self._holders += 1
-            finally:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
+            if self._waiting or not self._fits(size):
+                self._wait_for(size)
+            self._used += size
+            self._holders += 1
+
+    def _fits(self, size: int) -> bool:
+        return self._holders < _ALWAYS or self._used + size <= self._limit
+
+    def _wait_for(self, size: int) -> None:
+        ticket = object()
+        self._waiting.append(ticket)  # in order: small ones must not overtake a large for ever
+        try:
+            self._changed.wait_for(lambda: self._waiting[0] is ticket and self._fits(size))
+        finally:
+            self._waiting.remove(ticket)
+            self._changed.notify_all()
 
     def release(self, size: int) -> None:
         """Release ``size`` bytes."""
         with self._changed:
             self._used -= size
             self._holders -= 1
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
+
+
+class _Held:
+    __slots__ = ("_budget", "_size")
+
+    def __init__(self, budget: ByteBudget, size: int) -> None:
+        self._budget, self._size = budget, size
+
+    def __enter__(self) -> None:
+        self._budget.acquire(self._size)
+
+    def __exit__(self, *raised: object) -> None:
+        self._budget.release(self._size)
 
 
 class Capacity:

@@ -20,37 +20,48 @@ _LOOK_SECONDS = 0.05
 
 
 class Concurrency:
-    """How many files a worker transfers at a time, ``most`` at most. Threads may use it.
+    """How many files a worker transfers at a time, ``most`` at most.
 
     Threads that wait for a network or a parallel filesystem cost nothing, and more of them get more
     done. With small files and storage that answers at once, as a page cache does, they only wait
-    for each other. So a worker begins with ``FIRST_THREADS``. It doubles their number as long as
-    they leave CPUs idle, or files are large, and keeps it for its next jobs.
+    for each other. So a worker begins with ``first``. It doubles their number as long as they leave
+    CPUs idle, or files are large, and keeps it for its next jobs.
 
-    ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock.
+    ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock. Only one
+    thread at a time may call the methods ``begin`` and ``adapted``. The same holds for each of the
+    other two.
     """
 
     def __init__(
         self,
         most: int,
         *,
+        first: int = FIRST_THREADS,
         cpu_seconds: Callable[[], float] = time.process_time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most = most
-        self._wanted = min(FIRST_THREADS, most)
+        self._wanted = min(first, most)
         self._cpu_seconds = cpu_seconds
         self._monotonic = monotonic
+        self._left_out = 0.0
         self._begin_look()
 
     def _begin_look(self) -> None:
-        self._looked_at, self._used = self._monotonic(), self._cpu_seconds()
+        self._looked_at, self._used = self._monotonic(), self._cpu_used()
         self._files = self._bytes = 0
 
     def begin(self) -> int:
         """Return the number of threads to begin with."""
         self._begin_look()
         return self._wanted
+
+    def leave_out(self, seconds: float) -> None:
+        """Don't count CPU time of a thread that does other work, such as listing."""
+        self._left_out += seconds
+
+    def _cpu_used(self) -> float:
+        return self._cpu_seconds() - self._left_out
 
     def note_file(self, size: int) -> None:
         """Record that a file of ``size`` bytes is done."""
@@ -61,7 +72,7 @@ class Concurrency:
         """Return how many threads there should be now."""
         seconds = self._monotonic() - self._looked_at
         if self._wanted < self._most and seconds >= _LOOK_SECONDS:
-            cpus = (self._cpu_seconds() - self._used) / seconds
+            cpus = (self._cpu_used() - self._used) / seconds
             if cpus < WAITING_BELOW or self._bytes >= LARGE_BYTES * self._files:
                 self._wanted = min(2 * self._wanted, self._most)
             self._begin_look()

@@ -12,7 +12,7 @@ from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.checksum import DEFAULT_PART_BYTES, part_size_for
-from jobtool.transfer.concurrency import Concurrency
+from jobtool.transfer.concurrency import FIRST_THREADS, Concurrency
 from jobtool.transfer.digests import read_digests, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueues
@@ -40,22 +40,24 @@ class Copier:
     """Copies files for the threads of a worker, within a common bound on memory.
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
-    size, or as a stream to a store that doesn't take parts. Over all files ``threads`` parts are
-    sent at a time, but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness``
-    watches the threads that copy.
+    size, or as a stream to a store that doesn't take parts. ``threads`` files are copied at a time
+    at most, ``first_threads`` to begin with. Over all files ``threads`` parts are sent at a time,
+    but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness`` watches the
+    threads that copy.
     """
 
     def __init__(
         self,
         *,
         threads: int,
+        first_threads: int = FIRST_THREADS,
         part_bytes: int = DEFAULT_PART_BYTES,
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
         liveness: Liveness | None = None,
     ) -> None:
         self.part_bytes = part_bytes
         self.liveness = liveness or Liveness()
-        self.concurrency = Concurrency(threads)
+        self.concurrency = Concurrency(threads, first=first_threads)
         self._capacity = Capacity(
             threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness
         )

@@ -90,8 +90,14 @@ class FileThreads:
         def grow_to(wanted: int) -> None:
             for index in range(len(threads), min(wanted, count)):
                 name = f"copy-{index}"
-                threads.append(threading.Thread(target=self._work, args=(next_file,), name=name))
-                threads[-1].start()
+                thread = threading.Thread(target=self._work, args=(next_file,), name=name)
+                try:
+                    thread.start()
+                except RuntimeError:  # a limit on threads
+                    if not threads:
+                        raise
+                    return
+                threads.append(thread)
 
         last_flush = time.monotonic()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from functools import partial
 
@@ -55,6 +56,7 @@ class FileTransfer:
         self.queues = queues
         self._tally = tally
         self._notes = notes
+        self._written = (-1, "")  # a time in seconds since 1970, and as text
 
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
         """Transfer one file, with further tries if needed, and record its receipt.
@@ -65,16 +67,17 @@ class FileTransfer:
         own = Successes(self._retry.monotonic)
 
         def one_try() -> tuple[Item, Copied] | None:
-            item = self._plan.item(number)
+            item, known = self._plan.item(number), self._ledger.known(number)
+            phases = self._tally.phases
+            phases.begin(number, item.entry.size, first=self._first_phase(number, item, known))
             try:
-                with self._tally.phases.file(
-                    number, item.entry.size, first=self._first_phase(number, item)
-                ):
-                    copied = self._try(number, item, own)
-                    return None if copied is None else (item, copied)
+                copied = self._try(number, item, own, known)
+                return None if copied is None else (item, copied)
             except SourceChangedError:
                 self._list_again(number, item)
                 raise
+            finally:
+                phases.end(number)
 
         if self._plan.size_of(number) < self._copier.part_bytes:
             found = self._retry.call(one_try, own=own)
@@ -90,8 +93,7 @@ class FileTransfer:
         self._tally.send(files=not copied.was_there)
         return found
 
-    def _first_phase(self, number: int, item: Item) -> Phase:
-        known = self._ledger.known(number)
+    def _first_phase(self, number: int, item: Item, known: Known) -> Phase:
         if decide(known, self._policies.if_exists) in (Action.ADOPT, Action.LOOK):
             return Phase.COMPARING
         is_hashed_first = (
@@ -103,12 +105,11 @@ class FileTransfer:
         is_read_back_first = upload is not None and bool(upload.parts)
         return Phase.CHECKING_PARTS if is_hashed_first or is_read_back_first else Phase.COPYING
 
-    def _try(self, number: int, item: Item, own: Successes) -> Copied | None:
+    def _try(self, number: int, item: Item, own: Successes, known: Known) -> Copied | None:
         """Try once to do what is decided for a file; return None if there is nothing to do.
 
         Raises ``FileError`` for another file at the destination if ``if_exists`` is ``error``.
         """
-        known = self._ledger.known(number)
         while True:
             action = decide(known, self._policies.if_exists)
             if action is Action.SKIP:
@@ -195,13 +196,21 @@ class FileTransfer:
             hashsum_src=copied.md5,
             hashsum_dst=copied.proof.md5,
             verified_by=copied.proof.verified_by,
-            verified_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            verified_at=self._now(),
             worker=self._worker,
             attempt=self._ledger.attempt,
             etag=copied.proof.etag,
             part_size=copied.part_size,
             method=self._ledger.methods.given_to(number) if copied.was_there else STREAM,
         )
+
+    def _now(self) -> str:
+        """Return the time in UTC. It is written once a second, not for each file."""
+        seconds, written = int(time.time()), self._written
+        if seconds != written[0]:
+            text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            self._written = written = (seconds, text)
+        return written[1]
 
 
 def refusal(item: Item) -> FileError:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from enum import StrEnum
 
 
@@ -33,17 +31,16 @@ class Phases:
         self._sizes: dict[int, int] = {}
         self._arrived: dict[int, int] = {}
 
-    @contextlib.contextmanager
-    def file(self, number: int, size: int, *, first: Phase) -> Iterator[None]:
+    def begin(self, number: int, size: int, *, first: Phase) -> None:
         """Follow a file of ``size`` bytes. Its phase is ``first`` until bytes of it arrive."""
         with self._lock:
             self._first[number], self._sizes[number], self._arrived[number] = first, size, 0
-        try:
-            yield
-        finally:
-            with self._lock:
-                for known in (self._first, self._sizes, self._arrived):
-                    known.pop(number, None)
+
+    def end(self, number: int) -> None:
+        """Forget a file that is no longer under way."""
+        with self._lock:
+            for known in (self._first, self._sizes, self._arrived):
+                known.pop(number, None)
 
     def arrived(self, number: int, size: int) -> None:
         """Count bytes that have arrived of a file under way."""

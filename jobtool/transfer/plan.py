@@ -86,6 +86,7 @@ class Plan:
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
+        self._roots: list[tuple[str, str]] = []  # what the URLs of each route's files begin with
         self._added_bytes = 0
         self._changed_bytes = 0  # separate: one thread adds files while others change them
         self._names = bytearray()
@@ -107,6 +108,7 @@ class Plan:
     def start_route(self, route: Route) -> None:
         """Set the route of the files that are added from now on."""
         self.routes.append(route)
+        self._roots.append((_root_of(route.source), _root_of(route.destination)))
         self._route_starts.append(len(self))
 
     def add_special(self, special: Special) -> None:
@@ -188,11 +190,13 @@ class Plan:
 
     def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
         """Return the number of the file that a record is about; None if the plan lacks it."""
-        for index, route in enumerate(self.routes):
-            source = path_in(route.source, receipt.src_path)
-            destination = path_in(route.destination, receipt.dst_path)
-            if source is None or destination is None:
+        for index, (source_root, destination_root) in enumerate(self._roots):
+            if not receipt.src_path.startswith(source_root):
                 continue
+            if not receipt.dst_path.startswith(destination_root):
+                continue
+            source = receipt.src_path[len(source_root) :]
+            destination = receipt.dst_path[len(destination_root) :]
             name = os.fsencode(source)
             if destination != source:
                 name += _SEPARATOR + os.fsencode(destination)
@@ -276,8 +280,12 @@ class Plan:
 
 def path_in(store: Store, url: str) -> str | None:
     """Return the path of a URL in a store; None if it isn't below the store's root."""
-    root = store.url_of("x")[:-1]
+    root = _root_of(store)
     return url[len(root) :] if url.startswith(root) else None
+
+
+def _root_of(store: Store) -> str:
+    return store.url_of("x")[:-1]
 
 
 def _last_name(packed: bytes) -> bytes:

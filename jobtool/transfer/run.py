@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from collections.abc import Callable
 
@@ -221,9 +222,16 @@ class JobTransfer:
         stop = Stop(parent=self._stop)
         listing.retry = listing.retry.within(stop)
 
+        listed, used = 0, 0.0
+
         def on_entry() -> None:
+            nonlocal listed, used
             self.ledger.grow()
             start.note()
+            listed += 1
+            if listed % 100 == 0:
+                before, used = used, time.thread_time()
+                self._copier.concurrency.leave_out(used - before)
 
         def work() -> None:
             try:

@@ -35,7 +35,7 @@ def _watch_nothing(progress: JobProgress) -> None:
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of a worker: at most ``threads`` files at a time, ``max_jobs`` jobs or all.
+    """The options of a worker: up to ``threads`` files at a time. It ends after ``max_jobs`` jobs.
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
     doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in

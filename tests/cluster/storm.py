@@ -135,15 +135,13 @@ class Storm:
             time.sleep(max(0.0, due - time.monotonic()))
             due += self._period
             self._thaw(time.monotonic())
-            for number, place in enumerate(self._places):
-                if self._workers[number].poll() is not None:
-                    self._workers[number] = self._start(place)
+            self._replace_ended()
             self._strike()
 
     def calm(self, joblist: Path) -> None:
         """Let the workers finish, and start others as long as there is work for them."""
         self._thaw_overtaken(joblist)
-        while self.tally.rounds < ROUNDS:
+        for _ in range(ROUNDS):
             self._wait()
             if not {"todo", "ongoing"} & {*statuses(joblist).values()}:
                 return
@@ -165,6 +163,11 @@ class Storm:
             if (process.returncode not in (0, 3) and name not in self.tally.killed)
             or "Traceback" in output.read_text()
         ]
+
+    def _replace_ended(self) -> None:
+        for number, place in enumerate(self._places):
+            if self._workers[number].poll() is not None:
+                self._workers[number] = self._start(place)
 
     def _start_all(self) -> None:
         """Start another worker in each place, where all others have ended."""
@@ -236,6 +239,7 @@ class Storm:
                     return number
                 victim.send_signal(signal.SIGCONT)
             time.sleep(0.01)
+            self._replace_ended()
         raise TimeoutError(f"no worker held a job for {_HOLDER_SECONDS} s")
 
     def _freeze(self, number: int, *, until: float) -> None:
@@ -264,11 +268,15 @@ class Storm:
         """Wake each stopped worker soon after another has claimed its job."""
         jobs = {frozen.name: _job_of(frozen.name, joblist) for frozen in self._frozen}
         end = time.monotonic() + _ROUND_SECONDS
+        rounds = 0
         while self._frozen:
             is_over = time.monotonic() > end
             if all(worker.poll() is not None for worker in self._workers):
-                is_over |= self.tally.rounds >= ROUNDS
-                self._start_all()
+                if rounds < ROUNDS:
+                    rounds += 1
+                    self._start_all()
+                else:
+                    is_over = True
             for frozen in self._frozen:
                 job = jobs[frozen.name]
                 if job is None or is_over or _holder_of(job) != frozen.name:

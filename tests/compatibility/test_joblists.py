@@ -155,7 +155,8 @@ class Earlier:
             return
         with proxy_before(self.server.endpoint_url) as proxy:
             yield {**self.server.environment, "AWS_ENDPOINT_URL": proxy.endpoint_url}
-            self.sent = proxy.uploaded
+            # What the server itself refused had to be sent again.
+            self.sent = proxy.uploaded - sum(size for _, _, size in proxy.refused)
 
     def assert_all_done(self) -> None:
         """All jobs are done, and each file is the same on both sides, and proven once."""

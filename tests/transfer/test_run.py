@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 
 import pytest
 
@@ -33,7 +34,7 @@ METADATA = ["c/zarr.json", "zarr.json"]
 class Bench:
     """A tree in memory, a destination that may fail, a journal on disk."""
 
-    def __init__(self, folder, tree, threads=4):
+    def __init__(self, folder, tree, threads=4, first_threads=None):
         self.source = MemoryStore(Memory(), "memory://a")
         for path, data in tree.items():
             MemoryRaw(self.source.memory, "").write(path, data, mtime_ns=1)
@@ -41,6 +42,7 @@ class Bench:
         self.stop = Stop()
         self.journal_path = str(folder / "journals" / "job.jsonl")
         self.threads = threads
+        self.first_threads = first_threads or threads
         self.retried = []
         self.on_retry = self.retried.append
         self.progress = []
@@ -68,7 +70,7 @@ class Bench:
                 plan.add_special(entry)
             else:
                 plan.add(entry)
-        copier = Copier(threads=self.threads, part_bytes=MEBIBYTE)
+        copier = Copier(threads=self.threads, first_threads=self.first_threads, part_bytes=MEBIBYTE)
         journal = Journal(self.journal_path)
         transfer = JobTransfer(
             make_ledger(plan, journal.read(), journal=journal, attempt=attempt),
@@ -93,6 +95,35 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path):
     return Bench(tmp_path, TREE)
+
+
+def test_threads_are_added_while_they_wait(tmp_path):
+    bench = Bench(tmp_path, TREE, threads=4, first_threads=2)
+    barrier, have_met = threading.Barrier(4, timeout=30), threading.Event()
+
+    def on_file(item, copied):
+        if not have_met.is_set():
+            barrier.wait()  # fails if four threads never wait at a time
+            have_met.set()
+
+    transfer, _ = bench.run(on_file=on_file)
+    assert transfer.is_complete
+
+
+def test_a_limit_on_threads_leaves_those_that_were_started(bench, monkeypatch):
+    refused = []
+    start = threading.Thread.start
+
+    def limited(thread):
+        if thread.name.startswith("copy-") and thread.name >= "copy-2":
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    transfer, _ = bench.run()
+    assert transfer.is_complete
+    assert refused
 
 
 def test_every_file_arrives_and_has_a_receipt(bench):

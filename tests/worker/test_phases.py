@@ -22,14 +22,17 @@ SIZE = 8 * PART + 5
 def test_a_file_is_at_its_first_phase_then_copied_then_read_back() -> None:
     phases = Phases()
     assert phases.now is Phase.COPYING
-    with phases.file(7, 100, first=Phase.CHECKING_PARTS):
-        assert phases.now is Phase.CHECKING_PARTS
-        phases.arrived(7, 60)
-        assert phases.now is Phase.COPYING
-        phases.arrived(7, 40)
-        assert phases.now is Phase.READING_BACK
-        with phases.file(8, 100, first=Phase.COPYING):
-            assert phases.now is Phase.COPYING  # as long as any file is
+    phases.begin(7, 100, first=Phase.CHECKING_PARTS)
+    assert phases.now is Phase.CHECKING_PARTS
+    phases.arrived(7, 60)
+    assert phases.now is Phase.COPYING
+    phases.arrived(7, 40)
+    assert phases.now is Phase.READING_BACK
+    phases.begin(8, 100, first=Phase.COPYING)
+    assert phases.now is Phase.COPYING  # as long as any file is
+    phases.end(8)
+    assert phases.now is Phase.READING_BACK
+    phases.end(7)
     phases.all_at(Phase.SYNCING)
     assert phases.now is Phase.SYNCING
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
 
 from jobtool.stores.store import READ_BYTES, Part
 
@@ -62,16 +60,24 @@ def forget_cached(descriptor: int) -> None:
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-@contextlib.contextmanager
-def closing(descriptor: int) -> Iterator[int]:
-    """Close a descriptor at the end of the block, and raise the errors of closing it.
+class Closing:
+    """Closes a descriptor at the end of a ``with`` block, and raises the errors of closing it.
 
-    Network filesystems may report a full disk or quota only then (``close(2)``, ``write(2)``).
+    Network filesystems may report a full disk or quota only then (``close(2)``, ``write(2)``). If
+    the block raises, its exception has priority.
     """
-    try:
-        yield descriptor
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-        raise
-    os.close(descriptor)
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        try:
+            os.close(self._descriptor)
+        except OSError:
+            if kind is None:
+                raise

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from stat import S_ISDIR, S_ISREG
 
-from jobtool.errors import NotFoundError, SourceChangedError, SourceError, StoreError
+from jobtool.errors import JobtoolError, NotFoundError, SourceChangedError, SourceError, StoreError
 from jobtool.names import quote
 from jobtool.stores.local.attributes import attributes_of, set_attributes
 from jobtool.stores.local.errors import not_a_file, read_error
@@ -24,7 +22,7 @@ def stat(tree: Tree, path: str) -> StatResult:
     full = tree.full(path)
     try:
         if path:
-            with _opened(tree, path, os.O_PATH) as descriptor:
+            with _Opened(tree, path, os.O_PATH) as descriptor:
                 found = os.fstat(descriptor)
         else:
             found = os.stat(full)
@@ -52,7 +50,7 @@ def stat(tree: Tree, path: str) -> StatResult:
 def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
     """Return bytes of a file if it hasn't changed since it was listed."""
     full = tree.full(entry.path)
-    with _opened(tree, entry.path) as descriptor:
+    with _Opened(tree, entry.path) as descriptor:
         data = read_range(descriptor, offset, length)
         found = os.fstat(descriptor)
         attributes = attributes_of(descriptor, found, tree.keep)
@@ -83,7 +81,7 @@ def prove(tree: Tree, path: str, md5: str, attributes: Attributes | None) -> Pro
     """Prove that a file has this MD5 on its medium. If it has, set its ``attributes``."""
     notes: tuple[Note, ...] = ()
     try:
-        with _opened(tree, path) as descriptor:
+        with _Opened(tree, path) as descriptor:
             if file_md5(descriptor, from_medium=True) != md5:
                 return None
             if attributes is not None:  # another user's file keeps its own
@@ -95,18 +93,34 @@ def prove(tree: Tree, path: str, md5: str, attributes: Attributes | None) -> Pro
 
 def digest(tree: Tree, path: str) -> str:
     """Read a file from its medium and return its MD5."""
-    with _opened(tree, path) as descriptor:
+    with _Opened(tree, path) as descriptor:
         return file_md5(descriptor, from_medium=True)
 
 
-@contextlib.contextmanager
-def _opened(tree: Tree, path: str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    """Open a file during the block. System errors become those of jobtool."""
-    try:
-        descriptor = tree.open_file(path, flags)
+class _Opened:
+    """Opens a file during a ``with`` block. System errors become those of jobtool."""
+
+    __slots__ = ("_descriptor", "_flags", "_path", "_tree")
+
+    def __init__(self, tree: Tree, path: str, flags: int = os.O_RDONLY) -> None:
+        self._tree, self._path, self._flags = tree, path, flags
+
+    def __enter__(self) -> int:
         try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise read_error(error, tree.full(path)) from None
+            self._descriptor = self._tree.open_file(self._path, self._flags)
+        except OSError as error:
+            raise self._read_error(error) from None
+        return self._descriptor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        try:
+            os.close(self._descriptor)
+        except OSError as failure:
+            raise self._read_error(failure) from None
+        if isinstance(error, OSError):
+            raise self._read_error(error) from None
+
+    def _read_error(self, error: OSError) -> JobtoolError:
+        return read_error(error, self._tree.full(self._path))

@@ -50,7 +50,8 @@ def _data_ranges(data: bytes | memoryview, offset: int) -> Iterator[tuple[int, i
     """Yield the ranges to write of ``data`` at ``offset``: all but whole blocks of zeros."""
     view, data_start = memoryview(data), 0
     for at in range(-offset % BLOCK_BYTES, len(view), _SEARCH_BYTES):
-        searched = bytes(view[at : at + _SEARCH_BYTES])
+        is_all = not at and len(data) <= _SEARCH_BYTES  # then bytes aren't copied
+        searched = bytes(data if is_all else view[at : at + _SEARCH_BYTES])
         for inside in range(0, len(searched) - BLOCK_BYTES + 1, BLOCK_BYTES):
             if searched.startswith(_ZEROS, inside):
                 if at + inside > data_start:

@@ -23,7 +23,7 @@ from jobtool.stores.local.attributes import (
 )
 from jobtool.stores.local.durability import Durability
 from jobtool.stores.local.errors import read_error, write_error
-from jobtool.stores.local.files import closing, file_md5, forget_cached, part_md5, write_range
+from jobtool.stores.local.files import Closing, file_md5, forget_cached, part_md5, write_range
 from jobtool.stores.local.links import make_link
 from jobtool.stores.local.publish import ExistsError, publish
 from jobtool.stores.local.sparse import write_sparsely
@@ -62,10 +62,10 @@ class Writer:
         name = self._temporaries.new()
         with (
             self._writing(os.path.join(folder, name)),
-            closing(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as held,
+            Closing(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as held,
         ):
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=held)
-            with _removed_on_failure(held, name), closing(descriptor):
+            with _RemovedOnFailure(held, name), Closing(descriptor):
                 write_range(descriptor, b"1", 0)  # a quota may allow names but no bytes
             os.unlink(name, dir_fd=held)
 
@@ -77,11 +77,11 @@ class Writer:
         temporary = self._temporaries.new()
         with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
             descriptor = _create(held, temporary, attributes)
-            with _removed_on_failure(held, temporary):
-                with closing(descriptor):
+            with _RemovedOnFailure(held, temporary):
+                with Closing(descriptor):
                     self._hold(held, folder, descriptor)
                     size, md5 = _write_chunks(descriptor, chunks, attributes.md5)
-                with closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
+                with Closing(_open_temporary(held, temporary, os.O_RDONLY)) as descriptor:
                     proof = self._prove(descriptor, target, replace(attributes, md5=md5), size + 1)
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
         return proof
@@ -92,7 +92,7 @@ class Writer:
         temporary = self._temporaries.new()
         with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
             descriptor = _create(held, temporary, attributes)
-            with _removed_on_failure(held, temporary), closing(descriptor):
+            with _RemovedOnFailure(held, temporary), Closing(descriptor):
                 self._hold(held, folder, descriptor)
         token = os.path.join(os.path.dirname(target), temporary)
         return Upload(path=path, token=token, attributes=attributes)
@@ -103,7 +103,7 @@ class Writer:
         with (
             self._writing(target),
             self._tree.beneath.folder(folder) as held,
-            closing(self._open_upload(upload, held, os.O_WRONLY)) as descriptor,
+            Closing(self._open_upload(upload, held, os.O_WRONLY)) as descriptor,
         ):
             self._hold(held, folder, descriptor)
             write_sparsely(descriptor, data, offset)
@@ -114,7 +114,7 @@ class Writer:
         temporary = os.path.basename(upload.token)
         with self._writing(target), self._tree.beneath.folder(folder) as held:
             try:
-                with closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
+                with Closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
                     self._hold(held, folder, descriptor)
                     proof = self._prove(descriptor, target, attributes)
                     with _readable_on_failure(descriptor):
@@ -138,7 +138,7 @@ class Writer:
         try:
             with (
                 self._tree.beneath.folder(os.path.dirname(upload.path)) as held,
-                closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor,
+                Closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor,
             ):
                 forget_cached(descriptor)
                 return [part for part in parts if part_md5(descriptor, part) == part.md5]
@@ -194,7 +194,7 @@ class Writer:
         folder, name = os.path.split(special.path)
         with self._writing(full):
             if special.what == "empty-folder":
-                with closing(make_folder(self._tree.beneath, special.path)) as held:
+                with Closing(make_folder(self._tree.beneath, special.path)) as held:
                     self._hold(held, special.path)
             elif special.what == "link" and special.target is not None:
                 with self._tree.beneath.folder(folder, make=True) as held:
@@ -236,21 +236,33 @@ class Writer:
             try:
                 self._hold(held, folder)
             except PermissionError:  # a folder that may be entered but not read
-                with closing(os.open(name, os.O_RDONLY | OPEN, dir_fd=held)) as file:
+                with Closing(os.open(name, os.O_RDONLY | OPEN, dir_fd=held)) as file:
                     self._hold(held, folder, file)
 
     def _hold(self, held: int, folder: str, descriptor: int | None = None) -> None:
         self._durability.hold(held, self._tree.full(folder), file=descriptor)
 
-    @contextlib.contextmanager
-    def _writing(self, target: str) -> Iterator[None]:
-        """Turn system errors into those of jobtool, and record the write."""
-        try:
-            yield
-        except OSError as error:
-            raise write_error(error, target, self._tree.root) from None
-        finally:
-            self._durability.note_write()
+    def _writing(self, target: str) -> _Writing:
+        return _Writing(self._durability, target, self._tree.root)
+
+
+class _Writing:
+    """Turns system errors into those of jobtool, and records the write."""
+
+    __slots__ = ("_durability", "_root", "_target")
+
+    def __init__(self, durability: Durability, target: str, root: str) -> None:
+        self._durability, self._target, self._root = durability, target, root
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        self._durability.note_write()
+        if isinstance(error, OSError):
+            raise write_error(error, self._target, self._root) from None
 
 
 def _write_chunks(
@@ -289,13 +301,18 @@ def _not_ours(token: str) -> NotFoundError:
     return NotFoundError(f"{quote(token)} isn't an unfinished upload of this job")
 
 
-@contextlib.contextmanager
-def _removed_on_failure(held: int, temporary: str) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        _remove(held, temporary)
-        raise
+class _RemovedOnFailure:
+    __slots__ = ("_held", "_temporary")
+
+    def __init__(self, held: int, temporary: str) -> None:
+        self._held, self._temporary = held, temporary
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            _remove(self._held, self._temporary)
 
 
 @contextlib.contextmanager

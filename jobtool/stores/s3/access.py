@@ -54,7 +54,7 @@ _CODE = re.compile(r"<Code>([^<]*)</Code>")
 
 
 class S3Access:
-    """What all stores of one ``S3Config`` share: credentials, boto3 clients, obstore buckets.
+    """What all stores of one ``S3Config`` share: credentials, boto3's clients, obstore buckets.
 
     Making one contacts no server. Raises ``StoreSettingsError`` for invalid settings in ``[s3]``,
     the environment or AWS's files, and ``CredentialsError`` for a missing profile.

@@ -77,7 +77,8 @@ def open_bucket(
         "connect_timeout": timedelta(seconds=10),
         "read_timeout": timedelta(seconds=connection.timeout_seconds),
         "timeout": timedelta(minutes=10),
-        "disable_system_certificates": True,  # to load them takes 20 ms
+        # To load them takes 20 ms. Objects that a plain server redirects to https aren't read then.
+        "disable_system_certificates": True,
     }
     options |= {"proxy_url": connection.proxy} if connection.proxy else _NO_PROXY
     if not is_plain:

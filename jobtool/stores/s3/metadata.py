@@ -212,7 +212,7 @@ def time_of(told: dict[str, str]) -> int | None:
 def _headers_of(told: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name in _HEADERS:
         value = told.get(name, "")
-        if name == "Content-Encoding":
+        if value and name == "Content-Encoding":
             # The encoding of a request's body, which some servers keep as the content's.
             kept = [part for part in map(str.strip, value.split(",")) if part != "aws-chunked"]
             value = ", ".join(kept)
