@@ -222,8 +222,10 @@ def _transfer(
         link = outcome
 
     from jobtool.api.options import worker_options
+    from jobtool.cli.arenas import bound_arenas
     from jobtool.worker.loop import Worker
 
+    bound_arenas()
     # Before anything can fail: the other ranks wait for this one here.
     environment = detect(os.environ).without_mpi()
     if link is not None:

@@ -12,7 +12,7 @@ MEBIBYTE = 1024 * 1024
 MAX_PARTS = 10_000
 
 #: Files of at least this size are sent in parts of this size, or larger to fit in 10,000 parts.
-DEFAULT_PART_BYTES = 16 * MEBIBYTE
+DEFAULT_PART_BYTES = 8 * MEBIBYTE
 
 
 def part_size_for(size: int, wanted: int = DEFAULT_PART_BYTES) -> int:

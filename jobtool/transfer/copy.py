@@ -21,7 +21,7 @@ from jobtool.transfer.partsenders import send_parts
 from jobtool.transfer.plan import Item
 from jobtool.transfer.whole import proof_of, send_stream, send_whole
 
-DEFAULT_BUFFER_BYTES = 192 * 1024 * 1024
+DEFAULT_BUFFER_BYTES = 96 * 1024 * 1024
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
