@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.names import in_one_line
 from jobtool.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: The group of store types, named by the scheme of their URLs and of their table in joblist.toml.
 STORES = "jobtool.stores"
@@ -29,6 +31,8 @@ def find(group: str, name: str) -> EntryPoint | None:
     jobtool's own come first: no package can replace them. Raises ``UsageError`` if two packages
     have the same name.
     """
+    from importlib.metadata import PackageNotFoundError, distribution, entry_points
+
     try:
         own = distribution("jobtool").entry_points.select(group=group, name=name)
     except PackageNotFoundError:
@@ -45,6 +49,8 @@ def find(group: str, name: str) -> EntryPoint | None:
 
 def names(group: str) -> list[str]:
     """Return the names of all entry points of a group, sorted."""
+    from importlib.metadata import entry_points
+
     return sorted(entry_points(group=group).names)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -16,9 +16,11 @@ from jobtool.errors import JoblistUnavailableError, UsageError, reason_of
 from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import LeaseSeconds
 from jobtool.names import quote
+
+if TYPE_CHECKING:
+    from jobtool.jobs.membership import Membership
 
 ClaimKind = Literal["lock", "lease"]
 ClaimSetting = Literal["auto", "lock", "lease"]

@@ -21,6 +21,7 @@ from jobtool.jobs.trust import TRUSTED, CommandTrust, read_trusted
 from jobtool.names import quote, require_utf8
 
 CLAIMS_FOLDER = ".claims"
+WORKERS_FOLDER = "workers"  # in that folder: the markers of workers
 _PUT_BACK = "put-back"
 _RECEIPTS_FOLDER = "receipts"
 _JOURNALS_FOLDER = "journals"

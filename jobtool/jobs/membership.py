@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator
 from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from jobtool.errors import JoblistUnavailableError, MembershipLostError, reason_of
+from jobtool.jobs.joblist import WORKERS_FOLDER
 from jobtool.jobs.lease import SUFFIX, LeaseWatch, holds, is_in_place
 from jobtool.names import quote
 
 _LOOK_SECONDS = 0.2
-
-WORKERS_FOLDER = "workers"
 
 
 class Membership:

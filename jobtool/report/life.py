@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 
 from jobtool.jobs.claimpolicy import lease_seconds_of
-from jobtool.jobs.joblist import JobList
-from jobtool.jobs.membership import WORKERS_FOLDER
+from jobtool.jobs.joblist import WORKERS_FOLDER, JobList
 from jobtool.units import duration_text
 
 #: The number of leases without a touch after which a worker counts as dead; clocks may differ.

@@ -4,7 +4,7 @@
 
 Sends a file of holes to ``rclone serve s3`` on the same machine, then from there to another bucket,
 and prints by how much the resident memory of this process was above what it was before, at most.
-Two parts, or 192 MiB, should be the most. FOLDER is best on a tmpfs.
+Two parts, or 96 MiB, should be the most. FOLDER is best on a tmpfs.
 """
 
 from __future__ import annotations

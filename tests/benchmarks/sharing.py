@@ -4,7 +4,7 @@
 
 One job of one file in many parts goes to an S3 server that takes a fixed time for each part on each
 connection, as one node's share of a network does. Each rank sends one part at a time, so a worker
-alone is bound by that. A file of 20 GB in parts of 16 MiB has 1,280 of them; here they have 5 MiB.
+alone is bound by that. A file of 10 GB in parts of 8 MiB has 1,192 of them; here they have 5 MiB.
 FOLDER needs room for twice the file, memory for once.
 """
 

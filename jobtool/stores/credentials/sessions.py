@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gzip
 import os
 import re
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from jobtool.errors import CredentialsError, StoreSettingsError
 from jobtool.names import in_one_line, quote
@@ -57,17 +60,34 @@ def session_of(profile: str | None) -> Any:
 def share_loader(session: Any) -> None:
     """Make a botocore session use the API descriptions that others of this process have parsed.
 
-    Each session would parse them again: 0.1 s of CPU for S3. Raises botocore's errors for AWS
-    configuration files that can't be read.
+    Each session would parse them again: 0.1 s of CPU for S3. They are parsed by msgspec, which is
+    several times as fast as botocore's way. Raises botocore's errors for AWS configuration files
+    that can't be read.
     """
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
 
 
 @functools.cache
 def _loader(data_path: str | None) -> Any:
-    from botocore.loaders import create_loader
+    from botocore.loaders import JSONFileLoader, create_loader
 
-    return create_loader(data_path)
+    class Files(JSONFileLoader):  # type: ignore[misc,unused-ignore]
+        def load_file(self, file_path: str) -> Any:
+            """Return what a file without its suffix holds; None if it is missing."""
+            for suffix, opener in ((".json", open), (".json.gz", gzip.open)):
+                with (
+                    contextlib.suppress(FileNotFoundError),
+                    opener(file_path + suffix, "rb") as file,
+                ):
+                    try:
+                        return msgspec.json.decode(file.read())
+                    except msgspec.DecodeError:
+                        return super().load_file(file_path)  # raises its own error
+            return None
+
+    loader = create_loader(data_path)
+    loader.file_loader = Files()
+    return loader
 
 
 def read_times_fast(session: Any) -> None:

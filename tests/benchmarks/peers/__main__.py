@@ -43,6 +43,8 @@ def main() -> int:
     parser.add_argument(
         "--latency", type=float, default=0.0, metavar="MS", help="of each answer of the server [0]"
     )
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="beside jobtool [all]")
+    parser.add_argument("--server", choices=["rclone", "versitygw"], default="rclone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     arguments = parser.parse_args()
     root = arguments.folder / "jobtool-peers"
@@ -63,13 +65,18 @@ def main() -> int:
 
 def _cases(root: Path, arguments: argparse.Namespace) -> Iterator[tuple[Case, list[Contender]]]:
     """Yield each case, with its data made and its server running, and who takes part."""
-    with serving(root / "server") as server, _behind(server, arguments.latency) as reached:
+    with (
+        serving(root / "server", arguments.server) as server,
+        _behind(server, arguments.latency) as reached,
+    ):
         for name in arguments.cases:
             case = CASES[name]
             data = root / case.data
             if not data.exists():
                 make_data(case.data, data, arguments.scale)
-            yield case, contenders_of(case, data, root / "work", reached, arguments.ranks)
+            found = contenders_of(case, data, root / "work", reached, arguments.ranks)
+            wanted = {"jobtool", *(arguments.peers or (one.name for one in found))}
+            yield case, [one for one in found if one.name in wanted]
 
 
 @contextlib.contextmanager

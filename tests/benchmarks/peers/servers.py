@@ -1,17 +1,26 @@
-"""The S3 server of a run, ``rclone serve s3`` on loopback, and a delay in front of it."""
+"""The S3 server of a run on loopback, rclone's or versitygw, and a delay in front of it.
+
+versitygw is written in Go: ``go install github.com/versity/versitygw/cmd/versitygw@v1.8.0``. It
+keeps an object's metadata in extended attributes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.servers import S3Server, rclone_server
+from tests.commands import unused_port
+from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, rclone_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +51,41 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """Run the server."""
-    with rclone_server(folder) as server:
+def serving(folder: Path, name: str = "rclone") -> Iterator[Server]:
+    """Run a server of this name, ``rclone`` or ``versitygw``."""
+    with rclone_server(folder) if name == "rclone" else _versitygw(folder) as server:
         yield _of(server)
+
+
+@contextlib.contextmanager
+def _versitygw(folder: Path) -> Iterator[S3Server]:
+    program = shutil.which("versitygw", path=f"{os.environ['PATH']}:{Path.home() / 'go/bin'}")
+    if program is None:
+        raise SystemExit("expected versitygw in PATH or ~/go/bin; found none")
+    data, port = folder / "data", unused_port()
+    data.mkdir(parents=True)
+    keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+    command = [program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(data)]
+    with (
+        open(folder / "versitygw.log", "wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys}) as process,
+    ):
+        try:
+            _wait_until_listening(port, process)
+            yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", folder=data)
+        finally:
+            process.terminate()
+
+
+def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when a process accepts connections."""
+    for _ in range(500):
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended with {process.returncode} before it served")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise SystemExit("the server didn't listen within 10 s")
 
 
 def _of(server: S3Server) -> Server:
