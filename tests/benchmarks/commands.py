@@ -11,6 +11,7 @@ and end. FOLDER is best on a tmpfs.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -20,7 +21,7 @@ from tests.benchmarks.peers.measure import Cost, measured
 
 BIN = Path(sys.executable).parent
 MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-MPIRUN = ["mpirun", "--oversubscribe", "-n", "2"]
+MPIRUN = shutil.which("mpirun", path=f"{BIN}:{os.environ['PATH']}")
 
 _LOOP = """
 import os, sys
@@ -71,8 +72,9 @@ def joblist_of(folder: Path, jobs: int, rounds: int) -> None:
 def under_mpirun(folder: Path, rounds: int) -> None:
     """What mpirun costs with nothing to do, on the joblist of ``joblist_of``."""
     program = "from mpi4py import MPI; MPI.COMM_WORLD.Barrier()"
-    alone = shown("mpirun -n 2, MPI alone", [*MPIRUN, sys.executable, "-c", program], rounds)
-    worker = [*MPIRUN, BIN / "transfer-worker", "-i", folder / "list"]
+    two = [MPIRUN, "--oversubscribe", "-n", 2]
+    alone = shown("mpirun -n 2, MPI alone", [*two, sys.executable, "-c", program], rounds)
+    worker = [*two, BIN / "transfer-worker", "-i", folder / "list"]
     ours = shown("mpirun -n 2 transfer-worker, nothing to do", worker, rounds)
     print(f"  more than MPI alone: {ours.wall - alone.wall:.2f} s")
 
@@ -91,7 +93,7 @@ def main() -> int:
         folder = arguments.folder / "jobtool-commands"
         shutil.rmtree(folder, ignore_errors=True)
         joblist_of(folder, jobs, arguments.rounds)
-        if number == 0 and shutil.which("mpirun"):
+        if number == 0 and MPIRUN is not None:
             under_mpirun(folder, arguments.rounds)
         shutil.rmtree(folder)
     return 0
