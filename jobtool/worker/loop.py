@@ -59,7 +59,7 @@ from jobtool.worker.scanstate import ScanState
 from jobtool.worker.schedule import Schedule, rotated
 from jobtool.worker.sweep import Sweeper
 from jobtool.worker.tools import AttemptTools
-from jobtool.worker.waiting import LOOK_SECONDS, may_get_work, pause_seconds
+from jobtool.worker.waiting import RANKS_LOOK_SECONDS, may_get_work, pause_seconds
 
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
@@ -308,8 +308,10 @@ class Worker:
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()
+        if waited and not self._waited_for_ranks:  # they have just ended
+            return not self._options.stop.is_set()
         idle_seconds = 0.0 if may_help else self._options.monotonic() - self._busy_at
-        pause = pause_seconds(look_seconds=look_seconds, idle_seconds=idle_seconds)
+        pause = pause_seconds(look_seconds, idle_seconds, for_ranks=not self._scan_state.ongoing)
         return not self._options.stop.wait(pause)
 
     def _end(self) -> int:
@@ -320,7 +322,7 @@ class Worker:
             return 0  # the lowest rank that is left returns the exit code of all
         while self._rank_group.has_others():
             self._reporter.tick()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(RANKS_LOOK_SECONDS)
         self._rank_group.publish(self._tally, now=True)
         tallies = [self._tally] if self._rank_group.is_alone else self._rank_group.tallies()
         code = self._report(tallies, workers=self._rank_group.size)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 #: The shortest pause.
-LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.5
+
+#: The same for the one rank that waits for the others to end, while no job is under way.
+RANKS_LOOK_SECONDS = 0.1
 
 #: A pause is at least this many times as long as a look, so that workers mostly sleep.
 _PAUSE_PER_LOOK = 5
@@ -17,15 +20,17 @@ _MAX_CREDENTIAL_FAILURES = 3
 _FIRST_CREDENTIAL_PAUSE_SECONDS = 1.0
 
 
-def pause_seconds(*, look_seconds: float, idle_seconds: float) -> float:
+def pause_seconds(look_seconds: float, idle_seconds: float, *, for_ranks: bool = False) -> float:
     """Return how long to wait before looking at the joblist again.
 
     ``look_seconds`` is how long the last look took, ``idle_seconds`` how long the worker has been
     idle. So workers that wait for hours with ``--wait`` put little load on the filesystem, and find
-    new work at most a tenth later than they could have.
+    new work at most a tenth later than they could have. ``for_ranks`` says that this rank only
+    waits for the others of its group.
     """
+    shortest_seconds = RANKS_LOOK_SECONDS if for_ranks else _LOOK_SECONDS
     by_idle_time = min(_PAUSE_PER_IDLE_TIME * idle_seconds, _LONGEST_PAUSE_SECONDS)
-    return max(LOOK_SECONDS, _PAUSE_PER_LOOK * look_seconds, by_idle_time)
+    return max(shortest_seconds, _PAUSE_PER_LOOK * look_seconds, by_idle_time)
 
 
 def credential_pause_seconds(failures: int) -> float | None:

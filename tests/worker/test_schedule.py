@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.worker.schedule import in_turn, rotated
-from jobtool.worker.waiting import credential_pause_seconds, may_get_work
+from jobtool.worker.waiting import credential_pause_seconds, may_get_work, pause_seconds
 
 JOB_IDS = st.lists(st.text(min_size=1), unique=True, max_size=20)
 
@@ -46,3 +47,19 @@ def test_an_idle_worker_stays_for_its_ranks_or_for_jobs_that_may_come_free(
 
 def test_a_provider_gets_more_time_after_each_failure_until_the_third() -> None:
     assert [credential_pause_seconds(failures) for failures in (1, 2, 3, 4)] == [1, 2, None, None]
+
+
+@pytest.mark.parametrize(
+    ("look_seconds", "idle_seconds", "for_ranks", "expected"),
+    [
+        (0.001, 0.0, False, 0.5),
+        (0.001, 0.0, True, 0.1),  # one rank alone waits for the others
+        (0.2, 0.0, True, 1.0),  # so that it mostly sleeps
+        (0.001, 20.0, True, 2.0),
+        (0.001, 3600.0, False, 10.0),
+    ],
+)
+def test_a_pause_grows_with_the_time_of_a_look_and_with_the_idle_time(
+    look_seconds: float, idle_seconds: float, for_ranks: bool, expected: float
+) -> None:
+    assert pause_seconds(look_seconds, idle_seconds, for_ranks=for_ranks) == expected
