@@ -30,7 +30,7 @@ PathKind = Literal["file", "folder", "missing"]
 SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
 
 #: How many bytes are read at a time when a whole file is read for its digest.
-READ_BYTES = 4 * 1024 * 1024
+READ_BYTES = 8 * 1024 * 1024
 
 
 def within_64_bits(mtime_ns: int) -> int:

@@ -10,7 +10,7 @@ FIRST_THREADS = 2
 
 #: Python code runs in one thread at a time. If the process uses less of a CPU than this, its
 #: threads wait for storage or a network, and more of them help.
-WAITING_BELOW = 0.8
+_WAITING_BELOW = 0.8
 
 #: Larger files spend their time in calls that don't hold Python's lock: reading, hashing, sending.
 LARGE_BYTES = 1024 * 1024
@@ -27,9 +27,9 @@ class Concurrency:
     for each other. So a worker begins with ``first``. It doubles their number as long as they leave
     CPUs idle, or files are large, and keeps it for its next jobs.
 
-    ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock. Only one
-    thread at a time may call the methods ``begin`` and ``adapted``. The same holds for each of the
-    other two.
+    ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock. One thread
+    calls ``begin`` and ``adapted``. No two threads may call ``note_file`` at once, and only the
+    thread that lists may call ``leave_out``.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Concurrency:
         seconds = self._monotonic() - self._looked_at
         if self._wanted < self._most and seconds >= _LOOK_SECONDS:
             cpus = (self._cpu_used() - self._used) / seconds
-            if cpus < WAITING_BELOW or self._bytes >= LARGE_BYTES * self._files:
+            if cpus < _WAITING_BELOW or self._bytes >= LARGE_BYTES * self._files:
                 self._wanted = min(2 * self._wanted, self._most)
             self._begin_look()
         return self._wanted

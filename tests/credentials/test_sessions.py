@@ -41,6 +41,12 @@ def test_a_description_that_can_not_be_parsed_is_the_same_error(tmp_path, monkey
     assert str(ours.value) == str(botocores.value)
 
 
+def test_a_file_in_place_of_the_folder_of_descriptions_is_passed_over(tmp_path) -> None:
+    session = botocore.session.Session()
+    session.set_config_variable("data_path", str(write(tmp_path / "file")))
+    assert loader_of(session).load_data("endpoints") == create_loader().load_data("endpoints")
+
+
 @pytest.mark.parametrize(
     ("told", "expected"),
     [

@@ -75,10 +75,9 @@ def _loader(data_path: str | None) -> Any:
         def load_file(self, file_path: str) -> Any:
             """Return what a file without its suffix holds; None if it is missing."""
             for suffix, opener in ((".json", open), (".json.gz", gzip.open)):
-                with (
-                    contextlib.suppress(FileNotFoundError),
-                    opener(file_path + suffix, "rb") as file,
-                ):
+                if not os.path.isfile(file_path + suffix):
+                    continue
+                with opener(file_path + suffix, "rb") as file:
                     try:
                         return msgspec.json.decode(file.read())
                     except msgspec.DecodeError:

@@ -6,7 +6,10 @@ import errno
 import hashlib
 import os
 
-from jobtool.stores.store import READ_BYTES, Part
+from jobtool.stores.store import Part
+
+#: How many bytes are read at a time to hash a file, by each of a worker's threads.
+HASH_BYTES = 4 * 1024 * 1024
 
 #: The errors of a filesystem that is read-only, or that caches nothing.
 _NOTHING_DIRTY = (errno.EROFS, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -31,12 +34,12 @@ def read_range(descriptor: int, offset: int, length: int) -> bytes:
     return data
 
 
-def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = READ_BYTES) -> str:
+def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = HASH_BYTES) -> str:
     """Return the MD5 of an open file in hex, read ``most_bytes`` at a time."""
     digest = hashlib.md5(usedforsecurity=False)
     if from_medium:
         forget_cached(descriptor)
-    while data := os.read(descriptor, min(READ_BYTES, most_bytes)):
+    while data := os.read(descriptor, min(HASH_BYTES, most_bytes)):
         digest.update(data)
     return digest.hexdigest()
 

@@ -23,14 +23,20 @@ from jobtool.stores.local.attributes import (
 )
 from jobtool.stores.local.durability import Durability
 from jobtool.stores.local.errors import read_error, write_error
-from jobtool.stores.local.files import Closing, file_md5, forget_cached, part_md5, write_range
+from jobtool.stores.local.files import (
+    HASH_BYTES,
+    Closing,
+    file_md5,
+    forget_cached,
+    part_md5,
+    write_range,
+)
 from jobtool.stores.local.links import make_link
 from jobtool.stores.local.publish import ExistsError, publish
 from jobtool.stores.local.sparse import write_sparsely
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import OPEN, Tree
 from jobtool.stores.store import (
-    READ_BYTES,
     Attributes,
     Note,
     Part,
@@ -125,7 +131,7 @@ class Writer:
         return proof
 
     def _prove(
-        self, descriptor: int, target: str, attributes: Attributes, most_bytes: int = READ_BYTES
+        self, descriptor: int, target: str, attributes: Attributes, most_bytes: int = HASH_BYTES
     ) -> Proof:
         """Read a file back and set its attributes."""
         found = file_md5(descriptor, from_medium=self._read_back, most_bytes=most_bytes)

@@ -13,13 +13,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.commands import unused_port
+from tests.commands import unused_port, wait_for
 from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, rclone_server
 
 
@@ -71,21 +70,20 @@ def _versitygw(folder: Path) -> Iterator[S3Server]:
         subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys}) as process,
     ):
         try:
-            _wait_until_listening(port, process)
+            wait_for(lambda: process.poll() is not None or _listens(port))
+            if process.returncode is not None:
+                raise SystemExit(f"versitygw ended with {process.returncode} before it served")
             yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", folder=data)
         finally:
             process.terminate()
 
 
-def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when a process accepts connections."""
-    for _ in range(500):
-        if process.poll() is not None:
-            raise SystemExit(f"the server ended with {process.returncode} before it served")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.02)
-    raise SystemExit("the server didn't listen within 10 s")
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def _of(server: S3Server) -> Server:
