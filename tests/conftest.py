@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.servers import S3Server, moto_server, rclone_server
+from tests.servers.s3 import S3Server, moto_server, rclone_server
 
 # Without it each process that the tests start compiles all of jobtool: 0.2 s of CPU.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -35,7 +35,6 @@ from jobtool.stores.storetype import StoreType, store_type
 LOCAL = "file"
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
 
 _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 
@@ -280,11 +279,10 @@ def _in_store(kind: StoreType, scheme: str, rest: str, url: str) -> Location:
             f"{quote(url)}: expected a {kind.root} after '{scheme}://', as in {scheme}://bucket/x; "
             f"found nothing{did_you_mean_url(f'{scheme}://{likely}') if likely else ''}"
         )
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(kind.name, name):
         owner = kind.root if kind.root != "name" else scheme
         raise UsageError(
-            f"{quote(url)}: expected a {owner}'s name (2 or more letters, digits, '.', '-', '_' "
-            f"or ':', beginning with a letter or digit); found {quote(name)}"
+            f"{quote(url)}: expected a {owner}'s name ({kind.name_shown}); found {quote(name)}"
         )
     if kind.check is not None:
         kind.check(Location(scheme=scheme, root=root, path=path), url)

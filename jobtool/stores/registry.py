@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from jobtool.errors import UsageError
-from jobtool.names import require_utf8
+from jobtool.names import quote, require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
@@ -23,6 +23,7 @@ from jobtool.stores.storetype import (
     Role,
     Setup,
     StoreType,
+    require_modules,
     settings_of_roles,
     store_type,
 )
@@ -32,12 +33,18 @@ class _Scheme:
     """The store type of one scheme in a run, its settings, and what its stores share."""
 
     def __init__(self, scheme: str, kind: StoreType, setup: Setup) -> None:
+        require_modules(scheme, kind)
         self._kind = kind
         self._setup = setup
         self._settings = settings_of_roles(scheme, kind, setup)
         self.shared = kind.share(setup) if kind.share is not None else None
 
     def open(self, location: Location, role: Role, owner: str, mirrors: Store | None) -> Store:
+        if role == "destination" and self._kind.source_only:
+            raise UsageError(
+                f"{quote(location.url)}: expected a destination that can be written; "
+                f"{location.scheme}:// can only be a source"
+            )
         opening = Opening(
             role=role,
             setup=self._setup,

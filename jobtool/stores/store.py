@@ -126,6 +126,19 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     attributes: Attributes
 
 
+#: How a file was proven; docs/reference/receipts.md explains each.
+VerifiedBy = Literal[
+    "etag-md5",
+    "multipart-etag",
+    "read-back",
+    "stored-md5",
+    "stored-crc32c",
+    "checked-blocks",
+    "hdfs-checksum",
+    "remote-md5sum",
+]
+
+
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """How the destination was proven to hold what was sent, and the digest found there.
 
@@ -133,7 +146,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     md5: str
-    verified_by: Literal["etag-md5", "multipart-etag", "read-back"]
+    verified_by: VerifiedBy
     etag: str | None = None
     notes: tuple[Note, ...] = ()
 

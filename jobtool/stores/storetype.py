@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -112,6 +113,10 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     - ``check``: raises ``UsageError`` for a location that the scheme can't have. It is also passed
       the URL, for its message.
     - ``root``: a word for the part after ``://``.
+    - ``name``: a regular expression for that part, and ``name_shown`` the same in words.
+    - ``modules``: the modules of other packages that the store imports. ``extra`` is the extra of
+      jobtool that installs them.
+    - ``source_only``: nothing can be written there.
     - ``service``: the service's name for messages, if it has one.
     - ``clock_tolerance_seconds``: how far the clocks of client and server may differ before the
       server refuses requests; None if it doesn't compare them.
@@ -125,6 +130,13 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     share: Callable[[Setup], object] | None = None
     check: Callable[[Location, str], None] | None = None
     root: str = "name"
+    name: str = r"[A-Za-z0-9][A-Za-z0-9._:-]+"
+    name_shown: str = (
+        "2 or more letters, digits, '.', '-', '_' or ':', beginning with a letter or digit"
+    )
+    modules: tuple[str, ...] = ()
+    extra: str = ""
+    source_only: bool = False
     service: str = ""
     clock_tolerance_seconds: float | None = None
     lists_own_times: bool = False
@@ -139,6 +151,26 @@ def store_type(scheme: str) -> StoreType | None:
     loaded = load(entry, what=f"the store of {scheme}://", kind=StoreType)
     assert isinstance(loaded, StoreType)
     return loaded
+
+
+def require_modules(scheme: str, kind: StoreType) -> None:
+    """Raise ``UsageError`` unless the modules that a store imports are installed."""
+    missing = [module for module in kind.modules if not _is_installed(module)]
+    if missing:
+        known = f" Did you mean to install it? pip install 'jobtool[{kind.extra}]'" * bool(
+            kind.extra
+        )
+        raise UsageError(
+            f"{scheme}://: this store needs the Python module {missing[0]}, which isn't installed "
+            f"here. Install it where workers run, too.{known}"
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that would hold it
+        return False
 
 
 def settings_of_roles(scheme: str, kind: StoreType, setup: Setup) -> dict[Role, Any]:

@@ -27,7 +27,7 @@ from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan, Route
-from tests.servers import rclone_server
+from tests.servers.s3 import rclone_server
 
 MEBIBYTE = 1024 * 1024
 

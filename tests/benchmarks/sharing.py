@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 from tests.cluster.test_sharing import PART_BYTES, make_joblist, slow
 from tests.commands import BIN, finish, run_ok, start
 from tests.faults.proxy import proxy_before
-from tests.servers import rclone_server
+from tests.servers.s3 import rclone_server
 
 
 def measure(joblist: Path, env: dict[str, str], ranks: int, timeout: float, option: str) -> float:

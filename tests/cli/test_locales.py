@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands import environment, run, run_ok
 from tests.needs import lack
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 from tests.trees import contents, write
 
 NAMES = ("Zürich/müll.bin", "日本/x", os.fsdecode(b"latin \xfc"))

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import BIN, TIMEOUT_SECONDS, assert_one_line_error, environment, run, run_ok
-from tests.servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server, rclone_server
+from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server, rclone_server
 from tests.stores.authority import Authority
 from tests.trees import contents, events, make_items, statuses, write
 

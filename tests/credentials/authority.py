@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from tests.faults.proxy import Answer, Fault, Forward, Request
-from tests.servers import ACCESS_KEY, SECRET_KEY
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 
 ACCOUNT = "123456789012"
 TOKEN = "session-token-of-tests"

@@ -24,7 +24,7 @@ from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.registry import StoreRegistry
 from tests.credentials.authority import ACCOUNT, EXPIRATION, TOKEN, Authority
 from tests.faults.proxy import Fault, Request, proxy_before, reset
-from tests.servers import REGION, S3Server
+from tests.servers.s3 import REGION, S3Server
 
 KEY = "AKIAOFTHECHAIN"
 SECRET = "secret-of-the-chain"

@@ -16,7 +16,7 @@ from jobtool.errors import UsageError
 from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.registry import StoreRegistry
-from tests.servers import ACCESS_KEY, REGION, SECRET_KEY, S3Server
+from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
 
 KEY = "AKIAOFADOCUMENT"
 SECRET = "secret-of-a-document"

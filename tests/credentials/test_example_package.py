@@ -15,7 +15,7 @@ import pytest
 from tests.blocks import ROOT
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.faults.worlds import Bucket, World, make_joblist
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.trees import events, make_items
 
 PACKAGE = ROOT / "examples" / "site_credentials"

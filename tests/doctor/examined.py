@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.commands import BIN, Done, run_ok
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 from tests.trees import make_items
 
 DOCTOR = BIN / "jobtool"

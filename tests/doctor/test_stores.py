@@ -19,7 +19,7 @@ from tests.doctor.examined import (
 )
 from tests.faults.proxy import Fault, encrypt, proxy_before
 from tests.gate import gate_before
-from tests.servers import ACCESS_KEY, SECRET_KEY
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.trees import write
 
 

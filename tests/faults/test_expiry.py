@@ -19,7 +19,7 @@ from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.credentials.authority import ACCOUNT, TOKEN, Authority, minting_script
 from tests.faults.proxy import Proxy, Request, proxy_before
 from tests.faults.worlds import PART_BYTES, Bucket, World, make_joblist
-from tests.servers import MOTO_PAGE_SIZE, S3Server
+from tests.servers.s3 import MOTO_PAGE_SIZE, S3Server
 from tests.trees import contents, events, statuses, write
 
 ROLE = "arn:aws:iam::123456789012:role/uploader"

@@ -25,7 +25,7 @@ from jobtool.stores.store import Attributes, Entry, Part, Upload, entry_of, kind
 from jobtool.transfer.checksum import md5_of
 from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.faults.s3_answers import ANSWERS, BARE, BY_STATUS, UNKNOWN, Meaning, Said
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 
 ELSEWHERE = "eu-elsewhere-1"
 FOR_EVER = 10**9

@@ -17,7 +17,7 @@ from tests.faults.proxy import (
     proxy_before,
 )
 from tests.faults.worlds import Bucket, World, make_joblist, make_source
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 from tests.trees import contents, events, statuses
 
 JOBS = 3

@@ -16,7 +16,7 @@ from jobtool.jobs.records import PartRecord, Receipt, Record, UploadRecord
 from jobtool.jobs.settings import Settings, TransferSettings
 from jobtool.jobs.table import read_table
 from tests.faults.proxy import Proxy
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 from tests.trees import contents, statuses, write
 
 PART_BYTES = 5 * 1024 * 1024

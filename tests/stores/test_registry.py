@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from jobtool.errors import UsageError
+from jobtool.stores import registry as registry_module
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.s3.config import S3Config, read_s3_table
 from jobtool.stores.s3.store import S3Store
+from jobtool.stores.storetype import store_type
 
 
 def test_the_scheme_chooses_the_store(monkeypatch, tmp_path):
@@ -67,3 +70,21 @@ def test_a_role_has_its_own_s3_table_over_the_common_one():
 def test_an_s3_table_that_makes_no_sense_is_refused_whatever_the_role(table, named, role):
     with pytest.raises(UsageError, match=rf"\[s3.*{named}"):
         read_s3_table(table, role)
+
+
+def test_a_store_whose_module_is_missing_names_the_extra_to_install(monkeypatch):
+    kind = msgspec.structs.replace(
+        store_type("memory"), modules=("msgspec.json", "no_such_package.client"), extra="lab"
+    )
+    monkeypatch.setattr(registry_module, "store_type", lambda scheme: kind)
+    with pytest.raises(UsageError, match=r"memory://: .*no_such_package.*'jobtool\[lab\]'"):
+        StoreRegistry().open("memory://name/x", "source")
+
+
+def test_a_store_that_can_only_be_a_source_is_refused_as_a_destination(monkeypatch):
+    kind = msgspec.structs.replace(store_type("memory"), source_only=True)
+    monkeypatch.setattr(registry_module, "store_type", lambda scheme: kind)
+    registry = StoreRegistry()
+    registry.open("memory://name/x", "source")
+    with pytest.raises(UsageError, match="memory://name/x: expected a destination"):
+        registry.open("memory://name/x", "destination")

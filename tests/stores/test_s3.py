@@ -14,7 +14,7 @@ from jobtool.testing.store_suite import (
     ProverSuite,
     StoreSuite,
 )
-from tests.servers import MOTO_PAGE_SIZE
+from tests.servers.s3 import MOTO_PAGE_SIZE
 from tests.stores.raw import S3Raw
 
 NOT_UTF8 = "not UTF-8 \udcff\udc80"

@@ -13,7 +13,7 @@ from obstore.store import S3Store as ObstoreBucket
 from jobtool.stores.s3.metadata import attributes_of, etag_of, told_of
 from jobtool.stores.store import Attributes, Store, entry_of
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
-from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
+from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.test_s3 import registry_for
 
 HEADERS = {

@@ -34,7 +34,7 @@ from jobtool.stores.store import (
 )
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.faults.proxy import Fault, encrypt, proxy_before
-from tests.servers import ACCESS_KEY, REGION, SECRET_KEY
+from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.raw import S3Raw
 
 MTIME_NS = 1_700_000_000_123_456_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import assert_one_line_error, run, run_ok
-from tests.servers import ACCESS_KEY, SECRET_KEY
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.trees import make_items, statuses, write
 
 PROVIDER = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Done, assert_one_line_error, run, run_ok
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 from tests.trees import contents, status_of, write
 
 

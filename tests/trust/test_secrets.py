@@ -20,7 +20,7 @@ import pytest
 from tests.commands import Done, run, run_ok, run_without_superpowers, unused_port
 from tests.credentials.authority import TOKEN, Authority
 from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.trees import statuses, write
 
 WRONG = "wrong-secret-dVmTlz9"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.needs import need
-from tests.servers import ACCESS_KEY, REGION, SECRET_KEY, rclone_server
+from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY, rclone_server
 from tests.trees import contents, make_items, statuses
 
 ENVIRONMENT = {

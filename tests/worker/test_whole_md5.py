@@ -10,7 +10,7 @@ import pytest
 
 from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from tests.commands import run_ok
-from tests.servers import S3Server
+from tests.servers.s3 import S3Server
 from tests.trees import receipts, write
 
 

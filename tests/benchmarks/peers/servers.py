@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tests.commands import unused_port, wait_for
-from tests.servers import ACCESS_KEY, SECRET_KEY, S3Server, rclone_server
+from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, rclone_server
 
 
 @dataclass(frozen=True, slots=True)

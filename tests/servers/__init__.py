@@ -1,0 +1,1 @@
+"""Real servers on loopback, one module for each kind."""
