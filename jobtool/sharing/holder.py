@@ -20,11 +20,11 @@ from jobtool.sharing.portions import (
 from jobtool.stop import Stop
 from jobtool.stores.optional import Temporaries, supports
 from jobtool.stores.preserve import words_for
-from jobtool.transfer.checksum import PartRange
 from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.uploads import part_of
 from jobtool.transfer.partqueue import PartQueue, PartQueues
+from jobtool.transfer.partranges import PartRange
 from jobtool.transfer.policies import Policies
 
 _POLL_SECONDS = 0.2

@@ -14,7 +14,6 @@ methods from many threads. Methods raise the errors of ``jobtool.errors``:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
@@ -22,6 +21,7 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError, SourceError
+from jobtool.md5 import hasher_for, md5_of
 from jobtool.names import quote
 from jobtool.stores.location import unfit_reason
 from jobtool.stores.preserve import Kept
@@ -295,7 +295,7 @@ def kind_of(store: Looked, path: str) -> PathKind:
 def digest_by_reading(store: Store, path: str) -> str:
     """Return the MD5 of a file in hex, using only the store's ``stat`` and ``read``."""
     entry = entry_of(store, path)
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = hasher_for(entry.size)
     for offset in range(0, entry.size, READ_BYTES):
         length = min(READ_BYTES, entry.size - offset)
         digest.update(store.read(entry, offset, length).data)
@@ -309,7 +309,7 @@ def composite_md5(parts: Sequence[Part]) -> str:
     Source: AWS, "Checking object integrity", ETags of multipart uploads.
     """
     joined = b"".join(bytes.fromhex(part.md5) for part in parts)
-    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(parts)}"
+    return f"{md5_of(joined)}-{len(parts)}"
 
 
 def require_same(url: str, *, sent: str | None, found: str) -> None:

@@ -11,11 +11,11 @@ from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import DEFAULT_PART_BYTES, part_size_for
 from jobtool.transfer.concurrency import FIRST_THREADS, Concurrency
 from jobtool.transfer.digests import read_digests, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueues
+from jobtool.transfer.partranges import DEFAULT_PART_BYTES, part_size_for
 from jobtool.transfer.parts import PartsCopy
 from jobtool.transfer.partsenders import send_parts
 from jobtool.transfer.plan import Item

@@ -8,13 +8,14 @@ from itertools import islice
 import msgspec
 
 from jobtool.errors import ClaimLostError, SourceDigestError, StoppedError
+from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Attributes
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import md5_of, ranges
 from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.ledger.uploadlog import UploadLog
+from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
 
 

@@ -15,7 +15,7 @@ from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Part
-from jobtool.transfer.checksum import PartRange
+from jobtool.transfer.partranges import PartRange
 from jobtool.transfer.plan import Item
 
 _LOOK_SECONDS = 0.1

@@ -16,12 +16,12 @@ from jobtool.errors import (
     SourceChangedError,
     SourceDigestError,
 )
+from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Attributes, Part, Proof, Upload
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import PartRange, md5_of, ranges
 from jobtool.transfer.digests import (
     add_part,
     fresh_digests,
@@ -34,6 +34,7 @@ from jobtool.transfer.digests import (
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.ledger.uploads import part_of
 from jobtool.transfer.partqueue import PartQueue, PartQueues
+from jobtool.transfer.partranges import PartRange, ranges
 from jobtool.transfer.partsenders import READ_AHEAD_PARTS, PartsUnderWay
 from jobtool.transfer.plan import Item
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Container, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Part
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import md5_of, ranges
 from jobtool.transfer.digests import require_going, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
+from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
 
 #: How many parts of a file are read before a thread is free to send them. Other consumers can't

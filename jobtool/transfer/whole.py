@@ -9,12 +9,12 @@ from typing import NoReturn
 from msgspec.structs import replace
 
 from jobtool.errors import ClaimLostError, JobtoolError, NotFoundError, StoreError
+from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.optional import Prover, supports
 from jobtool.stores.store import Attributes, Part, Proof, Store, composite_md5, mismatch
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.checksum import md5_of, ranges
 from jobtool.transfer.digests import (
     add_part,
     fresh_digests,
@@ -24,6 +24,7 @@ from jobtool.transfer.digests import (
     require_recorded,
 )
 from jobtool.transfer.ledger.digests import KnownDigests
+from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
 
 

@@ -33,8 +33,8 @@ from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
 from jobtool.sharing.helper import Helper
 from jobtool.steps.plugins import StepPlugins
-from jobtool.transfer.checksum import DEFAULT_PART_BYTES
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.partranges import DEFAULT_PART_BYTES
 from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment

@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.md5 import md5_of
+from jobtool.transfer.partranges import MEBIBYTE
 from tests import commands
 
 SITE = os.path.join(os.path.dirname(__file__), "site")

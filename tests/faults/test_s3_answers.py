@@ -18,11 +18,11 @@ import obstore.store
 import pytest
 
 from jobtool.errors import JobtoolError, Scope
+from jobtool.md5 import md5_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.s3.codes import CODES
 from jobtool.stores.s3.store import S3Store
 from jobtool.stores.store import Attributes, Entry, Part, Upload, entry_of, kind_of
-from jobtool.transfer.checksum import md5_of
 from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.faults.s3_answers import ANSWERS, BARE, BY_STATUS, UNKNOWN, Meaning, Said
 from tests.servers.s3 import S3Server

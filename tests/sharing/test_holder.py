@@ -19,10 +19,10 @@ from jobtool.sharing.portions import portion_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry, Upload
-from jobtool.transfer.checksum import PartRange, ranges
 from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.partqueue import PartQueue, PartQueues, last_in_a_row
+from jobtool.transfer.partranges import PartRange, ranges
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.policies import Policies
 

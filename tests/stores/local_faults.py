@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobtool.errors import JobtoolError
+from jobtool.md5 import md5_of
 from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Attributes, Part
-from jobtool.transfer.checksum import md5_of
 from tests.trees import contents, write
 
 DATA = b"data" * 1000

@@ -12,9 +12,9 @@ import botocore.loaders
 import pytest
 
 from jobtool.errors import StoreUnavailableError
+from jobtool.md5 import md5_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, kind_of
-from jobtool.transfer.checksum import md5_of
 from tests.stores.authority import Authority
 from tests.stores.recorder import DATA, Recorder, Sent, recording
 

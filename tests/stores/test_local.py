@@ -21,6 +21,7 @@ from jobtool.errors import (
     SourceError,
     StoreUnavailableError,
 )
+from jobtool.md5 import md5_of
 from jobtool.stores.local import LocalStore, owner_tag
 from jobtool.stores.store import (
     Attributes,
@@ -42,7 +43,7 @@ from jobtool.testing.store_suite import (
     StoreSuite,
     TemporariesSuite,
 )
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.transfer.partranges import MEBIBYTE
 from tests.stores.raw import LocalRaw
 
 DEPTH = 1500

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from jobtool.md5 import md5_of
 from jobtool.stores.local import LocalStore
 from jobtool.stores.local.sparse import write_sparsely
 from jobtool.stores.preserve import KEEP_ALL
 from jobtool.stores.store import Attributes, Entry, Part, entry_of
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.transfer.partranges import MEBIBYTE
 from tests.needs import lack
 
 ACCESS = "system.posix_acl_access"

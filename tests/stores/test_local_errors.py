@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from jobtool.errors import StoreError, StoreUnavailableError
+from jobtool.md5 import md5_of
 from jobtool.stores.local import LocalStore
 from jobtool.stores.store import Attributes
-from jobtool.transfer.checksum import md5_of
 from tests.commands import environment
 from tests.faults.preloaded import faults_library
 from tests.stores.local_faults import READ_CODES, WRITE_CODES

@@ -7,9 +7,9 @@ import contextlib
 import pytest
 
 from jobtool.errors import FileError, JobtoolError, NotFoundError, ServerError, StoreError
+from jobtool.md5 import md5_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, entry_of, kind_of
-from jobtool.transfer.checksum import md5_of
 from tests.faults.proxy import (
     Answer,
     Fault,

@@ -10,9 +10,10 @@ import pytest
 from msgspec.structs import replace
 from obstore.store import S3Store as ObstoreBucket
 
+from jobtool.md5 import md5_of
 from jobtool.stores.s3.metadata import attributes_of, etag_of, told_of
 from jobtool.stores.store import Attributes, Store, entry_of
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.transfer.partranges import MEBIBYTE
 from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.test_s3 import registry_for
 

@@ -21,6 +21,7 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
+from jobtool.md5 import md5_of
 from jobtool.stores.credentials.provider import Credentials
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import (
@@ -32,7 +33,7 @@ from jobtool.stores.store import (
     entry_of,
     kind_of,
 )
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.transfer.partranges import MEBIBYTE
 from tests.faults.proxy import Fault, encrypt, proxy_before
 from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY
 from tests.stores.raw import S3Raw

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jobtool.errors import DigestMismatchError, StoreError
+from jobtool.md5 import md5_of
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, entry_of
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.testing.store_suite import MultipartSuite, ProverSuite, StoreSuite
-from jobtool.transfer.checksum import md5_of
 from tests.stores.raw import MemoryRaw
 
 RESET = StoreError("reset")

@@ -19,17 +19,18 @@ from jobtool.errors import (
     StoreError,
 )
 from jobtool.jobs.records import UploadRecord
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Content, Part, Upload, entry_of, kind_of
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.capacity import ByteBudget
-from jobtool.transfer.checksum import MEBIBYTE, md5_of, part_size_for, ranges
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.digests import fresh_digests
 from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.ledger.uploads import UploadUnderWay, record_of
+from jobtool.transfer.partranges import MEBIBYTE, part_size_for, ranges
 from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.retry import Retry
 from tests.stores.raw import MemoryRaw

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from jobtool.errors import FileError, RefusedError, SourceDigestError, StoreError, UnreachableError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt, UploadRecord
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Content, Note, mismatch
 from jobtool.testing.faults import Fault
 from jobtool.testing.faulty_store import FaultyStore
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.decision import Held
 from jobtool.transfer.filetransfer import FileTransfer
@@ -23,6 +23,7 @@ from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.uploads import record_of
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.partqueue import PartQueues
+from jobtool.transfer.partranges import MEBIBYTE
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.policies import Policies

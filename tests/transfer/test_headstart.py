@@ -13,9 +13,9 @@ from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Special, Unlisted
 from jobtool.transfer import run as run_module
-from jobtool.transfer.checksum import MEBIBYTE
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.partranges import MEBIBYTE
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer

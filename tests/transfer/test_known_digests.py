@@ -7,21 +7,20 @@ import json
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from jobtool import md5
 from jobtool.errors import RefusedError, StoreError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import DigestRecord, Receipt, UploadRecord
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
-from jobtool.transfer import resumable
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.ledger import digests
+from jobtool.transfer.partranges import MEBIBYTE
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
@@ -236,7 +235,7 @@ def test_lines_that_an_older_version_does_not_know_are_passed_over(tmp_path):
 def test_without_a_library_all_is_hashed_again_and_what_was_hashed_to_its_end_is_kept(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(resumable, "openssl", lambda: None)
+    monkeypatch.setattr(md5, "block_function", lambda: None)
     bench = Bench(tmp_path)
     _, first = bench.attempt(reads=3)
     assert bench.records(DigestRecord) == []
@@ -250,14 +249,14 @@ def test_without_a_library_all_is_hashed_again_and_what_was_hashed_to_its_end_is
 def test_a_state_from_elsewhere_is_of_no_use_without_a_library(tmp_path, monkeypatch):
     bench = Bench(tmp_path)
     bench.attempt(reads=4)
-    monkeypatch.setattr(resumable, "openssl", lambda: None)
+    monkeypatch.setattr(md5, "block_function", lambda: None)
     transfer, bytes_read = bench.attempt()
     assert transfer.is_complete
     assert bytes_read == 2 * len(DATA)
 
 
 def test_records_of_ten_thousand_parts_fit_into_lines_of_a_journal(tmp_path, monkeypatch):
-    monkeypatch.setattr(resumable, "openssl", lambda: None)  # one batch, at the end
+    monkeypatch.setattr(md5, "block_function", lambda: None)  # one batch, at the end
     bench = Bench(tmp_path)
     transfer, _ = bench.attempt(Fault(method="begin", error=StoreError("reset"), times=9))
     item = transfer._plan.item(0)
@@ -333,23 +332,3 @@ def test_digests_are_recorded_once_a_batch_of_bytes_was_hashed(monkeypatch):
         known.add(B)
         was_worth_noting.append(known.is_worth_noting)
     assert was_worth_noting == [False, False, True]
-
-
-@given(
-    chunks=st.lists(st.binary(max_size=300), max_size=6),
-    at=st.integers(0, 6),
-    as_view=st.booleans(),
-)
-def test_a_digest_gone_on_with_is_that_of_hashlib(chunks, at, as_view):
-    if not resumable.can_resume():
-        pytest.skip("no OpenSSL that can go on from a state")
-    before, after = b"".join(chunks[:at]), b"".join(chunks[at:])
-    begun = resumable.ResumableMD5()
-    begun.update(memoryview(before) if as_view else before)
-    assert begun.hexdigest() == hashlib.md5(before).hexdigest()
-    state = begun.state
-    assert (state is None) == bool(len(before) % resumable.BLOCK_BYTES)
-    if state is not None:
-        begun = resumable.ResumableMD5(state, len(before))
-    begun.update(after)
-    assert begun.hexdigest() == hashlib.md5(before + after).hexdigest()

@@ -15,8 +15,8 @@ from jobtool.jobs.records import UploadRecord
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Entry, Part
-from jobtool.transfer.checksum import ranges
 from jobtool.transfer.partqueue import PartQueue, PartQueues
+from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item, Route
 from tests.stores.plain import PlainStore
 

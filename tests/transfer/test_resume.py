@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from jobtool.errors import CredentialsError, StoreError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, PartRecord, Receipt, UploadRecord
+from jobtool.md5 import md5_of
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Attributes, Entry
 from jobtool.testing.faults import Fault
 from jobtool.testing.faulty_store import FaultyStore
-from jobtool.transfer.checksum import md5_of
 from jobtool.transfer.decision import Held
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.leftovers import remove_leftovers

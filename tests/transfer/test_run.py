@@ -11,14 +11,15 @@ import pytest
 from jobtool.errors import FileError, StoreError, StoreUnavailableError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt, UploadRecord
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Special
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
+from jobtool.transfer.partranges import MEBIBYTE
 from jobtool.transfer.plan import MAX_FAILURES, Plan, Route
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.retry import Retry

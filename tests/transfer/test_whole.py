@@ -17,15 +17,16 @@ from jobtool.errors import (
     StoreError,
 )
 from jobtool.jobs.journal import Journal
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.optional import PROTOCOLS
 from jobtool.stores.store import Content, Note, entry_of
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.partranges import MEBIBYTE
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from jobtool.errors import FileError, JobtoolError
+from jobtool.md5 import md5_of
 from jobtool.stores.local import LocalStore
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.store import Attributes, Part, Special, Upload, entry_of
-from jobtool.transfer.checksum import md5_of
 from tests.audit.conftest import Place, make_joblist, transfer, verify
 from tests.commands import run, run_ok
 from tests.trees import contents, events, make_items, statuses, write

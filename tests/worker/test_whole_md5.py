@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.transfer.checksum import MEBIBYTE, md5_of
+from jobtool.md5 import md5_of
+from jobtool.transfer.partranges import MEBIBYTE
 from tests.commands import run_ok
 from tests.servers.s3 import S3Server
 from tests.trees import receipts, write

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 
+from jobtool.md5 import hasher_for, md5_of
 from jobtool.stores.store import Part
 
 #: How many bytes are read at a time to hash a file, by each of a worker's threads.
@@ -36,7 +36,7 @@ def read_range(descriptor: int, offset: int, length: int) -> bytes:
 
 def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = HASH_BYTES) -> str:
     """Return the MD5 of an open file in hex, read ``most_bytes`` at a time."""
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = hasher_for(most_bytes)
     if from_medium:
         forget_cached(descriptor)
     while data := os.read(descriptor, min(HASH_BYTES, most_bytes)):
@@ -47,7 +47,7 @@ def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = HA
 def part_md5(descriptor: int, part: Part) -> str:
     """Return the MD5 in hex of the bytes at a part's place."""
     data = read_range(descriptor, part.offset, part.size)
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return md5_of(data)
 
 
 def forget_cached(descriptor: int) -> None:

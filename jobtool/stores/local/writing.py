@@ -6,7 +6,6 @@ All calls use a descriptor of the folder, so that they never follow a link below
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec.structs import replace
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError
+from jobtool.md5 import MD5
 from jobtool.names import quote
 from jobtool.stores.beneath import LinkInTheWayError
 from jobtool.stores.local.attributes import (
@@ -275,7 +275,7 @@ def _write_chunks(
     descriptor: int, chunks: Iterable[bytes | memoryview], md5: str | None
 ) -> tuple[int, str]:
     """Write the chunks. Return their size in bytes and their MD5: the known one, or the found."""
-    size, digest = 0, None if md5 else hashlib.md5(usedforsecurity=False)
+    size, digest = 0, None if md5 else MD5()
     for chunk in chunks:
         if digest is not None:
             digest.update(chunk)

@@ -8,7 +8,6 @@ servers), the object is read back.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -23,6 +22,7 @@ from jobtool.errors import (
     RefusedError,
     StoreError,
 )
+from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.body import body_of
@@ -168,7 +168,7 @@ class S3Store:
         if second is not None:
             return write_stream(self, path, chain((first, second), rest), attributes)
         if attributes.md5 is None:
-            md5 = hashlib.md5(first, usedforsecurity=False).hexdigest()
+            md5 = md5_of(first)
             attributes = replace(attributes, md5=md5)
         return self._put(path, first, attributes)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from msgspec.structs import replace
 
 from jobtool.errors import FileError
+from jobtool.md5 import MD5, md5_of
 from jobtool.names import quote
 from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Part, Proof
@@ -39,7 +39,7 @@ def write_stream(
     second = next(pieces, None)
     if second is None:
         return store.write(path, [first], attributes)
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = MD5()
     parts: list[Part] = []
     upload = store.begin(path, attributes)
     try:
@@ -51,7 +51,7 @@ def write_stream(
                 )
             digest.update(piece)
             offset = (number - 1) * part_bytes
-            md5 = hashlib.md5(piece, usedforsecurity=False).hexdigest()
+            md5 = md5_of(piece)
             parts.append(store.put_part(upload, number, offset, piece, md5))
         whole = attributes.md5 or digest.hexdigest()
         return store.complete(upload, parts, replace(attributes, md5=whole))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobtool.jobs.records import DigestRecord
+from jobtool.md5 import MD5, can_resume
 from jobtool.stores.store import Part, composite_md5
-from jobtool.transfer.checksum import ranges
+from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
-from jobtool.transfer.resumable import ResumableMD5, can_resume
 
 #: How many bytes are hashed before the digests are recorded. A kill costs at most that much.
 BATCH_BYTES = 1024 * 1024 * 1024
@@ -34,7 +34,7 @@ class KnownDigests:
         self.part_size = part_size
         self._parts = bytearray()  # of 16 bytes each: there may be 10,000
         self._noted = 0  # how many of them are in the journal
-        self._whole: ResumableMD5 | None = ResumableMD5()  # None if it can't be resumed
+        self._whole: MD5 | None = MD5()  # None if it can't be resumed
         self._digest: str | None = None
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ class KnownDigests:
         self._noted = len(self)
         self._digest, self._whole = record.whole, None
         if record.state is not None and can_resume():
-            self._whole = ResumableMD5(record.state, len(self) * record.part_size)
+            self._whole = MD5(record.state, len(self) * record.part_size)
 
 
 def folded(known: KnownDigests | None, record: DigestRecord) -> KnownDigests:

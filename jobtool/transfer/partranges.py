@@ -1,8 +1,7 @@
-"""The parts of a file: their size, their ranges, their digests."""
+"""The parts of a file: their size and their ranges."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -33,8 +32,3 @@ def ranges(size: int, part_size: int) -> Iterator[PartRange]:
     """Yield the ranges of the parts of a file of ``size`` bytes; one of 0 bytes if it is empty."""
     for index, offset in enumerate(range(0, max(size, 1), part_size)):
         yield PartRange(index + 1, offset, min(part_size, size - offset))
-
-
-def md5_of(data: bytes | memoryview) -> str:
-    """Return the MD5 of ``data`` in hex. S3's ETags need it; it isn't used for security."""
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()

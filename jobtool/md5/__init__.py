@@ -1,0 +1,147 @@
+"""MD5 (RFC 1321): many at a time where that is possible, and resumable by another process.
+
+``hashlib`` hashes one message at a time on a core, and doesn't give access to the state of a
+digest. So long messages are hashed by functions that add blocks to a state: that of the extension
+``_lanes``, which computes the messages of all threads together, or else that of OpenSSL. Without
+either, messages are hashed by ``hashlib`` and have no state. The extension is built where there is
+a C compiler, for x86-64 on Linux, and needs a processor with AVX2.
+
+ETags, receipts and manifests need MD5. It isn't used for security.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import struct
+from collections.abc import Callable
+from typing import Protocol
+
+#: MD5 hashes blocks of 64 bytes. There is a state between two blocks.
+BLOCK_BYTES = 64
+
+#: RFC 1321, section 3.3.
+_FIRST_STATE = struct.pack("<4L", 0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476)
+
+#: Shorter messages are hashed by ``hashlib``: it takes less time than to meet other threads.
+_LONG_BYTES = 256 * 1024
+
+#: Returns the state (16 bytes) after adding data (whole blocks) to a state.
+AddBlocks = Callable[[bytes, bytes | memoryview], bytes]
+
+
+class Hasher(Protocol):
+    """An MD5 that is being computed."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Add data."""
+
+    def hexdigest(self) -> str:
+        """Return the digest of the data added so far, in hex. More may be added afterwards."""
+
+
+class MD5:
+    """The MD5 of a long message, from the beginning or from the ``state`` after ``length`` bytes.
+
+    Raises ``ValueError`` for a state if this process can't resume one: see ``can_resume``.
+    """
+
+    def __init__(self, state: str | None = None, length: int = 0) -> None:
+        add_blocks = block_function()
+        if add_blocks is None and state is not None:
+            raise ValueError("no library here can resume a digest from its state")
+        self._add_blocks = add_blocks
+        self._plain = hashlib.md5(usedforsecurity=False) if add_blocks is None else None
+        self._state = bytes.fromhex(state) if state is not None else _FIRST_STATE
+        self._length = length
+        self._rest = b""  # of the last block, if that isn't whole
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Add data. Threads may update different digests at the same time."""
+        self._length += len(data)
+        if self._add_blocks is None:
+            assert self._plain is not None
+            self._plain.update(data)
+            return
+        rest = memoryview(data)
+        if self._rest:
+            missing = BLOCK_BYTES - len(self._rest)
+            self._rest += rest[:missing]
+            rest = rest[missing:]
+            if len(self._rest) < BLOCK_BYTES:
+                return
+            self._state = self._add_blocks(self._state, self._rest)
+        end = len(rest) - len(rest) % BLOCK_BYTES
+        self._state = self._add_blocks(self._state, data if end == len(data) else rest[:end])
+        self._rest = bytes(rest[end:])
+
+    def hexdigest(self) -> str:
+        """Return the digest of the data added so far, in hex. More may be added afterwards."""
+        if self._add_blocks is None:
+            assert self._plain is not None
+            return self._plain.hexdigest()
+        return _finished(self._add_blocks, self._state, self._length, self._rest)
+
+    @property
+    def state(self) -> str | None:
+        """The state in hex. None within a block of 64 bytes, and where no state is known."""
+        if self._add_blocks is None or self._length % BLOCK_BYTES:
+            return None
+        return self._state.hex()
+
+
+def hasher_for(size: int) -> Hasher:
+    """Return an MD5 for a message of about ``size`` bytes."""
+    return MD5() if size >= _LONG_BYTES else hashlib.md5(usedforsecurity=False)
+
+
+def md5_of(data: bytes | memoryview) -> str:
+    """Return the MD5 of ``data`` in hex."""
+    if len(data) < _LONG_BYTES:
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    hasher = MD5()
+    hasher.update(data)
+    return hasher.hexdigest()
+
+
+def can_resume() -> bool:
+    """Return True if digests have a state in this process, and can be resumed from one."""
+    return block_function() is not None
+
+
+@functools.cache
+def block_function() -> AddBlocks | None:
+    """Return the fastest function here that adds blocks to a state, None if there is none."""
+    return by_lanes() or by_openssl()
+
+
+def by_lanes() -> AddBlocks | None:
+    """Return the function of the extension, None if it isn't there or can't run here."""
+    try:
+        from jobtool.md5._lanes import update
+    except ImportError:
+        return None
+    return update if works(update) else None
+
+
+def by_openssl() -> AddBlocks | None:
+    """Return the function of OpenSSL, None if there is no usable one."""
+    from jobtool.md5.openssl import block_functions
+
+    return next(filter(works, block_functions()), None)
+
+
+def works(add_blocks: AddBlocks) -> bool:
+    """Return True if a function computes the same digest as ``hashlib``."""
+    first, second = bytes(range(256)), b"jobtool!" * 8 * 99
+    state = add_blocks(add_blocks(_FIRST_STATE, first), memoryview(second))
+    found = _finished(add_blocks, state, len(first + second), b"")
+    return found == hashlib.md5(first + second, usedforsecurity=False).hexdigest()
+
+
+def _finished(add_blocks: AddBlocks, state: bytes, length: int, rest: bytes) -> str:
+    """Return the digest of a message of ``length`` bytes, of which ``rest`` isn't in the state."""
+    # RFC 1321, sections 3.1 and 3.2: a bit, zeros, the length in bits.
+    zeros = -(len(rest) + 1 + 8) % BLOCK_BYTES
+    bits = struct.pack("<Q", length * 8 % 2**64)
+    return add_blocks(state, rest + b"\x80" + bytes(zeros) + bits).hex()

@@ -1,0 +1,344 @@
+/* MD5 (RFC 1321) of many messages at a time, each in a lane of AVX2's registers.
+ *
+ * One message can't use a core: each step needs the result of the one before. But messages are
+ * independent, so eight of them, one in each 32-bit lane of a register, take little longer than one,
+ * and sixteen in two registers little longer than eight.
+ *
+ * Threads call update() with one message each and without the GIL. The calls that are under way at
+ * the same time are put together: one of the waiting threads computes a slice for up to sixteen
+ * messages, and looks again for others before the next slice. While there are no more messages than
+ * CPUs, each thread computes its own.
+ */
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#if !defined(__x86_64__) || !defined(__GNUC__) || !defined(__linux__)
+#error "for x86-64, Linux and GCC or Clang; elsewhere jobtool uses hashlib"
+#endif
+
+#include <immintrin.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdint.h>
+#include <string.h>
+
+#define BLOCK 64
+#define LANES 8
+#define MOST (2 * LANES)
+/* Blocks of a message in one slice: 64 KiB. A new message waits for a slice at most. */
+#define SLICE 1024
+
+/* RFC 1321, section 3.4: the operations of the 64 steps, here for any type of word. */
+#define F(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
+#define G(x, y, z) ((y) ^ ((z) & ((x) ^ (y))))
+#define H(x, y, z) ((x) ^ (y) ^ (z))
+#define I(x, y, z) ((y) ^ ((x) | ~(z)))
+#define ROTATE(x, s) (((x) << (s)) | ((x) >> (32 - (s))))
+
+typedef uint32_t Vector __attribute__((vector_size(32)));
+
+/* Step K of a round on words of type W: a = b + rotated(a + f(b, c, d) + word[k] + constant). */
+#define STEP(f, a, b, c, d, k, s, t)              \
+    a = (a + (w[k] + (uint32_t)(t))) + f(b, c, d); \
+    a = ROTATE(a, s) + b;
+/* The same on two independent vectors, so that one fills the pauses of the other. */
+#define STEP2(f, a, b, c, d, k, s, t)             \
+    a##0 = (a##0 + (w0[k] + (uint32_t)(t))) + f(b##0, c##0, d##0); \
+    a##1 = (a##1 + (w1[k] + (uint32_t)(t))) + f(b##1, c##1, d##1); \
+    a##0 = ROTATE(a##0, s) + b##0;                \
+    a##1 = ROTATE(a##1, s) + b##1;
+
+#define FOUR(S, f, k0, k1, k2, k3, s0, s1, s2, s3, t0, t1, t2, t3) \
+    S(f, a, b, c, d, k0, s0, t0)                  \
+    S(f, d, a, b, c, k1, s1, t1)                  \
+    S(f, c, d, a, b, k2, s2, t2)                  \
+    S(f, b, c, d, a, k3, s3, t3)
+
+/* The constants are floor(2^32 * abs(sin(step))), step from 1 to 64. */
+#define ALL_STEPS(S)                                                                              \
+    FOUR(S, F, 0, 1, 2, 3, 7, 12, 17, 22, 0xd76aa478, 0xe8c7b756, 0x242070db, 0xc1bdceee)         \
+    FOUR(S, F, 4, 5, 6, 7, 7, 12, 17, 22, 0xf57c0faf, 0x4787c62a, 0xa8304613, 0xfd469501)         \
+    FOUR(S, F, 8, 9, 10, 11, 7, 12, 17, 22, 0x698098d8, 0x8b44f7af, 0xffff5bb1, 0x895cd7be)       \
+    FOUR(S, F, 12, 13, 14, 15, 7, 12, 17, 22, 0x6b901122, 0xfd987193, 0xa679438e, 0x49b40821)     \
+    FOUR(S, G, 1, 6, 11, 0, 5, 9, 14, 20, 0xf61e2562, 0xc040b340, 0x265e5a51, 0xe9b6c7aa)         \
+    FOUR(S, G, 5, 10, 15, 4, 5, 9, 14, 20, 0xd62f105d, 0x02441453, 0xd8a1e681, 0xe7d3fbc8)        \
+    FOUR(S, G, 9, 14, 3, 8, 5, 9, 14, 20, 0x21e1cde6, 0xc33707d6, 0xf4d50d87, 0x455a14ed)         \
+    FOUR(S, G, 13, 2, 7, 12, 5, 9, 14, 20, 0xa9e3e905, 0xfcefa3f8, 0x676f02d9, 0x8d2a4c8a)        \
+    FOUR(S, H, 5, 8, 11, 14, 4, 11, 16, 23, 0xfffa3942, 0x8771f681, 0x6d9d6122, 0xfde5380c)       \
+    FOUR(S, H, 1, 4, 7, 10, 4, 11, 16, 23, 0xa4beea44, 0x4bdecfa9, 0xf6bb4b60, 0xbebfbc70)        \
+    FOUR(S, H, 13, 0, 3, 6, 4, 11, 16, 23, 0x289b7ec6, 0xeaa127fa, 0xd4ef3085, 0x04881d05)        \
+    FOUR(S, H, 9, 12, 15, 2, 4, 11, 16, 23, 0xd9d4d039, 0xe6db99e5, 0x1fa27cf8, 0xc4ac5665)       \
+    FOUR(S, I, 0, 7, 14, 5, 6, 10, 15, 21, 0xf4292244, 0x432aff97, 0xab9423a7, 0xfc93a039)        \
+    FOUR(S, I, 12, 3, 10, 1, 6, 10, 15, 21, 0x655b59c3, 0x8f0ccc92, 0xffeff47d, 0x85845dd1)       \
+    FOUR(S, I, 8, 15, 6, 13, 6, 10, 15, 21, 0x6fa87e4f, 0xfe2ce6e0, 0xa3014314, 0x4e0811a1)       \
+    FOUR(S, I, 4, 11, 2, 9, 6, 10, 15, 21, 0xf7537e82, 0xbd3af235, 0x2ad7d2bb, 0xeb86d391)
+
+/* A message that a thread wants to add to a state. */
+typedef struct Message {
+    uint32_t state[4];
+    const uint8_t *data;
+    size_t blocks;
+    int is_done, is_waiting;
+    pthread_cond_t changed;
+    struct Message *next;
+} Message;
+
+/* One message, in general registers. */
+static void
+add_one(uint32_t state[4], const uint8_t *data, size_t blocks)
+{
+    uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+    for (; blocks; blocks--, data += BLOCK) {
+        const uint32_t a_before = a, b_before = b, c_before = c, d_before = d;
+        uint32_t w[16];
+        memcpy(w, data, BLOCK); /* x86 is little-endian, like MD5 */
+        ALL_STEPS(STEP)
+        a += a_before, b += b_before, c += c_before, d += d_before;
+    }
+    state[0] = a, state[1] = b, state[2] = c, state[3] = d;
+}
+
+/* Words 0 to 7, or 8 to 15, of eight blocks: row k of `w` gets word k of each block. */
+__attribute__((target("avx2"), always_inline)) static inline void
+transpose(const uint8_t *const data[LANES], size_t at, Vector w[8])
+{
+    __m256i r[8], s[8];
+    for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_si256((const __m256i *)(data[i] + at));
+    for (int i = 0; i < 8; i += 2) {
+        s[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+        s[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_unpacklo_epi64(s[i], s[i + 2]);
+        r[i + 1] = _mm256_unpackhi_epi64(s[i], s[i + 2]);
+        r[i + 2] = _mm256_unpacklo_epi64(s[i + 1], s[i + 3]);
+        r[i + 3] = _mm256_unpackhi_epi64(s[i + 1], s[i + 3]);
+    }
+    for (int i = 0; i < 4; i++) {
+        w[i] = (Vector)_mm256_permute2x128_si256(r[i], r[i + 4], 0x20);
+        w[i + 4] = (Vector)_mm256_permute2x128_si256(r[i], r[i + 4], 0x31);
+    }
+}
+
+/* The same number of blocks of eight messages. `state` has a row for each of a, b, c and d. */
+__attribute__((target("avx2"))) static void
+add_eight(Vector state[4], const uint8_t *const data[LANES], size_t blocks)
+{
+    Vector a = state[0], b = state[1], c = state[2], d = state[3];
+    for (size_t at = 0; at < blocks * BLOCK; at += BLOCK) {
+        const Vector a_before = a, b_before = b, c_before = c, d_before = d;
+        Vector w[16];
+        transpose(data, at, w);
+        transpose(data, at + BLOCK / 2, w + 8);
+        ALL_STEPS(STEP)
+        a += a_before, b += b_before, c += c_before, d += d_before;
+    }
+    state[0] = a, state[1] = b, state[2] = c, state[3] = d;
+}
+
+/* The same for sixteen. */
+__attribute__((target("avx2"))) static void
+add_sixteen(Vector state[8], const uint8_t *const data[MOST], size_t blocks)
+{
+    Vector a0 = state[0], b0 = state[1], c0 = state[2], d0 = state[3];
+    Vector a1 = state[4], b1 = state[5], c1 = state[6], d1 = state[7];
+    for (size_t at = 0; at < blocks * BLOCK; at += BLOCK) {
+        const Vector p0 = a0, q0 = b0, r0 = c0, s0 = d0, p1 = a1, q1 = b1, r1 = c1, s1 = d1;
+        Vector w0[16], w1[16];
+        transpose(data, at, w0);
+        transpose(data, at + BLOCK / 2, w0 + 8);
+        transpose(data + LANES, at, w1);
+        transpose(data + LANES, at + BLOCK / 2, w1 + 8);
+        ALL_STEPS(STEP2)
+        a0 += p0, b0 += q0, c0 += r0, d0 += s0, a1 += p1, b1 += q1, c1 += r1, d1 += s1;
+    }
+    state[0] = a0, state[1] = b0, state[2] = c0, state[3] = d0;
+    state[4] = a1, state[5] = b1, state[6] = c1, state[7] = d1;
+}
+
+/* One slice of up to MOST messages: as many blocks as all of them still have, at most SLICE. */
+static void
+add_slice(Message *const taken[], int count)
+{
+    size_t blocks = SLICE;
+    for (int i = 0; i < count; i++)
+        if (taken[i]->blocks < blocks) blocks = taken[i]->blocks;
+    if (count == 1) {
+        add_one(taken[0]->state, taken[0]->data, blocks);
+    } else {
+        const int wide = count > LANES;
+        const uint8_t *data[MOST];
+        union { Vector rows[8]; uint32_t words[8][LANES]; } state = {0};
+        for (int i = 0; i < (wide ? MOST : LANES); i++) {
+            const Message *m = taken[i < count ? i : 0]; /* idle lanes repeat the first */
+            data[i] = m->data;
+            for (int row = 0; row < 4; row++)
+                state.words[i / LANES * 4 + row][i % LANES] = m->state[row];
+        }
+        if (wide) add_sixteen(state.rows, data, blocks);
+        else add_eight(state.rows, data, blocks);
+        for (int i = 0; i < count; i++)
+            for (int row = 0; row < 4; row++)
+                taken[i]->state[row] = state.words[i / LANES * 4 + row][i % LANES];
+    }
+    for (int i = 0; i < count; i++) {
+        taken[i]->data += blocks * BLOCK;
+        taken[i]->blocks -= blocks;
+    }
+}
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static Message *first, **last = &first; /* messages that no thread computes now */
+static int queued, under_way, computing; /* messages in the queue, all messages, threads at work */
+static int cpus = 1;
+
+static void
+put_last(Message *m)
+{
+    m->next = NULL;
+    *last = m;
+    last = &m->next;
+    queued++;
+}
+
+/* Take `m` out of the queue. */
+static void
+take(Message *m)
+{
+    Message **link = &first;
+    while (*link != m) link = &(*link)->next;
+    *link = m->next;
+    if (last == &m->next) last = link;
+    queued--;
+}
+
+/* Whether another thread should compute: none does, or there is enough for it. */
+static int
+has_work(void)
+{
+    return queued && (!computing || queued >= MOST || under_way <= cpus);
+}
+
+/* Wake one thread whose message is in the queue, if another thread should compute. */
+static void
+wake_next(void)
+{
+    for (Message *m = first; m && has_work(); m = m->next)
+        if (m->is_waiting) {
+            m->is_waiting = 0;
+            pthread_cond_signal(&m->changed);
+            return;
+        }
+}
+
+/* Compute one message to its end, together with those of other threads. */
+static void
+add(Message *mine)
+{
+    pthread_mutex_lock(&lock);
+    under_way++;
+    put_last(mine);
+    while (!mine->is_done) {
+        if (mine->next == mine || !has_work()) { /* another thread has it, or will take it */
+            mine->is_waiting = 1;
+            pthread_cond_wait(&mine->changed, &lock);
+            mine->is_waiting = 0;
+            continue;
+        }
+        Message *taken[MOST];
+        int count = 0;
+        take(mine);
+        taken[count++] = mine;
+        while (under_way > cpus && count < MOST && first) {
+            taken[count] = first;
+            take(first);
+            count++;
+        }
+        for (int i = 0; i < count; i++) taken[i]->next = taken[i]; /* marks it as taken */
+        computing++;
+        pthread_mutex_unlock(&lock);
+        add_slice(taken, count);
+        pthread_mutex_lock(&lock);
+        computing--;
+        for (int i = 0; i < count; i++) {
+            if (taken[i]->blocks) {
+                put_last(taken[i]);
+            } else {
+                taken[i]->is_done = 1;
+                under_way--;
+                pthread_cond_signal(&taken[i]->changed);
+            }
+        }
+        if (mine->is_done || under_way <= cpus || queued > MOST) wake_next();
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+PyDoc_STRVAR(update_doc,
+"update(state, data, /)\n--\n\n"
+"Return the state of an MD5 after more data, without the GIL.\n\n"
+"``state`` has 16 bytes, as in RFC 1321: the words A, B, C and D, little-endian. The length of\n"
+"``data`` is a multiple of 64 bytes. Raises ``ValueError`` for others.");
+
+static PyObject *
+update(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    Py_buffer state, data;
+    if (!PyArg_ParseTuple(arguments, "y*y*:update", &state, &data)) return NULL;
+    PyObject *result = NULL;
+    if (state.len != 16 || data.len % BLOCK) {
+        PyErr_Format(PyExc_ValueError,
+                     "expected a state of 16 bytes and data of a multiple of %d bytes; found %zd "
+                     "and %zd", BLOCK, state.len, data.len);
+    } else {
+        Message message = {.data = data.buf, .blocks = (size_t)data.len / BLOCK};
+        memcpy(message.state, state.buf, 16);
+        if (message.blocks) {
+            pthread_cond_init(&message.changed, NULL);
+            Py_BEGIN_ALLOW_THREADS
+            add(&message);
+            Py_END_ALLOW_THREADS
+            pthread_cond_destroy(&message.changed);
+        }
+        result = PyBytes_FromStringAndSize((const char *)message.state, 16);
+    }
+    PyBuffer_Release(&data);
+    PyBuffer_Release(&state);
+    return result;
+}
+
+/* In a child process no other thread lives, and what they did is forgotten. */
+static void
+forget(void)
+{
+    pthread_mutex_init(&lock, NULL);
+    first = NULL, last = &first;
+    queued = under_way = computing = 0;
+}
+
+static PyMethodDef methods[] = {
+    {"update", update, METH_VARARGS, update_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "jobtool.md5._lanes",
+    .m_doc = "MD5 of many messages at a time, in AVX2's registers.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC
+PyInit__lanes(void)
+{
+    if (!__builtin_cpu_supports("avx2")) {
+        PyErr_SetString(PyExc_ImportError, "this processor has no AVX2");
+        return NULL;
+    }
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) cpus = CPU_COUNT(&allowed);
+    pthread_atfork(NULL, NULL, forget);
+    return PyModule_Create(&definition);
+}
