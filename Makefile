@@ -44,7 +44,8 @@ test-long: export JOBTOOL_TEST_STORM_SECONDS ?= 600
 test-long: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults tests/cluster
 
-# Beside s5cmd, rclone, aws and, where installed, rsync: half an hour. BENCH has further options.
+# Beside s5cmd, rclone, aws and, where installed, rsync and fpsync (package fpart): half an hour.
+# BENCH has further options.
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.peers $(firstword $(wildcard /dev/shm) /tmp) $(BENCH)
 

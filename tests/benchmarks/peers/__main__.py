@@ -1,4 +1,4 @@
-"""How fast jobtool is beside s5cmd, rclone, aws, rsync and cp, on the same data in the same run.
+"""How fast jobtool is beside other programs, on the same data in the same run.
 
     python -m tests.benchmarks.peers FOLDER [--cases NAME…] [--rounds N] [--json FILE]
 
@@ -8,9 +8,9 @@ process, and jobtool's wall time divided by the peer's, round by round. ``genera
 counted. The S3 server runs on the same cores, so client and server share them. FOLDER is best on a
 tmpfs, to measure programs and not a disk.
 
-What the peers verify: s5cmd nothing, cp nothing, rsync nothing without ``--checksum``, ``aws`` what
-the server checks of each part, rclone sizes and, where both sides have them, digests. jobtool
-proves each file by MD5 and keeps a receipt.
+What the peers verify: s5cmd nothing, cp nothing, rsync and fpsync nothing without ``--checksum``,
+``aws`` what the server checks of each part, rclone sizes and, where both sides have them, digests.
+jobtool proves each file by MD5 and keeps a receipt.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ def contenders_of(
     makers = [("jobtool", lambda: _jobtool(field, ranks))]
     if case.way == "local":
         makers += [("rclone", lambda: _rclone(field))]
-        makers += [("rsync", lambda: _rsync(field)), ("cp", lambda: _cp(field))]
+        makers += [("rsync", lambda: _rsync(field)), ("fpsync", lambda: _fpsync(field))]
+        makers += [("cp", lambda: _cp(field))]
     else:
         makers += [("s5cmd", lambda: _s5cmd(field)), ("rclone", lambda: _rclone(field))]
         makers += [("aws", lambda: _aws(field))]
@@ -170,6 +171,13 @@ def _aws(field: Field) -> Command:
 
 def _rsync(field: Field) -> Command:
     return [_named("rsync"), "-a", f"{field.source}/", f"{field.target}/"], {}
+
+
+def _fpsync(field: Field) -> Command:
+    """Run rsync on as many parts of the tree at a time as there are CPUs."""
+    jobs, lists = str(len(os.sched_getaffinity(0))), str(field.work / "fpsync")
+    told = ["-n", jobs, "-f", "500", "-t", lists, "-o", "-lptgoD --numeric-ids"]
+    return [_named("fpsync"), *told, f"{field.source}/", f"{field.target}/"], {}
 
 
 def _cp(field: Field) -> Command:
