@@ -16,6 +16,7 @@ import msgspec
 
 from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
 from jobtool.doctor.folder import judge_clock, space_result
+from jobtool.doctor.proofs import PROVEN_BY
 from jobtool.errors import (
     CredentialsError,
     FileError,
@@ -30,7 +31,15 @@ from jobtool.names import quote
 from jobtool.stores.location import Location, is_local, join, type_of
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Attributes, Part, Proof, Store, Upload, entry_of, kind_of
+from jobtool.stores.store import (
+    Attributes,
+    Part,
+    Proof,
+    Store,
+    Upload,
+    entry_of,
+    kind_of,
+)
 
 _PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
 _SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
@@ -150,12 +159,13 @@ class DestinationProbe(msgspec.Struct):
                 )
         if proof is None or _is_read_back_cheaply(proof, store):
             yield self.subject.passed("digest", "files are proven by reading them back")
-        elif proof.verified_by == "etag-md5":
-            yield self.subject.passed("digest", "the ETag is the MD5: nothing is read back")
+        elif proof.verified_by in PROVEN_BY:
+            how = f"files are proven by {PROVEN_BY[proof.verified_by]}: nothing is read back"
+            yield self.subject.passed("digest", how)
         else:
             yield self.subject.warned(
                 "digest",
-                "the ETag isn't the MD5, as with encryption by SSE-KMS",
+                "the server shows no digest of a file, as with encryption by SSE-KMS on some",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
         kind = type_of(self.url)
@@ -216,12 +226,14 @@ class DestinationProbe(msgspec.Struct):
         rate = f"{in_bytes(len(whole))} in {in_seconds(time.monotonic() - start)}"
         is_read_back = proof.verified_by == "read-back"
         if not is_read_back or _is_read_back_cheaply(proof, store):
-            how = "read back" if is_read_back else "proven by its ETag"
+            how = "read back"
+            if not is_read_back:
+                how = f"proven by {PROVEN_BY[proof.verified_by]}"
             yield self.subject.passed("parts", f"a file in two parts was {how}: {rate}")
         else:
             yield self.subject.warned(
                 "parts",
-                f"the ETag of a file in two parts doesn't show its MD5: {rate}",
+                f"the server shows no digest of a file in two parts: {rate}",
                 "Nothing is wrong, but large files are read back to be proven.",
             )
 

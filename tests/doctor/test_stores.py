@@ -31,8 +31,8 @@ def test_a_server_that_knows_all_of_s3_passes_everything(tmp_path: Path, moto_s3
     done = run("jobtool", "doctor", joblist, "--json", env=moto_s3.environment)
     found = examined(done)
     found.assert_all_pass()
-    assert found.one("destination", "digest")["found"].startswith("the ETag is the MD5")
-    assert "proven by its ETag" in found.one("destination", "parts")["found"]
+    assert found.one("destination", "digest")["found"].startswith("files are proven by their ETags")
+    assert "in their ETags" in found.one("destination", "parts")["found"]
     assert found.one("destination", "clock")["verdict"] == "pass"
     assert (listing(tmp_path), held_by(moto_s3, bucket)) == before
 

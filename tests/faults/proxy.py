@@ -279,8 +279,8 @@ def proxy_before(server_url: str, *faults: Fault, listening: bool = True) -> Ite
                 connection.putrequest(
                     self.command, self.path, skip_host=True, skip_accept_encoding=True
                 )
-                for name, value in self.headers.items():
-                    if name.lower() not in ("connection", "expect"):
+                for name, value in request.headers.items():
+                    if name not in ("connection", "expect"):
                         connection.putheader(name, value)
                 connection.endheaders(request.body)
                 answer = connection.getresponse()

@@ -27,6 +27,7 @@ from jobtool.stores.credentials.sessions import (
 from jobtool.stores.proxies import as_botocore
 from jobtool.stores.s3.config import S3Config
 from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
+from jobtool.stores.s3.descriptions import Descriptions
 from jobtool.stores.s3.fast import is_trusted, open_bucket, why_not
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ _ABOUT_CREDENTIALS = frozenset(
     }
 )
 
+#: The end of the names of directory buckets (S3 Express), whose ETags aren't MD5s.
+_DIRECTORY = "--x-s3"
+
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 
 
@@ -71,6 +75,8 @@ class S3Access:
         self._at_home: set[str] = set()  # buckets that have answered boto3 in their own region
         self._for_boto3_alone: set[str] = set()
         self._looking = threading.local()
+        self._checksums: dict[str, bool] = {}  # whether objects are proven by them, by bucket
+        self.descriptions = Descriptions(config.content_types, config.metadata)
         is_signed = not isinstance(holder.provider, AnonymousProvider)
         session = holder.botocore_session(
             reads_profile=not isinstance(holder.provider, EnvironmentProvider)
@@ -84,20 +90,21 @@ class S3Access:
             share_loader(session)
             read_times_fast(session)
             self._session = session
-            plain = self._make_client(Config())
+            plain = self._make_client(_endpoints(config))
             self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
             ca_bundle = self.connection.ca_bundle
             # AWS's endpoints choose the signature themselves: there are others (S3 Express, ARNs).
             signature = (None if self.connection.is_aws else "s3v4") if is_signed else UNSIGNED
-            settings = Config(
-                signature_version=signature,
-                s3={"addressing_style": self.connection.addressing_style},
-                proxies=as_botocore(self.connection.endpoint_url, self.connection.proxy),
-                max_pool_connections=connections,
-                connect_timeout=10,
-                read_timeout=config.timeout_seconds,
-                retries={"mode": "standard", "total_max_attempts": 3},
-                **self.connection.checksums,
+            settings = _endpoints(config, self.connection.addressing_style).merge(
+                Config(
+                    signature_version=signature,
+                    proxies=as_botocore(self.connection.endpoint_url, self.connection.proxy),
+                    max_pool_connections=connections,
+                    connect_timeout=10,
+                    read_timeout=config.timeout_seconds,
+                    retries={"mode": "standard", "total_max_attempts": 3},
+                    **self.connection.checksums,
+                )
             )
             self.client = self._make_client(settings, ca_bundle)
             #: For requests that must not be retried silently: that would leave an upload behind.
@@ -122,8 +129,7 @@ class S3Access:
         )
         events = client.meta.events
         events.register("after-call.s3", self._note_answer)
-        for operation in ("PutObject", "CreateMultipartUpload"):
-            events.register(f"before-parameter-build.s3.{operation}", self._encrypt)
+        events.register("before-parameter-build.s3", self._add_arguments)
         return client
 
     def begin(self, scope: CredentialScope) -> None:
@@ -140,6 +146,20 @@ class S3Access:
         Raises ``CredentialsError``.
         """
         self.holder.renew(seen)
+
+    def has_checksums(self, bucket: str) -> bool | None:
+        """Return whether new objects need checksums as proof, since ETags aren't MD5s.
+
+        None as long as no object was written.
+        """
+        known = self._checksums.get(bucket)
+        if known is None and (self.connection.arguments.hides_md5 or bucket.endswith(_DIRECTORY)):
+            return True
+        return known
+
+    def note_checksums(self, bucket: str, is_proof: bool) -> None:
+        """Record whether a server proves a bucket's objects by their checksums."""
+        self._checksums[bucket] = is_proof
 
     def is_for_obstore(self, name: str) -> bool:
         """Return True if obstore can be configured like boto3. If not, boto3 handles the bucket.
@@ -185,7 +205,7 @@ class S3Access:
 
     def _find_address(self, name: str) -> Address | None:
         """Let boto3 find the bucket's region, then see where it sends requests."""
-        if name.endswith("--x-s3"):
+        if name.endswith(_DIRECTORY):
             return None  # S3 Express: boto3 makes sessions for each bucket
         if name not in self._at_home:
             # After an answer from the wrong region boto3 finds the right one, and caches it.
@@ -224,8 +244,24 @@ class S3Access:
         if code in _ABOUT_CREDENTIALS:
             self.holder.doubt()
 
-    def _encrypt(self, params: dict[str, Any], **_: object) -> None:
-        params.update(self.connection.encryption)
+    def _add_arguments(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        told = self.connection.arguments.of(model.name, model.input_shape.members)
+        params.update({name: value for name, value in told.items() if name not in params})
+
+
+def _endpoints(config: S3Config, addressing_style: str | None = None) -> Config:
+    """Return botocore's settings of how endpoints are chosen. Those not told are AWS's own."""
+    told = {
+        "addressing_style": addressing_style,
+        "use_accelerate_endpoint": config.accelerate,
+        "use_dualstack_endpoint": config.dualstack,
+    }
+    without_sessions = None if config.express_sessions is None else not config.express_sessions
+    return Config(
+        s3={name: value for name, value in told.items() if value is not None} or None,
+        use_fips_endpoint=config.fips,
+        s3_disable_express_session_auth=without_sessions,
+    )
 
 
 def _require_table(session: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +19,23 @@ DEFAULT_TIMEOUT_SECONDS = 60.0
 #: A day. A request that waits longer waits forever, and sockets can't take much larger values.
 MAX_TIMEOUT_SECONDS = 86400
 
+#: AWS, "Access control list overview", Canned ACL.
+_ACLS = (
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+)
+
+#: AWS, "Categorizing your objects using tags".
+_MOST_TAGS = 10
+
+#: The metadata in which jobtool keeps a file's time and MD5.
+_OURS = ("mtime", "md5chksum")
+
 #: As botocore accepts it: a label of a host name.
 _REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
@@ -30,8 +47,18 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     refuse. By default only AWS gets them. Other endpoints are addressed by path
     (``http://host/bucket/key``) by default. ``ca_bundle`` is the absolute path of a file of
     certificates (PEM) to verify the server's certificate. ``timeout_seconds`` is how long a request
-    waits for bytes of its answer before it is tried again. ``server_side_encryption`` and
-    ``kms_key_id`` are sent with each new object. Without them the bucket's default applies.
+    waits for bytes of its answer before it is tried again. ``accelerate``, ``dualstack`` and
+    ``fips`` choose AWS's endpoints of these kinds. Without ``express_sessions`` each request to a
+    directory bucket is signed by itself.
+
+    These are sent with each new object; without them the bucket's defaults apply: ``acl``,
+    ``server_side_encryption``, ``kms_key_id``, ``bucket_key``, ``storage_class`` if the object has
+    at least ``storage_class_from_bytes``, ``tags``, ``metadata``, and a lock until
+    ``object_lock_days`` from the start of the worker. ``content_types`` maps patterns of paths to
+    types; the first that fits counts, and otherwise the type is guessed by the name's suffix. These
+    are sent with each request: ``requester_pays``, ``expected_bucket_owner``, and the key in
+    ``customer_key_file`` (SSE-C).
+
     ``whole_md5`` is where the MD5 of an object in parts is kept: in the receipt only, or also in
     the object's ``metadata``. S3 takes metadata before the first part, so the latter reads each
     large local file twice.
@@ -45,8 +72,28 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ca_bundle: str | None = None
     server_side_encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
     kms_key_id: str | None = None
+    bucket_key: bool | None = None
+    customer_key_file: str | None = None
+    acl: str | None = None
+    storage_class: str | None = None
+    storage_class_from_bytes: Annotated[int, msgspec.Meta(ge=0)] = 128 * 1024
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    tags: dict[str, str] = msgspec.field(default_factory=dict)
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+    content_types: dict[str, str] = msgspec.field(default_factory=dict)
+    object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    object_lock_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] | None = None
+    accelerate: bool | None = None
+    dualstack: bool | None = None
+    fips: bool | None = None
+    express_sessions: bool | None = None
     whole_md5: Literal["receipt", "metadata"] = "receipt"
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+
+    def __hash__(self) -> int:
+        """Return a hash of the settings, of which some are dictionaries."""
+        return hash(msgspec.json.encode(self))
 
 
 def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.toml") -> S3Config:
@@ -107,12 +154,49 @@ def _check(config: S3Config, shown: str) -> None:
             f"{where} timeout_seconds: expected a number above 0 and up to {MAX_TIMEOUT_SECONDS} "
             f"(a day); found {config.timeout_seconds:g}"
         )
-    told = config.ca_bundle
-    if told is not None and not (os.path.isabs(told) or told.startswith("~")):
+    for name, told in (
+        ("ca_bundle", config.ca_bundle),
+        ("customer_key_file", config.customer_key_file),
+    ):
+        if told is not None and not (os.path.isabs(told) or told.startswith("~")):
+            raise UsageError(
+                f"{where} {name}: expected an absolute path, since workers may start anywhere; "
+                f"found {told!r}"
+            )
+    _check_objects(config, where)
+
+
+def _check_objects(config: S3Config, where: str) -> None:
+    """Raise ``UsageError`` for settings of new objects that S3 would refuse."""
+    if config.acl is not None and config.acl not in _ACLS:
+        raise UsageError(f"{where} acl: expected one of {', '.join(_ACLS)}; found {config.acl!r}")
+    told = config.expected_bucket_owner
+    if told is not None and not re.fullmatch(r"[0-9]{12}", told):
         raise UsageError(
-            f"{where} ca_bundle: expected an absolute path, since workers may start anywhere; "
-            f"found {told!r}"
+            f"{where} expected_bucket_owner: expected an account's 12 digits, as a text; found "
+            f"{told!r}"
         )
+    if config.customer_key_file and config.server_side_encryption:
+        raise UsageError(
+            f"{where} expected customer_key_file or server_side_encryption; found both"
+        )
+    if bool(config.object_lock_mode) != bool(config.object_lock_days):
+        raise UsageError(
+            f"{where} expected object_lock_mode and object_lock_days together; found one of them"
+        )
+    if len(config.tags) > _MOST_TAGS:
+        raise UsageError(f"{where} tags: expected at most {_MOST_TAGS}; found {len(config.tags)}")
+    for name in config.metadata:
+        if not is_metadata_name(name):
+            raise UsageError(
+                f"{where} metadata: expected a name of lower-case letters, digits and '-' that "
+                f"isn't 'mtime' or 'md5chksum'; found {name!r}"
+            )
+
+
+def is_metadata_name(name: str) -> bool:
+    """Return True for a name that users may give to metadata of their own."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) is not None and name not in _OURS
 
 
 def is_endpoint(url: str) -> bool:

@@ -24,6 +24,7 @@ from jobtool.errors import (
 from jobtool.names import in_one_line, quote
 from jobtool.stores.credentials.sessions import AWS_HOST, unreadable_config
 from jobtool.stores.proxies import proxy_for
+from jobtool.stores.s3.arguments import Arguments, arguments_of
 from jobtool.stores.s3.config import S3Config, is_endpoint
 
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
@@ -34,7 +35,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ca_bundle`` is a file of certificates to trust instead of the usual ones, and ``proxy`` the
     URL of an HTTP proxy. ``checksums`` are botocore's settings of that name. If it is empty, its
-    defaults apply. ``encryption`` is sent with each new object, by boto3's names.
+    defaults apply. ``arguments`` are added to requests.
     """
 
     endpoint_url: str
@@ -44,7 +45,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     ca_bundle: str | None
     proxy: str | None
     checksums: Mapping[str, str]
-    encryption: Mapping[str, str]
+    arguments: Arguments
     timeout_seconds: float
 
     @property
@@ -83,7 +84,7 @@ def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: boo
         ca_bundle=_ca_bundle(config, session) if endpoint_url.startswith("https:") else None,
         proxy=proxy_for(endpoint_url),
         checksums=_checksums(config, scoped, is_aws=is_aws),
-        encryption=_encryption(config),
+        arguments=arguments_of(config),
         timeout_seconds=config.timeout_seconds,
     )
 
@@ -196,14 +197,6 @@ def _checksums(config: S3Config, scoped: Mapping[str, Any], *, is_aws: bool) -> 
         return dict.fromkeys(_CHECKSUMS, config.checksums)
     told = any(f"AWS_{name.upper()}" in os.environ or name in scoped for name in _CHECKSUMS)
     return {} if told or is_aws else dict.fromkeys(_CHECKSUMS, "when_required")
-
-
-def _encryption(config: S3Config) -> dict[str, str]:
-    told = {
-        "ServerSideEncryption": config.server_side_encryption,
-        "SSEKMSKeyId": config.kms_key_id,
-    }
-    return {name: value for name, value in told.items() if value}
 
 
 def _text(value: object) -> str:

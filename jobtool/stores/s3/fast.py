@@ -45,8 +45,11 @@ def why_not(address: Address, connection: Connection) -> str | None:
         return "boto3 decides by itself whether it signs"
     if address.is_signed and (address.service != "s3" or not _is_region(address.region)):
         return "it signs with a kind of signature that obstore doesn't know"
-    if address.extra_headers:
-        return f"it sends {', '.join(sorted(address.extra_headers))}"
+    extra = address.extra_headers - {"x-amz-request-payer"}  # which obstore sends, too
+    if extra:
+        return f"it sends {', '.join(sorted(extra))}"
+    if connection.arguments.only_boto3:
+        return f"it sends {', '.join(connection.arguments.only_boto3)}"
     if not address.url.startswith(("http://", "https://")):
         return "its URL isn't known"
     told = sorted(
@@ -84,11 +87,16 @@ def open_bucket(
     if not is_plain:
         with open(connection.trusted_path, "rb") as file:
             options["root_certificate"] = file.read()
-    encryption = {}
-    if connection.encryption:
-        encryption["server_side_encryption"] = connection.encryption["ServerSideEncryption"]
-    if "SSEKMSKeyId" in connection.encryption:
-        encryption["sse_kms_key_id"] = connection.encryption["SSEKMSKeyId"]
+    new = connection.arguments.new
+    encryption = {
+        ours: new[name]
+        for ours, name in (
+            ("server_side_encryption", "ServerSideEncryption"),
+            ("sse_kms_key_id", "SSEKMSKeyId"),
+            ("sse_bucket_key_enabled", "BucketKeyEnabled"),
+        )
+        if name in new
+    }
     return ObstoreBucket(
         name,
         # Both, since either may be set in the environment, and the second has priority.
@@ -98,7 +106,7 @@ def open_bucket(
         region=address.region or "us-east-1",
         skip_signature=not address.is_signed,
         unsigned_payload=False,
-        request_payer=False,
+        request_payer="RequestPayer" in connection.arguments.always,
         s3_express=False,
         disable_tagging=False,
         conditional_put="etag",
@@ -107,7 +115,7 @@ def open_bucket(
         client_options=options,  # type: ignore[arg-type]
         # These bridge a dropped connection. The transfer retries on top of them.
         retry_config={"max_retries": 2, "retry_timeout": timedelta(seconds=30)},
-        **encryption,  # type: ignore[arg-type]
+        **encryption,
     )
 
 

@@ -9,7 +9,9 @@ that S3 allows, and some buckets (``S3Access.is_for_obstore``).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import obstore
 import obstore.exceptions
@@ -21,14 +23,13 @@ from jobtool.stores.s3.body import body_of
 from jobtool.stores.s3.metadata import (
     Told,
     attributes_of,
-    condition_of,
-    etag_of,
     in_whole_seconds,
     time_of,
     told_by_boto3,
 )
 from jobtool.stores.s3.requests import Requests
-from jobtool.stores.store import Attributes, Content, Entry, within_64_bits
+from jobtool.stores.s3.sha256 import FIELD
+from jobtool.stores.store import Content, Entry, within_64_bits
 
 # What obstore's paths would change: control characters, empty or dot segments, a slash at either
 # end.
@@ -155,36 +156,56 @@ class Objects:
         return data, size, modified, told_by_boto3(found)
 
     def put(
-        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes, told: Told
-    ) -> str | None:
-        """Write a whole object by one PUT with the metadata ``told``. Return its ETag.
+        self,
+        path: str,
+        key: str,
+        data: bytes | memoryview,
+        told: Told,
+        checksum: str | None,
+        condition: Mapping[str, str],
+    ) -> Mapping[str, Any]:
+        """Write a whole object by one PUT with the metadata ``told``. Return the server's answer.
 
-        Raises ``ExistsError`` if the write must not replace anything and an object exists.
+        ``checksum`` is its SHA-256 in base64, which only boto3 sends. ``condition`` is that of the
+        request, by boto3's names. Raises ``ExistsError`` if it isn't met.
         """
         try:
-            return self._put(path, key, data, attributes, told)
+            return self._put(path, key, data, told, checksum, condition)
         except NotFoundError as error:  # a missing bucket has its own code
             raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
 
     def _put(
-        self, path: str, key: str, data: bytes | memoryview, attributes: Attributes, told: Told
-    ) -> str | None:
-        for_obstore = told.for_obstore if self._is_for_obstore(path, key) else None
+        self,
+        path: str,
+        key: str,
+        data: bytes | memoryview,
+        told: Told,
+        checksum: str | None,
+        condition: Mapping[str, str],
+    ) -> Mapping[str, Any]:
+        arguments = self._access.connection.arguments
+        by_boto3 = checksum is not None or arguments.only_boto3_writes or "IfMatch" in condition
+        for_obstore = None
+        if not by_boto3 and self._is_for_obstore(path, key):
+            for_obstore = told.for_obstore
         if for_obstore is None:
-            answer = self._requests.call(
+            checksums = {} if checksum is None else {FIELD: checksum}
+            answer: Mapping[str, Any] = self._requests.call(
                 path,
                 lambda: self._client.put_object(
                     Bucket=self._bucket,
                     Key=key,
                     Body=body_of(data),
                     ContentMD5=told.metadata["md5chksum"],
+                    **checksums,
                     **told.for_boto3,
-                    **condition_of(attributes),
+                    **arguments.class_of(len(data)),
+                    **condition,
                 ),
             )
-            return etag_of(answer.get("ETag"))
+            return answer
 
-        def put_by_obstore() -> str | None:
+        def put_by_obstore() -> Mapping[str, Any]:
             with self._access.obstore(self._bucket) as bucket:
                 result = obstore.put(
                     bucket,
@@ -192,8 +213,8 @@ class Objects:
                     data,
                     attributes=for_obstore,
                     use_multipart=False,
-                    mode="overwrite" if attributes.may_replace else "create",
+                    mode="create" if "IfNoneMatch" in condition else "overwrite",
                 )
-            return etag_of(result["e_tag"])
+            return {"ETag": result["e_tag"]}
 
         return self._requests.call(path, put_by_obstore)

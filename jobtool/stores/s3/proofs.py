@@ -7,13 +7,14 @@ from typing import Any
 
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError
 from jobtool.stores.s3.metadata import etag_of
+from jobtool.stores.s3.sha256 import FIELD
 from jobtool.stores.store import Attributes, Proof, Store, require_same
 
 
 class Proofs:
     """Proves the objects of a store. With ``read_back`` ETags aren't accepted as proof.
 
-    ``head`` returns what the server says of an object.
+    ``head`` returns what the server says of the object at a path.
     """
 
     def __init__(
@@ -66,6 +67,29 @@ class Proofs:
         if etag.lower() == composite:
             return Proof(md5=md5, verified_by="multipart-etag", etag=etag)
         return None
+
+    def by_checksum(
+        self, answer: Mapping[str, Any], checksum: str | None, md5: str | None
+    ) -> Proof | None:
+        """Return the proof by the SHA-256 in the server's answer to a write.
+
+        A HEAD proves nothing: ``rclone serve s3`` returns there whatever was sent.
+        """
+        if checksum is None or md5 is None or self._read_back or answer.get(FIELD) != checksum:
+            return None
+        return Proof(md5=md5, verified_by="stored-sha256", etag=etag_of(answer.get("ETag")))
+
+    def by_answer(
+        self, answer: Mapping[str, Any], md5: str | None, checksum: str | None
+    ) -> Proof | None:
+        """Return the proof of a whole object by the server's answer to its PUT."""
+        by_etag = self.by_etag(etag_of(answer.get("ETag")), md5)
+        return by_etag or self.by_checksum(answer, checksum, md5)
+
+    @property
+    def accepts_answers(self) -> bool:
+        """Whether a server's answer to a write can be a proof."""
+        return not self._read_back
 
     def by_reading(self, path: str, attributes: Attributes, etag: str | None) -> Proof:
         """Read what was just written, and remove it if it is something else."""

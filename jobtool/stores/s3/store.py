@@ -1,8 +1,8 @@
 """The S3 store: a bucket, or a prefix of one, by the protocol of stores.
 
 A single PUT is proven by its ETag if that is the object's MD5. Parts are proven by the MD5 that the
-store returned for each of them and for the whole. If ETags aren't MD5s (SSE-KMS, SSE-C, other
-servers), the object is read back.
+store returned for each of them and for the whole. If ETags aren't MD5s (SSE-KMS, SSE-C, directory
+buckets), the server's SHA-256 is the proof. Without either, the object is read back.
 """
 
 from __future__ import annotations
@@ -17,19 +17,15 @@ from msgspec.structs import replace
 
 from jobtool.errors import (
     FileError,
-    JobtoolError,
     NotFoundError,
     RefusedError,
-    StoreError,
 )
 from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
-from jobtool.stores.s3.body import body_of
-from jobtool.stores.s3.codes import ExistsError, PartsLostError
+from jobtool.stores.s3.codes import ExistsError
 from jobtool.stores.s3.listing import Listing
 from jobtool.stores.s3.metadata import (
-    base64_of,
     condition_of,
     etag_of,
     in_whole_seconds,
@@ -39,7 +35,9 @@ from jobtool.stores.s3.metadata import (
 from jobtool.stores.s3.objects import Objects
 from jobtool.stores.s3.proofs import Proofs
 from jobtool.stores.s3.requests import Requests
+from jobtool.stores.s3.sha256 import sha256_of
 from jobtool.stores.s3.stream import write_stream
+from jobtool.stores.s3.uploads import Uploads
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -54,11 +52,8 @@ from jobtool.stores.store import (
     Unlisted,
     Upload,
     check_path,
-    composite_md5,
     digest_by_reading,
 )
-
-_CLOCK_SKEW_NS = 15 * 60 * 1_000_000_000
 
 
 class S3Store:
@@ -85,7 +80,7 @@ class S3Store:
         self._objects = Objects(access, bucket, self._requests)
         self._listing = Listing(access.client, bucket, self._prefix, self._requests)
         self._proofs = Proofs(self, self._head, read_back=read_back)
-        self._begun: dict[str, tuple[Note, ...]] = {}  # what their requests left out
+        self._uploads = Uploads(access, bucket, self._requests, self._proofs, self._key)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -168,9 +163,8 @@ class S3Store:
         if second is not None:
             return write_stream(self, path, chain((first, second), rest), attributes)
         if attributes.md5 is None:
-            md5 = md5_of(first)
-            attributes = replace(attributes, md5=md5)
-        return self._put(path, first, attributes)
+            attributes = replace(attributes, md5=md5_of(first))
+        return self._put(path, first, self._typed(path, attributes))
 
     def _put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole object by one PUT.
@@ -179,158 +173,80 @@ class S3Store:
         earlier try wrote them but its answer was lost, or they are what it would write.
         """
         key = self._key(path)
+        has_checksums = self._access.has_checksums(self._bucket)
+        checksum = sha256_of(data) if has_checksums else None
         try:
-            etag, notes = telling(
-                attributes, lambda told: self._objects.put(path, key, data, attributes, told)
-            )
+            answer, notes = self._send(path, key, data, attributes, checksum)
         except ExistsError as error:
             proof = self._proofs.of_lost_answer(path, len(data), attributes.md5, None, error)
             return replace(proof, notes=told_of(attributes).notes)
-        proof = self._proofs.by_etag(etag, attributes.md5) or self._proofs.by_reading(
-            path, attributes, etag
+        etag = etag_of(answer.get("ETag"))
+        found = self._proofs.by_answer(answer, attributes.md5, checksum)
+        is_first = has_checksums is None and self._proofs.accepts_answers
+        if found is None and is_first and md5_of(data) == attributes.md5:
+            # The first object whose ETag isn't an MD5. Perhaps its checksum proves it.
+            checksum = sha256_of(data)
+            answer, notes = self._send(path, key, data, attributes, checksum, replaced=etag)
+            etag = etag_of(answer.get("ETag"))
+            found = self._proofs.by_answer(answer, attributes.md5, checksum)
+        if checksum is not None and self._proofs.accepts_answers:
+            self._access.note_checksums(self._bucket, found is not None)
+        return replace(found or self._proofs.by_reading(path, attributes, etag), notes=notes)
+
+    def _send(
+        self,
+        path: str,
+        key: str,
+        data: bytes | memoryview,
+        attributes: Attributes,
+        checksum: str | None,
+        *,
+        replaced: str | None = None,
+    ) -> tuple[Mapping[str, Any], tuple[Note, ...]]:
+        """Send a whole object. ``replaced`` is the ETag of the one that this run has just sent."""
+        condition = condition_of(attributes)
+        if replaced is not None and condition:
+            condition = {"IfMatch": f'"{replaced}"'}
+        return telling(
+            attributes,
+            lambda told: self._objects.put(path, key, data, told, checksum, condition),
         )
-        return replace(proof, notes=notes)
+
+    def _typed(self, path: str, attributes: Attributes) -> Attributes:
+        """Return the attributes of a new object with what ``[s3]`` adds to them."""
+        return self._access.descriptions.added_to(attributes, path)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a multipart upload. Its metadata can't be changed later."""
-        key = self._key(check_path(path))
-        try:
-            answer, untold = telling(
-                replace(attributes, notes=()),
-                lambda told: self._requests.call(
-                    path,
-                    lambda: self._access.client_asking_once.create_multipart_upload(
-                        Bucket=self._bucket, Key=key, **told.for_boto3
-                    ),
-                ),
-            )
-        except NotFoundError as error:  # a missing bucket has its own code
-            raise RefusedError(f"can't write: {error}. Is the endpoint right?") from None
-        token = self._requests.field(path, answer, "UploadId")
-        self._begun[token] = untold
-        return Upload(path=path, token=token, attributes=attributes)
+        return self._uploads.begin(check_path(path), self._typed(path, attributes))
 
     def put_part(
         self, upload: Upload, number: int, offset: int, data: bytes | memoryview, md5: str
     ) -> Part:
         """Send one part with its ``Content-MD5``, which the server checks."""
-        try:
-            answer = self._requests.call(
-                upload.path,
-                lambda: self._client.upload_part(
-                    **self._where(upload),
-                    PartNumber=number,
-                    Body=body_of(data),
-                    ContentMD5=base64_of(md5),
-                ),
-            )
-        except NotFoundError as error:
-            raise StoreError(f"the upload was dropped at the server: {error}") from None
-        etag = etag_of(answer.get("ETag"))
-        return Part(number=number, offset=offset, size=len(data), md5=md5, etag=etag)
+        return self._uploads.put_part(upload, number, offset, data, md5)
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
-        """Complete a multipart upload.
-
-        The server may say that the upload or its parts are gone, or that an object exists where
-        none may be. Perhaps it has completed the upload before, and its answer was lost.
-        """
-        assert attributes.md5 is not None, "complete() needs the MD5 of the whole"
-        named = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
-        composite = composite_md5(parts)
-        try:
-            answer = self._requests.call(
-                upload.path,
-                lambda: self._client.complete_multipart_upload(
-                    **self._where(upload),
-                    MultipartUpload={"Parts": named},
-                    **condition_of(attributes),
-                ),
-            )
-        except (NotFoundError, PartsLostError, ExistsError) as error:
-            failure: FileError = error
-            if isinstance(error, NotFoundError):
-                failure = StoreError(f"the upload was dropped at the server: {error}")
-            size = sum(part.size for part in parts)
-            proof = self._proofs.of_lost_answer(
-                upload.path, size, attributes.md5, composite, failure
-            )
-            untold = self._untold(upload, attributes)
-            # If another writer made the object, this upload may still exist.
-            with contextlib.suppress(JobtoolError):
-                self.abort(upload)
-            return replace(proof, notes=(*attributes.notes, *untold))
-        etag = etag_of(answer.get("ETag"))
-        proof = self._proofs.by_etag(etag, attributes.md5, composite) or self._proofs.by_reading(
-            upload.path, attributes, etag
-        )
-        return replace(proof, notes=(*attributes.notes, *self._untold(upload, attributes)))
-
-    def _untold(self, upload: Upload, attributes: Attributes) -> tuple[Note, ...]:
-        """Return notes of the attributes that the request that began an upload left out."""
-        # For an upload that another attempt began, they are computed again.
-        known = told_of(replace(attributes, notes=())).notes
-        return self._begun.pop(upload.token, known)
+        """Complete a multipart upload, and prove the object."""
+        return self._uploads.complete(upload, parts, self._typed(upload.path, attributes))
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that ``ListParts`` reports with the ETags of ``parts``."""
-        held: dict[int, tuple[int, str | None]] = {}
-        where = self._where(upload)
-        for page in self._requests.pages(
-            upload.path,
-            lambda **more: self._client.list_parts(**where, **more),
-            {"PartNumberMarker": "NextPartNumberMarker"},
-        ):
-            for part in page.get("Parts", ()):
-                held[part["PartNumber"]] = (part["Size"], etag_of(part["ETag"]))
-        return [part for part in parts if held.get(part.number) == (part.size, part.etag)]
+        return self._uploads.held_parts(upload, parts)
 
     def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
         """Return the multipart uploads of exactly this key, begun since then by server time."""
-        key = self._key(path)
-        pages = self._requests.pages(
-            path,
-            lambda **more: self._client.list_multipart_uploads(
-                Bucket=self._bucket, Prefix=key, **more
-            ),
-            {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"},
-        )
-        found: list[Upload] = []
-        try:
-            for page in pages:
-                for item in page.get("Uploads", ()):
-                    begun_ns = in_whole_seconds(item["Initiated"])
-                    if item["Key"] == key and begun_ns >= since_ns - _CLOCK_SKEW_NS:
-                        attributes = Attributes(mtime_ns=begun_ns)
-                        token = item["UploadId"]
-                        found.append(Upload(path=path, token=token, attributes=attributes))
-        except NotFoundError:  # rclone's server answers so for a bucket without uploads
-            return []
-        return found
+        return self._uploads.leftovers(path, since_ns)
+
+    def abort(self, upload: Upload) -> None:
+        """Abort a multipart upload."""
+        self._uploads.abort(upload)
 
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
         """Prove an object by its ETag, or by reading it if that isn't the expected MD5."""
         return self._proofs.of_object(path, md5, composite)
-
-    def _where(self, upload: Upload) -> dict[str, str]:
-        return {
-            "Bucket": self._bucket,
-            "Key": self._key(upload.path),
-            "UploadId": upload.token,
-        }
-
-    def abort(self, upload: Upload) -> None:
-        """Abort a multipart upload."""
-        self._begun.pop(upload.token, None)
-        try:
-            self._requests.call(
-                upload.path,
-                lambda: self._client.abort_multipart_upload(**self._where(upload)),
-            )
-        except NotFoundError:
-            return
 
     def digest(self, path: str) -> str:
         """Read an object and return its MD5."""
