@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
@@ -24,6 +27,7 @@ TABLE_SUFFIX = ".parquet"
 _ATTEMPTS_TO_CLEAN = 16
 
 _ROWS_PER_GROUP = 8192
+_FEW_ROWS = 16
 
 _MAY_BE_NULL = frozenset({"etag", "part_size", "method"})
 
@@ -60,7 +64,7 @@ def write_table(
         path,
         _temporary(path, attempt),
         receipts,
-        lambda file: pq.ParquetWriter(file, _schema(), compression="zstd"),
+        lambda file, rows: pq.ParquetWriter(file, _schema(), **_encoding(rows)),
         require_held,
     )
 
@@ -73,8 +77,18 @@ def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
     import pyarrow.csv
 
     return _write(
-        path, _temporary(path, 0), receipts, lambda file: pyarrow.csv.CSVWriter(file, _schema())
+        path,
+        _temporary(path, 0),
+        receipts,
+        lambda file, rows: pyarrow.csv.CSVWriter(file, _schema()),
     )
+
+
+def _encoding(rows: int) -> dict[str, Any]:
+    """Return how a table of so many rows is encoded: a few aren't worth dictionaries and zstd."""
+    if rows < _FEW_ROWS:
+        return {"compression": "none", "use_dictionary": False}
+    return {"compression": "zstd"}
 
 
 def _temporary(path: str, attempt: int) -> str:
@@ -87,7 +101,7 @@ def _write(
     path: str,
     temporary: str,
     receipts: Iterable[Receipt],
-    open_writer: Callable[[BinaryIO], Any],
+    open_writer: Callable[[BinaryIO, int], Any],
     require_held: Callable[[], None] | None = None,
 ) -> int:
     schema = _schema()
@@ -97,8 +111,10 @@ def _write(
     try:
         # Opened here, since pyarrow can't open a name that isn't UTF-8.
         with open(temporary, "xb") as file:
-            with open_writer(file) as writer:
-                for batch in _batches(receipts):
+            batches = _batches(receipts)
+            first = next(batches, [])
+            with open_writer(file, len(first)) as writer:
+                for batch in chain([first] if first else (), batches):
                     writer.write_table(_table(batch, schema))
                     count += len(batch)
             file.flush()
@@ -184,6 +200,7 @@ def _require_receipts(columns: dict[str, Any]) -> None:
             raise ValueError(f"column {name!r} lacks values")
 
 
+@cache
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
@@ -214,12 +231,9 @@ def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
     for receipt in receipts:
         for name, value in zip(columns, msgspec.structs.astuple(quoted(receipt)), strict=True):
             columns[name].append(value)
-    microseconds = pa.array([mtime_ns // 1000 for mtime_ns in columns["mtime_ns"]], pa.int64())
-    arrays: dict[str, Any] = {
-        "mtime": microseconds.cast(schema.field("mtime").type),
-        "verified_at": pa.array(columns.pop("verified_at")).cast(schema.field("verified_at").type),
-    }
-    arrays |= {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
+    columns["mtime"] = [mtime_ns // 1000 for mtime_ns in columns["mtime_ns"]]
+    columns["verified_at"] = [datetime.fromisoformat(text) for text in columns["verified_at"]]
+    arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
     return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
