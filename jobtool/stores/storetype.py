@@ -112,6 +112,9 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
       ``Credentialed``, its methods are called for each job.
     - ``check``: raises ``UsageError`` for a location that the scheme can't have. It is also passed
       the URL, for its message.
+    - ``as_typed``: returns the URL, as jobtool writes it, for one that a person wrote. Needed if
+      people write other text: web addresses are percent-encoded, and jobtool's URLs have the plain
+      names. Raises ``UsageError``.
     - ``root``: a word for the part after ``://``.
     - ``name``: a regular expression for that part, and ``name_shown`` the same in words.
     - ``modules``: the modules of other packages that the store imports. ``extra`` is the extra of
@@ -129,6 +132,7 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[msgspec.Struct] | None = None
     share: Callable[[Setup], object] | None = None
     check: Callable[[Location, str], None] | None = None
+    as_typed: Callable[[str], str] | None = None
     root: str = "name"
     name: str = r"[A-Za-z0-9][A-Za-z0-9._:-]+"
     name_shown: str = (
