@@ -20,7 +20,8 @@ pytest::
 ``raw`` accesses the same bytes by other means than the store: the operating system's calls, another
 client, the server's own folder. For a store with optional protocols, add their suites, as in
 ``class TestMyStore(StoreSuite, MultipartSuite)``. A test fails if one is missing. A store that can
-only be a source subclasses ``SourceSuite`` instead of ``StoreSuite``. The suites need pytest, which jobtool doesn't install. To see values in failure messages, call
+only be a source subclasses ``SourceSuite`` instead of ``StoreSuite``. The suites need pytest, which
+jobtool doesn't install. To see values in failure messages, call
 ``pytest.register_assert_rewrite("jobtool.testing.store_suite")`` first.
 """
 
