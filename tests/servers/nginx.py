@@ -39,22 +39,27 @@ http {{
     location /to-ftp {{ return 302 ftp://127.0.0.1/x; }}
     location /no-head/ {{ if ($request_method = HEAD) {{ return 405; }}
       alias {folder}/files/; autoindex on; autoindex_format json; }}
-    location /claimed/ {{ alias {folder}/files/; add_header Repr-Digest "sha-256=:AA==:, md5=:{md5}:"; }}
-    location /claimed-before/ {{ alias {folder}/files/; add_header Digest "MD5={md5}"; }}
+    location /claimed/ {{ alias {folder}/files/;
+      add_header Repr-Digest "sha-256=:AA==:, md5=:{md5}:"; }}
+    location /claimed-before/ {{ alias {folder}/files/;
+      add_header Digest "MD5={md5}"; }}
     location /claimed-first/ {{ alias {folder}/files/; add_header Content-MD5 "{md5}"; }}
     location /denied/ {{ return 403; }}
     location /broken/ {{ return 500; }}
     location /busy/ {{ return 503; }}
     location /teapot/ {{ return 418; }}
-    location /login/ {{ alias {folder}/files/; auth_basic here; auth_basic_user_file {folder}/users; }}
-    location /token/ {{ alias {folder}/files/; if ($http_authorization != "Bearer {token}") {{ return 401; }} }}
+    location /login/ {{ alias {folder}/files/;
+      auth_basic here; auth_basic_user_file {folder}/users; }}
+    location /token/ {{ alias {folder}/files/;
+      if ($http_authorization != "Bearer {token}") {{ return 401; }} }}
   }}
   server {{ listen 127.0.0.1:{html}; autoindex on; }}
   server {{ listen 127.0.0.1:{plain}; max_ranges 0; }}
   server {{ listen 127.0.0.1:{tls} ssl; autoindex on; autoindex_format json;
     ssl_certificate {folder}/crt; ssl_certificate_key {folder}/key;
     location /down/ {{ rewrite ^/down/(.*)$ http://127.0.0.1:{json}/$1 redirect; }}
-    location /login/ {{ alias {folder}/files/; auth_basic here; auth_basic_user_file {folder}/users; }}
+    location /login/ {{ alias {folder}/files/;
+      auth_basic here; auth_basic_user_file {folder}/users; }}
     location /away/ {{ rewrite ^/away/(.*)$ https://localhost:{tls}/$1 redirect; }}
   }}
 }}
@@ -106,7 +111,9 @@ def nginx_server(folder: Path) -> Iterator[Nginx]:
         check=True,
         capture_output=True,
     )
-    server = Nginx(folder=folder, **dict(zip(("json", "html", "plain", "tls"), _ports(4))))
+    server = Nginx(
+        folder=folder, **dict(zip(("json", "html", "plain", "tls"), _ports(4), strict=True))
+    )
     is_root = (folder / "key").owner() == "root"
     (folder / "conf").write_text(
         _CONFIG.format(
@@ -121,7 +128,15 @@ def nginx_server(folder: Path) -> Iterator[Nginx]:
         )
     )
     binary = shutil.which("nginx", path=path)
-    command = ["timeout", str(_LIFETIME_SECONDS), binary, "-e", folder / "errors.log", "-c", folder / "conf"]
+    command = [
+        "timeout",
+        str(_LIFETIME_SECONDS),
+        binary,
+        "-e",
+        folder / "errors.log",
+        "-c",
+        folder / "conf",
+    ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             _wait(process, server.json)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ftplib
 import os
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -38,94 +39,115 @@ class Connections:
         self._timeout = timeout_seconds
         self._passive = passive
         self._tls = _trusting(ca_bundle) if scheme == "ftps" else None
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._idle: list[ftplib.FTP] = []
-        self._home: str | None = None
+        self._in_use = 0
+        self._most: int | None = None  # once the server has refused one more
+        self.home = ""
 
     @contextmanager
     def one(self, url: str) -> Iterator[ftplib.FTP]:
-        """Yield a connection for one call at ``url``; keep it if the call succeeds.
+        """Yield a connection for one call at ``url``; keep it if the server is in step.
 
-        An error of the client is translated by ``errors.of_failure``.
+        Then ``home`` is the folder that the server puts a reader in, without a slash at its end.
+        Errors of the client are translated by ``errors.of_failure``.
         """
         connection = self._take(url)
+        is_kept = False
         try:
             yield connection
+            is_kept = True
         except CLIENT_ERRORS as error:
-            if isinstance(error, (ftplib.error_perm, ftplib.error_temp)):
-                self._keep(connection)  # the server has answered, so the two are in step
-            else:
-                connection.close()
+            is_kept = isinstance(error, (ftplib.error_perm, ftplib.error_temp))
             raise of_failure(error, url, self._root) from None
-        except BaseException:
-            connection.close()
-            raise
-        self._keep(connection)
-
-    @property
-    def home(self) -> str:
-        """The folder that the server puts a reader in, without a slash at its end."""
-        return self._home or ""
+        finally:
+            if not is_kept:
+                connection.close()
+            self._give_back(connection if is_kept else None)
 
     def _take(self, url: str) -> ftplib.FTP:
+        """Return an idle connection, or a new one. Waits if the server allows no more."""
         while True:
-            with self._lock:
-                if not self._idle:
-                    break
-                connection = self._idle.pop()
+            with self._changed:
+                while not self._idle and self._most is not None and self._in_use >= self._most:
+                    self._changed.wait()
+                found = self._idle.pop() if self._idle else None
+                self._in_use += 1
+            if found is None:
+                try:
+                    return self._connect(url)
+                except ftplib.error_temp as error:
+                    with self._changed:
+                        self._in_use -= 1
+                        if self._in_use:
+                            self._most = self._in_use
+                            continue
+                    raise of_failure(error, url, self._root, connecting=True) from None
+                except BaseException:
+                    self._give_back(None)
+                    raise
             try:
-                connection.voidcmd("NOOP")  # the server closes connections that wait too long
+                found.voidcmd("NOOP")  # the server closes connections that wait too long
+                return found
             except CLIENT_ERRORS:
-                connection.close()
-            else:
-                return connection
-        return self._connect(url)
+                found.close()
+                self._give_back(None)
 
-    def _keep(self, connection: ftplib.FTP) -> None:
-        with self._lock:
-            self._idle.append(connection)
+    def _give_back(self, connection: ftplib.FTP | None) -> None:
+        with self._changed:
+            self._in_use -= 1
+            if connection is not None:
+                self._idle.append(connection)
+            self._changed.notify()
 
     def _connect(self, url: str) -> ftplib.FTP:
+        """Connect and log in. Raises ``ftplib.error_temp`` if the server is busy."""
         login = login_for(self._host) or _ANONYMOUS
-        options = {"timeout": self._timeout, "encoding": "utf-8"}
+        # Every byte is a character of Latin-1: names are passed on as their bytes.
         made = (
-            ftplib.FTP(**options)  # type: ignore[arg-type]  # noqa: S321 - the user's own choice
+            ftplib.FTP(timeout=self._timeout, encoding="latin-1")  # noqa: S321 - as the URL says
             if self._tls is None
-            else _Encrypted(context=self._tls, **options)  # type: ignore[arg-type]
+            else _Encrypted(context=self._tls, timeout=self._timeout, encoding="latin-1")
         )
         try:
             made.connect(self._host, self._port or 0)
-            made.file.close()
-            made.file = made.sock.makefile("r", encoding="utf-8", errors="surrogateescape")
-            if isinstance(made, _Encrypted):
-                made.auth()
-            made.login(login.name, login.password)
+            made.login(as_sent(login.name), as_sent(login.password))
             if isinstance(made, _Encrypted):
                 made.prot_p()
             made.set_pasv(self._passive)
             made.voidcmd("TYPE I")
             with contextlib.suppress(ftplib.error_perm):
-                made.voidcmd("OPTS UTF8 ON")
-            home = made.pwd().rstrip("/")
+                made.sendcmd("OPTS UTF8 ON")
+            self.home = as_named(made.pwd().rstrip("/"))
+        except ftplib.error_temp:
+            made.close()
+            raise
         except CLIENT_ERRORS as error:
             made.close()
             raise of_failure(error, url, self._root, connecting=True) from None
-        self._home = home
         return made
 
 
-class _Bytes:
-    """Sends names that aren't UTF-8 as their bytes."""
+def as_sent(name: str) -> str:
+    """Return a name as a connection sends it."""
+    return name.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def as_named(text: str) -> str:
+    """Return the name for a text that a connection received."""
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
 class _Encrypted(ftplib.FTP_TLS):
-    """FTP over TLS whose data connections go on with the session of the commands.
+    """FTP over TLS whose data connections go on with the TLS session of the commands.
 
     Many servers demand it (vsftpd's ``require_ssl_reuse``), and ftplib doesn't do it.
     """
 
-    def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[object, int | None]:  # type: ignore[override]
-        """Begin a transfer; return its connection and the size that the server tells."""
+    def ntransfercmd(
+        self, cmd: str, rest: int | str | None = None
+    ) -> tuple[socket.socket, int | None]:
+        """Begin a transfer. Return its connection, and the size if the server tells it."""
         connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
         session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
         wrapped = self.context.wrap_socket(connection, server_hostname=self.host, session=session)
