@@ -148,10 +148,15 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
 
 @cache
 def store_type(scheme: str) -> StoreType | None:
-    """Return the type of a scheme, or None if no package has it. Raises ``UsageError``."""
+    """Return the type of a scheme, or None if no package has it. Raises ``UsageError``.
+
+    A scheme without an entry point may be one that fsspec knows.
+    """
     entry = find(STORES, scheme)
     if entry is None:
-        return None
+        from jobtool.stores.anyfs.kind import fsspec_type
+
+        return fsspec_type(scheme)
     loaded = load(entry, what=f"the store of {scheme}://", kind=StoreType)
     assert isinstance(loaded, StoreType)
     return loaded

@@ -44,6 +44,8 @@ http {{
     location /claimed-before/ {{ alias {folder}/files/;
       add_header Digest "MD5={md5}"; }}
     location /claimed-first/ {{ alias {folder}/files/; add_header Content-MD5 "{md5}"; }}
+    location /slow/ {{ alias {folder}/files/; autoindex on; autoindex_format json;
+      limit_rate 6m; }}
     location /denied/ {{ return 403; }}
     location /broken/ {{ return 500; }}
     location /busy/ {{ return 503; }}

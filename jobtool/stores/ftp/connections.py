@@ -104,11 +104,11 @@ class Connections:
         """Connect and log in. Raises ``ftplib.error_temp`` if the server is busy."""
         login = login_for(self._host) or _ANONYMOUS
         # Every byte is a character of Latin-1: names are passed on as their bytes.
-        made = (
-            ftplib.FTP(timeout=self._timeout, encoding="latin-1")  # noqa: S321 - as the URL says
-            if self._tls is None
-            else _Encrypted(context=self._tls, timeout=self._timeout, encoding="latin-1")
-        )
+        made: ftplib.FTP
+        if self._tls is None:
+            made = ftplib.FTP(timeout=self._timeout, encoding="latin-1")  # noqa: S321 - as asked
+        else:
+            made = _Encrypted(context=self._tls, timeout=self._timeout, encoding="latin-1")
         try:
             made.connect(self._host, self._port or 0)
             made.login(as_sent(login.name), as_sent(login.password))
@@ -148,7 +148,7 @@ class _Encrypted(ftplib.FTP_TLS):
         self, cmd: str, rest: int | str | None = None
     ) -> tuple[socket.socket, int | None]:
         """Begin a transfer. Return its connection, and the size if the server tells it."""
-        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)  # noqa: S321 - TLS follows
         session = self.sock.session if isinstance(self.sock, ssl.SSLSocket) else None
         wrapped = self.context.wrap_socket(connection, server_hostname=self.host, session=session)
         return wrapped, size
