@@ -83,8 +83,8 @@ def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> 
         ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/x", "accesspoint:NAME"),
         ("s3a://bucket/x", "Did you mean s3://bucket/x?"),
         (
-            "irods://zone/x",
-            "irods://zone/x: this kind of URL isn't supported; found 'irods'. Expected a path, or "
+            "swift://bucket/x",
+            "swift://bucket/x: this kind of URL isn't supported; found 'swift'. Expected a path, or "
             "s3://BUCKET/PATH.",
         ),
         ("scp://host/x", "found 'scp'"),
