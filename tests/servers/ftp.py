@@ -36,6 +36,9 @@ class Tls(TLS_FTPHandler):
 class Old(FTPHandler):
     proto_cmds = {k: v for k, v in FTPHandler.proto_cmds.items() if k not in ("MLSD", "MLST")}
 
+class Few(FTPServer):
+    max_cons_per_ip = 2
+
 servers = []
 for handler in (Plain, Tls, Old):
     handler.authorizer = authorizer
@@ -44,6 +47,7 @@ for handler in (Plain, Tls, Old):
         handler.certfile = folder + "/../pem"
         handler.tls_control_required = handler.tls_data_required = True
     servers.append(FTPServer(("127.0.0.1", 0), handler))
+servers.append(Few(("127.0.0.1", 0), Plain))
 print(*(server.address[1] for server in servers), flush=True)
 servers[0].serve_forever()  # they share one loop
 """
@@ -51,12 +55,13 @@ servers[0].serve_forever()  # they share one loop
 
 @dataclass(frozen=True, kw_only=True)
 class FtpServer:
-    """A running server. ``plain``, ``tls`` and ``old`` are its ports; ``old`` has no MLSD."""
+    """A running server and its ports. ``old`` has no MLSD, ``few`` only two connections."""
 
     folder: Path
     plain: int
     tls: int
     old: int
+    few: int
 
     @property
     def files(self) -> Path:
@@ -101,8 +106,8 @@ def ftp_server(folder: Path) -> Iterator[FtpServer]:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert line, "pyftpdlib didn't start"
-            plain, tls, old = map(int, line.split())
-            yield FtpServer(folder=folder, plain=plain, tls=tls, old=old)
+            plain, tls, old, few = map(int, line.split())
+            yield FtpServer(folder=folder, plain=plain, tls=tls, old=old, few=few)
         finally:
             process.terminate()
             try:

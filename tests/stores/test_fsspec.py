@@ -190,6 +190,12 @@ def test_a_zip_file_is_copied_by_the_commands(archive, tmp_path):
     assert found == {"a b": b"1", "c": b"22", "top": b"333"}
 
 
+def test_an_archive_is_no_destination(archive):
+    registry = StoreRegistry({"zip": {"fo": str(archive.path)}})
+    with pytest.raises(UsageError, match="can only be a source"):
+        registry.open("zip://new", "destination")
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [({"fo": "/nowhere.zip"}, "FileNotFoundError"), ({"mode": "?"}, "ValueError")],

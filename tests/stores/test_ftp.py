@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 import pytest
@@ -137,6 +138,16 @@ def test_a_server_without_mlsd_reads_what_is_named(ftp, area, raw):
     assert store.digest("folder/file") == md5_of(b"data")
     with pytest.raises(SourceError, match=r"no MLSD.*--layout manifest"):
         list(store.list())
+
+
+def test_threads_share_the_connections_that_a_server_allows(ftp, area, raw):
+    for number in range(40):
+        raw.write(f"{number}", b"x" * number)
+    store = opened(f"ftp://127.0.0.1:{ftp.few}/{area.name}")
+    entries = [entry for entry in store.list() if isinstance(entry, Entry)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda entry: store.read(entry, 0, entry.size).data, entries))
+    assert [len(data) for data in found] == [entry.size for entry in entries]
 
 
 def test_the_login_is_that_of_netrc(ftp, area, raw, tmp_path):

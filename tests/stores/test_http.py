@@ -9,6 +9,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
+import httpx
 import pytest
 
 from jobtool.errors import (
@@ -28,6 +29,7 @@ from jobtool.errors import (
 )
 from jobtool.stores.http import store as http_store
 from jobtool.stores.http.index import parse_index
+from jobtool.stores.http.requests import login_header
 from jobtool.stores.location import Location, file_below
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Unlisted, entry_of, kind_of
@@ -127,6 +129,13 @@ def test_an_address_that_people_write_has_plain_names_here(text, expected):
     assert Location.resolve(text).url == expected
     if "/" in expected.partition("://")[2]:
         assert file_below(None, text.rstrip("/")) == expected
+
+
+@given(file_names())
+def test_every_name_survives_its_address(name):
+    assert decoded(encoded(name)) == name
+    typed = f"http://h.example/folder/{encoded(name)}"
+    assert Location.resolve(typed).url == f"http://h.example/folder/{name}"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +298,20 @@ def test_a_login_comes_from_the_machine_and_is_sent_to_its_host_alone(
     assert opened(url).digest("file") == md5_of(b"data")
 
 
+@pytest.mark.parametrize(
+    ("url", "is_sent"),
+    [
+        ("https://h.example/x", True),
+        ("http://h.example/x", False),
+        ("https://other.example/x", False),
+        ("https://h.example:8443/x", True),
+    ],
+)
+def test_a_login_goes_to_no_other_host_and_through_no_open_network(url, is_sent, monkeypatch):
+    monkeypatch.setenv("JOBTOOL_BEARER", f"h.example={TOKEN}")
+    assert login_header(httpx.URL(url)) == ({"Authorization": f"Bearer {TOKEN}"} if is_sent else {})
+
+
 def test_a_redirect_to_another_host_gets_no_login(nginx, plain, tmp_path):
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {LOGIN} password {PASSWORD}\n")
     before = len(nginx.log())
@@ -443,7 +466,9 @@ def test_a_file_without_a_size_is_refused(scripted):
 def test_a_content_encoding_is_part_of_the_file(scripted):
     headers = {"Content-Length": "4", "Content-Encoding": "gzip"}
     with scripted((200, headers, b"\x1f\x8b12")) as store:
-        assert bytes(store.read(Entry("file", 4, 0), 0, 4).data) == b"\x1f\x8b12"
+        content = store.read(Entry("file", 4, 0), 0, 4)
+        assert bytes(content.data) == b"\x1f\x8b12"
+        assert content.attributes.headers == (("Content-Encoding", "gzip"),)
 
 
 APACHE = b"""<html><head><title>Index of /d</title></head><body><h1>Index of /d</h1><table>

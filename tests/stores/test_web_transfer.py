@@ -109,7 +109,7 @@ def test_a_tree_of_a_web_server_arrives_whole_though_workers_are_killed(
     assert done.exit_code == 0, done
 
 
-def test_files_of_an_ftp_server_arrive_by_a_table(ftp, tmp_path, monkeypatch):
+def test_a_tree_of_an_ftp_server_arrives(ftp, tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     for found in ftp.files.iterdir():
         shutil.rmtree(found) if found.is_dir() else found.unlink()

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 #: The name that stands for the whole of a filesystem, as in ``zip://.``.
 WHOLE = "."
 
-#: Filesystems whose content doesn't change while they are open. Listing them again costs much.
-_UNCHANGING = frozenset({"github", "gist", "git", "zip", "tar", "libarchive"})
+#: Filesystems that can't be written, or not be read back while they are. They don't change while
+#: they are open, and listing them again costs much.
+_ONLY_READ = frozenset({"github", "gist", "git", "zip", "tar", "libarchive"})
 
 
 class Filesystems:
@@ -63,6 +64,7 @@ def fsspec_type(scheme: str) -> StoreType | None:
         name_shown=f"the first part of a path, or '{WHOLE}' for the whole filesystem",
         modules=("fsspec",),
         extra="fsspec",
+        source_only=scheme in _ONLY_READ,
         service=f"fsspec's {scheme}",
     )
 
@@ -111,7 +113,7 @@ def _make(location: Location, options: Mapping[str, Any], shown: str) -> fsspec.
     from_url = {} if location.name == WHOLE else dict(kind._get_kwargs_from_urls(location.url))
     from_url.pop("path", None)
     given: dict[str, Any] = {**from_url, **options}
-    if location.scheme not in _UNCHANGING:
+    if location.scheme not in _ONLY_READ:
         given.setdefault("use_listings_cache", False)
     try:
         return kind(**given)

@@ -19,6 +19,9 @@ _UNSATISFIED = re.compile(r"bytes \*/(\d+)")
 _REPR_MD5 = re.compile(r"(?:^|[,\s])md5=:([A-Za-z0-9+/=]+):", re.IGNORECASE)
 _OLD_MD5 = re.compile(r"(?:^|[,\s])md5=([A-Za-z0-9+/=]+)", re.IGNORECASE)
 
+#: Headers that describe the content, and travel with it to a store that keeps them.
+_DESCRIBING = ("Content-Type", "Content-Encoding", "Content-Language", "Content-Disposition")
+
 _SECOND_NS = 1_000_000_000
 
 
@@ -26,7 +29,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer says of a file. ``size`` is None if it doesn't say it.
 
     ``start`` is the offset of the bytes that it holds. ``mtime_ns`` is 0 if it doesn't say a time.
-    ``md5`` is that of the whole file in hex, as the server claims.
+    ``md5`` is that of the whole file in hex, as the server claims. ``headers`` are those that
+    describe the content.
     """
 
     size: int | None
@@ -34,6 +38,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     mtime_ns: int
     etag: str | None
     md5: str | None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def told_by(answer: httpx.Response) -> Told:
@@ -53,6 +58,7 @@ def told_by(answer: httpx.Response) -> Told:
         mtime_ns=time_ns(headers.get("Last-Modified")) or 0,
         etag=headers.get("ETag", "").removeprefix("W/").strip('"') or None,
         md5=_claimed_md5(headers, is_whole=is_whole),
+        headers=tuple((name, headers[name]) for name in _DESCRIBING if name in headers),
     )
 
 

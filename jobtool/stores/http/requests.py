@@ -85,7 +85,7 @@ class Connection:
         try:
             target = httpx.URL(asked)
             if origin not in self._logins:
-                self._logins[origin] = _login_header(target)
+                self._logins[origin] = login_header(target)
             sent = {**headers, **self._logins[origin]}
             client = self._client(origin)
             answer = _send(client, client.build_request(method, target, headers=sent))
@@ -130,7 +130,7 @@ def is_folder_of(redirect: str, asked: str) -> bool:
     return decoded(new.path) == decoded(old.path) + "/"
 
 
-def _login_header(url: httpx.URL) -> dict[str, str]:
+def login_header(url: httpx.URL) -> dict[str, str]:
     """Return the header with the login of a host. It is sent encrypted, or to this machine."""
     if url.scheme != "https" and url.host not in _LOOPBACK:
         return {}

@@ -127,7 +127,7 @@ class HttpStore(SourceOnly):
             if answer.status_code == 416:
                 raise ServerError(f"{quote(url)}: the server refuses a range within the file")
             data = self._body(answer, told, entry, offset, length) if length else b""
-        attributes = Attributes(mtime_ns=entry.mtime_ns, md5=told.md5)
+        attributes = Attributes(mtime_ns=entry.mtime_ns, md5=told.md5, headers=told.headers)
         return Content(data=memoryview(data), attributes=attributes)
 
     def digest(self, path: str) -> str:
