@@ -29,7 +29,7 @@ http {{
   client_body_temp_path {folder}/tmp; proxy_temp_path {folder}/tmp;
   fastcgi_temp_path {folder}/tmp; uwsgi_temp_path {folder}/tmp; scgi_temp_path {folder}/tmp;
   log_format brief '$server_port $request_method $request_uri $status "$http_range" '
-                   '"$http_authorization" $body_bytes_sent';
+                   '"$http_authorization" $connection $body_bytes_sent';
   access_log {folder}/access.log brief;
   root {folder}/files;
   server {{ listen 127.0.0.1:{json}; autoindex on; autoindex_format json;
@@ -90,8 +90,12 @@ class Nginx:
     def certificate(self) -> str:
         return str(self.folder / "crt")
 
+    def connections(self) -> int:
+        """How many connections the requests so far came by."""
+        return len({line.split()[-2] for line in self.log()})
+
     def log(self) -> list[str]:
-        """The requests so far: port, method, address, status, range, login, bytes."""
+        """The requests so far: port, method, address, status, range, login, connection, bytes."""
         return (self.folder / "access.log").read_text().splitlines()
 
 

@@ -224,8 +224,8 @@ class HttpStore(SourceOnly):
             start = min(skipped, len(chunk))
             skipped -= start
             data += memoryview(chunk)[start : start + length - len(data)]
-            if len(data) == length and answer.status_code == 200:
-                break
+            if len(data) == length and offset + length < entry.size and answer.status_code == 200:
+                break  # which drops the connection; an answer read to its end keeps it
         if len(data) != length:
             raise ServerError(f"{where}: expected {length} bytes; received {len(data)}")
         return data
