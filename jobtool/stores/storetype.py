@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.names import quote
 from jobtool.plugins import STORES, find, load
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.suggest import misfit
@@ -172,6 +173,15 @@ def require_modules(scheme: str, kind: StoreType) -> None:
         raise UsageError(
             f"{scheme}://: this store needs the Python module {missing[0]}, which isn't installed "
             f"here. Install it where workers run, too.{known}"
+        )
+
+
+def require_writable(url: str, scheme: str, kind: StoreType) -> None:
+    """Raise ``UsageError`` for a destination whose stores can only be sources."""
+    if kind.source_only:
+        raise UsageError(
+            f"{quote(url)}: expected a destination that can be written; {scheme}:// can only be a "
+            "source"
         )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import secrets
 import shutil
 import socket
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +99,13 @@ class Nginx:
 
     def log(self) -> list[str]:
         """The requests so far: port, method, address, status, range, login, connection, bytes."""
-        return (self.folder / "access.log").read_text().splitlines()
+        mark = f"/settled-{secrets.token_hex(8)}"
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"http://127.0.0.1:{self.json}{mark}").close()
+        lines: list[str] = []
+        while not any(mark in line for line in lines):  # earlier requests are in the log by then
+            lines = (self.folder / "access.log").read_text().splitlines()
+        return [line for line in lines if "/settled-" not in line]
 
 
 @contextlib.contextmanager

@@ -181,6 +181,14 @@ def test_an_address_is_no_destination(store):
         StoreRegistry().open(store.url, "destination")
 
 
+def test_a_joblist_to_an_address_is_refused_at_once(tmp_path):
+    (tmp_path / "in").mkdir()
+    done = commands.run(
+        "generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "jobs", "-d", "http://h/x"
+    )
+    commands.assert_one_line_error(done, 2, "http://h/x", "can only be a source")
+
+
 def test_a_small_file_takes_one_request(nginx, store, raw):
     raw.write("file", b"data")
     (entry,) = store.list()
@@ -197,7 +205,7 @@ def test_connections_are_used_again(nginx, store, raw):
     before = nginx.connections()
     for entry in entries:
         store.read(entry, 0, entry.size)
-    assert nginx.connections() <= before + 1  # a request is logged after its answer
+    assert nginx.connections() <= before + 1  # of 20
 
 
 def test_empty_folders_and_folders_that_cannot_be_listed_are_told(store, raw, area):

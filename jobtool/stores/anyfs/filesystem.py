@@ -80,13 +80,17 @@ def rename(fs: fsspec.AbstractFileSystem, old: str, new: str) -> None:
         fs.mv(old, new)
 
 
-def drop(file: Any) -> None:
-    """Give up a file that is being written, so that an unfinished upload isn't published."""
+def drop(file: Any) -> bool:
+    """Give up a file that is being written. Return True if nothing of it is published.
+
+    Closing it would finish an upload, so that half a file would be there.
+    """
     discard = getattr(file, "discard", None)
     if discard is not None:
         with contextlib.suppress(Exception):
             discard()
-            file.closed = True  # or closing it would finish the upload
-            return
+            file.closed = True  # it is closed again when it is collected
+            return True
     with contextlib.suppress(Exception):
         file.close()
+    return False

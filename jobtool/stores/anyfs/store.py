@@ -139,8 +139,8 @@ class FsspecStore:
                 fs.invalidate_cache(self._parent(path))
         except BaseException:
             with contextlib.suppress(Exception), self._fs.use(url) as fs:
-                drop(file)
-                fs.rm_file(place)
+                if not drop(file) or is_moved:
+                    fs.rm_file(place)
             raise
 
     def digest(self, path: str) -> str:

@@ -37,7 +37,9 @@ class Connection:
 
     def __init__(self, *, ca_bundle: str | None, timeout_seconds: float, connections: int) -> None:
         self._timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, 10), pool=None)
-        self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=connections + 8)
+        self._limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=connections + 8, keepalive_expiry=30
+        )
         self._tls = _trusting(ca_bundle)
         self._clients: dict[str | None, httpx.Client] = {}  # by proxy
         self._proxies: dict[str, str | None] = {}  # by origin
