@@ -47,6 +47,25 @@ def find(group: str, name: str) -> EntryPoint | None:
     return next(iter(found.values()), None)
 
 
+#: What fsspec calls a filesystem but isn't a place of its own: caches and wrappers around others,
+#: this machine's files, S3 by other names, and SSH without a check of host keys.
+_NO_PLACES = frozenset(
+    "async_wrapper asyncwrapper asynclocal blockcache cached dask data dir file filecache generic "
+    "local pyscript reference s3a s3n simplecache ssh".split()
+)
+
+
+def fsspec_knows(scheme: str) -> bool:
+    """Return True if fsspec is installed and has a filesystem for a scheme."""
+    if scheme in _NO_PLACES:
+        return False
+    try:
+        from fsspec.registry import known_implementations, registry
+    except ImportError:
+        return False
+    return scheme in known_implementations or scheme in registry
+
+
 def names(group: str) -> list[str]:
     """Return the names of all entry points of a group, sorted."""
     from importlib.metadata import entry_points

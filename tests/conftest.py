@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.servers.ftp import FtpServer, ftp_server
+from tests.servers.nginx import Nginx, nginx_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
 
 # Without it each process that the tests start compiles all of jobtool: 0.2 s of CPU.
@@ -58,6 +60,20 @@ def moto_s3() -> Iterator[S3Server]:
     """moto's server: it supports more of S3, and accepts any credentials."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """A web server with several habits."""
+    with nginx_server(tmp_path_factory.mktemp("nginx")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ftp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FtpServer]:
+    """An FTP server, with and without TLS."""
+    with ftp_server(tmp_path_factory.mktemp("ftp")) as server:
         yield server
 
 

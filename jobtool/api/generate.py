@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobtool.api.places import Place, existing_path, local_path, text_of
+from jobtool.api.places import Place, destination_url, existing_path, local_path, text_of
 from jobtool.events import Emit, ignore, unfailing
-from jobtool.stores.location import Location
 
 if TYPE_CHECKING:
     from jobtool.layouts.events import Generated
@@ -77,7 +76,7 @@ def generate_joblist(
     request = Request(
         source=existing_path(source),
         joblist_path=local_path(output),
-        destination=None if destination is None else Location.resolve(text_of(destination)).url,
+        destination=None if destination is None else destination_url(destination),
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},

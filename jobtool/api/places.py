@@ -9,7 +9,8 @@ from typing import Any
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
-from jobtool.stores.location import Location
+from jobtool.stores.location import Location, type_of
+from jobtool.stores.storetype import require_writable
 
 #: A path on this machine or, where a store may be meant, a URL.
 Place = str | os.PathLike[str]
@@ -39,6 +40,18 @@ def existing_path(path: Place) -> str:
             f"expected something at the input path {quote(location.url)}; found nothing. "
             "Correct the path."
         )
+    return location.url
+
+
+def destination_url(path: Place) -> str:
+    """Return a destination as an absolute path or a URL.
+
+    Raises ``UsageError`` if it isn't one, or if nothing can be written there.
+    """
+    location = Location.resolve(text_of(path))
+    kind = type_of(location.url)
+    if kind is not None:
+        require_writable(location.url, location.scheme, kind)
     return location.url
 
 

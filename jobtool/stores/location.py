@@ -113,7 +113,7 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
                 )
             path = os.path.expanduser(text)
         else:
-            location = cls.parse(text)
+            location = cls.parse(_as_jobtool_writes(text))
             if not location.is_local:
                 return location
             path = location.url
@@ -144,7 +144,10 @@ def file_below(root: str | None, path: str) -> str:
     Raises ``FileError`` for a path that can't be transferred, or a relative one without a root.
     """
     if is_absolute(path):
-        return Location.of_file(path).url
+        try:
+            return Location.of_file(_as_jobtool_writes(path)).url
+        except UsageError as error:
+            raise FileError(str(error)) from None
     if is_familiar(path):
         raise FileError(
             f"{quote(path)}: it looks like a URL, but it isn't one"
@@ -247,6 +250,12 @@ def parent_of(url: str) -> tuple[str, str]:
     if not slash:
         return start + path or "/", ""
     return start + (folder or "/"), name
+
+
+def _as_jobtool_writes(text: str) -> str:
+    """Return the URL that a person means by a text (``StoreType.as_typed``). Raises as that."""
+    kind = type_of(text)
+    return text if kind is None or kind.as_typed is None else kind.as_typed(in_lower_case(text))
 
 
 def _written_scheme(url: str) -> str:

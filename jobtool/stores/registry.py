@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from jobtool.errors import UsageError
-from jobtool.names import quote, require_utf8
+from jobtool.names import require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
@@ -24,6 +24,7 @@ from jobtool.stores.storetype import (
     Setup,
     StoreType,
     require_modules,
+    require_writable,
     settings_of_roles,
     store_type,
 )
@@ -40,11 +41,8 @@ class _Scheme:
         self.shared = kind.share(setup) if kind.share is not None else None
 
     def open(self, location: Location, role: Role, owner: str, mirrors: Store | None) -> Store:
-        if role == "destination" and self._kind.source_only:
-            raise UsageError(
-                f"{quote(location.url)}: expected a destination that can be written; "
-                f"{location.scheme}:// can only be a source"
-            )
+        if role == "destination":
+            require_writable(location.url, location.scheme, self._kind)
         opening = Opening(
             role=role,
             setup=self._setup,

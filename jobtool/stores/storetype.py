@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.names import quote
 from jobtool.plugins import STORES, find, load
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.suggest import misfit
@@ -112,6 +113,9 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
       ``Credentialed``, its methods are called for each job.
     - ``check``: raises ``UsageError`` for a location that the scheme can't have. It is also passed
       the URL, for its message.
+    - ``as_typed``: returns the URL, as jobtool writes it, for one that a person wrote. Needed if
+      people write other text: web addresses are percent-encoded, and jobtool's URLs have the plain
+      names. Raises ``UsageError``.
     - ``root``: a word for the part after ``://``.
     - ``name``: a regular expression for that part, and ``name_shown`` the same in words.
     - ``modules``: the modules of other packages that the store imports. ``extra`` is the extra of
@@ -129,6 +133,7 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[msgspec.Struct] | None = None
     share: Callable[[Setup], object] | None = None
     check: Callable[[Location, str], None] | None = None
+    as_typed: Callable[[str], str] | None = None
     root: str = "name"
     name: str = r"[A-Za-z0-9][A-Za-z0-9._:-]+"
     name_shown: str = (
@@ -144,10 +149,15 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
 
 @cache
 def store_type(scheme: str) -> StoreType | None:
-    """Return the type of a scheme, or None if no package has it. Raises ``UsageError``."""
+    """Return the type of a scheme, or None if no package has it. Raises ``UsageError``.
+
+    A scheme without an entry point may be one that fsspec knows.
+    """
     entry = find(STORES, scheme)
     if entry is None:
-        return None
+        from jobtool.stores.anyfs.kind import fsspec_type
+
+        return fsspec_type(scheme)
     loaded = load(entry, what=f"the store of {scheme}://", kind=StoreType)
     assert isinstance(loaded, StoreType)
     return loaded
@@ -163,6 +173,15 @@ def require_modules(scheme: str, kind: StoreType) -> None:
         raise UsageError(
             f"{scheme}://: this store needs the Python module {missing[0]}, which isn't installed "
             f"here. Install it where workers run, too.{known}"
+        )
+
+
+def require_writable(url: str, scheme: str, kind: StoreType) -> None:
+    """Raise ``UsageError`` for a destination whose stores can only be sources."""
+    if kind.source_only:
+        raise UsageError(
+            f"{quote(url)}: expected a destination that can be written; {scheme}:// can only be a "
+            "source"
         )
 
 

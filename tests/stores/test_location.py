@@ -83,11 +83,11 @@ def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> 
         ("s3://arn:aws:s3:us-west-2:123456789012:accesspoint/mine/x", "accesspoint:NAME"),
         ("s3a://bucket/x", "Did you mean s3://bucket/x?"),
         (
-            "gs://bucket/x",
-            "gs://bucket/x: this kind of URL isn't supported; found 'gs'. Expected a path, or "
-            "s3://BUCKET/PATH.",
+            "swift://bucket/x",
+            "swift://bucket/x: this kind of URL isn't supported; found 'swift'. Expected a path, "
+            "or s3://BUCKET/PATH.",
         ),
-        ("ftp://host/x", "found 'ftp'"),
+        ("scp://host/x", "found 'scp'"),
         ("memory://", "found nothing"),
         ("file://host/x", "as in file:///x; found the host host"),
         ("file:///a/%2e%2e/x", "Did you mean /x?"),

@@ -19,13 +19,14 @@ pytest::
 
 ``raw`` accesses the same bytes by other means than the store: the operating system's calls, another
 client, the server's own folder. For a store with optional protocols, add their suites, as in
-``class TestMyStore(StoreSuite, MultipartSuite)``. A test fails if one is missing. The suites need
-pytest, which jobtool doesn't install. To see values in failure messages, call
+``class TestMyStore(StoreSuite, MultipartSuite)``. A test fails if one is missing. A store that can
+only be a source subclasses ``SourceSuite`` instead of ``StoreSuite``. The suites need pytest, which
+jobtool doesn't install. To see values in failure messages, call
 ``pytest.register_assert_rewrite("jobtool.testing.store_suite")`` first.
 """
 
 from jobtool.testing.store_suite.common import ESCAPING_PATHS, ODD_NAMES, RawAccess, RawSpecials
-from jobtool.testing.store_suite.core import StoreSuite
+from jobtool.testing.store_suite.core import SourceSuite, StoreSuite
 from jobtool.testing.store_suite.multipart import MultipartSuite, TemporariesSuite
 from jobtool.testing.store_suite.others import (
     AccessCheckSuite,
@@ -43,6 +44,7 @@ __all__ = [
     "ProverSuite",
     "RawAccess",
     "RawSpecials",
+    "SourceSuite",
     "SpecialsSuite",
     "StoreSuite",
     "TemporariesSuite",

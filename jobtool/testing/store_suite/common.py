@@ -96,9 +96,12 @@ class Suite:
     """What all suites share: the fixtures that a subclass defines, and its exceptions.
 
     ``page_size`` is the number of names in a page of the server's listing, if it has pages.
+    ``time_step_ns`` is the step of the times that the store reads, in nanoseconds: 1,000, or
+    1,000,000,000 for a protocol that has whole seconds.
     """
 
     page_size: ClassVar[int] = 1000
+    time_step_ns: ClassVar[int] = 1000
     refused_names: ClassVar[Mapping[str, str]] = {}
     unsupported_names: ClassVar[Mapping[str, str]] = {}
 

@@ -1,14 +1,26 @@
-"""The suite of the core protocol."""
+"""The suites of the core protocol: of a whole store, and of one that can only be a source."""
 
 from __future__ import annotations
 
+import pytest
+
+from jobtool.errors import FileError
 from jobtool.stores.optional import PROTOCOLS
-from jobtool.stores.store import Store
+from jobtool.stores.store import Attributes, Child, Store, entry_of, kind_of
+from jobtool.testing.store_suite.common import ODD_NAMES, RawAccess, Suite, md5_of
 from jobtool.testing.store_suite.reading import Reading
 from jobtool.testing.store_suite.writing import Writing
 
 
-class StoreSuite(Reading, Writing):
+class _Protocols(Suite):
+    def test_the_suites_are_those_of_the_stores_protocols(self, store: Store) -> None:
+        """The suites tested are exactly those of the protocols that the store has."""
+        found = {protocol.__name__ for protocol in PROTOCOLS if isinstance(store, protocol)}
+        suites = [base for base in type(self).__mro__ if "protocol" in vars(base)]
+        assert found == {vars(suite)["protocol"].__name__ for suite in suites}
+
+
+class StoreSuite(_Protocols, Reading, Writing):
     """What every store must do. Subclass it and define the fixtures ``store`` and ``raw``.
 
     ``refused_names`` are those of ``ODD_NAMES`` that the store refuses with ``FileError``.
@@ -16,8 +28,43 @@ class StoreSuite(Reading, Writing):
     Both map names to reasons.
     """
 
-    def test_the_suites_are_those_of_the_stores_protocols(self, store: Store) -> None:
-        """The suites tested are exactly those of the protocols that the store has."""
-        found = {protocol.__name__ for protocol in PROTOCOLS if isinstance(store, protocol)}
-        suites = [base for base in type(self).__mro__ if "protocol" in vars(base)]
-        assert found == {vars(suite)["protocol"].__name__ for suite in suites}
+
+class SourceSuite(_Protocols, Reading):
+    """What a store must do that can only be a source (``StoreType.source_only``).
+
+    All files are written by ``raw``. ``refused_names`` are those of ``ODD_NAMES`` that the store
+    can't name in a request, which it refuses with ``FileError``. ``unsupported_names`` are those
+    that the server under test can't hold or doesn't list. Both map names to reasons.
+    """
+
+    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+    def test_odd_names_are_read(self, store: Store, raw: RawAccess, name: str) -> None:
+        """They work as names of files and of folders, in every method that reads."""
+        if name in self.unsupported_names:
+            pytest.skip(self.unsupported_names[name])
+        path = f"{name}/{name}"
+        if name in self.refused_names:
+            with pytest.raises(FileError):
+                store.stat(path)
+            return
+        raw.write(path, b"data")
+        assert [entry.path for entry in store.list()] == [path]
+        assert list(store.children("")) == [Child(name, True)]
+        assert list(store.children(name)) == [Child(name, False)]
+        assert (kind_of(store, name), kind_of(store, path)) == ("folder", "file")
+        assert bytes(store.read(entry_of(store, path), 0, 4).data) == b"data"
+        assert store.digest(path) == md5_of(b"data")
+
+    def test_nothing_is_written_or_removed(self, store: Store, raw: RawAccess) -> None:
+        """Both are refused, and a stream isn't begun."""
+        raw.write("file", b"data")
+        chunks = iter([b"other"])
+        for path in ("file", "new"):
+            with pytest.raises(FileError):
+                store.write(path, chunks, Attributes(mtime_ns=0))
+            with pytest.raises(FileError):
+                store.delete(path)
+        assert list(chunks) == [b"other"]
+        assert raw.paths() == {"file"}
+        assert raw.read("file") == b"data"
+        store.sync()

@@ -10,6 +10,7 @@ import pytest
 from jobtool.errors import (
     DigestMismatchError,
     FileError,
+    NotFoundError,
     SourceChangedError,
 )
 from jobtool.stores.store import (
@@ -201,6 +202,14 @@ class Writing(Suite):
             assert proof is None or proof.md5 == md5_of(data)
         assert raw.paths() == set(contents)
         assert {path: raw.read(path) for path in contents} == contents
+
+    def test_a_file_removed_after_its_listing_is_noticed(self, store: Store) -> None:
+        """It raises ``NotFoundError``."""
+        write(store, "file", b"12345")
+        entry = entry_of(store, "file")
+        store.delete("file")
+        with pytest.raises(NotFoundError):
+            store.read(entry, 0, 5)
 
     def test_delete_removes_one_file_and_forgives_none(self, store: Store, raw: RawAccess) -> None:
         """Other files are kept."""

@@ -1,0 +1,1 @@
+"""FTP servers as sources: ``ftp://`` and ``ftps://``."""
