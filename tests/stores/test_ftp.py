@@ -20,12 +20,12 @@ from jobtool.errors import (
     UnreachableError,
     UsageError,
 )
+from jobtool.md5 import md5_of
 from jobtool.stores.ftp.facts import parse_facts
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, entry_of, kind_of
 from jobtool.testing.store_suite import SourceSuite
-from jobtool.transfer.checksum import md5_of
 from tests import commands
 from tests.servers.ftp import LOGIN, PASSWORD
 from tests.stores.raw import LocalRaw

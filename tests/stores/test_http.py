@@ -29,6 +29,7 @@ from jobtool.errors import (
     UnreachableError,
     UsageError,
 )
+from jobtool.md5 import md5_of
 from jobtool.stores.http import store as http_store
 from jobtool.stores.http.index import parse_index
 from jobtool.stores.http.requests import login_header
@@ -37,7 +38,6 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Unlisted, entry_of, kind_of
 from jobtool.stores.webaddress import decoded, encoded
 from jobtool.testing.store_suite import SourceSuite
-from jobtool.transfer.checksum import md5_of
 from tests import commands
 from tests.servers.nginx import LOGIN, PASSWORD, TOKEN
 from tests.stores.raw import LocalRaw
