@@ -144,11 +144,6 @@ def digest(link: Link, tree: Tree, path: str, *, by_command: bool) -> tuple[str,
         found = link.run(lambda session: _md5_by_command(session, tree, path), again=True)
         if found is not None:
             return found, "remote-md5sum"
-    entry = link.run(lambda session: stat(session, tree, path), again=True)
-    if entry == "missing":
-        raise NotFoundError(f"expected something at {quote(tree.url_of(path))}; found nothing")
-    if entry == "folder":
-        raise not_a_file(tree.url_of(path), "a folder")
     return md5_by_reading(link, tree, path), "read-back"
 
 
@@ -167,33 +162,48 @@ async def _md5_by_command(session: Session, tree: Tree, path: str) -> str | None
 def md5_by_reading(link: Link, tree: Tree, path: str) -> str:
     """Return the MD5 of a regular file in hex. The next bytes come while some are hashed.
 
-    Raises ``StoreError`` if the connection is lost meanwhile.
+    Raises ``NotFoundError``, ``SourceError``, and ``StoreError`` if the connection is lost
+    meanwhile, or if the file's size changes.
     """
-    digest = hashlib.md5(usedforsecurity=False)
     url = tree.url_of(path)
 
-    async def opened(session: Session) -> RemoteFile:
+    async def begun(session: Session) -> tuple[RemoteFile, int, bytes]:
         with reading(url):
-            return await open_file(session, tree, path)
+            file = await open_file(session, tree, path)
+            try:
+                size = (await file.stat()).size or 0
+                data = await file.read(min(size, READ_BYTES), 0)
+            except BaseException:
+                file.close_later()
+                raise
+            if size <= READ_BYTES:
+                file.close_later()
+            return file, size, data
 
-    file = link.run(opened, again=True)
+    file, size, data = link.run(begun, again=True)
+
+    async def piece(offset: int) -> bytes:
+        with reading(url):
+            return await file.read(min(READ_BYTES, size - offset), offset)
 
     async def closed(session: Session) -> None:
         file.close_later()
 
-    async def at(offset: int) -> bytes:
-        with reading(url):
-            return await file.read(READ_BYTES, offset)
-
+    digest, offset = hashlib.md5(usedforsecurity=False), 0
     try:
-        offset = 0
-        coming = link.start(lambda session: at(0))
-        while data := coming.result():
+        while data:
             offset += len(data)
-            coming = link.start(lambda session, offset=offset: at(offset))  # type: ignore[misc]
+            if offset >= size:
+                digest.update(data)
+                break
+            coming = link.start(lambda session, offset=offset: piece(offset))  # type: ignore[misc]
             digest.update(data)
+            data = coming.result()
     finally:
-        link.start(closed)
+        if size > READ_BYTES:
+            link.start(closed)
+    if offset != size:
+        raise StoreError(f"{quote(url)}: expected {size} bytes; read {offset}")
     return digest.hexdigest()
 
 

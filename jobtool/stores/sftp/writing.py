@@ -10,15 +10,17 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 import asyncssh
 
-from jobtool.errors import DigestMismatchError, FileError, JobtoolError, NotFoundError
+from jobtool.errors import DigestMismatchError, JobtoolError, NotFoundError, StoreError
 from jobtool.names import quote
+from jobtool.stores.beneath import LinkInTheWayError
 from jobtool.stores.local.temporaries import Temporaries
-from jobtool.stores.sftp.attributes import refused, set_on_folder, set_on_path, wanted_of
+from jobtool.stores.sftp.attributes import refused, set_on_path, wanted_of
 from jobtool.stores.sftp.connection import Link, Session
 from jobtool.stores.sftp.durability import Durability
 from jobtool.stores.sftp.errors import LOST, NoCommandsError
 from jobtool.stores.sftp.failures import writing
 from jobtool.stores.sftp.files import RemoteFile, open_remote
+from jobtool.stores.sftp.folders import make_special, set_folder_attributes
 from jobtool.stores.sftp.publish import ExistsError, publish
 from jobtool.stores.sftp.reading import md5_by_reading, names_in, reading
 from jobtool.stores.sftp.tree import MISSING, Tree, mode_of, split
@@ -58,24 +60,32 @@ class Writer:
 
     def write(self, path: str, chunks: Iterable[_Chunk], attributes: Attributes) -> Proof:
         """Write a whole file: a small one by a few requests, others chunk by chunk."""
-        folder, name = split(path)
+        check_path(path)
         first, rest = _beginning(iter(chunks))
         if rest is None:
             data = b"".join(first)
-            proof = self._link.run(
-                lambda session: self._write_small(session, folder, name, data, attributes)
-            )
+            proof = self._write_small(path, data, attributes)
         else:
             proof = self._write_large(path, itertools.chain(first, rest), attributes)
         self._durability.note(self._tree.full(path))
         return proof
 
-    async def _write_small(
-        self, session: Session, folder: str, name: str, data: bytes, attributes: Attributes
+    def _write_small(self, path: str, data: bytes, attributes: Attributes) -> Proof:
+        temporary = _join(split(path)[0], self._temporaries.new())
+        try:
+            return self._link.run(
+                lambda session: self._write_at_once(session, path, temporary, data, attributes)
+            )
+        except StoreError:  # a lost connection can't be used to remove what it has left
+            with contextlib.suppress(JobtoolError):
+                self._remove(temporary)
+            raise
+
+    async def _write_at_once(
+        self, session: Session, path: str, temporary: str, data: bytes, attributes: Attributes
     ) -> Proof:
-        path, temporary = _join(folder, name), _join(folder, self._temporaries.new())
         url, full = self._tree.url_of(path), self._tree.full(temporary)
-        file = await self._create(session, folder, full, url, attributes)
+        file = await self._create(session, split(path)[0], full, url, attributes)
         async with self._removed_on_failure(session, full, file), self._writing(session, path):
             await file.write(data, 0)
             held = await file.read(len(data), 0)
@@ -176,8 +186,7 @@ class Writer:
         """Return the MD5 of a temporary file, by the server's ``md5sum`` or by reading it."""
 
         async def by_command(session: Session) -> str | None:
-            file = await self._open_upload(session, upload, asyncssh.FXF_READ)  # it is there
-            await file.close()
+            await self._require_upload(session, upload)
             shell = await session.shell() if self._by_command else None
             with contextlib.suppress(NoCommandsError):
                 return await shell.md5(self._temporary(upload)) if shell is not None else None
@@ -197,8 +206,7 @@ class Writer:
         found: dict[int, str] = {}
 
         async def by_command(session: Session) -> None:
-            file = await self._open_upload(session, upload, asyncssh.FXF_READ)
-            await file.close()
+            await self._require_upload(session, upload)
             shell = await session.shell() if self._by_command else None
             fitting = [part for part in parts if part.size and not part.offset % part.size]
             if shell is None:
@@ -231,7 +239,8 @@ class Writer:
     def abort(self, upload: Upload) -> None:
         """Remove the temporary file. Do nothing for a token that isn't this owner's."""
         if self._is_temporary_of(upload):
-            self._remove(_join(split(upload.path)[0], upload.token.rpartition("/")[2]))
+            with contextlib.suppress(LinkInTheWayError):
+                self._remove(_join(split(upload.path)[0], upload.token.rpartition("/")[2]))
 
     def delete(self, path: str) -> None:
         """Remove a file. Do nothing if it doesn't exist."""
@@ -255,7 +264,11 @@ class Writer:
         folder, _ = split(path)
 
         async def found(session: Session) -> list[bytes]:
-            with reading(self._tree.url_of(folder)), contextlib.suppress(*MISSING):
+            with (
+                reading(self._tree.url_of(folder)),
+                contextlib.suppress(*MISSING, LinkInTheWayError),
+            ):
+                await self._tree.require_inside(session, folder)
                 return await names_in(session, self._tree.full(folder))
             return []
 
@@ -268,35 +281,12 @@ class Writer:
         ]
 
     def make_special(self, special: Special) -> None:
-        """Make an empty folder or a link. A link replaces another link, but nothing else."""
-        folder, _ = split(special.path)
-        url, full = self._tree.url_of(special.path), self._tree.full(special.path)
-        target = special.target
-
-        async def made(session: Session) -> None:
-            async with self._writing(session, special.path):
-                if special.what == "empty-folder":
-                    await self._tree.make_folders(session, special.path)
-                elif special.what == "link" and target is not None:
-                    await self._tree.make_folders(session, folder)
-                    await _make_link(session, full, target, url)
-                else:
-                    raise FileError(f"{quote(url)}: can't make a {special.what}")
-
-        self._link.run(made, again=True)
+        """Make an empty folder or a link."""
+        make_special(self._link, self._tree, special)
 
     def set_folder_attributes(self, path: str, attributes: Attributes) -> tuple[Note, ...]:
-        """Set the attributes of a folder. Return what it lacks. Make the root if it is missing."""
-
-        async def done(session: Session) -> tuple[Note, ...]:
-            async with self._writing(session, path):
-                if not path:
-                    await self._tree.make_folders(session, path)
-                with contextlib.suppress(*MISSING):
-                    await self._tree.require_inside(session, path)
-                return await set_on_folder(session, self._tree, path, attributes)
-
-        return self._link.run(done, again=True)
+        """Set the attributes of a folder. Return what it lacks."""
+        return set_folder_attributes(self._link, self._tree, path, attributes)
 
     def check_access(self) -> None:
         """Make and remove a file in the root, or in the next existing folder above it."""
@@ -330,6 +320,11 @@ class Writer:
             self._tree.forget(folder)
             await self._tree.make_folders(session, folder)
             return await open_remote(session, full, _CREATE, mode)
+
+    async def _require_upload(self, session: Session, upload: Upload) -> None:
+        with reading(upload.token):
+            file = await self._open_upload(session, upload, asyncssh.FXF_READ)
+            await file.close()
 
     async def _open_upload(self, session: Session, upload: Upload, flags: int) -> RemoteFile:
         """Open an upload's temporary file. Raise ``NotFoundError`` if it isn't this owner's."""
@@ -394,15 +389,3 @@ def _join(folder: str, name: str) -> str:
 
 def _not_ours(token: str) -> NotFoundError:
     return NotFoundError(f"{quote(token)} isn't an unfinished upload of this job")
-
-
-async def _make_link(session: Session, full: bytes, target: str, url: str) -> None:
-    wanted = target.encode("utf-8", "surrogateescape")
-    mode = await mode_of(session, full)
-    if mode is not None and not stat.S_ISLNK(mode):
-        raise FileError(f"can't make a link at {quote(url)}: something else is there")
-    if mode is not None:
-        if await session.sftp.readlink(full) == wanted:
-            return
-        await session.sftp.remove(full)
-    await session.sftp.symlink(wanted, full)
