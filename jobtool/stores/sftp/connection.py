@@ -139,7 +139,6 @@ class Connections:
         with self._lock:
             if self._loop is None:
                 self._loop = _Loop()
-                weakref.finalize(self, self._loop.stop)
             key = place, settings
             if key not in self._links:
                 self._links[key] = Link(self._loop, place, settings)
@@ -147,7 +146,7 @@ class Connections:
 
 
 class _Loop:
-    """An event loop in a thread of its own, which begins with the first coroutine."""
+    """An event loop in a thread of its own, from the first coroutine until no link uses it."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,10 +163,11 @@ class _Loop:
                     # Failures of requests are raised where they are awaited.
                     loop.set_exception_handler(lambda loop, context: None)
                     threading.Thread(target=loop.run_forever, name="sftp", daemon=True).start()
+                    weakref.finalize(self, _stop, loop)
                     self._loop = loop
         return self._loop
 
-    def stop(self) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has ended already
-                self._loop.call_soon_threadsafe(self._loop.stop)
+
+def _stop(loop: asyncio.AbstractEventLoop) -> None:
+    with contextlib.suppress(RuntimeError):  # it has ended already
+        loop.call_soon_threadsafe(loop.stop)

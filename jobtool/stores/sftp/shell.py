@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import asyncssh
 
 from jobtool.stores.sftp.errors import LOST, NoCommandsError
+from jobtool.stores.store import Part
 
 #: A server that doesn't run commands may keep silent.
 _START_SECONDS = 20
@@ -49,8 +50,20 @@ class Shell:
         (found,) = await self._md5s(b"md5sum < " + _quoted(path), 1)
         return found
 
-    async def part_md5s(self, path: bytes, size: int, numbers: Sequence[int]) -> list[str]:
-        """Return the MD5s of parts of a file, each of ``size`` bytes. ``numbers`` count from 0."""
+    async def md5s_of_parts(self, path: bytes, parts: Sequence[Part]) -> dict[int, str]:
+        """Return the MD5s of parts of a file by their numbers, of those at multiples of their size.
+
+        ``dd`` reads a range of another offset only byte by byte or block by block.
+        """
+        found: dict[int, str] = {}
+        fitting = [part for part in parts if part.size and not part.offset % part.size]
+        for size in {part.size for part in fitting}:
+            some = [part for part in fitting if part.size == size]
+            md5s = await self._part_md5s(path, size, [part.offset // size for part in some])
+            found.update((part.number, md5) for part, md5 in zip(some, md5s, strict=True))
+        return found
+
+    async def _part_md5s(self, path: bytes, size: int, numbers: Sequence[int]) -> list[str]:
         found: list[str] = []
         for start in range(0, len(numbers), _MOST_PARTS):
             some = numbers[start : start + _MOST_PARTS]

@@ -116,11 +116,15 @@ class Tree:
 
     async def _make_folder(self, session: Session, full: bytes, *, must: bool = False) -> bool:
         """Make one folder if it is missing. Return False if the one above it is missing, too."""
-        is_ours = full == self.root or full.startswith(self._inside)
+        is_below = full.startswith(self._inside)
+        is_ours = is_below or full == self.root
         mode = CLOSED_FOLDER if self._closes_folders and is_ours else None
+        above = os.fsdecode(full[len(self._inside) :]).rpartition("/")[0] if is_below else ""
         try:
+            await self.require_inside(session, above)  # or it would be made through a link
             await session.sftp.mkdir(full, _with_mode(mode))
         except MISSING:
+            self.forget(above)
             if must or full == b"/":
                 raise
             return False
@@ -128,8 +132,7 @@ class Tree:
             if await mode_of(session, full, follow=True) is None:
                 raise
             if not await session.sftp.isdir(full):
-                above = not full.startswith(self._inside)
-                raise (RefusedError if above else FileError)(
+                raise (FileError if is_below else RefusedError)(
                     f"can't write {quote(self.url)}: there is a file where a folder is needed: "
                     f"{quote(os.fsdecode(full))}"
                 ) from None

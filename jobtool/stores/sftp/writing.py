@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import itertools
 import stat
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import asyncssh
 
@@ -24,6 +24,7 @@ from jobtool.stores.sftp.folders import make_special, set_folder_attributes
 from jobtool.stores.sftp.publish import ExistsError, publish
 from jobtool.stores.sftp.reading import md5_by_reading, names_in, reading
 from jobtool.stores.sftp.tree import MISSING, Tree, mode_of, split
+from jobtool.stores.sftp.unfinished import check_writable, create, removed_on_failure
 from jobtool.stores.store import (
     Attributes,
     Note,
@@ -39,8 +40,6 @@ from jobtool.stores.store import (
 #: Files up to this size are written by one task and read back on the same handle. For them that
 #: takes less than a command.
 SMALL_BYTES = 1024 * 1024
-
-_CREATE = asyncssh.FXF_READ | asyncssh.FXF_WRITE | asyncssh.FXF_CREAT | asyncssh.FXF_EXCL
 
 _Chunk = bytes | memoryview
 
@@ -85,8 +84,9 @@ class Writer:
         self, session: Session, path: str, temporary: str, data: bytes, attributes: Attributes
     ) -> Proof:
         url, full = self._tree.url_of(path), self._tree.full(temporary)
-        file = await self._create(session, split(path)[0], full, url, attributes)
-        async with self._removed_on_failure(session, full, file), self._writing(session, path):
+        mode = attributes.mode
+        file = await create(session, self._tree, temporary, target_url=url, mode=mode)
+        async with removed_on_failure(session, full, file), self._writing(session, path):
             await file.write(data, 0)
             held = await file.read(len(data), 0)
             found = hashlib.md5(held, usedforsecurity=False).hexdigest()
@@ -131,8 +131,8 @@ class Writer:
         temporary = _join(folder, self._temporaries.new())
 
         async def made(session: Session) -> None:
-            full, url = self._tree.full(temporary), self._tree.url_of(path)
-            file = await self._create(session, folder, full, url, attributes)
+            url, mode = self._tree.url_of(path), attributes.mode
+            file = await create(session, self._tree, temporary, target_url=url, mode=mode)
             await file.close()
 
         self._link.run(made)
@@ -208,15 +208,9 @@ class Writer:
         async def by_command(session: Session) -> None:
             await self._require_upload(session, upload)
             shell = await session.shell() if self._by_command else None
-            fitting = [part for part in parts if part.size and not part.offset % part.size]
-            if shell is None:
-                return
             with contextlib.suppress(NoCommandsError):
-                for size in {part.size for part in fitting}:
-                    some = [part for part in fitting if part.size == size]
-                    numbers = [part.offset // size for part in some]
-                    md5s = await shell.part_md5s(self._temporary(upload), size, numbers)
-                    found.update((part.number, md5) for part, md5 in zip(some, md5s, strict=True))
+                if shell is not None:
+                    found.update(await shell.md5s_of_parts(self._temporary(upload), parts))
 
         async def by_reading(session: Session, part: Part) -> str:
             with reading(upload.token):
@@ -291,35 +285,10 @@ class Writer:
     def check_access(self) -> None:
         """Make and remove a file in the root, or in the next existing folder above it."""
 
-        async def checked(session: Session) -> None:
-            folder = self._tree.root
-            while folder != b"/" and await mode_of(session, folder, follow=True) is None:
-                folder = folder.rpartition(b"/")[0] or b"/"
-            full = folder.rstrip(b"/") + b"/" + self._temporaries.new().encode()
-            async with writing(session, full, self._tree.url):
-                file = await open_remote(session, full, _CREATE, 0o600)
-                async with self._removed_on_failure(session, full, file):
-                    await file.write(b"1", 0)  # a quota may allow names but no bytes
-                    await file.close()
-                await session.sftp.remove(full)
-
-        self._link.run(checked)
+        name = self._temporaries.new()
+        self._link.run(lambda session: check_writable(session, self._tree, name))
 
     # Temporary files.
-
-    async def _create(
-        self, session: Session, folder: str, full: bytes, url: str, attributes: Attributes
-    ) -> RemoteFile:
-        """Make a temporary file, and its folder if that is missing."""
-        # Users who may not read the source may not read the unfinished file either.
-        mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
-        async with writing(session, full, url):
-            with contextlib.suppress(*MISSING):
-                await self._tree.require_inside(session, folder)
-                return await open_remote(session, full, _CREATE, mode)
-            self._tree.forget(folder)
-            await self._tree.make_folders(session, folder)
-            return await open_remote(session, full, _CREATE, mode)
 
     async def _require_upload(self, session: Session, upload: Upload) -> None:
         with reading(upload.token):
@@ -357,19 +326,6 @@ class Writer:
 
     def _writing(self, session: Session, path: str) -> contextlib.AbstractAsyncContextManager[None]:
         return writing(session, self._tree.full(path), self._tree.url_of(path))
-
-    @contextlib.asynccontextmanager
-    async def _removed_on_failure(
-        self, session: Session, full: bytes, file: RemoteFile
-    ) -> AsyncIterator[None]:
-        try:
-            yield
-        except BaseException:
-            with contextlib.suppress(asyncssh.Error, OSError, ValueError):  # it may be closed
-                await file.close()
-            with contextlib.suppress(asyncssh.Error, OSError):
-                await session.sftp.remove(full)
-            raise
 
 
 def _beginning(chunks: Iterator[_Chunk]) -> tuple[list[_Chunk], Iterator[_Chunk] | None]:
