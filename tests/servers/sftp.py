@@ -75,6 +75,20 @@ class SftpServer:
         """The part of a URL after ``sftp://``."""
         return f"{self.user}@127.0.0.1:{self.ports[kind]}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to use this server: its configuration's home."""
+        home = self.folder / "home"
+        (home / ".ssh").mkdir(parents=True, exist_ok=True)
+        (home / ".ssh" / "config").write_text(self.config.read_text())
+        return {"HOME": str(home)}
+
+    def trust_port(self, port: int) -> None:
+        """Make the host's key known for another port of this machine, such as a proxy's."""
+        line = self.known_hosts.read_text().splitlines()[0]
+        with self.known_hosts.open("a") as file:
+            file.write(f"[127.0.0.1]:{port} {line.partition(' ')[2]}\n")
+
     def settings(self) -> dict[str, str]:
         """The table ``[sftp]`` with which this server can be used, and no file in ``~/.ssh``."""
         return {
