@@ -61,7 +61,7 @@ def opened(url, **tables):
 
 
 class FtpSuite(SourceSuite):
-    time_step_ns: ClassVar = SECOND_NS
+    time_resolution_ns: ClassVar = SECOND_NS
     refused_names: ClassVar = {"new\nline": LINES, "carriage\rreturn": LINES}
     unsupported_names: ClassVar = {"not UTF-8 \udcff\udc80": "pyftpdlib takes only UTF-8"}
 

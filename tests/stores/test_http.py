@@ -81,7 +81,7 @@ def opened(url, **tables):
 
 
 class NginxSuite(SourceSuite):
-    time_step_ns: ClassVar = SECOND_NS
+    time_resolution_ns: ClassVar = SECOND_NS
     unsupported_names: ClassVar = {".hidden": HIDDEN, "...": HIDDEN, "..a": HIDDEN}
 
     @pytest.fixture

@@ -96,12 +96,13 @@ class Suite:
     """What all suites share: the fixtures that a subclass defines, and its exceptions.
 
     ``page_size`` is the number of names in a page of the server's listing, if it has pages.
-    ``time_step_ns`` is the step of the times that the store reads, in nanoseconds: 1,000, or
-    1,000,000,000 for a protocol that has whole seconds.
+    ``time_resolution_ns`` is what times of the store may differ by from those of the source, and
+    ``times_held_ns`` are the first and the last time that it can keep.
     """
 
     page_size: ClassVar[int] = 1000
-    time_step_ns: ClassVar[int] = 1000
+    time_resolution_ns: ClassVar[int] = 1000
+    times_held_ns: ClassVar[tuple[int, int]] = (-(2**63), 2**63 - 1)
     refused_names: ClassVar[Mapping[str, str]] = {}
     unsupported_names: ClassVar[Mapping[str, str]] = {}
 
@@ -114,6 +115,16 @@ class Suite:
     def raw(self) -> RawAccess:
         """Return access to the bytes of ``store`` by other means."""
         raise NotImplementedError("a subclass of StoreSuite must define the fixture 'raw'")
+
+    def is_time(self, found_ns: int, expected_ns: int) -> bool:
+        """Return True if a time is as exact as the store keeps it."""
+        return abs(found_ns - expected_ns) < self.time_resolution_ns
+
+    def require_held_time(self, mtime_ns: int) -> None:
+        """Skip the test for a time that the store can't keep."""
+        first, last = self.times_held_ns
+        if not first <= mtime_ns <= last:
+            pytest.skip("this store can't keep such a time")
 
 
 def md5_of(data: bytes) -> str:

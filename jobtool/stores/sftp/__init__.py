@@ -1,0 +1,1 @@
+"""Stores on SSH servers, by SFTP: ``sftp://[USER@]HOST[:PORT]/PATH``."""
