@@ -1,0 +1,140 @@
+"""A container as requests reach it: Azure's client, its connections, its errors.
+
+The client is azure-storage-blob's, without its retries, since jobtool tries again by itself, and
+without what its transport does for each request anew, such as reading proxies from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import requests
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import BlobClient, ContainerClient
+from requests.adapters import HTTPAdapter
+
+from jobtool.errors import StoreSettingsError
+from jobtool.redact import redact
+from jobtool.stores.azure.config import Account, AzureSettings, ca_bundle_for
+from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
+from jobtool.stores.proxies import proxy_for
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 10
+
+#: The largest blob that one request can write. Source: Microsoft, "Put Blob".
+MAX_PUT_BYTES = 5000 * 1024 * 1024
+
+#: How much is read from and written to a socket at a time.
+_SOCKET_BYTES = 1024 * 1024
+
+
+class Container:
+    """A container of an account. Contacts no server when it is made. Any thread may use it.
+
+    Raises ``StoreSettingsError``.
+    """
+
+    def __init__(
+        self, account: Account, name: str, settings: AzureSettings, *, connections: int
+    ) -> None:
+        self.name = name
+        self.account_url = account.url
+        self.is_known_hierarchical = settings.hierarchical
+        redact.learn(account.key, account.sas, *_signatures_in(account.sas))
+        if account.is_by_login and not account.url.startswith("https:"):
+            raise StoreSettingsError(
+                f"{account.url}: a login needs https://. Over http:// set AZURE_STORAGE_KEY or "
+                "AZURE_STORAGE_SAS_TOKEN in the environment."
+            )
+        try:
+            self.client = ContainerClient(
+                account.url,
+                name,
+                credential=_credential_of(account),
+                transport=RequestsTransport(
+                    session=_session(account.url, connections),
+                    connection_timeout=_CONNECT_SECONDS,
+                    read_timeout=settings.timeout_seconds,
+                    connection_verify=ca_bundle_for(settings, os.environ) or True,
+                ),
+                retry_total=0,
+                retry_connect=0,
+                retry_read=0,
+                retry_status=0,
+                max_single_put_size=MAX_PUT_BYTES,
+                max_single_get_size=MAX_PUT_BYTES,
+            )
+        except ValueError as error:
+            raise StoreSettingsError(f"{account.url}: {error}") from None
+
+    def blob(self, name: str) -> BlobClient:
+        """Return the client of one blob."""
+        return self.client.get_blob_client(name)
+
+    def call(self, url: str, request: Callable[[], T], root: str) -> T:
+        """Send a request and return its answer. Errors name ``url``, which is below ``root``."""
+        try:
+            return request()
+        except CLIENT_ERRORS as error:
+            where = Where(root=root, container=self.name, account_url=self.account_url)
+            raise translate(error, url, where) from None
+
+    def is_hierarchical(self) -> bool:
+        """Return whether the account has a hierarchical namespace. The service is asked once.
+
+        If it doesn't say, as to a token for one container, the account counts as flat.
+        """
+        if self.is_known_hierarchical is None:
+            try:
+                found = self.client.get_account_information()
+            except HttpResponseError:
+                found = {}
+            # The library hands on the header as it is, or as a truth value.
+            self.is_known_hierarchical = str(found.get("is_hns_enabled")).lower() == "true"
+        return self.is_known_hierarchical
+
+
+def _credential_of(account: Account) -> Any:
+    if account.key:
+        return {"account_name": account.name, "account_key": account.key}
+    if account.sas:
+        from azure.core.credentials import AzureSasCredential
+
+        return AzureSasCredential(account.sas)
+    if account.anonymous:
+        return None
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+def _signatures_in(sas: str | None) -> list[str]:
+    """Return the secret part of a SAS token, which could be shown without the rest."""
+    fields = (field.partition("=") for field in (sas or "").split("&"))
+    return [value for name, _, value in fields if name == "sig"]
+
+
+class _Adapter(HTTPAdapter):
+    """Connections without retries, with larger pieces than http.client's 8 KiB."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the pool of connections."""
+        super().init_poolmanager(*arguments, blocksize=_SOCKET_BYTES, **options)
+
+
+def _session(url: str, connections: int) -> requests.Session:
+    """Return the connections to an account. What the environment says of proxies is read once."""
+    session = requests.Session()
+    session.trust_env = False
+    proxy = proxy_for(url)
+    if proxy is not None:
+        session.proxies = {"http": proxy, "https": proxy}
+    adapter = _Adapter(pool_maxsize=max(connections, 1), max_retries=0)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session

@@ -1,0 +1,210 @@
+"""Translate the errors of Azure's library into those of ``jobtool.errors``.
+
+An answer of the service is translated by the table in ``codes``, and a failure without an answer by
+the table here. No message has a request's URL: a SAS token would be in it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    DecodeError,
+    HttpResponseError,
+    IncompleteReadError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+
+from jobtool.errors import (
+    CredentialsError,
+    FileError,
+    JobtoolError,
+    NotFoundError,
+    ServerError,
+    StoreUnavailableError,
+    UnreachableError,
+)
+from jobtool.names import in_one_line, quote
+from jobtool.stores.azure.codes import CODES, verdict_on
+from jobtool.stores.verdict import Verdict
+
+#: What the library raises for an error answer, for no answer, or for one that it can't read.
+CLIENT_ERRORS = (AzureError, OSError, ValueError, AttributeError)
+
+# The answer of Azurite to a wrong Content-MD5 has a code that says nothing.
+_OTHER_MD5 = re.compile(r"contentMD5 doesn't match", re.IGNORECASE)
+_OF_ANY_SERVER = ("407", "429", "502", "503", "504", "511")  # proxies and networks, too
+_URLS = re.compile(r"(?:with url: \S+|https?://\S+|\bsig=\S+)")
+_SYSTEM = re.compile(r"(\[Errno -?\d+\] [^'\")]+|timed out|CERTIFICATE_VERIFY_FAILED)")
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """Where requests go: the store's root as a URL, its container, and the account's URL."""
+
+    root: str
+    container: str
+    account_url: str
+
+
+class _Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """How to recognise a failure without an answer: by its class and, if given, its words."""
+
+    types: tuple[type[Exception], ...]
+    words: re.Pattern[str] | None = None
+    verdict: Verdict
+
+
+def _failure(
+    code: str,
+    error: type[JobtoolError],
+    meaning: str,
+    *types: type[Exception],
+    words: str | None = None,
+) -> _Failure:
+    return _Failure(
+        types=types,
+        words=None if words is None else re.compile(words),
+        verdict=Verdict(code=code, error=error, meaning=meaning),
+    )
+
+
+# In this order: the first that fits is used.
+_FAILURES = (
+    _failure(
+        "no credentials",
+        CredentialsError,
+        "there is no login to use: run az login, or set AZURE_STORAGE_KEY, "
+        "AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING",
+        ClientAuthenticationError,
+    ),
+    _failure(
+        "no TLS",
+        StoreUnavailableError,
+        "a login needs https:// as the account's URL: over http:// only a key or SAS token works",
+        Exception,
+        words=r"only supported with HTTPS|not permitted for non-TLS",
+    ),
+    _failure(
+        "untrusted certificate",
+        StoreUnavailableError,
+        "this machine doesn't trust the service's certificate: name the file of its authority by "
+        "ca_bundle in the table, or REQUESTS_CA_BUNDLE",
+        Exception,
+        words=r"CERTIFICATE_VERIFY_FAILED",
+    ),
+    _failure(
+        "no TLS there",
+        StoreUnavailableError,
+        "the account's URL doesn't speak TLS: is it http:// instead of https://?",
+        Exception,
+        words=r"WRONG_VERSION_NUMBER|wrong version number|record layer failure",
+    ),
+    _failure(
+        "torn answer", ServerError, "the answer broke off", IncompleteReadError, HttpResponseError
+    ),
+    _failure("no answer", UnreachableError, "no answer", ServiceRequestError),
+    _failure(
+        "no answer",
+        UnreachableError,
+        "no answer",
+        ServiceResponseError,
+        words=r"timed out|RemoteDisconnected|Connection aborted|reset by peer|Connection broken",
+    ),
+    _failure("torn answer", ServerError, "the answer broke off", ServiceResponseError),
+    _failure("unknown answer", ServerError, "the answer isn't one of Azure", DecodeError),
+    _failure("no answer", UnreachableError, "no answer", OSError),
+    _failure(
+        "unknown answer",
+        ServerError,
+        "the answer isn't one of Azure",
+        AzureError,
+        AttributeError,  # of a listing without its parts
+    ),
+    _failure("invalid value", FileError, "a request for this file can't be made", ValueError),
+)
+
+
+def failures() -> Iterator[Verdict]:
+    """Yield the verdicts of failures without an answer, each once."""
+    yield from {failure.verdict.code: failure.verdict for failure in _FAILURES}.values()
+
+
+def translate(error: Exception, url: str, where: Where) -> JobtoolError:
+    """Return jobtool's error for one of ``CLIENT_ERRORS`` at ``url``."""
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", None)
+    if isinstance(error, HttpResponseError) and response is not None and status and status >= 300:
+        return _judge_answer(error, str(status), url, where)
+    verdict = next(
+        (each.verdict for each in _FAILURES if _fits(each, error)), _FAILURES[-1].verdict
+    )
+    line = _brief(error)
+    if verdict.error is UnreachableError:
+        return UnreachableError(
+            f"can't reach {where.account_url}: {line}. Is the account's name or URL right?"
+        )
+    return verdict.error(f"{quote(url)}: {verdict.meaning} ({where.account_url}: {line})")
+
+
+def code_of(error: Exception) -> str:
+    """Return the service's code of an error answer; empty if there is none."""
+    code = getattr(error, "error_code", None)
+    response = getattr(error, "response", None)
+    if code is None and response is not None:
+        code = response.headers.get("x-ms-error-code")
+    return str(getattr(code, "value", code) or "")
+
+
+def _fits(failure: _Failure, error: Exception) -> bool:
+    if not isinstance(error, failure.types):
+        return False
+    return failure.words is None or bool(failure.words.search(f"{error} {error.__cause__}"))
+
+
+def _judge_answer(error: HttpResponseError, status: str, url: str, where: Where) -> JobtoolError:
+    code, message = code_of(error), _brief(error)
+    if code == "InvalidOperation" and _OTHER_MD5.search(str(error)):
+        code = "Md5Mismatch"
+    verdict = verdict_on(code, status)
+    told = code or status
+    headers: Any = getattr(error.response, "headers", {})
+    if not code and "x-ms-request-id" not in headers and status not in _OF_ANY_SERVER:
+        return ServerError(
+            f"{quote(url)}: {where.account_url} answers {status} without an error code of Azure. "
+            "Does something else answer, such as a proxy or another server?"
+        )
+    if verdict.error is NotFoundError and url == where.root:
+        verdict = CODES["ContainerNotFound"]
+    if verdict.code == "ContainerNotFound":
+        return StoreUnavailableError(
+            f"there is no container {quote(where.container)} at {where.account_url} ({told}). "
+            "Create it, or correct the URL."
+        )
+    if verdict.error is NotFoundError:
+        return NotFoundError(f"expected something at {quote(url)}; found nothing ({told})")
+    # Messages about credentials may repeat them.
+    says = f": {message}" if message and verdict.error is not CredentialsError else ""
+    return verdict.error(
+        f"{quote(url)}: {verdict.meaning} ({where.account_url} answers {told}{says})"
+    )
+
+
+def _brief(error: Exception) -> str:
+    """Return an error in one line without URLs, which may hold a SAS token."""
+    text = str(getattr(error, "message", None) or error)
+    if not isinstance(error, HttpResponseError):
+        found = _SYSTEM.search(text)
+        if found is not None:
+            return in_one_line(found.group(1))
+    lines = (
+        line
+        for line in text.splitlines()
+        if line.strip() and not line.startswith(("RequestId:", "Time:", "ErrorCode:", "Content:"))
+    )
+    return in_one_line(_URLS.sub("…", " ".join(lines)), most=300) or type(error).__name__
