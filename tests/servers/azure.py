@@ -29,10 +29,9 @@ _LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself afte
 
 @dataclass(frozen=True, kw_only=True)
 class AzureServer:
-    """A running server. ``log`` has a line for each request: method, path, status."""
+    """A running server."""
 
     url: str
-    log: Path
 
     @property
     def account_url(self) -> str:
@@ -68,10 +67,6 @@ class AzureServer:
         self.client.create_container(name)
         return name
 
-    def requests(self) -> list[str]:
-        """Return the requests so far, as in ``PUT /devstoreaccount1/container/a?comp=block``."""
-        return re.findall(r'"([A-Z]+ \S+) HTTP/1.1" \d+', self.log.read_text())
-
 
 @contextlib.contextmanager
 def azurite_server(folder: Path) -> Iterator[AzureServer]:
@@ -82,14 +77,14 @@ def azurite_server(folder: Path) -> Iterator[AzureServer]:
         *("timeout", str(_LIFETIME_SECONDS), "node", installed("azurite", *_MAIN)),
         *("--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"),
         "--skipApiVersionCheck",  # it knows fewer versions of the API than the library
-        "--disableTelemetry",
+        *("--silent", "--disableTelemetry"),
     ]
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, cwd=folder) as process,
     ):
         try:
-            yield AzureServer(url=_announced_url(process, log), log=log)
+            yield AzureServer(url=_announced_url(process, log))
         finally:
             process.terminate()
             try:

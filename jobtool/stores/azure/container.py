@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import requests
-from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
-from jobtool.errors import StoreSettingsError
+from jobtool.errors import CredentialsError, FileError, StoreSettingsError
 from jobtool.redact import redact
 from jobtool.stores.azure.config import Account, AzureSettings, ca_bundle_for
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
@@ -44,7 +43,7 @@ class Container:
     ) -> None:
         self.name = name
         self.account_url = account.url
-        self.is_known_hierarchical = settings.hierarchical
+        self._is_hierarchical = settings.hierarchical
         redact.learn(account.key, account.sas, *_signatures_in(account.sas))
         if account.is_by_login and not account.url.startswith("https:"):
             raise StoreSettingsError(
@@ -84,19 +83,22 @@ class Container:
             where = Where(root=root, container=self.name, account_url=self.account_url)
             raise translate(error, url, where) from None
 
-    def is_hierarchical(self) -> bool:
+    def is_hierarchical(self, root: str) -> bool:
         """Return whether the account has a hierarchical namespace. The service is asked once.
 
-        If it doesn't say, as to a token for one container, the account counts as flat.
+        If it refuses to say, that is taken from the scheme of the URL ``root``.
         """
-        if self.is_known_hierarchical is None:
+        if self._is_hierarchical is None:
             try:
-                found = self.client.get_account_information()
-            except HttpResponseError:
-                found = {}
-            # The library hands on the header as it is, or as a truth value.
-            self.is_known_hierarchical = str(found.get("is_hns_enabled")).lower() == "true"
-        return self.is_known_hierarchical
+                found = self.call(root, self.client.get_account_information, root)
+                told = found.get("is_hns_enabled")
+            except (FileError, CredentialsError) as error:
+                if error.retryable:
+                    raise
+                told = None
+            is_lake = root.startswith("abfs")
+            self._is_hierarchical = is_lake if told is None else str(told).lower() == "true"
+        return self._is_hierarchical
 
 
 def _credential_of(account: Account) -> Any:

@@ -118,6 +118,13 @@ _FAILURES = (
     ),
     _failure("torn answer", ServerError, "the answer broke off", ServiceResponseError),
     _failure("unknown answer", ServerError, "the answer isn't one of Azure", DecodeError),
+    _failure(
+        "unknown answer",
+        ServerError,
+        "the answer isn't one of Azure",
+        ValueError,
+        words=r"deserialize|header is missing",
+    ),
     _failure("no answer", UnreachableError, "no answer", OSError),
     _failure(
         "unknown answer",

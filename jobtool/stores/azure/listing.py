@@ -93,7 +93,7 @@ class Listing:
 
     def entries(self) -> Iterator[Listed]:
         """Yield everything below the prefix."""
-        if self._container.is_hierarchical():
+        if self._container.is_hierarchical(self._root):
             yield from self._in_folder(self._prefix)
             return
         last = b""

@@ -102,7 +102,7 @@ class AzureStore:
             self._head,
             self._committed,
             read_back=read_back,
-            is_hierarchical=container.is_hierarchical,
+            is_hierarchical=lambda: container.is_hierarchical(self.url),
         )
 
     def url_of(self, path: str) -> str:
