@@ -1,7 +1,8 @@
 """A container as requests reach it: Azure's client, its connections, its errors.
 
-The client is azure-storage-blob's, without its retries, since jobtool tries again by itself, and
-without what its transport does for each request anew, such as reading proxies from the environment.
+There are two clients on purpose. azure-storage-blob lists blobs, commits blocks and manages blobs.
+``Direct`` sends and reads their bytes, with a third of its CPU time. Neither tries again, since
+jobtool does, nor reads proxies from the environment for each request.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import certifi
 import requests
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient, ContainerClient
@@ -18,6 +20,7 @@ from requests.adapters import HTTPAdapter
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
 from jobtool.redact import redact
 from jobtool.stores.azure.config import Account, AzureSettings, ca_bundle_for
+from jobtool.stores.azure.direct import Direct
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
 from jobtool.stores.proxies import proxy_for
 
@@ -50,16 +53,28 @@ class Container:
                 f"{account.url}: a login needs https://. Over http:// set AZURE_STORAGE_KEY or "
                 "AZURE_STORAGE_SAS_TOKEN in the environment."
             )
+        bundle, proxy = ca_bundle_for(settings, os.environ), proxy_for(account.url)
+        credential = _credential_of(account)
+        self.direct = Direct(
+            account,
+            name,
+            credential if account.is_by_login else None,
+            connections=connections,
+            connect_seconds=_CONNECT_SECONDS,
+            timeout_seconds=settings.timeout_seconds,
+            trusted=_trusted_in(bundle or certifi.where()),
+            proxy=proxy,
+        )
         try:
             self.client = ContainerClient(
                 account.url,
                 name,
-                credential=_credential_of(account),
+                credential=credential,
                 transport=RequestsTransport(
-                    session=_session(account.url, connections),
+                    session=_session(proxy, connections),
                     connection_timeout=_CONNECT_SECONDS,
                     read_timeout=settings.timeout_seconds,
-                    connection_verify=ca_bundle_for(settings, os.environ) or True,
+                    connection_verify=bundle or True,
                 ),
                 retry_total=0,
                 retry_connect=0,
@@ -129,11 +144,15 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*arguments, blocksize=_SOCKET_BYTES, **options)
 
 
-def _session(url: str, connections: int) -> requests.Session:
-    """Return the connections to an account. What the environment says of proxies is read once."""
+def _trusted_in(bundle: str) -> dict[str, str]:
+    """Return urllib3's setting for a file or folder of certificates."""
+    return {"ca_cert_dir" if os.path.isdir(bundle) else "ca_certs": bundle}
+
+
+def _session(proxy: str | None, connections: int) -> requests.Session:
+    """Return connections that ignore what the environment says of proxies."""
     session = requests.Session()
     session.trust_env = False
-    proxy = proxy_for(url)
     if proxy is not None:
         session.proxies = {"http": proxy, "https": proxy}
     adapter = _Adapter(pool_maxsize=max(connections, 1), max_retries=0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import msgspec
+import urllib3.exceptions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -34,8 +35,30 @@ from jobtool.names import in_one_line, quote
 from jobtool.stores.azure.codes import CODES, verdict_on
 from jobtool.stores.verdict import Verdict
 
-#: What the library raises for an error answer, for no answer, or for one that it can't read.
-CLIENT_ERRORS = (AzureError, OSError, ValueError, AttributeError)
+
+class AnswerError(Exception):
+    """An error answer to a plain request. ``code`` and ``message`` are empty if it has none.
+
+    ``is_azure`` says whether it has the marks of an answer of the service.
+    """
+
+    def __init__(self, *, status: int, code: str, message: str, is_azure: bool) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.is_azure = is_azure
+
+
+#: What requests raise for an error answer, for no answer, or for one that can't be read.
+CLIENT_ERRORS = (
+    AnswerError,
+    AzureError,
+    urllib3.exceptions.HTTPError,
+    OSError,
+    ValueError,
+    AttributeError,
+)
 
 # The answer of Azurite to a wrong Content-MD5 has a code that says nothing.
 _OTHER_MD5 = re.compile(r"contentMD5 doesn't match", re.IGNORECASE)
@@ -110,6 +133,13 @@ _FAILURES = (
     ),
     _failure("no answer", UnreachableError, "no answer", ServiceRequestError),
     _failure(
+        "torn answer",
+        ServerError,
+        "the answer broke off",
+        urllib3.exceptions.ProtocolError,
+        words=r"IncompleteRead|Connection broken",
+    ),
+    _failure(
         "no answer",
         UnreachableError,
         "no answer",
@@ -125,7 +155,7 @@ _FAILURES = (
         ValueError,
         words=r"deserialize|header is missing",
     ),
-    _failure("no answer", UnreachableError, "no answer", OSError),
+    _failure("no answer", UnreachableError, "no answer", urllib3.exceptions.HTTPError, OSError),
     _failure(
         "unknown answer",
         ServerError,
@@ -144,10 +174,9 @@ def failures() -> Iterator[Verdict]:
 
 def translate(error: Exception, url: str, where: Where) -> JobtoolError:
     """Return jobtool's error for one of ``CLIENT_ERRORS`` at ``url``."""
-    response = getattr(error, "response", None)
-    status = getattr(error, "status_code", None)
-    if isinstance(error, HttpResponseError) and response is not None and status and status >= 300:
-        return _judge_answer(error, str(status), url, where)
+    answer = error if isinstance(error, AnswerError) else _answer_in(error)
+    if answer is not None:
+        return _judge(answer, url, where)
     verdict = next(
         (each.verdict for each in _FAILURES if _fits(each, error)), _FAILURES[-1].verdict
     )
@@ -159,29 +188,34 @@ def translate(error: Exception, url: str, where: Where) -> JobtoolError:
     return verdict.error(f"{quote(url)}: {verdict.meaning} ({where.account_url}: {line})")
 
 
-def code_of(error: Exception) -> str:
-    """Return the service's code of an error answer; empty if there is none."""
-    code = getattr(error, "error_code", None)
-    response = getattr(error, "response", None)
-    if code is None and response is not None:
-        code = response.headers.get("x-ms-error-code")
-    return str(getattr(code, "value", code) or "")
-
-
 def _fits(failure: _Failure, error: Exception) -> bool:
     if not isinstance(error, failure.types):
         return False
     return failure.words is None or bool(failure.words.search(f"{error} {error.__cause__}"))
 
 
-def _judge_answer(error: HttpResponseError, status: str, url: str, where: Where) -> JobtoolError:
-    code, message = code_of(error), _brief(error)
-    if code == "InvalidOperation" and _OTHER_MD5.search(str(error)):
+def _answer_in(error: Exception) -> AnswerError | None:
+    """Return the answer that the library raised an error for, if there is one."""
+    response: Any = getattr(error, "response", None)
+    status = getattr(error, "status_code", None)
+    if not isinstance(error, HttpResponseError) or response is None or (status or 0) < 300:
+        return None
+    code = getattr(error, "error_code", None) or response.headers.get("x-ms-error-code")
+    return AnswerError(
+        status=int(status or 0),
+        code=str(getattr(code, "value", code) or ""),
+        message=str(error.message),
+        is_azure="x-ms-request-id" in response.headers,
+    )
+
+
+def _judge(answer: AnswerError, url: str, where: Where) -> JobtoolError:
+    code, status, message = answer.code, str(answer.status), _brief(answer)
+    if code == "InvalidOperation" and _OTHER_MD5.search(message):
         code = "Md5Mismatch"
     verdict = verdict_on(code, status)
     told = code or status
-    headers: Any = getattr(error.response, "headers", {})
-    if not code and "x-ms-request-id" not in headers and status not in _OF_ANY_SERVER:
+    if not code and not answer.is_azure and status not in _OF_ANY_SERVER:
         return ServerError(
             f"{quote(url)}: {where.account_url} answers {status} without an error code of Azure. "
             "Does something else answer, such as a proxy or another server?"
@@ -204,8 +238,10 @@ def _judge_answer(error: HttpResponseError, status: str, url: str, where: Where)
 
 def _brief(error: Exception) -> str:
     """Return an error in one line without URLs, which may hold a SAS token."""
-    text = str(getattr(error, "message", None) or error)
-    if not isinstance(error, HttpResponseError):
+    if isinstance(error, AnswerError):
+        text = error.message
+    else:
+        text = str(getattr(error, "message", None) or error)
         found = _SYSTEM.search(text)
         if found is not None:
             return in_one_line(found.group(1))
@@ -214,4 +250,5 @@ def _brief(error: Exception) -> str:
         for line in text.splitlines()
         if line.strip() and not line.startswith(("RequestId:", "Time:", "ErrorCode:", "Content:"))
     )
-    return in_one_line(_URLS.sub("…", " ".join(lines)), most=300) or type(error).__name__
+    brief = in_one_line(_URLS.sub("…", " ".join(lines)), most=300)
+    return brief or ("" if isinstance(error, AnswerError) else type(error).__name__)

@@ -6,9 +6,11 @@ blob's own ``Content-MD5``. The user's own metadata and headers are copied from 
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +36,7 @@ _HEADERS = {
     "Content-Type": "content_type",
 }
 _DEFAULT_TYPE = "application/octet-stream"
+_PREFIX = "x-ms-meta-"
 _MTIME = "mtime"
 _FOLDER = "hdi_isfolder"
 
@@ -50,6 +53,16 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     headers: dict[str, Any]
     notes: tuple[Note, ...]
+
+    @property
+    def plain(self) -> dict[str, str] | None:
+        """The headers of a plain request. None if more than the time is told.
+
+        How the names of other metadata are sorted for a signature is the library's business.
+        """
+        if self.headers or len(self.metadata) > 1:
+            return None
+        return {_PREFIX + _MTIME: self.metadata[_MTIME]}
 
 
 def told_of(attributes: Attributes) -> Told:
@@ -83,21 +96,65 @@ def told_of(attributes: Attributes) -> Told:
     return Told(metadata=metadata, headers=headers, notes=tuple(notes))
 
 
-def attributes_of(found: BlobProperties, md5: str | None) -> Attributes:
-    """Return the attributes of a blob. ``md5`` is the one that the service holds."""
-    metadata = found.metadata or {}
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service says of a blob that is read.
+
+    ``size`` is the whole blob's, ``modified_ns`` when the service wrote it, ``md5`` the one that
+    the service holds. ``headers`` have HTTP's names.
+    """
+
+    size: int
+    modified_ns: int
+    md5: str | None
+    metadata: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+def found_in(properties: BlobProperties) -> Found:
+    """Return what the library tells of a blob."""
+    settings: Any = properties.content_settings
+    return Found(
+        size=properties.size,
+        modified_ns=modified_ns(properties),
+        md5=md5_in(settings.content_md5),
+        metadata=properties.metadata or {},
+        headers={
+            name: getattr(settings, attribute, None) or "" for name, attribute in _HEADERS.items()
+        },
+    )
+
+
+def found_in_headers(headers: Mapping[str, str]) -> Found | None:
+    """Return what the answer to a GET of a range tells of a blob. None if it isn't one of Azure."""
+    told = {name.lower(): value for name, value in headers.items()}
+    size = told.get("content-range", "").rpartition("/")[2]
+    if not size.isdecimal() or "last-modified" not in told or "etag" not in told:
+        return None
+    modified = parsedate_to_datetime(told["last-modified"])
+    return Found(
+        size=int(size),
+        modified_ns=within_64_bits(int(modified.timestamp()) * _SECOND_NS),
+        md5=md5_in_base64(told.get("x-ms-blob-content-md5") or told.get("content-md5")),
+        metadata={
+            name[len(_PREFIX) :]: value
+            for name, value in headers.items()
+            if name.lower().startswith(_PREFIX)
+        },
+        headers={name: told.get(name.lower(), "") for name in _HEADERS},
+    )
+
+
+def attributes_of(found: Found) -> Attributes:
+    """Return the attributes of a blob."""
+    metadata = found.metadata
     told = {name.lower(): value for name, value in metadata.items()}
     time_ns = _time_in(told.get(_MTIME, ""))
-    settings: Any = found.content_settings
-    headers = (
-        (name, getattr(settings, attribute, None) or "") for name, attribute in _HEADERS.items()
-    )
     return Attributes(
-        mtime_ns=modified_ns(found) if time_ns is None else within_64_bits(time_ns),
-        md5=md5,
+        mtime_ns=found.modified_ns if time_ns is None else within_64_bits(time_ns),
+        md5=found.md5,
         headers=tuple(
             (name, value)
-            for name, value in headers
+            for name, value in found.headers.items()
             if value and (name, value) != ("Content-Type", _DEFAULT_TYPE)
         ),
         metadata=tuple(
@@ -128,6 +185,14 @@ def is_folder(metadata: Mapping[str, str] | None) -> bool:
 def md5_in(found: bytes | bytearray | None) -> str | None:
     """Return an MD5 of the service in hex."""
     return bytes(found).hex() if found and len(found) == 16 else None
+
+
+def md5_in_base64(text: str | None) -> str | None:
+    """Return an MD5 of a header in hex."""
+    try:
+        return md5_in(base64.b64decode(text or "", validate=True))
+    except ValueError:
+        return None
 
 
 def etag_of(value: str | None) -> str | None:
