@@ -17,7 +17,7 @@ from jobtool.testing.store_suite import (
 )
 from tests.stores.raw import AzureRaw
 
-PAGE_SIZE = 200  # names in a page of a listing, where the service allows 5,000
+PAGE_SIZE = 60  # names in a page of a listing, where the service allows 5,000
 REFUSED = {
     "not UTF-8 \udcff\udc80": "names of blobs are UTF-8",
     "...": "a part of a name can't end in a dot",

@@ -1,8 +1,8 @@
 """A container as requests reach it: Azure's client, its connections, its errors.
 
-There are two clients on purpose. azure-storage-blob lists blobs, commits blocks and manages blobs.
-``Direct`` sends and reads their bytes, with a third of its CPU time. Neither tries again, since
-jobtool does, nor reads proxies from the environment for each request.
+There are two clients on purpose. azure-storage-blob commits blocks and manages blobs. ``Direct``
+lists blobs, and sends and reads their bytes, with a third of its CPU time. Neither tries again,
+since jobtool does, nor reads proxies from the environment for each request.
 """
 
 from __future__ import annotations

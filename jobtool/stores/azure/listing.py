@@ -8,16 +8,13 @@ Other programs make such markers in flat accounts, too, or blobs whose name ends
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
-from azure.storage.blob import BlobPrefix, BlobProperties
+from collections.abc import Iterator, Mapping
 
 from jobtool.errors import NotFoundError, ServerError, SourceError
 from jobtool.names import quote
 from jobtool.stores.azure.container import Container
-from jobtool.stores.azure.metadata import etag_of, is_folder, modified_ns
 from jobtool.stores.azure.order import in_byte_order
+from jobtool.stores.azure.page import Item, Page, read_page
 from jobtool.stores.location import unfit_reason
 from jobtool.stores.store import Child, Entry, Special, Unlisted
 
@@ -38,24 +35,30 @@ class Listing:
     def _url_of(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
 
-    def _items(self, path: str, begin: str, *, by_folder: bool, most: int = 0) -> Iterator[Any]:
+    def _items(self, path: str, begin: str, *, by_folder: bool, most: int = 0) -> Iterator[Item]:
         """Yield blobs and, ``by_folder``, the folders beside them. Errors name ``path``."""
-        client = self._container.client
-        options: dict[str, Any] = {"include": ["metadata"], "results_per_page": most or PAGE}
-        make: Callable[[], Any] = (
-            (lambda: client.walk_blobs(begin, delimiter="/", **options))
-            if by_folder
-            else (lambda: client.list_blobs(begin, **options))
-        )
-        pages = self._call(path, lambda: make().by_page())
+        query = {"include": "metadata", "maxresults": str(most or PAGE), "prefix": begin}
+        if by_folder:
+            query["delimiter"] = "/"
+        mark = ""
         while True:
-            page = self._call(path, lambda: _next_page(pages))
-            if page is None:
+            asked = {**query, "marker": mark} if mark else query
+            page = self._page(path, asked)
+            yield from page.items
+            if not page.next_mark:
                 return
-            yield from page
+            if page.next_mark == mark:
+                raise ServerError(
+                    f"{quote(self._url_of(path))}: the service says that its listing continues, "
+                    "but not where"
+                )
+            mark = page.next_mark
 
-    def _call(self, path: str, request: Callable[[], Any]) -> Any:
-        return self._container.call(self._url_of(path), request, self._root)
+    def _page(self, path: str, query: Mapping[str, str]) -> Page:
+        direct = self._container.direct
+        return self._container.call(
+            self._url_of(path), lambda: read_page(direct.list_page(query)), self._root
+        )
 
     def is_any(self, path: str, inside: str) -> bool:
         """Return True if the name of any blob begins with ``inside``."""
@@ -72,10 +75,10 @@ class Listing:
         for item in self._items(path, inside, by_folder=True):
             is_there = True
             name = item.name[len(inside) :]
-            if isinstance(item, BlobPrefix):
+            if item.is_prefix:
                 found[name.removesuffix("/"), True] = None
             elif name:  # else the marker of the folder itself
-                found[name, is_folder(item.metadata)] = None
+                found[name, item.is_folder] = None
         if not is_there and not self._is_marked(path, inside):
             where = quote(self._url_of(path))
             raise NotFoundError(f"expected a folder at {where}; found nothing")
@@ -89,7 +92,7 @@ class Listing:
         """Return True if a marker says that an empty folder is there."""
         name = inside.removesuffix("/")
         items = self._items(path, name, by_folder=True, most=2)
-        return any(item.name == name and is_folder(item.metadata) for item in items)
+        return any(item.name == name and item.is_folder for item in items)
 
     def entries(self) -> Iterator[Listed]:
         """Yield everything below the prefix."""
@@ -99,7 +102,7 @@ class Listing:
         last = b""
         waiting: list[str] = []  # folders that are marked; each is empty unless something follows
         items = self._items("", self._prefix, by_folder=False)
-        for item in in_byte_order(items, lambda item: str(item.name)):
+        for item in in_byte_order(items, lambda item: item.name):
             path = item.name[len(self._prefix) :]
             key = path.encode()
             if key <= last and last:
@@ -110,7 +113,7 @@ class Listing:
                 )
             last = key
             yield from self._empty_before(waiting, path)
-            if is_folder(item.metadata) or (item.size == 0 and (path.endswith("/") or not path)):
+            if item.is_folder or (item.size == 0 and (path.endswith("/") or not path)):
                 if path:
                     waiting.append(path.removesuffix("/"))
             else:
@@ -132,12 +135,12 @@ class Listing:
 
     def _in_folder(self, inside: str) -> Iterator[Listed]:
         """Yield everything inside a folder, in order. Holds the names of one folder a level."""
-        files: dict[str, BlobProperties] = {}
+        files: dict[str, Item] = {}
         folders = set()
         for item in self._items(inside[len(self._prefix) :].rstrip("/"), inside, by_folder=True):
-            if isinstance(item, BlobPrefix):
+            if item.is_prefix:
                 folders.add(item.name)
-            elif is_folder(item.metadata):
+            elif item.is_folder:
                 if item.name not in (inside, inside.removesuffix("/")):
                     folders.add(item.name.removesuffix("/") + "/")
             elif item.name != inside or item.size:
@@ -158,10 +161,10 @@ class Listing:
             return self._unlisted(self._prefix + folder)
         return Special(folder, "empty-folder")
 
-    def _entry(self, item: BlobProperties, path: str) -> Listed:
+    def _entry(self, item: Item, path: str) -> Listed:
         if unfit_reason(path) is not None:
             return self._unlisted(self._prefix + path)
-        return Entry(path, item.size, modified_ns(item), etag_of(item.etag))
+        return Entry(path, item.size, item.modified_ns, item.etag)
 
     def _unlisted(self, name: str) -> Unlisted:
         """Return the entry of a listing for a name that isn't a path."""
@@ -171,8 +174,3 @@ class Listing:
             f"{unfit_reason(name)}. Copy it to another name, or leave it out."
         )
         return Unlisted(path, error)
-
-
-def _next_page(pages: Any) -> list[Any] | None:
-    page = next(pages, None)
-    return None if page is None else list(page)
