@@ -7,8 +7,10 @@ import contextlib
 import datetime
 import http.server
 import threading
+import time
 
 import pytest
+from azure.core.credentials import AccessToken
 from azure.storage.blob import ContentSettings, generate_account_sas, generate_container_sas
 
 from jobtool.errors import (
@@ -25,6 +27,9 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
+from jobtool.stores.azure.config import Account
+from jobtool.stores.azure.direct import Direct
+from jobtool.stores.azure.errors import AnswerError
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, composite_md5, entry_of, kind_of
 from jobtool.testing.store_suite.common import (
@@ -522,6 +527,51 @@ def test_a_sas_token_is_not_shown_if_there_is_no_answer(monkeypatch, container):
         error = error_of(store, attempt)
         assert "sig=" not in str(error)
         assert "sv=" not in str(error)
+
+
+def test_a_sas_token_is_not_logged(azurite, monkeypatch, container, caplog):
+    caplog.set_level("DEBUG")
+    token = sas_of(container, "racwdl")
+    environment = {"AZURE_STORAGE_SAS_TOKEN": token}
+    store = store_at(monkeypatch, azurite.url, container, environment=environment)
+    write(store, "file", DATA)
+    write_in_parts(store, "parts", [DATA])
+    assert kind_of(store, "file") == "file"
+    assert len(list(store.list())) == 2
+    assert "/file" in caplog.text
+    assert token.partition("sig=")[2].partition("&")[0] not in caplog.text
+
+
+class Login:
+    """Gives a new token at each call."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.count = 0
+
+    def get_token(self, scope):
+        assert scope == "https://storage.azure.com/.default"
+        self.count += 1
+        return AccessToken(f"token{self.count}", int(time.time()) + self.seconds)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "tokens"), [(3600, ["token1", "token1"]), (60, ["token1", "token2"])]
+)
+def test_a_login_sends_its_token_and_renews_it_before_it_ends(azurite, seconds, tokens):
+    sent = []
+    with proxy_before(azurite.url) as proxy:
+        proxy.faults.append(Fault(lambda request: sent.append(request.headers), proxy.stall))
+        account = Account(url=f"{proxy.endpoint_url}/{ACCOUNT}", name=ACCOUNT)
+        direct = Direct(
+            account, "any", Login(seconds),
+            connections=1, connect_seconds=9, timeout_seconds=9, trusted={}, proxy=None,
+        )  # fmt: skip
+        for _ in range(2):
+            with pytest.raises(AnswerError) as raised:
+                direct.get("file", 0, 1, None)
+            assert raised.value.status in (401, 403)
+    assert [each["authorization"] for each in sent] == [f"Bearer {token}" for token in tokens]
 
 
 def test_a_sas_token_that_may_only_read_does_that(azurite, monkeypatch, container, raw):

@@ -7,6 +7,7 @@ since jobtool does, nor reads proxies from the environment for each request.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from requests.adapters import HTTPAdapter
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
 from jobtool.redact import redact
 from jobtool.stores.azure.config import Account, AzureSettings, ca_bundle_for
-from jobtool.stores.azure.direct import Direct
+from jobtool.stores.azure.direct import VERSION, Direct
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
 from jobtool.stores.proxies import proxy_for
 
@@ -48,6 +49,8 @@ class Container:
         self.account_url = account.url
         self._is_hierarchical = settings.hierarchical
         redact.learn(account.key, account.sas, *_signatures_in(account.sas))
+        if account.sas:
+            logging.getLogger("urllib3.connectionpool").addFilter(_redacted)
         if account.is_by_login and not account.url.startswith("https:"):
             raise StoreSettingsError(
                 f"{account.url}: a login needs https://. Over http:// set AZURE_STORAGE_KEY or "
@@ -76,12 +79,12 @@ class Container:
                     read_timeout=settings.timeout_seconds,
                     connection_verify=bundle or True,
                 ),
+                api_version=VERSION,
                 retry_total=0,
                 retry_connect=0,
                 retry_read=0,
                 retry_status=0,
                 max_single_put_size=MAX_PUT_BYTES,
-                max_single_get_size=MAX_PUT_BYTES,
             )
         except ValueError as error:
             raise StoreSettingsError(f"{account.url}: {error}") from None
@@ -134,6 +137,13 @@ def _signatures_in(sas: str | None) -> list[str]:
     """Return the secret part of a SAS token, which could be shown without the rest."""
     fields = (field.partition("=") for field in (sas or "").split("&"))
     return [value for name, _, value in fields if name == "sig"]
+
+
+def _redacted(record: logging.LogRecord) -> bool:
+    """Take secrets out of a record: at level DEBUG urllib3 logs URLs, which hold SAS tokens."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(redact(arg) if isinstance(arg, str) else arg for arg in record.args)
+    return True
 
 
 class _Adapter(HTTPAdapter):

@@ -29,8 +29,8 @@ from jobtool.errors import CredentialsError
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.errors import AnswerError
 
-#: Supported since 2021. Without the header the service takes a request for one of 2009.
-_VERSION = "2021-08-06"
+#: The version of the API, for both clients. Azure Stack and emulators lag behind the newest.
+VERSION = "2021-08-06"
 
 _GOOD = {"PUT": (201,), "GET": (200, 206)}
 _SCOPE = "https://storage.azure.com/.default"
@@ -146,7 +146,7 @@ class Direct:
         query: Mapping[str, str] | None = None,
     ) -> Any:
         path = f"{self._path}/{percent_encode(name, safe='/~')}" if name else self._path
-        headers["x-ms-version"] = _VERSION
+        headers["x-ms-version"] = VERSION
         headers["x-ms-date"] = formatdate(usegmt=True)
         self._authorize(method, path, headers, query or {})
         headers["user-agent"] = "jobtool"

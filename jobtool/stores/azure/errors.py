@@ -57,7 +57,6 @@ CLIENT_ERRORS = (
     urllib3.exceptions.HTTPError,
     OSError,
     ValueError,
-    AttributeError,
 )
 
 # The answer of Azurite to a wrong Content-MD5 has a code that says nothing.
@@ -161,7 +160,6 @@ _FAILURES = (
         ServerError,
         "the answer isn't one of Azure",
         AzureError,
-        AttributeError,  # of a listing without its parts
     ),
     _failure("invalid value", FileError, "a request for this file can't be made", ValueError),
 )

@@ -114,7 +114,7 @@ class Listing:
             last = key
             yield from self._empty_before(waiting, path)
             if item.is_folder or (item.size == 0 and (path.endswith("/") or not path)):
-                if path:
+                if path and path.removesuffix("/") not in waiting:
                     waiting.append(path.removesuffix("/"))
             else:
                 yield self._entry(item, path)
