@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.servers.azure import AzureServer, azurite_server
 from tests.servers.ftp import FtpServer, ftp_server
 from tests.servers.nginx import Nginx, nginx_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
@@ -60,6 +61,13 @@ def moto_s3() -> Iterator[S3Server]:
     """moto's server: it supports more of S3, and accepts any credentials."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """Azurite: Microsoft's emulator of Azure Blob Storage."""
+    with azurite_server(tmp_path_factory.mktemp("azurite")) as server:
         yield server
 
 

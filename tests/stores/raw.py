@@ -96,3 +96,35 @@ class S3Raw:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         found = {item["Key"] for page in pages for item in page.get("Contents", ())}
         return {key.removeprefix(self.prefix) for key in found}
+
+
+class AzureRaw:
+    """By Azure's own client, in other ways than the store."""
+
+    def __init__(self, client: Any, container: str, prefix: str = "") -> None:
+        self.client = client.get_container_client(container)
+        self.prefix = prefix
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        metadata = {} if mtime_ns is None else {"mtime": f"{mtime_ns / 1e9:.6f}"}
+        self.client.upload_blob(self.prefix + path, data, overwrite=True, metadata=metadata)
+
+    def read(self, path: str) -> bytes:
+        data: bytes = self.client.download_blob(self.prefix + path).readall()
+        return data
+
+    def make_special(self, special: Special) -> None:
+        if special.what != "empty-folder":
+            raise NotImplementedError(special.what)
+        name, metadata = self.prefix + special.path, {"hdi_isfolder": "true"}
+        self.client.upload_blob(name, b"", metadata=metadata)
+
+    def properties(self, path: str) -> Any:
+        return self.client.get_blob_client(self.prefix + path).get_blob_properties()
+
+    def uncommitted(self, path: str) -> list[str]:
+        client = self.client.get_blob_client(self.prefix + path)
+        return [block.id for block in client.get_block_list("uncommitted")[1]]
+
+    def paths(self) -> set[str]:
+        return {name.removeprefix(self.prefix) for name in self.client.list_blob_names()}

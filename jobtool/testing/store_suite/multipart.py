@@ -11,6 +11,7 @@ from jobtool.errors import (
     DigestMismatchError,
     FileError,
     NotFoundError,
+    StoreError,
 )
 from jobtool.stores.optional import (
     Multipart,
@@ -43,10 +44,15 @@ from jobtool.testing.store_suite.common import (
 
 
 class MultipartSuite(Suite):
-    """Files in parts: sent in any order, resumed by another process, dropped."""
+    """Files in parts: sent in any order, resumed by another process, dropped.
+
+    ``publishing_drops_uploads`` is for services that, when a file is published, drop the parts of
+    all other uploads of its path.
+    """
 
     protocol: ClassVar = Multipart
     recognises_completed: ClassVar[bool] = False
+    publishing_drops_uploads: ClassVar[bool] = False
 
     @pytest.mark.parametrize("path", ESCAPING_PATHS, ids=repr)
     def test_no_upload_leaves_the_root(self, store: Multipart, raw: RawAccess, path: str) -> None:
@@ -161,9 +167,15 @@ class MultipartSuite(Suite):
         assert raw.paths() == set()
 
     def test_uploads_of_one_path_do_not_mix(self, store: Multipart, raw: RawAccess) -> None:
-        """The last upload that completes replaces the whole file."""
+        """The last upload that completes replaces the whole file, or no other one completes."""
         first, first_parts = send(store, "file", [b"first" * 1000])
         second, second_parts = send(store, "file", [b"second"])
+        if self.publishing_drops_uploads:
+            store.complete(second, second_parts, second.attributes)
+            with pytest.raises(StoreError, match="file"):
+                store.complete(first, first_parts, first.attributes)
+            assert raw.read("file") == b"second"
+            return
         for upload, parts, data in (
             (second, second_parts, b"second"),
             (first, first_parts, b"first" * 1000),
@@ -254,6 +266,9 @@ class MultipartSuite(Suite):
         elsewhere, _ = send(store, "elsewhere/file", [b"data"])
         assert tokens_of(store, "folder/file") == {completed.token, aborted.token, left.token}
         store.complete(completed, parts, completed.attributes)
+        if self.publishing_drops_uploads:
+            assert tokens_of(store, "folder/file") == set()
+            left, _ = send(store, "folder/file", [b"data"])
         store.abort(aborted)
         assert tokens_of(store, "folder/file") == {left.token}
         assert tokens_of(store, "elsewhere/file") == {elsewhere.token}
