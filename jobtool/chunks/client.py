@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal, get_args
 
 from msgspec.structs import replace
@@ -221,10 +222,11 @@ class TransferClient:
                 self._take_up(state_file.path, state_file.open())
             for key in self._files:
                 self._fstates[key] = "pending"
-            callback = self._progress_callback or (lambda done, total: None)
+            callback = self._progress_callback
 
             def progress(done: int, total: int) -> None:
-                call(lambda: None if callback(done, total) else None)
+                if callback is not None:
+                    call(partial(_call, callback, done, total))
 
             Run(
                 self._work,
@@ -317,6 +319,10 @@ class TransferClient:
             chunks=chunks,
             exception=its["exception"],
         )
+
+
+def _call(callback: Callable[[int, int], object], done: int, total: int) -> None:
+    callback(done, total)
 
 
 #: The name that users of Azure Data Lake know.

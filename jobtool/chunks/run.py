@@ -105,7 +105,8 @@ class Run:
                     break
                 file, offset, call = found
                 file.running += 1
-                running[pool.submit(self._work.retried, call, self._event)] = file, offset
+                tries = 1 if file.phase == "finish" else None
+                running[pool.submit(self._work.tried, call, self._event, tries)] = file, offset
             if not running:
                 return
             for future in wait(running, _POLL_SECONDS, FIRST_COMPLETED).done:
@@ -165,6 +166,7 @@ class Run:
             if is_sent:
                 states[offset] = "pending"
             file.error = file.error or Interrupted()
+            return
         except Exception as error:
             if is_sent:
                 states[offset] = "errored"
@@ -251,6 +253,8 @@ class Run:
         elif file.phase == "send":
             if work.merge:
                 self._fstates[file.key] = "merging"
+                if len(every) > 1:  # then it costs little, beside the merge
+                    self._save()
             self._enter(file, "finish", (0,))
         elif file.phase == "finish":
             self._enter(file, "prove", every if work.verify else ())

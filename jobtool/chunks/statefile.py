@@ -89,6 +89,7 @@ class StateFile:
         except OSError as error:
             raise self._error(f"can't be locked: {reason_of(error)}") from None
         try:
+            self._due = time.monotonic() + _PAUSE_SECONDS
             return self._read()
         except BaseException:
             self.close()

@@ -65,10 +65,13 @@ class Work(msgspec.Struct, kw_only=True):
         size = min(self.chunksize, begun.length - offset)
         return Chunk(src=key[0], offset=offset, size=size, path=path, position=position)
 
-    def retried(self, call: Callable[[], T], event: threading.Event) -> T:
-        """Return what ``call`` returns. Try again, with growing pauses, while it may help."""
+    def tried(self, call: Callable[[], T], event: threading.Event, tries: int | None = None) -> T:
+        """Return what ``call`` returns. Try again, with growing pauses, while it may help.
+
+        It is tried ``retries`` times more by default. Raises ``Interrupted`` once the event is set.
+        """
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.retries + 1),
+            stop=tenacity.stop_after_attempt(tries or self.retries + 1),
             wait=tenacity.wait_exponential(self.backoff_seconds, max=_LONGEST_WAIT_SECONDS)
             + tenacity.wait_random(0, self.backoff_seconds),
             retry=tenacity.retry_if_exception(lambda error: _may_pass(error, event)),
@@ -144,10 +147,11 @@ class Work(msgspec.Struct, kw_only=True):
     def finish(self, key: Key, begun: Begun, names: list[str], event: threading.Event) -> None:
         """Merge a file whose chunks are there, and check its size. ``names`` are temporary files.
 
-        Raises ``SourceChangedError`` if the source isn't the one whose chunks were sent.
+        This isn't tried again: a merge that failed may have removed some of these. Raises
+        ``SourceChangedError`` if the source isn't the one whose chunks were sent.
         """
         src, dst = key
-        source = self.source.look(src)
+        source = self.tried(lambda: self.source.look(src), event)
         size = None if source is None else source.size
         if source is None or source.identity != begun.source or size not in (None, begun.length):
             self.clear(names)
@@ -155,14 +159,14 @@ class Work(msgspec.Struct, kw_only=True):
                 f"{quote(src)} has changed while it was transferred. The next run starts it over."
             )
         if self.merge is not None:
-            before = self.target.look(dst)
+            before = self.tried(lambda: self.target.look(dst), event)
             if event.is_set():
                 raise Interrupted
             if self.merge(self.fs, dst, names, **_event_for(self.merge, event)) is False:
                 raise ChunkError(f"merge of {quote(dst)}: it says that it hasn't merged the file")
             if event.is_set() and (not self.target.knows or self.target.look(dst) == before):
                 raise Interrupted  # it may have returned early
-        found = self.target.look(dst)
+        found = self.tried(lambda: self.target.look(dst), event)
         if found is None:
             raise ChunkError(
                 f"{quote(dst)}: expected {begun.length} bytes; found no file. If it is a local "
