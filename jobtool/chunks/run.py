@@ -198,7 +198,7 @@ class Run:
             old = Begun(record.length, record.source, None)
             if work.merge is not None and not record.finished:
                 work.clear([work.chunk(file.key, old, one).path for one in offsets])
-            file.doubtful = offsets
+            file.doubtful = offsets or [0]  # the record must go before anything is written
             return
         if record.finished:
             chunks = [*range(len(states))]

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-#: What tells a version of a file from another, as fsspec's filesystems name it in ``info``.
+#: What tells a version of a file from another, as filesystems of fsspec's kind name it in ``info``.
 _IDENTITY = (
     "etag ETag generation version_id VersionId md5Hash content_md5 "
-    "mtime last_modified LastModified modified updated ino"
+    "modificationTime mtime last_modified LastModified modified updated ino"
 ).split()
 
 
@@ -57,7 +57,7 @@ class Side:
         keys = [key for key in _IDENTITY if info.get(key) is not None]
         if not keys and info.get("created") is not None:
             keys = ["created"]
-        return Look(_whole(info.get("size")), " ".join(f"{key}={info[key]}" for key in keys))
+        return Look(_whole(info.get("size", info.get("length"))), " ".join(f"{key}={info[key]}" for key in keys))
 
     @staticmethod
     def create(fs: Any, path: str, length: int) -> None:
