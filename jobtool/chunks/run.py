@@ -305,6 +305,8 @@ class Run:
     def _record(self, file: _Open) -> None:
         its = self._files[file.key]
         finished = self._fstates[file.key] == "finished"
+        if file.is_adopted and not finished:
+            return  # the earlier record holds until it is refuted
         numbers = () if finished else (
             one // self._work.chunksize for one in its["cstates"].in_state("finished")
         )  # fmt: skip

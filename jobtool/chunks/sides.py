@@ -57,7 +57,10 @@ class Side:
         keys = [key for key in _IDENTITY if info.get(key) is not None]
         if not keys and info.get("created") is not None:
             keys = ["created"]
-        return Look(_whole(info.get("size", info.get("length"))), " ".join(f"{key}={info[key]}" for key in keys))
+        return Look(
+            _whole(info.get("size", info.get("length"))),
+            " ".join(f"{key}={info[key]}" for key in keys),
+        )
 
     @staticmethod
     def create(fs: Any, path: str, length: int) -> None:

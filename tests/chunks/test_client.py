@@ -518,6 +518,46 @@ def sent_later(src: Path, dst: Path, *args: Any, **options: Any) -> TransferClie
     return found
 
 
+@pytest.mark.parametrize("merging", [merge, None])
+def test_a_shutdown_while_a_finished_file_is_verified_keeps_it_finished(
+    src: Path, dst: Path, tmp_path: Path, merging: Any
+) -> None:
+    honest = put_whole if merging else put_at
+    options: dict[str, Any] = {"persist_path": tmp_path / "state"}
+    assert sent(src, dst, honest, merging, **options).successful()
+
+    def stops(fs: Any, chunk: Any) -> bool:
+        one.shutdown()
+        return verify(fs, chunk)
+
+    one = sent_later(src, dst, honest, merging, verify=stops, **options)
+    assert not one.run()
+    counted = Counted(honest)
+    assert sent(src, dst, counted, merging, **options).successful()
+    assert counted.offsets == []
+
+
+def test_a_change_back_of_a_source_is_not_taken_for_what_was_sent(
+    src: Path, dst: Path, tmp_path: Path
+) -> None:
+    """A finished file is half replaced by another version, which then is taken back."""
+    options: dict[str, Any] = {"persist_path": tmp_path / "state", "retries": 0, "nthreads": 1}
+    assert sent(src, dst, put_at, **options).successful()
+    os.rename(src, tmp_path / "kept")
+    src.write_bytes(os.urandom(SIZE * COUNT - 1))
+    state: list[bytes] = []
+
+    def looks(path: str, offset: int, call: int) -> None:
+        state.append((tmp_path / "state").read_bytes())
+
+    assert sent(src, dst, Counted(put_at, looks), **options).successful()
+    assert b'"finished":false' in state[0]  # a kill at its first chunk leaves this
+    (tmp_path / "state").write_bytes(state[0])
+    os.rename(tmp_path / "kept", src)
+    assert sent(src, dst, put_at, **options).successful()
+    assert dst.read_bytes() == src.read_bytes()
+
+
 def test_progress_is_told_in_order_and_may_stop_the_run(
     src: Path, dst: Path, tmp_path: Path
 ) -> None:

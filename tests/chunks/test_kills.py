@@ -119,6 +119,22 @@ def test_what_was_truncated_is_not_taken_for_finished(folder: Path) -> None:
     require_arrived(folder)
 
 
+def test_a_second_process_with_the_state_file_is_refused(folder: Path) -> None:
+    first = run(folder, "place")
+    while not (folder / "sent").exists():
+        time.sleep(0.005)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        second = finish(run(folder, "place"))
+    finally:
+        first.send_signal(signal.SIGCONT)
+    assert second.exit_code == 1
+    assert second.stderr.splitlines()[-1].startswith("jobtool.chunks.errors.StateFileError: ")
+    assert "another run uses it" in second.stderr
+    assert finish(first).stdout == "begun\nTrue\n"
+    require_arrived(folder)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_control_c_writes_the_state_and_the_next_run_goes_on(folder: Path, mode: str) -> None:
     process = run(folder, mode)
