@@ -142,7 +142,7 @@ class TransferClient:
 
         Raises ``NotFoundError``, ``UsageError`` if the file can't be added, and what ``fs`` raises.
         """
-        key = os.fspath(src), os.fspath(dst)
+        key = os.fsdecode(src), os.fsdecode(dst)
         size = length
         if size is None:
             found = self._work.source.look(key[0])

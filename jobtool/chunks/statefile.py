@@ -86,7 +86,7 @@ class StateFile:
                 f"state file {quote(self.path)}: another run uses it. Wait until that has ended, "
                 "or give this transfer a state file of its own."
             ) from None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:  # a filesystem without flock
             raise self._error(f"can't be locked: {reason_of(error)}") from None
         try:
             self._due = time.monotonic() + _PAUSE_SECONDS

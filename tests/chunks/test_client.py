@@ -308,7 +308,8 @@ def test_a_source_that_changes_under_way_is_an_error_and_starts_over(
             Path(path).write_bytes(os.urandom(SIZE * COUNT - 1))
 
     honest = put_whole if merging else put_at
-    one = sent(src, dst, Counted(honest, changes), merging, persist_path=tmp_path / "state")
+    options: dict[str, Any] = {"persist_path": tmp_path / "state", "nthreads": 1}
+    one = sent(src, dst, Counted(honest, changes), merging, **options)
     (error,) = one.errors.values()
     assert isinstance(error, SourceChangedError)
     counted = one._work.transfer.offsets  # type: ignore[attr-defined]

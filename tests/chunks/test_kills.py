@@ -53,7 +53,7 @@ def test_random_kills_lose_nothing(folder: Path, mode: str, kind: str) -> None:
         process = run(folder, mode, kind)
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        if kills < int(os.environ.get("JOBTOOL_TEST_KILLS", "5")):
+        if kills < int(os.environ.get("JOBTOOL_CHUNKS_KILLS", "3")):
             time.sleep(randomness.uniform(0, 0.1))
             process.send_signal(signal.SIGKILL)
         done = finish(process)
