@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.servers.hdfs import HdfsServer, hdfs_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
 
 # Without it each process that the tests start compiles all of jobtool: 0.2 s of CPU.
@@ -58,6 +59,14 @@ def moto_s3() -> Iterator[S3Server]:
     """moto's server: it supports more of S3, and accepts any credentials."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[HdfsServer]:
+    """Hadoop's servers, shared by all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    with hdfs_server((base if worker_id == "master" else base.parent) / "hdfs") as server:
         yield server
 
 

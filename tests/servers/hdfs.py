@@ -24,6 +24,7 @@ from tests.needs import need
 from tests.servers.installed import installed
 
 USER = "tester"  # the superuser: the one who starts the NameNode, whatever its real name
+PAGE_SIZE = 100  # names in a page of a listing, where other clusters have 1,000
 BLOCK_BYTES = 2 * 1024 * 1024  # so that files of a few MiB have several blocks
 
 # With one DataNode a client closes a file before the NameNode knows of its last block, and then
@@ -81,8 +82,8 @@ class HdfsServer:
 
     @staticmethod
     def _opened(method: str, url: str, data: bytes | None = None) -> Any:
-        request = urllib.request.Request(url, data=data, method=method)  # noqa: S310
-        return urllib.request.urlopen(request, timeout=60)  # noqa: S310
+        request = urllib.request.Request(url, data=data, method=method)
+        return urllib.request.urlopen(request, timeout=60)
 
     def requests(self, op: str) -> int:
         """Return how often clients have asked for an operation, such as ``Rename``, by any way."""
@@ -158,9 +159,12 @@ def _start(folder: Path, jars: str) -> dict[str, Any]:
             started.append(
                 subprocess.Popen(
                     ["timeout", str(_LIFETIME_SECONDS), *java, *command],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=_environment(),
                     start_new_session=True,
-                )  # fmt: skip
+                )
             )
     found = {
         "rpc_port": ports[0],
@@ -179,9 +183,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "HADOOP_USER_NAME": USER}
 
 
-def _wait_until_writable(
-    folder: Path, port: int, started: list[subprocess.Popen[bytes]]
-) -> None:
+def _wait_until_writable(folder: Path, port: int, started: list[subprocess.Popen[bytes]]) -> None:
     query = "Hadoop:service=NameNode,name=FSNamesystem*"
     deadline = time.monotonic() + _START_SECONDS
     said: object = None
@@ -189,7 +191,7 @@ def _wait_until_writable(
         assert all(process.poll() is None for process in started), f"see the logs in {folder}"
         with contextlib.suppress(OSError, ValueError):
             url = f"http://127.0.0.1:{port}/jmx?qry={query}"
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 beans = json.loads(answer.read())["beans"]
             state = {key: value for bean in beans for key, value in bean.items()}
             said = state.get("FSState"), state.get("NumLiveDataNodes")
@@ -234,6 +236,7 @@ def _configure(folder: Path, ports: list[int]) -> None:
             "dfs.datanode.hostname": "127.0.0.1",
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.fs-limits.min-block-size": 1024,
+            "dfs.ls.limit": PAGE_SIZE,
             "dfs.namenode.safemode.extension": 0,
             "dfs.namenode.edits.noeditlogchannelflush": "true",
         },

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from jobtool.stores.memory import Memory
@@ -96,3 +98,38 @@ class S3Raw:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         found = {item["Key"] for page in pages for item in page.get("Contents", ())}
         return {key.removeprefix(self.prefix) for key in found}
+
+
+class HdfsRaw:
+    """By WebHDFS, with Python's own HTTP client."""
+
+    def __init__(self, server: Any, root: str) -> None:
+        self.server = server
+        self.root = root
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        full = f"{self.root}/{path}"
+        self.server.call("PUT", full, "CREATE", data, overwrite="true")
+        if mtime_ns is not None:
+            self.server.call("PUT", full, "SETTIMES", modificationtime=mtime_ns // 1_000_000)
+
+    def read(self, path: str) -> bytes:
+        data: bytes = self.server.call("GET", f"{self.root}/{path}", "OPEN")
+        return data
+
+    def make_special(self, special: Special) -> None:
+        if special.what != "empty-folder":
+            raise NotImplementedError(special.what)
+        self.server.call("PUT", f"{self.root}/{special.path}", "MKDIRS")
+
+    def paths(self) -> set[str]:
+        return set(self._below(""))
+
+    def _below(self, folder: str) -> Iterator[str]:
+        found = json.loads(self.server.call("GET", f"{self.root}/{folder}", "LISTSTATUS"))
+        for each in found["FileStatuses"]["FileStatus"]:
+            path = folder + each["pathSuffix"]
+            if each["type"] == "FILE":
+                yield path
+            else:
+                yield from self._below(f"{path}/")

@@ -96,9 +96,13 @@ class Suite:
     """What all suites share: the fixtures that a subclass defines, and its exceptions.
 
     ``page_size`` is the number of names in a page of the server's listing, if it has pages.
+    ``time_unit_ns`` is the unit of the times that the store keeps, if it is coarser than a
+    microsecond, and ``oldest_mtime_ns`` the first time that it can keep.
     """
 
     page_size: ClassVar[int] = 1000
+    time_unit_ns: ClassVar[int] = 1000
+    oldest_mtime_ns: ClassVar[int] = -(2**63)
     refused_names: ClassVar[Mapping[str, str]] = {}
     unsupported_names: ClassVar[Mapping[str, str]] = {}
 
