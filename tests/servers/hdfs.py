@@ -17,8 +17,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.needs import need
 from tests.servers.installed import installed
@@ -62,6 +65,17 @@ class HdfsServer:
     @property
     def webhdfs(self) -> str:
         return f"webhdfs://127.0.0.1:{self.http_port}"
+
+    @cached_property
+    def client(self) -> Any:
+        """A plain hdfs-native client, which shares nothing with the code under test."""
+        import hdfs_native
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HADOOP_USER_NAME", USER)
+            client = hdfs_native.Client(self.hdfs)
+            client.get_file_info("/")
+        return client
 
     def new_folder(self) -> str:
         """Return the absolute path of a folder that doesn't exist yet."""
@@ -237,6 +251,8 @@ def _configure(folder: Path, ports: list[int]) -> None:
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.namenode.fs-limits.min-block-size": 1024,
             "dfs.ls.limit": PAGE_SIZE,
+            # How long a DataNode waits, as a client of WebHDFS, to close a file.
+            "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 10,
             "dfs.namenode.safemode.extension": 0,
             "dfs.namenode.edits.noeditlogchannelflush": "true",
         },

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
 from jobtool.stores.memory import Memory
@@ -101,35 +99,31 @@ class S3Raw:
 
 
 class HdfsRaw:
-    """By WebHDFS, with Python's own HTTP client."""
+    """By a plain hdfs-native client."""
 
-    def __init__(self, server: Any, root: str) -> None:
-        self.server = server
+    def __init__(self, client: Any, root: str) -> None:
+        self.client = client
         self.root = root
 
     def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        from hdfs_native import WriteOptions
+
         full = f"{self.root}/{path}"
-        self.server.call("PUT", full, "CREATE", data, overwrite="true")
+        with self.client.create(full, WriteOptions(overwrite=True, create_parent=True)) as file:
+            file.write(data)
         if mtime_ns is not None:
-            self.server.call("PUT", full, "SETTIMES", modificationtime=mtime_ns // 1_000_000)
+            self.client.set_times(full, mtime_ns // 1_000_000, 0)
 
     def read(self, path: str) -> bytes:
-        data: bytes = self.server.call("GET", f"{self.root}/{path}", "OPEN")
+        data: bytes = self.client.read(f"{self.root}/{path}").read()
         return data
 
     def make_special(self, special: Special) -> None:
         if special.what != "empty-folder":
             raise NotImplementedError(special.what)
-        self.server.call("PUT", f"{self.root}/{special.path}", "MKDIRS")
+        self.client.mkdirs(f"{self.root}/{special.path}", create_parent=True)
 
     def paths(self) -> set[str]:
-        return set(self._below(""))
-
-    def _below(self, folder: str) -> Iterator[str]:
-        found = json.loads(self.server.call("GET", f"{self.root}/{folder}", "LISTSTATUS"))
-        for each in found["FileStatuses"]["FileStatus"]:
-            path = folder + each["pathSuffix"]
-            if each["type"] == "FILE":
-                yield path
-            else:
-                yield from self._below(f"{path}/")
+        start = len(self.root) + 1
+        found = self.client.list_status(self.root, recursive=True)
+        return {each.path[start:] for each in found if not each.isdir}

@@ -54,6 +54,7 @@ class HdfsSuite(
 ):
     page_size: ClassVar = PAGE_SIZE
     time_unit_ns: ClassVar = MILLISECOND_NS
+    oldest_mtime_ns: ClassVar = 0
     raw_specials: ClassVar = frozenset({"empty-folder"})
     refused_names: ClassVar = {
         NOT_UTF8: "names in HDFS are UTF-8",
@@ -75,7 +76,7 @@ class HdfsSuite(
 
     @pytest.fixture
     def raw(self, hdfs, root):
-        return HdfsRaw(hdfs, root)
+        return HdfsRaw(hdfs.client, root)
 
 
 class TestNative(HdfsSuite):
@@ -87,8 +88,6 @@ class TestNativeWithoutWebHdfs(HdfsSuite):
 
 
 class TestWebHdfs(HdfsSuite):
-    oldest_mtime_ns: ClassVar = 0
-
     @pytest.fixture
     def url(self, cluster, root):
         return cluster.webhdfs + root

@@ -49,8 +49,8 @@ class Client(Protocol):
     def rename(self, path: str, target: str, *, replace: bool) -> None:
         """Rename a file in one step, over an existing one if ``replace``."""
 
-    def set_time(self, path: str, mtime_ms: int) -> str:
-        """Set a file's time. Return why it can't be set; empty if it is."""
+    def set_time(self, path: str, mtime_ms: int) -> None:
+        """Set a file's time, 1970 or later."""
 
     def set_mode(self, path: str, mode: int) -> None:
         """Set a file's permissions."""

@@ -90,11 +90,9 @@ class NativeClient:
         """Rename a file in one step."""
         self._asking(target, lambda: self._client.rename(path, target, replace))
 
-    def set_time(self, path: str, mtime_ms: int) -> str:
-        """Set a file's time, also before 1970."""
-        wanted = mtime_ms & _UNCHANGED
-        self._asking(path, lambda: self._client.set_times(path, wanted, _UNCHANGED))
-        return ""
+    def set_time(self, path: str, mtime_ms: int) -> None:
+        """Set a file's time, 1970 or later."""
+        self._asking(path, lambda: self._client.set_times(path, mtime_ms, _UNCHANGED))
 
     def set_mode(self, path: str, mode: int) -> None:
         """Set a file's permissions."""
@@ -149,13 +147,10 @@ class NativeClient:
 
 
 def _status(found: hdfs_native.FileStatus) -> Status:
-    mtime_ms = found.modification_time
-    if mtime_ms >= 2**63:  # before 1970
-        mtime_ms -= 2**64
     return Status(
         name=found.path.rpartition("/")[2],
         size=found.length,
-        mtime_ms=mtime_ms,
+        mtime_ms=found.modification_time,
         is_folder=found.isdir,
         mode=found.permission & 0o777,
         block_bytes=found.blocksize or 0,

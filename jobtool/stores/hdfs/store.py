@@ -44,7 +44,6 @@ from jobtool.stores.store import (
     Unlisted,
     Upload,
     check_path,
-    within_64_bits,
 )
 
 _MODE = 0o644  # of files whose source has none
@@ -186,11 +185,11 @@ class HdfsStore:
         return notes
 
     def _set_time(self, full: str, attributes: Attributes) -> tuple[Note, ...]:
-        mtime_ms = within_64_bits(attributes.mtime_ns) // 1_000_000
-        if mtime_ms == -1:  # it means that the time isn't to be set
-            mtime_ms = 0
-        reason = self._client.set_time(full, mtime_ms)
-        return (Note("times", reason),) if reason else ()
+        mtime_ms = attributes.mtime_ns // 1_000_000
+        if mtime_ms < 0:
+            return (Note("times", "HDFS has no times before 1970"),)
+        self._client.set_time(full, mtime_ms)
+        return ()
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: a folder beside the target, with an empty file."""

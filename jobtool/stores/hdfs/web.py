@@ -135,12 +135,9 @@ class WebClient:
         options = "OVERWRITE" if replace else "NONE"
         self._asked("PUT", path, "RENAME", destination=target, renameoptions=options)
 
-    def set_time(self, path: str, mtime_ms: int) -> str:
-        """Set a file's time, if WebHDFS can."""
-        if mtime_ms < 0:
-            return "WebHDFS can't set times before 1970"
+    def set_time(self, path: str, mtime_ms: int) -> None:
+        """Set a file's time, 1970 or later."""
         self._asked("PUT", path, "SETTIMES", modificationtime=mtime_ms, accesstime=-1)
-        return ""
 
     def set_mode(self, path: str, mode: int) -> None:
         """Set a file's permissions."""
@@ -205,7 +202,10 @@ class WebClient:
             if body is None:
                 return answer
             raise unreachable(self._servers[self._active], "it takes bytes without a DataNode")
-        server = "DataNode {0.scheme}://{0.netloc}".format(urlsplit(place))
+        parts = urlsplit(place)
+        # A NameNode's Location is in Unicode's form NFC, and the name perhaps isn't.
+        place = parts._replace(path=_API + percent_encode(path)).geturl()
+        server = f"DataNode {parts.scheme}://{parts.netloc}"
         try:
             answer = self._sent(method, place, server, body)
         except UnreachableError as error:  # other files may be at other DataNodes
