@@ -44,14 +44,7 @@ def open_store(url, table=None, owner="", **options):
     return registry.open(url, "destination", owner=owner)
 
 
-class HdfsSuite(
-    StoreSuite,
-    MultipartSuite,
-    ProverSuite,
-    AccessCheckSuite,
-    SpecialsSuite,
-    TemporariesSuite,
-):
+class Fixtures:
     page_size: ClassVar = PAGE_SIZE
     time_unit_ns: ClassVar = MILLISECOND_NS
     oldest_mtime_ns: ClassVar = 0
@@ -79,11 +72,25 @@ class HdfsSuite(
         return HdfsRaw(hdfs.client, root)
 
 
+class HdfsSuite(
+    Fixtures,
+    StoreSuite,
+    MultipartSuite,
+    ProverSuite,
+    AccessCheckSuite,
+    SpecialsSuite,
+    TemporariesSuite,
+):
+    pass
+
+
 class TestNative(HdfsSuite):
     pass
 
 
-class TestNativeWithoutWebHdfs(HdfsSuite):
+class TestNativeWithoutWebHdfs(Fixtures, MultipartSuite):
+    """Parts are joined by copying them."""
+
     table: ClassVar = {"webhdfs_url": ""}
 
 

@@ -2,7 +2,8 @@
 
 A DataNode keeps the CRC32C of each 512 bytes of a block. The checksum of a block is the MD5 of
 these, as 4 bytes each, the most significant first. That of a file is the MD5 of the checksums of
-its blocks, in order. Source: Hadoop, ``FileChecksumHelper`` and ``MD5MD5CRC32FileChecksum``.
+its blocks, in order, and of zeros: Hadoop digests the whole buffer, whose size doubles when it is
+full. Source: Hadoop, ``FileChecksumHelper`` and ``DataOutputBuffer.getData``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from jobtool.stores.hdfs.client import Checksummed
 CRC_BYTES = 512
 
 _ALGORITHM = re.compile(r"MD5-of-\d+MD5-of-512CRC32C")
+
+_BUFFER_BYTES = 32
 
 #: At most so many bytes are copied at a time.
 _PIECE_BYTES = 1024 * 1024
@@ -81,4 +84,8 @@ def is_checksum_of(found: Checksummed, blocks: Iterable[str]) -> bool:
     if not _ALGORITHM.fullmatch(found.algorithm):
         return False
     joined = b"".join(map(bytes.fromhex, blocks))
-    return hashlib.md5(joined, usedforsecurity=False).hexdigest() == found.md5
+    size = _BUFFER_BYTES
+    while size < len(joined):
+        size *= 2
+    padded = joined.ljust(size, b"\0")
+    return hashlib.md5(padded, usedforsecurity=False).hexdigest() == found.md5
