@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import signal
 import time
 
 import pytest
@@ -30,11 +31,6 @@ def source(tmp_path):
     return files
 
 
-def written_parts(server):
-    """Count the files that DataNodes have been given, by the NameNode's log of its edits."""
-    return server.requests("Create")
-
-
 @pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
 def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path, source, scheme):
     env = hdfs.environment
@@ -46,21 +42,31 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
         "tree", env=env,
     )  # fmt: skip
     killed = 0
-    held = 0
     for number in range(KILLS):
         worker = commands.start("jobtool", "transfer", joblist, env=env)
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while worker.poll() is None and time.monotonic() < deadline:
-            held = len(parts_of(hdfs, root))
-            if held > number:
-                break
-            time.sleep(0.05)
+        while (
+            worker.poll() is None
+            and len(parts_of(hdfs, root)) <= number
+            and time.monotonic() < deadline
+        ):
+            time.sleep(0.02)
         if worker.poll() is None:
             worker.kill()
-            killed += commands.finish(worker).exit_code == -9
-    assert killed >= 2, "no worker was killed before it was done"
-    done = parts_of(hdfs, root)
-    commands.run_ok("jobtool", "transfer", joblist, env=env)
+            killed += commands.finish(worker).exit_code == -signal.SIGKILL
+    assert killed >= 2, "fewer than two workers were killed before they were done"
+    proven = proven_parts(joblist)
+    before = parts_of(hdfs, root)
+    worker = commands.start("jobtool", "transfer", joblist, env=env)
+    after = dict(before)
+    while worker.poll() is None:
+        after |= parts_of(hdfs, root)
+        time.sleep(0.02)
+    done = commands.finish(worker)
+    assert (done.exit_code, done.stderr) == (0, ""), done
+    for path, written_ms in before.items():
+        if path.rpartition("/")[2] in proven:
+            assert after[path] == written_ms, f"{path} was sent again"
     commands.run_ok("jobtool", "verify", "--deep", joblist, env=env)
     found = {
         each.path.removeprefix(f"{root}/"): hdfs.client.read(each.path).read()
@@ -70,7 +76,19 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
     assert {path: md5_of(data) for path, data in found.items()} == {
         path: hashlib.md5(data).hexdigest() for path, data in source.items()
     }
-    assert done
+
+
+def proven_parts(joblist):
+    """Return the file names of the parts that the journals say are proven."""
+    found = set()
+    for path in joblist.rglob("*"):
+        if path.is_file():
+            for line in path.read_bytes().splitlines():
+                if b'"etag"' in line and b'"number"' in line:
+                    found.update(
+                        f"{int(number):06}" for number in re.findall(rb'"number": ?(\d+)', line)
+                    )
+    return found
 
 
 def parts_of(server, root):

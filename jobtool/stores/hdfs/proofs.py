@@ -17,7 +17,7 @@ from jobtool.stores.store import READ_BYTES, Proof, require_same
 #: connects to the NameNode and to the others for each checksum, which takes as long as 16 MiB.
 CHECKSUM_BYTES = 16 * 1024 * 1024
 
-_LOOKS, _LOOK_SECONDS = 20, 0.05
+_LOOKS, _LOOK_SECONDS = 200, 0.05
 
 
 class Proofs:

@@ -105,9 +105,9 @@ class WebClient:
                 yield self._status(each)
             if not self._field(path, listing, "remainingEntries"):
                 return
-            if not page:
-                raise StoreError(f"{quote(self._root + path)}: an empty page of a longer listing")
-            after = {"startAfter": page[-1]["pathSuffix"]}
+            if not page or after.get("startafter") == page[-1]["pathSuffix"]:
+                raise StoreError(f"{quote(self._root + path)}: the listing doesn't go on")
+            after = {"startafter": page[-1]["pathSuffix"]}
 
     def read(self, path: str, offset: int, length: int) -> bytes | None:
         """Return bytes of a file; None if it is shorter."""
