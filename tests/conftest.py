@@ -63,10 +63,12 @@ def moto_s3() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def hdfs(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[HdfsServer]:
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsServer]:
     """Hadoop's servers, shared by all processes of the run."""
     base = tmp_path_factory.getbasetemp()
-    with hdfs_server((base if worker_id == "master" else base.parent) / "hdfs") as server:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers
+    with hdfs_server(base / "hdfs") as server:
         yield server
 
 

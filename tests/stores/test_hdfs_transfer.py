@@ -57,6 +57,7 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
     assert killed >= 2, "fewer than two workers were killed before they were done"
     proven = proven_parts(joblist)
     before = parts_of(hdfs, root)
+    assert any(path.rpartition("/")[2] in proven for path in before), "no part was proven"
     worker = commands.start("jobtool", "transfer", joblist, env=env)
     after = dict(before)
     while worker.poll() is None:

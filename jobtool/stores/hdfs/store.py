@@ -24,7 +24,7 @@ from jobtool.errors import (
 from jobtool.names import quote
 from jobtool.stores.hdfs import listing
 from jobtool.stores.hdfs.client import Client, Extras
-from jobtool.stores.hdfs.errors import InTheWayError
+from jobtool.stores.hdfs.errors import ExistsError, InTheWayError
 from jobtool.stores.hdfs.proofs import Proofs, Sending
 from jobtool.stores.hdfs.uploads import Uploads
 from jobtool.stores.local.temporaries import Temporaries
@@ -218,9 +218,8 @@ class HdfsStore:
             if attributes.mode is not None:
                 self._uploads.set_mode(folder, _mode_of(attributes))
             notes = self._publish(whole, target, attributes)
-        except FileError as error:
-            if not error.retryable:  # there is something in its place
-                self._uploads.abort(folder)
+        except (ExistsError, InTheWayError):  # another try would fail the same way
+            self._uploads.abort(folder)
             raise
         with contextlib.suppress(JobtoolError):  # the file is published; the folder is a leftover
             self._uploads.abort(folder)
