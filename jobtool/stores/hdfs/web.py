@@ -6,10 +6,12 @@ password or token is only in the query of a URL, so no message shows one.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote as percent_encode
@@ -39,6 +41,9 @@ _CONNECT_SECONDS, _READ_SECONDS = 20.0, 120.0
 _CONCAT_CHARACTERS = 16 * 1024
 
 _HOSTS = 64
+
+#: How long a DataNode may take to make a file after the beginning of a request.
+_LOOKS, _LOOK_SECONDS = 100, 0.05
 
 
 class WebSetup(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,8 +132,21 @@ class WebClient:
             "replication": self._setup.replication,
             "blocksize": self._setup.block_bytes,
         }
-        body = (bytes(chunk) for chunk in chunks if len(chunk))
-        self._moved("PUT", path, "CREATE", body=body, **options)
+        body = _Body(chunks)
+        try:
+            self._moved("PUT", path, "CREATE", body=body, **options)
+        except BaseException:
+            if body.has_failed:
+                self._await(path)
+            raise
+
+    def _await(self, path: str) -> None:
+        """Wait until a DataNode has made a file, so that the caller can remove it."""
+        with contextlib.suppress(JobtoolError):
+            for _ in range(_LOOKS):
+                if self.status(path) is not None:
+                    return
+                time.sleep(_LOOK_SECONDS)
 
     def rename(self, path: str, target: str, *, replace: bool) -> None:
         """Rename a file in one step."""
@@ -293,6 +311,25 @@ class WebClient:
             raise unreachable(
                 self._servers[self._active], "its answer isn't one of WebHDFS"
             ) from None
+
+
+class _Body:
+    """The chunks of a request, as urllib3 takes them. Remembers if they broke off."""
+
+    def __init__(self, chunks: Iterable[bytes | memoryview]) -> None:
+        self._chunks = chunks
+        self.has_failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._chunks:
+                if len(chunk):
+                    yield bytes(chunk)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self.has_failed = True
+            raise
 
 
 def _without_query(error: Exception) -> str:
