@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.servers.azure import AzureServer, azurite_server
 from tests.servers.ftp import FtpServer, ftp_server
+from tests.servers.hdfs import HdfsServer, hdfs_server
 from tests.servers.nginx import Nginx, nginx_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
 
@@ -68,6 +69,16 @@ def moto_s3() -> Iterator[S3Server]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """Azurite: Microsoft's emulator of Azure Blob Storage."""
     with azurite_server(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsServer]:
+    """Hadoop's servers, shared by all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers
+    with hdfs_server(base / "hdfs") as server:
         yield server
 
 

@@ -98,6 +98,37 @@ class S3Raw:
         return {key.removeprefix(self.prefix) for key in found}
 
 
+class HdfsRaw:
+    """By a plain hdfs-native client."""
+
+    def __init__(self, client: Any, root: str) -> None:
+        self.client = client
+        self.root = root
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        from hdfs_native import WriteOptions
+
+        full = f"{self.root}/{path}"
+        with self.client.create(full, WriteOptions(overwrite=True, create_parent=True)) as file:
+            file.write(data)
+        if mtime_ns is not None:
+            self.client.set_times(full, mtime_ns // 1_000_000, 0)
+
+    def read(self, path: str) -> bytes:
+        data: bytes = self.client.read(f"{self.root}/{path}").read()
+        return data
+
+    def make_special(self, special: Special) -> None:
+        if special.what != "empty-folder":
+            raise NotImplementedError(special.what)
+        self.client.mkdirs(f"{self.root}/{special.path}", create_parent=True)
+
+    def paths(self) -> set[str]:
+        start = len(self.root) + 1
+        found = self.client.list_status(self.root, recursive=True)
+        return {each.path[start:] for each in found if not each.isdir}
+
+
 class AzureRaw:
     """By Azure's own client, in other ways than the store."""
 

@@ -1,0 +1,1 @@
+"""Stores in HDFS: ``hdfs://`` by the NameNode's own protocol, ``webhdfs://`` by HTTP."""

@@ -1,0 +1,72 @@
+"""What the store needs of HDFS, whichever way it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What is at a path: its last name, size in bytes, time in milliseconds since 1970, mode."""
+
+    name: str
+    size: int
+    mtime_ms: int
+    is_folder: bool
+    mode: int
+    block_bytes: int
+
+
+class Checksummed(msgspec.Struct, frozen=True):
+    """HDFS's checksum of a file: its ``algorithm``, and the ``md5`` in it if it is one of MD5s."""
+
+    algorithm: str
+    md5: str
+
+
+class Client(Protocol):
+    """Calls of HDFS. Paths are absolute. All raise the errors of ``hdfs.errors``."""
+
+    def status(self, path: str) -> Status | None:
+        """Return what is at a path, or None if nothing is."""
+
+    def list(self, path: str) -> Iterator[Status]:
+        """Yield what is in a folder, in any order. A file yields itself."""
+
+    def read(self, path: str, offset: int, length: int) -> bytes | None:
+        """Return bytes of a file; None if it is shorter."""
+
+    def create(
+        self, path: str, chunks: Iterable[bytes | memoryview], *, mode: int, parents: bool
+    ) -> None:
+        """Write a file and replace the one that is there. Make the folders above with ``parents``.
+
+        Errors of ``chunks`` are passed on, and may leave a part of the file.
+        """
+
+    def rename(self, path: str, target: str, *, replace: bool) -> None:
+        """Rename a file in one step, over an existing one if ``replace``."""
+
+    def set_time(self, path: str, mtime_ms: int) -> None:
+        """Set a file's time, 1970 or later."""
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Set a file's permissions."""
+
+    def delete(self, path: str, *, recursive: bool = False) -> None:
+        """Remove a file or folder, if it is there."""
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and those above it. Keep an existing one."""
+
+
+class Extras(Protocol):
+    """Calls that only WebHDFS has."""
+
+    def checksum(self, path: str) -> Checksummed:
+        """Return HDFS's checksum of a file."""
+
+    def concat(self, path: str, others: Sequence[str]) -> None:
+        """Move the blocks of other files of the same folder to the end of a file, in order."""

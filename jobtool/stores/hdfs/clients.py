@@ -1,0 +1,71 @@
+"""The clients that the stores of a run share, one for each cluster and its settings."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from jobtool.errors import StoreSettingsError
+from jobtool.names import quote
+from jobtool.stores.hdfs.client import Client, Extras
+from jobtool.stores.hdfs.kind import HdfsSettings, WebHdfsSettings
+from jobtool.stores.hdfs.site import site_settings, web_servers
+from jobtool.stores.hdfs.web import WebClient, WebSetup, user_name
+from jobtool.stores.location import Location
+
+Pair = tuple[Client, Extras | None]
+
+
+class HdfsClients:
+    """Makes clients when they are asked for. They contact no server before they are used."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, Any], Pair] = {}
+        self._lock = threading.Lock()
+
+    def of(self, location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
+        """Return the client of a location's cluster, and its WebHDFS if it is known.
+
+        Raises ``StoreSettingsError``.
+        """
+        key = location.root, settings
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = _make(location, settings)
+            return self._made[key]
+
+
+def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
+    setup = WebSetup(
+        user=user_name(),
+        token=os.environ.get("HADOOP_TOKEN", ""),
+        replication=settings.replication,
+        block_bytes=settings.block_bytes,
+        ca_bundle=settings.ca_bundle,
+    )
+    if isinstance(settings, WebHdfsSettings):
+        http = "https" if location.scheme == "swebhdfs" else "http"
+        web = WebClient([f"{http}://{location.name}"], setup, root=location.root)
+        return web, web
+    from jobtool.stores.hdfs.native import NativeClient
+
+    servers = _web_servers(location.name, settings)
+    native = NativeClient(
+        location.name, replication=settings.replication, block_bytes=settings.block_bytes
+    )
+    return native, WebClient(servers, setup, root=location.root) if servers else None
+
+
+def _web_servers(address: str, settings: HdfsSettings) -> list[str]:
+    told = settings.webhdfs_url
+    if told is None:
+        return web_servers(address, site_settings())
+    servers = [each for each in ((told,) if isinstance(told, str) else told) if each]
+    for server in servers:
+        if not server.startswith(("http://", "https://")) or "@" in server or "?" in server:
+            raise StoreSettingsError(
+                f"[hdfs] webhdfs_url: expected http://HOST:PORT or https://HOST:PORT; found "
+                f"{quote(server)}"
+            )
+    return servers
