@@ -48,7 +48,7 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
         deadline = time.monotonic() + DEADLINE_SECONDS
         while (
             worker.poll() is None
-            and len(parts_of(hdfs, root)) <= number
+            and len(proven_parts(joblist)) <= number
             and time.monotonic() < deadline
         ):
             time.sleep(0.02)
@@ -58,7 +58,9 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
     assert killed >= 2, "fewer than two workers were killed before they were done"
     proven = proven_parts(joblist)
     before = parts_of(hdfs, root)
-    assert any(path.rpartition("/")[2] in proven for path in before), "no part was proven"
+    assert any(path.rpartition("/")[2] in proven for path in before), (
+        "no part was proven before the kills"
+    )
     worker = commands.start("jobtool", "transfer", joblist, env=env)
     after = dict(before)
     while worker.poll() is None:
@@ -86,7 +88,7 @@ def proven_parts(joblist):
     for path in joblist.rglob("*"):
         if path.is_file():
             for line in path.read_bytes().splitlines():
-                if b'"etag"' in line and b'"number"' in line:
+                if b'"type":"part"' in line:
                     found.update(
                         f"{int(number):06}" for number in re.findall(rb'"number": ?(\d+)', line)
                     )
