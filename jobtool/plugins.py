@@ -66,6 +66,11 @@ def fsspec_knows(scheme: str) -> bool:
     return scheme in known_implementations or scheme in registry
 
 
+def is_scheme(name: str) -> bool:
+    """Return True if a store here has URLs of this scheme."""
+    return find(STORES, name) is not None or fsspec_knows(name)
+
+
 def names(group: str) -> list[str]:
     """Return the names of all entry points of a group, sorted."""
     from importlib.metadata import entry_points

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from jobtool.layouts.events import Generated
 
 #: Settings of a joblist's tables that are paths.
-_PATH_KEYS = ("ca_bundle", "path", "identity_file")
+_PATH_KEYS = (
+    "ca_bundle",
+    "config",
+    "customer_key_file",
+    "identity_file",
+    "known_hosts",
+    "path",
+)
 
 
 def generate_joblist(
@@ -25,6 +32,7 @@ def generate_joblist(
     steps: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
     s3: Mapping[str, Any] | None = None,
+    stores: Mapping[str, Mapping[str, Any]] | None = None,
     credentials: Mapping[str, Any] | None = None,
     trust: bool = False,
     dry_run: bool = False,
@@ -45,6 +53,7 @@ def generate_joblist(
             the joblist, or ``copy`` alone.
         values: Values for the templates of the layout.
         s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
+        stores: Keys of the tables of other stores by scheme, such as ``{"az": {...}}``, likewise.
         credentials: Keys of the table ``[credentials]``, likewise.
         trust: Run the commands that an existing joblist.toml names for credentials, even if others
             could have written it.
@@ -80,7 +89,7 @@ def generate_joblist(
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},
-        s3=_with_absolute_paths(s3 or {}),
+        stores=_with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
         credentials=_with_absolute_paths(credentials or {}),
         trust=trust,
         dry_run=dry_run,

@@ -19,6 +19,7 @@ from jobtool.cli.options import (
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.names import quote
+from jobtool.plugins import is_scheme
 
 
 @command(
@@ -60,8 +61,8 @@ from jobtool.names import quote
     "given",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A value for the layout's templates, or s3.KEY or credentials.KEY for the joblist's table "
-    "of that name. Repeatable.",
+    help="A value for the layout's templates, or SCHEME.KEY or credentials.KEY for the joblist's "
+    "table of that name, such as s3.endpoint_url. Repeatable.",
 )
 @trust_option
 @dry_run_option
@@ -101,7 +102,7 @@ def cli(
     console.note(f"Valid output path: {quote(joblist_path)}")
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
-    values, s3, credentials = _assignments(given)
+    values, stores, credentials = _assignments(given)
     generated = generate_joblist(
         source,
         joblist_path,
@@ -109,7 +110,7 @@ def cli(
         layout=layout or AUTO,
         steps=() if steps is None else decode_words(steps),
         values=values,
-        s3=s3,
+        stores=stores,
         credentials=credentials,
         trust=trust,
         dry_run=dry_run,
@@ -122,8 +123,8 @@ def cli(
 def _assignments(
     texts: tuple[str, ...],
 ) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-    """Return the values for the templates, for ``[s3]`` and for ``[credentials]``."""
-    of_tables = tuple(text for text in texts if text.startswith(("s3.", "credentials.")))
+    """Return the values for the templates, the tables of stores, and ``[credentials]``."""
+    of_tables = tuple(text for text in texts if _is_of_a_table(text))
     tables = assignments(of_tables, option="--set")
     values: dict[str, str] = {}
     for text in texts:
@@ -132,7 +133,14 @@ def _assignments(
             raise UsageError(f"--set {text}: expected KEY=VALUE")
         if text not in of_tables:
             values[key] = value
-    return values, tables.get("s3", {}), tables.get("credentials", {})
+    credentials = tables.pop("credentials", {})
+    return values, tables, credentials
+
+
+def _is_of_a_table(text: str) -> bool:
+    """Return True if a key begins with a table's name: that of a scheme, or ``credentials``."""
+    table, dot, _ = text.partition("=")[0].partition(".")
+    return bool(dot) and (table == "credentials" or is_scheme(table))
 
 
 def main() -> None:

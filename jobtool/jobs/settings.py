@@ -14,7 +14,7 @@ from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
-from jobtool.plugins import STORES, find, fsspec_knows
+from jobtool.plugins import is_scheme
 from jobtool.suggest import misfit, unknown_key
 
 FILENAME = "joblist.toml"
@@ -210,7 +210,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
 def _is_of_a_store(key: str, value: object) -> bool:
     """Return True for a table that is named after the scheme of an installed store."""
     is_other = isinstance(value, Mapping) and key not in Settings.__struct_fields__
-    return is_other and (find(STORES, key) is not None or fsspec_knows(key))
+    return is_other and is_scheme(key)
 
 
 def _require_known(table: Iterable[str], names: Sequence[str], *, where: str, what: str) -> None:

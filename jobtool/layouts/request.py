@@ -14,9 +14,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     None means that of the existing joblist. ``layout`` is the name of a layout, a path to one in
     TOML, or ``auto``; None means that of the existing joblist or, without one, ``auto``. ``steps``
     is the chain of steps of each job; empty means that of the existing joblist or, without one,
-    ``copy`` alone. ``values`` are for the layout's templates. ``s3`` and ``credentials`` are keys
-    of these tables of joblist.toml. With ``trust``, commands that an existing joblist.toml names
-    are run even if others could have written it. With ``dry_run`` nothing is written.
+    ``copy`` alone. ``values`` are for the layout's templates. ``stores`` are keys of the tables of
+    stores in joblist.toml, by scheme, and ``credentials`` those of that table. With ``trust``,
+    commands that an existing joblist.toml names are run even if others could have written it. With
+    ``dry_run`` nothing is written.
     """
 
     source: str
@@ -25,7 +26,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     layout: str | None = None
     steps: tuple[str, ...] = ()
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
-    s3: Mapping[str, object] = msgspec.field(default_factory=dict)
+    stores: Mapping[str, Mapping[str, object]] = msgspec.field(default_factory=dict)
     credentials: Mapping[str, object] = msgspec.field(default_factory=dict)
     trust: bool = False
     dry_run: bool = False

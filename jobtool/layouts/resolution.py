@@ -53,7 +53,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             if key.startswith("transfer."):
                 raise UsageError(
-                    f"--set {key}=…: expected a value of the layout, s3.KEY or credentials.KEY. "
+                    f"--set {key}=…: expected a value of the layout, SCHEME.KEY or "
+                    "credentials.KEY. "
                     "Settings of [transfer] are options of transfer-worker, or are written into "
                     "joblist.toml."
                 )
@@ -64,7 +65,7 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"--set {key}=…: the layout {quote(self.layout_name)} doesn't use it."
                 f"{hint} It takes these values: {takes}. --set also takes "
-                "s3.KEY and credentials.KEY."
+                "SCHEME.KEY, such as s3.endpoint_url, and credentials.KEY."
             )
 
 
@@ -82,9 +83,12 @@ def resolve(request: Request, emit: Emit) -> Resolution:
     existing = existing_settings(request.joblist_path, trust=request.trust)
     before = canonical(existing or Settings())
     values: Mapping[str, str] = {**before.values, **request.values}
-    s3 = {**before.s3, **request.s3}
+    tables = {**before.store_tables}
+    for scheme, table in request.stores.items():
+        tables[scheme] = {**tables.get(scheme, {}), **table}
     credentials = {**before.credentials, **request.credentials}
-    stores = stores_by(Settings(s3=s3, credentials=credentials))
+    s3 = tables.pop("s3")
+    stores = stores_by(Settings(s3=s3, stores=tables, credentials=credentials))
     destination = request.destination or before.destination
     layout_name, layout = _choose_layout(request, before, stores, emit)
     if layout is not None:
@@ -102,6 +106,7 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         layout={"preset": layout_name} if layout is None else layout.table(),
         values=dict(values),
         s3=s3,
+        stores=tables,
         credentials=credentials,
         claims=before.claims,
         lease_seconds=before.lease_seconds,
