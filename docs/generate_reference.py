@@ -1,4 +1,4 @@
-"""Write docs/reference/commands.md and errors.md from the code.
+"""Write docs/reference/commands.md, errors.md and stores.md from the code.
 
 With ``--check`` nothing is written; the exit code is 1 if a page differs from the code.
 """
@@ -15,10 +15,19 @@ from pathlib import Path
 import click
 
 from jobtool.cli.main import COMMANDS
+from jobtool.stores.azure import codes as azure_codes
+from jobtool.stores.azure.errors import failures as azure_failures
+from jobtool.stores.hdfs.errors import VERDICTS as HDFS_VERDICTS
+from jobtool.stores.http.errors import STATUSES as HTTP_STATUSES
 from jobtool.stores.local.errors import READING, WITHOUT_ROOT, WRITING
 from jobtool.stores.s3 import codes
 from jobtool.stores.s3.errors import failures
+from jobtool.stores.sftp import errors as sftp_errors
 from jobtool.stores.verdict import Verdict
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from stores_table import stores_page
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -60,6 +69,16 @@ a success status that isn't an S3 answer.
 
 S3_FAILURES = "Failures without an answer, or with one that can't be read."
 
+AZURE_CODES = "The error codes of Azure Blob Storage. If there is none, the HTTP status decides."
+
+AZURE_STATUSES = "A row for a status takes precedence over one for its class."
+
+HDFS_EXCEPTIONS = "By the names of Java's classes, which the NameNode and WebHDFS give."
+
+SFTP_READING = "The statuses of the SFTP protocol. Any other may pass, and is about the file."
+
+WEB_STATUSES = "Other statuses are judged by their class: `4xx` is about the file, `5xx` may pass."
+
 #: Heading, introduction and rows of each table of errors.
 ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
     (
@@ -79,8 +98,15 @@ ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
         WITHOUT_ROOT,
     ),
     ("Codes of S3", S3_CODES.strip(), [*codes.CODES.values()]),
-    ("HTTP statuses", S3_STATUSES.strip(), [*codes.STATUSES.values()]),
-    ("No answer", S3_FAILURES, [*failures()]),
+    ("HTTP statuses of S3", S3_STATUSES.strip(), [*codes.STATUSES.values()]),
+    ("No answer of S3", S3_FAILURES, [*failures()]),
+    ("Codes of Azure", AZURE_CODES, [*azure_codes.CODES.values()]),
+    ("HTTP statuses of Azure", AZURE_STATUSES, [*azure_codes.STATUSES.values()]),
+    ("No answer of Azure", S3_FAILURES, [*azure_failures()]),
+    ("Exceptions of HDFS", HDFS_EXCEPTIONS, [*HDFS_VERDICTS.values()]),
+    ("Reading by SFTP", SFTP_READING, sftp_errors.READING),
+    ("Writing by SFTP", "Any other status may pass, and is about the file.", sftp_errors.WRITING),
+    ("HTTP statuses of web servers", WEB_STATUSES, [*HTTP_STATUSES.values()]),
 ]
 
 
@@ -169,7 +195,11 @@ def code_table(codes: list[tuple[str, str]]) -> Iterator[str]:
         yield f"| {code} | {meaning} |"
 
 
-PAGES: dict[str, Callable[[], str]] = {"commands.md": commands_page, "errors.md": errors_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": commands_page,
+    "errors.md": errors_page,
+    "stores.md": stores_page,
+}
 
 
 def main() -> int:

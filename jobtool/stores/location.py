@@ -23,6 +23,7 @@ import msgspec
 
 from jobtool.errors import FileError, UsageError
 from jobtool.names import quote
+from jobtool.plugins import STORES, names
 from jobtool.stores.spelling import (
     did_you_mean_url,
     is_familiar,
@@ -73,8 +74,9 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
         kind = store_type(scheme)
         if kind is None:
             raise UsageError(
-                f"{quote(url)}: this kind of URL isn't supported; found {scheme!r}"
-                f"{suggestion(scheme, rest)}"
+                f"{quote(url)}: no store has URLs of this kind; found {scheme!r}"
+                f"{suggestion(scheme, rest)} The schemes here are {', '.join(names(STORES))}, and "
+                "those of fsspec if that is installed (pip install 'jobtool[fsspec]')."
             )
         return _in_store(kind, scheme, rest, url)
 

@@ -84,8 +84,8 @@ def test_a_place_has_a_root_and_a_path_in_it(url: str, root: str, path: str) -> 
         ("s3a://bucket/x", "Did you mean s3://bucket/x?"),
         (
             "swift://bucket/x",
-            "swift://bucket/x: this kind of URL isn't supported; found 'swift'. Expected a path, "
-            "or s3://BUCKET/PATH.",
+            "swift://bucket/x: no store has URLs of this kind; found 'swift'. Expected a path, "
+            "or s3://BUCKET/PATH. The schemes here are abfs, ",
         ),
         ("scp://host/x", "found 'scp'"),
         ("memory://", "found nothing"),

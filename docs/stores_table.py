@@ -1,0 +1,96 @@
+"""The page docs/reference/stores.md: what each store has, from the classes of the stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+
+from jobtool.stores.optional import (
+    PROTOCOLS,
+    AccessCheck,
+    FolderAttributes,
+    Multipart,
+    Prover,
+    Specials,
+    Temporaries,
+)
+from jobtool.stores.storetype import StoreType, store_type
+
+INTRODUCTION = """\
+<!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
+
+# Stores
+
+A URL's scheme chooses the store. A store whose extra isn't installed says which command installs
+it; `pip install 'jobtool[all]'` installs them all.
+
+"""
+
+#: The schemes of each store, its class, and the page about it.
+STORES: Sequence[tuple[Sequence[str], str, str]] = (
+    (["file"], "local.store:LocalStore", "paths.md"),
+    (["s3"], "s3.store:S3Store", "../how-to/s3-servers.md"),
+    (["az", "abfs", "abfss"], "azure.store:AzureStore", "../how-to/azure.md"),
+    (["hdfs"], "hdfs.store:HdfsStore", "../how-to/hdfs.md"),
+    (["webhdfs", "swebhdfs"], "hdfs.store:HdfsStore", "../how-to/hdfs.md"),
+    (["sftp"], "sftp.store:SftpStore", "../how-to/sftp.md"),
+    (["http", "https"], "http.store:HttpStore", "../how-to/web.md"),
+    (["ftp", "ftps"], "ftp.store:FtpStore", "../how-to/web.md"),
+    (["zip"], "anyfs.store:FsspecStore", "../how-to/fsspec.md"),
+)
+
+#: The columns of the table, by the protocols that a store has.
+COLUMNS: Sequence[tuple[str, type]] = (
+    ("parts, resumed", Multipart),
+    ("unfinished files are marked", Temporaries),
+    ("proves without reading", Prover),
+    ("empty folders, links", Specials),
+    ("attributes of folders", FolderAttributes),
+    ("checks access itself", AccessCheck),
+)
+
+NOTES = """
+- **parts, resumed**: a large file is sent in parts, and another worker sends only those that are
+  missing. Without it each try sends a large file from its beginning.
+- **unfinished files are marked**: what a killed worker leaves lies beside the other files, with a
+  mark by which `jobtool clean` and later workers know it. Elsewhere the service keeps it apart.
+- **proves without reading**: the store compares a digest that the service holds or computes. See
+  [how each proof works](receipts.md#how-each-proof-works).
+- **empty folders, links**: the store can hold at least one of the two.
+- **attributes of folders**: times and modes of folders are kept.
+- **checks access itself**: a refusal for one file is told from one for all without another file.
+
+Any other scheme that fsspec knows, such as `gs://` with gcsfs, has [what fsspec
+has](../how-to/fsspec.md): files are sent whole and read back, in both directions where its
+filesystem can write. Packages add [stores of their own](../writing-a-store.md).
+"""
+
+
+def has(store: type, protocol: type) -> bool:
+    """Return True if a class has all methods of a protocol's own."""
+    return all(hasattr(store, name) for name in vars(protocol) if not name.startswith("_"))
+
+
+def stores_page() -> str:
+    """Return the whole page."""
+    assert {protocol for _, protocol in COLUMNS} == set(PROTOCOLS)
+    return INTRODUCTION + "\n".join(_rows()) + "\n" + NOTES
+
+
+def _rows() -> Iterator[str]:
+    headings = ("URLs", "extra", "as", *(heading for heading, _ in COLUMNS))
+    yield f"| {' | '.join(headings)} |"
+    yield f"|{' --- |' * len(headings)}"
+    for schemes, place, page in STORES:
+        module, name = place.split(":")
+        store = getattr(import_module(f"jobtool.stores.{module}"), name)
+        kind = store_type(schemes[0])
+        assert kind is not None, schemes
+        yield f"| {' | '.join(_cells(schemes, kind, store, page))} |"
+
+
+def _cells(schemes: Sequence[str], kind: StoreType, store: type, page: str) -> Iterator[str]:
+    yield f"[{', '.join(f'`{scheme}://`' for scheme in schemes)}]({page})"
+    yield f"`{kind.extra}`" if kind.extra else ""
+    yield "source" if kind.source_only else "source, destination"
+    yield from ("yes" if has(store, protocol) else "" for _, protocol in COLUMNS)
