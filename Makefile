@@ -39,10 +39,11 @@ test-all: test test-faults test-cluster test-pages
 
 # An hour and more, unless the environment says otherwise.
 test-long: export JOBTOOL_TEST_EXEC = 1
+test-long: export JOBTOOL_TEST_PAIRS = all
 test-long: export JOBTOOL_TEST_KILLS ?= 1000
 test-long: export JOBTOOL_TEST_STORM_SECONDS ?= 600
 test-long: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/faults tests/cluster tests/stores/test_pairs.py
 
 # Beside s5cmd, rclone, aws and, where installed, rsync and fpsync (package fpart): half an hour.
 # BENCH has further options.
