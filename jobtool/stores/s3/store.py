@@ -186,8 +186,13 @@ class S3Store:
         if found is None and is_first and md5_of(data) == attributes.md5:
             # The first object whose ETag isn't an MD5. Perhaps its checksum proves it.
             checksum = sha256_of(data)
-            answer, notes = self._send(path, key, data, attributes, checksum, replaced=etag)
-            etag = etag_of(answer.get("ETag"))
+            try:
+                answer, notes = self._send(path, key, data, attributes, checksum, replaced=etag)
+            except ExistsError:  # another writer has replaced it
+                raise
+            except FileError:  # what the first request left must be read, and removed if wrong
+                answer = {}
+            etag = etag_of(answer.get("ETag")) or etag
             found = self._proofs.by_answer(answer, attributes.md5, checksum)
         if checksum is not None and self._proofs.accepts_answers:
             self._access.note_checksums(self._bucket, found is not None)
