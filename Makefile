@@ -18,7 +18,7 @@ FAULTS := tests/faults tests/trust
 CLUSTER := tests/cluster
 PAGES := tests/pages
 
-.PHONY: venv demo bench test test-faults test-cluster test-pages test-all test-long check fmt docs clean
+.PHONY: venv demo bench test test-faults test-cluster test-pages test-wide test-all test-long check fmt docs clean
 
 demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
@@ -35,11 +35,17 @@ test-cluster: $(VENV)/.test
 test-pages: $(VENV)/.test
 	$(PYTEST) $(PAGES)
 
-test-all: test test-faults test-cluster test-pages
+# Further kinds of servers, and a plate that goes round all stores.
+test-wide: export JOBTOOL_TEST_WIDE = 1
+test-wide: $(VENV)/.test
+	$(PYTEST) tests/stores -m wide
+
+test-all: test test-faults test-cluster test-pages test-wide
 
 # An hour and more, unless the environment says otherwise.
 test-long: export JOBTOOL_TEST_EXEC = 1
 test-long: export JOBTOOL_TEST_PAIRS = all
+test-long: export JOBTOOL_TEST_WIDE = 1
 test-long: export JOBTOOL_TEST_KILLS ?= 1000
 test-long: export JOBTOOL_TEST_STORM_SECONDS ?= 600
 test-long: $(VENV)/.test

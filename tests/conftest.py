@@ -38,6 +38,14 @@ settings.register_profile(  # for tests.benchmarks.mutation
 settings.load_profile("jobtool")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests of more kinds of a server to ``make test-wide``."""
+    if os.environ.get("JOBTOOL_TEST_WIDE") != "1":
+        for item in items:
+            if item.get_closest_marker("wide"):
+                item.add_marker(pytest.mark.skip(reason="make test-wide"))
+
+
 @pytest.fixture(autouse=True)
 def no_aws_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -> None:
     """Tests see no AWS configuration but their own, and no instance's role."""

@@ -65,6 +65,7 @@ class TestListedFlat(AzureSuite):
     """As in an account without a hierarchical namespace."""
 
 
+@pytest.mark.wide
 class TestListedByFolder(AzureSuite):
     """As in an account with one, as far as the Blob API shows it."""
 

@@ -238,14 +238,14 @@ def test_a_scheme_whose_package_is_missing_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("scheme", ["local", "simplecache", "ssh", "s3a", "irods", "data"])
 def test_what_is_no_place_is_unknown_as_before(scheme):
     assert not fsspec_knows(scheme)
-    with pytest.raises(UsageError, match="isn't supported"):
+    with pytest.raises(UsageError, match="no store has URLs of this kind"):
         Location.parse(f"{scheme}://bucket/x")
 
 
 def test_without_fsspec_all_is_as_before(monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec.registry", None)
     store_type.cache_clear()
-    with pytest.raises(UsageError, match="isn't supported"):
+    with pytest.raises(UsageError, match="no store has URLs of this kind"):
         Location.parse("zip://x/y")
     store_type.cache_clear()
 

@@ -76,6 +76,7 @@ class TestPlain(FtpSuite):
         return opened(f"ftp://127.0.0.1:{ftp.plain}/{area.name}")
 
 
+@pytest.mark.wide
 class TestEncrypted(FtpSuite):
     @pytest.fixture
     def store(self, ftp, area):

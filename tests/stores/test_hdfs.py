@@ -88,6 +88,7 @@ class TestNative(HdfsSuite):
     pass
 
 
+@pytest.mark.wide
 class TestNativeWithoutWebHdfs(Fixtures, MultipartSuite):
     """Parts are joined by copying them."""
 

@@ -101,6 +101,7 @@ class TestHtmlIndex(NginxSuite):
         return opened(f"http://127.0.0.1:{nginx.html}/{area.name}")
 
 
+@pytest.mark.wide
 class TestWithoutHead(NginxSuite):
     @pytest.fixture
     def store(self, nginx, area):

@@ -1,7 +1,7 @@
 """Plates from each store to another under mpirun, whose ranks are killed on the way.
 
-``make test`` goes round all stores once. With ``JOBTOOL_TEST_PAIRS=all`` each ordered pair of them
-moves a plate of 2,000 files.
+A plate goes round all stores once. With ``JOBTOOL_TEST_PAIRS=all`` each ordered pair of them moves
+a plate of 2,000 files.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def write(folder, files):
             file.write(data)
 
 
-@pytest.mark.skipif(ALL, reason="each pair is tried")
+@pytest.mark.wide
 def test_a_plate_goes_round_all_stores_though_workers_are_killed(places, tmp_path, files):
     write(places.url("local", "0"), files)
     killed = 0

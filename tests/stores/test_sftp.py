@@ -68,9 +68,11 @@ class TestWithShell(SftpSuite):
     kind: ClassVar = "shell"
 
 
+@pytest.mark.wide
 class TestWithSftpOnly(SftpSuite):
     kind: ClassVar = "sftp_only"
 
 
+@pytest.mark.wide
 class TestWithoutExtensions(SftpSuite):
     kind: ClassVar = "plain"
