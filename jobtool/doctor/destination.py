@@ -165,7 +165,7 @@ class DestinationProbe(msgspec.Struct):
         else:
             yield self.subject.warned(
                 "digest",
-                "the server shows no digest of a file, as with encryption by SSE-KMS on some",
+                "the server shows no digest of a file, as some do with SSE-KMS",
                 "Nothing is wrong, but every file is read back to be proven: twice the traffic.",
             )
         kind = type_of(self.url)

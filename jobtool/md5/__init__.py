@@ -91,13 +91,13 @@ class MD5:
 
 
 def hasher_for(size: int) -> Hasher:
-    """Return an MD5 for a message of about ``size`` bytes."""
-    return MD5() if size >= _LONG_BYTES else hashlib.md5(usedforsecurity=False)
+    """Return an MD5 for a message of about ``size`` bytes. It may have no state."""
+    return MD5() if size >= _LONG_BYTES and has_lanes() else hashlib.md5(usedforsecurity=False)
 
 
 def md5_of(data: bytes | memoryview) -> str:
     """Return the MD5 of ``data`` in hex."""
-    if len(data) < _LONG_BYTES:
+    if len(data) < _LONG_BYTES or not has_lanes():
         return hashlib.md5(data, usedforsecurity=False).hexdigest()
     hasher = MD5()
     hasher.update(data)
@@ -107,6 +107,12 @@ def md5_of(data: bytes | memoryview) -> str:
 def can_resume() -> bool:
     """Return True if digests have a state in this process, and can be resumed from one."""
     return block_function() is not None
+
+
+@functools.cache
+def has_lanes() -> bool:
+    """Return True if the extension computes digests here."""
+    return by_lanes() is not None
 
 
 @functools.cache

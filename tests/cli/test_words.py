@@ -128,7 +128,7 @@ def test_a_misspelt_setting_is_refused(joblist: Path, text: str, expected: tuple
     ("options", "expected"),
     [
         (("-l", "plates", "--set", "bukcet=x"), ("bukcet", "plates")),
-        (("-l", "tree", "--set", "transfer.threads=3"), ("transfer.threads", "s3.KEY")),
+        (("-l", "tree", "--set", "transfer.threads=3"), ("transfer.threads", "SCHEME.KEY")),
         (("-l", "tree", "--set", "s3.regoin=x"), ("regoin", "Did you mean 'region'?")),
         (("-l", "partitions", "--set", "dst_image_foldr=/x"), ("'dst_image_folder'?",)),
         (("-l", "manifest", "--set", "max_file=3"), ("Did you mean 'max_files'?",)),

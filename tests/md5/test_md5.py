@@ -88,6 +88,26 @@ def test_messages_of_many_threads_and_lengths_are_kept_apart(threads):
     assert in_threads(md5.md5_of, messages, threads=threads) == expected
 
 
+def test_lanes_are_used_and_right_with_one_cpu_for_many_threads(function):
+    if function is None or function is not md5.by_lanes():
+        pytest.skip("the extension's own way to share CPUs")
+    code = """
+import hashlib, os, random
+from concurrent.futures import ThreadPoolExecutor
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before the extension counts CPUs
+from jobtool import md5
+assert md5.by_lanes() is not None
+draw = random.Random(1)
+messages = [draw.randbytes(draw.choice((300_000, 1_000_001, 3_000_000))) for _ in range(60)]
+for threads in (2, 5, 8, 12, 16, 30):
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(md5.md5_of, messages))
+    assert found == [hashlib.md5(message).hexdigest() for message in messages], threads
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_length_of_a_message_counts_in_64_bits(function):
     if function is None:
         pytest.skip("hashlib has no state")

@@ -95,6 +95,7 @@ class TestNativeWithoutWebHdfs(Fixtures, MultipartSuite):
     table: ClassVar = {"webhdfs_url": ""}
 
 
+@pytest.mark.wide
 class TestWebHdfs(HdfsSuite):
     @pytest.fixture
     def url(self, cluster, root):

@@ -95,6 +95,7 @@ class TestJsonIndex(NginxSuite):
         return opened(f"http://127.0.0.1:{nginx.json}/{area.name}")
 
 
+@pytest.mark.wide
 class TestHtmlIndex(NginxSuite):
     @pytest.fixture
     def store(self, nginx, area):

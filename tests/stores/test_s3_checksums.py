@@ -25,6 +25,7 @@ DATA = b"data"
 PIECES = [b"a" * 5 * MEBIBYTE, b"b" * 5 * MEBIBYTE, b"c"]
 FIELD = "x-amz-checksum-sha256"
 DENIED = b"<Error><Code>AccessDenied</Code><Message>no reading here</Message></Error>"
+UNKNOWN = b"<Error><Code>NotImplemented</Code><Message>what header?</Message></Error>"
 BAD = b"<Error><Code>BadDigest</Code><Message>other bytes</Message></Error>"
 
 CHANGED = b"<Error><Code>PreconditionFailed</Code><Message>another object</Message></Error>"
@@ -94,6 +95,7 @@ class Checking:
 def behind(server, monkeypatch, checking, **table):
     """Yield a store whose requests pass the proxy, and raw access to its bucket."""
     with proxy_before(server.endpoint_url, *checking.faults) as proxy:
+        checking.proxy = proxy
         for name, value in (server.environment | {"AWS_ENDPOINT_URL": proxy.endpoint_url}).items():
             monkeypatch.setenv(name, value)
         bucket = server.new_bucket()
@@ -163,10 +165,16 @@ def test_a_part_whose_checksum_is_another_is_not_held(moto_s3, monkeypatch):
         upload = store.begin("file", WHOLE)
         part = put_part(store, upload, 1)
         other = store.put_part(upload, 2, len(PIECES[0]), PIECES[0], md5_of(PIECES[0]))
-        # The same ETag as the first would have, with the checksum of other bytes.
-        assert part.etag is not None
-        assert other.etag == part.etag
         assert list(store.held_parts(upload, [part, other])) == [part, other]
+        wrong = f"<ChecksumSHA256>{base64_sha256(b'other')}</ChecksumSHA256><ETag>".encode()
+
+        def tell_wrong(request, forward):
+            answer = forward(request)
+            body = answer.body.replace(b"<ETag>", wrong, 1)  # of the first part
+            return Answer(answer.status, answer.headers, body)
+
+        checking.proxy.faults.insert(0, Fault(lambda request: True, tell_wrong, 1))
+        assert list(store.held_parts(upload, [part, other])) == [other]
 
 
 def test_a_server_without_checksums_is_read_back_and_not_asked_for_more(moto_s3, monkeypatch):
@@ -175,6 +183,40 @@ def test_a_server_without_checksums_is_read_back_and_not_asked_for_more(moto_s3,
     with behind(moto_s3, monkeypatch, checking) as (store, _):
         assert [put(store, f"file{n}").verified_by for n in range(3)] == ["read-back"] * 3
     assert checking.sent == [None, base64_sha256(DATA), None, None]
+
+
+@pytest.mark.parametrize("table", [{}, KMS], ids=["default of the bucket", "setting"])
+def test_a_server_that_refuses_checksums_is_read_back(moto_s3, monkeypatch, table):
+    checking = Checking()
+    checking.faults.pop()
+
+    def refuse(request, forward):
+        return Answer(501, [("Content-Type", "application/xml")], UNKNOWN)
+
+    def has_checksum(request):
+        return any("checksum" in name for name in request.headers)
+
+    refusals = Fault(has_checksum, refuse, 10**9)
+    hides = Fault(lambda request: request.is_put, checking.store, 10**9)
+    checking.faults = [refusals, hides, checking.faults[2]]  # moto must find its parts again
+    with behind(moto_s3, monkeypatch, checking, **table) as (store, raw):
+        proofs = [put(store, f"file{n}").verified_by for n in range(2)]
+        assert proofs == ["read-back"] * 2
+        upload = store.begin("parts", WHOLE)
+        parts = [put_part(store, upload, number) for number in (1, 2, 3)]
+        assert store.complete(upload, parts, WHOLE).md5 == WHOLE.md5
+        assert raw.paths() == {"file0", "file1", "parts"}
+    assert refusals.hits > 0
+
+
+def test_an_upload_that_may_not_be_aborted_is_no_reason_to_fail(moto_s3, monkeypatch):
+    checking = Checking()
+    forbidden = Fault(lambda request: request.method == "DELETE", checking.deny, 10**9)
+    checking.faults = [forbidden, *checking.faults[2:]]
+    with behind(moto_s3, monkeypatch, checking) as (store, _):
+        upload = store.begin("file", WHOLE)
+        assert put_part(store, upload, 1).md5 == md5_of(PIECES[0])
+    assert forbidden.hits == 1
 
 
 def test_bytes_that_changed_in_memory_are_never_proven_by_their_checksum(moto_s3, monkeypatch):

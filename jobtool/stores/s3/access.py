@@ -157,6 +157,11 @@ class S3Access:
             return True
         return known
 
+    @property
+    def only_boto3_writes(self) -> bool:
+        """Whether obstore can't make objects as the settings say."""
+        return self.connection.arguments.only_boto3_writes
+
     def note_checksums(self, bucket: str, is_proof: bool) -> None:
         """Record whether a server proves a bucket's objects by their checksums."""
         self._checksums[bucket] = is_proof
@@ -256,11 +261,13 @@ def _endpoints(config: S3Config, addressing_style: str | None = None) -> Config:
         "use_accelerate_endpoint": config.accelerate,
         "use_dualstack_endpoint": config.dualstack,
     }
-    without_sessions = None if config.express_sessions is None else not config.express_sessions
+    express = {}
+    if config.express_sessions is not None:  # older versions of botocore don't know it
+        express["s3_disable_express_session_auth"] = not config.express_sessions
     return Config(
         s3={name: value for name, value in told.items() if value is not None} or None,
         use_fips_endpoint=config.fips,
-        s3_disable_express_session_auth=without_sessions,
+        **express,
     )
 
 

@@ -19,13 +19,16 @@ import msgspec
 from jobtool.errors import StoreSettingsError
 from jobtool.md5 import md5_of
 from jobtool.names import quote
-from jobtool.stores.s3.config import S3Config
+from jobtool.stores.s3.config import MOST_STORAGE_CLASS_FROM_BYTES, S3Config
 from jobtool.stores.s3.metadata import base64_of
 
 _KEY_BYTES = 32  # AES-256
 
 #: The arguments that obstore sends, too, if it is configured with them.
 _OF_BOTH = frozenset({"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled", "RequestPayer"})
+
+#: Those that obstore sends only with another.
+_WITH_ENCRYPTION = frozenset({"SSEKMSKeyId", "BucketKeyEnabled"})
 
 #: The operations that make an object.
 _MAKERS = ("PutObject", "CreateMultipartUpload")
@@ -52,8 +55,8 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
         found = {name: value for name, value in self.always.items() if name in members}
         if operation in _MAKERS:
             found |= self.new
-        if operation == "CreateMultipartUpload":  # only large objects are made in parts
-            found |= self.class_of(self.storage_class_from_bytes)
+        if operation == "CreateMultipartUpload":  # its size isn't known, but that of a part is
+            found |= self.class_of(MOST_STORAGE_CLASS_FROM_BYTES)
         return found
 
     def class_of(self, size: int) -> dict[str, str]:
@@ -65,7 +68,9 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def only_boto3_writes(self) -> bool:
         """Whether obstore can't make objects with these arguments."""
-        return self.storage_class is not None or not _OF_BOTH.issuperset(self.new)
+        is_alone = "ServerSideEncryption" not in self.new and _WITH_ENCRYPTION & self.new.keys()
+        is_known = _OF_BOTH.issuperset(self.new) and not is_alone
+        return self.storage_class is not None or not is_known
 
     @property
     def only_boto3(self) -> list[str]:
@@ -124,10 +129,10 @@ def read_customer_key(path: str) -> bytes:
             data = file.read(1024)
     except OSError as error:
         raise StoreSettingsError(f"{where}: can't be read: {error.strerror}") from None
-    if stat.S_IMODE(mode) & stat.S_IROTH:
+    if stat.S_IMODE(mode) & 0o077:
         raise StoreSettingsError(
-            f"{where}: expected a file that only its owner may read; found one that all users may "
-            f"read. Run: chmod 600 {quote(path)}"
+            f"{where}: expected a file that only its owner may use; found mode "
+            f"{stat.S_IMODE(mode):04o}. Run: chmod 600 {quote(path)}"
         )
     if len(data) != _KEY_BYTES:
         try:

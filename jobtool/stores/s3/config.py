@@ -36,6 +36,9 @@ _MOST_TAGS = 10
 #: The metadata in which jobtool keeps a file's time and MD5.
 _OURS = ("mtime", "md5chksum")
 
+#: Larger objects may go in parts, whose first request doesn't know their size. S3's smallest part.
+MOST_STORAGE_CLASS_FROM_BYTES = 5 * 1024 * 1024
+
 #: As botocore accepts it: a label of a host name.
 _REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
@@ -76,7 +79,9 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     customer_key_file: str | None = None
     acl: str | None = None
     storage_class: str | None = None
-    storage_class_from_bytes: Annotated[int, msgspec.Meta(ge=0)] = 128 * 1024
+    storage_class_from_bytes: Annotated[
+        int, msgspec.Meta(ge=0, le=MOST_STORAGE_CLASS_FROM_BYTES)
+    ] = 128 * 1024
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
     tags: dict[str, str] = msgspec.field(default_factory=dict)
@@ -133,6 +138,15 @@ def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.
             f'{shown}, table [s3]: kms_key_id needs server_side_encryption = "aws:kms" or '
             f'"aws:kms:dsse"; found {config.server_side_encryption!r}'
         )
+    if config.customer_key_file and config.server_side_encryption:
+        raise UsageError(
+            f"{shown}, table [s3]: expected customer_key_file or server_side_encryption; found both"
+        )
+    if bool(config.object_lock_mode) != bool(config.object_lock_days):
+        raise UsageError(
+            f"{shown}, table [s3]: expected object_lock_mode and object_lock_days together; found "
+            "one of them"
+        )
     return config
 
 
@@ -175,14 +189,6 @@ def _check_objects(config: S3Config, where: str) -> None:
         raise UsageError(
             f"{where} expected_bucket_owner: expected an account's 12 digits, as a text; found "
             f"{told!r}"
-        )
-    if config.customer_key_file and config.server_side_encryption:
-        raise UsageError(
-            f"{where} expected customer_key_file or server_side_encryption; found both"
-        )
-    if bool(config.object_lock_mode) != bool(config.object_lock_days):
-        raise UsageError(
-            f"{where} expected object_lock_mode and object_lock_days together; found one of them"
         )
     if len(config.tags) > _MOST_TAGS:
         raise UsageError(f"{where} tags: expected at most {_MOST_TAGS}; found {len(config.tags)}")

@@ -174,29 +174,53 @@ class S3Store:
         """
         key = self._key(path)
         has_checksums = self._access.has_checksums(self._bucket)
-        checksum = sha256_of(data) if has_checksums else None
+        # As long as it isn't known, one more header costs nothing where boto3 writes anyway.
+        is_first = has_checksums is None and self._proofs.accepts_answers
+        is_told = has_checksums or (is_first and self._access.only_boto3_writes)
+        checksum = sha256_of(data) if is_told else None
         try:
             answer, notes = self._send(path, key, data, attributes, checksum)
+            found = self._proofs.by_answer(answer, attributes.md5, checksum)
+            etag = etag_of(answer.get("ETag"))
+            can_repeat = attributes.may_replace or etag is not None
+            if found is None and is_first and checksum is None and can_repeat:
+                # The first object whose ETag isn't an MD5. Perhaps its checksum proves it.
+                answer, checksum = self._again(path, key, data, attributes, etag)
+                found = self._proofs.by_answer(answer, attributes.md5, checksum)
+                etag = etag_of(answer.get("ETag")) or etag
         except ExistsError as error:
             proof = self._proofs.of_lost_answer(path, len(data), attributes.md5, None, error)
             return replace(proof, notes=told_of(attributes).notes)
-        etag = etag_of(answer.get("ETag"))
-        found = self._proofs.by_answer(answer, attributes.md5, checksum)
-        is_first = has_checksums is None and self._proofs.accepts_answers
-        if found is None and is_first and md5_of(data) == attributes.md5:
-            # The first object whose ETag isn't an MD5. Perhaps its checksum proves it.
-            checksum = sha256_of(data)
-            try:
-                answer, notes = self._send(path, key, data, attributes, checksum, replaced=etag)
-            except ExistsError:  # another writer has replaced it
-                raise
-            except FileError:  # what the first request left must be read, and removed if wrong
-                answer = {}
-            etag = etag_of(answer.get("ETag")) or etag
-            found = self._proofs.by_answer(answer, attributes.md5, checksum)
         if checksum is not None and self._proofs.accepts_answers:
-            self._access.note_checksums(self._bucket, found is not None)
+            is_proof = found is not None and found.verified_by == "stored-sha256"
+            self._access.note_checksums(self._bucket, is_proof)
         return replace(found or self._proofs.by_reading(path, attributes, etag), notes=notes)
+
+    def _again(
+        self,
+        path: str,
+        key: str,
+        data: bytes | memoryview,
+        attributes: Attributes,
+        etag: str | None,
+    ) -> tuple[Mapping[str, Any], str | None]:
+        """Send an object that was just sent, now with its checksum. Return answer and checksum.
+
+        Both are empty if the data has changed, or if the request fails: what the first request left
+        must be read then. Raises ``ExistsError`` if another writer has replaced it.
+        """
+        if md5_of(data) != attributes.md5:
+            return {}, None
+        checksum = sha256_of(data)
+        try:
+            answer, _ = self._send(path, key, data, attributes, checksum, replaced=etag)
+        except ExistsError:
+            raise
+        except RefusedError:  # the server may not know this header
+            return {}, checksum
+        except FileError:
+            return {}, None
+        return answer, checksum
 
     def _send(
         self,
@@ -212,10 +236,16 @@ class S3Store:
         condition = condition_of(attributes)
         if replaced is not None and condition:
             condition = {"IfMatch": f'"{replaced}"'}
-        return telling(
-            attributes,
-            lambda told: self._objects.put(path, key, data, told, checksum, condition),
-        )
+        try:
+            return telling(
+                attributes,
+                lambda told: self._objects.put(path, key, data, told, checksum, condition),
+            )
+        except RefusedError:
+            if checksum is None or replaced is not None:
+                raise
+            self._access.note_checksums(self._bucket, False)  # if that isn't why, it fails again
+            return self._send(path, key, data, attributes, None)
 
     def _typed(self, path: str, attributes: Attributes) -> Attributes:
         """Return the attributes of a new object with what ``[s3]`` adds to them."""

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from jobtool.errors import (
+    CredentialsError,
     FileError,
     JobtoolError,
     NotFoundError,
@@ -59,14 +60,24 @@ class Uploads:
         If the answer says that the object's ETag won't be an MD5, the upload is begun again with
         checksums: then a worker that may only write can prove it.
         """
-        has_checksums = self._access.has_checksums(self._bucket)
-        answer, untold = self._create(path, attributes, has_checksums=bool(has_checksums))
+        known = self._access.has_checksums(self._bucket)
+        has_checksums = bool(known)
+        try:
+            answer, untold = self._create(path, attributes, has_checksums=has_checksums)
+        except RefusedError:
+            if not has_checksums:
+                raise
+            has_checksums = False  # the server may not know them
+            answer, untold = self._create(path, attributes, has_checksums=False)
+            self._access.note_checksums(self._bucket, False)
         by_kms = str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
-        if has_checksums is None and by_kms:
-            self._access.note_checksums(self._bucket, True)
-            self.abort(Upload(path=path, token=answer["UploadId"], attributes=attributes))
-            has_checksums = True
-            answer, untold = self._create(path, attributes, has_checksums=True)
+        if known is None and by_kms:
+            with contextlib.suppress(RefusedError):  # it stays as it is, to be read back
+                again, untold = self._create(path, attributes, has_checksums=True)
+                first = Upload(path=path, token=answer["UploadId"], attributes=attributes)
+                answer, has_checksums = again, True
+                with contextlib.suppress(FileError, CredentialsError):
+                    self.abort(first)  # which the credentials may not allow
         token = self._requests.field(path, answer, "UploadId")
         if has_checksums:
             token = sha256.marked(token)
@@ -197,6 +208,8 @@ class Uploads:
                     if item["Key"] == key and begun_ns >= since_ns - _CLOCK_SKEW_NS:
                         attributes = Attributes(mtime_ns=begun_ns)
                         token = item["UploadId"]
+                        if item.get("ChecksumAlgorithm") in sha256.ALGORITHM.values():
+                            token = sha256.marked(token)
                         found.append(Upload(path=path, token=token, attributes=attributes))
         except NotFoundError:  # rclone's server answers so for a bucket without uploads
             return []
