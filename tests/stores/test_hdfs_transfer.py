@@ -32,7 +32,8 @@ def source(tmp_path):
     return files
 
 
-@pytest.mark.parametrize("scheme", ["hdfs", pytest.param("webhdfs", marks=pytest.mark.wide)])
+@pytest.mark.wide
+@pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
 def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path, source, scheme):
     env = hdfs.environment
     root = hdfs.new_folder()
