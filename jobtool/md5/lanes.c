@@ -213,12 +213,12 @@ take(Message *m)
     queued--;
 }
 
-/* Whether each thread should compute its own message. A lane has half the speed of a whole core, so
- * lanes are faster from two messages for each CPU on, and take less CPU time from three for two on. */
+/* Whether each thread should compute its own message. A lane has half the speed of a whole core: lanes
+ * take less CPU time from three messages a core on, and are faster from two for each CPU on. */
 static int
 is_each_alone(void)
 {
-    return 2 * under_way <= 3 * cpus;
+    return 4 * under_way <= 5 * cpus;
 }
 
 /* How many threads should compute: as few as fill their lanes. */
