@@ -7,6 +7,8 @@ generated from them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from jobtool.errors import JobtoolError, Scope
@@ -38,3 +40,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     def exit_code(self) -> int:
         """The exit code of a worker that can't continue because of this error."""
         return self.error.exit_code
+
+
+def table_of(meanings: Mapping[type[JobtoolError], Mapping[str, str]]) -> dict[str, Verdict]:
+    """Return a table by code, sorted, from the meanings of codes by the error to raise."""
+    rows = (
+        Verdict(code=code, error=error, meaning=meaning)
+        for error, group in meanings.items()
+        for code, meaning in group.items()
+    )
+    return {row.code: row for row in sorted(rows, key=lambda row: row.code)}

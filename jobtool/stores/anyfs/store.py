@@ -30,6 +30,7 @@ from jobtool.stores.store import (
     check_path,
     digest_by_reading,
 )
+from jobtool.stores.subfolders import listed_or_not
 
 Info = Mapping[str, Any]
 
@@ -224,22 +225,9 @@ class FsspecStore:
                 error = SourceError(f"{where}: a link to a folder isn't followed here")
                 yield Unlisted(full, error)
             elif info.get("type") == "directory":
-                yield from self._folder(full)
+                yield from listed_or_not(full, self._below(full))
             else:
                 yield Entry(full, int(info["size"]), mtime_ns(info), version(info))
-
-    def _folder(self, path: str) -> Iterator[Entry | Special | Unlisted]:
-        listing = self._below(path)
-        try:
-            first = next(listing, None)
-        except FileError as error:
-            if error.retryable:
-                raise
-            yield Unlisted(path, error, is_folder=True)
-            return
-        if first is not None:
-            yield first
-        yield from listing
 
     def _unlisted(self, path: str, name: str, info: Info) -> Unlisted | None:
         full = f"{path}/{name}" if path else name

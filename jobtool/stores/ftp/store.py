@@ -33,6 +33,7 @@ from jobtool.stores.store import (
     Unlisted,
     digest_by_reading,
 )
+from jobtool.stores.subfolders import listed_or_not
 
 _BLOCK_BYTES = 256 * 1024
 
@@ -207,20 +208,7 @@ class FtpStore(SourceOnly):
                 assert facts.size is not None, "it would be unlisted"
                 yield Entry(full, facts.size, facts.mtime_ns or 0)
             else:
-                yield from self._folder(full)
-
-    def _folder(self, path: str) -> Iterator[Entry | Special | Unlisted]:
-        listing = self._below(path)
-        try:
-            first = next(listing, None)
-        except FileError as error:
-            if error.retryable:
-                raise
-            yield Unlisted(path, error, is_folder=True)
-            return
-        if first is not None:
-            yield first
-        yield from listing
+                yield from listed_or_not(full, self._below(full))
 
     def _unlisted(self, path: str, facts: Facts) -> Unlisted | None:
         full = _join(path, facts.name)

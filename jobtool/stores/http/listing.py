@@ -11,6 +11,7 @@ from jobtool.names import quote
 from jobtool.stores.http.index import Listed, parse_index
 from jobtool.stores.location import unfit_reason
 from jobtool.stores.store import Child, Entry, Special, Unlisted
+from jobtool.stores.subfolders import listed_or_not
 
 #: The largest index of one folder: about a million names.
 _MOST_INDEX_BYTES = 256 * 1024 * 1024
@@ -58,24 +59,11 @@ class Listing:
                 if unlisted is not None:
                     yield unlisted
                 elif item.is_folder:
-                    yield from self._folder(full)
+                    yield from listed_or_not(full, self.below(full))
                 elif item.size is not None and item.mtime_ns is not None:
                     yield Entry(full, item.size, item.mtime_ns)
                 else:
                     yield looked[item.name]
-
-    def _folder(self, path: str) -> Iterator[Entry | Special | Unlisted]:
-        listing = self.below(path)
-        try:
-            first = next(listing, None)
-        except FileError as error:
-            if error.retryable:
-                raise
-            yield Unlisted(path, error, is_folder=True)
-            return
-        if first is not None:
-            yield first
-        yield from listing
 
     def _look(self, path: str, items: Sequence[Listed]) -> dict[str, Entry | Unlisted]:
         """Ask for the files whose size the index doesn't tell, several at once."""

@@ -23,7 +23,7 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
-from jobtool.stores.verdict import Verdict
+from jobtool.stores.verdict import Verdict, table_of
 
 
 class ExistsError(FileError):
@@ -254,18 +254,9 @@ _STATUSES: Mapping[type[JobtoolError], Mapping[str, str]] = {
 }
 
 
-def _table(meanings: Mapping[type[JobtoolError], Mapping[str, str]]) -> dict[str, Verdict]:
-    rows = (
-        Verdict(code=code, error=error, meaning=meaning)
-        for error, group in meanings.items()
-        for code, meaning in group.items()
-    )
-    return {row.code: row for row in sorted(rows, key=lambda row: row.code)}
-
-
 #: By code, and by status or its class (``4xx``).
-CODES = _table(_CODES)
-STATUSES = _table(_STATUSES)
+CODES = table_of(_CODES)
+STATUSES = table_of(_STATUSES)
 
 
 def verdict_on(code: str, status: str) -> Verdict:
