@@ -179,7 +179,7 @@ class Objects:
         try:
             self.call(
                 path,
-                lambda: self.service.upload(self.bucket, query, resource, b""),
+                lambda: found_in(self.service.upload(self.bucket, query, resource, b"")),
                 is_object=False,
             )
         except ConditionError:
