@@ -159,6 +159,7 @@ def test_with_read_back_every_file_is_read(gcs, bucket):
 
 @pytest.mark.parametrize("is_known", [True, False])
 def test_bytes_that_change_on_the_way_are_noticed(behind, raw, is_known):
+    """By what the service answers. This server stores them, where Google's refuses them."""
     store, proxy = behind
     proxy.faults.append(Fault(is_upload, flip_data))
     with pytest.raises(DigestMismatchError, match="file"):
@@ -167,6 +168,26 @@ def test_bytes_that_change_on_the_way_are_noticed(behind, raw, is_known):
     with pytest.raises(DigestMismatchError, match=r"part 1.*file"):
         send(store, "file", [DATA])
     assert raw.paths() == set()
+
+
+def test_bytes_that_the_service_refuses_are_told(behind):
+    store, proxy = behind
+    refused = json_answer(400, "invalid", 'Provided MD5 hash "a" doesn\'t match calculated "b".')
+    proxy.faults.append(Fault(is_upload, lambda *_: refused, times=2))
+    with pytest.raises(DigestMismatchError, match="other bytes"):
+        write(store, "file", DATA)
+    with pytest.raises(DigestMismatchError, match=r"part 1.*different bytes"):
+        send(store, "file", [DATA])
+
+
+def test_every_object_is_sent_with_its_md5(behind):
+    store, proxy = behind
+    sent = []
+    proxy.faults.append(Fault(lambda request: is_upload(request) and sent.append(request), None))
+    write(store, "file", DATA)
+    write_in_parts(store, "large", [DATA])
+    assert all(b'"md5Hash": "jXd/OF09/siBXSD3SWAm3A=="' in each.body for each in sent)
+    assert len(sent) == 2
 
 
 def flip_data(request, forward):
@@ -409,7 +430,8 @@ def test_objects_and_their_parts_get_the_storage_class(gcs, bucket, raw, in_part
         )
         store = store_at(proxy.endpoint_url, bucket, storage_class="NEARLINE")
         put(store, DATA, WHOLE, in_parts)
-    assert raw.bucket.get_blob("file").storage_class == "NEARLINE"
+    # This server keeps the class of what is uploaded, not that of what is composed.
+    assert raw.bucket.get_blob("file").storage_class == ("STANDARD" if in_parts else "NEARLINE")
     assert all(b'"storageClass": "NEARLINE"' in body for body in sent)
     assert len(sent) == 1 + in_parts
 

@@ -52,7 +52,7 @@ CLIENT_ERRORS = (
 # Answers whose code says less than their message, and the code of the XML API that says it.
 _BY_MESSAGE = (
     ("404", re.compile(r"bucket does not exist", re.IGNORECASE), "NoSuchBucket"),
-    ("400", re.compile(r"MD5 hash .* doesn't match|CRC32C .* doesn't match", re.I), "BadDigest"),
+    ("400", re.compile(r"(?:MD5|CRC32C) .*doesn't match", re.IGNORECASE), "BadDigest"),
     ("400", re.compile(r"requester pays", re.IGNORECASE), "UserProjectMissing"),
     ("403", re.compile(r"billing account", re.IGNORECASE), "AccountProblem"),
 )

@@ -109,7 +109,7 @@ class Objects:
         try:
             return self.call(entry.path, request)
         except (NotFoundError, ConditionError, SourceChangedError, ServerError) as error:
-            # Is it gone, another version, or does it fail? What the service says of it, tells.
+            # Is it gone, or another version? The JSON API says so better than a failed read does.
             self._listed(entry)
             raise error from None
 

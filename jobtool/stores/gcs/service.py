@@ -10,7 +10,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode
@@ -26,6 +26,9 @@ from jobtool.stores.proxies import proxy_for
 _XML = re.compile(rb"<Code>(\w{1,80})</Code>.*?<Message>([^<]*)", re.DOTALL)
 
 Bytes = bytes | memoryview
+
+#: Below this size a request is sent by one call. A larger one isn't copied first.
+_JOINED_BYTES = 256 * 1024
 
 
 class Service:
@@ -71,15 +74,17 @@ class Service:
         """
         mark = secrets.token_hex(16)
         kind = resource.get("contentType", "application/octet-stream")
-        body = b"".join(
-            (
-                f"--{mark}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode(),
-                f"{json.dumps(resource)}\r\n--{mark}\r\nContent-Type: {kind}\r\n\r\n".encode(),
-                data,
-                f"\r\n--{mark}--\r\n".encode(),
-            )
+        head = (
+            f"--{mark}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
+            f"{json.dumps(resource)}\r\n--{mark}\r\nContent-Type: {kind}\r\n\r\n"
         )
-        headers = {"content-type": f"multipart/related; boundary={mark}"}
+        body: list[Bytes] = [head.encode(), data, f"\r\n--{mark}--\r\n".encode()]
+        headers = {
+            "content-type": f"multipart/related; boundary={mark}",
+            "content-length": str(sum(map(len, body))),
+        }
+        if len(data) < _JOINED_BYTES:
+            body = [b"".join(body)]
         told = {"uploadType": "multipart", **query}
         place = f"/upload/storage/v1/b/{bucket}/o"
         return self._document(self._send("POST", place, told, headers, body))
@@ -105,7 +110,7 @@ class Service:
         place: str,
         query: Mapping[str, str],
         headers: dict[str, str],
-        body: bytes | None,
+        body: bytes | Sequence[Bytes] | None,
     ) -> Any:
         told = dict(query)
         if self._project and place.startswith(("/storage/", "/upload/")):
@@ -124,7 +129,13 @@ class Service:
             raise _error_in(answer)
         return answer
 
-    def _answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Any:
+    def _answer(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Sequence[Bytes] | None,
+    ) -> Any:
         return self._pool.urlopen(
             method, url, headers=headers, body=body, redirect=False, decode_content=False
         )

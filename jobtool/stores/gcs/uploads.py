@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import google_crc32c
 
-from jobtool.errors import FileError, NotFoundError
+from jobtool.errors import DigestMismatchError, FileError, NotFoundError
 from jobtool.names import quote
 from jobtool.stores.gcs.crc32c import combined
 from jobtool.stores.gcs.listing import Listing
@@ -65,6 +65,13 @@ class Uploads:
         self._own(path, token)
         name = self._part(path, token, number)
         found = self._objects.put(path, name, data, md5, _NOTHING_TOLD, may_replace=True)
+        if found.md5 not in (None, md5):
+            with contextlib.suppress(NotFoundError):
+                self._objects.delete(path, name, found.generation)
+            raise DigestMismatchError(
+                f"{quote(self._objects.url_of(path))}: expected MD5 {md5}, as sent; the service "
+                f"holds {found.md5}"
+            )
         return f"{found.generation}.{google_crc32c.value(bytes(data)):08x}"
 
     def held(self, path: str, token: str, parts: Sequence[Part]) -> list[Part]:
