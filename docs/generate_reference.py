@@ -17,6 +17,8 @@ import click
 from jobtool.cli.main import COMMANDS
 from jobtool.stores.azure import codes as azure_codes
 from jobtool.stores.azure.errors import failures as azure_failures
+from jobtool.stores.gcs import codes as gcs_codes
+from jobtool.stores.gcs.errors import failures as gcs_failures
 from jobtool.stores.hdfs.errors import VERDICTS as HDFS_VERDICTS
 from jobtool.stores.http.errors import STATUSES as HTTP_STATUSES
 from jobtool.stores.local.errors import READING, WITHOUT_ROOT, WRITING
@@ -73,6 +75,11 @@ AZURE_CODES = "The error codes of Azure Blob Storage. If there is none, the HTTP
 
 AZURE_STATUSES = "A row for a status takes precedence over one for its class."
 
+GCS_CODES = """\
+Reasons of the JSON API begin with a small letter, codes of the XML API with a capital one. If there
+is none, the HTTP status decides.
+"""
+
 HDFS_EXCEPTIONS = "By the names of Java's classes, which the NameNode and WebHDFS give."
 
 SFTP_READING = "The statuses of the SFTP protocol. Any other may pass, and is about the file."
@@ -103,6 +110,9 @@ ERROR_TABLES: list[tuple[str, str, Sequence[Verdict]]] = [
     ("Codes of Azure", AZURE_CODES, [*azure_codes.CODES.values()]),
     ("HTTP statuses of Azure", AZURE_STATUSES, [*azure_codes.STATUSES.values()]),
     ("No answer of Azure", S3_FAILURES, [*azure_failures()]),
+    ("Codes of Google", GCS_CODES.strip(), [*gcs_codes.CODES.values()]),
+    ("HTTP statuses of Google", AZURE_STATUSES, [*gcs_codes.STATUSES.values()]),
+    ("No answer of Google", S3_FAILURES, [*gcs_failures()]),
     ("Exceptions of HDFS", HDFS_EXCEPTIONS, [*HDFS_VERDICTS.values()]),
     ("Reading by SFTP", SFTP_READING, sftp_errors.READING),
     ("Writing by SFTP", "Any other status may pass, and is about the file.", sftp_errors.WRITING),

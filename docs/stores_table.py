@@ -31,6 +31,7 @@ STORES: Sequence[tuple[Sequence[str], str, str]] = (
     (["file"], "local.store:LocalStore", "paths.md"),
     (["s3"], "s3.store:S3Store", "../how-to/s3-servers.md"),
     (["az", "abfs", "abfss"], "azure.store:AzureStore", "../how-to/azure.md"),
+    (["gs", "gcs"], "gcs.store:GcsStore", "../how-to/google.md"),
     (["hdfs"], "hdfs.store:HdfsStore", "../how-to/hdfs.md"),
     (["webhdfs", "swebhdfs"], "hdfs.store:HdfsStore", "../how-to/hdfs.md"),
     (["sftp"], "sftp.store:SftpStore", "../how-to/sftp.md"),
@@ -60,7 +61,7 @@ NOTES = """
 - **attributes of folders**: times and modes of folders are kept.
 - **checks access itself**: a refusal for one file is told from one for all without another file.
 
-Any other scheme that fsspec knows, such as `gs://` with gcsfs, has [what fsspec
+Any other scheme that fsspec knows, such as `smb://` with smbprotocol, has [what fsspec
 has](../how-to/fsspec.md): files are sent whole and read back, in both directions where its
 filesystem can write. Packages add [stores of their own](../writing-a-store.md).
 """

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.servers.azure import AzureServer, azurite_server
 from tests.servers.ftp import FtpServer, ftp_server
+from tests.servers.gcs import GcsServer, gcs_server
 from tests.servers.hdfs import HdfsServer, hdfs_server
 from tests.servers.nginx import Nginx, nginx_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
@@ -80,6 +81,13 @@ def moto_s3() -> Iterator[S3Server]:
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     """Azurite: Microsoft's emulator of Azure Blob Storage."""
     with azurite_server(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """fake-gcs-server: the API of Google Cloud Storage."""
+    with gcs_server(tmp_path_factory.mktemp("gcs")) as server:
         yield server
 
 

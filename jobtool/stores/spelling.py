@@ -8,7 +8,10 @@ from jobtool.names import quote
 
 _COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
-_SLIP = re.compile(r"\s*(s3[an]?|gs|file|https?)[;.]?//(.*)", re.DOTALL | re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]+")
+_SLIP = re.compile(
+    r"\s*(s3[an]?|gc?s|az|abfss?|sftp|file|https?)[;.]?//(.*)", re.DOTALL | re.IGNORECASE
+)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]+")
 _BUCKET_ARN = re.compile(r"(?:arn:)?aws[^:/]*:s3:::([^:]+)", re.DOTALL)
 
@@ -18,6 +21,21 @@ _FAMILIAR = frozenset(
     "scp sftp ssh swift wasb wasbs webdav webhdfs".split()
 )
 _S3_ALIASES = ("s3", "s3a", "s3n")
+
+#: The scheme that is meant by one that other programs have, and what its URLs look like.
+_MEANT = {
+    "gs": ("gs", "gs://BUCKET/PATH"),
+    "gcs": ("gs", "gs://BUCKET/PATH"),
+    "az": ("az", "az://CONTAINER/PATH"),
+    "azure": ("az", "az://CONTAINER/PATH"),
+    "abfs": ("abfs", "abfs://CONTAINER/PATH"),
+    "wasb": ("abfs", "abfs://CONTAINER/PATH"),
+    "abfss": ("abfss", "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
+    "wasbs": ("abfss", "abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH"),
+    "scp": ("sftp", "sftp://HOST/PATH"),
+    "sftp": ("sftp", "sftp://HOST/PATH"),
+    "ssh": ("sftp", "sftp://HOST/PATH"),
+}
 
 
 def split_at_colon(text: str) -> tuple[str, str]:
@@ -45,6 +63,10 @@ def suggestion(scheme: str, rest: str) -> str:
     if scheme in _S3_ALIASES:
         is_bucket = _BUCKET.fullmatch(path.partition("/")[0])
         return did_you_mean_url(f"s3://{path}") if is_bucket else ". Expected s3://BUCKET/PATH."
+    if scheme in _MEANT:
+        meant, form = _MEANT[scheme]
+        is_name = _NAME.fullmatch(path.partition("/")[0])
+        return did_you_mean_url(f"{meant}://{path}") if is_name else f". Expected {form}."
     is_word = scheme not in _FAMILIAR and scheme != "memory" and _WORD.fullmatch(scheme)
     if is_word and not rest.startswith(("/", "\\")) and _BUCKET.fullmatch(path.partition("/")[0]):
         return did_you_mean_url(f"s3://{path}")

@@ -159,3 +159,32 @@ class AzureRaw:
 
     def paths(self) -> set[str]:
         return {name.removeprefix(self.prefix) for name in self.client.list_blob_names()}
+
+
+class GcsRaw:
+    """By Google's own client."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str = "") -> None:
+        self.bucket = client.bucket(bucket)
+        self.prefix = prefix
+
+    def blob(self, path: str) -> Any:
+        return self.bucket.blob(self.prefix + path)
+
+    def write(self, path: str, data: bytes, mtime_ns: int | None = None) -> None:
+        blob = self.blob(path)
+        if mtime_ns is not None:
+            blob.metadata = {"mtime": f"{mtime_ns / 1e9:.6f}"}
+        blob.upload_from_string(data)
+
+    def read(self, path: str) -> bytes:
+        data: bytes = self.blob(path).download_as_bytes()
+        return data
+
+    def make_special(self, special: Special) -> None:
+        if special.what != "empty-folder":
+            raise NotImplementedError(special.what)
+        self.write(special.path + "/", b"")  # the marker of a folder that the console makes
+
+    def paths(self) -> set[str]:
+        return {blob.name.removeprefix(self.prefix) for blob in self.bucket.list_blobs()}

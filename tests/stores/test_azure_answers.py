@@ -565,7 +565,7 @@ def test_a_login_sends_its_token_and_renews_it_before_it_ends(azurite, seconds, 
         account = Account(url=f"{proxy.endpoint_url}/{ACCOUNT}", name=ACCOUNT)
         direct = Direct(
             account, "any", Login(seconds),
-            connections=1, connect_seconds=9, timeout_seconds=9, trusted={}, proxy=None,
+            connections=1, timeout_seconds=9, trusted={}, proxy=None,
         )  # fmt: skip
         for _ in range(2):
             with pytest.raises(AnswerError) as raised:

@@ -20,7 +20,7 @@ from tests import commands
 from tests.servers.sftp import sftp_server
 from tests.trees import contents, receipts
 
-STORES = ("local", "az", "hdfs", "sftp", "s3")
+STORES = ("local", "gs", "az", "hdfs", "sftp", "s3")
 ALL = os.environ.get("JOBTOOL_TEST_PAIRS") == "all"
 FILES, LARGE_BYTES = (2000, 300 * MEBIBYTE) if ALL else (70, 24 * MEBIBYTE)
 NAMES = ("with space", "100%", "%2F", "#hash", "ü", "a+b=c")
@@ -42,12 +42,13 @@ def files():
 class Places:
     """A folder for each name in each store, and the environment that reaches them all."""
 
-    def __init__(self, tmp_path, rclone_s3, azurite, hdfs, sftp):
-        servers = (rclone_s3, azurite, hdfs, sftp)
+    def __init__(self, tmp_path, rclone_s3, azurite, gcs, hdfs, sftp):
+        servers = (rclone_s3, azurite, gcs, hdfs, sftp)
         self.env = {key: value for each in servers for key, value in each.environment.items()}
         self._folder = tmp_path
         self._roots = {
             "local": str(tmp_path / "local"),
+            "gs": f"gs://{gcs.new_bucket()}",
             "az": f"az://{azurite.new_container()}",
             "hdfs": f"{hdfs.hdfs}{hdfs.new_folder()}",
             "sftp": f"sftp://{sftp.authority()}{tmp_path / 'sftp'}",
@@ -107,10 +108,10 @@ def recorded(joblist):
 
 
 @pytest.fixture
-def places(tmp_path, rclone_s3, azurite, hdfs):
+def places(tmp_path, rclone_s3, azurite, gcs, hdfs):
     (tmp_path / "server").mkdir()
     with sftp_server(tmp_path / "server") as sftp:
-        yield Places(tmp_path, rclone_s3, azurite, hdfs, sftp)
+        yield Places(tmp_path, rclone_s3, azurite, gcs, hdfs, sftp)
 
 
 def assert_proven(found, files, destination):

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jobtool.errors import CredentialsError, StoreSettingsError
-from jobtool.names import quote
 from jobtool.stores.azure.names import account_of
 from jobtool.stores.proxies import names_a_server
 
@@ -23,7 +22,6 @@ CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT_VARIABLES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")
 KEY_VARIABLES = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY")
 SAS_VARIABLE = "AZURE_STORAGE_SAS_TOKEN"
-_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 _DOMAIN = "core.windows.net"
 
@@ -169,19 +167,3 @@ def _from_connection_string(text: str) -> Account | None:
     sas = fields.get("sharedaccesssignature", "").lstrip("?") or None
     key = fields.get("accountkey") or None
     return Account(url=url, name=account or account_of(url), key=key, sas=None if key else sas)
-
-
-def ca_bundle_for(settings: AzureSettings, environment: Mapping[str, str]) -> str | None:
-    """Return the file of certificates to trust, or None for the usual ones.
-
-    Raises ``StoreSettingsError`` if it isn't there.
-    """
-    told, name = settings.ca_bundle and os.path.expanduser(settings.ca_bundle), "ca_bundle"
-    for variable in _BUNDLE_VARIABLES:
-        if not told:
-            told, name = environment.get(variable), variable
-    if told and not os.path.exists(told):
-        raise StoreSettingsError(
-            f"expected a file of certificates at {quote(told)}; found none. Correct {name}."
-        )
-    return told or None

@@ -20,20 +20,16 @@ from requests.adapters import HTTPAdapter
 
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
 from jobtool.redact import redact
-from jobtool.stores.azure.config import Account, AzureSettings, ca_bundle_for
+from jobtool.stores.azure.config import Account, AzureSettings
 from jobtool.stores.azure.direct import VERSION, Direct
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
+from jobtool.stores.pools import CONNECT_SECONDS, SOCKET_BYTES, ca_bundle_for, trusted_in
 from jobtool.stores.proxies import proxy_for
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10
-
 #: The largest blob that one request can write. Source: Microsoft, "Put Blob".
 MAX_PUT_BYTES = 5000 * 1024 * 1024
-
-#: How much is read from and written to a socket at a time.
-_SOCKET_BYTES = 1024 * 1024
 
 
 class Container:
@@ -56,16 +52,15 @@ class Container:
                 f"{account.url}: a login needs https://. Over http:// set AZURE_STORAGE_KEY or "
                 "AZURE_STORAGE_SAS_TOKEN in the environment."
             )
-        bundle, proxy = ca_bundle_for(settings, os.environ), proxy_for(account.url)
+        bundle, proxy = ca_bundle_for(settings.ca_bundle, os.environ), proxy_for(account.url)
         credential = _credential_of(account)
         self.direct = Direct(
             account,
             name,
             credential if account.is_by_login else None,
             connections=connections,
-            connect_seconds=_CONNECT_SECONDS,
             timeout_seconds=settings.timeout_seconds,
-            trusted=_trusted_in(bundle or certifi.where()),
+            trusted=trusted_in(bundle or certifi.where()),
             proxy=proxy,
         )
         try:
@@ -75,7 +70,7 @@ class Container:
                 credential=credential,
                 transport=RequestsTransport(
                     session=_session(proxy, connections),
-                    connection_timeout=_CONNECT_SECONDS,
+                    connection_timeout=CONNECT_SECONDS,
                     read_timeout=settings.timeout_seconds,
                     connection_verify=bundle or True,
                 ),
@@ -151,12 +146,7 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make the pool of connections."""
-        super().init_poolmanager(*arguments, blocksize=_SOCKET_BYTES, **options)
-
-
-def _trusted_in(bundle: str) -> dict[str, str]:
-    """Return urllib3's setting for a file or folder of certificates."""
-    return {"ca_cert_dir" if os.path.isdir(bundle) else "ca_certs": bundle}
+        super().init_poolmanager(*arguments, blocksize=SOCKET_BYTES, **options)
 
 
 def _session(proxy: str | None, connections: int) -> requests.Session:

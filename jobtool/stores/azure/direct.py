@@ -22,12 +22,10 @@ from typing import Any
 from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode, urlsplit
 
-import urllib3
-from urllib3.util import Timeout, make_headers
-
 from jobtool.errors import CredentialsError
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.errors import AnswerError
+from jobtool.stores.pools import make_pool
 
 #: The version of the API, for both clients. Azure Stack and emulators lag behind the newest.
 VERSION = "2021-08-06"
@@ -35,7 +33,6 @@ VERSION = "2021-08-06"
 _GOOD = {"PUT": (201,), "GET": (200, 206)}
 _SCOPE = "https://storage.azure.com/.default"
 _RENEW_SECONDS = 300
-_SOCKET_BYTES = 1024 * 1024
 _MESSAGE = re.compile(rb"<Message>([^<]*)")
 
 # In this order, a line each.
@@ -68,7 +65,6 @@ class Direct:
         login: Any,
         *,
         connections: int,
-        connect_seconds: float,
         timeout_seconds: float,
         trusted: Mapping[str, str],
         proxy: str | None,
@@ -79,21 +75,9 @@ class Direct:
         self._login = login
         self._token, self._token_ends = "", 0.0
         self._key = _decoded(account.key) if account.key else b""
-        options: dict[str, Any] = {
-            "maxsize": max(connections, 1),
-            "retries": False,
-            "timeout": Timeout(connect=connect_seconds, read=timeout_seconds),
-            "blocksize": _SOCKET_BYTES,
-            **trusted,
-        }
-        if proxy is None:
-            self._pool = urllib3.PoolManager(**options)
-        else:
-            user = urlsplit(proxy)
-            told = make_headers(proxy_basic_auth=f"{user.username}:{user.password or ''}")
-            self._pool = urllib3.ProxyManager(
-                proxy, proxy_headers=told if user.username else None, **options
-            )
+        self._pool = make_pool(
+            proxy=proxy, trusted=trusted, connections=connections, timeout_seconds=timeout_seconds
+        )
 
     def put(
         self,

@@ -9,23 +9,19 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from jobtool.stores.store import Attributes, Note, within_64_bits
+from jobtool.stores.times import as_rfc3339, time_in
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties
 
 _SECOND_NS = 1_000_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)", re.ASCII
-)
-_SECONDS = re.compile(r"(-?)(\d{1,30})(?:\.(\d{1,9})\d*)?", re.ASCII)  # rclone's for S3
 
 #: HTTP's names of the headers that a blob keeps, and the library's.
 _HEADERS = {
@@ -70,7 +66,7 @@ def told_of(attributes: Attributes) -> Told:
 
     Headers have the library's names.
     """
-    metadata, notes = {_MTIME: _as_text(attributes.mtime_ns)}, list(attributes.notes)
+    metadata, notes = {_MTIME: as_rfc3339(attributes.mtime_ns)}, list(attributes.notes)
     if not attributes.headers and not attributes.metadata:
         return Told(metadata=metadata, headers={}, notes=tuple(notes))
     headers: dict[str, Any] = {}
@@ -148,7 +144,7 @@ def attributes_of(found: Found) -> Attributes:
     """Return the attributes of a blob."""
     metadata = found.metadata
     told = {name.lower(): value for name, value in metadata.items()}
-    time_ns = _time_in(told.get(_MTIME, ""))
+    time_ns = time_in(told.get(_MTIME, ""))
     return Attributes(
         mtime_ns=found.modified_ns if time_ns is None else within_64_bits(time_ns),
         md5=found.md5,
@@ -198,26 +194,3 @@ def md5_in_base64(text: str | None) -> str | None:
 def etag_of(value: str | None) -> str | None:
     """Return an ETag without its quotes."""
     return (value or "").strip('"') or None
-
-
-def _as_text(time_ns: int) -> str:
-    seconds, rest = divmod(time_ns, _SECOND_NS)
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
-
-
-def _time_in(text: str) -> int | None:
-    match = _SECONDS.fullmatch(text)
-    if match is not None:
-        sign, seconds, fraction = match.groups(default="")
-        return int(f"{sign}{seconds}{fraction.ljust(9, '0')}")
-    match = _TIME.fullmatch(text)
-    if match is None:
-        return None
-    moment, fraction, zone = match.groups(default="")
-    try:
-        whole = datetime.fromisoformat(moment + zone.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    since = whole - _EPOCH
-    return (since.days * 86400 + since.seconds) * _SECOND_NS + int(fraction.ljust(9, "0"))

@@ -1,0 +1,1 @@
+"""Google Cloud Storage: its JSON API, and its XML API for reading."""
