@@ -38,7 +38,7 @@ test-pages: $(VENV)/.test
 # Further kinds of servers, and a plate that goes round all stores.
 test-wide: export JOBTOOL_TEST_WIDE = 1
 test-wide: $(VENV)/.test
-	$(PYTEST) tests/stores -m wide
+	$(PYTEST) tests/stores tests/credentials tests/chunks -m wide
 
 test-all: test test-faults test-cluster test-pages test-wide
 

@@ -100,11 +100,13 @@ def held_by(holder: CredentialHolder) -> Any:
     from google.auth.credentials import Credentials
 
     class Held(Credentials):  # type: ignore[misc,unused-ignore]
+        _seen = 0
+
         def before_request(
             self, request: Any, method: str, url: str, headers: dict[str, str]
         ) -> None:
-            self._seen = holder.generation
             current = holder.current()
+            self._seen = holder.generation
             if isinstance(current, BearerToken):  # else the requests are anonymous
                 headers["authorization"] = f"Bearer {current.token}"
 
