@@ -69,8 +69,10 @@ class AzureServer:
 
 
 @contextlib.contextmanager
-def azurite_server(folder: Path, *, certificate: Path | None = None) -> Iterator[AzureServer]:
-    """Run Azurite on a free port, with everything in memory.
+def azurite_server(
+    folder: Path, *, certificate: Path | None = None, is_in_memory: bool = True
+) -> Iterator[AzureServer]:
+    """Run Azurite on a free port, with everything in memory or in ``folder``.
 
     With a ``certificate``, a PEM file that holds its key as well, it speaks TLS and takes the
     tokens of logins. It looks at their times and issuer, not at their signature.
@@ -79,10 +81,11 @@ def azurite_server(folder: Path, *, certificate: Path | None = None) -> Iterator
     log = folder / "azurite.log"
     command = [
         *("timeout", str(_LIFETIME_SECONDS), "node", installed("azurite", *_MAIN)),
-        *("--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"),
+        *("--blobHost", "127.0.0.1", "--blobPort", "0"),
         "--skipApiVersionCheck",  # it knows fewer versions of the API than the library
         *("--silent", "--disableTelemetry"),
     ]
+    command += ["--inMemoryPersistence"] if is_in_memory else ["--location", str(folder)]
     if certificate is not None:
         command += ["--cert", str(certificate), "--key", str(certificate), "--oauth", "basic"]
     with (
