@@ -1,15 +1,11 @@
-"""Credential providers implemented by google-auth, and the way for Google's clients to use them.
-
-A store of Google makes its clients with ``held_by(holder)``, where the holder accepts
-``BearerToken``. Its default provider is ``GoogleChainProvider``.
-"""
+"""Credential providers implemented by google-auth."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -20,9 +16,6 @@ from jobtool.stores.credentials.provider import (
     ProviderError,
     parse_time,
 )
-
-if TYPE_CHECKING:
-    from jobtool.stores.credentials.holder import CredentialHolder
 
 #: Reading and writing objects. Source: Google, "Cloud Storage OAuth 2.0 scopes".
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
@@ -92,31 +85,6 @@ class GoogleFileProvider(_Google, frozen=True, kw_only=True):
         return _token_of(made, f"the server that {shown} names")
 
 
-def held_by(holder: CredentialHolder) -> Any:
-    """Return credentials for Google's clients, which ask this holder at every request.
-
-    After a refusal a client asks for other ones, once.
-    """
-    from google.auth.credentials import Credentials
-
-    class Held(Credentials):  # type: ignore[misc,unused-ignore]
-        _seen = 0
-
-        def before_request(
-            self, request: Any, method: str, url: str, headers: dict[str, str]
-        ) -> None:
-            current = holder.current()
-            self._seen = holder.generation
-            if isinstance(current, BearerToken):  # else the requests are anonymous
-                headers["authorization"] = f"Bearer {current.token}"
-
-        def refresh(self, request: Any) -> None:
-            holder.renew(self._seen)
-
-    made: Any = Held
-    return made()
-
-
 def _credentials_in(found: Mapping[str, Any]) -> Any:
     """Make the library's credentials of a file's JSON, by its type. None for another type.
 
@@ -160,6 +128,12 @@ def _token_of(credentials: Any, whom: str) -> BearerToken:
 
 
 def _said(error: Exception) -> str:
-    """Return the first text of an error, whose others may be an answer as it came."""
+    """Return the first text of an error, whose others may be an answer as it came.
+
+    Of a refusal it is the code: what the server says beside it may repeat what was sent.
+    """
+    from google.auth.exceptions import RefreshError
+
     text = str(error.args[0]) if error.args else type(error).__name__
-    return in_one_line(text.partition("\n")[0], most=300)
+    end = ":" if isinstance(error, RefreshError) else "\n"
+    return in_one_line(text.partition(end)[0], most=300)
