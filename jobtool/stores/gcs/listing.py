@@ -10,7 +10,7 @@ from typing import Any
 
 from jobtool.errors import NotFoundError, ServerError, SourceError
 from jobtool.names import quote
-from jobtool.stores.gcs.metadata import LISTED_FIELDS, created_ns
+from jobtool.stores.gcs.metadata import LISTED_FIELDS, written_ns
 from jobtool.stores.gcs.objects import Objects
 from jobtool.stores.location import unfit_reason
 from jobtool.stores.store import Child, Entry, Special, Unlisted
@@ -19,6 +19,10 @@ Listed = Entry | Special | Unlisted
 
 #: Names in a page: the most that the service allows. Source: Google, "Objects: list".
 PAGE = 1000
+
+# What distinguishes a page of a listing, even an empty one, from any other document.
+_KIND = "storage#objects"
+_NEEDED = {"name", "size", "generation"}
 
 
 class Listing:
@@ -67,7 +71,8 @@ class Listing:
         page = self._objects.call(
             path, lambda: self._objects.service.ask("GET", place, query), is_object=False
         )
-        if page.get("kind") != "storage#objects":
+        items = page.get("items") or ()
+        if page.get("kind") != _KIND or not all(item.keys() >= _NEEDED for item in items):
             raise ServerError(
                 f"{quote(self._objects.url_of(path))}: {self._objects.service.url} answers with "
                 "something else than a listing. Does something else answer, such as a proxy or a "
@@ -125,7 +130,7 @@ class Listing:
             elif unfit_reason(path) is not None:
                 yield self._unlisted(path)
             else:
-                yield Entry(path, int(item["size"]), created_ns(item), str(item["generation"]))
+                yield Entry(path, int(item["size"]), written_ns(item), str(item["generation"]))
         if marker is not None:
             yield self._empty(marker)
 

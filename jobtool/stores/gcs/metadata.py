@@ -45,6 +45,9 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _VISIBLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]*")
 _MAX_BYTES = 8192
 
+#: How far the number of a generation may be from the time of its writing.
+_NEAR_NS = 60 * 1_000_000_000
+
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a request says of a file. ``notes`` say what isn't included."""
@@ -84,13 +87,13 @@ def told_of(attributes: Attributes, *, with_md5: bool) -> Told:
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the service says of an object that is there.
 
-    ``md5`` is the one that the service computed; a composed object has none. ``created_ns`` is when
+    ``md5`` is the one that the service computed; a composed object has none. ``written_ns`` is when
     this generation was written, 0 in the answer to a read. ``headers`` have HTTP's names.
     """
 
     size: int
     generation: str
-    created_ns: int
+    written_ns: int
     md5: str | None
     crc32c: str | None
     metadata: Mapping[str, str]
@@ -98,7 +101,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     def entry(self, path: str) -> Entry:
         """Return the object as the file ``path``."""
-        return Entry(path, self.size, self.created_ns, self.generation)
+        return Entry(path, self.size, self.written_ns, self.generation)
 
 
 def found_in(resource: Mapping[str, Any]) -> Found:
@@ -107,7 +110,7 @@ def found_in(resource: Mapping[str, Any]) -> Found:
         return Found(
             size=int(resource["size"]),
             generation=str(resource["generation"]),
-            created_ns=created_ns(resource),
+            written_ns=written_ns(resource),
             md5=md5_in(resource.get("md5Hash")),
             crc32c=resource.get("crc32c"),
             metadata=resource.get("metadata") or {},
@@ -130,7 +133,7 @@ def found_in_headers(headers: Mapping[str, str]) -> Found:
     return Found(
         size=int(size),
         generation=told["x-goog-generation"],
-        created_ns=0,
+        written_ns=0,
         md5=md5_in(sums.get("md5")),
         crc32c=sums.get("crc32c"),
         metadata={
@@ -168,9 +171,21 @@ def attributes_of(found: Found, entry: Entry) -> Attributes:
     )
 
 
-def created_ns(resource: Mapping[str, Any]) -> int:
-    """Return when a generation was written, in nanoseconds since 1970."""
-    return within_64_bits(time_in(str(resource.get("timeCreated", ""))) or 0)
+def written_ns(resource: Mapping[str, Any]) -> int:
+    """Return when a generation was written, in nanoseconds since 1970.
+
+    The service numbers generations by the microseconds since 1970. Where that is so, the number is
+    the time, so that ``generation_of`` can tell one by the other.
+    """
+    created_ns = within_64_bits(time_in(str(resource.get("timeCreated", ""))) or 0)
+    number = str(resource["generation"])
+    counted_ns = int(number) * 1000 if number.isdecimal() else 0
+    return counted_ns if abs(counted_ns - created_ns) < _NEAR_NS else created_ns
+
+
+def generation_of(entry: Entry) -> str:
+    """Return the generation that a listed object has, or may have if only its time is known."""
+    return entry.etag or str(entry.mtime_ns // 1000)
 
 
 def base64_of(md5: str) -> str:

@@ -20,6 +20,7 @@ from jobtool.stores.gcs.metadata import (
     base64_of,
     found_in,
     found_in_headers,
+    generation_of,
     has_only_ours,
 )
 from jobtool.stores.gcs.names import object_name, object_place, plain_place
@@ -82,15 +83,10 @@ class Objects:
         return self.call(path, lambda: found_in(self.service.ask("GET", place, {"fields": FIELDS})))
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
-        """Return bytes of an object, whose generation must be the listed one."""
-        if length == 0 or entry.etag is None:
-            found = self._listed(entry)
-            entry = found.entry(entry.path)
-            if length == 0:
-                return Content(data=b"", attributes=attributes_of(found, entry))
-        data, found = self._read(entry, str(entry.etag), offset, length)
-        if (found.generation, found.size) != (entry.etag, entry.size):
-            raise self._changed(entry, f"{found.size} bytes in another version")
+        """Return bytes of an object, which must be as it was listed."""
+        if length == 0:  # there are no empty ranges
+            return Content(data=b"", attributes=attributes_of(self._listed(entry), entry))
+        data, found = self._read(entry, offset, length)
         if len(data) != length:
             raise ServerError(
                 f"{quote(self.url_of(entry.path))}: expected {length} bytes; received {len(data)}"
@@ -99,19 +95,26 @@ class Objects:
             found = self._listed(entry)
         return Content(data=data, attributes=attributes_of(found, entry))
 
-    def _read(self, entry: Entry, generation: str, offset: int, length: int) -> tuple[bytes, Found]:
+    def _read(self, entry: Entry, offset: int, length: int) -> tuple[bytes, Found]:
+        """Read a range of the generation that was listed. Another one is a changed file."""
         place = plain_place(self.bucket, self.name(entry.path))
 
-        def request() -> tuple[bytes, Found]:
+        def request(generation: str) -> tuple[bytes, Found]:
             headers, data = self.service.read(place, generation, offset, length)
-            return data, found_in_headers(headers)
+            found = found_in_headers(headers)
+            if (found.generation, found.size) != (generation, entry.size):
+                raise self._changed(entry, f"{found.size} bytes in another version")
+            return data, found
 
+        generation = generation_of(entry)
         try:
-            return self.call(entry.path, request)
+            return self.call(entry.path, lambda: request(generation))
         except (NotFoundError, ConditionError, SourceChangedError, ServerError) as error:
-            # Is it gone, or another version? The JSON API says so better than a failed read does.
-            self._listed(entry)
-            raise error from None
+            # The JSON API says better than a failed read whether it is gone or another version.
+            now = self._listed(entry).generation
+            if now == generation:
+                raise error from None
+        return self.call(entry.path, lambda: request(now))
 
     def _listed(self, entry: Entry) -> Found:
         """Return what the service says of an object, which must be as it was listed."""

@@ -115,16 +115,16 @@ class Uploads:
     def drop(self, path: str, token: str) -> None:
         """Remove the objects of an upload. Do nothing if it isn't this owner's."""
         try:
-            names = list(self._there(path, token))
+            there = self._there(path, token)
         except NotFoundError:
             return
 
         def remove(name: str) -> None:
-            with contextlib.suppress(NotFoundError):
-                self._objects.delete(path, name)
+            with contextlib.suppress(NotFoundError):  # by generation: no version of it is kept
+                self._objects.delete(path, name, there[name].generation)
 
         with ThreadPoolExecutor(_REMOVERS) as pool:
-            list(pool.map(remove, names))
+            list(pool.map(remove, there))
 
     def tokens(self, path: str) -> list[str]:
         """Return the tokens of this owner's uploads in the folder of ``path``."""
