@@ -42,7 +42,10 @@ class Filesystems:
         with self._lock:
             key = role, location.root
             if key not in self._made:
-                options = _options(self._setup.table, role)
+                options = {
+                    **_options(self._setup.table, role),
+                    **self._setup.secrets.get(role, {}),
+                }
                 shown = f"{self._setup.shown}, table [{location.scheme}]"
                 self._made[key] = Filesystem(partial(_make, location, options, shown))
             return self._made[key]

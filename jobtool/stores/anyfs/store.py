@@ -15,7 +15,14 @@ import fsspec
 
 from jobtool.errors import FileError, NotFoundError, ServerError, SourceChangedError, SourceError
 from jobtool.names import quote
-from jobtool.stores.anyfs.filesystem import Filesystem, can_rename, drop, protocols, rename
+from jobtool.stores.anyfs.filesystem import (
+    Filesystem,
+    can_rename,
+    drop,
+    held,
+    protocols,
+    rename,
+)
 from jobtool.stores.anyfs.info import mtime_ns, version
 from jobtool.stores.location import unfit_reason
 from jobtool.stores.store import (
@@ -57,8 +64,7 @@ class FsspecStore:
         if isinstance(fs, Filesystem):
             self._fs = fs
         else:
-            made = fs
-            self._fs = Filesystem(lambda: made)
+            self._fs = held(fs)
             if url is None:
                 url = f"{protocols(fs)[0]}://{root.strip('/')}"
             root = str(fs._strip_protocol(root))

@@ -24,7 +24,7 @@ class AzureClients:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._settings: dict[str, Mapping[Role, AzureSettings]] = {}
-        self._made: dict[tuple[AzureSettings, str], Container] = {}
+        self._made: dict[tuple[AzureSettings, str, Role | None], Container] = {}
         self._lock = threading.Lock()
 
     def container(self, location: Location, role: Role) -> Container:
@@ -35,10 +35,13 @@ class AzureClients:
         from jobtool.stores.azure.container import Container
 
         settings = self._settings_of(location.scheme)[role]
-        key = settings, location.name
+        secrets = self._setup.secrets.get(role)
+        key = settings, location.name, role if secrets else None
         with self._lock:
             if key not in self._made:
-                account = account_for(settings, blob_endpoint_of(location.name), os.environ)
+                # Given ones are instead of those of the environment, whatever account it names.
+                environment = os.environ if secrets is None else secrets
+                account = account_for(settings, blob_endpoint_of(location.name), environment)
                 self._made[key] = Container(
                     account,
                     container_of(location.name),
