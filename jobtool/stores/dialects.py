@@ -153,5 +153,15 @@ DIALECTS: Mapping[str, Dialect] = {
     "ftps": _WEB,
 }
 
+#: The schemes that take the place of objects of these packages, if their options are known.
+OWN_STORES: Mapping[str, str] = {"s3fs": "s3"}
+
+#: Options of objects that say how the object itself works.
+OF_OBJECTS = frozenset(
+    "asynchronous cache_regions cache_type default_block_size default_cache_type "
+    "default_fill_cache dircache fixed_upload_size listings_expiry_time loop max_concurrency "
+    "max_paths skip_instance_cache use_listings_cache".split()
+)
+
 #: That of a store without one: its settings have the names that it gives them.
 PLAIN = Dialect()

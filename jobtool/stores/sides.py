@@ -4,7 +4,8 @@
 filesystem of that protocol takes: ``host``, ``port``, ``bucket`` and so on, and ``target_path``.
 Here, and nowhere else, such a table is translated: to the URL of a store and to settings of that
 store for one role. A protocol without a store of jobtool's own is left to fsspec, with its options.
-An object gets a URL ``fsspec://PROTOCOL/PATH`` (``jobtool.stores.anyfs.objects``).
+An object gets a URL ``fsspec://PROTOCOL/PATH`` (``jobtool.stores.anyfs.objects``), but for one of
+a package whose options are known: jobtool's own store takes its place.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.plugins import STORES, find, fsspec_has, fsspec_knows
 from jobtool.redact import is_secret, redact
-from jobtool.stores.dialects import ALIASES, DIALECTS, PLAIN, Dialect, taken_bucket
+from jobtool.stores.dialects import (
+    ALIASES,
+    DIALECTS,
+    OF_OBJECTS,
+    OWN_STORES,
+    PLAIN,
+    Dialect,
+    taken_bucket,
+)
 from jobtool.stores.storetype import Role, store_type
 from jobtool.suggest import did_you_mean, unknown_key
 
@@ -227,7 +236,25 @@ def _made(scheme: str, options: Mapping[str, Any], where: str) -> Any:
 def _of_object(filesystem: Any, role: Role) -> Side:
     held = getattr(filesystem, "storage_options", {})
     redact.learn(*(str(value) for key, value in held.items() if is_secret(key, value)))
-    return Side(role=role, scheme=OBJECT, filesystem=filesystem)
+    return _by_own_store(filesystem, held, role) or Side(
+        role=role, scheme=OBJECT, filesystem=filesystem
+    )
+
+
+def _by_own_store(filesystem: Any, held: Mapping[str, Any], role: Role) -> Side | None:
+    """Return the side of jobtool's own store for an object whose options it knows, else None.
+
+    Its own store sends large files in parts, and proves without reading back.
+    """
+    scheme = OWN_STORES.get(type(filesystem).__module__.partition(".")[0])
+    if scheme is None or getattr(filesystem, "storage_args", ()):
+        return None
+    options = {key: value for key, value in held.items() if key not in OF_OBJECTS}
+    try:
+        side = _of_table({"protocol": scheme, **options}, role, where="", is_file=False)
+    except UsageError:
+        return None
+    return msgspec.structs.replace(side, start=f"{scheme}:/")  # paths of objects name the bucket
 
 
 def protocol_of(filesystem: Any) -> str:
