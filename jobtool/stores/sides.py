@@ -247,7 +247,7 @@ def _by_own_store(filesystem: Any, held: Mapping[str, Any], role: Role) -> Side 
     Its own store sends large files in parts, and proves without reading back.
     """
     scheme = OWN_STORES.get(type(filesystem).__module__.partition(".")[0])
-    if scheme is None or getattr(filesystem, "storage_args", ()):
+    if scheme is None or getattr(filesystem, "storage_args", None):
         return None
     options = {key: value for key, value in held.items() if key not in OF_OBJECTS}
     try:
@@ -266,7 +266,16 @@ def protocol_of(filesystem: Any) -> str:
 def _url_in_object(filesystem: Any, path: str) -> str:
     """Return the URL of a path of an object. A path that begins with a slash keeps it."""
     start = f"{OBJECT}://{protocol_of(filesystem)}"
-    if path.startswith(f"{OBJECT}://"):
+    scheme, is_url, _ = path.partition("://")
+    if scheme == OBJECT:
         return path
+    protocols = (
+        (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
+    )
+    if is_url and "/" not in scheme and scheme not in protocols:
+        raise UsageError(
+            f"{quote(path)}: expected a path, or a URL {start.partition('://')[2]}://…; found "
+            f"{scheme}://. The filesystem object has the protocol {protocol_of(filesystem)!r}."
+        )
     inner = str(filesystem._strip_protocol(path))
     return f"{start}:{inner}" if inner.startswith("/") else f"{start}/{inner}".rstrip("/")

@@ -61,7 +61,13 @@ def password_server(folder: Path) -> Iterator[PasswordServer]:
         public = key.export_public_key().decode().strip()
         known_hosts.write_text(f"[127.0.0.1]:{port} {public}\n")
         yield PasswordServer(port=port, folder=files, known_hosts=known_hosts)
-        loop.call_soon_threadsafe(server.close)
+
+        async def close() -> None:
+            server.close()
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+
+        asyncio.run_coroutine_threadsafe(close(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

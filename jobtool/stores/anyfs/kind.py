@@ -142,4 +142,6 @@ def _open(location: Location, opening: Opening) -> Store:
         inner = f"{location.name}/{location.path}".rstrip("/")
     is_all = inner == kind.root_marker
     root = inner if is_all else kind._strip_protocol(f"{location.scheme}://{inner}")
-    return FsspecStore(filesystems.get(location, opening.role), str(root), location.url)
+    return FsspecStore(
+        filesystems.get(location, opening.role), str(root), location.url, owner=opening.owner
+    )

@@ -77,7 +77,7 @@ def _open(location: Location, opening: Opening) -> Store:
     assert isinstance(opening.shared, Objects)
     root = "/" * location.name.endswith(":") + location.path
     filesystem: Any = opening.shared.of(location, opening.role)
-    return FsspecStore(filesystem, root, location.url)
+    return FsspecStore(filesystem, root, location.url, owner=opening.owner)
 
 
 STORE_TYPE = StoreType(
