@@ -38,6 +38,11 @@ STORES: Sequence[tuple[Sequence[str], str, str]] = (
     (["http", "https"], "http.store:HttpStore", "../how-to/web.md"),
     (["ftp", "ftps"], "ftp.store:FtpStore", "../how-to/web.md"),
     (["zip"], "anyfs.store:FsspecStore", "../how-to/fsspec.md"),
+    (
+        ["fsspec"],
+        "anyfs.store:FsspecStore",
+        "../how-to/fsspec.md#dictionaries-and-objects-in-python",
+    ),
 )
 
 #: The columns of the table, by the protocols that a store has.

@@ -57,13 +57,16 @@ _NO_PLACES = frozenset(
 
 def fsspec_knows(scheme: str) -> bool:
     """Return True if fsspec is installed and has a filesystem for a scheme."""
-    if scheme in _NO_PLACES:
-        return False
+    return scheme not in _NO_PLACES and fsspec_has(scheme)
+
+
+def fsspec_has(protocol: str) -> bool:
+    """Return True if fsspec is installed and has a filesystem of a protocol, a place or not."""
     try:
         from fsspec.registry import known_implementations, registry
     except ImportError:
         return False
-    return scheme in known_implementations or scheme in registry
+    return protocol in known_implementations or protocol in registry
 
 
 def is_scheme(name: str) -> bool:

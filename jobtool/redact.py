@@ -10,12 +10,20 @@ import re
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from types import TracebackType
 
 REPLACEMENT = "[redacted]"
 
 #: Shorter ones are too likely to be a part of something else.
 _SHORTEST = 8
+
+#: Words in the names of settings that are secrets, and whole names that are.
+_SECRET_WORDS = ("secret", "token", "password", "passwd", "passphrase", "access_key", "account_key")
+_SECRET_NAMES = frozenset({"key", "sas", "connection_string", "private_key", "pkey", "credential"})
+
+#: What ``token`` names for gcsfs that isn't one: ways to log in.
+WAYS_TO_LOG_IN = frozenset({"anon", "cloud", "google_default", "cache", "browser"})
 
 #: Secrets recognised by their context: signatures, tokens, passwords in URLs.
 _PATTERNS = re.compile(
@@ -54,6 +62,24 @@ class Redactor:
         if "=" in text or ":" in text:
             text = _PATTERNS.sub(lambda match: match["key"] + REPLACEMENT, text)
         return text
+
+
+def sounds_secret(key: str) -> bool:
+    """Return True if the name of a setting has a word that names of secrets have."""
+    return any(word in key.lower() for word in _SECRET_WORDS)
+
+
+def is_secret(key: str, value: object) -> bool:
+    """Return True if a storage option, as fsspec's filesystems name them, is a secret.
+
+    A token that is a file of a service account isn't. A table is one if anything in it is.
+    """
+    if isinstance(value, Mapping):
+        return any(is_secret(str(name), each) for name, each in value.items())
+    if key.lower() == "token" and isinstance(value, str):
+        is_file = value.startswith(("/", "~", "./", "../")) or value.endswith(".json")
+        return not (is_file or value in WAYS_TO_LOG_IN)
+    return isinstance(value, str) and (key.lower() in _SECRET_NAMES or sounds_secret(key))
 
 
 #: One for the process: a secret must not be shown anywhere.

@@ -6,11 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobtool.api.places import Place, destination_url, existing_path, local_path, text_of
+from jobtool.api.places import (
+    Filesystem,
+    Place,
+    destination_url,
+    existing_path,
+    local_path,
+    text_of,
+)
 from jobtool.events import Emit, ignore, unfailing
 
 if TYPE_CHECKING:
+    from jobtool.jobs.settings import Settings
     from jobtool.layouts.events import Generated
+    from jobtool.stores.sides import Side
 
 #: Settings of a joblist's tables that are paths.
 _PATH_KEYS = (
@@ -34,6 +43,8 @@ def generate_joblist(
     s3: Mapping[str, Any] | None = None,
     stores: Mapping[str, Mapping[str, Any]] | None = None,
     credentials: Mapping[str, Any] | None = None,
+    source_fs: Filesystem | None = None,
+    target_fs: Filesystem | None = None,
     trust: bool = False,
     dry_run: bool = False,
     on_event: Emit = ignore,
@@ -55,6 +66,13 @@ def generate_joblist(
         s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
         stores: Keys of the tables of other stores by scheme, such as ``{"az": {...}}``, likewise.
         credentials: Keys of the table ``[credentials]``, likewise.
+        source_fs: The filesystem of the source: a dictionary with ``protocol`` and the options that
+            fsspec's users know, or a filesystem object of fsspec. ``source`` is then a path of it,
+            but for the layout ``manifest``, whose table is on this machine. A dictionary is written
+            to joblist.toml as ``[source_fs]``, without its secrets. Objects and secrets must be
+            given to ``transfer_jobs`` again.
+        target_fs: The filesystem of the destination, likewise. ``destination`` is then a path of
+            it, by default ``target_path`` of the dictionary.
         trust: Run the commands that an existing joblist.toml names for credentials, even if others
             could have written it.
         dry_run: Return and report what would be done; write nothing.
@@ -80,12 +98,21 @@ def generate_joblist(
     from jobtool.layouts.generate import generate
     from jobtool.layouts.layout import AUTO
     from jobtool.layouts.request import Request
+    from jobtool.transfer.stores_of import sides_by
 
     wanted = os.path.expanduser(text_of(layout))
+    given = {
+        role: _with_absolute_paths(each) if isinstance(each, Mapping) else each
+        for role, each in (("source", source_fs), ("destination", target_fs))
+        if each is not None
+    }
+    before = settings_at(output, trust=trust)
+    sides = sides_by(before, given)
     request = Request(
-        source=existing_path(source),
+        source=located_source(source, sides.get("source"), before, wanted),
         joblist_path=local_path(output),
-        destination=None if destination is None else destination_url(destination),
+        destination=_destination(destination, sides.get("destination"), before),
+        filesystems=given,
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},
@@ -95,6 +122,37 @@ def generate_joblist(
         dry_run=dry_run,
     )
     return generate(request, unfailing(on_event))
+
+
+def settings_at(output: Place, *, trust: bool) -> Settings:
+    """Return the settings of the joblist at a path, or the default ones if there is none.
+
+    Raises ``UsageError`` and ``JoblistError``.
+    """
+    from jobtool.jobs.settings import Settings
+    from jobtool.layouts.existing import existing_settings
+
+    return existing_settings(local_path(output), trust=trust) or Settings()
+
+
+def located_source(source: Place, side: Side | None, before: Settings, layout: str) -> str:
+    """Return a source as an absolute path or URL; raise ``UsageError`` if it isn't there.
+
+    ``before`` are the settings of the joblist. A manifest is always on this machine.
+    """
+    from jobtool.layouts.layout import MANIFEST
+
+    is_manifest = MANIFEST in (layout, before.layout.get("preset"))
+    return existing_path(source, None if is_manifest else side)
+
+
+def _destination(path: Place | None, side: Side | None, before: Settings) -> str | None:
+    """Return the URL of a destination; without a path that of its side, if no joblist has one."""
+    if path is not None:
+        return destination_url(path, side)
+    if side is None or not side.has_target or before.destination is not None:
+        return None
+    return destination_url(side.target_path, side)
 
 
 def _with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:

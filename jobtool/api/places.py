@@ -10,10 +10,14 @@ from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.stores.location import Location, type_of
+from jobtool.stores.sides import Side
 from jobtool.stores.storetype import require_writable
 
 #: A path on this machine or, where a store may be meant, a URL.
 Place = str | os.PathLike[str]
+
+#: A table of options as fsspec's users write it, or an ``fsspec.AbstractFileSystem``.
+Filesystem = Any
 
 
 def text_of(path: Place) -> str:
@@ -29,12 +33,14 @@ def text_of(path: Place) -> str:
     return text
 
 
-def existing_path(path: Place) -> str:
+def existing_path(path: Place, side: Side | None = None) -> str:
     """Return an input path as an absolute one without links, a URL unchanged.
+
+    With ``side`` it is a path of that filesystem, and its URL is returned.
 
     Raises ``UsageError`` if nothing is there, or if it looks like a URL but isn't one.
     """
-    location = Location.resolve(text_of(path))
+    location = _located(path, side)
     if location.is_local and not os.path.exists(location.url):
         raise UsageError(
             f"expected something at the input path {quote(location.url)}; found nothing. "
@@ -43,16 +49,21 @@ def existing_path(path: Place) -> str:
     return location.url
 
 
-def destination_url(path: Place) -> str:
-    """Return a destination as an absolute path or a URL.
+def destination_url(path: Place, side: Side | None = None) -> str:
+    """Return a destination as an absolute path or a URL; with ``side``, that of a path of it.
 
     Raises ``UsageError`` if it isn't one, or if nothing can be written there.
     """
-    location = Location.resolve(text_of(path))
+    location = _located(path, side)
     kind = type_of(location.url)
     if kind is not None:
         require_writable(location.url, location.scheme, kind)
     return location.url
+
+
+def _located(path: Place, side: Side | None) -> Location:
+    text = text_of(path)
+    return Location.resolve(text if side is None else side.url_of(text))
 
 
 def local_path(path: Place) -> str:
@@ -69,12 +80,15 @@ def opened(
     *,
     trust: bool = False,
     credentials: Mapping[str, Any] | None = None,
+    source_fs: Filesystem | None = None,
+    target_fs: Filesystem | None = None,
 ) -> JobList:
     """Open the joblist at a path; return an open joblist unchanged.
 
     ``trust`` and ``credentials`` are for a path: see ``JobList.open`` and
-    ``JobList.use_credentials``. Raises ``UsageError`` if there is nothing at the path, or if they
-    are given with an open joblist, and ``JoblistError`` if the path isn't a joblist.
+    ``JobList.use_credentials``. The filesystems are for either: see ``JobList.use_filesystems``.
+    Raises ``UsageError`` if there is nothing at the path, or if trust or credentials are given with
+    an open joblist, and ``JoblistError`` if the path isn't a joblist.
     """
     if isinstance(joblist, JobList):
         if trust or credentials:
@@ -82,8 +96,10 @@ def opened(
                 "trust and credentials: expected the joblist's path with them; found a JobList. "
                 "Use JobList.open(path, trust=True) and JobList.use_credentials."
             )
+        joblist.use_filesystems(source_fs=source_fs, target_fs=target_fs)
         return joblist
     found = JobList.open(existing_path(joblist), trust=trust)
     if credentials:
         found.use_credentials(credentials)
+    found.use_filesystems(source_fs=source_fs, target_fs=target_fs)
     return found

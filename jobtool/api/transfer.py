@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.api.background import Call, in_background
-from jobtool.api.places import Place, opened
+from jobtool.api.places import Filesystem, Place, opened
 from jobtool.errors import UsageError
 from jobtool.events import Emit, Event, ignore, unfailing
 from jobtool.stop import Stop
@@ -66,6 +66,8 @@ def transfer_jobs(
     preserve: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     credentials: Mapping[str, Any] | None = None,
+    source_fs: Filesystem | None = None,
+    target_fs: Filesystem | None = None,
     trust: bool = False,
     on_event: Emit = ignore,
     on_progress: Callable[[JobProgress], None] = ignore,
@@ -110,6 +112,9 @@ def transfer_jobs(
         methods: How files are moved: names of methods, each of which gets what those before it
             leave. ``stream`` alone by default; packages bring others.
         credentials: A table ``[credentials]`` in place of the joblist's.
+        source_fs: The filesystem of the source, as for ``generate_joblist``: a dictionary, over
+            that of joblist.toml, or an object. Its secrets stay in this process.
+        target_fs: The filesystem of the destination, likewise.
         trust: Run the commands that joblist.toml names for credentials, even if others could have
             written it.
         on_event: Called with each event.
@@ -161,7 +166,13 @@ def transfer_jobs(
         raise UsageError(f"max_jobs: expected a whole number, 1 or more; found {max_jobs!r}")
     if claims not in (None, "auto", "lock", "lease"):
         raise UsageError(f"claims: expected one of auto, lock, lease; found {claims!r}")
-    joblist = opened(joblist, trust=trust, credentials=credentials)
+    joblist = opened(
+        joblist,
+        trust=trust,
+        credentials=credentials,
+        source_fs=source_fs,
+        target_fs=target_fs,
+    )
     tell, show = unfailing(on_event), unfailing(on_progress)
     own_stop = Stop(parent=stop)
     chosen = {

@@ -18,6 +18,7 @@ from jobtool.cli.options import (
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
+from jobtool.jobs.settings import FILESYSTEM_TABLES
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
 
@@ -61,8 +62,8 @@ from jobtool.plugins import is_scheme
     "given",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A value for the layout's templates, or SCHEME.KEY or credentials.KEY for the joblist's "
-    "table of that name, such as s3.endpoint_url. Repeatable.",
+    help="A value for the layout's templates, or SCHEME.KEY, credentials.KEY, source_fs.KEY or "
+    "target_fs.KEY for the joblist's table of that name, such as s3.endpoint_url. Repeatable.",
 )
 @trust_option
 @dry_run_option
@@ -84,13 +85,19 @@ def cli(
 
     Running it again adds what is new and never touches an existing job file.
     """
-    from jobtool.api.generate import generate_joblist
-    from jobtool.api.places import existing_path, local_path
+    from jobtool.api.generate import generate_joblist, located_source, settings_at
+    from jobtool.api.places import local_path
     from jobtool.jobs.steps import decode_words
     from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
+    from jobtool.transfer.stores_of import sides_by
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    source = existing_path(input_path)
+    values, tables = _assignments(given)
+    credentials = tables.pop("credentials", {})
+    source_fs, target_fs = (tables.pop(name, None) for name in FILESYSTEM_TABLES)
+    before = settings_at(output_path, trust=trust)
+    side = sides_by(before, {"source": source_fs}).get("source")
+    source = located_source(input_path, side, before, layout or AUTO)
     console.note(f"Valid input path: {quote(source)}")
     if layout not in (None, AUTO, MANIFEST):
         load_layout(layout)  # reports an error in it before anything is made
@@ -102,7 +109,6 @@ def cli(
     console.note(f"Valid output path: {quote(joblist_path)}")
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
-    values, stores, credentials = _assignments(given)
     generated = generate_joblist(
         source,
         joblist_path,
@@ -110,8 +116,10 @@ def cli(
         layout=layout or AUTO,
         steps=() if steps is None else decode_words(steps),
         values=values,
-        stores=stores,
+        stores=tables,
         credentials=credentials,
+        source_fs=source_fs,
+        target_fs=target_fs,
         trust=trust,
         dry_run=dry_run,
         on_event=console.emit,
@@ -120,10 +128,8 @@ def cli(
     return generated.exit_code
 
 
-def _assignments(
-    texts: tuple[str, ...],
-) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-    """Return the values for the templates, the tables of stores, and ``[credentials]``."""
+def _assignments(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the values for the templates, and the tables by their names."""
     of_tables = tuple(text for text in texts if _is_of_a_table(text))
     tables = assignments(of_tables, option="--set")
     values: dict[str, str] = {}
@@ -133,14 +139,13 @@ def _assignments(
             raise UsageError(f"--set {text}: expected KEY=VALUE")
         if text not in of_tables:
             values[key] = value
-    credentials = tables.pop("credentials", {})
-    return values, tables, credentials
+    return values, tables
 
 
 def _is_of_a_table(text: str) -> bool:
-    """Return True if a key begins with a table's name: that of a scheme, or ``credentials``."""
+    """Return True if a key begins with a table's name: that of a scheme, or another."""
     table, dot, _ = text.partition("=")[0].partition(".")
-    return bool(dot) and (table == "credentials" or is_scheme(table))
+    return bool(dot) and (table in ("credentials", *FILESYSTEM_TABLES) or is_scheme(table))
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from jobtool.errors import (
 )
 from jobtool.names import quote
 from jobtool.stores.location import Location, is_local, join, type_of
-from jobtool.stores.optional import Multipart, supports
+from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import (
     Attributes,
@@ -288,7 +288,7 @@ class DestinationProbe(msgspec.Struct):
 
 def _remove_file(store: Store, name: str) -> None:
     def drop_uploads() -> None:
-        if supports(store, Multipart):
+        if supports(store, Multipart) or supports(store, Temporaries):
             for upload in store.leftovers(name, 0):
                 store.abort(upload)
 

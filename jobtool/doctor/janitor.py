@@ -15,8 +15,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import IO, Any
+
+import msgspec
+
+from jobtool.jobs.settings import Settings
 
 _DONE = "done\n"
 _PATIENCE_SECONDS = 10.0
@@ -61,16 +65,14 @@ class Janitor:
         url: str,
         token: str,
         made_folders: Sequence[str],
-        tables: Mapping[str, Mapping[str, Any]],
-        credentials: Mapping[str, Any],
+        settings: Settings,
     ) -> None:
-        """Name a destination that is about to be probed; the last two are joblist.toml's tables."""
+        """Name a destination that is about to be probed, and the settings of its joblist."""
         task = {
             "url": url,
             "token": token,
             "made_folders": list(made_folders),
-            "tables": {name: dict(table) for name, table in tables.items()},
-            "credentials": dict(credentials),
+            "settings": msgspec.to_builtins(settings),
         }
         self._tell(json.dumps(task) + "\n")
 
@@ -101,12 +103,12 @@ def _remove(task: dict[str, Any]) -> None:
     # Imported only here: usually there is nothing to remove.
     from jobtool.doctor.destination import DestinationProbe
     from jobtool.doctor.folder import remove_probe
-    from jobtool.stores.registry import StoreRegistry
+    from jobtool.transfer.stores_of import stores_by
 
     if "folder" in task:
         remove_probe(task["folder"])
         return
-    stores = StoreRegistry(task["tables"], credentials=task["credentials"])
+    stores = stores_by(msgspec.convert(task["settings"], Settings))
     probe = DestinationProbe(task["url"], stores, task["token"])
     probe.remove_for_another(task["made_folders"])
 

@@ -257,9 +257,8 @@ class _Examination:
 
     def _entered(self, probe: DestinationProbe, stack: contextlib.ExitStack) -> DestinationProbe:
         stack.enter_context(probe)
-        settings = self._joblist.settings
         self._janitor.expect_destination(
-            probe.url, probe.token, probe.made_folders, settings.store_tables, settings.credentials
+            probe.url, probe.token, probe.made_folders, self._joblist.settings
         )
         return probe
 

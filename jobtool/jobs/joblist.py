@@ -39,6 +39,7 @@ class JobList(JobFolder):
         super().__init__(path)
         self.settings = configuration
         self._trust = TRUSTED  # the caller's own settings; ``open`` judges those of a file
+        self.filesystems: Mapping[str, Any] = {}
         self.claims_path = os.path.join(path, CLAIMS_FOLDER)
         self._receipts_path = os.path.join(path, _RECEIPTS_FOLDER)
         self._journals_path = os.path.join(path, _JOURNALS_FOLDER)
@@ -96,6 +97,17 @@ class JobList(JobFolder):
         """Use the caller's own ``[credentials]`` table, which is trusted. Nothing is written."""
         self.settings = msgspec.structs.replace(self.settings, credentials=dict(table))
         self._trust = TRUSTED
+
+    def use_filesystems(self, *, source_fs: Any = None, target_fs: Any = None) -> None:
+        """Use filesystem objects, or tables that may hold secrets, for the two sides.
+
+        A table is used over that of joblist.toml. Nothing is written: each process needs its own.
+        """
+        given = {"source": source_fs, "destination": target_fs}
+        self.filesystems = {
+            **self.filesystems,
+            **{role: each for role, each in given.items() if each is not None},
+        }
 
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.

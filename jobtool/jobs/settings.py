@@ -15,6 +15,7 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
 from jobtool.plugins import is_scheme
+from jobtool.redact import is_secret, sounds_secret
 from jobtool.suggest import misfit, unknown_key
 
 FILENAME = "joblist.toml"
@@ -36,7 +37,27 @@ LAYOUT_KEYS = (
     "preset",
 )
 
-_SECRET_WORDS = ("secret", "token", "password", "access_key")
+#: The tables of filesystems, as fsspec's users write them.
+FILESYSTEM_TABLES = ("source_fs", "target_fs")
+
+#: Where secrets belong, by the protocol of such a table.
+_BETTER_PLACES = {
+    "s3": "Put it into AWS's credentials file or environment, or choose a provider: [credentials]",
+    "az": "Set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN in the environment, or run: az login",
+    "gs": "Run gcloud auth application-default login, or name the file of a service account by "
+    'token = "/PATH/FILE.json"',
+    "sftp": "Log in by a key or an agent, as ssh does",
+    "hdfs": "Log in by kinit",
+    "http": "Put the login into ~/.netrc",
+}
+_SAME_PLACE = {
+    **dict.fromkeys(("s3a", "s3n"), "s3"),
+    **dict.fromkeys(("abfs", "abfss", "adl"), "az"),
+    "gcs": "gs",
+    "ssh": "sftp",
+    **dict.fromkeys(("webhdfs", "swebhdfs"), "hdfs"),
+    **dict.fromkeys(("https", "ftp", "ftps"), "http"),
+}
 
 #: AWS's access key IDs, and secrets in HTTP: a bearer token, a password in a URL.
 _SECRET_VALUE = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+\S|://[^/@\s]*:[^/@\s]+@")
@@ -82,7 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ``id`` marks the unfinished writes of this joblist's workers. ``layout`` is the layout's own
     table, so that a joblist doesn't depend on a file elsewhere. ``values`` are the values that
     ``--set`` gave to its templates. ``s3`` is the table of the S3 store, ``stores`` are those of
-    other stores by scheme, and ``credentials`` is the table of credentials.
+    other stores by scheme, and ``credentials`` is the table of credentials. ``source_fs`` and
+    ``target_fs`` are the filesystems of the two sides (``jobtool.stores.sides``).
 
     ``claims`` is the kind of claims that workers use. ``lease_seconds`` is how long a lease lasts
     without a heartbeat, ``stall_seconds`` how long a worker that makes no progress keeps its
@@ -102,6 +124,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     s3: dict[str, Any] = {}
     credentials: dict[str, Any] = {}
     stores: dict[str, dict[str, Any]] = {}
+    source_fs: dict[str, Any] = {}
+    target_fs: dict[str, Any] = {}
     steps: tuple[str, ...] = ()
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
@@ -232,12 +256,28 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
     for key, value in table.items():
         if key == "layout":
             continue  # its keys are known ones and names of files
-        if isinstance(value, dict):
+        if key in FILESYSTEM_TABLES and isinstance(value, dict):
+            _refuse_secrets_of_filesystem(key, value, path=path)
+        elif isinstance(value, dict):
             _refuse_secrets(value, path=path)
-        elif any(word in key.lower() for word in _SECRET_WORDS) or _SECRET_VALUE.search(str(value)):
+        elif sounds_secret(key) or _SECRET_VALUE.search(str(value)):
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
                 "set it in the environment of workers, or let a command or a file provide it: "
                 '[credentials] provider = "profile", "process" or "file"'
+            )
+
+
+def _refuse_secrets_of_filesystem(name: str, table: Mapping[str, Any], *, path: str) -> None:
+    for key, value in table.items():
+        if is_secret(key, value) or _SECRET_VALUE.search(str(value)):
+            protocol = str(table.get("protocol", "")).lower()
+            better = _BETTER_PLACES.get(
+                _SAME_PLACE.get(protocol, protocol),
+                "Put it into fsspec's own configuration, ~/.config/fsspec or a variable FSSPEC_…",
+            )
+            raise JoblistError(
+                f"{quote(path)}, table [{name}]: {key!r} looks like a secret, which a joblist must "
+                f"not hold. {better}. Or pass it in Python to transfer_jobs, by {name}=…"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     TOML, or ``auto``; None means that of the existing joblist or, without one, ``auto``. ``steps``
     is the chain of steps of each job; empty means that of the existing joblist or, without one,
     ``copy`` alone. ``values`` are for the layout's templates. ``stores`` are keys of the tables of
-    stores in joblist.toml, by scheme, and ``credentials`` those of that table. With ``trust``,
+    stores in joblist.toml, by scheme, and ``credentials`` those of that table. ``filesystems`` are
+    those of the roles, tables or objects; a table is written without its secrets. With ``trust``,
     commands that an existing joblist.toml names are run even if others could have written it. With
     ``dry_run`` nothing is written.
     """
@@ -28,5 +30,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
     stores: Mapping[str, Mapping[str, object]] = msgspec.field(default_factory=dict)
     credentials: Mapping[str, object] = msgspec.field(default_factory=dict)
+    filesystems: Mapping[str, Any] = msgspec.field(default_factory=dict)
     trust: bool = False
     dry_run: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -25,6 +26,7 @@ from jobtool.layouts.request import Request
 from jobtool.names import quote
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.sides import is_object, merged, without_secrets
 from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 
@@ -88,7 +90,18 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         tables[scheme] = {**tables.get(scheme, {}), **table}
     credentials = {**before.credentials, **request.credentials}
     s3 = tables.pop("s3")
-    stores = stores_by(Settings(s3=s3, stores=tables, credentials=credentials))
+    source_fs = _filesystem_table(before.source_fs, request.filesystems.get("source"))
+    target_fs = _filesystem_table(before.target_fs, request.filesystems.get("destination"))
+    stores = stores_by(
+        Settings(
+            s3=s3,
+            stores=tables,
+            credentials=credentials,
+            source_fs=source_fs,
+            target_fs=target_fs,
+        ),
+        filesystems=request.filesystems,
+    )
     destination = request.destination or before.destination
     layout_name, layout = _choose_layout(request, before, stores, emit)
     if layout is not None:
@@ -107,6 +120,8 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         values=dict(values),
         s3=s3,
         stores=tables,
+        source_fs=source_fs,
+        target_fs=target_fs,
         credentials=credentials,
         claims=before.claims,
         lease_seconds=before.lease_seconds,
@@ -126,6 +141,13 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         resolution.require_used()
     _require_same(before, settings, request)
     return resolution
+
+
+def _filesystem_table(before: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """Return the table of a side to write: what a file can hold of what was given."""
+    if given is None:
+        return dict(before)
+    return {} if is_object(given) else without_secrets(merged(before, given))
 
 
 def _choose_layout(

@@ -65,12 +65,17 @@ class Multipart(Store, Protocol):
 
 
 @runtime_checkable
-class Temporaries(Multipart, Protocol):
+class Temporaries(Store, Protocol):
     """A store whose unfinished files lie beside the others, each marked with its owner.
 
-    A kill during ``write`` leaves such a file, too. ``leftovers`` returns them all, and ``abort``
-    removes them.
+    A kill during ``write`` leaves such a file, and so do the uploads of a ``Multipart`` store.
     """
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return the owner's unfinished files in the folder of ``path``, whatever they are for."""
+
+    def abort(self, upload: Upload) -> None:
+        """Remove such a file. Do nothing if it doesn't exist, or isn't the owner's."""
 
     def is_leftover(self, path: str) -> bool:
         """Return True if a listed file is this owner's unfinished write."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.location import Location
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
+from jobtool.stores.sides import Side
 from jobtool.stores.store import Store
 from jobtool.stores.storetype import (
     ROLES,
@@ -57,8 +58,9 @@ class _Scheme:
 class StoreRegistry:
     """Opens stores, and keeps what those of one scheme share: clients, credentials, memory.
 
-    ``tables`` are the tables of joblist.toml that are named after schemes. ``credentials`` is the
-    table of that name. See ``Setup`` for the other arguments. Raises ``UsageError`` for an invalid
+    ``tables`` are the tables of joblist.toml that are named after schemes. ``sides`` are what
+    ``source_fs`` and ``target_fs`` add to them for their role. ``credentials`` is the table of that
+    name. See ``Setup`` for the other arguments. Raises ``UsageError`` for an invalid
     table, and if this Python doesn't decode file names as UTF-8.
     """
 
@@ -66,6 +68,7 @@ class StoreRegistry:
         self,
         tables: Mapping[str, Mapping[str, Any]] | None = None,
         *,
+        sides: Sequence[Side] = (),
         credentials: Mapping[str, Any] | None = None,
         connections: int = 16,
         links: LinkPolicy = "follow",
@@ -78,6 +81,11 @@ class StoreRegistry:
         self._scopes: Mapping[Role, CredentialScope] | None = None
         self.on_renewal: Callable[[CredentialHolder], None] | None = None
         self._tables = dict(tables or {})
+        self._sides = sides
+        for side in sides:
+            table = self._tables.get(side.scheme, {})
+            own = {**table.get(side.role, {}), **side.table}
+            self._tables[side.scheme] = {**table, **({side.role: own} if own else {})}
         wanted = {role: settings_of(credentials or {}, role) for role in ROLES}
         self._setup = Setup(
             shown=shown,
@@ -148,7 +156,13 @@ class StoreRegistry:
                     f"{self._setup.shown}, table [{scheme}]: no installed package has a store of "
                     f"{scheme}://. Install it, or remove the table."
                 )
-            setup = replace(self._setup, table=self._tables.get(scheme, {}))
+            ours = [side for side in self._sides if side.scheme == scheme]
+            setup = replace(
+                self._setup,
+                table=self._tables.get(scheme, {}),
+                secrets={side.role: side.secrets for side in ours if side.secrets},
+                filesystems={side.role: side.filesystem for side in ours},
+            )
             made = self._schemes.setdefault(scheme, _Scheme(scheme, kind, setup))
             if isinstance(made.shared, Credentialed) and self._scopes is not None:
                 made.shared.begin_job(self._scopes)

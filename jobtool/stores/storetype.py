@@ -46,6 +46,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     - ``keep``: the attributes of files and folders to keep.
     - ``providers``: the credential providers of the roles for which joblist.toml names one.
     - ``on_renewal``: called at each renewal of credentials.
+    - ``secrets``: what the roles log in with, given in Python, by the names of
+      ``jobtool.stores.dialects``; for other filesystems of fsspec, their options.
+    - ``filesystems``: the filesystem objects of the roles, for the scheme of objects.
     """
 
     table: Mapping[str, Any] = msgspec.field(default_factory=dict)
@@ -56,6 +59,12 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     keep: frozenset[Kept] = KEEP_BY_DEFAULT
     providers: Mapping[Role, CredentialProvider] = msgspec.field(default_factory=dict)
     on_renewal: Callable[[CredentialHolder], None] = lambda holder: None
+    secrets: Mapping[Role, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+    filesystems: Mapping[Role, Any] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the setup without its secrets."""
+        return f"Setup({self.shown!r})"
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,7 +138,24 @@ class FaultyStore(Faulty):
         _raise(late)
 
 
-class _FaultyMultipart(Faulty):
+class _FaultyLeftovers(Faulty):
+    inner: Multipart | Temporaries
+
+    def abort(self, upload: Upload) -> None:
+        """Drop an upload."""
+        late = self.strike("abort", upload.path)
+        self.inner.abort(upload)
+        _raise(late)
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return unfinished uploads."""
+        late = self.strike("leftovers", path)
+        found = self.inner.leftovers(path, since_ns)
+        _raise(late)
+        return found
+
+
+class _FaultyMultipart(_FaultyLeftovers):
     inner: Multipart
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
@@ -173,21 +190,8 @@ class _FaultyMultipart(Faulty):
         _raise(late)
         return held
 
-    def abort(self, upload: Upload) -> None:
-        """Drop an upload."""
-        late = self.strike("abort", upload.path)
-        self.inner.abort(upload)
-        _raise(late)
 
-    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
-        """Return unfinished uploads."""
-        late = self.strike("leftovers", path)
-        found = self.inner.leftovers(path, since_ns)
-        _raise(late)
-        return found
-
-
-class _FaultyTemporaries(Faulty):
+class _FaultyTemporaries(_FaultyLeftovers):
     inner: Temporaries
 
     def is_leftover(self, path: str) -> bool:

@@ -45,14 +45,12 @@ def remove_leftovers(
             break
         item = ledger.plan.item(number)
         destination = item.route.destination
-        if not supports(destination, Multipart):
-            continue
         if supports(destination, Temporaries):
             place = (id(destination), os.path.dirname(item.destination_path))
             if place in looked:
                 continue
             looked.add(place)
-        elif ledger.intended_ns(number) is None:
+        elif not supports(destination, Multipart) or ledger.intended_ns(number) is None:
             continue
         try:
             since_ns = ledger.intended_ns(number) or 0

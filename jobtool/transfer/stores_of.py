@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import FILENAME, Settings
@@ -10,6 +12,8 @@ from jobtool.names import quote
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.sides import TABLES, Side, merged, side_of
+from jobtool.stores.storetype import ROLES, Role
 
 
 def stores_of(
@@ -29,6 +33,7 @@ def stores_of(
     joblist.require_trusted()
     return stores_by(
         joblist.settings,
+        filesystems=joblist.filesystems,
         connections=connections,
         links=links,
         read_back=read_back,
@@ -40,6 +45,7 @@ def stores_of(
 def stores_by(
     settings: Settings,
     *,
+    filesystems: Mapping[str, Any] | None = None,
     connections: int = 16,
     links: LinkPolicy | None = None,
     read_back: bool = False,
@@ -48,10 +54,12 @@ def stores_by(
 ) -> StoreRegistry:
     """Return the stores of the caller's own settings, which may name any command.
 
-    ``shown`` is the name of the settings in error messages.
+    ``filesystems`` are those that the process was given for the roles, as by
+    ``JobList.use_filesystems``. ``shown`` is the name of the settings in error messages.
     """
     return StoreRegistry(
         settings.store_tables,
+        sides=[*sides_by(settings, filesystems, shown=shown).values()],
         credentials=settings.credentials,
         connections=connections,
         links=links or settings.transfer.links or "follow",
@@ -59,3 +67,23 @@ def stores_by(
         keep=keep,
         shown=shown,
     )
+
+
+def sides_by(
+    settings: Settings, filesystems: Mapping[str, Any] | None = None, *, shown: str = FILENAME
+) -> dict[Role, Side]:
+    """Return the sides for which the settings or the process name a filesystem.
+
+    Raises ``UsageError`` for one that can't be used.
+    """
+    tables = {"source": settings.source_fs, "destination": settings.target_fs}
+    sides: dict[Role, Side] = {}
+    for role in ROLES:
+        given = (filesystems or {}).get(role)
+        if given is None and tables[role]:
+            where = f"{shown}, table [{TABLES[role]}]"
+            sides[role] = side_of(tables[role], role, where=where, is_file=True)
+        elif given is not None:
+            table = merged(tables[role], given) if isinstance(given, Mapping) else given
+            sides[role] = side_of(table, role, where=TABLES[role])
+    return sides

@@ -52,6 +52,11 @@ class Filesystem:
             return self._made
 
 
+def held(fs: fsspec.AbstractFileSystem) -> Filesystem:
+    """Return a filesystem that has been made."""
+    return Filesystem(lambda: fs)
+
+
 def protocols(fs: fsspec.AbstractFileSystem) -> tuple[str, ...]:
     """Return the schemes of a filesystem."""
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

@@ -42,7 +42,10 @@ class Filesystems:
         with self._lock:
             key = role, location.root
             if key not in self._made:
-                options = _options(self._setup.table, role)
+                options = {
+                    **_options(self._setup.table, role),
+                    **self._setup.secrets.get(role, {}),
+                }
                 shown = f"{self._setup.shown}, table [{location.scheme}]"
                 self._made[key] = Filesystem(partial(_make, location, options, shown))
             return self._made[key]
@@ -139,4 +142,6 @@ def _open(location: Location, opening: Opening) -> Store:
         inner = f"{location.name}/{location.path}".rstrip("/")
     is_all = inner == kind.root_marker
     root = inner if is_all else kind._strip_protocol(f"{location.scheme}://{inner}")
-    return FsspecStore(filesystems.get(location, opening.role), str(root), location.url)
+    return FsspecStore(
+        filesystems.get(location, opening.role), str(root), location.url, owner=opening.owner
+    )

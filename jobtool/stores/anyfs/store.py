@@ -7,7 +7,6 @@ in one step. No filesystem of fsspec is believed for a proof: what was written i
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,16 @@ import fsspec
 
 from jobtool.errors import FileError, NotFoundError, ServerError, SourceChangedError, SourceError
 from jobtool.names import quote
-from jobtool.stores.anyfs.filesystem import Filesystem, can_rename, drop, protocols, rename
+from jobtool.stores.anyfs.filesystem import (
+    Filesystem,
+    can_rename,
+    drop,
+    held,
+    protocols,
+    rename,
+)
 from jobtool.stores.anyfs.info import mtime_ns, version
+from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.location import unfit_reason
 from jobtool.stores.store import (
     Attributes,
@@ -27,6 +34,7 @@ from jobtool.stores.store import (
     Special,
     StatResult,
     Unlisted,
+    Upload,
     check_path,
     digest_by_reading,
 )
@@ -40,7 +48,7 @@ class FsspecStore:
 
     ``fs`` is an ``fsspec.AbstractFileSystem``, and ``root`` a path of it, such as ``/data`` or
     ``bucket/prefix``. ``url`` names the root in messages and receipts; by default it is the
-    filesystem's scheme and ``root``::
+    filesystem's scheme and ``root``. ``owner`` marks unfinished files::
 
         fs = fsspec.filesystem("github", org="fsspec", repo="filesystem_spec", sha="2024.2.0")
         store = FsspecStore(fs, "docs")
@@ -52,18 +60,23 @@ class FsspecStore:
     capabilities = Capabilities()
 
     def __init__(
-        self, fs: fsspec.AbstractFileSystem | Filesystem, root: str, url: str | None = None
+        self,
+        fs: fsspec.AbstractFileSystem | Filesystem,
+        root: str,
+        url: str | None = None,
+        *,
+        owner: str = "",
     ) -> None:
         if isinstance(fs, Filesystem):
             self._fs = fs
         else:
-            made = fs
-            self._fs = Filesystem(lambda: made)
+            self._fs = held(fs)
             if url is None:
                 url = f"{protocols(fs)[0]}://{root.strip('/')}"
             root = str(fs._strip_protocol(root))
         self.url = (url or root).rstrip("/")
         self._root = root.rstrip("/") + "/" if root else ""
+        self._temporaries = Temporaries(owner)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -126,7 +139,7 @@ class FsspecStore:
                 with contextlib.suppress(NotImplementedError):
                     fs.makedirs(folder, exist_ok=True)
             is_moved = can_rename(fs)
-            name = f"{folder}/.jobtool-{secrets.token_hex(8)}.tmp".lstrip("" if folder else "/")
+            name = f"{folder}/{self._temporaries.new()}".lstrip("" if folder else "/")
             place = name if is_moved else full
             file = fs.open(place, "wb")
         try:
@@ -155,6 +168,31 @@ class FsspecStore:
             with contextlib.suppress(NotADirectoryError, KeyError):  # memory:// raises KeyError
                 fs.rm_file(full)
             fs.invalidate_cache(self._parent(path))
+
+    def leftovers(self, path: str, since_ns: int) -> Sequence[Upload]:
+        """Return the owner's unfinished files in the folder of ``path``."""
+        folder = check_path(path).rpartition("/")[0]
+        try:
+            found = [name for name, _ in self._names(folder) if self._temporaries.owns(name)]
+        except (NotFoundError, SourceError):  # nothing is there, or a file
+            return ()
+        where = f"{folder}/" if folder else ""
+        return [
+            Upload(path=path, token=self.url_of(where + name), attributes=Attributes(mtime_ns=0))
+            for name in found
+        ]
+
+    def abort(self, upload: Upload) -> None:
+        """Remove an unfinished file of the owner."""
+        name = upload.token.rpartition("/")[2]
+        beside = upload.path.rpartition("/")[0]
+        path = f"{beside}/{name}" if beside else name
+        if self._temporaries.owns(name) and upload.token == self.url_of(path):
+            self.delete(path)
+
+    def is_leftover(self, path: str) -> bool:
+        """Return True if a file's name marks it as an unfinished one of this owner."""
+        return self._temporaries.owns(path.rpartition("/")[2])
 
     def sync(self) -> None:
         """Do nothing: fsspec can't ask for that."""

@@ -47,9 +47,12 @@ class AzureClients:
         from jobtool.stores.azure.container import Container
 
         settings = self._settings_of(location.scheme)[role]
-        account = account_for(settings, blob_endpoint_of(location.name), os.environ)
+        secrets = self._setup.secrets.get(role)
+        # Given ones are instead of those of the environment, whatever account it names.
+        environment = os.environ if secrets is None else secrets
+        account = account_for(settings, blob_endpoint_of(location.name), environment)
         provider = self._setup.providers.get(role)
-        if provider is None or is_default(provider) or settings.anonymous:
+        if provider is None or secrets is not None or is_default(provider) or settings.anonymous:
             provider = AzureChainProvider(account=account)
         holder = find(role, provider, location.url)
         key = settings, location.name, holder

@@ -14,6 +14,9 @@ from jobtool.stores.hdfs.site import site_settings, web_servers
 from jobtool.stores.hdfs.web import WebClient, WebSetup, user_name
 from jobtool.stores.location import Location
 
+#: Hadoop, "UserGroupInformation": who a client without Kerberos is.
+_USER_VARIABLE = "HADOOP_USER_NAME"
+
 Pair = tuple[Client, Extras | None]
 
 
@@ -38,7 +41,7 @@ class HdfsClients:
 
 def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
     setup = WebSetup(
-        user=user_name(),
+        user=settings.user or user_name(),
         token=os.environ.get("HADOOP_TOKEN", ""),
         replication=settings.replication,
         block_bytes=settings.block_bytes,
@@ -51,10 +54,25 @@ def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
     from jobtool.stores.hdfs.native import NativeClient
 
     servers = _web_servers(location.name, settings)
+    if settings.user is not None:
+        _become(settings.user)
     native = NativeClient(
         location.name, replication=settings.replication, block_bytes=settings.block_bytes
     )
     return native, WebClient(servers, setup, root=location.root) if servers else None
+
+
+def _become(user: str) -> None:
+    """Set the user of hdfs-native, which takes it from the environment alone.
+
+    Raises ``StoreSettingsError`` if this process is another already.
+    """
+    told = os.environ.setdefault(_USER_VARIABLE, user)
+    if told != user:
+        raise StoreSettingsError(
+            f"[hdfs] user: expected {quote(told)}, as {_USER_VARIABLE} says; found {quote(user)}. "
+            "A process can be one user only of hdfs://. Change one of them, or use webhdfs://."
+        )
 
 
 def _web_servers(address: str, settings: HdfsSettings) -> list[str]:

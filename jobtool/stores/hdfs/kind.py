@@ -24,9 +24,11 @@ class WebHdfsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tables ``[webhdfs]`` and ``[swebhdfs]`` of joblist.toml.
 
     ``replication`` and ``block_bytes`` are those of new files, by default the cluster's.
-    ``ca_bundle`` is a file of the certificates to trust.
+    ``ca_bundle`` is a file of the certificates to trust. ``user`` is who asks, in a cluster without
+    Kerberos; by default HADOOP_USER_NAME, or this machine's user.
     """
 
+    user: str | None = None
     replication: _Positive | None = None
     block_bytes: _Blocks | None = None
     ca_bundle: str | None = None
@@ -36,9 +38,11 @@ class HdfsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table ``[hdfs]`` of joblist.toml.
 
     ``webhdfs_url`` is the NameNode's web server, or a list of several NameNodes', by default those
-    of hdfs-site.xml. With ``""`` none is used. The others are those of ``WebHdfsSettings``.
+    of hdfs-site.xml. With ``""`` none is used. The others are those of ``WebHdfsSettings``. The
+    client takes one ``user`` for all clusters of a process.
     """
 
+    user: str | None = None
     webhdfs_url: str | tuple[str, ...] | None = None
     replication: _Positive | None = None
     block_bytes: _Blocks | None = None

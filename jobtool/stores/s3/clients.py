@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from jobtool.stores.credentials.given import given_provider
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.holders import Holders
-from jobtool.stores.credentials.provider import AwsKeys, CredentialScope
+from jobtool.stores.credentials.provider import AwsKeys, CredentialProvider, CredentialScope
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.location import Location
 from jobtool.stores.s3.config import S3Config, read_s3_table
@@ -25,13 +26,14 @@ class S3Clients:
         self._configs = {
             role: read_s3_table(setup.table, role, shown=setup.shown) for role in ROLES
         }
-        self._providers = {
-            role: setup.providers.get(role)
-            or make_provider({}, profile=self._configs[role].profile)
-            for role in ROLES
-        }
+        self._providers = {role: self._provider(role, setup) for role in ROLES}
         self._holders = Holders(setup, ("s3",), (AwsKeys,))
         self._made: dict[tuple[S3Config, CredentialHolder], S3Access] = {}
+
+    def _provider(self, role: Role, setup: Setup) -> CredentialProvider:
+        if role in setup.secrets:
+            return given_provider(setup.secrets[role])
+        return setup.providers.get(role) or make_provider({}, profile=self._configs[role].profile)
 
     def prepare(self, location: Location, role: Role) -> None:
         """Make the client of a location; see ``Credentialed``."""

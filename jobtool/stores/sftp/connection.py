@@ -70,9 +70,12 @@ Work = Callable[[Session], Awaitable[T]]
 class Link:
     """The connection to one server, made when it is first needed and again after a loss."""
 
-    def __init__(self, loop: _Loop, place: Place, settings: SftpSettings) -> None:
+    def __init__(
+        self, loop: _Loop, place: Place, settings: SftpSettings, *, password: str | None = None
+    ) -> None:
         self.place = place
         self._settings = settings
+        self._password = password
         self._loop = loop
         self._session: Session | None = None
         self._lock: asyncio.Lock | None = None
@@ -110,7 +113,7 @@ class Link:
             return self._session
 
     async def _new_session(self) -> Session:
-        connection = await log_in(self.place, self._settings)
+        connection = await log_in(self.place, self._settings, password=self._password)
         try:
             sftp = await connection.start_sftp_client()
         except (asyncssh.Error, OSError, EOFError) as error:
@@ -136,18 +139,21 @@ class Connections:
     """The links of a run: stores with the same server and settings share one."""
 
     def __init__(self) -> None:
-        self._links: dict[tuple[Place, SftpSettings], Link] = {}
+        self._links: dict[tuple[Place, SftpSettings, str | None], Link] = {}
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
 
-    def link(self, place: Place, settings: SftpSettings) -> Link:
-        """Return the link to a server. Contacts no server."""
+    def link(self, place: Place, settings: SftpSettings, *, password: str | None = None) -> Link:
+        """Return the link to a server. Contacts no server.
+
+        ``password`` is one that was given in Python; by default none is sent.
+        """
         with self._lock:
             if self._loop is None:
                 self._loop = _Loop()
-            key = place, settings
+            key = place, settings, password
             if key not in self._links:
-                self._links[key] = Link(self._loop, place, settings)
+                self._links[key] = Link(self._loop, place, settings, password=password)
             return self._links[key]
 
 

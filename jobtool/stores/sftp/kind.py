@@ -37,7 +37,11 @@ def _open(location: Location, opening: Opening) -> Store:
     assert isinstance(opening.shared, Connections)
     assert isinstance(settings, SftpSettings)
     return SftpStore(
-        opening.shared.link(Place.parse(location.name), settings),
+        opening.shared.link(
+            Place.parse(location.name),
+            settings,
+            password=setup.secrets.get(opening.role, {}).get("password"),
+        ),
         location.url,
         location.path,
         owner=opening.owner,

@@ -1,7 +1,8 @@
 """Connect to an SSH server as ``ssh`` would: ssh_config, keys, jump hosts, known hosts.
 
 A host whose key isn't in a known_hosts file is always refused, whatever StrictHostKeyChecking or
-UserKnownHostsFile say. So are jump hosts. Passwords are never sent or asked for.
+UserKnownHostsFile say. So are jump hosts. Passwords are never asked for. Only one that was given in
+Python is sent, and only to the server itself.
 """
 
 from __future__ import annotations
@@ -30,14 +31,18 @@ _SYSTEM_FILES = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
 
 
-async def log_in(place: Place, settings: SftpSettings) -> asyncssh.SSHClientConnection:
+async def log_in(
+    place: Place, settings: SftpSettings, *, password: str | None = None
+) -> asyncssh.SSHClientConnection:
     """Return a connection to a server on which the user is logged in.
 
     Raises ``CredentialsError``, ``StoreSettingsError``, ``StoreUnavailableError``,
     ``UnreachableError`` and ``ExhaustedError``.
     """
     own = Place(place.host, place.user or settings.user, place.port or settings.port)
-    return await _connect(own, settings, identity=settings.identity_file, jumps=0)
+    return await _connect(
+        own, settings, identity=settings.identity_file, jumps=0, password=password
+    )
 
 
 async def _connect(
@@ -47,11 +52,14 @@ async def _connect(
     identity: str | None,
     jumps: int,
     through: asyncssh.SSHClientConnection | None = None,
+    password: str | None = None,
 ) -> asyncssh.SSHClientConnection:
     client = _Client()
     before = through
     try:
         wanted = _wanted(place, settings, identity)
+        if password is not None:
+            wanted |= {"password": password, "password_auth": True}
         resolved = asyncssh.SSHClientConnectionOptions(host=place.host, **wanted)
         if through is None:
             jump = settings.proxy_jump if not jumps and settings.proxy_jump else resolved.tunnel

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Protocol
 
 import pytest
 
-from jobtool.stores.optional import Multipart
+from jobtool.errors import StoreError
+from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.store import Attributes, Entry, Part, Proof, Special, Store, Upload
 
 MEBIBYTE = 1024 * 1024
+
+#: How long an unfinished write waits for the test around it.
+_WRITE_SECONDS = 60
 
 #: Names that filesystems allow but software often handles wrongly.
 ODD_NAMES: Sequence[str] = (
@@ -175,7 +182,34 @@ def write_in_parts(
     return store.complete(upload, parts, attributes)
 
 
-def tokens_of(store: Multipart, path: str) -> set[str]:
+@contextlib.contextmanager
+def unfinished(store: Temporaries, path: str) -> Iterator[None]:
+    """Leave a file unfinished while the block runs: an upload, or else a write."""
+    if supports(store, Multipart):
+        upload, _ = send(store, path, [b"data"])
+        yield
+        store.abort(upload)
+        return
+    begun, ended = threading.Event(), threading.Event()
+
+    def chunks() -> Iterator[bytes]:
+        yield b"data"
+        begun.set()
+        ended.wait(_WRITE_SECONDS)
+        raise StoreError("broken off")
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(store.write, path, chunks(), Attributes(mtime_ns=MTIME_NS))
+        begun.wait(_WRITE_SECONDS)
+        try:
+            yield
+        finally:
+            ended.set()
+        with pytest.raises(StoreError):
+            writing.result()
+
+
+def tokens_of(store: Multipart | Temporaries, path: str) -> set[str]:
     """Return the tokens of the unfinished uploads of a path."""
     return {upload.token for upload in store.leftovers(path, 0)}
 

@@ -16,6 +16,7 @@ from jobtool.errors import (
 from jobtool.stores.optional import (
     Multipart,
     Temporaries,
+    supports,
 )
 from jobtool.stores.store import (
     Attributes,
@@ -38,6 +39,7 @@ from jobtool.testing.store_suite.common import (
     pieces_of,
     send,
     tokens_of,
+    unfinished,
     write,
     write_in_parts,
 )
@@ -300,22 +302,42 @@ class TemporariesSuite(Suite):
     ) -> None:
         """A listing can skip them, so that they aren't taken for data."""
         write(store, "folder/whole", b"data")
-        send(store, "folder/parts", [b"data"])
         raw.write("folder/.jobtool", b"data")
-        finished = [entry.path for entry in files_of(store) if not store.is_leftover(entry.path)]
+        with unfinished(store, "folder/other"):
+            listed = [entry.path for entry in files_of(store)]
+            finished = [path for path in listed if not store.is_leftover(path)]
         assert finished == ["folder/.jobtool", "folder/whole"]
+
+    def test_each_unfinished_file_is_one_owners(
+        self, store: Temporaries, strangers_store: Temporaries
+    ) -> None:
+        """Both see all files, and each tells its own."""
+        with unfinished(store, "folder/file"), unfinished(strangers_store, "folder/file"):
+            listed = {entry.path for entry in files_of(store)}
+            ours = {path for path in listed if store.is_leftover(path)}
+            theirs = {path for path in listed if strangers_store.is_leftover(path)}
+            found = tokens_of(store, "folder/file")
+            assert not ours & theirs
+            assert not found & tokens_of(strangers_store, "folder/file")
+            assert bool(found) == bool(ours)
+            for upload in strangers_store.leftovers("folder/file", 0):
+                store.abort(upload)  # as an edited record may ask for
+            assert {entry.path for entry in files_of(store)} == listed
 
     def test_what_another_owner_has_begun_is_left_alone(
         self, store: Temporaries, strangers_store: Temporaries, raw: RawAccess
     ) -> None:
         """A record that says otherwise changes nothing."""
+        is_ours, is_theirs = store.is_leftover, strangers_store.is_leftover
+        if not (supports(store, Multipart) and supports(strangers_store, Multipart)):
+            pytest.skip("this store has no uploads")
         theirs, parts = send(strangers_store, "folder/file", [b"data"])
         ours, _ = send(store, "folder/file", [b"data"])
         assert tokens_of(store, "folder/file") == {ours.token}
         assert tokens_of(strangers_store, "folder/file") == {theirs.token}
         listed = {entry.path for entry in files_of(store)}
-        told = {path for path in listed if store.is_leftover(path)}
-        assert not any(strangers_store.is_leftover(path) for path in told)
+        told = {path for path in listed if is_ours(path)}
+        assert not any(is_theirs(path) for path in told)
         store.abort(ours)
         store.abort(theirs)  # as an edited record may ask for
         with pytest.raises(NotFoundError):

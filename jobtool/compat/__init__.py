@@ -1,0 +1,1 @@
+"""Interfaces of other programs, as thin faces of jobtool's engine."""

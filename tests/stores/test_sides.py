@@ -1,0 +1,206 @@
+"""Tables and objects of fsspec's kind, translated."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import fsspec
+import pytest
+
+from jobtool.errors import UsageError
+from jobtool.redact import is_secret, redact
+from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.sides import Side, side_of
+from jobtool.stores.store import Entry
+from tests.needs import lack
+from tests.servers.passwords import PASSWORD, USER, password_server
+from tests.trees import write
+
+
+def side(given, role="destination", **more) -> Side:
+    return side_of(given, role, where="target_fs", **more)
+
+
+@pytest.mark.parametrize(
+    ("table", "path", "url", "settings"),
+    [
+        ({"protocol": "file"}, "/data/x", "/data/x", {}),
+        ({"protocol": "local", "auto_mkdir": False}, "x", "x", {}),
+        ({"protocol": "s3", "bucket": "b"}, "transfers/", "s3://b/transfers", {}),
+        ({"protocol": "s3a", "bucket": "b"}, "s3a://b/x", "s3://b/x", {}),
+        ({"protocol": "S3"}, "b/x", "s3://b/x", {}),
+        ({"protocol": "s3", "bucket": "b"}, "", "s3://b", {}),
+        (
+            {
+                "protocol": "s3",
+                "bucket": "b",
+                "anon": False,
+                "client_kwargs": {"region_name": "r", "endpoint_url": "http://h"},
+                "profile": "p",
+            },
+            "/x",
+            "s3://b/x",
+            {"region": "r", "endpoint_url": "http://h", "profile": "p"},
+        ),
+        ({"protocol": "hdfs", "host": "nn"}, "/x", "hdfs://nn/x", {}),
+        (
+            {"protocol": "hdfs", "host": "nn", "port": 8020, "user": "u"},
+            "/x",
+            "hdfs://nn:8020/x",
+            {"user": "u"},
+        ),
+        (
+            {"protocol": "ssh", "host": "h", "port": "22", "username": "u", "key_filename": "/k"},
+            "/x y",
+            "sftp://u@h:22/x y",
+            {"identity_file": "/k"},
+        ),
+        (
+            {"protocol": "abfs", "account_name": "acct", "container": "c"},
+            "/data/",
+            "abfs://c/data",
+            {"account": "acct"},
+        ),
+        ({"protocol": "http", "host": "::1", "port": 8080}, "x%20y", "http://[::1]:8080/x%20y", {}),
+        ({"protocol": "github", "org": "o"}, "docs", "github://./docs", {"org": "o"}),
+        ({"protocol": "smb", "host": "h"}, "/share/x", "smb://h/share/x", {"host": "h"}),
+    ],
+)  # fmt: skip
+def test_a_table_becomes_a_url_and_settings(table, path, url, settings):
+    found = side(table)
+    assert found.url_of(path) == url
+    assert found.table == settings
+    assert not found.secrets
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, "expected protocol"),
+        ({"protocol": 1}, "expected protocol"),
+        ({"protocol": "hfds", "host": "h"}, "Did you mean 'hdfs'?"),
+        ({"protocol": "hdfs"}, "expected the host of hdfs://"),
+        ({"protocol": "s3", "buket": "b"}, "Did you mean 'bucket'?"),
+        ({"protocol": "s3", "anon": True}, 'provider = "anonymous"'),
+        ({"protocol": "s3", "target_path": 1}, "target_path: expected text"),
+        ({"protocol": "http", "host": "h", "password": "pw"}, "~/.netrc"),
+        ({"protocol": "hdfs", "host": "h", "token": "hidden"}, "kinit"),
+        ({"protocol": "az", "client_secret": "hidden"}, "az login"),
+    ],
+)
+def test_a_table_that_makes_no_side_is_refused(table, expected):
+    with pytest.raises(UsageError) as caught:
+        side(table)
+    assert "target_fs" in str(caught.value)
+    assert expected in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_paths_that_belong_elsewhere_are_refused():
+    with pytest.raises(UsageError, match="since target_fs is of the protocol 's3'"):
+        side({"protocol": "s3", "bucket": "b"}).url_of("hdfs://nn/x")
+    with pytest.raises(UsageError, match="begins with a slash"):
+        side({"protocol": "sftp", "host": "h"}).url_of("from/home")
+    with pytest.raises(UsageError, match="or a filesystem of fsspec; found int"):
+        side(3)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("key", "x", True),
+        ("secret", "x", True),
+        ("token", "abc", True),
+        ("token", "/srv/account.json", False),
+        ("token", "keys/account.json", False),
+        ("token", "google_default", False),
+        ("account_key", "x", True),
+        ("sas_token", "x", True),
+        ("connection_string", "x", True),
+        ("client_kwargs", {"aws_secret_access_key": "x"}, True),
+        ("client_kwargs", {"region_name": "x"}, False),
+        ("key_filename", "/k", False),
+        ("kms_key_id", "x", False),
+        ("anon", True, False),
+    ],
+)
+def test_secrets_are_told_by_name(key, value, expected):
+    assert is_secret(key, value) is expected
+
+
+def test_secrets_are_apart_and_never_shown():
+    found = side({"protocol": "s3", "bucket": "b", "key": "id-of-key", "secret": "of-the-key"})
+    assert found.secrets == {"access_key": "id-of-key", "secret_key": "of-the-key"}
+    assert not found.table
+    assert "of-the-key" not in repr(found)
+    assert "of-the-key" not in redact("it was of-the-key")
+    other = side({"protocol": "dropbox", "token": "of-dropbox"})
+    assert other.secrets == {"token": "of-dropbox"}
+
+
+def test_half_of_a_key_is_refused():
+    half = side({"protocol": "s3", "bucket": "bucket", "key": "id-of-key"})
+    with pytest.raises(UsageError, match="found no secret"):
+        StoreRegistry(sides=[half]).open("s3://bucket", "destination")
+
+
+def test_a_side_is_over_the_table_of_its_store():
+    registry = StoreRegistry(
+        {"sftp": {"port": 1, "destination": {"user": "lab", "known_hosts": "/before"}}},
+        sides=[side({"protocol": "sftp", "host": "h", "known_hosts": "/now"})],
+    )
+    for role, expected in (("source", (1, None, None)), ("destination", (1, "lab", "/now"))):
+        link = registry.open("sftp://h/x", role)._link
+        settings = link._settings
+        assert (settings.port, settings.user, settings.known_hosts) == expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path", "url"),
+    [
+        ("file", "/data/x y/", "fsspec://file:/data/x y"),
+        ("memory", "memory://a/b", "fsspec://memory:/a/b"),
+        ("memory", "/", "fsspec://memory"),
+    ],
+)
+def test_an_object_has_urls(protocol, path, url):
+    found = side(fsspec.filesystem(protocol))
+    assert found.url_of(path) == url
+
+
+def test_an_object_of_s3_whose_options_are_known_is_jobtools_own_store():
+    if importlib.util.find_spec("s3fs") is None:
+        lack("no s3fs: pip install s3fs")
+    known = fsspec.filesystem("s3", key="id-of-key", secret="of-the-key", default_block_size=2**20)
+    found = side(known)
+    assert (found.scheme, found.url_of("s3://b/x"), found.url_of("b/x")) == (
+        ("s3", "s3://b/x", "s3://b/x")
+    )
+    assert found.secrets["secret_key"] == "of-the-key"
+    other = side(fsspec.filesystem("s3", config_kwargs={"retries": {}}))
+    assert (other.scheme, other.url_of("s3://b/x")) == ("fsspec", "fsspec://s3/b/x")
+
+
+def test_a_filesystem_of_one_process_is_made_from_a_table_but_not_from_a_file(tmp_path):
+    found = side({"protocol": "dir", "path": str(tmp_path), "target_protocol": "file"})
+    assert found.filesystem is not None
+    with pytest.raises(UsageError, match="no file can name it"):
+        side({"protocol": "memory"}, is_file=True)
+    with pytest.raises(UsageError, match="fsspec makes no filesystem 'dir'"):
+        side({"protocol": "dir"})
+
+
+def test_a_password_given_in_python_logs_in_at_an_ssh_server(tmp_path):
+    with password_server(tmp_path) as server:
+        write(server.folder / "remote" / "file", b"data")
+        table = {
+            "protocol": "sftp",
+            "host": "127.0.0.1",
+            "port": server.port,
+            "username": USER,
+            "password": PASSWORD,
+            "known_hosts": str(server.known_hosts),
+        }
+        found = side(table, "source")
+        store = StoreRegistry(sides=[found]).open(found.url_of("/remote"), "source")
+        assert [entry.path for entry in store.list() if isinstance(entry, Entry)] == ["file"]
