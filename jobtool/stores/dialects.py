@@ -23,6 +23,13 @@ ALIASES: Mapping[str, str] = {
     "arrow_hdfs": "hdfs",
 }
 
+#: Words of gcsfs for ways to log in.
+_LOGINS: Mapping[str, Mapping[str, Any]] = {
+    "anon": {"provider": "anonymous"},
+    "google_default": {"provider": "default"},
+    "cloud": {"provider": "default"},
+}
+
 _BUCKETS = ("bucket", "container")
 _SERVER = ("host", "port", "user", "username")
 
@@ -33,6 +40,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     - ``root``: what the URL begins with: a ``bucket``, a ``server`` or nothing (``path``).
     - ``settings``: options by the keys that they are in the store's table. Others are keys already.
     - ``secrets``: options by the names by which the store is given secrets.
+    - ``providers``: options by the credential provider that they choose, and its key for their
+      value; without a key any value but ``False`` chooses it.
+    - ``dropped``: options without a meaning here.
     - ``hints``: what to do about options that have another place.
     - ``instead``: where secrets belong that a table can't hold.
     - ``nested``: options that are tables themselves, whose keys are taken out of them.
@@ -42,6 +52,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     root: Literal["bucket", "server", "path"] = "bucket"
     settings: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    providers: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
     hints: Mapping[str, str] = msgspec.field(default_factory=dict)
     instead: str = "Put it into the environment, or into fsspec's own configuration."
     nested: tuple[str, ...] = ()
@@ -53,12 +65,24 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return {"bucket": _BUCKETS, "server": _SERVER, "path": ()}[self.root]
 
     def prepared(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options with the nested ones beside the others. ``False`` is no choice."""
+        """Return the options that mean something, the nested ones beside the others."""
         found = {key: value for key, value in options.items() if key not in self.nested}
         for name in self.nested:
             nested = options.get(name, {})
             found |= nested if isinstance(nested, Mapping) else {name: nested}
-        return {key: value for key, value in found.items() if not (key in self.hints and not value)}
+        choices = {*self.hints, *self.providers}
+        return {
+            key: value
+            for key, value in found.items()
+            if key not in self.dropped and (value or key not in choices)
+        }
+
+    def provider(self, key: str, value: Any) -> dict[str, Any]:
+        """Return the table ``[credentials]`` that an option of ``providers`` stands for."""
+        if value in _LOGINS:
+            return dict(_LOGINS[value])
+        name, own = self.providers[key]
+        return {"provider": name, own: value} if own else {"provider": name}
 
     def start(self, scheme: str, options: MutableMapping[str, Any], where: str) -> str:
         """Take the options that the URL is made of. Return what paths are below.
@@ -121,7 +145,7 @@ _S3 = Dialect(
         "token": "session_token",
         "aws_session_token": "session_token",
     },
-    hints={"anon": 'Choose provider = "anonymous" in the table [credentials].'},
+    providers={"anon": ("anonymous", "")},
     instead="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile.",
     nested=("client_kwargs",),
 )
@@ -131,8 +155,10 @@ DIALECTS: Mapping[str, Dialect] = {
     "file": Dialect(root="path", hints={"auto_mkdir": "Folders are always made."}),
     "s3": _S3,
     "gs": Dialect(
+        providers={"token": ("google-file", "path")},
+        dropped=frozenset({"project"}),  # that of new buckets
         instead="Name the file of a service account by token, or run gcloud auth "
-        "application-default login."
+        "application-default login.",
     ),
     "az": _AZURE,
     "abfs": _AZURE,

@@ -43,8 +43,9 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
     ``start`` is the URL that its paths are below, such as ``s3://bucket`` or ``s3:/`` without a
     bucket; empty for an object and for this machine. ``target_path`` is the table's. ``table``
-    are the settings of the role in the store's table. ``secrets`` are for the store as well, by
-    the names of ``Dialect``. They are in no file. ``filesystem`` is the object, else None.
+    are the settings of the role in the store's table, and ``credentials`` those in the table
+    ``[credentials]``. ``secrets`` are for the store, by the names of ``Dialect``. They are in no
+    file. ``filesystem`` is the object, else None.
     """
 
     role: Role
@@ -52,6 +53,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     start: str = ""
     target_path: str = ""
     table: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    credentials: Mapping[str, Any] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, Any] = msgspec.field(default_factory=dict)
     filesystem: Any = None
 
@@ -175,10 +177,13 @@ def _translated(
 ) -> Side:
     known = _settings_of(scheme)
     table: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
     secret: dict[str, Any] = {}
     for key, value in options.items():
         if key in dialect.secrets:
             secret[dialect.secrets[key]] = value
+        elif key in dialect.providers and not is_secret(key, value):
+            credentials = dialect.provider(key, value)
         elif is_secret(key, value):
             raise UsageError(f"{where}: {key!r} isn't taken for {scheme}://. {dialect.instead}")
         elif key in dialect.hints:
@@ -186,7 +191,10 @@ def _translated(
         else:
             name = dialect.settings.get(key, key)
             if name not in known:
-                theirs = [*dialect.parts, *dialect.settings, *dialect.secrets, *known]
+                theirs = [
+                    *(*dialect.parts, *dialect.settings, *dialect.providers, *dialect.secrets),
+                    *known,
+                ]
                 raise UsageError(f"{where}: {unknown_key(key, dict.fromkeys(theirs))}")
             table[name] = value
     return Side(
@@ -195,6 +203,7 @@ def _translated(
         start=start,
         target_path=target_path,
         table=table,
+        credentials=credentials,
         secrets=secret,
     )
 

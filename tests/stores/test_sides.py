@@ -9,6 +9,7 @@ import pytest
 
 from jobtool.errors import UsageError
 from jobtool.redact import is_secret, redact
+from jobtool.stores.dialects import DIALECTS
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sides import Side, side_of
 from jobtool.stores.store import Entry
@@ -81,7 +82,6 @@ def test_a_table_becomes_a_url_and_settings(table, path, url, settings):
         ({"protocol": "hfds", "host": "h"}, "Did you mean 'hdfs'?"),
         ({"protocol": "hdfs"}, "expected the host of hdfs://"),
         ({"protocol": "s3", "buket": "b"}, "Did you mean 'bucket'?"),
-        ({"protocol": "s3", "anon": True}, 'provider = "anonymous"'),
         ({"protocol": "s3", "target_path": 1}, "target_path: expected text"),
         ({"protocol": "http", "host": "h", "password": "pw"}, "~/.netrc"),
         ({"protocol": "hdfs", "host": "h", "token": "hidden"}, "kinit"),
@@ -136,6 +136,17 @@ def test_secrets_are_apart_and_never_shown():
     assert "of-the-key" not in redact("it was of-the-key")
     other = side({"protocol": "dropbox", "token": "of-dropbox"})
     assert other.secrets == {"token": "of-dropbox"}
+
+
+def test_an_option_that_chooses_a_login_is_a_credential_provider():
+    found = side({"protocol": "s3", "bucket": "bucket", "anon": True})
+    assert found.credentials == {"provider": "anonymous"}
+    registry = StoreRegistry(credentials={"provider": "profile", "profile": "gone"}, sides=[found])
+    registry.open("s3://bucket/x", "destination")
+    assert [holder.provider.name for holder in registry.credential_holders()] == ["anonymous"]
+    token = DIALECTS["gs"].provider("token", "/srv/account.json")
+    assert token == {"provider": "google-file", "path": "/srv/account.json"}
+    assert DIALECTS["gs"].provider("token", "cloud") == {"provider": "default"}
 
 
 def test_half_of_a_key_is_refused():
