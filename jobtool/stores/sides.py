@@ -112,14 +112,22 @@ def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return {**before, **given} if is_same else dict(given)
 
 
-def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a table that a file may hold."""
+def table_to_write(before: Mapping[str, Any], given: object) -> dict[str, Any]:
+    """Return the part of a side that a file may hold, over the table that is there.
+
+    It has no secrets, and is empty for an object, but for one that is opened by jobtool's own
+    store: other processes must reach the same server.
+    """
+    if given is None:
+        return dict(before)
+    if isinstance(given, Mapping):
+        table = merged(before, given)
+        if _stands_for_object(_scheme_of(table.get("protocol"))):
+            return {}
+    else:
+        table = _table_of_object(given) or {}
+        table.pop("bucket", None)  # paths of objects name the bucket
     return {key: value for key, value in table.items() if not is_secret(key, value)}
-
-
-def is_object(given: object) -> bool:
-    """Return True for what no file can hold: an object, or a table that stands for one."""
-    return not isinstance(given, Mapping) or _stands_for_object(_scheme_of(given.get("protocol")))
 
 
 def _of_table(options: dict[str, Any], role: Role, *, where: str, is_file: bool) -> Side:
@@ -245,25 +253,33 @@ def _made(scheme: str, options: Mapping[str, Any], where: str) -> Any:
 def _of_object(filesystem: Any, role: Role) -> Side:
     held = getattr(filesystem, "storage_options", {})
     redact.learn(*(str(value) for key, value in held.items() if is_secret(key, value)))
-    return _by_own_store(filesystem, held, role) or Side(
-        role=role, scheme=OBJECT, filesystem=filesystem
-    )
+    return _by_own_store(filesystem, role) or Side(role=role, scheme=OBJECT, filesystem=filesystem)
 
 
-def _by_own_store(filesystem: Any, held: Mapping[str, Any], role: Role) -> Side | None:
+def _by_own_store(filesystem: Any, role: Role) -> Side | None:
     """Return the side of jobtool's own store for an object whose options it knows, else None.
 
     Its own store sends large files in parts, and proves without reading back.
     """
+    table = _table_of_object(filesystem)
+    if table is None:
+        return None
+    side = _of_table(table, role, where="", is_file=False)
+    return msgspec.structs.replace(side, start=f"{side.scheme}:/")
+
+
+def _table_of_object(filesystem: Any) -> dict[str, Any] | None:
+    """Return the table that an object was made from, if jobtool's own store can take its place."""
     scheme = OWN_STORES.get(type(filesystem).__module__.partition(".")[0])
     if scheme is None or getattr(filesystem, "storage_args", None):
         return None
-    options = {key: value for key, value in held.items() if key not in OF_OBJECTS}
+    held = filesystem.storage_options.items()
+    table = {"protocol": scheme} | {key: each for key, each in held if key not in OF_OBJECTS}
     try:
-        side = _of_table({"protocol": scheme, **options}, role, where="", is_file=False)
+        _of_table(dict(table), "source", where="", is_file=False)
     except UsageError:
         return None
-    return msgspec.structs.replace(side, start=f"{scheme}:/")  # paths of objects name the bucket
+    return table
 
 
 def protocol_of(filesystem: Any) -> str:
