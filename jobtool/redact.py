@@ -23,7 +23,7 @@ _SECRET_WORDS = ("secret", "token", "password", "passwd", "passphrase", "access_
 _SECRET_NAMES = frozenset({"key", "sas", "connection_string", "private_key", "pkey", "credential"})
 
 #: What ``token`` names for gcsfs that isn't one: ways to log in.
-WAYS_TO_LOG_IN = frozenset({"anon", "cloud", "google_default", "cache", "browser"})
+_NO_TOKENS = frozenset({"anon", "cloud", "google_default", "cache", "browser"})
 
 #: Secrets recognised by their context: signatures, tokens, passwords in URLs.
 _PATTERNS = re.compile(
@@ -78,7 +78,7 @@ def is_secret(key: str, value: object) -> bool:
         return any(is_secret(str(name), each) for name, each in value.items())
     if key.lower() == "token" and isinstance(value, str):
         is_file = value.startswith(("/", "~", "./", "../")) or value.endswith(".json")
-        return not (is_file or value in WAYS_TO_LOG_IN)
+        return not (is_file or value in _NO_TOKENS)
     return isinstance(value, str) and (key.lower() in _SECRET_NAMES or sounds_secret(key))
 
 

@@ -111,7 +111,11 @@ def generate_joblist(
     request = Request(
         source=located_source(source, sides.get("source"), before, wanted),
         joblist_path=local_path(output),
-        destination=_destination(destination, sides.get("destination"), before),
+        destination=_destination(
+            destination,
+            sides.get("destination"),
+            is_known=before.destination is not None and target_fs is None,
+        ),
         filesystems=given,
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
@@ -146,11 +150,11 @@ def located_source(source: Place, side: Side | None, before: Settings, layout: s
     return existing_path(source, None if is_manifest else side)
 
 
-def _destination(path: Place | None, side: Side | None, before: Settings) -> str | None:
-    """Return the URL of a destination; without a path that of its side, if no joblist has one."""
+def _destination(path: Place | None, side: Side | None, *, is_known: bool) -> str | None:
+    """Return the URL of a destination; without a path that of its side, unless one is known."""
     if path is not None:
         return destination_url(path, side)
-    if side is None or not side.has_target or before.destination is not None:
+    if side is None or not side.has_target or is_known:
         return None
     return destination_url(side.target_path, side)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -26,7 +25,7 @@ from jobtool.layouts.request import Request
 from jobtool.names import quote
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.sides import is_object, merged, without_secrets
+from jobtool.stores.sides import table_to_write
 from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 
@@ -90,8 +89,8 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         tables[scheme] = {**tables.get(scheme, {}), **table}
     credentials = {**before.credentials, **request.credentials}
     s3 = tables.pop("s3")
-    source_fs = _filesystem_table(before.source_fs, request.filesystems.get("source"))
-    target_fs = _filesystem_table(before.target_fs, request.filesystems.get("destination"))
+    source_fs = table_to_write(before.source_fs, request.filesystems.get("source"))
+    target_fs = table_to_write(before.target_fs, request.filesystems.get("destination"))
     stores = stores_by(
         Settings(
             s3=s3,
@@ -141,13 +140,6 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         resolution.require_used()
     _require_same(before, settings, request)
     return resolution
-
-
-def _filesystem_table(before: Mapping[str, Any], given: Any) -> dict[str, Any]:
-    """Return the table of a side to write: what a file can hold of what was given."""
-    if given is None:
-        return dict(before)
-    return {} if is_object(given) else without_secrets(merged(before, given))
 
 
 def _choose_layout(

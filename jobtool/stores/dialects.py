@@ -12,7 +12,6 @@ from typing import Any, Literal
 import msgspec
 
 from jobtool.errors import UsageError
-from jobtool.redact import WAYS_TO_LOG_IN, is_secret
 
 #: Other names of protocols.
 ALIASES: Mapping[str, str] = {
@@ -22,6 +21,13 @@ ALIASES: Mapping[str, str] = {
     "gcs": "gs",
     "ssh": "sftp",
     "arrow_hdfs": "hdfs",
+}
+
+#: Words of gcsfs for ways to log in.
+_LOGINS: Mapping[str, Mapping[str, Any]] = {
+    "anon": {"provider": "anonymous"},
+    "google_default": {"provider": "default"},
+    "cloud": {"provider": "default"},
 }
 
 _BUCKETS = ("bucket", "container")
@@ -34,6 +40,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     - ``root``: what the URL begins with: a ``bucket``, a ``server`` or nothing (``path``).
     - ``settings``: options by the keys that they are in the store's table. Others are keys already.
     - ``secrets``: options by the names by which the store is given secrets.
+    - ``providers``: options by the credential provider that they choose, and its key for their
+      value; without a key any value but ``False`` chooses it.
+    - ``dropped``: options without a meaning here.
     - ``hints``: what to do about options that have another place.
     - ``instead``: where secrets belong that a table can't hold.
     - ``nested``: options that are tables themselves, whose keys are taken out of them.
@@ -43,6 +52,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     root: Literal["bucket", "server", "path"] = "bucket"
     settings: Mapping[str, str] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, str] = msgspec.field(default_factory=dict)
+    providers: Mapping[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    dropped: frozenset[str] = frozenset()
     hints: Mapping[str, str] = msgspec.field(default_factory=dict)
     instead: str = "Put it into the environment, or into fsspec's own configuration."
     nested: tuple[str, ...] = ()
@@ -54,12 +65,24 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return {"bucket": _BUCKETS, "server": _SERVER, "path": ()}[self.root]
 
     def prepared(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options with the nested ones beside the others. ``False`` is no choice."""
+        """Return the options that mean something, the nested ones beside the others."""
         found = {key: value for key, value in options.items() if key not in self.nested}
         for name in self.nested:
             nested = options.get(name, {})
             found |= nested if isinstance(nested, Mapping) else {name: nested}
-        return {key: value for key, value in found.items() if not (key in self.hints and not value)}
+        choices = {*self.hints, *self.providers}
+        return {
+            key: value
+            for key, value in found.items()
+            if key not in self.dropped and (value or key not in choices)
+        }
+
+    def provider(self, key: str, value: Any) -> dict[str, Any]:
+        """Return the table ``[credentials]`` that an option of ``providers`` stands for."""
+        if value in _LOGINS:
+            return dict(_LOGINS[value])
+        name, own = self.providers[key]
+        return {"provider": name, own: value} if own else {"provider": name}
 
     def start(self, scheme: str, options: MutableMapping[str, Any], where: str) -> str:
         """Take the options that the URL is made of. Return what paths are below.
@@ -122,42 +145,21 @@ _S3 = Dialect(
         "token": "session_token",
         "aws_session_token": "session_token",
     },
-    hints={"anon": 'Choose provider = "anonymous" in the table [credentials].'},
+    providers={"anon": ("anonymous", "")},
     instead="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile.",
     nested=("client_kwargs",),
-)
-
-
-class _Google(Dialect, frozen=True, kw_only=True):
-    """That of gcsfs: ``token`` is a file, a way to log in, or a secret."""
-
-    def prepared(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options, with a ``token`` by what it is. Some are of no use to a transfer."""
-        found = super().prepared(options)
-        for key in ("access", "consistency", "default_location", "project"):
-            found.pop(key, None)
-        login = found.get("token")
-        if not is_secret("token", login):
-            found.pop("token", None)
-            if login == "anon":
-                found["anonymous"] = True
-            elif isinstance(login, str) and login not in WAYS_TO_LOG_IN:
-                found["credentials_file"] = login
-        return found
-
-
-_GOOGLE = _Google(
-    settings={"requester_pays": "user_project", "timeout": "timeout_seconds"},
-    secrets={"token": "token"},
-    instead="Name the file of a service account by token, or run gcloud auth "
-    "application-default login.",
 )
 
 #: The dialects of jobtool's own stores, by scheme.
 DIALECTS: Mapping[str, Dialect] = {
     "file": Dialect(root="path", hints={"auto_mkdir": "Folders are always made."}),
     "s3": _S3,
-    "gs": _GOOGLE,
+    "gs": Dialect(
+        providers={"token": ("google-file", "path")},
+        dropped=frozenset({"project"}),  # that of new buckets
+        instead="Name the file of a service account by token, or run gcloud auth "
+        "application-default login.",
+    ),
     "az": _AZURE,
     "abfs": _AZURE,
     "abfss": _AZURE,

@@ -87,6 +87,7 @@ class StoreRegistry:
             own = {**table.get(side.role, {}), **side.table}
             self._tables[side.scheme] = {**table, **({side.role: own} if own else {})}
         wanted = {role: settings_of(credentials or {}, role) for role in ROLES}
+        wanted |= {side.role: dict(side.credentials) for side in sides if side.credentials}
         self._setup = Setup(
             shown=shown,
             connections=connections,

@@ -43,8 +43,9 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
     ``start`` is the URL that its paths are below, such as ``s3://bucket`` or ``s3:/`` without a
     bucket; empty for an object and for this machine. ``target_path`` is the table's. ``table``
-    are the settings of the role in the store's table. ``secrets`` are for the store as well, by
-    the names of ``Dialect``. They are in no file. ``filesystem`` is the object, else None.
+    are the settings of the role in the store's table, and ``credentials`` those in the table
+    ``[credentials]``. ``secrets`` are for the store, by the names of ``Dialect``. They are in no
+    file. ``filesystem`` is the object, else None.
     """
 
     role: Role
@@ -52,6 +53,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     start: str = ""
     target_path: str = ""
     table: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    credentials: Mapping[str, Any] = msgspec.field(default_factory=dict)
     secrets: Mapping[str, Any] = msgspec.field(default_factory=dict)
     filesystem: Any = None
 
@@ -110,14 +112,22 @@ def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return {**before, **given} if is_same else dict(given)
 
 
-def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a table that a file may hold."""
+def table_to_write(before: Mapping[str, Any], given: object) -> dict[str, Any]:
+    """Return the part of a side that a file may hold, over the table that is there.
+
+    It has no secrets, and is empty for an object, but for one that is opened by jobtool's own
+    store: other processes must reach the same server.
+    """
+    if given is None:
+        return dict(before)
+    if isinstance(given, Mapping):
+        table = merged(before, given)
+        if _stands_for_object(_scheme_of(table.get("protocol"))):
+            return {}
+    else:
+        table = _table_of_object(given) or {}
+        table.pop("bucket", None)  # paths of objects name the bucket
     return {key: value for key, value in table.items() if not is_secret(key, value)}
-
-
-def is_object(given: object) -> bool:
-    """Return True for what no file can hold: an object, or a table that stands for one."""
-    return not isinstance(given, Mapping) or _stands_for_object(_scheme_of(given.get("protocol")))
 
 
 def _of_table(options: dict[str, Any], role: Role, *, where: str, is_file: bool) -> Side:
@@ -175,10 +185,13 @@ def _translated(
 ) -> Side:
     known = _settings_of(scheme)
     table: dict[str, Any] = {}
+    credentials: dict[str, Any] = {}
     secret: dict[str, Any] = {}
     for key, value in options.items():
         if key in dialect.secrets:
             secret[dialect.secrets[key]] = value
+        elif key in dialect.providers and not is_secret(key, value):
+            credentials = dialect.provider(key, value)
         elif is_secret(key, value):
             raise UsageError(f"{where}: {key!r} isn't taken for {scheme}://. {dialect.instead}")
         elif key in dialect.hints:
@@ -186,7 +199,10 @@ def _translated(
         else:
             name = dialect.settings.get(key, key)
             if name not in known:
-                theirs = [*dialect.parts, *dialect.settings, *dialect.secrets, *known]
+                theirs = [
+                    *(*dialect.parts, *dialect.settings, *dialect.providers, *dialect.secrets),
+                    *known,
+                ]
                 raise UsageError(f"{where}: {unknown_key(key, dict.fromkeys(theirs))}")
             table[name] = value
     return Side(
@@ -195,6 +211,7 @@ def _translated(
         start=start,
         target_path=target_path,
         table=table,
+        credentials=credentials,
         secrets=secret,
     )
 
@@ -236,25 +253,33 @@ def _made(scheme: str, options: Mapping[str, Any], where: str) -> Any:
 def _of_object(filesystem: Any, role: Role) -> Side:
     held = getattr(filesystem, "storage_options", {})
     redact.learn(*(str(value) for key, value in held.items() if is_secret(key, value)))
-    return _by_own_store(filesystem, held, role) or Side(
-        role=role, scheme=OBJECT, filesystem=filesystem
-    )
+    return _by_own_store(filesystem, role) or Side(role=role, scheme=OBJECT, filesystem=filesystem)
 
 
-def _by_own_store(filesystem: Any, held: Mapping[str, Any], role: Role) -> Side | None:
+def _by_own_store(filesystem: Any, role: Role) -> Side | None:
     """Return the side of jobtool's own store for an object whose options it knows, else None.
 
     Its own store sends large files in parts, and proves without reading back.
     """
+    table = _table_of_object(filesystem)
+    if table is None:
+        return None
+    side = _of_table(table, role, where="", is_file=False)
+    return msgspec.structs.replace(side, start=f"{side.scheme}:/")
+
+
+def _table_of_object(filesystem: Any) -> dict[str, Any] | None:
+    """Return the table that an object was made from, if jobtool's own store can take its place."""
     scheme = OWN_STORES.get(type(filesystem).__module__.partition(".")[0])
     if scheme is None or getattr(filesystem, "storage_args", None):
         return None
-    options = {key: value for key, value in held.items() if key not in OF_OBJECTS}
+    held = filesystem.storage_options.items()
+    table = {"protocol": scheme} | {key: each for key, each in held if key not in OF_OBJECTS}
     try:
-        side = _of_table({"protocol": scheme, **options}, role, where="", is_file=False)
+        _of_table(dict(table), "source", where="", is_file=False)
     except UsageError:
         return None
-    return msgspec.structs.replace(side, start=f"{scheme}:/")  # paths of objects name the bucket
+    return table
 
 
 def protocol_of(filesystem: Any) -> str:

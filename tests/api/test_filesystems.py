@@ -76,6 +76,10 @@ def test_secrets_given_in_python_stay_in_the_process(rclone_s3, tmp_path):
     assert found["target_fs"] == {
         key: value for key, value in table.items() if key not in ("key", "secret")
     }
+    with pytest.raises(JoblistError, match="another destination"):
+        jobtool.generate_joblist(
+            tmp_path / "in", joblist, layout="tree", target_fs={**table, "target_path": "other"}
+        )
     secrets = {"protocol": "s3", "key": ACCESS_KEY, "secret": SECRET_KEY}
     assert jobtool.transfer_jobs(joblist, target_fs=secrets).exit_code == 0
     wrong = jobtool.JobList.open(str(joblist))

@@ -7,10 +7,11 @@ import importlib.util
 import fsspec
 import pytest
 
-from jobtool.errors import UsageError
+from jobtool.errors import StoreSettingsError, UsageError
 from jobtool.redact import is_secret, redact
+from jobtool.stores.dialects import DIALECTS
 from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.sides import Side, side_of
+from jobtool.stores.sides import Side, side_of, table_to_write
 from jobtool.stores.store import Entry
 from tests.needs import lack
 from tests.servers.passwords import PASSWORD, USER, password_server
@@ -81,7 +82,6 @@ def test_a_table_becomes_a_url_and_settings(table, path, url, settings):
         ({"protocol": "hfds", "host": "h"}, "Did you mean 'hdfs'?"),
         ({"protocol": "hdfs"}, "expected the host of hdfs://"),
         ({"protocol": "s3", "buket": "b"}, "Did you mean 'bucket'?"),
-        ({"protocol": "s3", "anon": True}, 'provider = "anonymous"'),
         ({"protocol": "s3", "target_path": 1}, "target_path: expected text"),
         ({"protocol": "http", "host": "h", "password": "pw"}, "~/.netrc"),
         ({"protocol": "hdfs", "host": "h", "token": "hidden"}, "kinit"),
@@ -138,6 +138,26 @@ def test_secrets_are_apart_and_never_shown():
     assert other.secrets == {"token": "of-dropbox"}
 
 
+def test_an_option_that_chooses_a_login_is_a_credential_provider():
+    found = side({"protocol": "s3", "bucket": "bucket", "anon": True})
+    assert found.credentials == {"provider": "anonymous"}
+    registry = StoreRegistry(credentials={"provider": "profile", "profile": "gone"}, sides=[found])
+    registry.open("s3://bucket/x", "destination")
+    assert [holder.provider.name for holder in registry.credential_holders()] == ["anonymous"]
+    token = DIALECTS["gs"].provider("token", "/srv/account.json")
+    assert token == {"provider": "google-file", "path": "/srv/account.json"}
+    assert DIALECTS["gs"].provider("token", "cloud") == {"provider": "default"}
+
+
+def test_a_process_is_one_user_of_hdfs(monkeypatch):
+    monkeypatch.setenv("HADOOP_USER_NAME", "somebody")
+    registry = StoreRegistry(sides=[side({"protocol": "hdfs", "host": "127.0.0.1", "user": "lab"})])
+    with pytest.raises(StoreSettingsError, match=r"expected somebody.*found lab"):
+        registry.open("hdfs://127.0.0.1/x", "destination")
+    web = side({"protocol": "webhdfs", "host": "127.0.0.1", "port": 9870, "user": "lab"})
+    assert StoreRegistry(sides=[web]).open("webhdfs://127.0.0.1:9870/x", "destination")
+
+
 def test_half_of_a_key_is_refused():
     half = side({"protocol": "s3", "bucket": "bucket", "key": "id-of-key"})
     with pytest.raises(UsageError, match="found no secret"):
@@ -177,6 +197,8 @@ def test_an_object_of_s3_whose_options_are_known_is_jobtools_own_store():
         ("s3", "s3://b/x", "s3://b/x")
     )
     assert found.secrets["secret_key"] == "of-the-key"
+    there = fsspec.filesystem("s3", secret="x", key="y", bucket="b", endpoint_url="http://h")
+    assert table_to_write({}, there) == {"protocol": "s3", "endpoint_url": "http://h"}
     other = side(fsspec.filesystem("s3", config_kwargs={"retries": {}}))
     assert (other.scheme, other.url_of("s3://b/x")) == ("fsspec", "fsspec://s3/b/x")
 

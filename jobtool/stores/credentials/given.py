@@ -8,23 +8,19 @@ from typing import Any
 import msgspec
 
 from jobtool.errors import UsageError
-from jobtool.stores.credentials.provider import AwsKeys, BearerToken, CredentialScope
+from jobtool.stores.credentials.provider import AwsKeys, CredentialScope
 
 
 class GivenProvider(msgspec.Struct, frozen=True, kw_only=True):
     """Provides the credentials that it was made with."""
 
-    credentials: AwsKeys | BearerToken
+    credentials: AwsKeys
     name = "given"
     can_renew = False
     is_per_purpose = False
+    gives = (AwsKeys,)
 
-    @property
-    def gives(self) -> tuple[type[AwsKeys] | type[BearerToken], ...]:
-        """The kind of the credentials."""
-        return (type(self.credentials),)
-
-    def fetch(self, scope: CredentialScope) -> AwsKeys | BearerToken:
+    def fetch(self, scope: CredentialScope) -> AwsKeys:
         """Return the credentials."""
         return self.credentials
 
@@ -43,17 +39,3 @@ def given_provider(secrets: Mapping[str, Any]) -> GivenProvider:
         return GivenProvider(credentials=AwsKeys(**found))  # type: ignore[arg-type]
     except ValueError as error:
         raise UsageError(f"s3, key and secret: {error}") from None
-
-
-def given_token(secrets: Mapping[str, Any]) -> GivenProvider:
-    """Make the provider of a ``token`` of Google's. Raises ``UsageError``, without showing it."""
-    token = secrets.get("token")
-    if not isinstance(token, str):
-        raise UsageError(
-            "gs, token: expected an access token, or the path of a service account's file; found a "
-            f"{type(token).__name__}"
-        )
-    try:
-        return GivenProvider(credentials=BearerToken(token=token))
-    except ValueError as error:
-        raise UsageError(f"gs, token: {error}") from None

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from jobtool.stores.credentials.aws import is_default
-from jobtool.stores.credentials.given import given_token
-from jobtool.stores.credentials.google import GoogleChainProvider, GoogleFileProvider
+from jobtool.stores.credentials.google import GoogleChainProvider
 from jobtool.stores.credentials.holders import Holders
 from jobtool.stores.credentials.provider import BearerToken
 from jobtool.stores.gcs.config import GcsSettings, endpoint_for, require_file
@@ -50,7 +49,11 @@ class GcsClients:
         endpoint = endpoint_for(settings, os.environ)
         holder = None
         if endpoint.needs_login:
-            holder = find(role, self._provider(role, settings), location.url)
+            provider = self._setup.providers.get(role)
+            if provider is None or is_default(provider):
+                require_file(os.environ)
+                provider = GoogleChainProvider()
+            holder = find(role, provider, location.url)
         key = settings, holder
         with self._lock:
             if key not in self._made:
@@ -58,17 +61,6 @@ class GcsClients:
                     endpoint.url, settings, holder, connections=self._setup.connections
                 )
             return self._made[key]
-
-    def _provider(self, role: Role, settings: GcsSettings) -> CredentialProvider:
-        if role in self._setup.secrets:
-            return given_token(self._setup.secrets[role])
-        provider = self._setup.providers.get(role)
-        if provider is not None and not is_default(provider):
-            return provider
-        if settings.credentials_file is not None:
-            return GoogleFileProvider(path=settings.credentials_file)
-        require_file(os.environ)
-        return GoogleChainProvider()
 
     def _settings_of(self, scheme: str) -> Mapping[Role, GcsSettings]:
         if scheme not in self._settings:

@@ -45,7 +45,6 @@ class GcsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     endpoint_url: str | None = None
     anonymous: bool = False
-    credentials_file: str | None = None
     user_project: str | None = None
     storage_class: str | None = None
     ca_bundle: str | None = None
@@ -70,10 +69,9 @@ class GcsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 f"storage_class: expected one of {', '.join(_STORAGE_CLASSES)}; found "
                 f"{self.storage_class!r}"
             )
-        for key in ("ca_bundle", "credentials_file"):
-            told = getattr(self, key)
-            if told is not None and not (os.path.isabs(told) or told.startswith("~")):
-                raise ValueError(f"{key}: expected an absolute path; found {told!r}")
+        told = self.ca_bundle
+        if told is not None and not (os.path.isabs(told) or told.startswith("~")):
+            raise ValueError(f"ca_bundle: expected an absolute path; found {told!r}")
         if not 0 < self.timeout_seconds <= MAX_TIMEOUT_SECONDS:
             raise ValueError(
                 f"timeout_seconds: expected a number above 0 and up to {MAX_TIMEOUT_SECONDS} (a "
