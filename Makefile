@@ -35,10 +35,10 @@ test-cluster: $(VENV)/.test
 test-pages: $(VENV)/.test
 	$(PYTEST) $(PAGES)
 
-# Further kinds of servers, and a plate that goes round all stores.
+# Further kinds of servers, more kills, and a plate that goes round all stores.
 test-wide: export JOBTOOL_TEST_WIDE = 1
 test-wide: $(VENV)/.test
-	$(PYTEST) tests/stores -m wide
+	$(PYTEST) tests -m wide
 
 test-all: test test-faults test-cluster test-pages test-wide
 

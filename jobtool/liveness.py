@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 
 _TASKS = "/proc/self/task"
 
-#: The name of threads that do work for Python threads but aren't Python's: obstore's runtime.
-_SERVANTS = b"tokio"
+#: How threads are named that work for Python threads but aren't Python's: obstore's runtime.
+SERVANTS = (b"tokio",)
 
 #: How many times the threads are checked within the time that they may stand still.
 _LOOKS = 8
@@ -30,11 +30,17 @@ _Signs = dict[int, tuple[bytes, ...]]
 class Liveness:
     """Watches the working threads, which register by ``working``.
 
-    Times are in seconds of the ``monotonic`` clock.
+    Times are in seconds of the ``monotonic`` clock. Threads whose names begin with one of
+    ``servants`` are watched, too.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        servants: tuple[bytes, ...] = SERVANTS,
+    ) -> None:
         self._monotonic = monotonic
+        self._servants = servants
         self._lock = threading.Lock()
         self._at: dict[int, list[str]] = {}  # what each thread works on, the innermost last
         self._signs: _Signs = {}
@@ -85,7 +91,7 @@ class Liveness:
         with self._lock:
             watched = set(self._at)
         try:
-            signs = _signs(watched)
+            signs = _signs(watched, self._servants)
         except OSError:  # no evidence of anything: out of open files, perhaps
             with self._lock:
                 self._silent_seconds, self._looked_at = 0.0, self._monotonic()
@@ -154,14 +160,14 @@ class Watchdog:
             is_told = is_stalled
 
 
-def _signs(watched: set[int]) -> _Signs:
-    """Return the counters that change when a watched thread or one of ``_SERVANTS`` moves."""
+def _signs(watched: set[int], servants: tuple[bytes, ...]) -> _Signs:
+    """Return the counters that change when a watched thread or one of ``servants`` moves."""
     signs = {}
     for name in os.listdir(_TASKS):
         task = f"{_TASKS}/{name}"
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             is_watched = int(name) in watched
-            if not is_watched and not _read(f"{task}/comm").startswith(_SERVANTS):
+            if not is_watched and not _read(f"{task}/comm").startswith(servants):
                 continue
             switches = tuple(
                 line for line in _read(f"{task}/status").splitlines() if b"ctxt_switches" in line

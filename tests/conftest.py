@@ -22,8 +22,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest.register_assert_rewrite("jobtool.testing.store_suite")
 
+IS_WIDE = os.environ.get("JOBTOOL_TEST_WIDE") == "1"
+
 settings.register_profile(
     "jobtool",
+    max_examples=500 if IS_WIDE else 50,
     deadline=None,  # a slow machine isn't a failure
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -41,7 +44,7 @@ settings.load_profile("jobtool")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave tests of more kinds of a server to ``make test-wide``."""
-    if os.environ.get("JOBTOOL_TEST_WIDE") != "1":
+    if not IS_WIDE:
         for item in items:
             if item.get_closest_marker("wide"):
                 item.add_marker(pytest.mark.skip(reason="make test-wide"))

@@ -237,6 +237,7 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
         elif any(word in key.lower() for word in _SECRET_WORDS) or _SECRET_VALUE.search(str(value)):
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
-                "Put it into AWS's credentials file and name its profile, or let a command or a "
-                'file provide it: [credentials] provider = "profile", "process" or "file"'
+                "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
+                "set it in the environment of workers, or let a command or a file provide it: "
+                '[credentials] provider = "profile", "process" or "file"'
             )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -14,7 +13,7 @@ import msgspec
 
 from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.atomic_write import sync_folder
-from jobtool.jobs.records import Receipt, quoted, unquoted
+from jobtool.jobs.records import Receipt, quoted, time_of, unquoted
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 
@@ -227,12 +226,12 @@ def _schema() -> pa.Schema:
 def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
     import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {name: [] for name in Receipt.__struct_fields__}
-    for receipt in receipts:
-        for name, value in zip(columns, msgspec.structs.astuple(quoted(receipt)), strict=True):
-            columns[name].append(value)
+    rows = (msgspec.structs.astuple(quoted(receipt)) for receipt in receipts)
+    columns: dict[str, Sequence[Any]] = dict(
+        zip(Receipt.__struct_fields__, zip(*rows, strict=True), strict=True)
+    )
     columns["mtime"] = [mtime_ns // 1000 for mtime_ns in columns["mtime_ns"]]
-    columns["verified_at"] = [datetime.fromisoformat(text) for text in columns["verified_at"]]
+    columns["verified_at"] = [time_of(text) for text in columns["verified_at"]]
     arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
     return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
 

@@ -213,9 +213,9 @@ class JobReport:
 
 
 def described(holder: CredentialHolder) -> dict[str, str]:
-    """Return what may be logged of credentials: provider, end of the key, expiry."""
+    """Return what may be logged of credentials: provider, end of the key or kind, expiry."""
     current = holder.last
     expires = "never"
     if current.expires_at is not None:
         expires = f"{current.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return {"provider": holder.provider.name, "key": current.key_end, "expires": expires}
+    return {"provider": holder.provider.name, "key": current.shown, "expires": expires}

@@ -2,7 +2,8 @@
 
 ``python -m tests.chunks.victim FOLDER MODE FS DEATH``: from ``FOLDER/in`` to ``FOLDER/out``, with
 the state file ``FOLDER/state``. MODE is ``merge`` or ``place``, with ``+verify`` or without. FS is
-``none`` or ``fsspec``. DEATH names the moment at which the process kills itself, or is ``-``. Each
+``none``, ``fsspec``, or a container of Azure: ``merge`` uploads to it and ``place`` downloads from
+it. DEATH names the moment at which the process kills itself, or is ``-``. Each
 chunk that is sent adds a line to ``FOLDER/sent``.
 """
 
@@ -37,6 +38,15 @@ def main() -> None:
 
         fs = fsspec.filesystem("file")
     is_merged = mode.startswith("merge")
+    source, target, local = f"{folder}/in", f"{folder}/out", None
+    if kind not in ("none", "fsspec"):
+        from tests.chunks.lake import Lake
+
+        fs = Lake(os.environ["AZURE_STORAGE_CONNECTION_STRING"])
+        if is_merged:
+            target, local = kind, "source"
+        else:
+            source, local = kind, "target"
     copy = functions.put_whole if is_merged else functions.put_at
 
     def transfer(fs: Any, src: str, dst: str, offset: int, size: int, *rest: Any) -> int:
@@ -70,11 +80,12 @@ def main() -> None:
         chunksize=CHUNKSIZE,
         prepare=functions.prepare,
         verify=functions.verify if mode.endswith("verify") else None,
+        local=local,
         persist_path=folder / "state",
         backoff_seconds=0.01,
     )
     for path in sorted((folder / "in").iterdir()):
-        client.submit(path, folder / "out" / path.name)
+        client.submit(f"{source}/{path.name}", f"{target}/{path.name}")
     print("begun", flush=True)
     try:
         print(client.run(raise_on_error=True), flush=True)

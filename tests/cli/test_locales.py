@@ -39,7 +39,7 @@ def ascii_() -> dict[str, str]:
     return {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
-@pytest.fixture(params=["latin_1", "ascii_"])
+@pytest.fixture(params=["latin_1", pytest.param("ascii_", marks=pytest.mark.wide)])
 def other(request: pytest.FixtureRequest) -> dict[str, str]:
     """An environment whose locale is not UTF-8, as Python itself says."""
     found: dict[str, str] = request.getfixturevalue(request.param)

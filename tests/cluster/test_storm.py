@@ -52,6 +52,7 @@ def test_under_leases(tmp_path: Path) -> None:
     assert found.losses >= SECONDS / 30, found
 
 
+@pytest.mark.wide  # the next one has all of it
 @pytest.mark.usefixtures("hosts")
 def test_under_leases_between_hosts(tmp_path: Path) -> None:
     found = storm(tmp_path, seed=3, lease_seconds=LEASE_SECONDS, has_hosts=True)

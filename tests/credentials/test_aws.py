@@ -15,8 +15,8 @@ import pytest
 from jobtool.errors import InfrastructureError
 from jobtool.stores.credentials.aws import session_name
 from jobtool.stores.credentials.provider import (
+    AwsKeys,
     CredentialProvider,
-    Credentials,
     CredentialScope,
     Permission,
 )
@@ -38,7 +38,7 @@ def scope(
     return CredentialScope(job="source_8__J1__A1170383 ✓", url=url, permission=permission)
 
 
-def fetch(provider: CredentialProvider, wanted: CredentialScope | None = None) -> Credentials:
+def fetch(provider: CredentialProvider, wanted: CredentialScope | None = None) -> AwsKeys:
     found = provider.fetch(wanted or scope())
     assert found is not None
     return found
@@ -96,7 +96,7 @@ def test_the_chain_is_walked_anew_each_time(
     provider = make_provider({})
     for key in ("FIRST", "SECOND"):
         write_files(tmp_path, monkeypatch, credentials=text.format(key))
-        assert fetch(provider) == Credentials(access_key=key, secret_key="x", session_token="t")
+        assert fetch(provider) == AwsKeys(access_key=key, secret_key="x", session_token="t")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_the_environment_is_read_and_nothing_else(
         credentials="[default]\naws_access_key_id = OTHER\naws_secret_access_key = x\n",
     )
     provider = make_provider({"provider": "environment"})
-    assert fetch(provider) == Credentials(access_key=KEY, secret_key=SECRET)
+    assert fetch(provider) == AwsKeys(access_key=KEY, secret_key=SECRET)
     assert not provider.can_renew
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", EXPIRATION)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobtool.errors import UsageError
-from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
+from jobtool.stores.credentials.provider import AwsKeys, CredentialScope, ProviderError
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.registry import StoreRegistry
 from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server
@@ -29,7 +29,7 @@ FIELDS = {
     "SessionToken": TOKEN,
     "Expiration": "2999-11-20T14:31:00Z",
 }
-WHOLE = Credentials(
+WHOLE = AwsKeys(
     access_key=KEY,
     secret_key=SECRET,
     session_token=TOKEN,
@@ -98,7 +98,7 @@ def test_keys_without_token_and_end_are_enough(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"AccessKeyId": KEY, "SecretAccessKey": SECRET}))
     found = make_provider({"provider": "file", "path": str(path)}).fetch(PURPOSE)
-    assert found == Credentials(access_key=KEY, secret_key=SECRET)
+    assert found == AwsKeys(access_key=KEY, secret_key=SECRET)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_awss_own_form_of_a_file_is_read_and_its_profile_chosen(folder: Path) ->
         f"aws_session_token = {TOKEN}\naws_expiration = 2999-11-20T14:31:00Z\n"
     )
     by_default = make_provider({"provider": "file", "path": str(path)}).fetch(PURPOSE)
-    assert by_default == Credentials(access_key="OTHER", secret_key="other")
+    assert by_default == AwsKeys(access_key="OTHER", secret_key="other")
     upload = make_provider({"provider": "file", "path": str(path), "profile": "upload"})
     assert upload.fetch(PURPOSE) == WHOLE
     assert "[nobody]" in refusal_of(provider="file", path=str(path), profile="nobody")

@@ -11,7 +11,7 @@ import pytest
 
 from jobtool.errors import CredentialsError
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
+from jobtool.stores.credentials.provider import AwsKeys, Credentials, CredentialScope, ProviderError
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 DEADLINE_SECONDS = 60
@@ -41,13 +41,13 @@ class Mint:
     fetched: list[CredentialScope] = field(default_factory=list)
     gate: Callable[[], object] = lambda: None
 
-    def fetch(self, scope: CredentialScope) -> Credentials | None:
+    def fetch(self, scope: CredentialScope) -> AwsKeys | None:
         self.gate()
         if self.failure is not None:
             raise self.failure
         self.fetched.append(scope)
         expires_at = None if self.lasts is None else self.clock.time + self.lasts
-        return Credentials(
+        return AwsKeys(
             access_key=f"KEY{len(self.fetched):04d}", secret_key="secret", expires_at=expires_at
         )
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 from rich.pretty import pretty_repr
 
-from jobtool.stores.credentials.provider import Credentials
+from jobtool.stores.credentials.provider import AwsKeys
 
 
 def test_no_secret_is_in_any_form_of_credentials_for_people() -> None:
     ends = datetime(2026, 1, 2, tzinfo=UTC)
     secrets = ("the-key-id", "the-secret", "the-token")
-    made = Credentials(
+    made = AwsKeys(
         access_key=secrets[0], secret_key=secrets[1], session_token=secrets[2], expires_at=ends
     )
     for shown in (str(made), repr([made]), f"{made}", pretty_repr(made)):
         assert not [secret for secret in secrets if secret in shown]
-        assert "Credentials" in shown
+        assert "AwsKeys" in shown
         assert "2026" in shown

@@ -11,7 +11,7 @@ import pytest
 from jobtool.errors import UsageError
 from jobtool.jobs.job import FilePair, Job
 from jobtool.jobs.settings import Settings
-from jobtool.stores.credentials.provider import Credentials, CredentialScope
+from jobtool.stores.credentials.provider import AwsKeys, CredentialScope
 from jobtool.stores.credentials.settings import (
     PROVIDERS,
     make_provider,
@@ -94,6 +94,7 @@ def test_every_provider_says_what_the_protocol_asks_for() -> None:
         "assume-role": {"role_arn": "x"},
         "web-identity": {"role_arn": "x", "identity_file": "x"},
         "access-grants": {"account_id": "1"},
+        "google-file": {"path": "x"},
     }
     for name in PROVIDERS:
         provider = make_provider({"provider": name, **needed.get(name, {})})
@@ -182,7 +183,7 @@ def test_credentials_are_for_what_is_around_a_jobs_files(
 # A site's own provider
 
 PROVIDER = """
-from jobtool.stores.credentials.provider import Credentials
+from jobtool.stores.credentials.provider import AwsKeys
 
 
 class Provider:
@@ -194,7 +195,7 @@ class Provider:
         self.project = settings["project"]
 
     def fetch(self, purpose):
-        return Credentials(access_key=f"{self.project}-{purpose.job}", secret_key="x")
+        return AwsKeys(access_key=f"{self.project}-{purpose.job}", secret_key="x")
 
 
 def broken(settings):
@@ -236,7 +237,7 @@ def our_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("our_site")
 def test_a_sites_own_provider_is_found_by_its_name_and_given_its_settings() -> None:
     made = make_provider({"provider": "our-site", "project": "cpg"})
-    assert made.fetch(PURPOSE) == Credentials(access_key="cpg-job", secret_key="x")
+    assert made.fetch(PURPOSE) == AwsKeys(access_key="cpg-job", secret_key="x")
 
 
 @pytest.mark.usefixtures("our_site")

@@ -38,7 +38,7 @@ NAMES = [
 ]
 NOT_UTF8 = ["byte \udcff", "latin-1 caf\udce9", "\udc80\udc81"]
 DEEP = "/".join(["d"] * 100)
-MANY = 10_000
+MANY = 3_000
 
 
 def make_names(root: Path, names: list[str]) -> dict[str, bytes]:
@@ -178,8 +178,8 @@ def test_names_that_s3_can_not_hold_are_an_error_each_and_the_others_are_sent(
 
 
 @pytest.mark.parametrize("where", ["disk", "s3"])
-def test_ten_thousand_files_in_one_folder(tmp_path: Path, s3: S3Raw, rclone_s3, where: str) -> None:
-    count = MANY if where == "disk" else MANY // 10 + 1  # more than a page of a listing
+def test_thousands_of_files_in_one_folder(tmp_path: Path, s3: S3Raw, rclone_s3, where: str) -> None:
+    count = MANY if where == "disk" else 1001  # more than a page of a listing
     for number in range(count):
         data = b"" if number % 2 else str(number).encode()
         write(tmp_path / "in" / "item" / f"{number}", data)

@@ -33,19 +33,13 @@ from tests.faults.worlds import (
 )
 from tests.gate import gate_before
 
-KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "50"))  # at random moments, both stores together
+KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "30"))  # at random moments, both stores together
 STORES = ("local", "s3")
 JOBS = 40
 SEVERAL_PARTS = 12 * 1024 * 1024 + 1
 
 # A step and the time at which it is reached; of job files, 1 is ongoing, 2 success.
 ANYWHERE = [
-    ("after the claim", 1),
-    ("before the claim's release", 1),
-    ("before the new job file is renamed", 1),
-    ("before the new job file is renamed", 2),
-    ("after the job file is changed", 1),
-    ("after the plan", 1),
     ("after looking at the destination", 1),
     ("before a file is put", 1),
     ("after a file is put", 6),
@@ -65,10 +59,19 @@ ANYWHERE = [
     ("before a receipt", 1),
     ("after a receipt", 8),
     ("after a receipt is on record", 1),
+    ("before the destination is synced", 1),
+]
+# Steps that happen on the joblist alone: with S3, they belong to `make test-wide`.
+OF_THE_JOBLIST = [
+    ("after the claim", 1),
+    ("before the claim's release", 1),
+    ("before the new job file is renamed", 1),
+    ("before the new job file is renamed", 2),
+    ("after the job file is changed", 1),
+    ("after the plan", 1),
     ("before the journal is flushed", 1),
     ("in the middle of the journal's lines", 1),
     ("after the journal is flushed", 1),
-    ("before the destination is synced", 1),
     ("before the table is renamed", 1),
     ("after the table", 1),
     ("before the journal is removed", 1),
@@ -122,14 +125,21 @@ TWICE = [
 Kill = tuple[str, int]
 CASES: list[tuple[str, tuple[Kill, ...]]] = [
     *((store, (kill,)) for store in STORES for kill in ANYWHERE),
+    *((store, (kill,)) for store in STORES for kill in OF_THE_JOBLIST),
     *(("local", (kill,)) for kill in ONLY_LOCAL),
     *(("s3", (kill,)) for kill in ONLY_S3),
     *((store, kills) for store in STORES for kills in TWICE),
 ]
 
 
-def _id(store: str, kills: tuple[Kill, ...]) -> str:
-    return f"{store}: {', then '.join(f'{step}, {nth}' for step, nth in kills)}"
+def _case(store: str, kills: tuple[Kill, ...]) -> object:
+    is_wide = store == "s3" and kills[0] in OF_THE_JOBLIST
+    return pytest.param(
+        store,
+        kills,
+        id=f"{store}: {', then '.join(f'{step}, {nth}' for step, nth in kills)}",
+        marks=[pytest.mark.wide] if is_wide else [],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +212,7 @@ def kill_at(step: str, nth: int, world: World) -> None:
     assert done.exit_code == -signal.SIGKILL, f"{step} wasn't reached {nth} times: {done}"
 
 
-@pytest.mark.parametrize(("store", "kills"), CASES, ids=[_id(*case) for case in CASES])
+@pytest.mark.parametrize(("store", "kills"), [_case(*case) for case in CASES])
 def test_a_worker_killed_at_any_step_loses_nothing_and_the_next_one_sends_nothing_twice(
     tmp_path: Path, source: Path, rclone_s3, store: str, kills: tuple[Kill, ...]
 ) -> None:

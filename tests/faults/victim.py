@@ -89,6 +89,12 @@ def _records(kind: str) -> Callable[..., bool]:
     return counts
 
 
+_STORE_CLASSES = {
+    "file": "jobtool.stores.local:LocalStore",
+    "hdfs": "jobtool.stores.hdfs.store:HdfsStore",
+    "s3": "jobtool.stores.s3.store:S3Store",
+    "webhdfs": "jobtool.stores.hdfs.store:HdfsStore",
+}
 _OS = "os"
 _STORE = "the destination's store"
 
@@ -222,9 +228,8 @@ def main() -> None:
     """Work on a joblist, and die at the step."""
     step, nth, joblist = sys.argv[1:]
     settings = tomllib.loads((Path(joblist) / "joblist.toml").read_text())
-    is_s3 = settings["destination"].startswith("s3:")
-    store = "jobtool.stores.s3.store:S3Store" if is_s3 else "jobtool.stores.local:LocalStore"
-    arm(STEPS[step], int(nth), store)
+    scheme, separator, _ = settings["destination"].partition("://")
+    arm(STEPS[step], int(nth), _STORE_CLASSES[scheme if separator else "file"])
     from jobtool.cli import transfer
 
     sys.argv = ["transfer-worker", "-i", joblist, "--threads", str(THREADS)]

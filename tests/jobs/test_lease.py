@@ -204,14 +204,14 @@ def test_of_many_that_follow_a_dead_holder_one_gets_the_lease(base):
     assert len(leases) == 1
 
 
-def test_a_thousand_orphans_are_waited_for_at_the_same_time(folder, clock):
-    for number in range(1000):
+def test_many_orphans_are_waited_for_at_the_same_time(folder, clock):
+    for number in range(300):
         (folder / f"{number}.1.lease").write_text(
             f"filelock/2\npid=1\nhost=node7\nmode=lease\ntoken=ab\nduration={LEASE_SECONDS!r}\n"
         )
     watch = LeaseWatch(LEASE_SECONDS, clock)
-    bases = [str(folder / str(number)) for number in range(1000)]
-    assert [acquire(base, watch) for base in bases] == [None] * 1000
+    bases = [str(folder / str(number)) for number in range(300)]
+    assert [acquire(base, watch) for base in bases] == [None] * 300
     clock.now = LEASE_SECONDS  # once for all of them
     leases = [acquire(base, watch) for base in bases]
     assert all(leases)

@@ -69,16 +69,25 @@ class AzureServer:
 
 
 @contextlib.contextmanager
-def azurite_server(folder: Path) -> Iterator[AzureServer]:
-    """Run Azurite on a free port, with everything in memory."""
+def azurite_server(
+    folder: Path, *, certificate: Path | None = None, is_in_memory: bool = True
+) -> Iterator[AzureServer]:
+    """Run Azurite on a free port, with everything in memory or in ``folder``.
+
+    With a ``certificate``, a PEM file that holds its key as well, it speaks TLS and takes the
+    tokens of logins. It looks at their times and issuer, not at their signature.
+    """
     need("node", packages="nodejs")
     log = folder / "azurite.log"
     command = [
         *("timeout", str(_LIFETIME_SECONDS), "node", installed("azurite", *_MAIN)),
-        *("--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence"),
+        *("--blobHost", "127.0.0.1", "--blobPort", "0"),
         "--skipApiVersionCheck",  # it knows fewer versions of the API than the library
         *("--silent", "--disableTelemetry"),
     ]
+    command += ["--inMemoryPersistence"] if is_in_memory else ["--location", str(folder)]
+    if certificate is not None:
+        command += ["--cert", str(certificate), "--key", str(certificate), "--oauth", "basic"]
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output, cwd=folder) as process,
@@ -97,7 +106,7 @@ def _announced_url(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         text = log.read_text()
-        if match := re.search(r"successfully listens? on (http://\S+)", text):
+        if match := re.search(r"successfully listens? on (https?://\S+)", text):
             return match.group(1)
         assert process.poll() is None, f"Azurite ended before it served: {text}"
         time.sleep(0.05)

@@ -10,7 +10,6 @@ import threading
 import time
 
 import pytest
-from azure.core.credentials import AccessToken
 from azure.storage.blob import ContentSettings, generate_account_sas, generate_container_sas
 
 from jobtool.errors import (
@@ -30,6 +29,8 @@ from jobtool.errors import (
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.direct import Direct
 from jobtool.stores.azure.errors import AnswerError
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import BearerToken, CredentialScope
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, composite_md5, entry_of, kind_of
 from jobtool.testing.store_suite.common import (
@@ -542,35 +543,39 @@ def test_a_sas_token_is_not_logged(azurite, monkeypatch, container, caplog):
     assert token.partition("sig=")[2].partition("&")[0] not in caplog.text
 
 
-class Login:
+class Tokens:
     """Gives a new token at each call."""
+
+    name, can_renew, is_per_purpose = "tokens", True, False
 
     def __init__(self, seconds):
         self.seconds = seconds
         self.count = 0
 
-    def get_token(self, scope):
-        assert scope == "https://storage.azure.com/.default"
+    def fetch(self, scope):
         self.count += 1
-        return AccessToken(f"token{self.count}", int(time.time()) + self.seconds)
+        ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=self.seconds)
+        return BearerToken(token=f"token{self.count}", expires_at=ends)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "tokens"), [(3600, ["token1", "token1"]), (60, ["token1", "token2"])]
+    ("seconds", "tokens"), [(3600, ["token1", "token1"]), (0.2, ["token1", "token2"])]
 )
-def test_a_login_sends_its_token_and_renews_it_before_it_ends(azurite, seconds, tokens):
+def test_a_token_is_sent_until_it_ends(azurite, seconds, tokens):
     sent = []
     with proxy_before(azurite.url) as proxy:
         proxy.faults.append(Fault(lambda request: sent.append(request.headers), proxy.stall))
         account = Account(url=f"{proxy.endpoint_url}/{ACCOUNT}", name=ACCOUNT)
+        scope = CredentialScope(job="", url="az://any", permission="READ")
         direct = Direct(
-            account, "any", Login(seconds),
+            account, "any", CredentialHolder(Tokens(seconds), scope, accepts=(BearerToken,)),
             connections=1, timeout_seconds=9, trusted={}, proxy=None,
         )  # fmt: skip
         for _ in range(2):
             with pytest.raises(AnswerError) as raised:
                 direct.get("file", 0, 1, None)
             assert raised.value.status in (401, 403)
+            time.sleep(min(seconds, 0.3))
     assert [each["authorization"] for each in sent] == [f"Bearer {token}" for token in tokens]
 
 

@@ -7,6 +7,7 @@ import gzip
 import http.server
 import json
 import threading
+import time
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -28,6 +29,7 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
+from jobtool.stores.credentials.provider import ProviderError
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, entry_of, kind_of
 from jobtool.testing.store_suite.common import (
@@ -694,6 +696,8 @@ def test_a_token_that_ends_is_renewed(gcs, bucket, account, watched):
     account[0]["valid"] = 1
     store = with_login(gcs, bucket, proxy)
     write(store, "one", DATA)
+    account[0]["valid"] = 3600
+    time.sleep(1.1)
     write(store, "two", DATA)
     tokens = [each.headers["authorization"] for each in passed]
     assert tokens == ["Bearer token-number-1", "Bearer token-number-2"]
@@ -716,7 +720,7 @@ def test_a_token_that_is_refused_is_renewed_once(gcs, bucket, account, watched):
 def test_a_login_that_is_not_accepted_is_about_all_files(gcs, bucket, account):
     account[0]["refuse"] = True
     error = error_of(store_at(gcs.url, bucket, anonymous=False), "list")
-    assert type(error) is CredentialsError
+    assert type(error) is ProviderError
     assert "secret-assertion" not in str(error)
 
 
@@ -725,7 +729,7 @@ def test_a_login_server_that_does_not_answer_may_come_back(gcs, bucket, account,
     told = json.loads(path.read_text()) | {"token_uri": f"http://127.0.0.1:{unused_port()}/"}
     path.write_text(json.dumps(told))
     error = error_of(store_at(gcs.url, bucket, anonymous=False), "list")
-    assert type(error) is UnreachableError
+    assert type(error) is ProviderError
 
 
 def test_without_any_login_that_is_told(gcs, bucket, monkeypatch, tmp_path):
@@ -733,7 +737,7 @@ def test_without_any_login_that_is_told(gcs, bucket, monkeypatch, tmp_path):
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
     error = error_of(store_at(gcs.url, bucket, anonymous=False), "list")
-    assert type(error) is CredentialsError
+    assert type(error) is ProviderError
     assert "gcloud auth application-default login" in str(error)
 
 
@@ -741,4 +745,4 @@ def test_without_any_login_that_is_told(gcs, bucket, monkeypatch, tmp_path):
 def test_a_file_of_credentials_that_is_none_is_told(gcs, bucket, account, tmp_path, text):
     (tmp_path / "account.json").write_text(text)
     error = error_of(store_at(gcs.url, bucket, anonymous=False), "list")
-    assert type(error) is CredentialsError
+    assert type(error) is ProviderError

@@ -6,7 +6,6 @@ import hashlib
 import random
 import re
 import signal
-import time
 
 import pytest
 
@@ -14,8 +13,8 @@ from jobtool.md5 import md5_of
 from jobtool.transfer.partranges import MEBIBYTE
 from tests import commands
 
-KILLS = 3
-DEADLINE_SECONDS = 120
+#: Steps of ``tests.faults.victim``: the second worker has all parts, and dies before it joins them.
+KILLS = (("after a part is on record", 2), ("before an upload is completed", 1))
 ODD_NAMES = ("with space", "#hash", "query?a=b", "100%", "%2F", "new\nline", "über 🧬")
 
 
@@ -43,35 +42,15 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
         "jobtool", "generate", "-i", tmp_path / "source", "-o", joblist, "-d", url, "--layout",
         "tree", env=env,
     )  # fmt: skip
-    killed = 0
-    for number in range(KILLS):
-        worker = commands.start("jobtool", "transfer", joblist, env=env)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while (
-            worker.poll() is None
-            and len(proven_parts(joblist)) <= number
-            and time.monotonic() < deadline
-        ):
-            time.sleep(0.02)
-        if worker.poll() is None:
-            worker.kill()
-            killed += commands.finish(worker).exit_code == -signal.SIGKILL
-    assert killed >= 2, "fewer than two workers were killed before they were done"
-    proven = proven_parts(joblist)
-    before = parts_of(hdfs, root)
-    assert any(path.rpartition("/")[2] in proven for path in before), (
-        "no part was proven before the kills"
-    )
-    worker = commands.start("jobtool", "transfer", joblist, env=env)
-    after = dict(before)
-    while worker.poll() is None:
-        after |= parts_of(hdfs, root)
-        time.sleep(0.02)
-    done = commands.finish(worker)
-    assert (done.exit_code, done.stderr) == (0, ""), done
-    for path, written_ms in before.items():
-        if path.rpartition("/")[2] in proven:
-            assert after[path] == written_ms, f"{path} was sent again"
+    proven: dict[str, int] = {}
+    for step, nth in KILLS:
+        victim = commands.start_module("tests.faults.victim", step, str(nth), str(joblist), env=env)
+        assert commands.finish(victim).exit_code == -signal.SIGKILL, step
+        assert_none_was_sent_again(proven, parts_of(hdfs, root))
+        names = proven_parts(joblist)
+        proven = {p: t for p, t in parts_of(hdfs, root).items() if p.rpartition("/")[2] in names}
+        assert len(proven) == len(names) > 0
+    commands.run_ok("jobtool", "transfer", joblist, env=env)
     commands.run_ok("jobtool", "verify", "--deep", joblist, env=env)
     found = {
         each.path.removeprefix(f"{root}/"): hdfs.client.read(each.path).read()
@@ -81,6 +60,11 @@ def test_a_transfer_survives_kills_and_sends_no_proven_part_again(hdfs, tmp_path
     assert {path: md5_of(data) for path, data in found.items()} == {
         path: hashlib.md5(data).hexdigest() for path, data in source.items()
     }
+
+
+def assert_none_was_sent_again(proven, found):
+    """Check that parts which were proven before are still there, with their times."""
+    assert proven.items() <= found.items()
 
 
 def proven_parts(joblist):

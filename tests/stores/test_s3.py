@@ -65,6 +65,7 @@ class TestAgainstRclone(S3Suite):
         return rclone_s3
 
 
+@pytest.mark.wide
 class TestAgainstMoto(S3Suite):
     page_size: ClassVar = MOTO_PAGE_SIZE
     unsupported_names: ClassVar = {CONTROL: NO_XML, "new\nline": "moto's routes end at a newline"}

@@ -22,7 +22,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.md5 import md5_of
-from jobtool.stores.credentials.provider import Credentials
+from jobtool.stores.credentials.provider import AwsKeys
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import (
     Attributes,
@@ -383,5 +383,5 @@ def test_a_rewritten_credentials_file_is_seen_after_a_refresh(
 
 
 def test_credentials_are_not_shown_by_their_repr():
-    credentials = Credentials(access_key=ACCESS_KEY, secret_key=SECRET_KEY, session_token="a-token")
+    credentials = AwsKeys(access_key=ACCESS_KEY, secret_key=SECRET_KEY, session_token="a-token")
     assert not any(secret in repr(credentials) for secret in (ACCESS_KEY, SECRET_KEY, "a-token"))

@@ -97,6 +97,7 @@ def test_a_job_file_of_a_gigabyte_is_invalid_and_the_others_are_done(
     huge.unlink()
 
 
+@pytest.mark.wide
 def test_what_a_job_file_of_the_allowed_size_takes_of_memory_is_bounded(tmp_path: Path) -> None:
     JobList.create(str(tmp_path / "list"), Settings())
     tail = b"2026-11-20T14:31:00Z w\n"

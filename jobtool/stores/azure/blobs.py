@@ -64,8 +64,8 @@ class Blobs:
 
     def head(self, path: str) -> BlobProperties:
         """Return the properties of a blob. Raises ``NotFoundError``."""
-        client = self.container.blob(self.name(path))
-        found = self.call(path, client.get_blob_properties)
+        name = self.name(path)
+        found = self.call(path, lambda: self.container.blob(name).get_blob_properties())
         if found.etag is None or found.last_modified is None:
             raise self.no_answer(path, "an ETag")
         return found
@@ -91,8 +91,9 @@ class Blobs:
             if entry.etag is not None:
                 options["etag"] = f'"{entry.etag}"'
                 options["match_condition"] = MatchConditions.IfNotModified
-            client = self.container.blob(name)
-            properties = self.call(entry.path, lambda: client.get_blob_properties(**options))
+            properties = self.call(
+                entry.path, lambda: self.container.blob(name).get_blob_properties(**options)
+            )
             return b"", found_in(properties)
         direct = self.container.direct
         headers, data = self.call(entry.path, lambda: direct.get(name, offset, length, entry.etag))
@@ -145,16 +146,16 @@ class Blobs:
 
     def delete(self, path: str) -> None:
         """Remove a blob. Raises ``NotFoundError``."""
-        client = self.container.blob(self.name(path))
-        self.call(path, client.delete_blob)
+        name = self.name(path)
+        self.call(path, lambda: self.container.blob(name).delete_blob())
 
     def try_to_write(self, path: str) -> None:
         """Ask for a write whose condition can't be met. Raises the errors of a refused one."""
-        client = self.container.blob(self.new_name(path))
+        name = self.new_name(path)
         try:
             self.call(
                 path,
-                lambda: client.upload_blob(
+                lambda: self.container.blob(name).upload_blob(
                     b"",
                     length=0,
                     overwrite=True,

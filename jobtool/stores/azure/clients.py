@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from jobtool.stores.azure.chain import AzureChainProvider
 from jobtool.stores.azure.config import AzureSettings, account_for
 from jobtool.stores.azure.names import blob_endpoint_of, container_of
+from jobtool.stores.credentials.aws import is_default
+from jobtool.stores.credentials.holders import Holders
+from jobtool.stores.credentials.provider import AccountKey, BearerToken, SasToken
 from jobtool.stores.location import Location
 from jobtool.stores.storetype import Role, Setup, settings_of_roles, store_type
 
 if TYPE_CHECKING:
     from jobtool.stores.azure.container import Container
     from jobtool.stores.credentials.holder import CredentialHolder
-    from jobtool.stores.credentials.provider import CredentialScope
+    from jobtool.stores.credentials.provider import CredentialProvider, CredentialScope
+
+    _FindHolder = Callable[[Role, CredentialProvider, str], CredentialHolder]
+
+_SCHEMES = ("az", "abfs", "abfss")
 
 
 class AzureClients:
@@ -24,25 +32,34 @@ class AzureClients:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._settings: dict[str, Mapping[Role, AzureSettings]] = {}
-        self._made: dict[tuple[AzureSettings, str], Container] = {}
+        self._holders = Holders(setup, _SCHEMES, (BearerToken, SasToken, AccountKey))
+        self._made: dict[tuple[AzureSettings, str, CredentialHolder], Container] = {}
         self._lock = threading.Lock()
 
     def container(self, location: Location, role: Role) -> Container:
-        """Return the client of a location's container. Contacts no server.
+        """Return the client of a location's container. Contacts no server of Azure Storage.
 
         Raises ``StoreSettingsError`` and ``CredentialsError``.
         """
+        return self._container(location, role, self._holders.holder_for)
+
+    def _container(self, location: Location, role: Role, find: _FindHolder) -> Container:
         from jobtool.stores.azure.container import Container
 
         settings = self._settings_of(location.scheme)[role]
-        key = settings, location.name
+        account = account_for(settings, blob_endpoint_of(location.name), os.environ)
+        provider = self._setup.providers.get(role)
+        if provider is None or is_default(provider) or settings.anonymous:
+            provider = AzureChainProvider(account=account)
+        holder = find(role, provider, location.url)
+        key = settings, location.name, holder
         with self._lock:
             if key not in self._made:
-                account = account_for(settings, blob_endpoint_of(location.name), os.environ)
                 self._made[key] = Container(
                     account,
                     container_of(location.name),
                     settings,
+                    holder,
                     connections=self._setup.connections,
                 )
             return self._made[key]
@@ -56,14 +73,16 @@ class AzureClients:
 
     def prepare(self, location: Location, role: Role) -> None:
         """Make the client of a location; see ``Credentialed``."""
-        self.container(location, role)
+        self._container(location, role, self._holders.holder)
 
     def holders(self) -> list[CredentialHolder]:
-        """Return nothing: Azure's own library renews what it logs in with."""
-        return []
+        """Return the credential holders of all clients made so far."""
+        return self._holders.all()
 
     def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Do nothing: credentials aren't per job."""
+        """Get credentials for a job; see ``Credentialed``."""
+        self._holders.begin_job(scopes)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Do nothing: credentials aren't per job."""
+        """Get credentials valid for a job's scopes; see ``Credentialed``."""
+        self._holders.reach_job(scopes)

@@ -14,19 +14,25 @@ from typing import Any, TypeVar
 
 import certifi
 import requests
+from azure.core.credentials import AccessToken, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
 from jobtool.redact import redact
+from jobtool.stores.azure.chain import AzureChainProvider
 from jobtool.stores.azure.config import Account, AzureSettings
 from jobtool.stores.azure.direct import VERSION, Direct
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import AccountKey, BearerToken, Credentials, SasToken
 from jobtool.stores.pools import CONNECT_SECONDS, SOCKET_BYTES, ca_bundle_for, trusted_in
 from jobtool.stores.proxies import proxy_for
 
 T = TypeVar("T")
+
+_NEVER = 2**33  # seconds since 1970: a token whose end isn't known
 
 #: The largest blob that one request can write. Source: Microsoft, "Put Blob".
 MAX_PUT_BYTES = 5000 * 1024 * 1024
@@ -39,41 +45,61 @@ class Container:
     """
 
     def __init__(
-        self, account: Account, name: str, settings: AzureSettings, *, connections: int
+        self,
+        account: Account,
+        name: str,
+        settings: AzureSettings,
+        holder: CredentialHolder,
+        *,
+        connections: int,
     ) -> None:
         self.name = name
+        self.holder = holder
+        self._account = account
         self.account_url = account.url
         self._is_hierarchical = settings.hierarchical
-        redact.learn(account.key, account.sas, *_signatures_in(account.sas))
-        if account.sas:
-            logging.getLogger("urllib3.connectionpool").addFilter(_redacted)
-        if account.is_by_login and not account.url.startswith("https:"):
-            raise StoreSettingsError(
-                f"{account.url}: a login needs https://. Over http:// set AZURE_STORAGE_KEY or "
-                "AZURE_STORAGE_SAS_TOKEN in the environment."
-            )
+        if isinstance(holder.provider, AzureChainProvider) and account.is_by_login:
+            require_tls(account.url)
+        logging.getLogger("urllib3.connectionpool").addFilter(_redacted)
         bundle, proxy = ca_bundle_for(settings.ca_bundle, os.environ), proxy_for(account.url)
-        credential = _credential_of(account)
         self.direct = Direct(
             account,
             name,
-            credential if account.is_by_login else None,
+            holder,
             connections=connections,
             timeout_seconds=settings.timeout_seconds,
             trusted=trusted_in(bundle or certifi.where()),
             proxy=proxy,
         )
+        #: Of the library. Its connections are shared by the clients of all credentials.
+        self._transport = RequestsTransport(
+            session=_session(proxy, connections),
+            connection_timeout=CONNECT_SECONDS,
+            read_timeout=settings.timeout_seconds,
+            connection_verify=bundle or True,
+        )
+        self._made: tuple[Credentials, ContainerClient] | None = None
+
+    @property
+    def client(self) -> ContainerClient:
+        """The library's client, with the current credentials.
+
+        Raises ``CredentialsError``.
+        """
+        current, made = self.holder.current(), self._made
+        if made is None or made[0] is not current:
+            made = current, self._client_with(current)
+            self._made = made
+        return made[1]
+
+    def _client_with(self, credentials: Credentials) -> ContainerClient:
+        url = self._account.url
         try:
-            self.client = ContainerClient(
-                account.url,
-                name,
-                credential=credential,
-                transport=RequestsTransport(
-                    session=_session(proxy, connections),
-                    connection_timeout=CONNECT_SECONDS,
-                    read_timeout=settings.timeout_seconds,
-                    connection_verify=bundle or True,
-                ),
+            return ContainerClient(
+                url,
+                self.name,
+                credential=_credential_of(credentials, self._account.name),
+                transport=self._transport,
                 api_version=VERSION,
                 retry_total=0,
                 retry_connect=0,
@@ -82,19 +108,42 @@ class Container:
                 max_single_put_size=MAX_PUT_BYTES,
             )
         except ValueError as error:
-            raise StoreSettingsError(f"{account.url}: {error}") from None
+            raise StoreSettingsError(f"{url}: {error}") from None
 
     def blob(self, name: str) -> BlobClient:
         """Return the client of one blob."""
         return self.client.get_blob_client(name)
 
     def call(self, url: str, request: Callable[[], T], root: str) -> T:
-        """Send a request and return its answer. Errors name ``url``, which is below ``root``."""
+        """Send a request and return its answer. Errors name ``url``, which is below ``root``.
+
+        A bearer token is never sent over http://. If the service refuses the credentials, others
+        are fetched once and ``request`` is called again.
+        """
+        where = Where(root=root, container=self.name, account_url=self.account_url)
+        holder = self.holder
+        if isinstance(holder.current(), BearerToken):
+            require_tls(self.account_url)
+        seen = holder.generation
         try:
             return request()
         except CLIENT_ERRORS as error:
-            where = Where(root=root, container=self.name, account_url=self.account_url)
+            refusal = translate(error, url, where)
+            if not isinstance(refusal, CredentialsError):
+                raise refusal from None
+        holder.doubt()
+        if not holder.provider.can_renew:
+            raise refusal
+        holder.renew(seen)
+        try:
+            return request()
+        except CLIENT_ERRORS as error:
+            holder.doubt()
             raise translate(error, url, where) from None
+
+    def _ask_about_account(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.client.get_account_information()
+        return found
 
     def is_hierarchical(self, root: str) -> bool:
         """Return whether the account has a hierarchical namespace. The service is asked once.
@@ -103,7 +152,7 @@ class Container:
         """
         if self._is_hierarchical is None:
             try:
-                found = self.call(root, self.client.get_account_information, root)
+                found = self.call(root, self._ask_about_account, root)
                 told = found.get("is_hns_enabled")
             except (FileError, CredentialsError) as error:
                 if error.retryable:
@@ -114,24 +163,35 @@ class Container:
         return self._is_hierarchical
 
 
-def _credential_of(account: Account) -> Any:
-    if account.key:
-        return {"account_name": account.name, "account_key": account.key}
-    if account.sas:
-        from azure.core.credentials import AzureSasCredential
-
-        return AzureSasCredential(account.sas)
-    if account.anonymous:
-        return None
-    from azure.identity import DefaultAzureCredential
-
-    return DefaultAzureCredential()
+def require_tls(url: str) -> None:
+    """Raise ``StoreSettingsError`` for an account's URL over which no token may be sent."""
+    if not url.startswith("https:"):
+        raise StoreSettingsError(
+            f"{url}: a login needs https://. Over http:// set AZURE_STORAGE_KEY or "
+            "AZURE_STORAGE_SAS_TOKEN in the environment."
+        )
 
 
-def _signatures_in(sas: str | None) -> list[str]:
-    """Return the secret part of a SAS token, which could be shown without the rest."""
-    fields = (field.partition("=") for field in (sas or "").split("&"))
-    return [value for name, _, value in fields if name == "sig"]
+def _credential_of(credentials: Credentials, account: str) -> Any:
+    """Return credentials in the form of Azure's library."""
+    if isinstance(credentials, AccountKey):
+        return {"account_name": account, "account_key": credentials.key}
+    if isinstance(credentials, SasToken):
+        return AzureSasCredential(credentials.token)
+    if isinstance(credentials, BearerToken):
+        return _Token(credentials)
+    return None
+
+
+class _Token:
+    """A token as Azure's library asks for one. A client is made for each."""
+
+    def __init__(self, credentials: BearerToken) -> None:
+        self._credentials = credentials
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        ends = self._credentials.expires_at
+        return AccessToken(self._credentials.token, int(ends.timestamp()) if ends else _NEVER)
 
 
 def _redacted(record: logging.LogRecord) -> bool:

@@ -3,7 +3,7 @@
 The library takes 3 to 4 milliseconds of CPU for each request, several times as much as this, and
 copies what it sends. A million small files need one request each, so they go here, and so do
 blocks, ranges and listings. Whatever is sent once for a large file, or rarely, goes through the
-library. Both use the same account, key and certificates.
+library. Both use the same credentials and certificates.
 
 Sources: Microsoft, "Put Blob", "Put Block", "Get Blob", "List Blobs", "Authorize with Shared Key".
 """
@@ -11,28 +11,25 @@ Sources: Microsoft, "Put Blob", "Put Block", "Get Blob", "List Blobs", "Authoriz
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
-import time
 from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode, urlsplit
 
-from jobtool.errors import CredentialsError
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.errors import AnswerError
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import AccountKey, BearerToken, SasToken
 from jobtool.stores.pools import make_pool
 
 #: The version of the API, for both clients. Azure Stack and emulators lag behind the newest.
 VERSION = "2021-08-06"
 
 _GOOD = {"PUT": (201,), "GET": (200, 206)}
-_SCOPE = "https://storage.azure.com/.default"
-_RENEW_SECONDS = 300
 _MESSAGE = re.compile(rb"<Message>([^<]*)")
 
 # In this order, a line each.
@@ -54,15 +51,15 @@ _SIGNED = (
 class Direct:
     """Sends requests for the blobs of one container. Any thread may use it.
 
-    ``login`` gives tokens if the account is reached by a login. ``trusted`` is a file or folder of
-    certificates. Raises ``AnswerError`` for error answers, and urllib3's errors.
+    ``holder`` gives the credentials. ``trusted`` is a file or folder of certificates. Raises
+    ``AnswerError`` for error answers, urllib3's errors, and ``CredentialsError``.
     """
 
     def __init__(
         self,
         account: Account,
         container: str,
-        login: Any,
+        holder: CredentialHolder,
         *,
         connections: int,
         timeout_seconds: float,
@@ -72,9 +69,7 @@ class Direct:
         self._account = account
         self._path = f"{urlsplit(account.url).path.rstrip('/')}/{container}"
         self._root = account.url.removesuffix(urlsplit(account.url).path)
-        self._login = login
-        self._token, self._token_ends = "", 0.0
-        self._key = _decoded(account.key) if account.key else b""
+        self._holder = holder
         self._pool = make_pool(
             proxy=proxy, trusted=trusted, connections=connections, timeout_seconds=timeout_seconds
         )
@@ -132,11 +127,11 @@ class Direct:
         path = f"{self._path}/{percent_encode(name, safe='/~')}" if name else self._path
         headers["x-ms-version"] = VERSION
         headers["x-ms-date"] = formatdate(usegmt=True)
-        self._authorize(method, path, headers, query or {})
+        sas = self._authorize(method, path, headers, query or {})
         headers["user-agent"] = "jobtool"
         answer = self._pool.urlopen(
             method,
-            self._root + path + _joined(self._account.sas, query),
+            self._root + path + _joined(sas, query),
             headers=headers,
             body=body,
             redirect=False,
@@ -155,8 +150,14 @@ class Direct:
 
     def _authorize(
         self, method: str, path: str, headers: dict[str, str], query: Mapping[str, str]
-    ) -> None:
-        if self._key:
+    ) -> str | None:
+        """Add the credentials to a request's headers. Return what the query needs of them."""
+        current = self._holder.current()
+        if isinstance(current, SasToken):
+            return current.token
+        if isinstance(current, BearerToken):
+            headers["authorization"] = f"Bearer {current.token}"
+        elif isinstance(current, AccountKey):
             lines = [method, *(headers.get(name, "") for name in _SIGNED)]
             if headers.get("content-length") == "0":
                 lines[1 + _SIGNED.index("content-length")] = ""
@@ -164,28 +165,14 @@ class Direct:
             lines += [f"{name}:{headers[name]}" for name in own]
             lines.append(f"/{self._account.name}{path}")
             lines += [f"{name}:{query[name]}" for name in sorted(query)]
-            digest = hmac.digest(self._key, "\n".join(lines).encode(), hashlib.sha256)
+            key = base64.b64decode(current.key)
+            digest = hmac.digest(key, "\n".join(lines).encode(), hashlib.sha256)
             signature = base64.b64encode(digest).decode()
             headers["authorization"] = f"SharedKey {self._account.name}:{signature}"
-        elif self._login is not None:
-            now = time.time()
-            if now > self._token_ends - _RENEW_SECONDS:
-                found = self._login.get_token(_SCOPE)
-                self._token, self._token_ends = found.token, found.expires_on
-            headers["authorization"] = f"Bearer {self._token}"
+        return None
 
 
 def _joined(sas: str | None, query: Mapping[str, str] | None) -> str:
     fields = [urlencode(query, quote_via=percent_encode)] if query else []
     fields += [sas] if sas else []
     return f"?{'&'.join(fields)}" if fields else ""
-
-
-def _decoded(key: str) -> bytes:
-    try:
-        return base64.b64decode(key, validate=True)
-    except binascii.Error:
-        raise CredentialsError(
-            "the account's key isn't one: expected base64, as the portal shows it. Correct "
-            "AZURE_STORAGE_KEY or AZURE_STORAGE_CONNECTION_STRING."
-        ) from None

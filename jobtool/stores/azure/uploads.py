@@ -44,10 +44,10 @@ class Uploads:
         options: dict[str, Any] = {}
         if not may_replace:
             options["match_condition"] = MatchConditions.IfMissing
-        client = self._blobs.container.blob(self._blobs.new_name(path))
+        name = self._blobs.new_name(path)
         answer = self._blobs.call(
             path,
-            lambda: client.commit_block_list(
+            lambda: self._blobs.container.blob(name).commit_block_list(
                 [BlobBlock(str(part.etag)) for part in parts],
                 content_settings=settings,
                 metadata=told.metadata,
@@ -62,10 +62,10 @@ class Uploads:
     def committed(self, path: str) -> tuple[Blocks, str | None]:
         """Return the IDs and sizes of a blob's blocks, and its ETag."""
         etags: list[str | None] = []
-        client = self._blobs.container.blob(self._blobs.name(path))
+        name = self._blobs.name(path)
         found, _ = self._blobs.call(
             path,
-            lambda: client.get_block_list(
+            lambda: self._blobs.container.blob(name).get_block_list(
                 "committed",
                 raw_response_hook=lambda answer: etags.append(
                     answer.http_response.headers.get("ETag")
@@ -76,9 +76,11 @@ class Uploads:
 
     def unfinished(self, path: str) -> dict[str, dict[int, Block]]:
         """Return the blocks of each unfinished upload of a path, by token and by number."""
-        client = self._blobs.container.blob(self._blobs.name(path))
+        name = self._blobs.name(path)
         try:
-            _, found = self._blobs.call(path, lambda: client.get_block_list("uncommitted"))
+            _, found = self._blobs.call(
+                path, lambda: self._blobs.container.blob(name).get_block_list("uncommitted")
+            )
         except NotFoundError:
             return {}
         return uploads_in((block.id, block.size) for block in found)
@@ -101,5 +103,8 @@ class Uploads:
         """
         if token not in self.unfinished(path):
             return
-        client = self._blobs.container.blob(self._blobs.name(path))
-        self._blobs.call(path, lambda: client.stage_block(dropped_id(token), b"-", length=1))
+        name = self._blobs.name(path)
+        self._blobs.call(
+            path,
+            lambda: self._blobs.container.blob(name).stage_block(dropped_id(token), b"-", length=1),
+        )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from jobtool.names import quote
 from jobtool.stores.credentials.provider import (
-    Credentials,
+    AwsKeys,
     CredentialScope,
+    Kind,
     Permission,
     ProviderError,
     parse_time,
@@ -36,10 +37,14 @@ class _Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     can_renew = True
     is_per_purpose = False
+    gives: ClassVar[tuple[Kind, ...]] = (AwsKeys,)
 
 
 class ChainProvider(_Settings, frozen=True, kw_only=True):
-    """AWS's default chain: environment, files, single sign-on, the machine's role."""
+    """AWS's default chain: environment, files, single sign-on, the machine's role.
+
+    Without ``profile`` a store of another service uses its own default chain instead.
+    """
 
     profile: str | None = None
 
@@ -48,7 +53,7 @@ class ChainProvider(_Settings, frozen=True, kw_only=True):
         """A word for logs."""
         return "profile" if self.profile else "default"
 
-    def fetch(self, scope: CredentialScope) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> AwsKeys:
         """Walk the chain again, so that a rewritten credentials file is seen."""
         return _from_session(session_of(self.profile))
 
@@ -65,7 +70,7 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
     name = "environment"
     can_renew = False
 
-    def fetch(self, scope: CredentialScope) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> AwsKeys:
         """Read ``AWS_ACCESS_KEY_ID`` and its companions."""
         key, secret = (
             os.environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -82,7 +87,7 @@ class EnvironmentProvider(_Settings, frozen=True, kw_only=True):
             expires_at = None
         token = os.environ.get("AWS_SESSION_TOKEN") or None
         with asking("the environment"):
-            return Credentials(
+            return AwsKeys(
                 access_key=key, secret_key=secret, session_token=token, expires_at=expires_at
             )
 
@@ -98,7 +103,7 @@ class AssumeRoleProvider(_Settings, frozen=True, kw_only=True):
     endpoint_url: str | None = None
     name = "assume-role"
 
-    def fetch(self, scope: CredentialScope) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> AwsKeys:
         """Assume the role. The session is named after the job."""
         arguments = {
             "RoleArn": self.role_arn,
@@ -122,7 +127,7 @@ class WebIdentityProvider(_Settings, frozen=True, kw_only=True):
     profile = None
     name = "web-identity"
 
-    def fetch(self, scope: CredentialScope) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> AwsKeys:
         """Read the file again and assume the role."""
         try:
             with open(os.path.expanduser(self.identity_file), encoding="ascii") as file:
@@ -158,7 +163,7 @@ class AccessGrantsProvider(_Settings, frozen=True, kw_only=True):
     name = "access-grants"
     is_per_purpose = True
 
-    def fetch(self, scope: CredentialScope) -> Credentials:
+    def fetch(self, scope: CredentialScope) -> AwsKeys:
         """Request access to everything below the scope's URL."""
         if scheme_of(scope.url) != "s3":
             raise ProviderError(
@@ -183,9 +188,15 @@ class AnonymousProvider(_Settings, frozen=True, kw_only=True):
     """No credentials: requests aren't signed, as public buckets allow."""
 
     name = "anonymous"
+    gives = ()
 
     def fetch(self, scope: CredentialScope) -> None:
         """Return none."""
+
+
+def is_default(provider: object) -> bool:
+    """Return whether a provider stands for the default chain of each store's own service."""
+    return isinstance(provider, ChainProvider) and provider.profile is None
 
 
 def profile_of(provider: object) -> str | None:
@@ -199,11 +210,11 @@ def session_name(job: str) -> str:
     return _NOT_IN_A_SESSION_NAME.sub("-", f"jobtool-{job}")[:64]
 
 
-def credentials_of(key: object, secret: object, token: object, expires: object) -> Credentials:
+def credentials_of(key: object, secret: object, token: object, expires: object) -> AwsKeys:
     """Make credentials from the fields of a document. Raise ``ValueError`` for invalid ones."""
     if not (isinstance(key, str) and isinstance(secret, str) and key and secret):
         raise ValueError("no access key, or no secret one")
-    return Credentials(
+    return AwsKeys(
         access_key=key,
         secret_key=secret,
         session_token=str(token) if token else None,
@@ -211,7 +222,7 @@ def credentials_of(key: object, secret: object, token: object, expires: object) 
     )
 
 
-def _from_answer(answer: Mapping[str, Any]) -> Credentials:
+def _from_answer(answer: Mapping[str, Any]) -> AwsKeys:
     found = answer["Credentials"]
     return credentials_of(
         found.get("AccessKeyId"),
@@ -221,12 +232,12 @@ def _from_answer(answer: Mapping[str, Any]) -> Credentials:
     )
 
 
-def _from_session(session: Any) -> Credentials:
+def _from_session(session: Any) -> AwsKeys:
     with asking("AWS's credential chain", session.profile_name):
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
         if found is not None and frozen is not None and frozen.access_key and frozen.secret_key:
-            return Credentials(
+            return AwsKeys(
                 access_key=frozen.access_key,
                 secret_key=frozen.secret_key,
                 session_token=frozen.token,

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from jobtool.names import quote
 from jobtool.stores.credentials.aws import credentials_of
 from jobtool.stores.credentials.provider import Credentials, CredentialScope, ProviderError
+from jobtool.stores.credentials.tokens import bearer_in, is_sas, sas_in
 
 #: The maximum size of a document in bytes. Reading stops there.
 _MAX_BYTES = 1024 * 1024
@@ -26,7 +28,7 @@ _PLACEHOLDER = re.compile(r"\{(job|url|permission)\}")
 
 
 class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that another program renews: JSON as for ``process``, or AWS's credentials file.
+    """A file that another program renews: as the output of ``process``, or AWS's credentials file.
 
     It is read again at each refresh. ``profile`` names the section of AWS's credentials file.
     """
@@ -44,11 +46,12 @@ class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         try:
             with open(path, "rb") as file:
                 text = file.read(_MAX_BYTES).decode()
+                made_at = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it isn't UTF-8"
             raise ProviderError(f"can't read credentials from {shown}: {reason}") from None
-        if text.lstrip().startswith("{"):
-            return decode_document(text, whose=shown)
+        if text.lstrip().startswith("{") or is_sas(text):
+            return decode_document(text, whose=shown, made_at=made_at)
         return self._from_ini(text, shown)
 
     def _from_ini(self, text: str, shown: str) -> Credentials:
@@ -65,13 +68,14 @@ class FileProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         except (configparser.Error, KeyError, ValueError):
             # The parser's message may contain the line that it couldn't read.
             raise ProviderError(
-                f"expected credentials in {shown}, as JSON or in section [{quote(self.profile)}] "
-                "with aws_access_key_id and aws_secret_access_key; found none"
+                f"expected credentials in {shown}, as JSON, as a SAS token, or in section "
+                f"[{quote(self.profile)}] with aws_access_key_id and aws_secret_access_key; found "
+                "none"
             ) from None
 
 
 class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A command that prints the JSON of ``credential_process``, STS or Access Grants.
+    """A command that prints the JSON of ``credential_process``, STS or Access Grants, or a token.
 
     ``command`` is a list of words, or a string that is split as a shell would. No shell runs it.
     ``{job}``, ``{url}`` and ``{permission}`` in a word stand for the credential scope. The command
@@ -124,16 +128,26 @@ class ProcessProvider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         return shlex.split(self.command)
 
 
-def decode_document(text: str, *, whose: str) -> Credentials:
-    """Read credentials from JSON. Raise ``ProviderError``, which repeats none of the text.
+def decode_document(text: str, *, whose: str, made_at: datetime | None = None) -> Credentials:
+    """Read credentials from a text. Raise ``ProviderError``, which repeats none of the text.
 
-    The object is that of ``credential_process``, or the one under ``Credentials`` of ``aws sts …``
-    and ``aws s3control get-data-access``. Both have ``AccessKeyId``, ``SecretAccessKey``,
-    ``SessionToken`` and ``Expiration``. Source: AWS CLI, "Sourcing credentials with an external
-    process".
+    It is one of these:
+
+    - the JSON of AWS's ``credential_process``, or the one under ``Credentials`` of ``aws sts …``
+      and ``aws s3control get-data-access``. Both have ``AccessKeyId``, ``SecretAccessKey``,
+      ``SessionToken`` and ``Expiration``. Source: AWS CLI, "Sourcing credentials with an external
+      process".
+    - JSON with a bearer token; see ``tokens.bearer_in``. ``made_at`` is when it was made: by
+      default, now.
+    - a SAS token, whose field ``se`` says when it ends.
     """
     try:
+        if not text.lstrip().startswith("{") and is_sas(text):
+            return sas_in(text)
         document: Any = json.loads(text)
+        bearer = bearer_in(document, made_at or datetime.now(UTC))
+        if bearer is not None:
+            return bearer
         found = document.get("Credentials", document)
         return credentials_of(
             found.get("AccessKeyId"),
@@ -141,10 +155,11 @@ def decode_document(text: str, *, whose: str) -> Credentials:
             found.get("SessionToken"),
             found.get("Expiration"),
         )
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         raise ProviderError(
             "expected JSON with AccessKeyId, SecretAccessKey and, if it is temporary, SessionToken "
-            f"and Expiration from {whose}; found something else"
+            "and Expiration, JSON with access_token or accessToken, or a SAS token, from "
+            f"{whose}; found something else"
         ) from None
 
 

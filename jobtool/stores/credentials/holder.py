@@ -1,19 +1,21 @@
-"""The holder of the current credentials. It renews them for both S3 clients."""
+"""The holder of the current credentials. It renews them for all clients of a store."""
 
 from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from jobtool.errors import JobtoolError
+from jobtool.errors import CredentialsError, JobtoolError
 from jobtool.redact import redact
 from jobtool.stores.credentials.provider import (
+    AwsKeys,
     CredentialProvider,
     Credentials,
     CredentialScope,
+    Kind,
     ProviderError,
 )
 from jobtool.stores.location import inside
@@ -38,7 +40,8 @@ _UNENDING = timedelta(minutes=5)
 #: a provider that takes seconds to fail.
 _FAILURE = timedelta(seconds=5)
 
-_NOBODY = Credentials(access_key="", secret_key="")
+#: What stands for no credentials: requests aren't signed.
+NOBODY = AwsKeys(access_key="", secret_key="")
 
 
 def _now() -> datetime:
@@ -49,7 +52,8 @@ class CredentialHolder:
     """The current credentials, for one credential scope at a time. Thread-safe.
 
     The first use after renewal is due starts it in the background, before they expire. Expired
-    credentials are renewed before they are used. ``on_renewal`` is called at each renewal.
+    credentials are renewed before they are used. ``on_renewal`` is called at each renewal that
+    brought others. ``accepts`` are the kinds that the store takes: others are refused.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class CredentialHolder:
         provider: CredentialProvider,
         scope: CredentialScope,
         *,
+        accepts: tuple[Kind, ...] = (AwsKeys,),
         on_renewal: Callable[[CredentialHolder], None] | None = None,
         now: Callable[[], datetime] = _now,
         jitter: Callable[[], float] = random.random,
@@ -64,6 +69,7 @@ class CredentialHolder:
         self.provider = provider
         self.generation = 0  # how often credentials were fetched
         self._scope = scope
+        self._accepts = accepts
         self._on_renewal = on_renewal
         self._now = now
         self._jitter = jitter
@@ -127,24 +133,30 @@ class CredentialHolder:
 
         Raises ``CredentialsError``.
         """
-        is_renewal = False
+        before = None
         with self._fetching:
             if self.generation == seen or self._current is None:
-                is_renewal = self._current is not None
+                before = self._current
                 if self._failure is not None and self._now() - self._failure[1] < _FAILURE:
                     error = self._failure[0]
                     raise type(error)(*error.args)  # each thread raises its own
                 self._fetch()
             current = self._current
         assert current is not None
-        if is_renewal and self._on_renewal is not None:
+        if before not in (None, current) and self._on_renewal is not None:
             self._on_renewal(self)
+        return current
+
+    def keys(self) -> AwsKeys:
+        """Return the current credentials of a store that takes AWS keys; see ``current``."""
+        current = self.current()
+        assert isinstance(current, AwsKeys), "the holder accepts nothing else"
         return current
 
     @property
     def last(self) -> Credentials:
         """The credentials fetched last, expired or not."""
-        return self._current or _NOBODY
+        return self._current or NOBODY
 
     def _fetch_for(self, scope: CredentialScope) -> None:
         """Fetch credentials for another scope. If that fails, the current scope is kept."""
@@ -174,8 +186,10 @@ class CredentialHolder:
             raise ProviderError(
                 f"the credential provider {self.provider.name} failed with {type(error).__name__}"
             ) from None
-        given = _NOBODY if fetched is None else fetched
-        redact.learn(given.secret_key, given.session_token)
+        given = NOBODY if fetched is None else fetched
+        redact.learn(*given.secrets)
+        if fetched is not None:
+            require_kind(self.provider.name, (type(fetched),), self._accepts)
         if _has_expired(given, self._now()):
             raise ProviderError(
                 f"the credential provider {self.provider.name} gave credentials that expired at "
@@ -211,7 +225,7 @@ class CredentialHolder:
 
     def for_obstore(self) -> dict[str, Any]:
         """Return the credentials in the form of obstore's ``credential_provider``."""
-        current = self.current()
+        current = self.keys()
         soon = self._now() + _CLIENT_CACHE
         return {
             "access_key_id": current.access_key,
@@ -232,7 +246,7 @@ class CredentialHolder:
 
         class Held(botocore.credentials.Credentials):  # type: ignore[misc,unused-ignore]
             def get_frozen_credentials(self) -> Any:
-                current = holder.current()
+                current = holder.keys()
                 return botocore.credentials.ReadOnlyCredentials(
                     current.access_key, current.secret_key, current.session_token
                 )
@@ -246,6 +260,22 @@ class CredentialHolder:
         )
         session.register_component("credential_provider", Resolver())
         return session
+
+
+def require_kind(provider: str, given: Collection[Kind], accepts: Collection[Kind]) -> None:
+    """Raise ``CredentialsError`` unless a provider gives a kind that a store takes."""
+    if not set(given) & set(accepts):
+        raise CredentialsError(
+            f"the credential provider {provider} gives {_words(given)}; this store takes "
+            f"{_words(accepts)}. Choose another provider for this side: [credentials.source] or "
+            "[credentials.destination] in joblist.toml."
+        )
+
+
+def _words(kinds: Collection[Kind]) -> str:
+    """Return the names of kinds, as in "an account key or a SAS token"."""
+    names = [kind.kind if kind is AwsKeys else f"a {kind.kind}" for kind in kinds]
+    return " or ".join(names).replace("a account", "an account")
 
 
 def _has_expired(credentials: Credentials, now: datetime) -> bool:

@@ -19,7 +19,9 @@ from jobtool.stores.credentials.aws import (
     ProfileProvider,
     WebIdentityProvider,
 )
+from jobtool.stores.credentials.azure import AzureWorkloadIdentityProvider
 from jobtool.stores.credentials.documents import FileProvider, ProcessProvider
+from jobtool.stores.credentials.google import GoogleFileProvider
 from jobtool.stores.credentials.provider import CredentialProvider, ProviderFactory
 from jobtool.suggest import closest, did_you_mean, misfit
 
@@ -33,6 +35,8 @@ PROVIDERS: Mapping[str, type[msgspec.Struct]] = {
     "assume-role": AssumeRoleProvider,
     "web-identity": WebIdentityProvider,
     "access-grants": AccessGrantsProvider,
+    "azure-workload-identity": AzureWorkloadIdentityProvider,
+    "google-file": GoogleFileProvider,
     "anonymous": AnonymousProvider,
 }
 

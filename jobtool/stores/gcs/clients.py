@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from jobtool.stores.gcs.config import GcsSettings
+from jobtool.stores.credentials.aws import is_default
+from jobtool.stores.credentials.google import GoogleChainProvider
+from jobtool.stores.credentials.holders import Holders
+from jobtool.stores.credentials.provider import BearerToken
+from jobtool.stores.gcs.config import GcsSettings, endpoint_for, require_file
 from jobtool.stores.location import Location
 from jobtool.stores.storetype import Role, Setup, settings_of_roles, store_type
 
 if TYPE_CHECKING:
     from jobtool.stores.credentials.holder import CredentialHolder
-    from jobtool.stores.credentials.provider import CredentialScope
+    from jobtool.stores.credentials.provider import CredentialProvider, CredentialScope
     from jobtool.stores.gcs.service import Service
+
+    _FindHolder = Callable[[Role, CredentialProvider, str], CredentialHolder]
+
+_SCHEMES = ("gs", "gcs")
 
 
 class GcsClients:
@@ -21,37 +30,57 @@ class GcsClients:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._settings: Mapping[Role, GcsSettings] | None = None
-        self._made: dict[GcsSettings, Service] = {}
+        self._settings: dict[str, Mapping[Role, GcsSettings]] = {}
+        self._holders = Holders(setup, _SCHEMES, (BearerToken,))
+        self._made: dict[tuple[GcsSettings, CredentialHolder | None], Service] = {}
         self._lock = threading.Lock()
 
     def service(self, location: Location, role: Role) -> Service:
-        """Return the client for a role's settings. Contacts no server.
+        """Return the client for a role's settings. Contacts no server of Google Cloud Storage.
 
         Raises ``StoreSettingsError`` and ``CredentialsError``.
         """
+        return self._service(location, role, self._holders.holder_for)
+
+    def _service(self, location: Location, role: Role, find: _FindHolder) -> Service:
         from jobtool.stores.gcs.service import Service
 
+        settings = self._settings_of(location.scheme)[role]
+        endpoint = endpoint_for(settings, os.environ)
+        holder = None
+        if endpoint.needs_login:
+            provider = self._setup.providers.get(role)
+            if provider is None or is_default(provider):
+                require_file(os.environ)
+                provider = GoogleChainProvider()
+            holder = find(role, provider, location.url)
+        key = settings, holder
         with self._lock:
-            if self._settings is None:
-                kind = store_type(location.scheme)
-                assert kind is not None
-                self._settings = settings_of_roles(location.scheme, kind, self._setup)
-            settings = self._settings[role]
-            if settings not in self._made:
-                self._made[settings] = Service(settings, connections=self._setup.connections)
-            return self._made[settings]
+            if key not in self._made:
+                self._made[key] = Service(
+                    endpoint.url, settings, holder, connections=self._setup.connections
+                )
+            return self._made[key]
+
+    def _settings_of(self, scheme: str) -> Mapping[Role, GcsSettings]:
+        if scheme not in self._settings:
+            kind = store_type(scheme)
+            assert kind is not None
+            self._settings[scheme] = settings_of_roles(scheme, kind, self._setup)
+        return self._settings[scheme]
 
     def prepare(self, location: Location, role: Role) -> None:
         """Make the client of a location; see ``Credentialed``."""
-        self.service(location, role)
+        self._service(location, role, self._holders.holder)
 
     def holders(self) -> list[CredentialHolder]:
-        """Return nothing: Google's own library renews what it logs in with."""
-        return []
+        """Return the credential holders of all clients made so far."""
+        return self._holders.all()
 
     def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Do nothing: credentials aren't per job."""
+        """Get credentials for a job; see ``Credentialed``."""
+        self._holders.begin_job(scopes)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Do nothing: credentials aren't per job."""
+        """Get credentials valid for a job's scopes; see ``Credentialed``."""
+        self._holders.reach_job(scopes)

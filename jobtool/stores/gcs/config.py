@@ -1,6 +1,6 @@
 """How to reach Google Cloud Storage: the table ``[gs]`` of joblist.toml, and the environment.
 
-It holds no secrets. Logins are found by Google's own library (``login``).
+It holds no secrets. Credentials come from providers (``jobtool.stores.credentials``).
 """
 
 from __future__ import annotations
@@ -90,8 +90,7 @@ def endpoint_for(settings: GcsSettings, environment: Mapping[str, str]) -> Endpo
     """Return the endpoint: that of the settings, of the environment, or Google's.
 
     An emulator that the environment names gets no login. Raises ``StoreSettingsError`` for an
-    address that is none, or over which no login may go, and ``CredentialsError`` if the environment
-    names a file of credentials that isn't there.
+    address that is none, or over which no login may go.
     """
     url, needs_login = settings.endpoint_url, not settings.anonymous
     emulator = environment.get(EMULATOR, "").strip()
@@ -105,7 +104,6 @@ def endpoint_for(settings: GcsSettings, environment: Mapping[str, str]) -> Endpo
     url = (url or ENDPOINT).rstrip("/")
     if needs_login:
         _require_safe(url)
-        _require_file(environment.get(CREDENTIALS_FILE))
     return Endpoint(url, needs_login)
 
 
@@ -118,7 +116,9 @@ def _require_safe(url: str) -> None:
         )
 
 
-def _require_file(path: str | None) -> None:
+def require_file(environment: Mapping[str, str]) -> None:
+    """Raise ``CredentialsError`` if the environment names a file of credentials that is missing."""
+    path = environment.get(CREDENTIALS_FILE)
     if path and not os.path.isfile(path):
         raise CredentialsError(
             f"{CREDENTIALS_FILE}: expected a file of credentials at {quote(path)}; found none"

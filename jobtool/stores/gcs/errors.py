@@ -1,7 +1,6 @@
 """Translate answers, and failures without an answer, into the errors of ``jobtool.errors``.
 
-An answer is translated by the table in ``codes``, and a failure without one by the table here. No
-message of a login is shown, since it may repeat a secret.
+An answer is translated by the table in ``codes``, and a failure without one by the table here.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import google.auth.exceptions
 import msgspec
 import urllib3.exceptions
 
@@ -43,7 +41,6 @@ class AnswerError(Exception):
 #: What requests raise for an error answer, for no answer, or for one that can't be read.
 CLIENT_ERRORS = (
     AnswerError,
-    google.auth.exceptions.GoogleAuthError,
     urllib3.exceptions.HTTPError,
     OSError,
     ValueError,
@@ -96,26 +93,6 @@ def _failure(
 # In this order: the first that fits is used.
 _FAILURES = (
     _failure(
-        "no answer of the login server",
-        UnreachableError,
-        "Google's login server doesn't answer",
-        google.auth.exceptions.TransportError,
-    ),
-    _failure(
-        "refused login",
-        CredentialsError,
-        "Google's login server doesn't accept the login: log in again (gcloud auth "
-        "application-default login), or renew the file that GOOGLE_APPLICATION_CREDENTIALS names",
-        google.auth.exceptions.RefreshError,
-    ),
-    _failure(
-        "no credentials",
-        CredentialsError,
-        "there is no login to use: run gcloud auth application-default login, let "
-        "GOOGLE_APPLICATION_CREDENTIALS name a file of credentials, or set anonymous = true",
-        google.auth.exceptions.GoogleAuthError,
-    ),
-    _failure(
         "untrusted certificate",
         StoreUnavailableError,
         "this machine doesn't trust the service's certificate: name the file of its authority by "
@@ -154,8 +131,6 @@ def translate(error: Exception, url: str, where: Where) -> JobtoolError:
     if isinstance(error, AnswerError):
         return _judge(error, url, where)
     verdict = next(each.verdict for each in _FAILURES if _fits(each, error))
-    if isinstance(error, google.auth.exceptions.GoogleAuthError):
-        return verdict.error(f"{quote(url)}: {verdict.meaning}")
     line = _brief(error)
     if verdict.error is UnreachableError:
         return UnreachableError(

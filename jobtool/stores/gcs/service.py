@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 
 import certifi
 
-from jobtool.stores.gcs.config import GcsSettings, endpoint_for
+from jobtool.stores.credentials.holder import CredentialHolder
+from jobtool.stores.credentials.provider import BearerToken
+from jobtool.stores.gcs.config import GcsSettings
 from jobtool.stores.gcs.errors import AnswerError
-from jobtool.stores.gcs.login import Login
 from jobtool.stores.pools import ca_bundle_for, make_pool, trusted_in
 from jobtool.stores.proxies import proxy_for
 
@@ -32,18 +33,25 @@ _JOINED_BYTES = 256 * 1024
 
 
 class Service:
-    """Google Cloud Storage, or a server like it, at one address. Any thread may use it.
+    """Google Cloud Storage, or a server like it, at ``url``. Any thread may use it.
 
-    Contacts no server when it is made. Raises ``AnswerError`` for error answers, the errors of
-    urllib3 and of google-auth, and ``StoreSettingsError`` and ``CredentialsError`` when it is made.
+    ``holder`` gives the credentials; None for requests without any. Contacts no server when it is
+    made. Raises ``AnswerError`` for error answers, the errors of urllib3, ``CredentialsError``, and
+    ``StoreSettingsError`` when it is made.
     """
 
-    def __init__(self, settings: GcsSettings, *, connections: int) -> None:
-        endpoint = endpoint_for(settings, os.environ)
-        self.url = endpoint.url
+    def __init__(
+        self,
+        url: str,
+        settings: GcsSettings,
+        holder: CredentialHolder | None,
+        *,
+        connections: int,
+    ) -> None:
+        self.url = url
         self.storage_class = settings.storage_class
         self._project = settings.user_project
-        self._login = Login(settings.user_project) if endpoint.needs_login else None
+        self._holder = holder
         self._pool = make_pool(
             proxy=proxy_for(self.url),
             trusted=trusted_in(ca_bundle_for(settings.ca_bundle, os.environ) or certifi.where()),
@@ -113,21 +121,35 @@ class Service:
         body: bytes | Sequence[Bytes] | None,
     ) -> Any:
         told = dict(query)
-        if self._project and place.startswith(("/storage/", "/upload/")):
-            told["userProject"] = self._project
+        if self._project:
+            headers["x-goog-user-project"] = self._project
+            if place.startswith(("/storage/", "/upload/")):
+                told["userProject"] = self._project
         url = self.url + place
         if told:
             url += f"?{urlencode(told, quote_via=percent_encode)}"
         headers["user-agent"] = "jobtool"
-        if self._login is not None:
-            self._login.add_to(headers, method, url)
+        seen = self._log_in(headers)
         answer = self._answer(method, url, headers, body)
-        if answer.status == 401 and self._login is not None:
-            self._login.renew(headers)
-            answer = self._answer(method, url, headers, body)
+        holder = self._holder
+        if answer.status == 401 and holder is not None:
+            holder.doubt()
+            if holder.provider.can_renew:
+                holder.renew(seen)
+                self._log_in(headers)
+                answer = self._answer(method, url, headers, body)
         if not 200 <= answer.status < 300:
             raise _error_in(answer)
         return answer
+
+    def _log_in(self, headers: dict[str, str]) -> int:
+        """Add the current token to the headers of a request. Return its generation."""
+        if self._holder is None:
+            return 0
+        current, seen = self._holder.current(), self._holder.generation
+        if isinstance(current, BearerToken):  # else the provider says: anonymous
+            headers["authorization"] = f"Bearer {current.token}"
+        return seen
 
     def _answer(
         self,

@@ -32,6 +32,7 @@ _CONFIG = {
 
 _RPC_ERROR = re.compile(r'(?:Fatal)?RPCError\("([^"]*)", "(.*)"\)', re.DOTALL)
 _UNCHANGED = 2**64 - 1  # -1 of 64 bits: an access time that isn't set
+_PIECE_BYTES = 1024 * 1024  # passed to hdfs-native at a time, which keeps a copy until it is sent
 
 
 class NativeClient:
@@ -82,8 +83,9 @@ class NativeClient:
         )
         writer = self._asking(path, lambda: self._client.create(path, options))
         for chunk in chunks:
-            if len(chunk):
-                self._asking(path, lambda chunk=chunk: writer.write(chunk), is_data=True)  # type: ignore[misc]
+            for at in range(0, len(chunk), _PIECE_BYTES):
+                piece = bytes(memoryview(chunk)[at : at + _PIECE_BYTES])
+                self._asking(path, lambda piece=piece: writer.write(piece), is_data=True)  # type: ignore[misc]
         self._asking(path, writer.close, is_data=True)
 
     def rename(self, path: str, target: str, *, replace: bool) -> None:

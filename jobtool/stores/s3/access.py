@@ -17,7 +17,6 @@ from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
 from jobtool.stores.credentials.aws import AnonymousProvider, EnvironmentProvider, profile_of
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.sessions import (
     place_of,
     read_times_fast,
@@ -131,14 +130,6 @@ class S3Access:
         events.register("after-call.s3", self._note_answer)
         events.register("before-parameter-build.s3", self._add_arguments)
         return client
-
-    def begin(self, scope: CredentialScope) -> None:
-        """Get credentials for another job; see ``CredentialHolder.begin``."""
-        self.holder.begin(scope)
-
-    def reach(self, scope: CredentialScope) -> None:
-        """Get credentials valid for another scope. Raises ``CredentialsError``."""
-        self.holder.reach(scope)
 
     def renew(self, seen: int) -> None:
         """Ensure that the credentials are newer than generation ``seen``.

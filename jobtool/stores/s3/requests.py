@@ -93,7 +93,7 @@ class Requests:
 
     def _may_have_expired(self, error: Exception) -> bool:
         return tells_expiry(error) or (
-            may_hide_expiry(error) and self._access.holder.current().session_token is not None
+            may_hide_expiry(error) and self._access.holder.keys().session_token is not None
         )
 
     def _translate(self, error: Exception, path: str) -> JobtoolError:

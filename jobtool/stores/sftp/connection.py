@@ -24,6 +24,10 @@ from jobtool.stores.sftp.shell import Shell, start_shell
 
 T = TypeVar("T")
 
+#: asyncssh holds a second copy of up to 4 MiB of each range that is being written, and the server
+#: takes 2 MiB at a time, as OpenSSH does.
+_WRITERS = 4
+
 
 class Session:
     """A connection on which the user is logged in, its SFTP session and its shell."""
@@ -36,6 +40,8 @@ class Session:
         has_commands: bool,
     ) -> None:
         self.sftp = sftp
+        #: Limits how many long ranges are written at once; see ``RemoteFile.write``.
+        self.writers = asyncio.Semaphore(_WRITERS)
         self._connection = connection
         self._shell: asyncio.Task[Shell | None] | None = None
         self._has_commands = has_commands

@@ -10,12 +10,15 @@ import asyncssh
 
 from jobtool.stores.sftp.connection import Session
 
+_LONG_BYTES = 1024 * 1024
+
 
 class RemoteFile:
-    """An open file. Its methods raise the client's errors."""
+    """An open file of a session. Its methods raise the client's errors."""
 
-    def __init__(self, file: asyncssh.SFTPClientFile) -> None:
+    def __init__(self, file: asyncssh.SFTPClientFile, session: Session) -> None:
         self._file: Any = file
+        self._session = session
 
     async def __aenter__(self) -> RemoteFile:
         return self
@@ -34,8 +37,11 @@ class RemoteFile:
         return data
 
     async def write(self, data: bytes | memoryview, offset: int) -> None:
-        """Write all of ``data`` at ``offset``."""
-        if data:
+        """Write all of ``data`` at ``offset``. Long ranges wait for each other: see ``writers``."""
+        if len(data) > _LONG_BYTES:
+            async with self._session.writers:
+                await self._file.write(data, offset)
+        elif data:
             await self._file.write(data, offset)
 
     async def stat(self) -> asyncssh.SFTPAttrs:
@@ -66,4 +72,4 @@ async def open_remote(
 ) -> RemoteFile:
     """Open a file on a server. ``mode`` is that of a new file. Raises the client's errors."""
     wanted = asyncssh.SFTPAttrs() if mode is None else asyncssh.SFTPAttrs(permissions=mode)
-    return RemoteFile(await session.sftp.open(full, flags, wanted, encoding=None))
+    return RemoteFile(await session.sftp.open(full, flags, wanted, encoding=None), session)
