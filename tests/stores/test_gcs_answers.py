@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import http.server
+import itertools
 import json
 import threading
 import time
@@ -146,9 +147,18 @@ def without_md5(request, forward):
     return Answer(answer.status, headers, answer.body)
 
 
-def test_more_parts_than_one_request_composes_are_composed_in_steps(store, raw):
-    pieces = pieces_of(*[10] * 70)
-    assert write_in_parts(store, "file", pieces).verified_by == "stored-crc32c"
+def test_more_parts_than_one_request_composes_are_composed_in_steps(behind, raw):
+    store, proxy = behind
+    pieces, steps = pieces_of(*[10] * 70), itertools.count(1)
+    upload, parts = send(store, "file", pieces)
+    failed = json_answer(500, "internalError")
+    proxy.faults.append(
+        Fault(lambda asked: is_compose(asked) and next(steps) == 2, lambda *_: failed)
+    )
+    with pytest.raises(ServerError):
+        store.complete(upload, parts, upload.attributes)
+    assert store.held_parts(upload, parts) == parts
+    assert store.complete(upload, parts, upload.attributes).verified_by == "stored-crc32c"
     assert raw.read("file") == b"".join(pieces)
     assert raw.paths() == {"file"}
 
