@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 _PERMISSIONS: Mapping[Role, Permission] = {"source": "READ", "destination": "READWRITE"}
 
 
-class _Made(msgspec.Struct, frozen=True):
-    """A holder. ``role`` is None if both roles use it."""
+class _Made(msgspec.Struct):
+    """A holder and the roles that use it: one, if its credentials are for one purpose."""
 
-    role: Role | None
     holder: CredentialHolder
+    roles: set[Role]
+
+    @property
+    def is_per_purpose(self) -> bool:
+        return self.holder.provider.is_per_purpose
+
+    @property
+    def role(self) -> Role:
+        """The role whose scope the credentials are fetched for: that of the wider permission."""
+        return "destination" if "destination" in self.roles else "source"
 
 
 class Holders:
@@ -51,10 +60,12 @@ class Holders:
 
         Raises ``CredentialsError`` for a provider of other kinds of credentials.
         """
-        wanted = role if provider.is_per_purpose else None
         with self._lock:
             for made in self._made:
-                if made.role == wanted and made.holder.provider == provider:
+                if made.is_per_purpose and role not in made.roles:
+                    continue
+                if made.holder.provider == provider:
+                    made.roles.add(role)
                     return made.holder
             gives = getattr(provider, "gives", ())
             if gives:
@@ -65,7 +76,7 @@ class Holders:
                 accepts=self._accepts,
                 on_renewal=self._setup.on_renewal,
             )
-            self._made.append(_Made(wanted, holder))
+            self._made.append(_Made(holder, {role}))
             if self._scopes:
                 holder.begin(self._scope(role, url))
             return holder
@@ -88,16 +99,16 @@ class Holders:
         """Get credentials for a job; see ``Credentialed``."""
         self._scopes = dict(scopes)
         for made in self._made:
-            scope = self._scope(made.role or "destination", "")
+            scope = self._scope(made.role, "")
             # A side that is elsewhere in this job needs no credentials and can't get any.
-            if made.role is None or self._is_ours(scope):
+            if not made.is_per_purpose or self._is_ours(scope):
                 made.holder.begin(scope)
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
         """Get credentials valid for a job's scopes; see ``Credentialed``."""
         self._scopes = dict(scopes)
         for made in self._made:
-            if made.role is not None:
+            if made.is_per_purpose:
                 scope = self._scope(made.role, "")
                 if self._is_ours(scope):
                     made.holder.reach(scope)
