@@ -5,6 +5,7 @@ part is empty, ``.`` or ``..``. Bytes of a name that aren't UTF-8 are surrogates
 methods from many threads. Methods raise the errors of ``jobtool.errors``:
 
 - ``NotFoundError``: the path doesn't exist. ``SourceError``: it exists but can't be read.
+- ``NotYetError``: it can't be read yet. The store has asked for it, now or before.
 - ``StoreError``: a failure that may pass. The caller may try again.
 - ``FileError``: this one file can't be written here (its name, or something in its place).
 - ``RefusedError``, ``ServerError``: a refusal or a failure for this file or for all files. The

@@ -20,6 +20,7 @@ from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChang
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.body import body_of
+from jobtool.stores.s3.codes import ArchivedError
 from jobtool.stores.s3.metadata import (
     Told,
     attributes_of,
@@ -28,6 +29,7 @@ from jobtool.stores.s3.metadata import (
     told_by_boto3,
 )
 from jobtool.stores.s3.requests import Requests
+from jobtool.stores.s3.restore import Restores
 from jobtool.stores.s3.sha256 import FIELD
 from jobtool.stores.store import Content, Entry, within_64_bits
 
@@ -50,9 +52,19 @@ class Objects:
         self._client = access.client
         self._bucket = bucket
         self._requests = requests
+        self._restores = Restores(access, bucket, requests)
 
     def read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
-        """Return bytes of an object by one ranged GET. Raises ``SourceChangedError``."""
+        """Return bytes of an object by one ranged GET.
+
+        Raises ``SourceChangedError``, and ``NotYetError`` for an archived object.
+        """
+        try:
+            return self._read(entry, key, offset, length)
+        except ArchivedError as error:
+            raise self._restores.answer_to(error, entry.path, key) from None
+
+    def _read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
         by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
         if by_boto3 or not self._is_for_obstore(entry.path, key):
             data, size, modified, told = self._read_by_boto3(entry.path, key, offset, length)
