@@ -217,6 +217,8 @@ class FileTransfer:
             etag=copied.proof.etag,
             part_size=copied.part_size,
             method=self._ledger.methods.given_to(number) if copied.was_there else STREAM,
+            source_version=copied.source_version,
+            version=copied.proof.version,
         )
 
     def _now(self) -> str:

@@ -30,6 +30,7 @@ from jobtool.errors import (
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.direct import Direct
 from jobtool.stores.azure.errors import AnswerError
+from jobtool.stores.azure.metadata import found_in_headers
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, composite_md5, entry_of, kind_of
 from jobtool.testing.store_suite.common import (
@@ -47,6 +48,7 @@ from tests.servers.azure import ACCOUNT, KEY
 from tests.stores.raw import AzureRaw
 
 DATA = b"data"
+SOMETIME = "Fri, 27 Nov 2026 04:00:00 GMT"
 WHOLE = Attributes(mtime_ns=MTIME_NS, md5=md5_of(DATA))
 
 
@@ -694,3 +696,17 @@ def test_another_server_is_not_taken_for_azure(
         error = error_of(store_at(monkeypatch, url, container), attempt)
     assert not isinstance(error, NotFoundError)
     assert isinstance(error, (ServerError, StoreUnavailableError, RefusedError))
+
+
+def test_a_read_tells_the_etag_that_later_reads_ask_for(store, raw):
+    raw.write("file", DATA)
+    assert store.read(Entry("file", 4, entry_of(store, "file").mtime_ns), 0, 1).etag == (
+        entry_of(store, "file").etag
+    )
+
+
+def test_a_version_is_told_where_the_account_keeps_any():
+    told = {"Content-Range": "bytes 0-0/4", "ETag": '"0x1"', "Last-Modified": SOMETIME}
+    assert found_in_headers(told).version is None
+    version = "2026-11-27T04:00:00.1234567Z"
+    assert found_in_headers({**told, "x-ms-version-id": version}).version == version

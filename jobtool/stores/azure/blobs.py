@@ -83,7 +83,9 @@ class Blobs:
             raise ServerError(
                 f"{quote(self.url_of(entry.path))}: expected {length} bytes; received {len(data)}"
             )
-        return Content(data=data, attributes=attributes_of(found))
+        return Content(
+            data=data, attributes=attributes_of(found), etag=found.etag, version=found.version
+        )
 
     def _read(self, entry: Entry, name: str, offset: int, length: int) -> tuple[bytes, Found]:
         if length == 0:  # there are no empty ranges

@@ -194,7 +194,8 @@ class S3Store:
         if checksum is not None and self._proofs.accepts_answers:
             is_proof = found is not None and found.verified_by == "stored-sha256"
             self._access.note_checksums(self._bucket, is_proof)
-        return replace(found or self._proofs.by_reading(path, attributes, etag), notes=notes)
+        proof = found or self._proofs.by_reading(path, attributes, etag)
+        return replace(proof, version=answer.get("VersionId"), notes=notes)
 
     def _again(
         self,
