@@ -17,13 +17,12 @@ from msgspec.structs import replace
 
 from jobtool.errors import DigestMismatchError, FileError, JobtoolError, NotFoundError
 from jobtool.stores.azure.blobs import Blobs
-from jobtool.stores.azure.blocks import is_of, mark_of, new_token
+from jobtool.stores.azure.blocks import MAX_BLOCKS, is_of, mark_of, new_token
 from jobtool.stores.azure.codes import BlocksLostError, ExistsError
 from jobtool.stores.azure.container import Container
 from jobtool.stores.azure.listing import Listing
 from jobtool.stores.azure.metadata import etag_of, is_folder, modified_ns, told_of
 from jobtool.stores.azure.proofs import Proofs
-from jobtool.stores.azure.stream import write_stream
 from jobtool.stores.azure.uploads import Uploads
 from jobtool.stores.store import (
     Attributes,
@@ -42,6 +41,7 @@ from jobtool.stores.store import (
     digest_by_reading,
     mismatch,
 )
+from jobtool.stores.stream import write_stream
 
 
 class AzureStore:
@@ -126,7 +126,8 @@ class AzureStore:
         first = next(rest, b"")
         second = next(rest, None)
         if second is not None:
-            return write_stream(self, path, chain((first, second), rest), attributes)
+            whole = chain((first, second), rest)
+            return write_stream(self, path, whole, attributes, most_parts=MAX_BLOCKS)
         md5 = attributes.md5 or hashlib.md5(first, usedforsecurity=False).hexdigest()
         return self._put(path, first, md5, attributes)
 

@@ -36,7 +36,6 @@ from jobtool.stores.s3.objects import Objects
 from jobtool.stores.s3.proofs import Proofs
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.s3.sha256 import sha256_of
-from jobtool.stores.s3.stream import write_stream
 from jobtool.stores.s3.uploads import Uploads
 from jobtool.stores.store import (
     Attributes,
@@ -54,6 +53,11 @@ from jobtool.stores.store import (
     check_path,
     digest_by_reading,
 )
+from jobtool.stores.stream import write_stream
+
+#: The parts of a stream: how many (AWS, "Amazon S3 multipart upload limits"), of how many bytes.
+_MOST_PARTS = 10_000
+_STREAM_PART_BYTES = 64 * 1024 * 1024
 
 
 class S3Store:
@@ -161,7 +165,14 @@ class S3Store:
         first = next(rest, b"")
         second = next(rest, None)
         if second is not None:
-            return write_stream(self, path, chain((first, second), rest), attributes)
+            return write_stream(
+                self,
+                path,
+                chain((first, second), rest),
+                attributes,
+                most_parts=_MOST_PARTS,
+                part_bytes=_STREAM_PART_BYTES,
+            )
         if attributes.md5 is None:
             attributes = replace(attributes, md5=md5_of(first))
         return self._put(path, first, self._typed(path, attributes))

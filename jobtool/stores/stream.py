@@ -1,25 +1,22 @@
-"""Write a stream of chunks: a short one by one request, a long one in blocks."""
+"""Write a stream of chunks in parts of growing size, or a short one by one request."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from msgspec.structs import replace
 
 from jobtool.errors import FileError, JobtoolError
+from jobtool.md5 import MD5, md5_of
 from jobtool.names import quote
-from jobtool.stores.azure.blocks import MAX_BLOCKS
 from jobtool.stores.optional import Multipart
 from jobtool.stores.store import Attributes, Part, Proof, mismatch
 
-#: How many bytes of a stream are held in memory: at first, and after some blocks. All blocks
-#: together hold 4 TB.
-_BLOCK_BYTES = 16 * 1024 * 1024
-_LATER_BLOCK_BYTES = 96 * 1024 * 1024
-_FIRST_BLOCKS = 5_000
+#: How many bytes of a stream are held in memory: at first, and after a tenth of all parts.
+_PART_BYTES = 16 * 1024 * 1024
+_LATER_PART_BYTES = 96 * 1024 * 1024
 
 _Bytes = bytes | memoryview
 
@@ -30,31 +27,31 @@ def write_stream(
     chunks: Iterable[_Bytes],
     attributes: Attributes,
     *,
-    block_bytes: int = _BLOCK_BYTES,
+    most_parts: int,
+    part_bytes: int = _PART_BYTES,
 ) -> Proof | None:
-    """Write a whole file in blocks, or as one chunk if it isn't longer than a block.
+    """Write a whole file in parts, or as one chunk if it isn't longer than a part.
 
-    Raises ``FileError`` for a file of more than 50,000 blocks.
+    If ``chunks`` raises, nothing is left. Raises ``FileError`` for more than ``most_parts``.
     """
-    pieces = _pieces(chunks, block_bytes)
+    pieces = _pieces(chunks, part_bytes, most_parts // 10)
     first = next(pieces, b"")
     second = next(pieces, None)
     if second is None:
         return store.write(path, [first], attributes)
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = MD5()
     parts: list[Part] = []
     offset = 0
     upload = store.begin(path, attributes)
     try:
         for number, piece in enumerate(chain((first, second), pieces), start=1):
-            if number > MAX_BLOCKS:
+            if number > most_parts:
                 raise FileError(
-                    f"{quote(store.url_of(path))}: expected a stream of at most {MAX_BLOCKS} "
-                    f"blocks ({offset} bytes so far); found a longer one"
+                    f"{quote(store.url_of(path))}: expected a stream of at most {most_parts} "
+                    f"parts ({offset} bytes so far); found a longer one"
                 )
             digest.update(piece)
-            md5 = hashlib.md5(piece, usedforsecurity=False).hexdigest()
-            parts.append(store.put_part(upload, number, offset, piece, md5))
+            parts.append(store.put_part(upload, number, offset, piece, md5_of(piece)))
             offset += len(piece)
         found = digest.hexdigest()
         if attributes.md5 not in (None, found):
@@ -66,8 +63,8 @@ def write_stream(
         raise
 
 
-def _pieces(chunks: Iterable[_Bytes], size: int) -> Iterator[bytes]:
-    """Yield the same bytes in pieces of ``size``, later of a larger size."""
+def _pieces(chunks: Iterable[_Bytes], size: int, first_pieces: int) -> Iterator[bytes]:
+    """Yield the same bytes in pieces of ``size``, after ``first_pieces`` of a larger size."""
     held: list[_Bytes] = []
     held_bytes = count = 0
     for chunk in chunks:
@@ -77,8 +74,8 @@ def _pieces(chunks: Iterable[_Bytes], size: int) -> Iterator[bytes]:
             yield b"".join((*held, rest[:cut]))
             held, held_bytes, rest = [], 0, rest[cut:]
             count += 1
-            if count == _FIRST_BLOCKS:
-                size = max(size, _LATER_BLOCK_BYTES)
+            if count == first_pieces:
+                size = max(size, _LATER_PART_BYTES)
         held.append(rest)
         held_bytes += len(rest)
     if held_bytes:
