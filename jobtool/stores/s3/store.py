@@ -185,9 +185,11 @@ class S3Store:
         """
         key = self._key(path)
         has_checksums = self._access.has_checksums(self._bucket)
-        # As long as it isn't known, one more header costs nothing where boto3 writes anyway.
+        # As long as it isn't known, one more header costs nothing where boto3 writes anyway. AWS
+        # knows it. Other servers may refuse the request for it, and need not be asked in vain.
         is_first = has_checksums is None and self._proofs.accepts_answers
-        is_told = has_checksums or (is_first and self._access.only_boto3_writes)
+        may_tell = self._access.only_boto3_writes or self._access.connection.is_aws
+        is_told = has_checksums or (is_first and may_tell)
         checksum = sha256_of(data) if is_told else None
         try:
             answer, notes = self._send(path, key, data, attributes, checksum)
