@@ -23,6 +23,7 @@ from jobtool.redact import redact
 from jobtool.stores.azure.config import Account, AzureSettings, ca_bundle_for
 from jobtool.stores.azure.direct import VERSION, Direct
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
+from jobtool.stores.azure.rehydrate import rehydration_of
 from jobtool.stores.proxies import proxy_for
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Container:
     ) -> None:
         self.name = name
         self.account_url = account.url
+        self.rehydration = rehydration_of(settings)
         self._is_hierarchical = settings.hierarchical
         redact.learn(account.key, account.sas, *_signatures_in(account.sas))
         if account.sas:
