@@ -167,11 +167,11 @@ class JobTransfer:
         try:
             if self._listing is not None:
                 self._list(self._listing, on_tick)
-            for phase in self._plan.phases(large_bytes=self._copier.part_bytes):
-                if self.not_yet is None:
-                    self._bring(phase, on_tick)
-                else:  # what depends on data that isn't there yet, and may not be there either
+            for index, phase in enumerate(self._plan.phases(large_bytes=self._copier.part_bytes)):
+                if index and self.not_yet is not None:  # it depends on data that isn't there yet
                     self._ask_for(phase, on_tick)
+                else:
+                    self._bring(phase, on_tick)
                 if self._threads.fatal is not None:
                     raise self._threads.fatal
                 if self.failures or (self._stop.is_set() and not self._are_all_proven):

@@ -79,7 +79,9 @@ class Objects:
             return self._read(entry, key, offset, length)
         except ArchivedError as error:
             raise self._restores.answer_to(error, entry.path, key) from None
-        except ExistsError:  # the condition isn't met
+        except ExistsError:
+            if _condition(entry) is None:
+                raise
             raise SourceChangedError(
                 f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: it no longer "
                 f"has the ETag {entry.etag}"
