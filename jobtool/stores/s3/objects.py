@@ -82,10 +82,7 @@ class Objects:
         except ExistsError:
             if _condition(entry) is None:
                 raise
-            raise SourceChangedError(
-                f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: it no longer "
-                f"has the ETag {entry.etag}"
-            ) from None
+            raise self._other(entry) from None
 
     def _read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
         by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
@@ -102,6 +99,8 @@ class Objects:
                 f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: listed with "
                 f"{entry.size} bytes, now {found.size} bytes, or with another time"
             )
+        if entry.etag is not None and found.etag not in (entry.etag, None):
+            raise self._other(entry)  # from a server that ignores the condition
         if len(found.data) != length:
             raise ServerError(
                 f"{quote(self._requests.url_of(entry.path))}: expected {length} bytes; "
@@ -112,6 +111,12 @@ class Objects:
             attributes=attributes_of(found.told, entry.mtime_ns),
             etag=found.etag,
             version=found.version,
+        )
+
+    def _other(self, entry: Entry) -> SourceChangedError:
+        return SourceChangedError(
+            f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: it no longer has "
+            f"the ETag {entry.etag}"
         )
 
     def _has_listed_time(
