@@ -12,7 +12,8 @@ credential. Commands print it as one line and exit with ``exit_code``; library u
 ``JobtoolError`` or one of its branches.
 
 Exit codes: 1 a job or a file is in error · 2 wrong usage or configuration · 3 stopped early, work
-is left · 4 environment problem: credentials, storage or network.
+is left · 4 environment problem: credentials, storage or network · 5 all that is left waits for
+files that can't be read yet.
 """
 
 from __future__ import annotations
@@ -96,6 +97,21 @@ class StoreError(FileError):
     """A store failed in a way that may pass: a reset connection, a 500, a stale handle."""
 
     retryable = True
+
+
+class NotYetError(FileError):
+    """A file can't be read yet: its store was asked for it, and fetches it from an archive or tape.
+
+    The job goes on with its other files, and is handed back until ``seconds`` from now. That isn't
+    a failure of the file or of the job. ``files`` is the number of such files.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, *, seconds: float, files: int = 1) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        self.files = files
 
 
 class RefusedError(FileError):

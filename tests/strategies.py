@@ -63,6 +63,10 @@ def _steps(draw: st.DrawFn) -> dict[str, object]:
     }
 
 
+times = st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(
+    lambda time: time.replace(microsecond=0, tzinfo=UTC)
+)
+
 _plain_jobs = st.builds(
     Job,
     name=some_name,
@@ -77,6 +81,7 @@ _plain_jobs = st.builds(
     failures=st.integers(0, 10**6),
     requires_intervention=st.booleans(),
     hand_backs=st.integers(0, 10**6),
+    not_before=st.none() | times,
     extra=st.lists(
         st.tuples(
             _keys.filter(lambda key: key not in _known and not key.startswith("field.")),
@@ -89,9 +94,7 @@ jobs = st.builds(lambda job, steps: replace(job, **steps), _plain_jobs, _steps()
 
 records = st.builds(
     LogRecord,
-    time=st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1)).map(
-        lambda time: time.replace(microsecond=0, tzinfo=UTC)
-    ),
+    time=times,
     event=st.from_regex(r"[a-z][a-z_-]{0,15}", fullmatch=True),
     values=st.dictionaries(st.from_regex(r"[a-z][a-z_]{0,10}", fullmatch=True), names, max_size=4),
 )

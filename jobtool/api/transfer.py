@@ -32,9 +32,9 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
     ``succeeded``, ``failed`` and ``handed_back`` count the jobs that this call took up.
     ``statuses`` counts all jobs of the joblist, by ``todo``, ``ongoing``, ``error``, ``success``
     and ``invalid``. ``exit_code`` is that of ``transfer-worker``: 0 if nothing is left to claim and
-    nothing in error, 1 if some job is in error or invalid, 3 if work is left. ``stopped`` is why it
-    ended early, None if it didn't. ``policies`` are those that applied: the arguments, else the
-    values in joblist.toml, else the defaults.
+    nothing in error, 1 if some job is in error or invalid, 3 if work is left, 5 if that waits for
+    files that can't be read yet. ``stopped`` is why it ended early, None if it didn't. ``policies``
+    are those that applied: the arguments, else the values in joblist.toml, else the defaults.
     """
 
     succeeded: int

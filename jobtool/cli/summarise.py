@@ -78,6 +78,12 @@ def _print(summary: Summary, console: Console) -> None:
         (FAILED, "Error", JobStatus.ERROR),
     ):
         console.result(f"{symbol} {word} jobs: {summary.count(status)}")
+    if summary.waiting:
+        files = sum(job.waiting_files for job in summary.waiting)
+        console.result(
+            f"{INFO} Todo jobs that wait for {files} file(s) that can't be read yet: "
+            f"{len(summary.waiting)}, as {quote(summary.waiting[0].job)}: {summary.waiting[0].note}"
+        )
     if summary.count(None):
         console.result(f"{WARNING} Invalid jobs: {summary.count(None)}")
     if summary.needing_newer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +21,12 @@ from jobtool.redact import redact
 
 #: How often in a row a job may be handed back without progress for a reason outside the job.
 MAX_HAND_BACKS = 10
+
+#: How long a job whose files can't be read yet is left alone at most: a day.
+MAX_WAIT_SECONDS = 86400.0
+
+#: By how much the clocks of two nodes may differ.
+_CLOCK_SKEW_SECONDS = 900.0
 
 TOO_OFTEN = "handed back too often without progress"
 
@@ -117,7 +123,7 @@ class ClaimedJob:
         if self.job.requires_intervention:
             self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)
         attempt = max(self.job.attempts + 1, self.claim.generation)
-        self.job = replace(self.job, attempts=attempt)
+        self.job = replace(self.job, attempts=attempt, not_before=None)
         self._attempt = attempt
         self.change(
             JobStatus.ONGOING,
@@ -210,6 +216,29 @@ class ClaimedJob:
         self.change(JobStatus.ERROR, "error", **{**values, "reason": reason})
         return JobStatus.ERROR
 
+    def wait(self, values: Mapping[str, object], *, seconds: float) -> datetime:
+        """Hand the job back until ``seconds`` from now, logged with ``values``; return that time.
+
+        That counts neither as a failure nor as a hand-back for a reason outside the job.
+        """
+        until = self._now() + timedelta(seconds=min(seconds, MAX_WAIT_SECONDS))
+        not_before = until.replace(microsecond=0)  # as the file holds it
+        self.job = replace(self.job, hand_backs=0, not_before=not_before)
+        self.change(JobStatus.TODO, "handed-back", **values)
+        return not_before
+
+    def waits_until(self) -> datetime | None:
+        """Return until when the job is to be left alone; None if it may be taken up now.
+
+        A time that is further off than a worker may set was written by a wrong clock, and doesn't
+        count.
+        """
+        until, now = self.job.not_before, self._now()
+        if self.job.status is not JobStatus.TODO or until is None:
+            return None
+        is_ahead = now < until <= now + timedelta(seconds=MAX_WAIT_SECONDS + _CLOCK_SKEW_SECONDS)
+        return until if is_ahead else None
+
     def note_progress(self) -> None:
         """Reset the count of hand-backs. The next change of status writes it."""
         self.job = replace(self.job, hand_backs=0)
@@ -221,7 +250,9 @@ class ClaimedJob:
         """
         if self.job.status is JobStatus.SUCCESS:
             self.job = self.job.with_all_steps_undone()
-        self.job = replace(self.job, failures=0, hand_backs=0, requires_intervention=False)
+        self.job = replace(
+            self.job, failures=0, hand_backs=0, requires_intervention=False, not_before=None
+        )
         self.change(JobStatus.TODO, event)
 
     def log(self, event: str, **values: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -63,7 +64,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempts`` counts claims, ``failures`` the attempts that ended in an error.
     ``requires_intervention`` says that no attempts are left. ``hand_backs`` counts how often in a
-    row the job was handed back, without progress, for a reason outside the job.
+    row the job was handed back, without progress, for a reason outside the job. ``not_before`` is
+    when to look again at a ``todo`` job whose files can't be read yet, in UTC.
 
     ``requires`` are words that a version must know to work on the job (``jobs.requirements``).
     ``steps`` is the chain of steps, empty if the job file names none. ``step_states`` has the state
@@ -81,6 +83,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     requires_intervention: bool = False
     hand_backs: int = 0
+    not_before: datetime | None = None
     requires: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     step_states: Mapping[str, StepState] = msgspec.field(default_factory=dict)

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.job import FilePair, Job, JobStatus, StepState
 from jobtool.jobs.requirements import STEPS, require_understood
+from jobtool.jobs.stamps import stamp_of, time_of
 from jobtool.jobs.steps import (
     STATE_PREFIX,
     decode_state,
@@ -55,6 +56,7 @@ _KNOWN_KEYS = (
     "failures",
     "requires_intervention",
     "hand_backs",
+    "not_before",
 )
 _REQUIRES = "requires"
 _STEPS = "steps"
@@ -139,8 +141,7 @@ def encode(job: Job, log: bytes = b"") -> bytes:
 def encode_record(record: LogRecord) -> bytes:
     """Return the text of one log line, with its newline."""
     pairs = "".join(f" {key}={quote(value, word=True)}" for key, value in record.values.items())
-    stamp = record.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return f"{stamp} {record.event}{pairs}\n".encode()
+    return f"{stamp_of(record.time)} {record.event}{pairs}\n".encode()
 
 
 def decode_log(log: bytes) -> Iterator[LogRecord]:
@@ -154,8 +155,7 @@ def decode_log(log: bytes) -> Iterator[LogRecord]:
         stamp, _, rest = raw.decode("utf-8", "surrogateescape").strip().partition(" ")
         event, _, rest = rest.partition(" ")
         try:
-            time = datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-            yield LogRecord(time=time, event=event, values=dict(_pairs(rest)))
+            yield LogRecord(time=time_of(stamp), event=event, values=dict(_pairs(rest)))
         except (ValueError, JobFileError):
             continue
 
@@ -198,6 +198,8 @@ def _header_lines(job: Job) -> Iterator[str]:
         yield "requires_intervention: true"
     if job.hand_backs:
         yield f"hand_backs: {job.hand_backs}"
+    if job.not_before is not None:
+        yield f"not_before: {stamp_of(job.not_before)}"
     if job.steps:
         yield f"{_STEPS}: {encode_words(job.steps)}"
     for step in job.steps:
@@ -289,6 +291,7 @@ class _HeaderReader:
             failures=self._number("failures"),
             requires_intervention=known.get("requires_intervention") == "true",
             hand_backs=self._number("hand_backs"),
+            not_before=self._not_before(),
             requires=self.requires,
             steps=self._steps,
             step_states=states,
@@ -315,6 +318,16 @@ class _HeaderReader:
                 raise JobFileError(f"{key}: {error}") from None
         self._extra = rest
         return states
+
+    def _not_before(self) -> datetime | None:
+        text = self._known.get("not_before", "")
+        try:
+            return time_of(text) if "not_before" in self._known else None
+        except ValueError:
+            raise JobFileError(
+                f"expected a time as in 2026-11-20T14:31:00Z after 'not_before:'; found "
+                f"{text[:40]!r}"
+            ) from None
 
     def _number(self, key: str) -> int:
         text = self._known.get(key, "0")

@@ -29,8 +29,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
     object's, if it has one, and ``part_size`` the size in bytes of the parts that it depends on.
     ``method`` is the name of the method that moved the file. It is None if the file was there
-    already, and in receipts of versions without methods. ``verified_at`` is in UTC, as in
-    ``2026-11-20T14:31:00Z``. Receipts with another form of time aren't read.
+    already, and in receipts of versions without methods. ``source_version`` is the version of the
+    source that was read, and ``version`` the one that was written, where stores keep versions.
+    ``verified_at`` is in UTC, as in ``2026-11-20T14:31:00Z``. Receipts with another form of time
+    aren't read.
     """
 
     src_path: str
@@ -46,6 +48,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     etag: str | None = None
     part_size: _Count | None = None
     method: str | None = None
+    source_version: str | None = None
+    version: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
@@ -120,7 +124,8 @@ class DigestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ``md5s`` are the MD5s of consecutive parts, from the number ``first`` on. Parts are numbered
     from 1. ``size`` and ``mtime_ns`` are the source's, ``part_size`` is in bytes. ``state`` is the
     state of the whole file's MD5 after the last of these parts, as 32 digits; None if it isn't
-    known. ``whole`` is the whole file's MD5, once the file was read to its end.
+    known. ``whole`` is the whole file's MD5, once the file was read to its end. ``etag`` and
+    ``source_version`` are those of the source at the first read, if it has such.
     """
 
     src_path: str
@@ -132,6 +137,8 @@ class DigestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     md5s: tuple[_MD5, ...]
     state: _MD5 | None = None
     whole: _MD5 | None = None
+    etag: str | None = None
+    source_version: str | None = None
 
 
 Record = Receipt | IntentRecord | UploadRecord | PartRecord | ListingRecord | DigestRecord

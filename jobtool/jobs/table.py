@@ -28,10 +28,10 @@ _ATTEMPTS_TO_CLEAN = 16
 _ROWS_PER_GROUP = 8192
 _FEW_ROWS = 16
 
-_MAY_BE_NULL = frozenset({"etag", "part_size", "method"})
+_MAY_BE_NULL = frozenset({"etag", "part_size", "method", "source_version", "version"})
 
 #: Columns that tables of earlier versions lack.
-_ADDED = frozenset({"method"})
+_ADDED = frozenset({"method", "source_version", "version"})
 
 #: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
 MAX_GROUP_BYTES = 256 * 1024 * 1024
@@ -219,6 +219,8 @@ def _schema() -> pa.Schema:
             ("etag", pa.string()),
             ("part_size", pa.int64()),
             ("method", pa.string()),
+            ("source_version", pa.string()),
+            ("version", pa.string()),
         ]
     )
 

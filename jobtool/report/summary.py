@@ -13,6 +13,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.jobfile import LogRecord, last_records, number_of
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.requirements import require_understood
+from jobtool.jobs.stamps import stamp_of
 from jobtool.names import name_of
 from jobtool.report.life import SignsOfLife
 from jobtool.units import size_text
@@ -26,7 +27,8 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     ``note`` is why it is in error or invalid, or which worker holds it. ``parts_bytes`` are in the
     kept parts of unfinished files. ``is_abandoned``: it is ongoing, and no worker seems to hold it,
     as seen from this node. ``needs_newer``: this version of jobtool leaves it alone, and ``note``
-    is why. ``steps`` are the states of the steps that its file names, in their order.
+    is why. ``waiting_files`` counts the files that can't be read yet, for which the job waits.
+    ``steps`` are the states of the steps that its file names, in their order.
     """
 
     job: str
@@ -41,6 +43,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     parts_bytes: int | None = None
     is_abandoned: bool = False
     needs_newer: bool = False
+    waiting_files: int = 0
     steps: Mapping[str, JobStatus] = msgspec.field(default_factory=dict)
 
     def json(self) -> dict[str, Any]:
@@ -58,6 +61,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
             "parts_bytes": self.parts_bytes,
             "is_abandoned": self.is_abandoned,
             "needs_newer": self.needs_newer,
+            "waiting_files": self.waiting_files,
             "steps": {name: status.value for name, status in self.steps.items()},
         }
 
@@ -88,6 +92,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(job for job in self.jobs if job.needs_newer)
 
     @property
+    def waiting(self) -> tuple[JobLine, ...]:
+        """The jobs that wait for files that can't be read yet."""
+        return tuple(job for job in self.jobs if job.waiting_files)
+
+    @property
     def exit_code(self) -> int:
         """1 if a job is in error or invalid, else 0."""
         return 1 if self.needing_attention else 0
@@ -101,6 +110,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "invalid": self.count(None),
             "abandoned": len(self.abandoned),
             "needs_newer": len(self.needing_newer),
+            "waiting": len(self.waiting),
+            "waiting_files": sum(job.waiting_files for job in self.jobs),
             "bytes_done": sum(job.bytes_done or 0 for job in self.jobs),
             "files_done": sum(job.files_done or 0 for job in self.jobs),
             "jobs": [job.json() for job in self.jobs],
@@ -134,10 +145,13 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
         note, is_abandoned = f"{note}: {doubt}", True
     if job.status is JobStatus.ONGOING and job.undone_steps:
         note += f"; step {job.undone_steps[0]}"
-    parts_bytes = None
+    parts_bytes, waiting_files = None, 0
     if job.status is JobStatus.TODO and "handed-back" in last:
         parts_bytes = number_of(last["handed-back"].values.get("parts_bytes", ""))
         note += f"; {size_text(parts_bytes)} of parts kept" if parts_bytes else ""
+        if job.not_before is not None:
+            waiting_files = number_of(last["handed-back"].values.get("waiting_files", "")) or 0
+            note += f"; not before {stamp_of(job.not_before)}"
     return JobLine(
         job=job.name,
         status=job.status,
@@ -150,6 +164,7 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
         requires_intervention=job.requires_intervention,
         parts_bytes=parts_bytes,
         is_abandoned=is_abandoned,
+        waiting_files=waiting_files,
         steps={name: job.step_state(name).status for name in job.steps},
     )
 

@@ -5,6 +5,7 @@ part is empty, ``.`` or ``..``. Bytes of a name that aren't UTF-8 are surrogates
 methods from many threads. Methods raise the errors of ``jobtool.errors``:
 
 - ``NotFoundError``: the path doesn't exist. ``SourceError``: it exists but can't be read.
+- ``NotYetError``: it can't be read yet. The store has asked for it, now or before.
 - ``StoreError``: a failure that may pass. The caller may try again.
 - ``FileError``: this one file can't be written here (its name, or something in its place).
 - ``RefusedError``, ``ServerError``: a refusal or a failure for this file or for all files. The
@@ -120,10 +121,16 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Content(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes read from a file, and the attributes that the store holds for it."""
+    """Bytes read from a file, and the attributes that the store holds for it.
+
+    ``etag`` changes with the file. ``version`` is the name that the store keeps this version of the
+    file under. Each is None if the store has no such.
+    """
 
     data: bytes | memoryview
     attributes: Attributes
+    etag: str | None = None
+    version: str | None = None
 
 
 #: How a file was proven; docs/reference/receipts.md explains each.
@@ -143,12 +150,14 @@ VerifiedBy = Literal[
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """How the destination was proven to hold what was sent, and the digest found there.
 
+    ``version`` is the name that the store keeps this version of the file under, if it keeps any.
     ``notes`` are those of the sent attributes, and one for each that the store couldn't keep.
     """
 
     md5: str
     verified_by: VerifiedBy
     etag: str | None = None
+    version: str | None = None
     notes: tuple[Note, ...] = ()
 
 
@@ -233,7 +242,8 @@ class Store(Protocol):
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return ``length`` bytes of a file from ``offset``, both within its size.
 
-        Raises ``SourceChangedError`` if the file's size or time no longer matches the entry.
+        Raises ``SourceChangedError`` if the file's size or time no longer matches the entry, or if
+        the entry has an ETag and the file another.
         """
 
     def write(

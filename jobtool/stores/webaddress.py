@@ -8,6 +8,7 @@ are exact for every name, also of bytes that aren't UTF-8 (RFC 3986, 2.1).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import quote as percent_encode
 from urllib.parse import unquote as percent_decode
@@ -22,6 +23,14 @@ _HOST = re.compile(
 )
 
 _HOST_SHOWN = "HOST or HOST:PORT"
+
+
+def is_this_machine(host: str) -> bool:
+    """Return True for a loopback address or ``localhost``: what is sent there stays here."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3
 
 
 def plain(url: str) -> str:

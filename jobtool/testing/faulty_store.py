@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
+from msgspec.structs import replace
+
 from jobtool.stores.optional import (
     AccessCheck,
     FolderAttributes,
@@ -98,7 +100,7 @@ class FaultyStore(Faulty):
         content = self.inner.read(entry, offset, length)
         _raise(late)
         data = self.corrupt("read", entry.path, content.data)
-        return Content(data=data, attributes=content.attributes)
+        return replace(content, data=data)
 
     def write(
         self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes

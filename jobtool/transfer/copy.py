@@ -19,7 +19,7 @@ from jobtool.transfer.partranges import DEFAULT_PART_BYTES, part_size_for
 from jobtool.transfer.parts import PartsCopy
 from jobtool.transfer.partsenders import send_parts
 from jobtool.transfer.plan import Item
-from jobtool.transfer.whole import proof_of, send_stream, send_whole
+from jobtool.transfer.whole import Sent, proof_of, send_stream, send_whole
 
 DEFAULT_BUFFER_BYTES = 96 * 1024 * 1024
 
@@ -27,12 +27,14 @@ DEFAULT_BUFFER_BYTES = 96 * 1024 * 1024
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
+    ``source_version`` is the version of the source that was read, if its store keeps versions.
     ``was_there`` is True if the destination held the file already and nothing was sent.
     """
 
     md5: str
     proof: Proof
     part_size: int | None
+    source_version: str | None = None
     was_there: bool = False
 
 
@@ -98,13 +100,13 @@ class Copier:
                     require_held(stop, item)
                     log.under_way.abort(item)
                     log.dropped()
-                md5, proof = send_whole(item, self._capacity, stop=stop, may_replace=may_replace)
+                sent = send_whole(item, self._capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)
-            return Copied(md5=md5, proof=proof, part_size=None)
+            return _copied(sent, None)
         part_size = self._part_size(item, log)
         if not self.sends_parts(item):
             with self.liveness.working(item.source_url):
-                md5, proof = send_stream(
+                sent = send_stream(
                     item,
                     part_size,
                     self._capacity,
@@ -112,7 +114,7 @@ class Copier:
                     on_passed=on_passed or on_bytes,
                     may_replace=may_replace,
                 )
-            return Copied(md5=md5, proof=proof, part_size=None)
+            return _copied(sent, None)
         parts = PartsCopy(
             item,
             log,
@@ -124,8 +126,8 @@ class Copier:
             queues=queues or PartQueues(),
         )
         with self.liveness.working(item.source_url):
-            md5, proof = parts.run(part_size)
-        return Copied(md5=md5, proof=proof, part_size=part_size)
+            sent = parts.run(part_size)
+        return _copied(sent, part_size)
 
     def send_parts(
         self,
@@ -162,6 +164,7 @@ class Copier:
             md5=digests.whole,
             proof=proof,
             part_size=part_size if self.sends_parts(item) else None,
+            source_version=digests.parts.version,
             was_there=True,
         )
 
@@ -173,3 +176,7 @@ class Copier:
         if log.under_way is not None:
             return log.under_way.record.part_size
         return part_size_for(item.entry.size, self.part_bytes)
+
+
+def _copied(sent: Sent, part_size: int | None) -> Copied:
+    return Copied(md5=sent.md5, proof=sent.proof, part_size=part_size, source_version=sent.version)

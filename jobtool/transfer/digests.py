@@ -6,12 +6,13 @@ from collections.abc import Callable
 from itertools import islice
 
 import msgspec
+from msgspec.structs import replace
 
-from jobtool.errors import ClaimLostError, SourceDigestError, StoppedError
+from jobtool.errors import ClaimLostError, SourceChangedError, SourceDigestError, StoppedError
 from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.store import Attributes
+from jobtool.stores.store import Attributes, Content
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.ledger.uploadlog import UploadLog
@@ -42,16 +43,31 @@ def read_digests(
         for number, offset, length in islice(ranges(size, part_size), len(known), None):
             require_going(stop, item)
             with capacity.budget.holding(length):
-                content = item.route.source.read(item.entry, offset, length)
+                content = read_part(item, known, offset, length)
                 attributes = attributes or content.attributes
                 add_part(known, number, content.data, capacity)
             if known.is_worth_noting:
                 log.hashed(known)
+    except SourceChangedError:
+        log.forget_digests()
+        raise
     finally:
         if size > part_size:
             log.hashed(known)
     assert known.whole is not None, "the file was read to its end"
-    return Digests(whole=known.whole, parts=known, attributes=attributes or read_attributes(item))
+    attributes = attributes or read_attributes(item, known)
+    return Digests(whole=known.whole, parts=known, attributes=attributes)
+
+
+def read_part(item: Item, known: KnownDigests, offset: int, length: int) -> Content:
+    """Read a part of the file whose other parts are ``known``. Raises the store's errors.
+
+    One of them is ``SourceChangedError`` if the file has another ETag than at the first read.
+    """
+    entry = item.entry if known.etag is None else replace(item.entry, etag=known.etag)
+    content = item.route.source.read(entry, offset, length)
+    known.pin(content.etag, content.version)
+    return content
 
 
 def fresh_digests(item: Item, part_size: int) -> KnownDigests:
@@ -77,9 +93,9 @@ def add_part(known: KnownDigests, number: int, data: bytes | memoryview, capacit
     return md5
 
 
-def read_attributes(item: Item) -> Attributes:
+def read_attributes(item: Item, known: KnownDigests) -> Attributes:
     """Return a file's attributes, and read as little of its data as possible."""
-    return item.route.source.read(item.entry, 0, min(1, item.entry.size)).attributes
+    return read_part(item, known, 0, min(1, item.entry.size)).attributes
 
 
 def require_going(stop: Stop, item: Item) -> None:

@@ -6,7 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 
-from jobtool.errors import ClaimLostError, InfrastructureError, JobtoolError, Scope, StoppedError
+from jobtool.errors import (
+    ClaimLostError,
+    InfrastructureError,
+    JobtoolError,
+    NotYetError,
+    Scope,
+    StoppedError,
+)
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
 from jobtool.transfer.concurrency import Concurrency
@@ -28,9 +35,9 @@ _FLUSH_SECONDS = 1.0
 class FileThreads:
     """Threads that transfer files, and their failures.
 
-    ``failures`` are the files in error. ``fatal`` is an error that ends the whole transfer: an
-    ``InfrastructureError``, a lost claim, a bug. ``on_file`` is called with each file that has
-    arrived.
+    ``failures`` are the files in error. ``not_yet`` stands for the files that can't be read yet.
+    ``fatal`` is an error that ends the whole transfer: an ``InfrastructureError``, a lost claim, a
+    bug. ``on_file`` is called with each file that has arrived.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class FileThreads:
         on_file: Callable[[Item, Copied], None] | None,
     ) -> None:
         self.failures: list[Failure] = list(ledger.plan.failures)
+        self.not_yet: NotYetError | None = None
         self.fatal: BaseException | None = None
         self.has_succeeded = False
         self._ledger = ledger
@@ -79,18 +87,22 @@ class FileThreads:
         count: int,
         *,
         on_tick: Callable[[], None],
+        only_asks: bool = False,
     ) -> None:
         """Transfer what ``next_file`` returns, by up to ``count`` threads, until it returns None.
+
+        With ``only_asks`` the files are only asked for, since they are transferred later.
 
         ``on_tick`` is called in this thread several times a second. The ledger is written to disk
         every second. Raises the errors of both, once the threads have ended.
         """
         threads: list[threading.Thread] = []
+        work = self._files.ask_for if only_asks else self._files.transfer
 
         def grow_to(wanted: int) -> None:
             for index in range(len(threads), min(wanted, count)):
                 name = f"copy-{index}"
-                thread = threading.Thread(target=self._work, args=(next_file,), name=name)
+                thread = threading.Thread(target=self._work, args=(next_file, work), name=name)
                 try:
                     thread.start()
                 except RuntimeError:  # a limit on threads
@@ -119,20 +131,26 @@ class FileThreads:
                 thread.join()
             raise
 
-    def _work(self, next_file: Callable[[], int | None]) -> None:
+    def _work(
+        self,
+        next_file: Callable[[], int | None],
+        work: Callable[[int], tuple[Item, Copied] | None],
+    ) -> None:
         while self.may_go_on:
             number = next_file()
             if number is None:
                 return
             try:
                 with self._liveness.working():  # waits count too
-                    found = self._files.transfer(number)
+                    found = work(number)
                     if found is not None:
                         self._succeed(*found)
             except StoppedError:
                 return
             except (InfrastructureError, ClaimLostError) as error:
                 self.fatal = error
+            except NotYetError as error:
+                self._put_off(number, error)
             except JobtoolError as error:
                 if error.retryable and self._stop.is_set():
                     return  # the stop cut off its further tries
@@ -147,6 +165,16 @@ class FileThreads:
             self._concurrency.note_file(item.entry.size)
         if self._on_file is not None:
             self._on_file(item, copied)
+
+    def _put_off(self, number: int, error: NotYetError) -> None:
+        with self._lock:
+            self._ledger.fail(number)
+            known = self.not_yet
+            self.not_yet = NotYetError(
+                str(known or error),
+                seconds=min(known.seconds, error.seconds) if known else error.seconds,
+                files=(known.files if known else 0) + error.files,
+            )
 
     def fail(self, number: int, error: JobtoolError) -> None:
         """Note that a file is in error."""

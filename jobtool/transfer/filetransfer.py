@@ -8,7 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from jobtool.errors import FileError, NotFoundError, SourceChangedError
+from jobtool.errors import FileError, NotFoundError, NotYetError, SourceChangedError
 from jobtool.jobs.records import Receipt
 from jobtool.methods.method import STREAM
 from jobtool.names import quote
@@ -92,6 +92,21 @@ class FileTransfer:
         self._notes.add(item.source_url, copied.proof.notes)
         self._tally.send(files=not copied.was_there)
         return found
+
+    def ask_for(self, number: int) -> None:
+        """Read a byte of a file that is transferred later, so that its store begins to fetch it.
+
+        Raises ``NotYetError`` if the store has to, and ``InfrastructureError``. Other errors are
+        met again when the file is transferred.
+        """
+        item = self._plan.item(number)
+        length = min(item.entry.size, 1)
+        try:
+            self._retry.call(lambda: item.route.source.read(item.entry, 0, length))
+        except NotYetError:
+            raise
+        except FileError:
+            return
 
     def _first_phase(self, number: int, item: Item, known: Known) -> Phase:
         if decide(known, self._policies.if_exists) in (Action.ADOPT, Action.LOOK):
@@ -202,6 +217,8 @@ class FileTransfer:
             etag=copied.proof.etag,
             part_size=copied.part_size,
             method=self._ledger.methods.given_to(number) if copied.was_there else STREAM,
+            source_version=copied.source_version,
+            version=copied.proof.version,
         )
 
     def _now(self) -> str:

@@ -20,13 +20,14 @@ from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
-from jobtool.stores.store import Attributes, Part, Proof, Upload
+from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.digests import (
     add_part,
     fresh_digests,
     read_attributes,
     read_digests,
+    read_part,
     require_going,
     require_held,
     require_recorded,
@@ -37,6 +38,7 @@ from jobtool.transfer.partqueue import PartQueue, PartQueues
 from jobtool.transfer.partranges import PartRange, ranges
 from jobtool.transfer.partsenders import READ_AHEAD_PARTS, PartsUnderWay
 from jobtool.transfer.plan import Item
+from jobtool.transfer.whole import Sent
 
 
 class PartsCopy:
@@ -69,8 +71,8 @@ class PartsCopy:
         self._parts: list[Part] = []
         self._under_way = PartsUnderWay(capacity)
 
-    def run(self, part_size: int) -> tuple[str, Proof]:
-        """Copy; return the MD5 of what was read, and the proof that it arrived."""
+    def run(self, part_size: int) -> Sent:
+        """Copy the file."""
         self._read_digests(part_size)
         self._queue = PartQueue(
             self._item, self._take_up(), is_in_order=not self._is_read_first, stop=self._stop
@@ -85,13 +87,14 @@ class PartsCopy:
                 self._send_parts(part_size)
         except SourceChangedError:
             is_as_hashed = False
+            self._log.forget_digests()
             raise
         finally:
             self._under_way.abandon()
             if self._keeps_digests and is_as_hashed:
                 self._log.hashed(self._known)
         md5 = self._known.whole
-        attributes = self._attributes or read_attributes(self._item)
+        attributes = self._attributes or read_attributes(self._item, self._known)
         assert md5 is not None, "the file was read to its end"
         assert self._upload is not None, "a file in parts has at least one"
         sent = sorted(self._parts, key=lambda part: part.number)
@@ -110,7 +113,7 @@ class PartsCopy:
                 self._log.forget_digests()  # to be read again, like all of the file
             raise
         self._log.forget_digests()
-        return md5, proof
+        return Sent(md5=md5, proof=proof, version=self._known.version)
 
     def _read_digests(self, part_size: int) -> None:
         """Read the whole file first if its digest must be sent first; else hash it while sending.
@@ -190,7 +193,7 @@ class PartsCopy:
     ) -> Callable[[], Part] | None:
         """Read a part; return a function that sends it, or None if ``held`` is the same."""
         number, offset, length = part_range
-        content = self._source.read(self._item.entry, offset, length)
+        content = read_part(self._item, self._known, offset, length)
         self._attributes = content.attributes
         if self._upload is None:
             self._begin(content.attributes, part_size)

@@ -7,7 +7,7 @@ import time
 from array import array
 from collections.abc import Callable
 
-from jobtool.errors import JobtoolError, StoppedError
+from jobtool.errors import JobtoolError, NotYetError, StoppedError
 from jobtool.stop import Stop
 from jobtool.transfer.consumer import Consumer
 from jobtool.transfer.copy import Copied, Copier
@@ -115,6 +115,11 @@ class JobTransfer:
         return self._threads.failures
 
     @property
+    def not_yet(self) -> NotYetError | None:
+        """Stands for the files that can't be read yet, if there are any."""
+        return self._threads.not_yet
+
+    @property
     def method_uses(self) -> list[MethodUse]:
         """The result of each method before ``stream``, in their order."""
         return self._methods.uses if self._methods else []
@@ -154,22 +159,27 @@ class JobTransfer:
     def run(self, on_tick: Callable[[Progress], None]) -> None:
         """Transfer the files; ``on_tick`` is called in this thread several times a second.
 
-        Returns when all files are done or failed, or when stopped; see ``failures`` and
-        ``is_complete``. Raises ``InfrastructureError`` as soon as a file meets one, and the
+        Returns when all files are done or failed, or when stopped; see ``failures``, ``not_yet``
+        and ``is_complete``. Raises ``InfrastructureError`` as soon as a file meets one, and the
         exception of a bug. The receipts of arrived files are in the journal in any case.
         """
         self.notes.add_stores(self._plan.routes, self._policies.preserve)
         try:
             if self._listing is not None:
                 self._list(self._listing, on_tick)
-            for phase in self._plan.phases(large_bytes=self._copier.part_bytes):
-                self._bring(phase, on_tick)
+            for index, phase in enumerate(self._plan.phases(large_bytes=self._copier.part_bytes)):
+                if index and self.not_yet is not None:  # it depends on data that isn't there yet
+                    self._ask_for(phase, on_tick)
+                else:
+                    self._bring(phase, on_tick)
                 if self._threads.fatal is not None:
                     raise self._threads.fatal
                 if self.failures or (self._stop.is_set() and not self._are_all_proven):
                     return  # metadata without its data would mislead readers
                 if not self._is_listed:
                     return
+            if self.not_yet is not None:
+                return
             self._finish(on_tick)
         finally:
             if self.is_complete:
@@ -279,6 +289,14 @@ class JobTransfer:
                 self.ledger.flush()
                 self._stop.wait(TICK_SECONDS)
                 on_tick(self.progress)
+
+    def _ask_for(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:
+        """Have stores begin to fetch the files of a later phase, if they must."""
+        queue = FileQueue(self.ledger.undone(phase))
+        count = min(self._thread_count, len(queue))
+        self._threads.run(
+            queue.pop_first, count, on_tick=lambda: on_tick(self.progress), only_asks=True
+        )
 
     @property
     def _has_consumer_files(self) -> bool:

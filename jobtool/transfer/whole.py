@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import NoReturn
 
+import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import ClaimLostError, JobtoolError, NotFoundError, StoreError
@@ -19,6 +20,7 @@ from jobtool.transfer.digests import (
     add_part,
     fresh_digests,
     read_attributes,
+    read_part,
     require_going,
     require_held,
     require_recorded,
@@ -28,10 +30,16 @@ from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
 
 
-def send_whole(
-    item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool
-) -> tuple[str, Proof]:
-    """Send a small file from memory; return the MD5 of the data read, and the proof of arrival."""
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was sent: the MD5 of the data read, the proof, the version that was read."""
+
+    md5: str
+    proof: Proof
+    version: str | None
+
+
+def send_whole(item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool) -> Sent:
+    """Send a small file from memory."""
     size, destination = item.entry.size, item.route.destination
     with capacity.budget.holding(size):
         content = item.route.source.read(item.entry, 0, size)
@@ -43,7 +51,7 @@ def send_whole(
     if proof is None:
         composite = composite_md5([Part(number=1, offset=0, size=size, md5=md5)])
         proof = _proof_of(item, md5, composite, attributes, stop)
-    return md5, proof
+    return Sent(md5=md5, proof=proof, version=content.version)
 
 
 def send_stream(
@@ -54,22 +62,21 @@ def send_stream(
     stop: Stop,
     on_passed: Callable[[int], None],
     may_replace: bool,
-) -> tuple[str, Proof]:
+) -> Sent:
     """Send a large file to a store that doesn't take parts, ``part_size`` bytes at a time.
 
-    ``on_passed`` is passed the number of bytes of each chunk that the store has taken. Returns the
-    MD5 of the data read, and the proof of arrival. Raises the errors of stores, and
-    ``StoppedError`` between two chunks. Then nothing was published.
+    ``on_passed`` is passed the number of bytes of each chunk that the store has taken. Raises the
+    errors of stores, and ``StoppedError`` between two chunks. Then nothing was published.
     """
     known = fresh_digests(item, part_size)
-    attributes = read_attributes(item)
+    attributes = read_attributes(item, known)
 
     def chunks() -> Generator[bytes | memoryview, None, None]:
         for number, offset, length in ranges(item.entry.size, part_size):
             require_held(stop, item)
             require_going(stop, item)
             with capacity.budget.holding(length):
-                data = item.route.source.read(item.entry, offset, length).data
+                data = read_part(item, known, offset, length).data
                 add_part(known, number, data, capacity)
                 yield data
             on_passed(length)
@@ -83,10 +90,10 @@ def send_stream(
         md5 = _require_taken(item, stream, known, stop)
     sent = replace(sent, md5=md5)
     if proof is None:
-        return md5, _proof_of(item, md5, known.composite(), sent, stop)
-    if proof.md5 != md5:
+        proof = _proof_of(item, md5, known.composite(), sent, stop)
+    elif proof.md5 != md5:
         _refuse(item, md5, proof.md5, stop)
-    return md5, proof
+    return Sent(md5=md5, proof=proof, version=known.version)
 
 
 def _require_taken(

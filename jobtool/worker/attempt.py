@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 
 from jobtool.errors import (
     ClaimLostError,
     InfrastructureError,
     JobtoolError,
     MembershipLostError,
+    NotYetError,
     Scope,
     StoppedError,
 )
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
 from jobtool.jobs.job import COPY, JobStatus
+from jobtool.jobs.stamps import stamp_of
 from jobtool.steps.step import LogLine, Step, StepContext
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.provider import ProviderError
@@ -41,6 +44,7 @@ class Outcome(Enum):
     ERROR = "error"
     HANDED_BACK = "handed-back"
     DOUBTFUL = "doubtful"
+    WAITING = "waiting"
     LOST = "lost"
 
 
@@ -107,6 +111,8 @@ class Attempt:
             raise
         except FilesFailedError as error:
             return self._end_in_failure(error.failures, is_doubtful=error.is_doubtful)
+        except NotYetError as error:
+            return self._wait(error)
         except JobtoolError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)  # the stop cut off its further tries
@@ -285,6 +291,18 @@ class Attempt:
         else:
             self._tell_handed_back(reason, kept)
 
+    def _wait(self, error: NotYetError) -> Outcome:
+        """Hand the job back until its store may have fetched the files that can't be read yet."""
+        self._copy.tell_left_out()
+        kept = self._kept_counts()
+        more = f" (and {error.files - 1} more files)" if error.files > 1 else ""
+        reason = self._reason(error) + more
+        values = {"waiting_files": error.files, **self._where, "reason": reason}
+        until = self._claimed.wait({**self._counts, **kept, **values}, seconds=error.seconds)
+        told = {**kept, "waiting_files": error.files, "not_before": stamp_of(until)}
+        self._tell_handed_back(reason, told)
+        return Outcome.WAITING
+
     def _hand_back(self, reason: str | None) -> Outcome:
         """Hand the job back because the worker was asked to stop."""
         self._copy.tell_left_out()
@@ -297,8 +315,9 @@ class Attempt:
         self._tell_handed_back(reason, kept)
         return Outcome.HANDED_BACK
 
-    def _tell_handed_back(self, reason: str, kept: dict[str, int]) -> None:
-        self._tools.emit(JobHandedBack(job=self._name, reason=reason, **self.report.totals, **kept))
+    def _tell_handed_back(self, reason: str, more: Mapping[str, Any]) -> None:
+        told = {**self.report.totals, **more}
+        self._tools.emit(JobHandedBack(job=self._name, reason=reason, **told))
 
     def _kept_counts(self) -> dict[str, int]:
         """Return the log field for what is kept of unfinished files; none if nothing was begun."""

@@ -98,8 +98,9 @@ class CopyStep:
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Copy the files, write the table of receipts, remove the journal.
 
-        Raises ``FilesFailedError``; ``StoppedError`` if it has to stop before all is done; and any
-        error that prevents listing the job or writing the table.
+        Raises ``FilesFailedError``; ``StoppedError`` if it has to stop before all is done;
+        ``NotYetError`` if all is done but files that can't be read yet; and any error that prevents
+        listing the job or writing the table.
         """
         plan, transfer = self._copy(claimed_job, context)
         if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
@@ -116,6 +117,8 @@ class CopyStep:
                 self._abort_unfinished(context)
         if transfer.failures:
             raise FilesFailedError(transfer.failures, is_doubtful=transfer.is_doubtful)
+        if transfer.not_yet is not None and not self._stop.is_set():
+            raise transfer.not_yet
         if not transfer.is_complete:
             raise StoppedError(self._stop.reason or ASKED)
         self.tell_left_out()

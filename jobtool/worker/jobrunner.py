@@ -73,6 +73,10 @@ class JobRunner:
         if claimed is None:
             return False
         with claimed:
+            until = claimed.waits_until()
+            if until is not None:
+                self._scan_state.waiting[job_id] = until
+                return True
             try:
                 # Another worker may have finished the job since its status was read.
                 if claimed.job.status in CLAIMABLE:
@@ -132,6 +136,9 @@ class JobRunner:
         elif outcome is Outcome.DOUBTFUL and attempt.doubt is not None:
             self._count_hand_back(claimed)
             tools.doubts.add(job_id, attempt.doubt)
+        elif outcome is Outcome.WAITING and claimed.job.not_before is not None:
+            self._tally.handed_back += 1
+            self._scan_state.waiting[job_id] = claimed.job.not_before
         elif attempt.is_too_long:
             self._scan_state.too_long.add(job_id)  # it was only listed, so it isn't counted
         else:

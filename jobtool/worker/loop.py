@@ -108,7 +108,7 @@ class Worker:
         )
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods)
-        self._scan_state = ScanState(joblist, emit, self._plugins)
+        self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
         self._liveness = Liveness()
         self._claims: Claims | None = None
         self._pace = Pace(options.drain_at, options.monotonic)
@@ -166,8 +166,7 @@ class Worker:
         if is_left:
             self._options.stop.lose(f"nothing moved for {stall_seconds:.0f} s")
             self._membership.give_up()
-        on = self._liveness.works_on()
-        self._emit(Stalled(seconds=stall_seconds, works_on=on, left=is_left))
+        self._emit(Stalled(seconds=stall_seconds, works_on=self._liveness.works_on(), left=is_left))
 
     def preview(self) -> int:
         """Emit the jobs that would be transferred; change nothing; return the exit code."""
@@ -345,6 +344,7 @@ class Worker:
             has_left_alone=bool(self._scan_state.left_alone),
             stopped=self._options.stop.reason,
             path=self._joblist.path,
+            waiting=self._scan_state.waiting.values(),
         )
         self._emit(finished)
         return finished.exit_code

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 
+from jobtool.errors import NotYetError
 from jobtool.jobs.job import JobStatus
+from jobtool.jobs.stamps import stamp_of
 from jobtool.worker.events import WorkerFinished
 from jobtool.worker.rankgroup import Tally
 
@@ -12,16 +15,22 @@ from jobtool.worker.rankgroup import Tally
 Counts = Mapping[JobStatus | None, int]
 
 
-def exit_code_of(counts: Counts, tallies: Sequence[Tally], *, may_be_orphans: bool) -> int:
+def exit_code_of(
+    counts: Counts, tallies: Sequence[Tally], *, may_be_orphans: bool, waiting: int = 0
+) -> int:
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
-    The joblist's is 3 if work is left, else 1 if a job is in error or invalid, else 0. Jobs that
-    other workers hold don't count as work left, unless ``may_be_orphans``.
+    The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
+    read yet, else 1 if a job is in error or invalid, else 0. A worker's own code counts more than
+    5. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``.
     """
+    own = max((tally.exit_code for tally in tallies), default=0)
     code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
-    if counts[JobStatus.TODO] or (counts[JobStatus.ONGOING] and may_be_orphans):
+    if counts[JobStatus.TODO] > waiting or (counts[JobStatus.ONGOING] and may_be_orphans):
         code = 3
-    return max([code, *(tally.exit_code for tally in tallies)])
+    elif waiting:
+        return own or NotYetError.exit_code
+    return max(code, own)
 
 
 def summarise(
@@ -33,6 +42,7 @@ def summarise(
     has_left_alone: bool,
     stopped: str | None,
     path: str,
+    waiting: Collection[datetime] = (),
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
 
@@ -40,7 +50,8 @@ def summarise(
     worker, the only one still running. All other workers that aren't over have died, even if they
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
     looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
-    is the reason if it was asked to stop, else None.
+    is the reason if it was asked to stop, else None. ``waiting`` has the time until which each of
+    the ``todo`` jobs waits whose files can't be read yet.
     """
     died = workers - 1 - sum(tally.is_over for tally in tallies)
     may_be_orphans = has_ended_early or has_left_alone or died > 0
@@ -54,7 +65,11 @@ def summarise(
         invalid=counts[None],
         workers=workers,
         died=died,
-        exit_code=exit_code_of(counts, tallies, may_be_orphans=may_be_orphans),
+        exit_code=exit_code_of(
+            counts, tallies, may_be_orphans=may_be_orphans, waiting=len(waiting)
+        ),
         stopped=stopped,
         path=path,
+        waiting=len(waiting),
+        not_before=stamp_of(min(waiting)) if waiting else None,
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from datetime import datetime
 
 from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.events import Emit
@@ -22,25 +24,35 @@ class ScanState:
 
     ``finished`` holds the status of finished jobs, ``invalid`` the jobs whose file is invalid.
     ``ongoing`` lists the jobs that others held when last looked at. ``too_long`` holds the jobs
-    that can't be done in the time that is left. ``left_alone`` holds the jobs that require what
-    this worker lacks: a newer version, or one of the ``plugins``.
+    that can't be done in the time that is left. ``waiting`` holds the time until which a job waits
+    for files that can't be read yet, by the clock ``now``. ``left_alone`` holds the jobs that
+    require what this worker lacks: a newer version, or one of the ``plugins``.
     """
 
-    def __init__(self, joblist: JobList, emit: Emit, plugins: StepPlugins) -> None:
+    def __init__(
+        self, joblist: JobList, emit: Emit, plugins: StepPlugins, now: Callable[[], datetime]
+    ) -> None:
         self.finished: dict[str, JobStatus] = {}
         self.invalid: set[str] = set()
         self.ongoing: list[str] = []
         self.too_long: set[str] = set()
+        self.waiting: dict[str, datetime] = {}
         self.left_alone: set[str] = set()
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
+        self._now = now
         self._put_back_ns = joblist.last_put_back_ns()
 
     def is_over(self, job_id: str) -> bool:
         """Return True if a job is known to be finished or invalid, or is left alone."""
         known = (self.finished, self.invalid, self.left_alone)
         return any(job_id in jobs for jobs in known)
+
+    def waits(self, job_id: str) -> bool:
+        """Return True if a job needn't be looked at yet, since its files can't be read yet."""
+        until = self.waiting.get(job_id)
+        return until is not None and self._now() < until
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
@@ -98,10 +110,14 @@ class ScanState:
             return False
         self._put_back_ns = put_back_ns
         self.finished.clear()
+        self.waiting.clear()
         return True
 
     def count(self) -> dict[JobStatus | None, int]:
-        """Count the jobs by status, None for invalid ones; read the files of unfinished jobs."""
+        """Count the jobs by status, None for invalid ones; read the files of unfinished jobs.
+
+        Jobs that aren't ``todo`` any more are forgotten as ``waiting``.
+        """
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
         for job_id in self._joblist.job_ids():
@@ -114,4 +130,6 @@ class ScanState:
             if status is JobStatus.TODO and job_id in held_by_others:
                 status = JobStatus.ONGOING  # another worker has claimed it and not yet written so
             counts[status] += 1
+            if status is not JobStatus.TODO:
+                self.waiting.pop(job_id, None)
         return counts

@@ -57,7 +57,8 @@ class Schedule:
                 return
             if self._joblist.has_temporaries(job_id):
                 self._sweeper.remove_temporaries(job_id)
-            if self._scan_state.is_over(job_id) or job_id in self._scan_state.too_long:
+            state = self._scan_state
+            if state.is_over(job_id) or job_id in state.too_long or state.waits(job_id):
                 continue
             try:
                 status = self._scan_state.read_status(job_id)

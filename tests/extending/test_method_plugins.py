@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -341,6 +342,5 @@ def test_a_csv_of_receipts_and_verbose_output_name_the_method(site: Site, tmp_pa
     assert (used["name"], used["files"], used["reason"]) == ("cp", 2, None)
     output = tmp_path / "all.csv"
     assert run("jobtool", "receipts", site.joblist, "-o", output).exit_code == 0
-    heading, *rows = output.read_text().splitlines()
-    assert heading.split(",")[-1] == '"method"'
-    assert [row.split(",")[-1] for row in rows] == ['"cp"', '"cp"']
+    with output.open(newline="") as file:
+        assert [row["method"] for row in csv.DictReader(file)] == ["cp", "cp"]

@@ -132,10 +132,14 @@ def truncate(request: Request, forward: Forward) -> Answer:
 
 def encrypt(request: Request, forward: Forward) -> Answer:
     """Give objects ETags that aren't MD5s, as with encryption by SSE-KMS."""
+    is_read = request.method in ("GET", "HEAD")
+    condition = request.headers.pop("if-match", None) if is_read else None
     answer = forward(request)
     told = [(name, value) for name, value in answer.headers if name.lower() == "etag"]
     headers = [pair for pair in answer.headers if pair not in told]
     headers += [(name, f'"{_other_digest(value)}"') for name, value in told]
+    if condition is not None and all(condition != value for name, value in headers):
+        return Answer(412, [], b"")
     body = re.sub(
         rb"(<ETag>)(.*?)(</ETag>)",
         lambda found: found[1] + _other_digest(found[2].decode()).encode() + found[3],

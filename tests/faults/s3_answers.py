@@ -109,6 +109,7 @@ _BY_MEANING: dict[Meaning, dict[int, str]] = {
             " XAmzContentChecksumMismatch XAmzContentSHA256Mismatch"
         ),
         409: "ConditionalRequestConflict OperationAborted",
+        503: "GlacierExpeditedRetrievalNotAvailable",
         416: "InvalidRange",
     },
     Meaning.FILE: {

@@ -405,3 +405,32 @@ def test_the_markers_of_dead_holders_go_once_the_job_file_names_the_new_one(jobl
         held.begin(worker="node:1", rank=3)
         assert not os.path.exists(dead)
         assert saved(joblist).attempts == 2
+
+
+def test_a_job_that_waits_is_left_alone_until_its_time(joblist, clock):
+    held = acquire(joblist, clock)
+    held.begin(worker="w", rank=0)
+    until = held.wait({"reason": "it is archived", "waiting_files": 2}, seconds=600)
+    told = joblist.load("a")[0]
+    assert (told.status, told.failures, told.hand_backs) == (JobStatus.TODO, 0, 0)
+    assert told.not_before == until
+    assert acquire(joblist, clock).waits_until() == until
+    clock.looks += 600
+    again = acquire(joblist, clock)
+    assert again.waits_until() is None
+    again.begin(worker="w", rank=0)
+    assert joblist.load("a")[0].not_before is None
+
+
+def test_a_time_that_no_worker_would_set_is_ignored(joblist, clock):
+    job, log = joblist.load("a")
+    joblist.save("a", replace(job, not_before=START + timedelta(days=2)), log)
+    assert acquire(joblist, clock).waits_until() is None
+
+
+def test_a_job_that_is_put_back_waits_for_nothing(joblist, clock):
+    job, log = joblist.load("a")
+    waiting = replace(job, status=JobStatus.ERROR, not_before=START + timedelta(hours=1))
+    joblist.save("a", waiting, log)
+    acquire(joblist, clock).put_back("retried")
+    assert joblist.load("a")[0].not_before is None

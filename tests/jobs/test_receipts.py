@@ -24,6 +24,7 @@ from jobtool.jobs.table import read_table, table_of, write_csv, write_table
 from tests.strategies import some_name
 
 methods = st.none() | st.sampled_from(["stream", "cp"]) | st.text(max_size=5)
+versions = st.none() | st.sampled_from(["null", "a1B2.c3"])
 receipts = st.builds(
     Receipt,
     src_path=some_name,
@@ -41,6 +42,8 @@ receipts = st.builds(
     etag=st.none() | st.just("abc-3"),
     part_size=st.none() | st.integers(1, 2**40),
     method=methods,
+    source_version=versions,
+    version=versions,
 )
 intents = st.builds(
     IntentRecord,
@@ -141,12 +144,15 @@ def test_receipts_survive_the_table(several, tmp_path_factory):
 
 
 @given(several=st.lists(receipts, max_size=5))
-def test_a_table_of_a_version_without_methods_is_read_as_before(several, tmp_path_factory):
+def test_a_table_of_a_version_without_later_columns_is_read_as_before(several, tmp_path_factory):
     path = str(tmp_path_factory.mktemp("table") / "job.parquet")
     write_table(path, iter(several))
-    pq.write_table(pq.read_table(path).drop_columns(["method"]), path)
-    without = [msgspec.structs.replace(receipt, method=None) for receipt in several]
-    assert list(read_table(path)) == without
+    columns = {}
+    for names in (["source_version", "version"], ["method"]):
+        pq.write_table(pq.read_table(path).drop_columns(names), path)
+        columns |= dict.fromkeys(names)
+        without = [msgspec.structs.replace(receipt, **columns) for receipt in several]
+        assert list(read_table(path)) == without
 
 
 def test_columns_and_keys_of_a_later_version_are_passed_over(folder):

@@ -122,6 +122,8 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
     assert told == {
         "abandoned": 0,
         "needs_newer": 0,
+        "waiting": 0,
+        "waiting_files": 0,
         "joblist": str(joblist),
         "total": 7,
         "todo": 2,
@@ -144,6 +146,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "parts_bytes": None,
         "is_abandoned": False,
         "needs_newer": False,
+        "waiting_files": 0,
         "steps": {},
     }
     assert jobs["spoilt"]["status"] == "invalid"

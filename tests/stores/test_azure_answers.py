@@ -18,6 +18,7 @@ from jobtool.errors import (
     FileError,
     JobtoolError,
     NotFoundError,
+    NotYetError,
     RefusedError,
     ServerError,
     SourceChangedError,
@@ -29,6 +30,7 @@ from jobtool.errors import (
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.direct import Direct
 from jobtool.stores.azure.errors import AnswerError
+from jobtool.stores.azure.metadata import found_in_headers
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import BearerToken, CredentialScope
 from jobtool.stores.registry import StoreRegistry
@@ -48,6 +50,7 @@ from tests.servers.azure import ACCOUNT, KEY
 from tests.stores.raw import AzureRaw
 
 DATA = b"data"
+SOMETIME = "Fri, 27 Nov 2026 04:00:00 GMT"
 WHOLE = Attributes(mtime_ns=MTIME_NS, md5=md5_of(DATA))
 
 
@@ -699,3 +702,65 @@ def test_another_server_is_not_taken_for_azure(
         error = error_of(store_at(monkeypatch, url, container), attempt)
     assert not isinstance(error, NotFoundError)
     assert isinstance(error, (ServerError, StoreUnavailableError, RefusedError))
+
+
+def test_a_read_tells_the_etag_that_later_reads_ask_for(store, raw):
+    raw.write("file", DATA)
+    assert store.read(Entry("file", 4, entry_of(store, "file").mtime_ns), 0, 1).etag == (
+        entry_of(store, "file").etag
+    )
+
+
+def test_a_version_is_told_where_the_account_keeps_any():
+    told = {"Content-Range": "bytes 0-0/4", "ETag": '"0x1"', "Last-Modified": SOMETIME}
+    assert found_in_headers(told).version is None
+    version = "2026-11-27T04:00:00.1234567Z"
+    assert found_in_headers({**told, "x-ms-version-id": version}).version == version
+
+
+# Archived blobs
+
+
+def archived_by(azurite, registry, **settings):
+    """Return a source with an archived blob, its entry, and raw access."""
+    container = azurite.new_container()
+    raw = AzureRaw(azurite.client, container)
+    raw.write("file", DATA)
+    azurite.client.get_blob_client(container, "file").set_standard_blob_tier("Archive")
+    store = StoreRegistry({"az": settings}).open(f"az://{container}", "source")
+    return store, entry_of(store, "file"), raw
+
+
+def test_an_archived_blob_is_asked_for_and_read_once_it_is_there(azurite, registry):
+    settings = {"rehydrate_tier": "Cool", "rehydrate_check_seconds": 60}
+    store, entry, raw = archived_by(azurite, registry, **settings)
+    with pytest.raises(NotYetError, match="the tier Cool was asked for") as raised:
+        store.read(entry, 0, 4)
+    assert raised.value.seconds == 60
+    assert raw.properties("file").blob_tier == "Cool"  # Azurite moves it at once
+    assert bytes(store.read(entry, 0, 4).data) == DATA
+
+
+def test_without_the_setting_an_archived_blob_is_an_error_that_names_it(azurite, registry):
+    store, entry, raw = archived_by(azurite, registry)
+    with pytest.raises(SourceError, match="set rehydrate_tier in joblist"):
+        store.read(entry, 0, 4)
+    assert raw.properties("file").blob_tier == "Archive"
+
+
+def test_a_blob_that_is_on_its_way_is_not_asked_for_again(azurite, registry, monkeypatch):
+    def on_its_way(request, forward):
+        answer = forward(request)
+        status = ("x-ms-archive-status", "rehydrate-pending-to-hot")
+        return Answer(answer.status, [*answer.headers, status], answer.body)
+
+    first, entry, raw = archived_by(azurite, registry)
+    with proxy_before(azurite.url) as proxy:
+        proxy.faults.append(Fault(lambda got: got.method == "HEAD", on_its_way, 9))
+        settings = {"account_url": f"{proxy.endpoint_url}/{ACCOUNT}", "rehydrate_tier": "Hot"}
+        monkeypatch.delenv("AZURE_STORAGE_CONNECTION_STRING", raising=False)
+        monkeypatch.setenv("AZURE_STORAGE_KEY", KEY)
+        store = StoreRegistry({"az": settings}).open(first.url, "source")
+        with pytest.raises(NotYetError):
+            store.read(entry, 0, 4)
+    assert raw.properties("file").blob_tier == "Archive"

@@ -12,6 +12,7 @@ import hashlib
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from jobtool.errors import FileError, RefusedError
 from jobtool.md5 import md5_of
@@ -128,6 +129,29 @@ def test_a_default_of_the_bucket_is_noticed_at_the_first_object_and_not_asked_ag
         assert raw.read("file0") == DATA
     assert checking.sent == [None, *[base64_sha256(DATA)] * 3]
     assert checking.reads == 0
+
+
+@pytest.mark.parametrize("is_by_kms", [True, False], ids=["KMS", "MD5"])
+def test_on_aws_no_object_is_sent_twice(moto_s3, monkeypatch, is_by_kms):
+    checking = Checking()
+    if not is_by_kms:
+        checking.faults[0].happen = record_checksum(checking)
+    with behind(moto_s3, monkeypatch, checking) as (store, _):
+        access = store._access
+        access.connection = replace(access.connection, is_aws=True)
+        proofs = [put(store, f"file{n}") for n in range(2)]
+    proof = "stored-sha256" if is_by_kms else "etag-md5"
+    assert {found.verified_by for found in proofs} == {proof}
+    told = base64_sha256(DATA)
+    assert checking.sent == ([told, told] if is_by_kms else [told, None])
+
+
+def record_checksum(checking):
+    def store(request, forward):
+        checking.sent.append(request.headers.get(FIELD))
+        return forward(request)
+
+    return store
 
 
 def test_settings_that_hide_md5s_send_checksums_from_the_first_object_on(moto_s3, monkeypatch):

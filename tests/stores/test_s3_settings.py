@@ -244,3 +244,35 @@ def test_a_key_in_base64_is_the_same_key(moto_s3, bucket, tmp_path):
     first = store_of(bucket, customer_key_file=str(tmp_path / "raw"))
     second = store_of(bucket, customer_key_file=str(tmp_path / "text"))
     assert first._access.connection.arguments == second._access.connection.arguments
+
+
+@pytest.mark.parametrize(
+    ("endpoint_url", "proxy", "is_refused"),
+    [
+        ("http://minio.example:9000", None, True),
+        ("http://10.0.0.7", None, True),
+        ("https://minio.example", None, False),
+        ("http://localhost:9000", None, False),
+        ("http://[::1]:9000", None, False),
+        ("http://127.0.0.1:9000", "http://proxy.example:3128", True),
+        ("https://minio.example", "http://proxy.example:3128", False),
+    ],
+)
+def test_a_key_travels_encrypted_or_not_at_all(
+    moto_s3, monkeypatch, tmp_path, endpoint_url, proxy, is_refused
+):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if proxy is not None:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    path = tmp_path / "key"
+    path.write_bytes(b"k" * 32)
+    path.chmod(0o600)
+    table = {"endpoint_url": endpoint_url, "customer_key_file": str(path)}
+    if not is_refused:
+        store_of("bucket", **table)
+        return
+    with pytest.raises(StoreSettingsError, match="expected an endpoint with https://") as raised:
+        store_of("bucket", **table)
+    assert endpoint_url in str(raised.value)

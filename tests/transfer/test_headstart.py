@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from jobtool.errors import FileError, SourceError, UnreachableError
+from jobtool.errors import FileError, NotYetError, SourceError, UnreachableError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.stop import Stop
@@ -109,6 +109,30 @@ def test_small_files_go_before_the_rest_is_listed_and_large_ones_and_metadata_af
     assert sorted(receipt.src_path for receipt in receipts) == sorted(
         f"memory://a/{path}" for path in TREE
     )
+
+
+def test_large_files_go_although_small_ones_can_not_be_read_yet_and_metadata_is_asked_for(world):
+    cold = {f"{number:03d}" for number in range(10)}
+    asked = []
+
+    def read(entry, offset, length):
+        asked.append(entry.path)
+        if entry.path in cold or entry.path == "zarr.json":
+            raise NotYetError("on tape", seconds=60 if entry.path == "003" else 600)
+        return SlowSource.read(world.source, entry, offset, length)
+
+    world.source.read = read
+
+    def open_the_gate_once_files_were_asked_for(progress):
+        if cold <= set(asked):
+            world.source.gate.set()
+
+    transfer = world.run(on_tick=open_the_gate_once_files_were_asked_for)
+    assert set(world.arrived) == TREE.keys() - cold - {"zarr.json", "000.zgroup/zarr.json"}
+    assert not transfer.is_complete
+    assert transfer.failures == []
+    assert (transfer.not_yet.files, transfer.not_yet.seconds) == (11, 60)
+    assert all(asked.count(path) == 1 for path in cold), "a file was asked for twice"
 
 
 def test_a_stop_in_the_middle_of_listing_is_not_complete(world):

@@ -317,7 +317,9 @@ def test_a_record_that_begins_earlier_replaces_what_is_known_from_there_on():
     assert (md5s_of(known), known.whole) == ([A, B, C], None)
 
 
-@pytest.mark.parametrize("changes", [{"size": 48}, {"mtime_ns": 2}, {"part_size": 11}], ids=repr)
+@pytest.mark.parametrize(
+    "changes", [{"size": 48}, {"mtime_ns": 2}, {"part_size": 11}, {"etag": "x"}], ids=repr
+)
 def test_a_record_of_the_file_as_it_was_says_nothing_of_it_now(changes):
     known = digests.folded(None, hashed(1, A, B))
     assert md5s_of(digests.folded(known, hashed(3, C, **changes))) == []

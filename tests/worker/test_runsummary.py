@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import UTC, datetime
+
 import pytest
 
 from jobtool.jobs.job import JobStatus
@@ -16,6 +19,7 @@ def finished(
     workers: int | None = None,
     has_ended_early: bool = False,
     has_left_alone: bool = False,
+    waiting: Collection[datetime] = (),
 ) -> WorkerFinished:
     reporting = Tally(name="reporting", succeeded=1, failed=2, handed_back=3)
     return summarise(
@@ -26,6 +30,7 @@ def finished(
         has_left_alone=has_left_alone,
         stopped=None,
         path="/list",
+        waiting=waiting,
     )
 
 
@@ -55,6 +60,20 @@ def test_ongoing_jobs_are_left_if_a_worker_died_or_this_one_left_early() -> None
 def test_the_highest_exit_code_of_any_worker_counts() -> None:
     other = Tally(name="other", is_over=True, exit_code=4)
     assert finished({JobStatus.TODO: 1}, other).exit_code == 4
+
+
+def test_jobs_that_wait_for_files_are_told_apart() -> None:
+    soon, late = (datetime(2026, 11, 27, hour, tzinfo=UTC) for hour in (5, 6))
+    left: dict[JobStatus | None, int] = {JobStatus.TODO: 2, JobStatus.ERROR: 1}
+    told = finished(left, waiting=[late, soon])
+    assert (told.exit_code, told.waiting, told.not_before) == (5, 2, "2026-11-27T05:00:00Z")
+    assert "has 2 waiting for files that can't be read yet, 1 in error." in told.text()
+    assert told.text().endswith(
+        "To do the rest, from 2026-11-27T05:00:00Z on: transfer-worker -i /list"
+    )
+    assert finished(left, waiting=[soon]).exit_code == 3
+    other = Tally(name="other", is_over=True, exit_code=4)
+    assert finished(left, other, waiting=[late, soon]).exit_code == 4
 
 
 def test_counts_are_summed_and_ranks_that_published_nothing_have_died() -> None:

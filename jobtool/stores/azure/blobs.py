@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from azure.core import MatchConditions
@@ -11,7 +12,7 @@ from azure.storage.blob import BlobProperties, ContentSettings
 
 from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChangedError
 from jobtool.names import quote
-from jobtool.stores.azure.codes import ExistsError
+from jobtool.stores.azure.codes import ArchivedError, ExistsError
 from jobtool.stores.azure.container import Container
 from jobtool.stores.azure.metadata import (
     Found,
@@ -34,13 +35,17 @@ _NEVER = '"0x0"'  # an ETag that no blob has
 class Blobs:
     """The blobs of a container below ``prefix``, which is empty or ends in a slash.
 
-    ``root`` is the URL of the prefix, for messages.
+    ``root`` is the URL of the prefix, for messages. With ``is_source`` archived blobs are asked
+    for, if the settings say so.
     """
 
-    def __init__(self, container: Container, prefix: str, root: str) -> None:
+    def __init__(
+        self, container: Container, prefix: str, root: str, *, is_source: bool = False
+    ) -> None:
         self.container = container
         self._prefix = prefix
         self._root = root
+        self._rehydration = container.rehydration if is_source else None
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -71,19 +76,31 @@ class Blobs:
         return found
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
-        """Return bytes of a blob, whose ETag must be the listed one."""
+        """Return bytes of a blob, whose ETag must be the entry's, if that has one.
+
+        Raises ``SourceChangedError``, and ``NotYetError`` for an archived blob.
+        """
         try:
             data, found = self._read(entry, self.name(entry.path), offset, length)
         except ExistsError:  # the condition isn't met, perhaps since nothing is there
             self.head(entry.path)
             raise self._changed(entry, "another version") from None
+        except ArchivedError as error:
+            if self._rehydration is None:
+                raise
+            path, client = entry.path, self.container.blob(self.name(entry.path))
+            raise self._rehydration.answer_to(
+                self.url_of(path), self.head(path), client, partial(self.call, path)
+            ) from error
         if found.size != entry.size or found.modified_ns != entry.mtime_ns:
             raise self._changed(entry, f"{found.size} bytes, or with another time")
         if len(data) != length:
             raise ServerError(
                 f"{quote(self.url_of(entry.path))}: expected {length} bytes; received {len(data)}"
             )
-        return Content(data=data, attributes=attributes_of(found))
+        return Content(
+            data=data, attributes=attributes_of(found), etag=found.etag, version=found.version
+        )
 
     def _read(self, entry: Entry, name: str, offset: int, length: int) -> tuple[bytes, Found]:
         if length == 0:  # there are no empty ranges

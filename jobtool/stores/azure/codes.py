@@ -29,6 +29,10 @@ class ExistsError(FileError):
     """A write must not replace anything, and a blob exists."""
 
 
+class ArchivedError(SourceError):
+    """A blob can't be read before it is moved to an online tier."""
+
+
 class BlocksLostError(StoreError):
     """The service can't commit an upload because it doesn't hold all blocks."""
 
@@ -43,7 +47,10 @@ _FULL = "the account is full: free space, or ask its owner"
 _CONTAINER = "there is no such container: create it, or correct the URL"
 _TORN = "the service didn't receive the whole request"
 _OTHER_BYTES = "the service received different bytes than were sent"
-_ARCHIVED = "it is archived: set its tier to Hot or Cool, and wait until it is rehydrated"
+_ARCHIVED = (
+    "it is archived: set its tier to Hot or Cool and wait until it is rehydrated, or set "
+    "rehydrate_tier in joblist.toml to have workers ask for that"
+)
 _NAME = "the service can't hold a blob of this name"
 _TAKEN = "an existing blob or folder conflicts with this name"
 _LEASE = "another program holds a lease on the blob: wait for it, or break the lease"
@@ -126,9 +133,11 @@ _CODES: Mapping[type[JobtoolError], Mapping[str, str]] = {
         "ResourceNotFound": "nothing is there",
     },
     SourceChangedError: {"InvalidRange": "the blob has become shorter"},
-    SourceError: {
+    ArchivedError: {
         "BlobArchived": _ARCHIVED,
         "BlobBeingRehydrated": "it is archived and being rehydrated: try again later",
+    },
+    SourceError: {
         "BlobUsesCustomerSpecifiedEncryption": _KEYS,
     },
     FileError: {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -35,7 +36,8 @@ class AzureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     account has a hierarchical namespace (Data Lake Storage Gen2). By default the service is asked
     when a folder is listed. ``ca_bundle`` is the absolute path of a file of certificates (PEM) to
     verify the server's certificate. ``timeout_seconds`` is how long a request waits for bytes of
-    its answer.
+    its answer. ``rehydrate_tier`` says to move archived blobs of the source to that tier, and
+    ``rehydrate_priority`` how fast. Their jobs are tried again after ``rehydrate_check_seconds``.
     """
 
     account: str | None = None
@@ -44,6 +46,9 @@ class AzureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     hierarchical: bool | None = None
     ca_bundle: str | None = None
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    rehydrate_tier: Literal["Hot", "Cool", "Cold"] | None = None
+    rehydrate_priority: Literal["Standard", "High"] = "Standard"
+    rehydrate_check_seconds: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 1800.0
 
     def __post_init__(self) -> None:
         """Refuse what no client can be made from. msgspec adds the name of the table."""

@@ -25,6 +25,7 @@ from jobtool.stores.azure.chain import AzureChainProvider
 from jobtool.stores.azure.config import Account, AzureSettings
 from jobtool.stores.azure.direct import VERSION, Direct
 from jobtool.stores.azure.errors import CLIENT_ERRORS, Where, translate
+from jobtool.stores.azure.rehydrate import rehydration_of
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import AccountKey, BearerToken, Credentials, SasToken
 from jobtool.stores.pools import CONNECT_SECONDS, SOCKET_BYTES, ca_bundle_for, trusted_in
@@ -57,6 +58,7 @@ class Container:
         self.holder = holder
         self._account = account
         self.account_url = account.url
+        self.rehydration = rehydration_of(settings)
         self._is_hierarchical = settings.hierarchical
         if isinstance(holder.provider, AzureChainProvider) and account.is_by_login:
             require_tls(account.url)

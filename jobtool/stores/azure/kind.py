@@ -31,6 +31,7 @@ def _open(location: Location, opening: Opening) -> Store:
         location.root,
         owner=opening.owner,
         read_back=opening.setup.read_back,
+        is_source=opening.role == "source",
     )
 
 

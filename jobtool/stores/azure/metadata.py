@@ -96,7 +96,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the service says of a blob that is read.
 
     ``size`` is the whole blob's, ``modified_ns`` when the service wrote it, ``md5`` the one that
-    the service holds. ``headers`` have HTTP's names.
+    the service holds. ``version`` is its version ID, where the account keeps versions. ``headers``
+    have HTTP's names.
     """
 
     size: int
@@ -104,6 +105,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     md5: str | None
     metadata: Mapping[str, str]
     headers: Mapping[str, str]
+    etag: str | None
+    version: str | None
 
 
 def found_in(properties: BlobProperties) -> Found:
@@ -117,6 +120,8 @@ def found_in(properties: BlobProperties) -> Found:
         headers={
             name: getattr(settings, attribute, None) or "" for name, attribute in _HEADERS.items()
         },
+        etag=etag_of(properties.etag),
+        version=getattr(properties, "version_id", None),
     )
 
 
@@ -137,6 +142,8 @@ def found_in_headers(headers: Mapping[str, str]) -> Found | None:
             if name.lower().startswith(_PREFIX)
         },
         headers={name: told.get(name.lower(), "") for name in _HEADERS},
+        etag=etag_of(told["etag"]),
+        version=told.get("x-ms-version-id"),
     )
 
 

@@ -48,7 +48,8 @@ class AzureStore:
     """A container, or a prefix of one.
 
     ``root`` is the URL of the container, and ``owner`` marks the uploads of this store. With
-    ``read_back`` only reading proves what was written.
+    ``read_back`` only reading proves what was written. With ``is_source`` archived blobs are asked
+    for, if the settings say so.
     """
 
     capabilities = Capabilities(keeps=frozenset({"times"}))
@@ -61,11 +62,12 @@ class AzureStore:
         *,
         owner: str = "",
         read_back: bool = False,
+        is_source: bool = False,
     ) -> None:
         self._prefix = f"{prefix}/" if prefix else ""
         self._owner = owner
         self.url = f"{root}/{prefix}".rstrip("/")
-        self._blobs = Blobs(container, self._prefix, self.url)
+        self._blobs = Blobs(container, self._prefix, self.url, is_source=is_source)
         self._uploads = Uploads(self._blobs)
         self._listing = Listing(container, self._prefix, self.url)
         self._proofs = Proofs(

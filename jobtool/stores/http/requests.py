@@ -17,13 +17,12 @@ from jobtool.names import quote
 from jobtool.stores.http.errors import of_failure
 from jobtool.stores.logins import bearer_for, login_for
 from jobtool.stores.proxies import proxy_for
-from jobtool.stores.webaddress import decoded
+from jobtool.stores.webaddress import decoded, is_this_machine
 
 #: More redirects than this aren't followed for one request.
 MOST_REDIRECTS = 5
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 #: Bytes are read as the server stores them: an encoding would change sizes and ranges.
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"jobtool/{__version__}"}
@@ -134,7 +133,7 @@ def is_folder_of(redirect: str, asked: str) -> bool:
 
 def login_header(url: httpx.URL) -> dict[str, str]:
     """Return the header with the login of a host. It is sent encrypted, or to this machine."""
-    if url.scheme != "https" and url.host not in _LOOPBACK:
+    if url.scheme != "https" and not is_this_machine(url.host):
         return {}
     token = bearer_for(url.host, url.port)
     if token is not None:

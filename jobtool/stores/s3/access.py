@@ -24,7 +24,7 @@ from jobtool.stores.credentials.sessions import (
     share_loader,
 )
 from jobtool.stores.proxies import as_botocore
-from jobtool.stores.s3.config import S3Config
+from jobtool.stores.s3.config import S3Config, restore_of
 from jobtool.stores.s3.connection import Address, address_of, resolve, settings_error
 from jobtool.stores.s3.descriptions import Descriptions
 from jobtool.stores.s3.fast import is_trusted, open_bucket, why_not
@@ -66,6 +66,7 @@ class S3Access:
     def __init__(self, config: S3Config, holder: CredentialHolder, *, connections: int) -> None:
         self.holder = holder
         self.whole_md5 = config.whole_md5
+        self.restore = restore_of(config)
         self._config = config
         self.is_lax_about_ranges = False  # detected at the first range that is read
         self.lists_times_of_metadata = False  # detected at the first object that is read

@@ -34,6 +34,10 @@ class PartsLostError(StoreError):
     """A server can't complete an upload because it doesn't hold all parts."""
 
 
+class ArchivedError(SourceError):
+    """An object can't be read before it is restored from an archive."""
+
+
 class RegionError(StoreUnavailableError):
     """A bucket is in another region, or at another endpoint, than the request's."""
 
@@ -52,7 +56,10 @@ _ENDPOINT = "the bucket is at another endpoint"
 _KMS = "the key that encrypts this object can't be used: ask the key's administrator"
 _TORN = "the server didn't receive the whole request"
 _OTHER_BYTES = "the server received different bytes than were sent"
-_ARCHIVED = "it is archived: restore it first"
+_ARCHIVED = (
+    "it is archived: restore it first, or set [s3] restore_days in joblist.toml to have workers "
+    "ask for that"
+)
 _NAME = "the server can't hold an object of this name"
 _TAKEN = "an existing object or folder conflicts with this name"
 _REQUEST = "the server doesn't accept this request"
@@ -182,6 +189,7 @@ _CODES: Mapping[type[JobtoolError], Mapping[str, str]] = {
     StoreError: {
         "ConditionalRequestConflict": "another request for the same object was under way",
         "ConnectionClosedByRequester": _TORN,
+        "GlacierExpeditedRetrievalNotAvailable": "no object is restored at once now",
         "IncompleteBody": _TORN,
         "MalformedXML": _TORN,
         "MissingRequestBodyError": _TORN,
@@ -204,10 +212,12 @@ _CODES: Mapping[type[JobtoolError], Mapping[str, str]] = {
         "NoSuchVersion": "nothing is there",
     },
     SourceChangedError: {"InvalidRange": "the object has become shorter"},
-    SourceError: {
+    ArchivedError: {
         "InvalidObjectState": _ARCHIVED,
         "ObjectNotInActiveTierError": _ARCHIVED,
         "RestoreAlreadyInProgress": "it is archived and being restored: try again later",
+    },
+    SourceError: {
         "XMinioObjectTampered": "the server says that the object is damaged",
     },
     FileError: {

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import UsageError
 from jobtool.stores.proxies import names_a_server
@@ -62,6 +63,10 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     are sent with each request: ``requester_pays``, ``expected_bucket_owner``, and the key in
     ``customer_key_file`` (SSE-C).
 
+    ``restore_days`` says to ask for archived objects of the source, and for how many days S3 keeps
+    the copies; ``restore_tier`` is how fast it fetches them. Their jobs are tried again after
+    ``restore_check_seconds``.
+
     ``whole_md5`` is where the MD5 of an object in parts is kept: in the receipt only, or also in
     the object's ``metadata``. S3 takes metadata before the first part, so the latter reads each
     large local file twice.
@@ -93,12 +98,34 @@ class S3Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dualstack: bool | None = None
     fips: bool | None = None
     express_sessions: bool | None = None
+    restore_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] | None = None
+    restore_tier: Literal["Expedited", "Standard", "Bulk"] | None = None
+    restore_check_seconds: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 1800.0
     whole_md5: Literal["receipt", "metadata"] = "receipt"
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
 
     def __hash__(self) -> int:
         """Return a hash of the settings, of which some are dictionaries."""
         return hash(msgspec.json.encode(self))
+
+
+class RestoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How archived objects are asked for: for how many days, how fast, and when to look again."""
+
+    days: int
+    tier: str | None
+    check_seconds: float
+
+
+def restore_of(config: S3Config) -> RestoreSettings | None:
+    """Return how to ask for archived objects; None if they aren't to be asked for."""
+    if config.restore_days is None:
+        return None
+    return RestoreSettings(
+        days=config.restore_days,
+        tier=config.restore_tier,
+        check_seconds=config.restore_check_seconds,
+    )
 
 
 def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.toml") -> S3Config:
@@ -142,11 +169,18 @@ def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.
         raise UsageError(
             f"{shown}, table [s3]: expected customer_key_file or server_side_encryption; found both"
         )
+    if config.restore_tier and config.restore_days is None:
+        raise UsageError(
+            f"{shown}, table [s3]: restore_tier needs restore_days, which says that archived "
+            "objects are to be restored; found none"
+        )
     if bool(config.object_lock_mode) != bool(config.object_lock_days):
         raise UsageError(
             f"{shown}, table [s3]: expected object_lock_mode and object_lock_days together; found "
             "one of them"
         )
+    if role != "source":  # reading back what was written there must not cost a restore
+        config = replace(config, restore_days=None, restore_tier=None)
     return config
 
 

@@ -26,6 +26,7 @@ from jobtool.stores.credentials.sessions import AWS_HOST, unreadable_config
 from jobtool.stores.proxies import proxy_for
 from jobtool.stores.s3.arguments import Arguments, arguments_of
 from jobtool.stores.s3.config import S3Config, is_endpoint
+from jobtool.stores.webaddress import is_this_machine
 
 _CHECKSUMS = ("request_checksum_calculation", "response_checksum_validation")
 
@@ -73,6 +74,9 @@ def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: boo
     Raises ``StoreSettingsError`` that names the setting, and ``StoreUnavailableError``.
     """
     _require_url(endpoint_url, config)
+    proxy = proxy_for(endpoint_url)
+    if config.customer_key_file:
+        _require_encrypted(endpoint_url, proxy)
     scoped = session.get_scoped_config()
     is_aws = bool(AWS_HOST.search(urlsplit(endpoint_url).hostname or ""))
     style = scoped.get("s3", {}).get("addressing_style")
@@ -82,7 +86,7 @@ def resolve(config: S3Config, session: Any, endpoint_url: str, *, is_signed: boo
         is_signed=is_signed,
         addressing_style=config.addressing_style or style or ("auto" if is_aws else "path"),
         ca_bundle=_ca_bundle(config, session) if endpoint_url.startswith("https:") else None,
-        proxy=proxy_for(endpoint_url),
+        proxy=proxy,
         checksums=_checksums(config, scoped, is_aws=is_aws),
         arguments=arguments_of(config),
         timeout_seconds=config.timeout_seconds,
@@ -138,6 +142,18 @@ def _require_url(endpoint_url: str, config: S3Config) -> None:
         raise StoreSettingsError(
             f"{_endpoint_setting(config)} holds a user or a password. Use AWS's credentials file."
         )
+
+
+def _require_encrypted(endpoint_url: str, proxy: str | None) -> None:
+    """Refuse to send the key of SSE-C in the clear over a network (AWS, "Using SSE-C")."""
+    parts = urlsplit(endpoint_url)
+    if parts.scheme == "https" or (proxy is None and is_this_machine(parts.hostname or "")):
+        return
+    through = "" if proxy is None else ", through a proxy"
+    raise StoreSettingsError(
+        "[s3] customer_key_file: expected an endpoint with https://, since each request carries "
+        f"the key; found {quote(endpoint_url)}{through}. Use https, or remove the key."
+    )
 
 
 def _bad_endpoint(found: str, config: S3Config) -> StoreSettingsError:

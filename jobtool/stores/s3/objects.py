@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import obstore
 import obstore.exceptions
 
@@ -20,16 +21,22 @@ from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChang
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.body import body_of
+from jobtool.stores.s3.codes import ArchivedError, ExistsError
 from jobtool.stores.s3.metadata import (
     Told,
     attributes_of,
+    etag_of,
     in_whole_seconds,
     time_of,
     told_by_boto3,
 )
 from jobtool.stores.s3.requests import Requests
+from jobtool.stores.s3.restore import Restores
 from jobtool.stores.s3.sha256 import FIELD
 from jobtool.stores.store import Content, Entry, within_64_bits
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 # What obstore's paths would change: control characters, empty or dot segments, a slash at either
 # end.
@@ -42,6 +49,17 @@ _UNREADABLE_HEADER = "contained non UTF-8 characters"
 _SECOND_NS = 1_000_000_000
 
 
+class _Read(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a GET: the data, the whole object's size, what the server tells of it."""
+
+    data: bytes | memoryview
+    size: int
+    modified: datetime
+    told: dict[str, str]
+    etag: str | None
+    version: str | None
+
+
 class Objects:
     """Reads and writes the objects of a bucket. Errors name an object by ``path``."""
 
@@ -50,27 +68,56 @@ class Objects:
         self._client = access.client
         self._bucket = bucket
         self._requests = requests
+        self._restores = Restores(access, bucket, requests)
 
     def read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
-        """Return bytes of an object by one ranged GET. Raises ``SourceChangedError``."""
+        """Return bytes of an object by one ranged GET.
+
+        Raises ``SourceChangedError``, and ``NotYetError`` for an archived object.
+        """
+        try:
+            return self._read(entry, key, offset, length)
+        except ArchivedError as error:
+            raise self._restores.answer_to(error, entry.path, key) from None
+        except ExistsError:
+            if _condition(entry) is None:
+                raise
+            raise self._other(entry) from None
+
+    def _read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
         by_boto3 = length == 0 or (self._access.is_lax_about_ranges and length != entry.size)
         if by_boto3 or not self._is_for_obstore(entry.path, key):
-            data, size, modified, told = self._read_by_boto3(entry.path, key, offset, length)
+            found = self._read_by_boto3(entry, key, offset, length)
         else:
-            data, size, modified, told = self._requests.call(
+            found = self._requests.call(
                 entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
             )
-        if size != entry.size or not self._has_listed_time(entry, key, modified, told):
+        if found.size != entry.size or not self._has_listed_time(
+            entry, key, found.modified, found.told
+        ):
             raise SourceChangedError(
                 f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: listed with "
-                f"{entry.size} bytes, now {size} bytes, or with another time"
+                f"{entry.size} bytes, now {found.size} bytes, or with another time"
             )
-        if len(data) != length:
+        if entry.etag is not None and found.etag not in (entry.etag, None):
+            raise self._other(entry)  # from a server that ignores the condition
+        if len(found.data) != length:
             raise ServerError(
                 f"{quote(self._requests.url_of(entry.path))}: expected {length} bytes; "
-                f"received {len(data)}"
+                f"received {len(found.data)}"
             )
-        return Content(data=data, attributes=attributes_of(told, entry.mtime_ns))
+        return Content(
+            data=found.data,
+            attributes=attributes_of(found.told, entry.mtime_ns),
+            etag=found.etag,
+            version=found.version,
+        )
+
+    def _other(self, entry: Entry) -> SourceChangedError:
+        return SourceChangedError(
+            f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: it no longer has "
+            f"the ETag {entry.etag}"
+        )
 
     def _has_listed_time(
         self, entry: Entry, key: str, modified: datetime, told: dict[str, str]
@@ -115,45 +162,59 @@ class Objects:
             path, lambda: self._access.is_for_obstore(self._bucket)
         )
 
-    def _read_by_obstore(
-        self, entry: Entry, key: str, offset: int, length: int
-    ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
+    def _read_by_obstore(self, entry: Entry, key: str, offset: int, length: int) -> _Read:
+        options: GetOptions = {}
+        if length != entry.size:
+            options["range"] = (offset, offset + length)
+        if (condition := _condition(entry)) is not None:
+            options["if_match"] = condition
         try:
             with self._access.obstore(self._bucket) as bucket:
-                if length == entry.size:
-                    result = obstore.get(bucket, key)
-                else:
-                    result = obstore.get(bucket, key, options={"range": (offset, offset + length)})
+                result = obstore.get(bucket, key, options=options)
         except obstore.exceptions.GenericError as error:
             if _UNREADABLE_HEADER in str(error):
-                return self._read_by_boto3(entry.path, key, offset, length)
+                return self._read_by_boto3(entry, key, offset, length)
             if "non-partial response" not in str(error):
                 raise
             # Some servers answer a range with status 200, which obstore refuses.
             self._access.is_lax_about_ranges = True
-            return self._read_by_boto3(entry.path, key, offset, length)
-        size, modified = result.meta["size"], result.meta["last_modified"]
+            return self._read_by_boto3(entry, key, offset, length)
+        meta = result.meta
         # Don't read an object that has grown to its end.
-        data = memoryview(result.bytes()) if size == entry.size else memoryview(b"")
-        return data, size, modified, dict(result.attributes)
+        is_as_large = meta["size"] == entry.size
+        return _Read(
+            data=memoryview(result.bytes()) if is_as_large else b"",
+            size=meta["size"],
+            modified=meta["last_modified"],
+            told=dict(result.attributes),
+            etag=etag_of(meta["e_tag"]),
+            version=meta["version"],
+        )
 
-    def _read_by_boto3(
-        self, path: str, key: str, offset: int, length: int
-    ) -> tuple[bytes | memoryview, int, datetime, dict[str, str]]:
-        where = {"Bucket": self._bucket, "Key": key}
+    def _read_by_boto3(self, entry: Entry, key: str, offset: int, length: int) -> _Read:
+        path, where = entry.path, {"Bucket": self._bucket, "Key": key}
+        if (condition := _condition(entry)) is not None:
+            where["IfMatch"] = condition
+        data = b""
         if length == 0:
             found = self._requests.call(path, lambda: self._client.head_object(**where))
             size = self._requests.field(path, found, "ContentLength")
-            modified = self._requests.field(path, found, "LastModified")
-            return b"", size, modified, told_by_boto3(found)
-        span = f"bytes={offset}-{offset + length - 1}"
-        found = self._requests.call(path, lambda: self._client.get_object(**where, Range=span))
-        data = self._requests.call(path, found["Body"].read)
-        modified = self._requests.field(path, found, "LastModified")
-        if "ContentRange" not in found:  # a server without ranges sends the whole object
-            return data[offset : offset + length], len(data), modified, told_by_boto3(found)
-        size = int(found["ContentRange"].rpartition("/")[2])
-        return data, size, modified, told_by_boto3(found)
+        else:
+            span = f"bytes={offset}-{offset + length - 1}"
+            found = self._requests.call(path, lambda: self._client.get_object(**where, Range=span))
+            data = self._requests.call(path, found["Body"].read)
+            if "ContentRange" in found:
+                size = int(found["ContentRange"].rpartition("/")[2])
+            else:  # a server without ranges sends the whole object
+                data, size = data[offset : offset + length], len(data)
+        return _Read(
+            data=data,
+            size=size,
+            modified=self._requests.field(path, found, "LastModified"),
+            told=told_by_boto3(found),
+            etag=etag_of(found.get("ETag")),
+            version=found.get("VersionId"),
+        )
 
     def put(
         self,
@@ -215,6 +276,11 @@ class Objects:
                     use_multipart=False,
                     mode="create" if "IfNoneMatch" in condition else "overwrite",
                 )
-            return {"ETag": result["e_tag"]}
+            return {"ETag": result["e_tag"], "VersionId": result["version"]}
 
         return self._requests.call(path, put_by_obstore)
+
+
+def _condition(entry: Entry) -> str | None:
+    """Return the ETag that an object must have to be read; None for any, or a weak one."""
+    return None if entry.etag is None or entry.etag.startswith("W/") else f'"{entry.etag}"'

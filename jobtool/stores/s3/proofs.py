@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from jobtool.errors import DigestMismatchError, FileError, NotFoundError
 from jobtool.stores.s3.metadata import etag_of
 from jobtool.stores.s3.sha256 import FIELD
@@ -36,15 +38,15 @@ class Proofs:
             head = self._head(path)
             if size is not None and head.get("ContentLength") != size:
                 return None
-            etag = etag_of(head.get("ETag"))
+            etag, version = etag_of(head.get("ETag")), head.get("VersionId")
             proof = self.by_etag(etag, md5, composite)
             if proof is not None:
-                return proof
+                return replace(proof, version=version)
             if self._store.digest(path) != md5:
                 return None
         except NotFoundError:
             return None
-        return Proof(md5=md5, verified_by="read-back", etag=etag)
+        return Proof(md5=md5, verified_by="read-back", etag=etag, version=version)
 
     def of_lost_answer(
         self, path: str, size: int, md5: str | None, composite: str | None, error: FileError

@@ -36,7 +36,6 @@ from jobtool.stores.s3.objects import Objects
 from jobtool.stores.s3.proofs import Proofs
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.s3.sha256 import sha256_of
-from jobtool.stores.s3.stream import write_stream
 from jobtool.stores.s3.uploads import Uploads
 from jobtool.stores.store import (
     Attributes,
@@ -54,6 +53,11 @@ from jobtool.stores.store import (
     check_path,
     digest_by_reading,
 )
+from jobtool.stores.stream import write_stream
+
+#: The parts of a stream: how many (AWS, "Amazon S3 multipart upload limits"), of how many bytes.
+_MOST_PARTS = 10_000
+_STREAM_PART_BYTES = 64 * 1024 * 1024
 
 
 class S3Store:
@@ -161,7 +165,14 @@ class S3Store:
         first = next(rest, b"")
         second = next(rest, None)
         if second is not None:
-            return write_stream(self, path, chain((first, second), rest), attributes)
+            return write_stream(
+                self,
+                path,
+                chain((first, second), rest),
+                attributes,
+                most_parts=_MOST_PARTS,
+                part_bytes=_STREAM_PART_BYTES,
+            )
         if attributes.md5 is None:
             attributes = replace(attributes, md5=md5_of(first))
         return self._put(path, first, self._typed(path, attributes))
@@ -174,9 +185,11 @@ class S3Store:
         """
         key = self._key(path)
         has_checksums = self._access.has_checksums(self._bucket)
-        # As long as it isn't known, one more header costs nothing where boto3 writes anyway.
+        # As long as it isn't known, one more header costs nothing where boto3 writes anyway. AWS
+        # knows it. Other servers may refuse the request for it, and need not be asked in vain.
         is_first = has_checksums is None and self._proofs.accepts_answers
-        is_told = has_checksums or (is_first and self._access.only_boto3_writes)
+        may_tell = self._access.only_boto3_writes or self._access.connection.is_aws
+        is_told = has_checksums or (is_first and may_tell)
         checksum = sha256_of(data) if is_told else None
         try:
             answer, notes = self._send(path, key, data, attributes, checksum)
@@ -194,7 +207,8 @@ class S3Store:
         if checksum is not None and self._proofs.accepts_answers:
             is_proof = found is not None and found.verified_by == "stored-sha256"
             self._access.note_checksums(self._bucket, is_proof)
-        return replace(found or self._proofs.by_reading(path, attributes, etag), notes=notes)
+        proof = found or self._proofs.by_reading(path, attributes, etag)
+        return replace(proof, version=answer.get("VersionId"), notes=notes)
 
     def _again(
         self,

@@ -168,7 +168,8 @@ class Uploads:
         )
         if expected is not None and proof.verified_by == "read-back":
             self._access.note_checksums(self._bucket, False)
-        return replace(proof, notes=(*attributes.notes, *self._untold(upload, attributes)))
+        notes = (*attributes.notes, *self._untold(upload, attributes))
+        return replace(proof, version=answer.get("VersionId"), notes=notes)
 
     def _untold(self, upload: Upload, attributes: Attributes) -> tuple[Note, ...]:
         """Return notes of the attributes that the request that began an upload left out."""

@@ -161,6 +161,19 @@ class Reading(Suite):
             with pytest.raises(SourceChangedError, match="file"):
                 store.read(entry, offset, length)
 
+    def test_a_file_replaced_without_a_new_size_or_time_is_noticed(
+        self, store: Store, raw: RawAccess
+    ) -> None:
+        """Where files have ETags. What is read tells the same ETag as the entry, if any."""
+        raw.write("file", b"12345", mtime_ns=MTIME_NS)
+        entry = entry_of(store, "file")
+        if entry.etag is None:
+            pytest.skip("this store has no ETags")
+        for offset, length in ((0, 5), (1, 2)):
+            assert store.read(entry, offset, length).etag in (None, entry.etag)
+            with pytest.raises(SourceChangedError, match="file"):
+                store.read(replace(entry, etag="another"), offset, length)
+
     def test_digest_is_the_md5(self, store: Store, raw: RawAccess) -> None:
         """An empty file has one, too."""
         raw.write("file", b"12345")

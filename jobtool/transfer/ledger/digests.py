@@ -25,13 +25,25 @@ _MD5_BYTES = 16
 class KnownDigests:
     """The MD5s of a file's first parts, in order, and the state of the whole file's after them.
 
-    ``size`` and ``mtime_ns`` are those of the file that was read.
+    ``size``, ``mtime_ns``, ``etag`` and ``version`` are those of the file that was read. The last
+    two are None if it has no such, or if its first part was read by a version of jobtool that
+    didn't record them.
     """
 
-    def __init__(self, *, size: int, mtime_ns: int, part_size: int) -> None:
+    def __init__(
+        self,
+        *,
+        size: int,
+        mtime_ns: int,
+        part_size: int,
+        etag: str | None = None,
+        version: str | None = None,
+    ) -> None:
         self.size = size
         self.mtime_ns = mtime_ns
         self.part_size = part_size
+        self.etag = etag
+        self.version = version
         self._parts = bytearray()  # of 16 bytes each: there may be 10,000
         self._noted = 0  # how many of them are in the journal
         self._whole: MD5 | None = MD5()  # None if it can't be resumed
@@ -45,6 +57,11 @@ class KnownDigests:
         known = (self.size, self.mtime_ns, self.part_size)
         is_same = known == (item.entry.size, item.entry.mtime_ns, part_size)
         return is_same and (self._whole is not None or self._digest is not None)
+
+    def pin(self, etag: str | None, version: str | None) -> None:
+        """Note which file is being read, before its first part is added."""
+        if not len(self) and self.etag is None:
+            self.etag, self.version = etag, version
 
     def add_to_whole(self, data: bytes | memoryview) -> None:
         """Hash the next part's data into the whole file's MD5. Call it before ``add``."""
@@ -105,6 +122,8 @@ class KnownDigests:
                 md5s=tuple(self.md5_of(number) or "" for number in range(first, last + 1)),
                 state=state if is_last and self._digest is None else None,
                 whole=self._digest if is_last else None,
+                etag=self.etag,
+                source_version=self.version,
             )
             self._noted = last
 
@@ -123,9 +142,15 @@ def folded(known: KnownDigests | None, record: DigestRecord) -> KnownDigests:
     A record that doesn't continue what is known, because its predecessor was lost, is ignored. A
     record that begins earlier replaces what is known from there on.
     """
-    same = (record.size, record.mtime_ns, record.part_size)
-    if known is None or (known.size, known.mtime_ns, known.part_size) != same:
-        known = KnownDigests(size=record.size, mtime_ns=record.mtime_ns, part_size=record.part_size)
+    same = (record.size, record.mtime_ns, record.part_size, record.etag)
+    if known is None or (known.size, known.mtime_ns, known.part_size, known.etag) != same:
+        known = KnownDigests(
+            size=record.size,
+            mtime_ns=record.mtime_ns,
+            part_size=record.part_size,
+            etag=record.etag,
+            version=record.source_version,
+        )
     count = record.first - 1 + len(record.md5s)
     parts = -(-record.size // record.part_size)
     if record.first - 1 > len(known) or count > parts or (record.whole and count != parts):

@@ -171,7 +171,8 @@ class JobHandedBack(Event, frozen=True, kw_only=True):
     """The job is ``todo`` again. The files that have arrived keep their receipts.
 
     ``parts_bytes`` counts the bytes of unfinished files that needn't be sent again. All counts are
-    0 if the job wasn't listed yet.
+    0 if the job wasn't listed yet. ``waiting_files`` counts the files that can't be read yet. If
+    there are any, no worker takes the job up before ``not_before``, in UTC.
     """
 
     kind: ClassVar[str] = "handed-back"
@@ -183,13 +184,16 @@ class JobHandedBack(Event, frozen=True, kw_only=True):
     bytes_done: int = 0
     bytes_total: int = 0
     parts_bytes: int = 0
+    waiting_files: int = 0
+    not_before: str | None = None
 
     def text(self) -> str:
         """Return the sentence."""
         kept = f"; kept: {self.files_done} of {self.files_total} files" if self.files_total else ""
         if self.parts_bytes:
             kept += f", {size_text(self.parts_bytes)} of parts"
-        return f"{quote(self.job)}: handed back: {self.reason}{kept}"
+        until = f" until {self.not_before}" if self.not_before else ""
+        return f"{quote(self.job)}: handed back{until}: {self.reason}{kept}"
 
 
 class JobLost(Event, frozen=True, kw_only=True):

@@ -173,7 +173,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     ``succeeded``, ``failed`` and ``handed_back`` count the jobs of this worker, or of all ranks of
     its group. ``left_todo``, ``left_ongoing``, ``in_error`` and ``invalid`` count the jobs of the
     joblist at ``path``. ``died`` counts the ``workers`` that didn't end by themselves. ``stopped``
-    says why the work ended early, None if it didn't.
+    says why the work ended early, None if it didn't. ``waiting`` counts those of ``left_todo`` that
+    wait for files that can't be read yet, the first of them until ``not_before``, in UTC.
     """
 
     kind: ClassVar[str] = "finished"
@@ -189,6 +190,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     exit_code: int = 0
     stopped: str | None = None
     path: str = ""
+    waiting: int = 0
+    not_before: str | None = None
 
     def mark(self) -> str:
         """Return the symbol that its line begins with."""
@@ -199,7 +202,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         left = [
             f"{count} {what}"
             for count, what in (
-                (self.left_todo, "todo"),
+                (self.left_todo - self.waiting, "todo"),
+                (self.waiting, "waiting for files that can't be read yet"),
                 (self.left_ongoing, "ongoing"),
                 (self.in_error, "in error"),
                 (self.invalid, "invalid"),
@@ -224,6 +228,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         path = shlex.quote(self.path)
         if self.exit_code == 3:
             return f"\n  To do the rest: transfer-worker -i {path}"
+        if self.exit_code == 5:
+            return f"\n  To do the rest, from {self.not_before} on: transfer-worker -i {path}"
         if self.exit_code == 4:
             return f"\n  Once the cause is fixed: {self._retry(path)}transfer-worker -i {path}"
         if self.exit_code == 1:
