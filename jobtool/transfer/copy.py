@@ -7,6 +7,7 @@ from collections.abc import Callable, Container
 import msgspec
 
 from jobtool.liveness import Liveness
+from jobtool.methods.method import STREAM
 from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Proof
@@ -27,13 +28,15 @@ DEFAULT_BUFFER_BYTES = 96 * 1024 * 1024
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
-    ``was_there`` is True if the destination held the file already and nothing was sent.
+    ``was_there`` is True if the destination held the file already and nothing was sent. Otherwise
+    ``method`` is which of jobtool's own methods moved it.
     """
 
     md5: str
     proof: Proof
     part_size: int | None
     was_there: bool = False
+    method: str = STREAM
 
 
 class Copier:
@@ -58,13 +61,11 @@ class Copier:
         self.part_bytes = part_bytes
         self.liveness = liveness or Liveness()
         self.concurrency = Concurrency(threads, first=first_threads)
-        self._capacity = Capacity(
-            threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness
-        )
+        self.capacity = Capacity(threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness)
 
     def close(self) -> None:
         """Wait for the threads that send parts, and end them."""
-        self._capacity.close()
+        self.capacity.close()
 
     def copy(
         self,
@@ -98,7 +99,7 @@ class Copier:
                     require_held(stop, item)
                     log.under_way.abort(item)
                     log.dropped()
-                md5, proof = send_whole(item, self._capacity, stop=stop, may_replace=may_replace)
+                md5, proof = send_whole(item, self.capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)
             return Copied(md5=md5, proof=proof, part_size=None)
         part_size = self._part_size(item, log)
@@ -107,7 +108,7 @@ class Copier:
                 md5, proof = send_stream(
                     item,
                     part_size,
-                    self._capacity,
+                    self.capacity,
                     stop=stop,
                     on_passed=on_passed or on_bytes,
                     may_replace=may_replace,
@@ -116,7 +117,7 @@ class Copier:
         parts = PartsCopy(
             item,
             log,
-            self._capacity,
+            self.capacity,
             stop=stop,
             on_bytes=on_bytes,
             on_kept=on_kept or on_bytes,
@@ -140,13 +141,13 @@ class Copier:
 
         Raises the errors of stores, and ``StoppedError`` between two parts.
         """
-        send_parts(item, log, numbers, self._capacity, stop=stop, on_bytes=on_bytes)
+        send_parts(item, log, numbers, self.capacity, stop=stop, on_bytes=on_bytes)
 
     def adopt(self, item: Item, log: UploadLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds the same file already; None if it doesn't."""
         part_size = self._part_size(item, log)
         with self.liveness.working(item.source_url):
-            digests = read_digests(item, part_size, self._capacity, stop, log)
+            digests = read_digests(item, part_size, self.capacity, stop, log)
             composite = digests.parts.composite()
             proof = proof_of(
                 item.route.destination,

@@ -1,4 +1,4 @@
-"""Runs of methods other than ``stream``: what they claim is proven while they run."""
+"""Runs of methods other than jobtool's own: what they claim is proven while they run."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _MOST_REASON = 300
 
 
 class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The methods of a job that come before ``stream``, in their order.
+    """The methods of a job that come before jobtool's own, in their order.
 
-    With ``is_stream_last``, ``stream`` gets what they leave. ``require_held`` raises
+    With ``leaves_rest``, jobtool's own methods get what they leave. ``require_held`` raises
     ``ClaimLostError`` once another worker may have the job.
     """
 
     claimed_job: ClaimedJob
     methods: Sequence[Method]
-    is_stream_last: bool
+    leaves_rest: bool
     require_held: Callable[[], None]
 
 
@@ -101,16 +101,16 @@ class MethodRuns:
         self._refused: set[int] = set()
 
     @property
-    def leaves_rest_to_stream(self) -> bool:
-        """Whether ``stream`` gets what these leave."""
-        return self._order.is_stream_last
+    def leaves_rest(self) -> bool:
+        """Whether jobtool's own methods get what these leave."""
+        return self._order.leaves_rest
 
     def run_phase(self, phase: array[int], on_tick: Callable[[], None]) -> None:
         """Have the methods move the files of a phase that aren't proven yet.
 
-        Files that they leave go to ``stream``; without it they are in error. ``on_tick`` is called
-        in this thread several times a second. Raises ``InfrastructureError``, ``ClaimLostError``
-        and what ``on_tick`` raises.
+        Files that they leave go to jobtool's own methods; without those they are in error.
+        ``on_tick`` is called in this thread several times a second. Raises
+        ``InfrastructureError``, ``ClaimLostError`` and what ``on_tick`` raises.
         """
         self._compare(phase, on_tick)
         for route, numbers in self._calls(phase):
@@ -123,7 +123,7 @@ class MethodRuns:
                     self._run(method, use, route, left, on_tick)
         if not self._threads.may_go_on:
             return
-        if self._order.is_stream_last:
+        if self._order.leaves_rest:
             self._ledger.methods.take_back(self._ledger.undone(phase))
         else:
             self._fail(self._ledger.undone(phase))
@@ -190,7 +190,7 @@ class MethodRuns:
                 return False
             self._available[key] = reason is None
             if reason is not None:
-                use.reason = use.reason or _short(f"not available: {reason}")
+                use.reason = use.reason or in_short(f"not available: {reason}")
         return self._available[key]
 
     def _run(
@@ -257,10 +257,10 @@ class MethodRuns:
             return
         self._ended.add(method.name)
         if isinstance(error, JobtoolError):
-            use.reason = _short(str(error))
+            use.reason = in_short(str(error))
         else:
             plugin = f"{type(method).__module__}:{type(method).__qualname__}"
-            use.reason = _short(f"{plugin} raised {type(error).__name__}: {error}")
+            use.reason = in_short(f"{plugin} raised {type(error).__name__}: {error}")
 
     def _fail(self, numbers: Iterator[int]) -> None:
         """Record files that no method has moved as in error."""
@@ -322,5 +322,6 @@ def _file_of(number: int, item: Item) -> MethodFile:
     )
 
 
-def _short(text: str) -> str:
+def in_short(text: str) -> str:
+    """Return a reason in one line for the job's log."""
     return in_one_line(text, most=_MOST_REASON)
