@@ -23,7 +23,7 @@ from jobtool.errors import (
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.liveness import Liveness
 from jobtool.methods.method import Method, MethodContext, MethodFile
-from jobtool.names import in_one_line, quote
+from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Entry
 from jobtool.transfer.decision import Action, decide, may_be_given
@@ -32,6 +32,7 @@ from jobtool.transfer.filethreads import FileThreads
 from jobtool.transfer.filetransfer import refusal
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.look import look_at
+from jobtool.transfer.methoduse import MethodUse, in_short
 from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.policies import IfExists
 from jobtool.transfer.progress import Tally
@@ -41,7 +42,6 @@ from jobtool.transfer.retry import Retry
 FILES_IN_CALL = 4096
 
 _LOOK_SECONDS = 0.1
-_MOST_REASON = 300
 
 
 class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,15 +55,6 @@ class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
     methods: Sequence[Method]
     leaves_rest: bool
     require_held: Callable[[], None]
-
-
-class MethodUse(msgspec.Struct, kw_only=True):
-    """The result of one method: files proven, seconds that it ran, why it left files."""
-
-    name: str
-    files: int = 0
-    seconds: float = 0.0
-    reason: str | None = None
 
 
 class MethodRuns:
@@ -320,8 +311,3 @@ def _file_of(number: int, item: Item) -> MethodFile:
         size=item.entry.size,
         mtime_ns=item.entry.mtime_ns,
     )
-
-
-def in_short(text: str) -> str:
-    """Return a reason in one line for the job's log."""
-    return in_one_line(text, most=_MOST_REASON)

@@ -18,7 +18,8 @@ from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.folders import keep_folders
 from jobtool.transfer.headstart import HeadStart
 from jobtool.transfer.ledger import Ledger
-from jobtool.transfer.methodruns import MethodOrder, MethodRuns, MethodUse
+from jobtool.transfer.methodruns import MethodOrder, MethodRuns
+from jobtool.transfer.methoduse import MethodUse
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.phases import Phase

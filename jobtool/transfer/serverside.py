@@ -25,6 +25,7 @@ from jobtool.errors import (
     SourceChangedError,
     StoppedError,
     StoreUnavailableError,
+    UnreachableError,
 )
 from jobtool.methods.method import SERVER_SIDE
 from jobtool.names import quote
@@ -35,7 +36,7 @@ from jobtool.stores.store import Part, Upload, composite_md5
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.digests import require_going, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
-from jobtool.transfer.methodruns import MethodUse, in_short
+from jobtool.transfer.methoduse import MethodUse, in_short
 from jobtool.transfer.partranges import PartRange, ranges
 from jobtool.transfer.partsenders import PartsUnderWay
 from jobtool.transfer.partuploads import begin, take_up
@@ -51,11 +52,16 @@ _NEVER_LEFT = (
 )
 
 
+#: After this many files in a row that failed, a service isn't asked any more in this attempt.
+MOST_LEFT_IN_A_ROW = 5
+
+
 class ServerSide:
     """Has services copy the files of a job, one attempt long. Threads may call it.
 
-    Files that a service can't copy or prove are left to ``stream``. After one that it refused,
-    before any was copied, all files of the same two stores are. ``use`` is the result, of interest
+    Files that a service can't copy or prove are left to ``stream``. After one that it refused
+    before any was copied, or after ``MOST_LEFT_IN_A_ROW`` failures, all files of the same two
+    stores are. ``use`` is the result, of interest
     once it ``has_met_a_pair`` of stores of one kind.
     """
 
@@ -66,6 +72,7 @@ class ServerSide:
         self._stop = stop
         self._lock = threading.Lock()
         self._services: dict[int, CopiesInside | None] = {}  # by the route's identity
+        self._left_in_a_row: dict[int, int] = {}  # by the route's identity
         self._copied: set[int] = set()  # the routes for which it has worked
         self._failed: set[int] = set()  # files whose last try failed
         self._began_at: float | None = None
@@ -106,6 +113,7 @@ class ServerSide:
             return None
         with self._lock:
             self._copied.add(id(item.route))
+            self._left_in_a_row.pop(id(item.route), None)
             self.use.files += 1
             if self._began_at is not None:
                 self.use.seconds = time.monotonic() - self._began_at
@@ -162,11 +170,15 @@ class ServerSide:
         return destination
 
     def _leave(self, route: Route, error: JobtoolError) -> None:
+        key = id(route)
         with self._lock:
             self.use.reason = in_short(str(error))
-            is_of_file = isinstance(error, NotCopiedError) or error.retryable
-            if not is_of_file and id(route) not in self._copied:
-                self._services[id(route)] = None
+            if isinstance(error, NotCopiedError | UnreachableError):
+                return  # which says nothing about other files
+            in_a_row = self._left_in_a_row[key] = self._left_in_a_row.get(key, 0) + 1
+            is_refused = not error.retryable and key not in self._copied
+            if is_refused or in_a_row >= MOST_LEFT_IN_A_ROW:
+                self._services[key] = None
 
     # One file.
 
