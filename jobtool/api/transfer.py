@@ -108,7 +108,7 @@ def transfer_jobs(
         preserve: Which attributes are kept: some of ``mode``, ``times``, ``xattrs``, ``acl``,
             ``owner``; or ``none`` or ``all``.
         methods: How files are moved: names of methods, each of which gets what those before it
-            leave. ``stream`` alone by default; packages bring others.
+            leave. By default ``server-side``, then ``stream``; packages bring others.
         credentials: A table ``[credentials]`` in place of the joblist's.
         trust: Run the commands that joblist.toml names for credentials, even if others could have
             written it.

@@ -14,6 +14,7 @@ from jobtool.md5 import md5_of
 from tests import commands
 from tests.faults import proxy
 from tests.faults.proxy import Answer, Fault, proxy_before
+from tests.servers.versitygw import versitygw_server
 from tests.trees import events, receipts
 
 MIB = 1024 * 1024
@@ -199,6 +200,56 @@ def test_a_copy_has_what_a_streamed_object_has(moto, tmp_path):
     assert made["server-side"] == made["stream"]
     assert made["stream"][0]["Metadata"]["mine"] == "kept"
     assert len(moto.copies) == 3
+
+
+@pytest.fixture
+def versitygw(tmp_path):
+    with (
+        versitygw_server(tmp_path / "versitygw") as server,
+        proxy_before(server.endpoint_url) as front,
+    ):
+        yield Watched(server, front)
+
+
+@pytest.mark.wide
+def test_a_server_with_checksums_needs_no_md5_in_the_metadata(versitygw, tmp_path):
+    bucket = versitygw.server.new_bucket()
+    files = {"plate/parts": some_bytes(2 * PART_BYTES + 7), "plate/whole": b"data"}
+    files["plate/known"] = some_bytes(PART_BYTES + 9)
+    versitygw.put_parts(bucket, "plate/parts", files["plate/parts"])
+    known = in_base64(files["plate/known"])
+    versitygw.put_parts(bucket, "plate/known", files["plate/known"], Metadata={"md5chksum": known})
+    versitygw.put(bucket, "plate/whole", b"data")
+    joblist = versitygw.generate(tmp_path / "jobs", bucket)
+    versitygw.work(joblist)
+    assert not versitygw.passed
+    assert versitygw.contents(bucket, "out/") == files
+    assert versitygw.methods(joblist) == {
+        "plate/parts": ("server-side", "stored-crc64nvme"),
+        "plate/known": ("server-side", "multipart-etag"),
+        "plate/whole": ("server-side", "etag-md5"),
+    }
+    commands.run_ok("jobtool", "verify", "--deep", joblist, env=versitygw.env)
+
+
+@pytest.mark.wide
+def test_a_server_that_keeps_conditions_copies_no_changed_source(versitygw, tmp_path):
+    bucket = versitygw.server.new_bucket()
+    versitygw.put(bucket, "plate/a", b"old one")
+    answers = []
+
+    def change(request, forward):
+        versitygw.put(bucket, "plate/a", b"new one, which is longer")
+        answers.append(forward(request))
+        return answers[0]
+
+    versitygw.befall(is_copy, change)
+    joblist = versitygw.generate(tmp_path / "jobs", bucket)
+    versitygw.work(joblist)
+    assert answers[0].status == 412
+    assert not versitygw.passed
+    assert versitygw.contents(bucket, "out/") == {"plate/a": b"new one, which is longer"}
+    assert versitygw.methods(joblist) == {"plate/a": ("server-side", "etag-md5")}
 
 
 def described(watched, bucket, key):
