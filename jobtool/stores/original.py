@@ -19,7 +19,8 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     copy. ``md5`` is that of the whole file in hex, as the service or the file's metadata has it;
     None if a copy will show it. ``composite`` is the ETag that S3 gives to the file in its own
     parts, if that is known. ``part_size`` is the size in bytes of the parts in which to copy the
-    file; None if it is to be copied whole. ``checksums`` are the service's other digests of the
+    file; None if it is to be copied whole. ``part_md5s`` are the MD5s of these parts in hex, if
+    they are known before. ``checksums`` are the service's other digests of the
     whole file, by the names that the store gives them. ``attributes`` are the file's, with ``md5``.
     """
 
@@ -29,5 +30,6 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     md5: str | None
     composite: str | None = None
     part_size: int | None = None
+    part_md5s: tuple[str, ...] = ()
     checksums: tuple[tuple[str, str], ...] = ()
     attributes: Attributes

@@ -46,9 +46,10 @@ class Container:
         self, account: Account, name: str, settings: AzureSettings, *, connections: int
     ) -> None:
         self.name = name
+        self.account = account
         self.account_url = account.url
         self._is_hierarchical = settings.hierarchical
-        redact.learn(account.key, account.sas, *_signatures_in(account.sas))
+        redact.learn(account.key, account.sas, *signatures_in(account.sas))
         if account.sas:
             logging.getLogger("urllib3.connectionpool").addFilter(_redacted)
         if account.is_by_login and not account.url.startswith("https:"):
@@ -133,7 +134,7 @@ def _credential_of(account: Account) -> Any:
     return DefaultAzureCredential()
 
 
-def _signatures_in(sas: str | None) -> list[str]:
+def signatures_in(sas: str | None) -> list[str]:
     """Return the secret part of a SAS token, which could be shown without the rest."""
     fields = (field.partition("=") for field in (sas or "").split("&"))
     return [value for name, _, value in fields if name == "sig"]

@@ -184,11 +184,14 @@ class Direct:
             signature = base64.b64encode(digest).decode()
             headers["authorization"] = f"SharedKey {self._account.name}:{signature}"
         elif self._login is not None:
-            now = time.time()
-            if now > self._token_ends - _RENEW_SECONDS:
-                found = self._login.get_token(_SCOPE)
-                self._token, self._token_ends = found.token, found.expires_on
-            headers["authorization"] = f"Bearer {self._token}"
+            headers["authorization"] = f"Bearer {self.token()}"
+
+    def token(self) -> str:
+        """Return the token of the login, which is renewed before it ends."""
+        if time.time() > self._token_ends - _RENEW_SECONDS:
+            found = self._login.get_token(_SCOPE)
+            self._token, self._token_ends = found.token, found.expires_on
+        return self._token
 
 
 def _joined(sas: str | None, query: Mapping[str, str] | None) -> str:
