@@ -376,6 +376,21 @@ def test_what_the_server_cannot_copy_is_streamed(rclone, tmp_path, happen, reaso
     assert reason in line
 
 
+def test_at_two_endpoints_nothing_is_asked_and_the_log_says_so(rclone, moto, tmp_path):
+    source, bucket = moto.server.new_bucket(), rclone.server.new_bucket()
+    moto.put(source, "plate/a", b"data")
+    settings = ("--set", f"s3.source.endpoint_url={moto.front.endpoint_url}")
+    places = ("-i", f"s3://{source}/in", "-o", tmp_path / "jobs", "-d", f"s3://{bucket}/out")
+    generate = ("generate-joblist", *places, "-l", "tree", "-v", "0", *settings)
+    commands.run_ok(*generate, env=rclone.env)
+    rclone.work(tmp_path / "jobs")
+    assert rclone.methods(tmp_path / "jobs") == {"plate/a": ("stream", "etag-md5")}
+    assert not rclone.copies
+    (job,) = (tmp_path / "jobs").glob("*.txt")
+    (line,) = events(job, "method")
+    assert 'files=0 seconds=0.0 reason="not available: the source is at another endpoint' in line
+
+
 def test_by_methods_it_is_left_out_or_alone(rclone, tmp_path):
     bucket = rclone.server.new_bucket()
     rclone.put(bucket, "plate/a", b"data")

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import certifi
+import msgspec
 import requests
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobClient, ContainerClient
+from azure.storage.blob import (
+    BlobClient,
+    ContainerClient,
+    ContainerSasPermissions,
+    generate_container_sas,
+)
 from requests.adapters import HTTPAdapter
 
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
@@ -32,8 +40,22 @@ _CONNECT_SECONDS = 10
 #: The largest blob that one request can write. Source: Microsoft, "Put Blob".
 MAX_PUT_BYTES = 5000 * 1024 * 1024
 
+#: How long a SAS token is valid that is made from the account's key. A new one is made halfway.
+_SAS_LASTS = timedelta(hours=2)
+
 #: How much is read from and written to a socket at a time.
 _SOCKET_BYTES = 1024 * 1024
+
+
+class ReadAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """A SAS token, or a header ``authorization``; neither for what all may read."""
+
+    sas: str | None = None
+    authorization: str | None = None
+
+    def __repr__(self) -> str:
+        """Return no secret."""
+        return "ReadAccess()"
 
 
 class Container:
@@ -46,10 +68,12 @@ class Container:
         self, account: Account, name: str, settings: AzureSettings, *, connections: int
     ) -> None:
         self.name = name
-        self.account = account
+        self._account = account
         self.account_url = account.url
         self._is_hierarchical = settings.hierarchical
-        redact.learn(account.key, account.sas, *signatures_in(account.sas))
+        self._making = threading.Lock()
+        self._made_sas, self._made_until = "", datetime.min.replace(tzinfo=UTC) + _SAS_LASTS
+        redact.learn(account.key, account.sas, *_signatures_in(account.sas))
         if account.sas:
             logging.getLogger("urllib3.connectionpool").addFilter(_redacted)
         if account.is_by_login and not account.url.startswith("https:"):
@@ -89,6 +113,27 @@ class Container:
             )
         except ValueError as error:
             raise StoreSettingsError(f"{account.url}: {error}") from None
+
+    def read_access(self) -> ReadAccess:
+        """Return how the service itself may read a blob of this container, to copy it."""
+        account = self._account
+        if account.is_by_login:
+            return ReadAccess(authorization=f"Bearer {self.direct.token()}")
+        if not account.key:
+            return ReadAccess(sas=account.sas)
+        with self._making:
+            now = datetime.now(UTC)
+            if now > self._made_until - _SAS_LASTS / 2:
+                self._made_until = now + _SAS_LASTS
+                self._made_sas = generate_container_sas(
+                    account.name,
+                    self.name,
+                    account_key=account.key,
+                    permission=ContainerSasPermissions(read=True),
+                    expiry=self._made_until,
+                )
+                redact.learn(*_signatures_in(self._made_sas))
+            return ReadAccess(sas=self._made_sas)
 
     def blob(self, name: str) -> BlobClient:
         """Return the client of one blob."""
@@ -134,7 +179,7 @@ def _credential_of(account: Account) -> Any:
     return DefaultAzureCredential()
 
 
-def signatures_in(sas: str | None) -> list[str]:
+def _signatures_in(sas: str | None) -> list[str]:
     """Return the secret part of a SAS token, which could be shown without the rest."""
     fields = (field.partition("=") for field in (sas or "").split("&"))
     return [value for name, _, value in fields if name == "sig"]

@@ -5,26 +5,23 @@ proof. A blob of up to 256 MiB is copied by one request. A larger one is copied 
 jobtool has written it: the IDs of its blocks name their MD5s.
 
 A request names the source by its URL. The service reads it with the token of the same login, with
-the SAS token of the source's account, or with one that is made from that account's key, for this
-blob, for reading, for an hour. Sources: Microsoft, "Copy Blob From URL", "Put Block From URL".
+the SAS token of the source's account, or with one that is made from that account's key, for reading
+this container for some hours. Sources: Microsoft, "Copy Blob From URL", "Put Block From URL".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
-from azure.storage.blob import BlobSasPermissions, generate_blob_sas
 from msgspec.structs import replace
 
 from jobtool.errors import SourceChangedError
 from jobtool.names import quote
-from jobtool.redact import redact
 from jobtool.stores.azure.blobs import Blobs, base64_of
 from jobtool.stores.azure.blocks import block_id, uploads_in
 from jobtool.stores.azure.codes import ExistsError
-from jobtool.stores.azure.container import signatures_in
 from jobtool.stores.azure.metadata import attributes_of, etag_of, found_in, told_of
 from jobtool.stores.azure.uploads import Uploads
 from jobtool.stores.original import NotCopiedError, Original
@@ -35,8 +32,10 @@ T = TypeVar("T")
 #: The largest blob that "Copy Blob From URL" copies.
 MAX_WHOLE_BYTES = 256 * 1024 * 1024
 
-_SAS_HOURS = 1
 _BLOCK_BLOB = "BlockBlob"
+
+#: The ends of the names of Microsoft's servers, in its clouds.
+_CLOUDS = (".core.windows.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net")
 
 
 class Inside:
@@ -49,9 +48,9 @@ class Inside:
     def why_not(self, source: Inside) -> str | None:
         """Return why the service can't copy from ``source``; see ``CopiesInside``."""
         ours, theirs = self._blobs.container.account_url, source._blobs.container.account_url
-        is_reached = ours.startswith("https:") and theirs.startswith("https:")
-        if ours != theirs and not is_reached:
-            return f"the source is in another account, {theirs}"
+        if ours != theirs and not (_is_microsofts(ours) and _is_microsofts(theirs)):
+            # It would be told how to read the source.
+            return f"the source is in another account, {theirs}, and not both are Microsoft's"
         return None
 
     def original(self, source: Inside, entry: Entry, part_bytes: int) -> Original:
@@ -157,22 +156,16 @@ class Inside:
     def _named(self, original: Original) -> dict[str, Any]:
         """Return a blob of this container as a request names its source."""
         container, name = self._blobs.container, self._blobs.name(original.path)
-        account, url = container.account, container.blob(name).url.partition("?")[0]
-        named: dict[str, Any] = {}
-        sas = account.sas
-        if account.key:
-            sas = generate_blob_sas(
-                account.name,
-                container.name,
-                name,
-                account_key=account.key,
-                permission=BlobSasPermissions(read=True),
-                expiry=datetime.now(UTC) + timedelta(hours=_SAS_HOURS),
-            )
-            redact.learn(*signatures_in(sas))
-        elif account.is_by_login:
-            named["source_authorization"] = f"Bearer {container.direct.token()}"
-        return {"source_url": f"{url}?{sas}" if sas else url, **named}
+        url, access = container.blob(name).url.partition("?")[0], container.read_access()
+        named = {"source_url": f"{url}?{access.sas}" if access.sas else url}
+        if access.authorization:
+            named["source_authorization"] = access.authorization
+        return named
+
+
+def _is_microsofts(account_url: str) -> bool:
+    address = urlsplit(account_url)
+    return address.scheme == "https" and (address.hostname or "").endswith(_CLOUDS)
 
 
 def _condition(original: Original) -> dict[str, str]:
