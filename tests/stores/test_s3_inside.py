@@ -35,6 +35,7 @@ class Watched:
         self.server = server
         self.front = front
         self.read = []
+        self.heads = 0
         self.copies = collections.Counter()
         self.left = 10**6
         self.env = {**server.environment, "AWS_ENDPOINT_URL": front.endpoint_url}
@@ -43,6 +44,7 @@ class Watched:
     def _stalls(self, request):
         if request.is_get:
             self.read.append(request.path)
+        self.heads += request.method == "HEAD"
         if not is_copy(request):
             return False
         if self.left <= 0:
@@ -155,6 +157,7 @@ def test_a_tree_is_copied_whatever_its_names(rclone, tmp_path):
     joblist = rclone.generate(tmp_path / "jobs", bucket)
     rclone.work(joblist)
     assert not rclone.passed
+    assert rclone.heads == len(files)
     assert rclone.contents(bucket, "out/") == files
     found = receipts(joblist)
     assert {(each.method, each.verified_by) for each in found} == {("server-side", "etag-md5")}

@@ -58,8 +58,8 @@ class Inside:
         properties = source._blobs.head(entry.path)
         found, etag = found_in(properties), etag_of(properties.etag)
         url = quote(source._blobs.url_of(entry.path))
-        is_same = etag == entry.etag or found.modified_ns == entry.mtime_ns
-        if etag is None or found.size != entry.size or not is_same:
+        is_same = (found.size, found.modified_ns) == (entry.size, entry.mtime_ns)
+        if etag is None or not is_same:
             raise SourceChangedError(f"{url} was changed since it was listed")
         kind = str(getattr(properties.blob_type, "value", properties.blob_type))
         if found.md5 is None or kind != _BLOCK_BLOB:

@@ -29,10 +29,10 @@ from jobtool.stores.s3.metadata import (
     Told,
     attributes_of,
     etag_of,
-    in_whole_seconds,
     telling,
     told_by_boto3,
 )
+from jobtool.stores.s3.objects import Objects
 from jobtool.stores.s3.requests import Requests
 from jobtool.stores.store import Attributes, Entry, Part, Proof, Upload, VerifiedBy
 
@@ -62,6 +62,7 @@ class Inside:
         access: S3Access,
         bucket: str,
         requests: Requests,
+        objects: Objects,
         key_of: Callable[[str], str],
         typed: Callable[[str, Attributes], Attributes],
     ) -> None:
@@ -69,6 +70,7 @@ class Inside:
         self._client = access.client
         self._bucket = bucket
         self._requests = requests
+        self._objects = objects
         self._key_of = key_of
         self._typed = typed
 
@@ -94,12 +96,13 @@ class Inside:
         url = quote(source._requests.url_of(entry.path))
         if etag is None:
             raise NotCopiedError(f"{url}: the server tells no ETag")
-        is_same = etag == entry.etag or (
-            entry.mtime_ns == in_whole_seconds(source._field(entry.path, found, "LastModified"))
-        )
-        if source._field(entry.path, found, "ContentLength") != entry.size or not is_same:
+        told = told_by_boto3(dict(found))
+        size = source._field(entry.path, found, "ContentLength")
+        modified = source._field(entry.path, found, "LastModified")
+        key = source._key_of(entry.path)
+        if size != entry.size or not source._objects.has_listed_time(entry, key, modified, told):
             raise SourceChangedError(f"{url} was changed since it was listed")
-        attributes = attributes_of(told_by_boto3(dict(found)), entry.mtime_ns)
+        attributes = attributes_of(told, entry.mtime_ns)
         md5, composite = attributes.md5, None
         if not _hides_md5(found) and _PLAIN.fullmatch(etag):
             if md5 not in (None, etag):

@@ -60,7 +60,7 @@ class Objects:
             data, size, modified, told = self._requests.call(
                 entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
             )
-        if size != entry.size or not self._has_listed_time(entry, key, modified, told):
+        if size != entry.size or not self.has_listed_time(entry, key, modified, told):
             raise SourceChangedError(
                 f"{quote(self._requests.url_of(entry.path))} was changed meanwhile: listed with "
                 f"{entry.size} bytes, now {size} bytes, or with another time"
@@ -72,7 +72,7 @@ class Objects:
             )
         return Content(data=data, attributes=attributes_of(told, entry.mtime_ns))
 
-    def _has_listed_time(
+    def has_listed_time(
         self, entry: Entry, key: str, modified: datetime, told: dict[str, str]
     ) -> bool:
         """Return True if an object has the time in the listing, or is listed with it again.

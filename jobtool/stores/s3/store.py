@@ -84,7 +84,7 @@ class S3Store:
         self._listing = Listing(access.client, bucket, self._prefix, self._requests)
         self._proofs = Proofs(self, self._head, read_back=read_back)
         self._uploads = Uploads(access, bucket, self._requests, self._proofs, self._key)
-        self._inside = Inside(access, bucket, self._requests, self._key, self._typed)
+        self._inside = Inside(access, bucket, self._requests, self._objects, self._key, self._typed)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
