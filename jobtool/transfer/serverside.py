@@ -61,8 +61,7 @@ class ServerSide:
 
     Files that a service can't copy or prove are left to ``stream``. After one that it refused
     before any was copied, or after ``MOST_LEFT_IN_A_ROW`` failures, all files of the same two
-    stores are. ``use`` is the result, of interest
-    once it ``has_met_a_pair`` of stores of one kind.
+    stores are. ``use`` is the result, of interest once it ``has_met_a_pair`` of stores of one kind.
     """
 
     def __init__(self, copier: Copier, *, stop: Stop) -> None:
@@ -137,8 +136,8 @@ class ServerSide:
 
         Nothing of the source is read. See ``original_of``.
         """
-        service, md5 = self._service_of(item.route), original.md5
-        assert service is not None, "original_of() has found it"
+        service, md5 = item.route.destination, original.md5
+        assert supports(service, CopiesInside), "original_of() returns none without"
         assert md5 is not None, "original_of() returns none without"
         composite = original.composite or ""
         proof = service.prove(item.destination_path, md5, composite, original.attributes)
