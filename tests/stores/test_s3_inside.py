@@ -360,7 +360,7 @@ def denied(request, forward):
     [
         (denied, "AccessDenied"),
         (proxy.encrypt, "answer doesn't prove the copy"),
-        (proxy.internal_error, "InternalError"),
+        pytest.param(proxy.internal_error, "InternalError", marks=pytest.mark.wide),
     ],
     ids=["refused", "unproven", "failing"],
 )
