@@ -8,6 +8,7 @@ from importlib import import_module
 from jobtool.stores.optional import (
     PROTOCOLS,
     AccessCheck,
+    CopiesInside,
     FolderAttributes,
     Multipart,
     Prover,
@@ -53,6 +54,7 @@ COLUMNS: Sequence[tuple[str, type]] = (
     ("empty folders, links", Specials),
     ("attributes of folders", FolderAttributes),
     ("checks access itself", AccessCheck),
+    ("copies inside its service", CopiesInside),
 )
 
 NOTES = """
@@ -65,6 +67,9 @@ NOTES = """
 - **empty folders, links**: the store can hold at least one of the two.
 - **attributes of folders**: times and modes of folders are kept.
 - **checks access itself**: a refusal for one file is told from one for all without another file.
+- **copies inside its service**: with the [method](transfers.md#methods) `server-side`, no byte
+  passes through the worker if one service has both source and destination. HDFS has no such copy:
+  `hdfs dfs -cp` reads and writes all bytes, too.
 
 Any other scheme that fsspec knows, such as `smb://` with smbprotocol, has [what fsspec
 has](../how-to/fsspec.md): files are sent whole and read back, in both directions where its

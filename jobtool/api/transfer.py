@@ -110,7 +110,7 @@ def transfer_jobs(
         preserve: Which attributes are kept: some of ``mode``, ``times``, ``xattrs``, ``acl``,
             ``owner``; or ``none`` or ``all``.
         methods: How files are moved: names of methods, each of which gets what those before it
-            leave. ``stream`` alone by default; packages bring others.
+            leave. By default ``server-side``, then ``stream``; packages bring others.
         credentials: A table ``[credentials]`` in place of the joblist's.
         source_fs: The filesystem of the source, as for ``generate_joblist``: a dictionary, over
             that of joblist.toml, or an object. Its secrets stay in this process.

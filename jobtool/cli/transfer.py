@@ -119,7 +119,8 @@ def _as_words(
     callback=_as_words,
     metavar="NAMES",
     help="How files are moved: names of methods, separated by commas. Each gets the files that "
-    "those before it leave. stream is jobtool's own; packages add others. [default: stream]",
+    "those before it leave. server-side (by the service itself, if it has both sides) and stream "
+    "are jobtool's own; packages add others. [default: server-side,stream]",
 )
 @click.option(
     "--credentials",

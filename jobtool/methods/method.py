@@ -14,6 +14,12 @@ from jobtool.stores.store import Store
 #: jobtool's own way: read, hashed and written by the worker's threads.
 STREAM = "stream"
 
+#: The service's own copy, if one service has both source and destination. Also jobtool's own.
+SERVER_SIDE = "server-side"
+
+#: The methods that are parts of jobtool, in their order.
+OWN_METHODS = (SERVER_SIDE, STREAM)
+
 
 class MethodFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file for a method to move.

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
 
+from jobtool.stores.original import Original
 from jobtool.stores.store import (
     Attributes,
+    Entry,
     Note,
     Part,
     Proof,
@@ -143,6 +145,45 @@ class AccessCheck(Store, Protocol):
         """
 
 
+@runtime_checkable
+class CopiesInside(Multipart, Prover, Protocol):
+    """A store whose service copies files itself, so that no byte passes through the worker.
+
+    The methods are those of the destination. ``source`` is a store of the same class for which
+    ``why_not_inside`` has returned None. Without the protocol files are read and written. So are
+    those for which a method raises an error, unless another try may help.
+    """
+
+    def why_not_inside(self, source: Store) -> str | None:
+        """Return why the service can't copy from ``source``; None if it may be able to.
+
+        The reason is a clause for the job's log. No server is contacted.
+        """
+
+    def original(self, source: Store, entry: Entry, part_bytes: int) -> Original:
+        """Return what the service says of a listed file of ``source``.
+
+        Files of at least ``part_bytes`` are copied in parts where these can be proven. Raises
+        ``SourceChangedError`` if it isn't as listed, ``NotCopiedError`` if no copy of it could be
+        proven, and the errors of reading.
+        """
+
+    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+        """Copy a file whole, with its attributes, and replace what is there.
+
+        Return None if the service's answer doesn't prove the copy, which is left there. Raises
+        ``SourceChangedError`` and the errors of writing.
+        """
+
+    def copy_part_inside(
+        self, source: Store, original: Original, upload: Upload, number: int, offset: int, size: int
+    ) -> Part:
+        """Copy a part of a file into an upload. The MD5 of the part is the service's.
+
+        Raises ``SourceChangedError`` and the errors of writing.
+        """
+
+
 #: All optional protocols.
 PROTOCOLS: tuple[type, ...] = (
     Multipart,
@@ -151,6 +192,7 @@ PROTOCOLS: tuple[type, ...] = (
     Specials,
     FolderAttributes,
     AccessCheck,
+    CopiesInside,
 )
 
 P = TypeVar("P")

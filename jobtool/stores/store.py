@@ -140,6 +140,7 @@ VerifiedBy = Literal[
     "read-back",
     "stored-md5",
     "stored-crc32c",
+    "stored-crc64nvme",
     "stored-sha256",
     "checked-blocks",
     "hdfs-checksum",

@@ -23,12 +23,14 @@ from msgspec.structs import replace
 
 from jobtool.stores.optional import (
     AccessCheck,
+    CopiesInside,
     FolderAttributes,
     Multipart,
     Prover,
     Specials,
     Temporaries,
 )
+from jobtool.stores.original import Original
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -255,6 +257,39 @@ class _FaultyAccess(Faulty):
         self.inner.check_access(write=write)
 
 
+class _FaultyInside(Faulty):
+    inner: CopiesInside
+
+    def why_not_inside(self, source: Store) -> str | None:
+        """Return why the service can't copy from a store, wrapped or not."""
+        return self.inner.why_not_inside(_unwrapped(source))
+
+    def original(self, source: Store, entry: Entry, part_bytes: int) -> Original:
+        """Return what the service says of a file."""
+        late = self.strike("original", entry.path)
+        original = self.inner.original(_unwrapped(source), entry, part_bytes)
+        _raise(late)
+        return original
+
+    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+        """Copy a file whole."""
+        late = self.strike("copy_inside", path)
+        proof = self.inner.copy_inside(_unwrapped(source), original, path)
+        _raise(late)
+        return proof
+
+    def copy_part_inside(
+        self, source: Store, original: Original, upload: Upload, number: int, offset: int, size: int
+    ) -> Part:
+        """Copy a part of a file."""
+        late = self.strike("copy_part_inside", upload.path)
+        part = self.inner.copy_part_inside(
+            _unwrapped(source), original, upload, number, offset, size
+        )
+        _raise(late)
+        return part
+
+
 _EXTRAS: Mapping[type, type[Faulty]] = {
     Multipart: _FaultyMultipart,
     Temporaries: _FaultyTemporaries,
@@ -262,7 +297,12 @@ _EXTRAS: Mapping[type, type[Faulty]] = {
     Specials: _FaultySpecials,
     FolderAttributes: _FaultyFolders,
     AccessCheck: _FaultyAccess,
+    CopiesInside: _FaultyInside,
 }
+
+
+def _unwrapped(store: Store) -> Store:
+    return store.inner if isinstance(store, FaultyStore) else store
 
 
 def _raise(error: Exception | None) -> None:

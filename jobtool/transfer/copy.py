@@ -7,6 +7,7 @@ from collections.abc import Callable, Container
 import msgspec
 
 from jobtool.liveness import Liveness
+from jobtool.methods.method import STREAM
 from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Proof
@@ -28,7 +29,8 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
     ``source_version`` is the version of the source that was read, if its store keeps versions.
-    ``was_there`` is True if the destination held the file already and nothing was sent.
+    ``was_there`` is True if the destination held the file already and nothing was sent. Otherwise
+    ``method`` is which of jobtool's own methods moved it.
     """
 
     md5: str
@@ -36,6 +38,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     part_size: int | None
     source_version: str | None = None
     was_there: bool = False
+    method: str = STREAM
 
 
 class Copier:
@@ -60,13 +63,11 @@ class Copier:
         self.part_bytes = part_bytes
         self.liveness = liveness or Liveness()
         self.concurrency = Concurrency(threads, first=first_threads)
-        self._capacity = Capacity(
-            threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness
-        )
+        self.capacity = Capacity(threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness)
 
     def close(self) -> None:
         """Wait for the threads that send parts, and end them."""
-        self._capacity.close()
+        self.capacity.close()
 
     def copy(
         self,
@@ -100,7 +101,7 @@ class Copier:
                     require_held(stop, item)
                     log.under_way.abort(item)
                     log.dropped()
-                sent = send_whole(item, self._capacity, stop=stop, may_replace=may_replace)
+                sent = send_whole(item, self.capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)
             return _copied(sent, None)
         part_size = self._part_size(item, log)
@@ -109,7 +110,7 @@ class Copier:
                 sent = send_stream(
                     item,
                     part_size,
-                    self._capacity,
+                    self.capacity,
                     stop=stop,
                     on_passed=on_passed or on_bytes,
                     may_replace=may_replace,
@@ -118,7 +119,7 @@ class Copier:
         parts = PartsCopy(
             item,
             log,
-            self._capacity,
+            self.capacity,
             stop=stop,
             on_bytes=on_bytes,
             on_kept=on_kept or on_bytes,
@@ -142,13 +143,13 @@ class Copier:
 
         Raises the errors of stores, and ``StoppedError`` between two parts.
         """
-        send_parts(item, log, numbers, self._capacity, stop=stop, on_bytes=on_bytes)
+        send_parts(item, log, numbers, self.capacity, stop=stop, on_bytes=on_bytes)
 
     def adopt(self, item: Item, log: UploadLog, *, stop: Stop) -> Copied | None:
         """Return the proof that the destination holds the same file already; None if it doesn't."""
         part_size = self._part_size(item, log)
         with self.liveness.working(item.source_url):
-            digests = read_digests(item, part_size, self._capacity, stop, log)
+            digests = read_digests(item, part_size, self.capacity, stop, log)
             composite = digests.parts.composite()
             proof = proof_of(
                 item.route.destination,

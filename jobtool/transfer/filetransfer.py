@@ -24,6 +24,7 @@ from jobtool.transfer.plan import Item
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.progress import Tally
 from jobtool.transfer.retry import Retry, Successes
+from jobtool.transfer.serverside import ServerSide
 
 
 class FileTransfer:
@@ -31,6 +32,7 @@ class FileTransfer:
 
     ``worker`` is named in receipts. Large files open a queue of their parts in ``queues``.
     Attributes that files arrive without are added to ``notes``, bytes and files sent to ``tally``.
+    ``server_side`` gets files before they are streamed.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class FileTransfer:
         queues: PartQueues,
         tally: Tally,
         notes: Notes,
+        server_side: ServerSide | None = None,
     ) -> None:
         self._ledger = ledger
         self._plan = ledger.plan
@@ -56,6 +59,7 @@ class FileTransfer:
         self.queues = queues
         self._tally = tally
         self._notes = notes
+        self._server_side = server_side
         self._written = (-1, "")  # a time in seconds since 1970, and as text
 
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
@@ -155,7 +159,12 @@ class FileTransfer:
     def _adopt(self, number: int, item: Item) -> Copied | None:
         """Keep the file at the destination if it is the same; return None if it isn't."""
         log = self._ledger.log_of(number, item)
-        adopted = self._copier.adopt(item, log, stop=self._stop)
+        server_side = self._server_side
+        original = None if server_side is None else server_side.original_of(item)
+        if server_side is None or original is None:
+            adopted = self._copier.adopt(item, log, stop=self._stop)
+        else:
+            adopted = server_side.adopt(item, original)
         if adopted is not None and log.under_way is not None:
             log.under_way.abort(item)
             log.dropped()
@@ -180,9 +189,22 @@ class FileTransfer:
         if not is_replaceable:
             self._ledger.note_tried([number])  # a try whose answer is lost may leave the file there
         try:
+            log = self._ledger.log_of(number, item)
+            if self._server_side is not None:
+                copied = self._server_side.copy(
+                    number,
+                    item,
+                    log,
+                    on_bytes=on_bytes,
+                    on_kept=on_kept,
+                    may_replace=is_replaceable,
+                )
+                if copied is not None:
+                    return copied
+                self._require_stream(item)
             copied = self._copier.copy(
                 item,
-                self._ledger.log_of(number, item),
+                log,
                 stop=self._stop,
                 on_bytes=on_bytes,
                 on_kept=on_kept,
@@ -194,6 +216,15 @@ class FileTransfer:
             return copied
         finally:
             self._tally.settle(number)
+
+    def _require_stream(self, item: Item) -> None:
+        """Raise ``FileError`` for a file that ``server-side`` has left if there is no other."""
+        if STREAM not in self._policies.own_methods and self._server_side is not None:
+            use = self._server_side.use
+            raise FileError(
+                f"{quote(item.destination_url)}: no method has moved the file: {use.name} "
+                f"({use.reason})"
+            )
 
     def _list_again(self, number: int, item: Item) -> None:
         """Update the plan for a changed file, and abort its upload."""
@@ -216,7 +247,7 @@ class FileTransfer:
             attempt=self._ledger.attempt,
             etag=copied.proof.etag,
             part_size=copied.part_size,
-            method=self._ledger.methods.given_to(number) if copied.was_there else STREAM,
+            method=self._ledger.methods.given_to(number) if copied.was_there else copied.method,
             source_version=copied.source_version,
             version=copied.proof.version,
         )

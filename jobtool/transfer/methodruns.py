@@ -1,4 +1,4 @@
-"""Runs of methods other than ``stream``: what they claim is proven while they run."""
+"""Runs of methods other than jobtool's own: what they claim is proven while they run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from jobtool.errors import (
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.liveness import Liveness
 from jobtool.methods.method import Method, MethodContext, MethodFile
-from jobtool.names import in_one_line, quote
+from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import Entry
 from jobtool.transfer.decision import Action, decide, may_be_given
@@ -32,6 +32,7 @@ from jobtool.transfer.filethreads import FileThreads
 from jobtool.transfer.filetransfer import refusal
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.look import look_at
+from jobtool.transfer.methoduse import MethodUse, in_short
 from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.policies import IfExists
 from jobtool.transfer.progress import Tally
@@ -41,29 +42,19 @@ from jobtool.transfer.retry import Retry
 FILES_IN_CALL = 4096
 
 _LOOK_SECONDS = 0.1
-_MOST_REASON = 300
 
 
 class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The methods of a job that come before ``stream``, in their order.
+    """The methods of a job that come before jobtool's own, in their order.
 
-    With ``is_stream_last``, ``stream`` gets what they leave. ``require_held`` raises
+    With ``leaves_rest``, jobtool's own methods get what they leave. ``require_held`` raises
     ``ClaimLostError`` once another worker may have the job.
     """
 
     claimed_job: ClaimedJob
     methods: Sequence[Method]
-    is_stream_last: bool
+    leaves_rest: bool
     require_held: Callable[[], None]
-
-
-class MethodUse(msgspec.Struct, kw_only=True):
-    """The result of one method: files proven, seconds that it ran, why it left files."""
-
-    name: str
-    files: int = 0
-    seconds: float = 0.0
-    reason: str | None = None
 
 
 class MethodRuns:
@@ -101,16 +92,16 @@ class MethodRuns:
         self._refused: set[int] = set()
 
     @property
-    def leaves_rest_to_stream(self) -> bool:
-        """Whether ``stream`` gets what these leave."""
-        return self._order.is_stream_last
+    def leaves_rest(self) -> bool:
+        """Whether jobtool's own methods get what these leave."""
+        return self._order.leaves_rest
 
     def run_phase(self, phase: array[int], on_tick: Callable[[], None]) -> None:
         """Have the methods move the files of a phase that aren't proven yet.
 
-        Files that they leave go to ``stream``; without it they are in error. ``on_tick`` is called
-        in this thread several times a second. Raises ``InfrastructureError``, ``ClaimLostError``
-        and what ``on_tick`` raises.
+        Files that they leave go to jobtool's own methods; without those they are in error.
+        ``on_tick`` is called in this thread several times a second. Raises
+        ``InfrastructureError``, ``ClaimLostError`` and what ``on_tick`` raises.
         """
         self._compare(phase, on_tick)
         for route, numbers in self._calls(phase):
@@ -123,7 +114,7 @@ class MethodRuns:
                     self._run(method, use, route, left, on_tick)
         if not self._threads.may_go_on:
             return
-        if self._order.is_stream_last:
+        if self._order.leaves_rest:
             self._ledger.methods.take_back(self._ledger.undone(phase))
         else:
             self._fail(self._ledger.undone(phase))
@@ -190,7 +181,7 @@ class MethodRuns:
                 return False
             self._available[key] = reason is None
             if reason is not None:
-                use.reason = use.reason or _short(f"not available: {reason}")
+                use.reason = use.reason or in_short(f"not available: {reason}")
         return self._available[key]
 
     def _run(
@@ -257,10 +248,10 @@ class MethodRuns:
             return
         self._ended.add(method.name)
         if isinstance(error, JobtoolError):
-            use.reason = _short(str(error))
+            use.reason = in_short(str(error))
         else:
             plugin = f"{type(method).__module__}:{type(method).__qualname__}"
-            use.reason = _short(f"{plugin} raised {type(error).__name__}: {error}")
+            use.reason = in_short(f"{plugin} raised {type(error).__name__}: {error}")
 
     def _fail(self, numbers: Iterator[int]) -> None:
         """Record files that no method has moved as in error."""
@@ -320,7 +311,3 @@ def _file_of(number: int, item: Item) -> MethodFile:
         size=item.entry.size,
         mtime_ns=item.entry.mtime_ns,
     )
-
-
-def _short(text: str) -> str:
-    return in_one_line(text, most=_MOST_REASON)

@@ -8,11 +8,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from jobtool.errors import (
-    CredentialsError,
     DigestMismatchError,
     FileError,
     NotFoundError,
-    RefusedError,
     SourceChangedError,
     SourceDigestError,
 )
@@ -33,10 +31,10 @@ from jobtool.transfer.digests import (
     require_recorded,
 )
 from jobtool.transfer.ledger.uploadlog import UploadLog
-from jobtool.transfer.ledger.uploads import part_of
 from jobtool.transfer.partqueue import PartQueue, PartQueues
 from jobtool.transfer.partranges import PartRange, ranges
 from jobtool.transfer.partsenders import READ_AHEAD_PARTS, PartsUnderWay
+from jobtool.transfer.partuploads import begin, take_up
 from jobtool.transfer.plan import Item
 from jobtool.transfer.whole import Sent
 
@@ -143,18 +141,10 @@ class PartsCopy:
             under_way.abort(self._item)  # its attributes name a digest that isn't the file's
             self._log.dropped()
             return {}
-        upload = under_way.at(self._item.destination_path)
-        try:
-            sent = [part_of(record) for record in under_way.parts.values()]
-            held = self._destination.held_parts(upload, sent)
-        except (
-            NotFoundError,
-            RefusedError,
-            CredentialsError,
-        ):  # gone, or the credentials don't allow a look: begin a new upload
-            self._log.dropped()
+        taken = take_up(self._destination, self._item, self._log)
+        if taken is None:
             return {}
-        self._upload = upload
+        self._upload, held = taken
         return {part.number: part for part in held}
 
     def _tell_upload(self) -> None:
@@ -206,12 +196,9 @@ class PartsCopy:
     def _begin(self, attributes: Attributes, part_size: int) -> None:
         if self._is_read_first:
             attributes = replace(attributes, md5=self._known.whole)
-        require_held(self._stop, self._item)
-        since_ns = self._log.beginning()
-        if since_ns is not None:
-            self._drop_lost(since_ns)
-        self._upload = self._destination.begin(self._item.destination_path, attributes)
-        self._log.begun(self._upload, part_size)
+        self._upload = begin(
+            self._destination, self._item, self._log, attributes, part_size, self._stop
+        )
         self._tell_upload()
 
     def _require_begun_with(self, md5: str) -> None:
@@ -227,17 +214,6 @@ class PartsCopy:
             f"{quote(self._item.source_url)} was changed while it was copied, without a new time: "
             f"expected MD5 {begun_with} as when its upload began; found {md5}"
         )
-
-    def _drop_lost(self, since_ns: int) -> None:
-        """Abort an upload that was begun but whose answer was lost."""
-        path = self._item.destination_path
-        try:
-            for upload in self._destination.leftovers(path, since_ns):
-                self._destination.abort(upload)
-        except (CredentialsError, FileError) as error:
-            if error.retryable:
-                raise
-            # Without permission to list, or at a server that can't list uploads, it stays.
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from jobtool.methods.method import OWN_METHODS
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 
@@ -23,7 +24,8 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     that is a proof (``digest``), or by reading it again from its medium (``read-back``).
     ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that is gone from
     the source is an ``error``, or is left out (``ignore``). ``preserve``: the attributes of files
-    and folders that are kept, where stores can keep them.
+    and folders that are kept, where stores can keep them. ``own_methods``: which of jobtool's own
+    methods move files.
     """
 
     if_exists: IfExists = "verify"
@@ -31,3 +33,4 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     verify: Verify = "digest"
     if_gone: IfGone = "error"
     preserve: frozenset[Kept] = KEEP_BY_DEFAULT
+    own_methods: tuple[str, ...] = OWN_METHODS

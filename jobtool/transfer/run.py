@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable
 
 from jobtool.errors import JobtoolError, NotYetError, StoppedError
+from jobtool.methods.method import SERVER_SIDE
 from jobtool.stop import Stop
 from jobtool.transfer.consumer import Consumer
 from jobtool.transfer.copy import Copied, Copier
@@ -17,7 +18,8 @@ from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.folders import keep_folders
 from jobtool.transfer.headstart import HeadStart
 from jobtool.transfer.ledger import Ledger
-from jobtool.transfer.methodruns import MethodOrder, MethodRuns, MethodUse
+from jobtool.transfer.methodruns import MethodOrder, MethodRuns
+from jobtool.transfer.methoduse import MethodUse
 from jobtool.transfer.notes import Notes
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.phases import Phase
@@ -25,6 +27,7 @@ from jobtool.transfer.plan import Failure, Item
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.progress import Progress, Tally
 from jobtool.transfer.retry import Retry
+from jobtool.transfer.serverside import ServerSide
 from jobtool.transfer.specials import Skipped, make_specials
 from jobtool.transfer.treelisting import TreeListing
 
@@ -40,7 +43,7 @@ class JobTransfer:
     from the threads with each file that has arrived. ``listing`` is given for a plan that isn't
     listed yet, with an empty destination and no records. Small files are then sent while it is
     listed. ``on_listed`` is called after that. ``methods`` get the files first, phase by phase;
-    without them all files are streamed.
+    without them all files are left to jobtool's own.
     """
 
     def __init__(
@@ -76,6 +79,9 @@ class JobTransfer:
         self._has_open_ends = False  # specials or folders' attributes that aren't done yet
         self._tally = Tally(ledger)
         self._parts = PartQueues()
+        self._server_side: ServerSide | None = None
+        if SERVER_SIDE in self._policies.own_methods:
+            self._server_side = ServerSide(copier, stop=stop)
         files = FileTransfer(
             ledger,
             copier,
@@ -86,6 +92,7 @@ class JobTransfer:
             queues=self._parts,
             tally=self._tally,
             notes=self.notes,
+            server_side=self._server_side,
         )
         self._threads = FileThreads(
             ledger,
@@ -121,8 +128,14 @@ class JobTransfer:
 
     @property
     def method_uses(self) -> list[MethodUse]:
-        """The result of each method before ``stream``, in their order."""
-        return self._methods.uses if self._methods else []
+        """The result of each method before ``stream``, in their order.
+
+        That of ``server-side`` only if source and destination are stores of one kind.
+        """
+        uses = [*self._methods.uses] if self._methods else []
+        if self._server_side is not None and self._server_side.has_met_a_pair:
+            uses.append(self._server_side.use)
+        return uses
 
     @property
     def has_succeeded(self) -> bool:
@@ -276,7 +289,7 @@ class JobTransfer:
         """Have each method move the files of a phase that those before it left."""
         if self._methods is not None:
             self._methods.run_phase(phase, lambda: on_tick(self.progress))
-        if self._methods is None or self._methods.leaves_rest_to_stream:
+        if self._methods is None or self._methods.leaves_rest:
             self._run_phase(phase, on_tick)
 
     def _run_phase(self, phase: array[int], on_tick: Callable[[Progress], None]) -> None:

@@ -11,7 +11,7 @@ from jobtool.errors import JobtoolError, StoppedError
 from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import COPY
-from jobtool.methods.method import STREAM
+from jobtool.methods.method import OWN_METHODS
 from jobtool.sharing.holder import WorkSharing, settle
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED, Stop
@@ -182,7 +182,7 @@ class CopyStep:
         return MethodOrder(
             claimed_job=claimed,
             methods=self._tools.methods,
-            is_stream_last=STREAM in self._tools.options.methods,
+            leaves_rest=not set(OWN_METHODS).isdisjoint(self._tools.options.methods),
             require_held=context.require_held,
         )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobtool.events import unfailing
-from jobtool.methods.method import STREAM
+from jobtool.methods.method import OWN_METHODS, STREAM
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
@@ -86,7 +86,7 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
     links: LinkPolicy = "follow"
     verify: Verify = "digest"
     if_gone: IfGone = "error"
-    methods: Sequence[str] = (STREAM,)
+    methods: Sequence[str] = OWN_METHODS
 
     @property
     def policies(self) -> Policies:
@@ -98,6 +98,7 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
             verify=self.verify,
             if_gone=self.if_gone,
             preserve=keep,
+            own_methods=tuple(name for name in OWN_METHODS if name in self.methods),
         )
 
     def retry(
@@ -116,7 +117,7 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
 def resolve_options(options: WorkerOptions, settings: TransferSettings) -> ResolvedOptions:
     """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults.
 
-    Work is shared only where all files are streamed: helpers know of no other method.
+    Work is shared only where jobtool's own methods move all files: helpers know of no other.
     """
     of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
     of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
@@ -127,6 +128,7 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         for name, value in values.items()
         if value is not None
     }
-    is_streamed = tuple(decided.get("methods", (STREAM,))) == (STREAM,)
-    decided |= {"share": options.share and is_streamed, "watch": unfailing(options.watch)}
+    methods = decided.get("methods", OWN_METHODS)
+    can_help = STREAM in methods and set(methods) <= set(OWN_METHODS)
+    decided |= {"share": options.share and can_help, "watch": unfailing(options.watch)}
     return ResolvedOptions(**decided)

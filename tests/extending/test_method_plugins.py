@@ -319,6 +319,7 @@ def test_a_stop_hands_the_job_back_and_what_was_proven_stays(site: Site) -> None
         ("broken", ["the method 'broken'", "RuntimeError: no licence found"]),
         ("misnamed", ["the method 'misnamed'", "found Scripted 'another'"]),
         ("stream,cp", ["expected 'stream' as the last", "found stream, cp"]),
+        ("server-side,cp", ["expected nothing but 'stream' after 'server-side'"]),
         ("cp,cp", ["expected each method once", "'cp' twice"]),
     ],
 )

@@ -11,6 +11,7 @@ from jobtool.stores.azure import listing
 from jobtool.stores.registry import StoreRegistry
 from jobtool.testing.store_suite import (
     AccessCheckSuite,
+    CopiesInsideSuite,
     MultipartSuite,
     ProverSuite,
     StoreSuite,
@@ -35,7 +36,8 @@ def registry_for(server):
     return StoreRegistry({"az": {"hierarchical": False}, "abfs": {"hierarchical": True}})
 
 
-class AzureSuite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite):
+class AzureSuite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite, CopiesInsideSuite):
+    copies_in_parts: ClassVar = False  # Azurite has no "Put Block From URL"
     refused_names: ClassVar = REFUSED
     recognises_completed: ClassVar = True
     publishing_drops_uploads: ClassVar = True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import collections
 import csv
+import hashlib
 import random
 import signal
 import threading
@@ -53,7 +55,7 @@ class Counted:
         if "large" not in request.path:
             return False
         if request.method == "PUT" and request.query.get("comp") == ["block"]:
-            counter, key = self.blocks, request.headers["content-md5"]
+            counter, key = self.blocks, request.headers.get("content-md5")
         elif request.method == "GET" and "comp" not in request.query:
             counter, key = (
                 self.gets,
@@ -163,3 +165,60 @@ def test_from_azure_killed_twice(tmp_path, files, azurite, proxied):
     assert {str(path.relative_to(destination)): path.read_bytes() for path in found} == files
     assert proxied.gets.total() <= PARTS + 2 * THREADS
     run("verify", "--deep", joblist)
+
+
+def test_from_azure_to_azure_small_blobs_are_copied_by_the_service(
+    tmp_path, files, azurite, proxied
+):
+    container, out = azurite.new_container(), azurite.new_container()
+    raw = AzureRaw(azurite.client, container, "source/")
+    for path, data in files.items():
+        raw.write(path, data)
+    asked = []
+    proxied.proxy.faults.append(Fault(asked.append, proxied.proxy.stall))
+    proxied.allow(100)
+    joblist = joblist_of(tmp_path / "jobs", f"az://{container}/source", f"az://{out}/results")
+    run("transfer", joblist)
+
+    copied = AzureRaw(azurite.client, out, "results/")
+    assert {path: copied.read(path) for path in copied.paths()} == files
+    copies = [each for each in asked if "x-ms-copy-source" in each.headers]
+    assert len(copies) == len(files)
+    assert {each.headers["x-ms-source-content-md5"] for each in copies} == {
+        base64.b64encode(hashlib.md5(data).digest()).decode() for data in files.values()
+    }
+    assert all("sig=" in each.headers["x-ms-copy-source"] for each in copies)
+    assert not [each for each in asked if each.method == "GET" and "comp" not in each.query]
+    assert not [each for each in asked if each.method == "PUT" and each.body]
+    assert set(proofs_of(joblist, tmp_path).values()) == {"stored-md5"}
+    run("verify", "--deep", joblist)
+
+
+def test_from_azure_to_azure_blocks_that_the_service_does_not_copy_are_sent(
+    tmp_path, files, azurite, proxied
+):
+    """Azurite refuses "Put Block From URL". The upload that was begun is finished by sending."""
+    source = tmp_path / "source"
+    (source / LARGE).parent.mkdir(parents=True)
+    (source / LARGE).write_bytes(files[LARGE])
+    container, out = azurite.new_container(), azurite.new_container()
+    proxied.allow(100)
+    run("transfer", joblist_of(tmp_path / "first", source, f"az://{container}/source"))
+    asked = []
+    proxied.proxy.faults.append(Fault(asked.append, proxied.proxy.stall))
+    joblist = joblist_of(tmp_path / "jobs", f"az://{container}/source", f"az://{out}/results")
+    run("transfer", joblist)
+
+    copied = AzureRaw(azurite.client, out, "results/")
+    assert copied.read(LARGE) == files[LARGE]
+    first = next(each for each in asked if "x-ms-copy-source" in each.headers)
+    assert first.query["comp"] == ["block"]
+    assert first.headers["x-ms-source-range"].startswith("bytes=")
+    md5s = {
+        base64.b64encode(hashlib.md5(files[LARGE][offset : offset + PART_BYTES]).digest()).decode()
+        for offset in range(0, len(files[LARGE]), PART_BYTES)
+    }
+    assert first.headers["x-ms-source-content-md5"] in md5s
+    assert proofs_of(joblist, tmp_path) == {LARGE: "checked-blocks"}
+    (job,) = joblist.glob("*.txt")
+    assert " method name=server-side files=0 " in job.read_text()

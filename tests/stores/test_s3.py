@@ -10,6 +10,7 @@ import pytest
 from jobtool.stores.registry import StoreRegistry
 from jobtool.testing.store_suite import (
     AccessCheckSuite,
+    CopiesInsideSuite,
     MultipartSuite,
     ProverSuite,
     StoreSuite,
@@ -34,7 +35,7 @@ def registry_for(server):
     return registry
 
 
-class S3Suite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite):
+class S3Suite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite, CopiesInsideSuite):
     refused_names: ClassVar = {NOT_UTF8: "S3 keys are UTF-8"}
 
     @pytest.fixture
@@ -59,6 +60,7 @@ class S3Suite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite):
 class TestAgainstRclone(S3Suite):
     recognises_completed: ClassVar = True  # moto answers with an error of its own
     unsupported_names: ClassVar = {CONTROL: NO_XML}
+    copies_in_parts: ClassVar = False
 
     @pytest.fixture
     def server(self, rclone_s3):

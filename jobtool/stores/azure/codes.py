@@ -94,6 +94,7 @@ _CODES: Mapping[type[JobtoolError], Mapping[str, str]] = {
         "AuthorizationPermissionMismatch": _DENIED,
         "AuthorizationResourceTypeMismatch": _DENIED,
         "AuthorizationSourceIPMismatch": _NETWORK,
+        "CannotVerifyCopySource": "the service can't read what it should copy",
         "InsufficientAccountPermissions": _DENIED,
         "InvalidHeaderValue": _REQUEST,
         "InvalidInput": _REQUEST,

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import certifi
+import msgspec
 import requests
 from azure.core.credentials import AccessToken, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobClient, ContainerClient
+from azure.storage.blob import (
+    BlobClient,
+    ContainerClient,
+    ContainerSasPermissions,
+    generate_container_sas,
+)
 from requests.adapters import HTTPAdapter
 
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
@@ -37,6 +45,20 @@ _NEVER = 2**33  # seconds since 1970: a token whose end isn't known
 
 #: The largest blob that one request can write. Source: Microsoft, "Put Blob".
 MAX_PUT_BYTES = 5000 * 1024 * 1024
+
+#: How long a SAS token is valid that is made from the account's key. A new one is made halfway.
+_SAS_LASTS = timedelta(hours=2)
+
+
+class ReadAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """A SAS token, or a header ``authorization``; neither for what all may read."""
+
+    sas: str | None = None
+    authorization: str | None = None
+
+    def __repr__(self) -> str:
+        """Return no secret."""
+        return "ReadAccess()"
 
 
 class Container:
@@ -60,6 +82,8 @@ class Container:
         self.account_url = account.url
         self.rehydration = rehydration_of(settings)
         self._is_hierarchical = settings.hierarchical
+        self._making = threading.Lock()
+        self._made_sas: tuple[AccountKey, SasToken] | None = None
         if isinstance(holder.provider, AzureChainProvider) and account.is_by_login:
             require_tls(account.url)
         logging.getLogger("urllib3.connectionpool").addFilter(_redacted)
@@ -111,6 +135,32 @@ class Container:
             )
         except ValueError as error:
             raise StoreSettingsError(f"{url}: {error}") from None
+
+    def read_access(self) -> ReadAccess:
+        """Return how the service itself may read a blob of this container, to copy it."""
+        current = self.holder.current()
+        if isinstance(current, BearerToken):
+            return ReadAccess(authorization=f"Bearer {current.token}")
+        if isinstance(current, AccountKey):
+            current = self._sas_by(current)
+        return ReadAccess(sas=current.token if isinstance(current, SasToken) else None)
+
+    def _sas_by(self, key: AccountKey) -> SasToken:
+        """Make a SAS token for reading, or return the one that was made before."""
+        with self._making:
+            now, made = datetime.now(UTC), self._made_sas
+            if made is None or made[0] != key or _is_past_its_half(made[1], now):
+                ends = now + _SAS_LASTS
+                text = generate_container_sas(
+                    self._account.name,
+                    self.name,
+                    account_key=key.key,
+                    permission=ContainerSasPermissions(read=True),
+                    expiry=ends,
+                )
+                made = self._made_sas = key, SasToken(token=text, expires_at=ends)
+                redact.learn(*made[1].secrets)
+            return made[1]
 
     def blob(self, name: str) -> BlobClient:
         """Return the client of one blob."""
@@ -221,3 +271,7 @@ def _session(proxy: str | None, connections: int) -> requests.Session:
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
+
+
+def _is_past_its_half(token: SasToken, now: datetime) -> bool:
+    return token.expires_at is None or now > token.expires_at - _SAS_LASTS / 2

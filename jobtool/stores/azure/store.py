@@ -20,10 +20,12 @@ from jobtool.stores.azure.blobs import Blobs
 from jobtool.stores.azure.blocks import MAX_BLOCKS, is_of, mark_of, new_token
 from jobtool.stores.azure.codes import BlocksLostError, ExistsError
 from jobtool.stores.azure.container import Container
+from jobtool.stores.azure.inside import Inside
 from jobtool.stores.azure.listing import Listing
 from jobtool.stores.azure.metadata import etag_of, is_folder, modified_ns, told_of
 from jobtool.stores.azure.proofs import Proofs
 from jobtool.stores.azure.uploads import Uploads
+from jobtool.stores.original import Original
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -34,6 +36,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     StatResult,
+    Store,
     Unlisted,
     Upload,
     check_path,
@@ -70,6 +73,8 @@ class AzureStore:
         self._blobs = Blobs(container, self._prefix, self.url, is_source=is_source)
         self._uploads = Uploads(self._blobs)
         self._listing = Listing(container, self._prefix, self.url)
+        self._copies = Inside(self._blobs, self._uploads)
+        self._is_read_back = read_back
         self._proofs = Proofs(
             self,
             self._blobs.head,
@@ -204,6 +209,26 @@ class AzureStore:
             if token.startswith(mark)
         ]
 
+    def why_not_inside(self, source: Store) -> str | None:
+        """Return why the service can't copy from ``source``; None if it may be able to."""
+        if self._is_read_back:
+            return "each file is to be read back"
+        return self._copies.why_not(_copies_of(source))
+
+    def original(self, source: Store, entry: Entry, part_bytes: int) -> Original:
+        """Return what the service says of a blob of ``source`` and of its blocks."""
+        return self._copies.original(_copies_of(source), entry, part_bytes)
+
+    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+        """Copy a blob by "Copy Blob From URL", with the MD5 that it must have."""
+        return self._copies.copy(_copies_of(source), original, path)
+
+    def copy_part_inside(
+        self, source: Store, original: Original, upload: Upload, number: int, offset: int, size: int
+    ) -> Part:
+        """Copy a block by "Put Block From URL", with the MD5 that it must have."""
+        return self._copies.copy_part(_copies_of(source), original, upload, number, offset, size)
+
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
@@ -221,3 +246,8 @@ class AzureStore:
 
     def sync(self) -> None:
         """Do nothing: what the service has confirmed is durable."""
+
+
+def _copies_of(source: Store) -> Inside:
+    assert isinstance(source, AzureStore), "only stores of the same class are copied from"
+    return source._copies

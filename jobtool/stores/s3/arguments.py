@@ -31,7 +31,7 @@ _OF_BOTH = frozenset({"ServerSideEncryption", "SSEKMSKeyId", "BucketKeyEnabled",
 _WITH_ENCRYPTION = frozenset({"SSEKMSKeyId", "BucketKeyEnabled"})
 
 #: The operations that make an object.
-_MAKERS = ("PutObject", "CreateMultipartUpload")
+_MAKERS = ("PutObject", "CopyObject", "CreateMultipartUpload")
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):

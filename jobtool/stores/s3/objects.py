@@ -92,7 +92,7 @@ class Objects:
             found = self._requests.call(
                 entry.path, lambda: self._read_by_obstore(entry, key, offset, length)
             )
-        if found.size != entry.size or not self._has_listed_time(
+        if found.size != entry.size or not self.has_listed_time(
             entry, key, found.modified, found.told
         ):
             raise SourceChangedError(
@@ -119,7 +119,7 @@ class Objects:
             f"the ETag {entry.etag}"
         )
 
-    def _has_listed_time(
+    def has_listed_time(
         self, entry: Entry, key: str, modified: datetime, told: dict[str, str]
     ) -> bool:
         """Return True if an object has the time in the listing, or is listed with it again.

@@ -22,8 +22,10 @@ from jobtool.errors import (
 )
 from jobtool.md5 import md5_of
 from jobtool.names import quote
+from jobtool.stores.original import Original
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.codes import ExistsError
+from jobtool.stores.s3.inside import Inside
 from jobtool.stores.s3.listing import Listing
 from jobtool.stores.s3.metadata import (
     condition_of,
@@ -48,6 +50,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     StatResult,
+    Store,
     Unlisted,
     Upload,
     check_path,
@@ -85,6 +88,7 @@ class S3Store:
         self._listing = Listing(access.client, bucket, self._prefix, self._requests)
         self._proofs = Proofs(self, self._head, read_back=read_back)
         self._uploads = Uploads(access, bucket, self._requests, self._proofs, self._key)
+        self._inside = Inside(access, bucket, self._requests, self._objects, self._key, self._typed)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -291,6 +295,26 @@ class S3Store:
         """Abort a multipart upload."""
         self._uploads.abort(upload)
 
+    def why_not_inside(self, source: Store) -> str | None:
+        """Return why the server can't copy from ``source``; None if it may be able to."""
+        if not self._proofs.accepts_answers:
+            return "each file is to be read back"
+        return self._inside.why_not(_inside_of(source))
+
+    def original(self, source: Store, entry: Entry, part_bytes: int) -> Original:
+        """Return what the server says of an object of ``source``, by one or two HEADs."""
+        return self._inside.original(_inside_of(source), entry, part_bytes)
+
+    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+        """Copy an object by ``CopyObject``, if its ETag is still that of the original."""
+        return self._inside.copy(_inside_of(source), original, check_path(path))
+
+    def copy_part_inside(
+        self, source: Store, original: Original, upload: Upload, number: int, offset: int, size: int
+    ) -> Part:
+        """Copy a part by ``UploadPartCopy``, if the ETag is still that of the original."""
+        return self._inside.copy_part(_inside_of(source), original, upload, number, offset, size)
+
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
@@ -311,3 +335,8 @@ class S3Store:
 
     def sync(self) -> None:
         """Do nothing: S3 acknowledges only durable writes."""
+
+
+def _inside_of(source: Store) -> Inside:
+    assert isinstance(source, S3Store), "only stores of the same class are copied from"
+    return source._inside

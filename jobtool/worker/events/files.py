@@ -7,7 +7,7 @@ from typing import ClassVar
 from jobtool.events import Event
 from jobtool.level import Level
 from jobtool.names import quote
-from jobtool.transfer.methodruns import MethodUse
+from jobtool.transfer.methoduse import MethodUse
 from jobtool.transfer.notes import Unkept
 from jobtool.units import duration_text
 

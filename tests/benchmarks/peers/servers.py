@@ -1,25 +1,18 @@
-"""The S3 server of a run on loopback, rclone's or versitygw, and a delay in front of it.
-
-versitygw is written in Go: ``go install github.com/versity/versitygw/cmd/versitygw@v1.8.0``. It
-keeps an object's metadata in extended attributes.
-"""
+"""The S3 server of a run on loopback, rclone's or versitygw, and a delay in front of it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import multiprocessing
-import os
 import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.commands import unused_port, wait_for
-from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server, rclone_server
+from tests.servers.s3 import S3Server, rclone_server
+from tests.servers.versitygw import versitygw_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +45,8 @@ class Server:
 @contextlib.contextmanager
 def serving(folder: Path, name: str = "rclone") -> Iterator[Server]:
     """Run a server of this name, ``rclone`` or ``versitygw``."""
-    with rclone_server(folder) if name == "rclone" else _versitygw(folder) as server:
+    with rclone_server(folder) if name == "rclone" else versitygw_server(folder) as server:
         yield _of(server)
-
-
-@contextlib.contextmanager
-def _versitygw(folder: Path) -> Iterator[S3Server]:
-    program = shutil.which("versitygw", path=f"{os.environ['PATH']}:{Path.home() / 'go/bin'}")
-    if program is None:
-        raise SystemExit("expected versitygw in PATH or ~/go/bin; found none")
-    data, port = folder / "data", unused_port()
-    data.mkdir(parents=True)
-    keys = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    command = [program, "--port", f"127.0.0.1:{port}", "--quiet", "posix", str(data)]
-    with (
-        open(folder / "versitygw.log", "wb") as log,
-        subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **keys}) as process,
-    ):
-        try:
-            wait_for(lambda: process.poll() is not None or _listens(port))
-            if process.returncode is not None:
-                raise SystemExit(f"versitygw ended with {process.returncode} before it served")
-            yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", folder=data)
-        finally:
-            process.terminate()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
 
 
 def _of(server: S3Server) -> Server:

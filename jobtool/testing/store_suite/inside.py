@@ -1,0 +1,103 @@
+"""The suite of stores whose service copies files itself: ``CopiesInside``."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pytest
+from msgspec.structs import replace
+
+from jobtool.errors import SourceChangedError
+from jobtool.stores.optional import CopiesInside
+from jobtool.stores.store import entry_of
+from jobtool.testing.store_suite.common import (
+    MTIME_NS,
+    PART_BYTES,
+    RawAccess,
+    Suite,
+    md5_of,
+    pieces_of,
+    write,
+    write_in_parts,
+)
+
+#: Names whose encoding in a header or a URL is easily wrong.
+NAMES = ("plain", "with space, ü, 🧬", "100%2F+a=b&c?d#e", "quote\"'")
+
+
+class CopiesInsideSuite(Suite):
+    """Files that the service copies, from the store to itself.
+
+    ``copies_in_parts`` says whether the server under test copies large files in parts.
+    """
+
+    protocol: ClassVar = CopiesInside
+    copies_in_parts: ClassVar[bool] = True
+
+    @pytest.mark.parametrize("name", NAMES, ids=ascii)
+    def test_a_file_is_copied_and_proven_inside(
+        self, store: CopiesInside, raw: RawAccess, name: str
+    ) -> None:
+        """Whatever its name. It has the time of the original."""
+        assert store.why_not_inside(store) is None
+        write(store, f"from/{name}", b"data")
+        entry = entry_of(store, f"from/{name}")
+        original = store.original(store, entry, PART_BYTES)
+        assert original.md5 == md5_of(b"data")
+        assert original.part_size is None
+        proof = store.copy_inside(store, original, f"to/{name}")
+        assert proof is not None
+        assert proof.md5 == md5_of(b"data")
+        assert raw.read(f"to/{name}") == b"data"
+        copied = store.read(entry_of(store, f"to/{name}"), 0, 4)
+        assert self.is_time(copied.attributes.mtime_ns, MTIME_NS)
+
+    def test_a_copy_inside_replaces_what_is_there(
+        self, store: CopiesInside, raw: RawAccess
+    ) -> None:
+        """The empty file is copied, too."""
+        write(store, "from", b"")
+        write(store, "to", b"something")
+        original = store.original(store, entry_of(store, "from"), PART_BYTES)
+        assert store.copy_inside(store, original, "to") is not None
+        assert raw.read("to") == b""
+
+    def test_what_was_changed_since_it_was_listed_is_not_proven(
+        self, store: CopiesInside, raw: RawAccess
+    ) -> None:
+        """Neither before the copy nor in between."""
+        write(store, "from", b"old one")
+        entry = entry_of(store, "from")
+        original = store.original(store, entry, PART_BYTES)
+        write(store, "from", b"new one")
+        try:
+            assert store.copy_inside(store, original, "to") is None
+        except SourceChangedError:
+            assert raw.paths() == {"from"}
+        with pytest.raises(SourceChangedError):
+            store.original(store, replace(entry, size=99), PART_BYTES)
+
+    def test_a_large_file_is_copied_inside_in_its_parts(
+        self, store: CopiesInside, raw: RawAccess
+    ) -> None:
+        """They are held like parts that were sent, and completed like those."""
+        if not self.copies_in_parts:
+            pytest.skip("this server copies no parts")
+        pieces = pieces_of(PART_BYTES, PART_BYTES, 77)
+        whole = b"".join(pieces)
+        write_in_parts(store, "from", pieces)
+        original = store.original(store, entry_of(store, "from"), PART_BYTES)
+        assert original.part_size == PART_BYTES
+        upload = store.begin("to", original.attributes)
+        parts = [
+            store.copy_part_inside(store, original, upload, number, offset, len(piece))
+            for number, offset, piece in zip(
+                (1, 2, 3), (0, PART_BYTES, 2 * PART_BYTES), pieces, strict=True
+            )
+        ]
+        assert [part.md5 for part in parts] == [md5_of(piece) for piece in pieces]
+        assert [*store.held_parts(upload, parts)] == parts
+        assert raw.paths() == {"from"}
+        proof = store.complete(upload, parts, original.attributes)
+        assert proof.md5 == md5_of(whole)
+        assert raw.read("to") == whole
