@@ -10,6 +10,7 @@ a package whose options are known: jobtool's own store takes its place.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -251,7 +252,9 @@ def _made(scheme: str, options: Mapping[str, Any], where: str) -> Any:
 
 
 def _of_object(filesystem: Any, role: Role) -> Side:
-    held = getattr(filesystem, "storage_options", {})
+    names = list(inspect.signature(type(filesystem).__init__).parameters)[1:]
+    held = dict(zip(names, getattr(filesystem, "storage_args", ()), strict=False))
+    held |= getattr(filesystem, "storage_options", {})
     redact.learn(*(str(value) for key, value in held.items() if is_secret(key, value)))
     return _by_own_store(filesystem, role) or Side(role=role, scheme=OBJECT, filesystem=filesystem)
 

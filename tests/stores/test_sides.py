@@ -6,13 +6,15 @@ import importlib.util
 
 import fsspec
 import pytest
+from fsspec.registry import _registry
 
-from jobtool.errors import StoreSettingsError, UsageError
+from jobtool.errors import JobtoolError, StoreSettingsError, UsageError
 from jobtool.redact import is_secret, redact
 from jobtool.stores.dialects import DIALECTS
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sides import Side, side_of, table_to_write
 from jobtool.stores.store import Entry
+from jobtool.stores.storetype import store_type
 from tests.needs import lack
 from tests.servers.passwords import PASSWORD, USER, password_server
 from tests.trees import write
@@ -147,6 +149,32 @@ def test_an_option_that_chooses_a_login_is_a_credential_provider():
     token = DIALECTS["gs"].provider("token", "/srv/account.json")
     assert token == {"provider": "google-file", "path": "/srv/account.json"}
     assert DIALECTS["gs"].provider("token", "cloud") == {"provider": "default"}
+
+
+def test_an_error_that_repeats_a_secret_option_does_not_show_it(monkeypatch):
+    class Talkative(fsspec.AbstractFileSystem):
+        protocol = "talkative"
+        cachable = False
+
+        def __init__(self, password, fails=False, **more):
+            super().__init__(password=password, **more)
+            self.password = password
+            if fails:
+                raise ValueError(f"can't log in by {password}")
+
+        def info(self, path, **more):
+            raise OSError(f"no login by {self.password}")
+
+    monkeypatch.setitem(_registry, "talkative", Talkative)
+    table = {"protocol": "talkative", "password": "swordfish-1"}
+    for given in (table, {**table, "fails": True}, Talkative("swordfish-1")):
+        found = side(given)
+        store = StoreRegistry(sides=[found]).open(found.url_of("/x"), "destination")
+        with pytest.raises(JobtoolError) as caught:
+            store.stat("file")
+        assert "swordfish" not in str(caught.value)
+        assert "[redacted]" in str(caught.value)
+    store_type.cache_clear()
 
 
 def test_a_process_is_one_user_of_hdfs(monkeypatch):

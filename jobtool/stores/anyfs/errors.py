@@ -19,6 +19,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import in_one_line, quote
+from jobtool.redact import redact
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _UNFIT = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP})
@@ -26,7 +27,7 @@ _UNFIT = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP}
 
 def of_failure(error: Exception, url: str) -> JobtoolError:
     """Return the error for a call about ``url`` that raised ``error``."""
-    said = in_one_line(str(error), most=300)
+    said = redact(in_one_line(str(error), most=300))  # another package may repeat an option
     line = f"{type(error).__name__}: {said}" if said else type(error).__name__
     where = quote(url)
     if isinstance(error, FileNotFoundError):

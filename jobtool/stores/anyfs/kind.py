@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from jobtool.errors import StoreSettingsError, UsageError
 from jobtool.names import in_one_line, quote
 from jobtool.plugins import fsspec_knows
+from jobtool.redact import redact
 from jobtool.stores.storetype import ROLES, Opening, Role, Setup, StoreType
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _make(location: Location, options: Mapping[str, Any], shown: str) -> fsspec.
     except ImportError as error:
         raise StoreSettingsError(f"{location.scheme}://: {in_one_line(str(error))}") from None
     except (TypeError, ValueError, FileNotFoundError) as error:
-        said = in_one_line(f"{type(error).__name__}: {error}", most=300)
+        said = redact(in_one_line(f"{type(error).__name__}: {error}", most=300))
         raise StoreSettingsError(
             f"{shown}: fsspec's {location.scheme} filesystem can't be made with these options: "
             f"{said}"
