@@ -20,8 +20,9 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     None if a copy will show it. ``composite`` is the ETag that S3 gives to the file in its own
     parts, if that is known. ``part_size`` is the size in bytes of the parts in which to copy the
     file; None if it is to be copied whole. ``part_md5s`` are the MD5s of these parts in hex, if
-    they are known before. ``checksums`` are the service's other digests of the
-    whole file, by the names that the store gives them. ``attributes`` are the file's, with ``md5``.
+    they are known before. ``checksums`` are the service's other digests of the whole file, by the
+    names that the store gives them. ``version`` is the name that the store keeps this version
+    under, if it keeps any. ``attributes`` are the file's, with ``md5``.
     """
 
     path: str
@@ -32,4 +33,5 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     part_size: int | None = None
     part_md5s: tuple[str, ...] = ()
     checksums: tuple[tuple[str, str], ...] = ()
+    version: str | None = None
     attributes: Attributes

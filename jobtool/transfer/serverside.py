@@ -210,7 +210,13 @@ class ServerSide:
                 f"{quote(item.destination_url)}: the service's answer doesn't prove the copy"
             )
         on_bytes(original.size)
-        return Copied(md5=proof.md5, proof=proof, part_size=None, method=SERVER_SIDE)
+        return Copied(
+            md5=proof.md5,
+            proof=proof,
+            part_size=None,
+            source_version=original.version,
+            method=SERVER_SIDE,
+        )
 
 
 class _InParts:
@@ -270,7 +276,13 @@ class _InParts:
         except (DigestMismatchError, NotFoundError):
             self._log.dropped()
             raise
-        return Copied(md5=md5, proof=proof, part_size=part_size, method=SERVER_SIDE)
+        return Copied(
+            md5=md5,
+            proof=proof,
+            part_size=part_size,
+            source_version=self._original.version,
+            method=SERVER_SIDE,
+        )
 
     def _upload(self, part_size: int) -> tuple[Upload, list[Part]]:
         under_way = self._log.under_way

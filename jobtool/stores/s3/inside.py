@@ -119,6 +119,7 @@ class Inside:
             composite=composite,
             part_size=source._part_size(entry, etag) if may_have_parts else None,
             checksums=_checksums_in(found),
+            version=found.get("VersionId"),
             attributes=replace(attributes, md5=md5),
         )
         self._require_provable(original, url)
@@ -188,7 +189,7 @@ class Inside:
 
         answer, notes = telling(self._typed(path, original.attributes), send)
         proof = self._proof(original, answer)
-        return None if proof is None else replace(proof, notes=notes)
+        return proof and replace(proof, version=answer.get("VersionId"), notes=notes)
 
     def copy_part(
         self,
