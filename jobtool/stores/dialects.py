@@ -180,7 +180,7 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 
 #: The schemes that take the place of objects of these packages, if their options are known.
-OWN_STORES: Mapping[str, str] = {"s3fs": "s3"}
+OWN_STORES: Mapping[str, str] = {"gcsfs": "gs", "s3fs": "s3"}
 
 #: Options of objects that say how the object itself works.
 OF_OBJECTS = frozenset(
