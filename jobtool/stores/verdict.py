@@ -50,3 +50,16 @@ def table_of(meanings: Mapping[type[JobtoolError], Mapping[str, str]]) -> dict[s
         for code, meaning in group.items()
     )
     return {row.code: row for row in sorted(rows, key=lambda row: row.code)}
+
+
+def verdict_in(
+    codes: Mapping[str, Verdict], statuses: Mapping[str, Verdict], code: str, status: str
+) -> Verdict:
+    """Return what an answer means: by its code if known, else by its HTTP status.
+
+    ``statuses`` holds ``5xx`` at least, and perhaps other groups of statuses like it.
+    """
+    for known in (codes.get(code), statuses.get(status)):
+        if known is not None:
+            return known
+    return statuses.get(f"{status[:1]}xx", statuses["5xx"])

@@ -11,7 +11,7 @@ from jobtool.stores.azure.chain import AzureChainProvider
 from jobtool.stores.azure.config import AzureSettings, account_for
 from jobtool.stores.azure.names import blob_endpoint_of, container_of
 from jobtool.stores.credentials.aws import is_default
-from jobtool.stores.credentials.holders import Holders
+from jobtool.stores.credentials.holders import ByHolders, Holders
 from jobtool.stores.credentials.provider import AccountKey, BearerToken, SasToken
 from jobtool.stores.location import Location
 from jobtool.stores.storetype import Role, Setup, settings_of_roles, store_type
@@ -19,14 +19,14 @@ from jobtool.stores.storetype import Role, Setup, settings_of_roles, store_type
 if TYPE_CHECKING:
     from jobtool.stores.azure.container import Container
     from jobtool.stores.credentials.holder import CredentialHolder
-    from jobtool.stores.credentials.provider import CredentialProvider, CredentialScope
+    from jobtool.stores.credentials.provider import CredentialProvider
 
     _FindHolder = Callable[[Role, CredentialProvider, str], CredentialHolder]
 
 _SCHEMES = ("az", "abfs", "abfss")
 
 
-class AzureClients:
+class AzureClients(ByHolders):
     """What all stores of one scheme share in a run. Implements ``Credentialed``."""
 
     def __init__(self, setup: Setup) -> None:
@@ -77,15 +77,3 @@ class AzureClients:
     def prepare(self, location: Location, role: Role) -> None:
         """Make the client of a location; see ``Credentialed``."""
         self._container(location, role, self._holders.holder)
-
-    def holders(self) -> list[CredentialHolder]:
-        """Return the credential holders of all clients made so far."""
-        return self._holders.all()
-
-    def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials for a job; see ``Credentialed``."""
-        self._holders.begin_job(scopes)
-
-    def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials valid for a job's scopes; see ``Credentialed``."""
-        self._holders.reach_job(scopes)

@@ -33,6 +33,7 @@ from jobtool.errors import (
 )
 from jobtool.names import in_one_line, quote
 from jobtool.stores.azure.codes import CODES, verdict_on
+from jobtool.stores.failures import OF_ANY_SERVER, failure
 from jobtool.stores.verdict import Verdict
 
 
@@ -61,7 +62,6 @@ CLIENT_ERRORS = (
 
 # The answer of Azurite to a wrong Content-MD5 has a code that says nothing.
 _OTHER_MD5 = re.compile(r"contentMD5 doesn't match", re.IGNORECASE)
-_OF_ANY_SERVER = ("407", "429", "502", "503", "504", "511")  # proxies and networks, too
 _URLS = re.compile(r"(?:with url: \S+|https?://\S+|\bsig=\S+)")
 _SYSTEM = re.compile(r"(\[Errno -?\d+\] [^'\")]+|timed out|CERTIFICATE_VERIFY_FAILED)")
 
@@ -74,45 +74,23 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     account_url: str
 
 
-class _Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """How to recognise a failure without an answer: by its class and, if given, its words."""
-
-    types: tuple[type[Exception], ...]
-    words: re.Pattern[str] | None = None
-    verdict: Verdict
-
-
-def _failure(
-    code: str,
-    error: type[JobtoolError],
-    meaning: str,
-    *types: type[Exception],
-    words: str | None = None,
-) -> _Failure:
-    return _Failure(
-        types=types,
-        words=None if words is None else re.compile(words),
-        verdict=Verdict(code=code, error=error, meaning=meaning),
-    )
-
-
 # In this order: the first that fits is used.
 _FAILURES = (
-    _failure(
+    failure(
         "no credentials",
         CredentialsError,
         "there is no login to use: run az login, or set AZURE_STORAGE_KEY, "
         "AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING",
         ClientAuthenticationError,
     ),
-    _failure(
+    failure(
         "no TLS",
         StoreUnavailableError,
         "a login needs https:// as the account's URL: over http:// only a key or SAS token works",
         Exception,
         words=r"only supported with HTTPS|not permitted for non-TLS",
     ),
-    _failure(
+    failure(
         "untrusted certificate",
         StoreUnavailableError,
         "this machine doesn't trust the service's certificate: name the file of its authority by "
@@ -120,48 +98,48 @@ _FAILURES = (
         Exception,
         words=r"CERTIFICATE_VERIFY_FAILED",
     ),
-    _failure(
+    failure(
         "no TLS there",
         StoreUnavailableError,
         "the account's URL doesn't speak TLS: is it http:// instead of https://?",
         Exception,
         words=r"WRONG_VERSION_NUMBER|wrong version number|record layer failure",
     ),
-    _failure(
+    failure(
         "torn answer", ServerError, "the answer broke off", IncompleteReadError, HttpResponseError
     ),
-    _failure("no answer", UnreachableError, "no answer", ServiceRequestError),
-    _failure(
+    failure("no answer", UnreachableError, "no answer", ServiceRequestError),
+    failure(
         "torn answer",
         ServerError,
         "the answer broke off",
         urllib3.exceptions.ProtocolError,
         words=r"IncompleteRead|Connection broken",
     ),
-    _failure(
+    failure(
         "no answer",
         UnreachableError,
         "no answer",
         ServiceResponseError,
         words=r"timed out|RemoteDisconnected|Connection aborted|reset by peer|Connection broken",
     ),
-    _failure("torn answer", ServerError, "the answer broke off", ServiceResponseError),
-    _failure("unknown answer", ServerError, "the answer isn't one of Azure", DecodeError),
-    _failure(
+    failure("torn answer", ServerError, "the answer broke off", ServiceResponseError),
+    failure("unknown answer", ServerError, "the answer isn't one of Azure", DecodeError),
+    failure(
         "unknown answer",
         ServerError,
         "the answer isn't one of Azure",
         ValueError,
         words=r"deserialize|header is missing",
     ),
-    _failure("no answer", UnreachableError, "no answer", urllib3.exceptions.HTTPError, OSError),
-    _failure(
+    failure("no answer", UnreachableError, "no answer", urllib3.exceptions.HTTPError, OSError),
+    failure(
         "unknown answer",
         ServerError,
         "the answer isn't one of Azure",
         AzureError,
     ),
-    _failure("invalid value", FileError, "a request for this file can't be made", ValueError),
+    failure("invalid value", FileError, "a request for this file can't be made", ValueError),
 )
 
 
@@ -175,21 +153,13 @@ def translate(error: Exception, url: str, where: Where) -> JobtoolError:
     answer = error if isinstance(error, AnswerError) else _answer_in(error)
     if answer is not None:
         return _judge(answer, url, where)
-    verdict = next(
-        (each.verdict for each in _FAILURES if _fits(each, error)), _FAILURES[-1].verdict
-    )
+    verdict = next((each.verdict for each in _FAILURES if each.fits(error)), _FAILURES[-1].verdict)
     line = _brief(error)
     if verdict.error is UnreachableError:
         return UnreachableError(
             f"can't reach {where.account_url}: {line}. Is the account's name or URL right?"
         )
     return verdict.error(f"{quote(url)}: {verdict.meaning} ({where.account_url}: {line})")
-
-
-def _fits(failure: _Failure, error: Exception) -> bool:
-    if not isinstance(error, failure.types):
-        return False
-    return failure.words is None or bool(failure.words.search(f"{error} {error.__cause__}"))
 
 
 def _answer_in(error: Exception) -> AnswerError | None:
@@ -213,7 +183,7 @@ def _judge(answer: AnswerError, url: str, where: Where) -> JobtoolError:
         code = "Md5Mismatch"
     verdict = verdict_on(code, status)
     told = code or status
-    if not code and not answer.is_azure and status not in _OF_ANY_SERVER:
+    if not code and not answer.is_azure and status not in OF_ANY_SERVER:
         return ServerError(
             f"{quote(url)}: {where.account_url} answers {status} without an error code of Azure. "
             "Does something else answer, such as a proxy or another server?"

@@ -122,3 +122,21 @@ class Holders:
 
     def _is_ours(self, scope: CredentialScope) -> bool:
         return scheme_of(scope.url) in self._schemes
+
+
+class ByHolders:
+    """What shares the stores of a service, with ``Holders`` for the calls of ``Credentialed``."""
+
+    _holders: Holders
+
+    def holders(self) -> list[CredentialHolder]:
+        """Return the credential holders of all clients made so far."""
+        return self._holders.all()
+
+    def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
+        """Get credentials for a job; see ``Credentialed``."""
+        self._holders.begin_job(scopes)
+
+    def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
+        """Get credentials valid for a job's scopes; see ``Credentialed``."""
+        self._holders.reach_job(scopes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobtool.stores.credentials.aws import is_default
 from jobtool.stores.credentials.google import GoogleChainProvider
-from jobtool.stores.credentials.holders import Holders
+from jobtool.stores.credentials.holders import ByHolders, Holders
 from jobtool.stores.credentials.provider import BearerToken
 from jobtool.stores.gcs.config import GcsSettings, endpoint_for, require_file
 from jobtool.stores.location import Location
@@ -17,7 +17,7 @@ from jobtool.stores.storetype import Role, Setup, settings_of_roles, store_type
 
 if TYPE_CHECKING:
     from jobtool.stores.credentials.holder import CredentialHolder
-    from jobtool.stores.credentials.provider import CredentialProvider, CredentialScope
+    from jobtool.stores.credentials.provider import CredentialProvider
     from jobtool.stores.gcs.service import Service
 
     _FindHolder = Callable[[Role, CredentialProvider, str], CredentialHolder]
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SCHEMES = ("gs", "gcs")
 
 
-class GcsClients:
+class GcsClients(ByHolders):
     """What all stores of one scheme share in a run. Implements ``Credentialed``."""
 
     def __init__(self, setup: Setup) -> None:
@@ -72,15 +72,3 @@ class GcsClients:
     def prepare(self, location: Location, role: Role) -> None:
         """Make the client of a location; see ``Credentialed``."""
         self._service(location, role, self._holders.holder)
-
-    def holders(self) -> list[CredentialHolder]:
-        """Return the credential holders of all clients made so far."""
-        return self._holders.all()
-
-    def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials for a job; see ``Credentialed``."""
-        self._holders.begin_job(scopes)
-
-    def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials valid for a job's scopes; see ``Credentialed``."""
-        self._holders.reach_job(scopes)

@@ -26,7 +26,7 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
-from jobtool.stores.verdict import Verdict, table_of
+from jobtool.stores.verdict import Verdict, table_of, verdict_in
 
 
 class ConditionError(FileError):
@@ -169,7 +169,4 @@ STATUSES = table_of(_STATUSES)
 
 def verdict_on(code: str, status: str) -> Verdict:
     """Return what an answer means: by its code if known, else by its HTTP status."""
-    for known in (CODES.get(code), STATUSES.get(status)):
-        if known is not None:
-            return known
-    return STATUSES.get(f"{status[:1]}xx", STATUSES["5xx"])
+    return verdict_in(CODES, STATUSES, code, status)

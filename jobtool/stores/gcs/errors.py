@@ -20,6 +20,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import in_one_line, quote
+from jobtool.stores.failures import OF_ANY_SERVER, failure
 from jobtool.stores.gcs.codes import CODES, verdict_on
 from jobtool.stores.verdict import Verdict
 
@@ -53,7 +54,6 @@ _BY_MESSAGE = (
     ("400", re.compile(r"requester pays", re.IGNORECASE), "UserProjectMissing"),
     ("403", re.compile(r"billing account", re.IGNORECASE), "AccountProblem"),
 )
-_OF_ANY_SERVER = ("407", "429", "502", "503", "504", "511")  # proxies and networks, too
 _SYSTEM = re.compile(r"(\[Errno -?\d+\] [^'\")]+|timed out|CERTIFICATE_VERIFY_FAILED)")
 
 
@@ -68,31 +68,9 @@ class Where(msgspec.Struct, frozen=True, kw_only=True):
     is_object: bool
 
 
-class _Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """How to recognise a failure without an answer: by its class and, if given, its words."""
-
-    types: tuple[type[Exception], ...]
-    words: re.Pattern[str] | None = None
-    verdict: Verdict
-
-
-def _failure(
-    code: str,
-    error: type[JobtoolError],
-    meaning: str,
-    *types: type[Exception],
-    words: str | None = None,
-) -> _Failure:
-    return _Failure(
-        types=types,
-        words=None if words is None else re.compile(words),
-        verdict=Verdict(code=code, error=error, meaning=meaning),
-    )
-
-
 # In this order: the first that fits is used.
 _FAILURES = (
-    _failure(
+    failure(
         "untrusted certificate",
         StoreUnavailableError,
         "this machine doesn't trust the service's certificate: name the file of its authority by "
@@ -100,22 +78,22 @@ _FAILURES = (
         Exception,
         words=r"CERTIFICATE_VERIFY_FAILED",
     ),
-    _failure(
+    failure(
         "no TLS there",
         StoreUnavailableError,
         "the service's URL doesn't speak TLS: is it http:// instead of https://?",
         Exception,
         words=r"WRONG_VERSION_NUMBER|wrong version number|record layer failure",
     ),
-    _failure(
+    failure(
         "torn answer",
         ServerError,
         "the answer broke off",
         urllib3.exceptions.ProtocolError,
         words=r"IncompleteRead|Connection broken",
     ),
-    _failure("no answer", UnreachableError, "no answer", urllib3.exceptions.HTTPError, OSError),
-    _failure(
+    failure("no answer", UnreachableError, "no answer", urllib3.exceptions.HTTPError, OSError),
+    failure(
         "unknown answer", ServerError, "the answer isn't one of Google Cloud Storage", Exception
     ),
 )
@@ -130,7 +108,7 @@ def translate(error: Exception, url: str, where: Where) -> JobtoolError:
     """Return jobtool's error for one of ``CLIENT_ERRORS`` at ``url``."""
     if isinstance(error, AnswerError):
         return _judge(error, url, where)
-    verdict = next(each.verdict for each in _FAILURES if _fits(each, error))
+    verdict = next(each.verdict for each in _FAILURES if each.fits(error))
     line = _brief(error)
     if verdict.error is UnreachableError:
         return UnreachableError(
@@ -139,16 +117,10 @@ def translate(error: Exception, url: str, where: Where) -> JobtoolError:
     return verdict.error(f"{quote(url)}: {verdict.meaning} ({where.service_url}: {line})")
 
 
-def _fits(failure: _Failure, error: Exception) -> bool:
-    if not isinstance(error, failure.types):
-        return False
-    return failure.words is None or bool(failure.words.search(f"{error} {error.__cause__}"))
-
-
 def _judge(answer: AnswerError, url: str, where: Where) -> JobtoolError:
     code, status = answer.code, str(answer.status)
     message = in_one_line(answer.message, most=300)
-    if not answer.is_google and status not in _OF_ANY_SERVER:
+    if not answer.is_google and status not in OF_ANY_SERVER:
         return ServerError(
             f"{quote(url)}: {where.service_url} answers {status} without an error of Google Cloud "
             "Storage. Does something else answer, such as a proxy or another server?"

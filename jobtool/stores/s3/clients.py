@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from jobtool.stores.credentials.given import given_provider
 from jobtool.stores.credentials.holder import CredentialHolder
-from jobtool.stores.credentials.holders import Holders
-from jobtool.stores.credentials.provider import AwsKeys, CredentialProvider, CredentialScope
+from jobtool.stores.credentials.holders import ByHolders, Holders
+from jobtool.stores.credentials.provider import AwsKeys, CredentialProvider
 from jobtool.stores.credentials.settings import make_provider
 from jobtool.stores.location import Location
 from jobtool.stores.s3.config import S3Config, read_s3_table
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from jobtool.stores.s3.access import S3Access
 
 
-class S3Clients:
+class S3Clients(ByHolders):
     """What all S3 stores of a run share. Implements ``Credentialed``. Raises ``UsageError``."""
 
     def __init__(self, setup: Setup) -> None:
@@ -41,18 +40,6 @@ class S3Clients:
 
         require_signable(location)
         self._access(role, self._holders.holder(role, self._providers[role], location.url))
-
-    def holders(self) -> list[CredentialHolder]:
-        """Return the credential holders of all clients made so far."""
-        return self._holders.all()
-
-    def begin_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials for a job; see ``Credentialed``."""
-        self._holders.begin_job(scopes)
-
-    def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
-        """Get credentials valid for a job's scopes; see ``Credentialed``."""
-        self._holders.reach_job(scopes)
 
     def access(self, role: Role, url: str) -> S3Access:
         """Return the access of one side for ``url``. Raises the errors of ``S3Access``."""

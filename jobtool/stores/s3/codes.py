@@ -23,7 +23,7 @@ from jobtool.errors import (
     StoreUnavailableError,
     UnreachableError,
 )
-from jobtool.stores.verdict import Verdict, table_of
+from jobtool.stores.verdict import Verdict, table_of, verdict_in
 
 
 class ExistsError(FileError):
@@ -270,9 +270,8 @@ STATUSES = table_of(_STATUSES)
 
 
 def verdict_on(code: str, status: str) -> Verdict:
-    """Return what an answer means: by its code if known, else by its HTTP status."""
-    # botocore uses the status as the code of an answer without a body.
-    for known in (CODES.get(code), STATUSES.get(status), STATUSES.get(code)):
-        if known is not None:
-            return known
-    return STATUSES.get(f"{(status or code)[:1]}xx", STATUSES["5xx"])
+    """Return what an answer means: by its code if known, else by its HTTP status.
+
+    botocore uses the status as the code of an answer without a body.
+    """
+    return verdict_in(CODES, STATUSES, code, status or code)

@@ -26,6 +26,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import quote
+from jobtool.stores.failures import failure
 from jobtool.stores.s3.codes import CODES, RegionError, verdict_on
 from jobtool.stores.verdict import Verdict
 
@@ -73,53 +74,25 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     region: str
 
 
-class _Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """How to recognise a failure without an answer: by its class and, if given, its words."""
-
-    types: tuple[type[Exception], ...]
-    words: re.Pattern[str] | None = None
-    verdict: Verdict
-
-    def fits(self, error: Exception) -> bool:
-        """Return True if an error is one of these."""
-        if not isinstance(error, self.types):
-            return False
-        return self.words is None or bool(self.words.search(f"{error} {error.__cause__}"))
-
-
-def _failure(
-    code: str,
-    error: type[JobtoolError],
-    meaning: str,
-    *types: type[Exception],
-    words: str | None = None,
-) -> _Failure:
-    return _Failure(
-        types=types,
-        words=None if words is None else re.compile(words),
-        verdict=Verdict(code=code, error=error, meaning=meaning),
-    )
-
-
-_UNREACHABLE = _failure("no answer", UnreachableError, "the endpoint can't be reached", Exception)
+_UNREACHABLE = failure("no answer", UnreachableError, "the endpoint can't be reached", Exception)
 
 # In this order: the first that fits is used.
 _FAILURES = (
-    _failure(
+    failure(
         "invalid bucket",
         StoreUnavailableError,
         "the bucket's name isn't valid: correct the URL",
         botocore.exceptions.ParamValidationError,
         words=r"(?i)bucket name|parameter Bucket",
     ),
-    _failure(
+    failure(
         "invalid parameter",
         FileError,
         "a request for this file can't be made",
         botocore.exceptions.ParamValidationError,
         obstore.exceptions.InvalidPathError,
     ),
-    _failure(
+    failure(
         "no credentials",
         CredentialsError,
         "there are no credentials to sign with: log in, or name a profile",
@@ -131,7 +104,7 @@ _FAILURES = (
         botocore.exceptions.SSOError,
         botocore.exceptions.LoginError,
     ),
-    _failure(
+    failure(
         "untrusted certificate",
         StoreUnavailableError,
         "this machine doesn't trust the endpoint's certificate: name the file of its authority "
@@ -139,21 +112,21 @@ _FAILURES = (
         Exception,
         words=r"CERTIFICATE_VERIFY_FAILED|invalid peer certificate|UnknownIssuer",
     ),
-    _failure(
+    failure(
         "no TLS",
         StoreUnavailableError,
         "the endpoint doesn't speak TLS: is it http:// instead of https://?",
         Exception,
         words=r"WRONG_VERSION_NUMBER|InvalidContentType|received corrupt message",
     ),
-    _failure(
+    failure(
         "redirect",
         RegionError,
         "the bucket is in another region, or at another endpoint",
         obstore.exceptions.BaseError,
         words=r"Received redirect without LOCATION",
     ),
-    _failure(
+    failure(
         "torn answer",
         ServerError,
         "the answer broke off",
@@ -162,27 +135,27 @@ _FAILURES = (
         urllib3.exceptions.ProtocolError,
         urllib3.exceptions.DecodeError,
     ),
-    _failure(
+    failure(
         "torn answer",
         ServerError,
         "the answer broke off",
         obstore.exceptions.BaseError,
         words=r"error decoding response body|request or response body error",
     ),
-    _failure(
+    failure(
         "unknown answer",
         ServerError,
         "the answer isn't an S3 answer",
         botocore.parsers.ResponseParserError,
     ),
-    _failure(
+    failure(
         "unknown answer",
         ServerError,
         "the answer isn't an S3 answer",
         obstore.exceptions.BaseError,
         words=r"Unable to extract metadata from headers|header not present|non-partial response",
     ),
-    _failure(
+    failure(
         "other checksum",
         StoreError,
         "the received bytes have a different checksum than the server says",
@@ -190,7 +163,7 @@ _FAILURES = (
         botocore.exceptions.FlexibleChecksumError,
         botocore.exceptions.AwsChunkedWrapperError,
     ),
-    _failure(
+    failure(
         "no answer",
         UnreachableError,
         _UNREACHABLE.verdict.meaning,
@@ -200,13 +173,13 @@ _FAILURES = (
         obstore.exceptions.BaseError,
         OSError,
     ),
-    _failure(
+    failure(
         "configuration",
         StoreUnavailableError,
         "correct the endpoint or the region, in [s3] or in AWS's configuration",
         botocore.exceptions.BotoCoreError,
     ),
-    _failure("invalid value", FileError, "a request for this file can't be made", ValueError),
+    failure("invalid value", FileError, "a request for this file can't be made", ValueError),
 )
 
 
