@@ -36,7 +36,9 @@ def files():
         f"plate/{NAMES[n % len(NAMES)]}/{n:04}": draw.randbytes(draw.randrange(4000))
         for n in range(FILES)
     }
-    return made | {"plate/large #1.tif": draw.randbytes(LARGE_BYTES + 7)}
+    # Python can't draw so many bytes at once.
+    large = b"".join(draw.randbytes(MEBIBYTE) for _ in range(LARGE_BYTES // MEBIBYTE))
+    return made | {"plate/large #1.tif": large + b"the end"}
 
 
 class Places:
