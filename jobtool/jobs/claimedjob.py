@@ -219,7 +219,7 @@ class ClaimedJob:
     def wait(self, values: Mapping[str, object], *, seconds: float) -> datetime:
         """Hand the job back until ``seconds`` from now, logged with ``values``; return that time.
 
-        That counts neither as a failure nor as a hand-back for a reason outside the job.
+        This counts neither as a failure nor towards ``MAX_HAND_BACKS``, whose count begins anew.
         """
         until = self._now() + timedelta(seconds=min(seconds, MAX_WAIT_SECONDS))
         not_before = until.replace(microsecond=0)  # as the file holds it

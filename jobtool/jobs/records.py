@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, TypeVar
 
 import msgspec
 
+from jobtool.jobs.stamps import time_of
 from jobtool.names import quote, unquote
 
 R = TypeVar("R", bound="Record")
@@ -54,15 +53,6 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
         time_of(self.verified_at)
-
-
-@lru_cache(maxsize=64)  # many files of a job arrive in the same second
-def time_of(verified_at: str) -> datetime:
-    """Return a receipt's time. Raises ``ValueError`` for one that the table couldn't hold."""
-    is_in_form = len(verified_at) == 20 and verified_at[4::3] == "--T::Z"
-    if not is_in_form or (found := datetime.fromisoformat(verified_at)).tzinfo is None:
-        raise ValueError(f"verified_at: expected YYYY-MM-DDTHH:MM:SSZ; found {verified_at!r}")
-    return found
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="intent"):

@@ -13,8 +13,9 @@ import msgspec
 
 from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.atomic_write import sync_folder
-from jobtool.jobs.records import Receipt, quoted, time_of, unquoted
+from jobtool.jobs.records import Receipt, quoted, unquoted
 from jobtool.jobs.safe_read import open_without_waiting
+from jobtool.jobs.stamps import time_of
 from jobtool.names import quote
 
 if TYPE_CHECKING:

@@ -48,6 +48,7 @@ def read_digests(
                 add_part(known, number, content.data, capacity)
             if known.is_worth_noting:
                 log.hashed(known)
+        attributes = attributes or read_attributes(item, known)
     except SourceChangedError:
         log.forget_digests()
         raise
@@ -55,7 +56,6 @@ def read_digests(
         if size > part_size:
             log.hashed(known)
     assert known.whole is not None, "the file was read to its end"
-    attributes = attributes or read_attributes(item, known)
     return Digests(whole=known.whole, parts=known, attributes=attributes)
 
 

@@ -152,7 +152,7 @@ class FileTransfer:
         try:
             return self._adopt(number, item)
         except FileError as error:
-            if error.retryable or not known.is_claimed:
+            if error.retryable or isinstance(error, NotYetError) or not known.is_claimed:
                 raise
             return None  # perhaps a folder: the next method moves the file, or reports the error
 
@@ -201,6 +201,7 @@ class FileTransfer:
                 )
                 if copied is not None:
                     return copied
+                self._tally.settle(number)  # parts that the service has copied are sent again
                 self._require_stream(item)
             copied = self._copier.copy(
                 item,

@@ -92,17 +92,17 @@ class PartsCopy:
             if self._keeps_digests and is_as_hashed:
                 self._log.hashed(self._known)
         md5 = self._known.whole
-        attributes = self._attributes or read_attributes(self._item, self._known)
         assert md5 is not None, "the file was read to its end"
         assert self._upload is not None, "a file in parts has at least one"
         sent = sorted(self._parts, key=lambda part: part.number)
         try:
+            attributes = self._attributes or read_attributes(self._item, self._known)
             require_recorded(self._item, recorded=attributes.md5, found=md5)
             self._require_begun_with(md5)
             attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
             require_held(self._stop, self._item)
             proof = self._destination.complete(self._upload, sent, attributes)
-        except SourceDigestError:
+        except (SourceChangedError, SourceDigestError):
             self._log.forget_digests()
             raise
         except (DigestMismatchError, NotFoundError) as error:

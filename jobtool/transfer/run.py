@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable
 
 from jobtool.errors import JobtoolError, NotYetError, StoppedError
-from jobtool.methods.method import SERVER_SIDE
+from jobtool.methods.method import SERVER_SIDE, STREAM
 from jobtool.stop import Stop
 from jobtool.transfer.consumer import Consumer
 from jobtool.transfer.copy import Copied, Copier
@@ -81,7 +81,9 @@ class JobTransfer:
         self._parts = PartQueues()
         self._server_side: ServerSide | None = None
         if SERVER_SIDE in self._policies.own_methods:
-            self._server_side = ServerSide(copier, stop=stop)
+            self._server_side = ServerSide(
+                copier, stop=stop, is_last=STREAM not in self._policies.own_methods
+            )
         files = FileTransfer(
             ledger,
             copier,

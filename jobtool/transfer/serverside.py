@@ -15,15 +15,13 @@ from functools import partial
 from msgspec.structs import replace
 
 from jobtool.errors import (
-    ClaimLostError,
-    CredentialsError,
     DigestMismatchError,
-    ExhaustedError,
     FileError,
     JobtoolError,
     NotFoundError,
+    NotYetError,
     SourceChangedError,
-    StoppedError,
+    SourceError,
     StoreUnavailableError,
     UnreachableError,
 )
@@ -42,16 +40,6 @@ from jobtool.transfer.partsenders import PartsUnderWay
 from jobtool.transfer.partuploads import begin, take_up
 from jobtool.transfer.plan import Item, Route
 
-#: Errors that reading and writing the file would meet as well, or that reading it must wait for.
-_NEVER_LEFT = (
-    ClaimLostError,
-    StoppedError,
-    SourceChangedError,
-    CredentialsError,
-    ExhaustedError,
-)
-
-
 #: After this many files in a row that failed, a service isn't asked any more in this attempt.
 MOST_LEFT_IN_A_ROW = 5
 
@@ -64,7 +52,8 @@ class ServerSide:
     stores are. ``use`` is the result, of interest once it ``has_met_a_pair`` of stores of one kind.
     """
 
-    def __init__(self, copier: Copier, *, stop: Stop) -> None:
+    def __init__(self, copier: Copier, *, stop: Stop, is_last: bool = False) -> None:
+        self._is_last = is_last
         self.use = MethodUse(name=SERVER_SIDE)
         self.has_met_a_pair = False
         self._copier = copier
@@ -102,8 +91,11 @@ class ServerSide:
         try:
             with self._copier.liveness.working(item.source_url):
                 copied = self._copy(service, item, log, on_copied, on_kept, may_replace)
+        except (SourceChangedError, NotYetError):
+            raise
         except (FileError, StoreUnavailableError) as error:
-            if isinstance(error, _NEVER_LEFT):
+            if self._is_last:
+                self.use.reason = in_short(str(error))
                 raise
             if error.retryable and number not in self._failed:
                 self._failed.add(number)
@@ -172,7 +164,7 @@ class ServerSide:
         key = id(route)
         with self._lock:
             self.use.reason = in_short(str(error))
-            if isinstance(error, NotCopiedError | UnreachableError):
+            if isinstance(error, NotCopiedError | SourceError | UnreachableError):
                 return  # which says nothing about other files
             in_a_row = self._left_in_a_row[key] = self._left_in_a_row.get(key, 0) + 1
             is_refused = not error.retryable and key not in self._copied

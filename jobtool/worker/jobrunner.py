@@ -77,6 +77,7 @@ class JobRunner:
             if until is not None:
                 self._scan_state.waiting[job_id] = until
                 return True
+            self._scan_state.waiting.pop(job_id, None)
             try:
                 # Another worker may have finished the job since its status was read.
                 if claimed.job.status in CLAIMABLE:

@@ -120,6 +120,7 @@ class ScanState:
         """
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
+        todo = set()
         for job_id in self._joblist.job_ids():
             status = self.finished.get(job_id)
             if job_id in self.left_alone or not self.is_over(job_id):
@@ -130,6 +131,7 @@ class ScanState:
             if status is JobStatus.TODO and job_id in held_by_others:
                 status = JobStatus.ONGOING  # another worker has claimed it and not yet written so
             counts[status] += 1
-            if status is not JobStatus.TODO:
-                self.waiting.pop(job_id, None)
+            if status is JobStatus.TODO:
+                todo.add(job_id)
+        self.waiting = {job_id: at for job_id, at in self.waiting.items() if job_id in todo}
         return counts

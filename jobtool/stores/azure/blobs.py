@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from azure.core import MatchConditions
 from azure.storage.blob import BlobProperties, ContentSettings
 
-from jobtool.errors import NotFoundError, RefusedError, ServerError, SourceChangedError
+from jobtool.errors import FileError, NotFoundError, RefusedError, ServerError, SourceChangedError
 from jobtool.names import quote
 from jobtool.stores.azure.codes import ArchivedError, ExistsError
 from jobtool.stores.azure.container import Container
@@ -75,6 +75,15 @@ class Blobs:
             raise self.no_answer(path, "an ETag")
         return found
 
+    def instead_of(self, error: ArchivedError, path: str) -> FileError:
+        """Return the error to raise for an archived blob: once it is asked for, ``NotYetError``."""
+        if self._rehydration is None:
+            return error
+        client = self.container.blob(self.name(path))
+        return self._rehydration.answer_to(
+            self.url_of(path), self.head(path), client, partial(self.call, path)
+        )
+
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a blob, whose ETag must be the entry's, if that has one.
 
@@ -86,12 +95,7 @@ class Blobs:
             self.head(entry.path)
             raise self._changed(entry, "another version") from None
         except ArchivedError as error:
-            if self._rehydration is None:
-                raise
-            path, client = entry.path, self.container.blob(self.name(entry.path))
-            raise self._rehydration.answer_to(
-                self.url_of(path), self.head(path), client, partial(self.call, path)
-            ) from error
+            raise self.instead_of(error, entry.path) from None
         if found.size != entry.size or found.modified_ns != entry.mtime_ns:
             raise self._changed(entry, f"{found.size} bytes, or with another time")
         if len(data) != length:

@@ -21,7 +21,7 @@ from jobtool.errors import SourceChangedError
 from jobtool.names import quote
 from jobtool.stores.azure.blobs import Blobs, base64_of
 from jobtool.stores.azure.blocks import block_id, uploads_in
-from jobtool.stores.azure.codes import ExistsError
+from jobtool.stores.azure.codes import ArchivedError, ExistsError
 from jobtool.stores.azure.metadata import attributes_of, etag_of, found_in, told_of
 from jobtool.stores.azure.uploads import Uploads
 from jobtool.stores.original import NotCopiedError, Original
@@ -149,6 +149,8 @@ class Inside:
         """Send a request to copy the original if it has its ETag still."""
         try:
             return self._blobs.call(path, request)
+        except ArchivedError as error:
+            raise source._blobs.instead_of(error, original.path) from None
         except ExistsError:
             url = quote(source._blobs.url_of(original.path))
             raise SourceChangedError(f"{url} was changed since it was listed") from None

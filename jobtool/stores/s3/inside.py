@@ -24,7 +24,7 @@ from jobtool.names import quote
 from jobtool.stores.original import NotCopiedError, Original
 from jobtool.stores.s3 import sha256
 from jobtool.stores.s3.access import S3Access
-from jobtool.stores.s3.codes import ExistsError
+from jobtool.stores.s3.codes import ArchivedError, ExistsError
 from jobtool.stores.s3.metadata import (
     Told,
     attributes_of,
@@ -234,6 +234,9 @@ class Inside:
         """Send a request to copy the original if it has its ETag still."""
         try:
             return self._requests.call(path, request)
+        except ArchivedError as error:
+            key = source._key_of(original.path)
+            raise source._objects.restores.answer_to(error, original.path, key) from None
         except ExistsError:
             url = quote(source._requests.url_of(original.path))
             raise SourceChangedError(f"{url} was changed since it was listed") from None

@@ -68,7 +68,7 @@ class Objects:
         self._client = access.client
         self._bucket = bucket
         self._requests = requests
-        self._restores = Restores(access, bucket, requests)
+        self.restores = Restores(access, bucket, requests)
 
     def read(self, entry: Entry, key: str, offset: int, length: int) -> Content:
         """Return bytes of an object by one ranged GET.
@@ -78,7 +78,7 @@ class Objects:
         try:
             return self._read(entry, key, offset, length)
         except ArchivedError as error:
-            raise self._restores.answer_to(error, entry.path, key) from None
+            raise self.restores.answer_to(error, entry.path, key) from None
         except ExistsError:
             if _condition(entry) is None:
                 raise

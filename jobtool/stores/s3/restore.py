@@ -1,4 +1,4 @@
-"""Archived objects: a restore is asked for, once for each object.
+"""Archived objects: a restore is asked for, unless one is in progress.
 
 An object in ``GLACIER`` or ``DEEP_ARCHIVE`` can't be read before S3 has made a copy of it, which it
 keeps for some days. One in an archive tier of ``INTELLIGENT_TIERING`` is moved to the frequent
@@ -18,7 +18,6 @@ from jobtool.stores.s3.codes import ArchivedError
 from jobtool.stores.s3.requests import Requests
 
 _IN_PROGRESS = 'ongoing-request="true"'
-_RESTORED = 'ongoing-request="false"'
 
 
 class Restores:
@@ -44,7 +43,7 @@ class Restores:
         told = str(found.get("Restore", ""))
         tier = found.get("ArchiveStatus") or found.get("StorageClass") or "an archive"
         what = f"{quote(self._requests.url_of(path))}: it is archived ({tier})"
-        if _IN_PROGRESS not in told and _RESTORED not in told:
+        if _IN_PROGRESS not in told:
             self._ask(path, where, found)
         return NotYetError(f"{what}, and a restore was asked for", seconds=settings.check_seconds)
 
@@ -65,6 +64,6 @@ class Restores:
                 raise
         except RefusedError as error:
             raise RefusedError(
-                f"can't ask for a restore ([s3] restore_days), which needs the permission "
-                f"s3:RestoreObject: {error}"
+                f"can't ask for a restore ([s3] restore_days): check the permission "
+                f"s3:RestoreObject, and restore_tier: {error}"
             ) from None

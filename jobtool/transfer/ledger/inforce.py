@@ -25,6 +25,7 @@ class ReceiptsInForce:
         self.proven = 0
 
     def __iter__(self) -> Iterator[Receipt]:
+        self.proven = 0
         last = array("q", [-1]) * len(self._plan)
         numbers = array("q")  # in the plan, of each receipt; -1 of others
         receipts = self._receipts()
