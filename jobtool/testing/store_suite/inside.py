@@ -21,6 +21,11 @@ from jobtool.testing.store_suite.common import (
     write_in_parts,
 )
 
+
+def go_on() -> None:
+    """Let a copy go on."""
+
+
 #: Names whose encoding in a header or a URL is easily wrong.
 NAMES = ("plain", "with space, ü, 🧬", "100%2F+a=b&c?d#e", "quote\"'")
 
@@ -45,7 +50,7 @@ class CopiesInsideSuite(Suite):
         original = store.original(store, entry, PART_BYTES)
         assert original.md5 == md5_of(b"data")
         assert original.part_size is None
-        proof = store.copy_inside(store, original, f"to/{name}")
+        proof = store.copy_inside(store, original, f"to/{name}", go_on)
         assert proof is not None
         assert proof.md5 == md5_of(b"data")
         assert raw.read(f"to/{name}") == b"data"
@@ -59,7 +64,7 @@ class CopiesInsideSuite(Suite):
         write(store, "from", b"")
         write(store, "to", b"something")
         original = store.original(store, entry_of(store, "from"), PART_BYTES)
-        assert store.copy_inside(store, original, "to") is not None
+        assert store.copy_inside(store, original, "to", go_on) is not None
         assert raw.read("to") == b""
 
     def test_what_was_changed_since_it_was_listed_is_not_proven(
@@ -71,7 +76,7 @@ class CopiesInsideSuite(Suite):
         original = store.original(store, entry, PART_BYTES)
         write(store, "from", b"new one")
         try:
-            assert store.copy_inside(store, original, "to") is None
+            assert store.copy_inside(store, original, "to", go_on) is None
         except SourceChangedError:
             assert raw.paths() == {"from"}
         with pytest.raises(SourceChangedError):
