@@ -42,6 +42,7 @@ class TestGcs(
     CopiesInsideSuite,
 ):
     copies_in_parts: ClassVar = False
+    heeds_conditions: ClassVar = False
     refused_names: ClassVar = REFUSED
     recognises_completed: ClassVar = True
     raw_specials: ClassVar = frozenset({"empty-folder"})
