@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import pytest
 from msgspec.structs import replace
@@ -246,6 +247,28 @@ def test_a_long_copy_ends_if_it_is_stopped_or_stands_still(watched, store):
     with pytest.raises(ServerError, match="stays at 1 bytes"):
         store.copy_inside(store, original, "to", go_on)
     assert watched.raw.paths() == {"from"}
+
+
+def test_a_worker_that_is_stopped_leaves_a_long_copy_to_the_next(watched, tmp_path):
+    watched.raw.write("in/plate/large", DATA)
+    goes_on = rewriting(map(str, itertools.count()))
+
+    def happen(request, forward):
+        time.sleep(0.05)
+        return goes_on(request, forward)
+
+    watched.befall(is_rewrite, happen, times=10**6)
+    joblist = watched.generate(tmp_path / "jobs")
+    worker = commands.start("transfer-worker", "-i", joblist, "-v", "0", env=watched.env)
+    commands.wait_for(lambda: len(watched.rewrites) > 2)
+    worker.terminate()
+    assert commands.finish(worker).exit_code == 3
+    assert watched.contents("out/") == {}
+    watched.front.faults.pop()
+    watched.rewrites.clear()
+    found = watched.work(joblist)
+    assert found["plate/large"].method == "server-side"
+    assert [each.query.get("rewriteToken") for each in watched.rewrites] == [None]
 
 
 @pytest.mark.parametrize(
