@@ -7,7 +7,7 @@ what a protocol says doesn't have its methods, and callers do without them. The 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from jobtool.stores.original import Original
@@ -168,17 +168,24 @@ class CopiesInside(Multipart, Prover, Protocol):
         proven, and the errors of reading.
         """
 
-    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
-        """Copy a file whole, with its attributes, and replace what is there.
+    def copy_inside(
+        self, source: Store, original: Original, path: str, require_going: Callable[[], None]
+    ) -> Proof | None:
+        """Copy a file whole, with its attributes.
 
-        Return None if the service's answer doesn't prove the copy, which is left there. Raises
-        ``SourceChangedError`` and the errors of writing.
+        A copy that takes several requests calls ``require_going`` between them, whose errors end
+        it. Return None if the service's answer doesn't prove the copy, which is left there. If the
+        attributes say that nothing may be replaced and something is there, or the service can't
+        heed that, raises ``NotCopiedError``. Raises ``SourceChangedError`` and the errors of
+        writing.
         """
 
     def copy_part_inside(
         self, source: Store, original: Original, upload: Upload, number: int, offset: int, size: int
     ) -> Part:
         """Copy a part of a file into an upload. The MD5 of the part is the service's.
+
+        Only for an original with a ``part_size``.
 
         Raises ``SourceChangedError`` and the errors of writing.
         """

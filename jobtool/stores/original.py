@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from jobtool.errors import FileError
+from jobtool.names import quote
 from jobtool.stores.store import Attributes
 
 
@@ -35,3 +36,12 @@ class Original(msgspec.Struct, frozen=True, kw_only=True):
     checksums: tuple[tuple[str, str], ...] = ()
     version: str | None = None
     attributes: Attributes
+
+
+def require_may_replace(original: Original, url: str) -> None:
+    """Raise ``NotCopiedError`` if a copy to ``url`` must not replace anything.
+
+    For services that copy a whole file whatever is there.
+    """
+    if not original.attributes.may_replace:
+        raise NotCopiedError(f"{quote(url)}: a copy might replace a file")

@@ -16,7 +16,7 @@ one flipped byte, while the MD5 sent with it is that of the original bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 from msgspec.structs import replace
@@ -271,10 +271,12 @@ class _FaultyInside(Faulty):
         _raise(late)
         return original
 
-    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+    def copy_inside(
+        self, source: Store, original: Original, path: str, require_going: Callable[[], None]
+    ) -> Proof | None:
         """Copy a file whole."""
         late = self.strike("copy_inside", path)
-        proof = self.inner.copy_inside(_unwrapped(source), original, path)
+        proof = self.inner.copy_inside(_unwrapped(source), original, path, require_going)
         _raise(late)
         return proof
 

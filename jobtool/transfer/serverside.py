@@ -189,11 +189,16 @@ class ServerSide:
         if original.part_size is not None:
             copying = _InParts(service, item, log, original, self._copier, self._stop)
             return copying.run(original.part_size, on_bytes, on_kept, may_replace)
-        if not may_replace:
-            raise NotCopiedError(f"{quote(item.destination_url)}: a copy might replace a file")
         path = item.destination_path
+        attributes = replace(original.attributes, may_replace=may_replace)
+        original = replace(original, attributes=attributes)
+
+        def require_held_and_going() -> None:
+            require_held(self._stop, item)
+            require_going(self._stop, item)
+
         require_held(self._stop, item)
-        proof = service.copy_inside(item.route.source, original, path)
+        proof = service.copy_inside(item.route.source, original, path, require_held_and_going)
         if proof is None:
             require_held(self._stop, item)
             with contextlib.suppress(FileError):  # `stream` replaces it

@@ -11,6 +11,7 @@ from jobtool.stores.gcs import listing
 from jobtool.stores.registry import StoreRegistry
 from jobtool.testing.store_suite import (
     AccessCheckSuite,
+    CopiesInsideSuite,
     MultipartSuite,
     ProverSuite,
     StoreSuite,
@@ -32,7 +33,16 @@ def registry_for(server):
     return StoreRegistry()
 
 
-class TestGcs(StoreSuite, MultipartSuite, TemporariesSuite, ProverSuite, AccessCheckSuite):
+class TestGcs(
+    StoreSuite,
+    MultipartSuite,
+    TemporariesSuite,
+    ProverSuite,
+    AccessCheckSuite,
+    CopiesInsideSuite,
+):
+    copies_in_parts: ClassVar = False
+    heeds_conditions: ClassVar = False
     refused_names: ClassVar = REFUSED
     recognises_completed: ClassVar = True
     raw_specials: ClassVar = frozenset({"empty-folder"})

@@ -24,7 +24,7 @@ from jobtool.stores.azure.blocks import block_id, uploads_in
 from jobtool.stores.azure.codes import ArchivedError, ExistsError
 from jobtool.stores.azure.metadata import attributes_of, etag_of, found_in, told_of
 from jobtool.stores.azure.uploads import Uploads
-from jobtool.stores.original import NotCopiedError, Original
+from jobtool.stores.original import NotCopiedError, Original, require_may_replace
 from jobtool.stores.store import Entry, Part, Proof, Upload, composite_md5
 
 T = TypeVar("T")
@@ -98,6 +98,7 @@ class Inside:
 
     def copy(self, source: Inside, original: Original, path: str) -> Proof | None:
         """Copy a blob whole; see ``CopiesInside.copy_inside``."""
+        require_may_replace(original, self._blobs.url_of(path))
         assert original.md5 is not None, "blobs without an MD5 aren't copied"
         told, md5 = told_of(original.attributes), original.md5
         client = self._blobs.container.blob(self._blobs.new_name(path))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from msgspec.structs import replace
@@ -219,7 +219,9 @@ class AzureStore:
         """Return what the service says of a blob of ``source`` and of its blocks."""
         return self._copies.original(_copies_of(source), entry, part_bytes)
 
-    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+    def copy_inside(
+        self, source: Store, original: Original, path: str, require_going: Callable[[], None]
+    ) -> Proof | None:
         """Copy a blob by "Copy Blob From URL", with the MD5 that it must have."""
         return self._copies.copy(_copies_of(source), original, path)
 

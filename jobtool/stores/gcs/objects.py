@@ -42,6 +42,13 @@ class Source(msgspec.Struct, frozen=True):
     generation: str
 
 
+class UnderWay(msgspec.Struct, frozen=True):
+    """A rewrite that isn't done: the token to go on with, and the bytes copied so far."""
+
+    token: str
+    copied_bytes: int
+
+
 class Objects:
     """The objects of a bucket below ``prefix``, which is empty or ends in a slash.
 
@@ -85,14 +92,14 @@ class Objects:
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of an object, which must be as it was listed."""
         if length == 0:  # there are no empty ranges
-            return Content(data=b"", attributes=attributes_of(self._listed(entry), entry))
+            return Content(data=b"", attributes=attributes_of(self.listed(entry), entry))
         data, found = self._read(entry, offset, length)
         if len(data) != length:
             raise ServerError(
                 f"{quote(self.url_of(entry.path))}: expected {length} bytes; received {len(data)}"
             )
         if not has_only_ours(found):
-            found = self._listed(entry)
+            found = self.listed(entry)
         return Content(data=data, attributes=attributes_of(found, entry))
 
     def _read(self, entry: Entry, offset: int, length: int) -> tuple[bytes, Found]:
@@ -111,13 +118,16 @@ class Objects:
             return self.call(entry.path, lambda: request(generation))
         except (NotFoundError, ConditionError, SourceChangedError, ServerError) as error:
             # The JSON API says better than a failed read whether it is gone or another version.
-            now = self._listed(entry).generation
+            now = self.listed(entry).generation
             if now == generation:
                 raise error from None
         return self.call(entry.path, lambda: request(now))
 
-    def _listed(self, entry: Entry) -> Found:
-        """Return what the service says of an object, which must be as it was listed."""
+    def listed(self, entry: Entry) -> Found:
+        """Return what the service says of an object, which must be as it was listed.
+
+        Raises ``SourceChangedError`` and ``NotFoundError``.
+        """
         found = self.head(entry.path)
         now = found.entry(entry.path)
         if entry.etag not in (None, now.etag):
@@ -164,6 +174,41 @@ class Objects:
         query = {"fields": FIELDS} if may_replace else {"fields": FIELDS, "ifGenerationMatch": "0"}
         place = f"{object_place(self.bucket, name)}/compose"
         return self.call(path, lambda: found_in(self.service.ask("POST", place, query, body)))
+
+    def rewrite(
+        self,
+        path: str,
+        source: str,
+        generation: str,
+        told: Told,
+        under_way: UnderWay | None,
+        *,
+        may_replace: bool,
+    ) -> Found | UnderWay:
+        """Copy an object inside the service, or go on with a copy that is under way.
+
+        ``source`` is its place in the JSON API. The service copies as much as it can in a while. It
+        refuses another generation than this by ``ConditionError``, and raises it as ``put`` does.
+        Raises ``NotFoundError`` if the source is gone.
+        """
+        query = {
+            "fields": f"done,rewriteToken,totalBytesRewritten,resource({FIELDS})",
+            "ifSourceGenerationMatch": generation,
+            **({} if may_replace else {"ifGenerationMatch": "0"}),
+            **({} if under_way is None else {"rewriteToken": under_way.token}),
+        }
+        target = object_place(self.bucket, self.new_name(path)).removeprefix("/storage/v1")
+        place = f"{source}/rewriteTo{target}"
+
+        def request() -> Found | UnderWay:
+            answer = self.service.ask("POST", place, query, self._new(told))
+            if answer.get("done"):
+                return found_in(answer.get("resource") or {})
+            if not answer.get("rewriteToken"):
+                raise ValueError("the answer to a rewrite has neither an object nor a token")
+            return UnderWay(str(answer["rewriteToken"]), int(answer.get("totalBytesRewritten", 0)))
+
+        return self.call(path, request)
 
     def _new(self, told: Told) -> Mapping[str, Any]:
         kind = self.service.storage_class

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from msgspec.structs import replace
@@ -25,6 +25,7 @@ from jobtool.errors import (
 from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stores.gcs.codes import ConditionError
+from jobtool.stores.gcs.inside import Inside
 from jobtool.stores.gcs.listing import Listing
 from jobtool.stores.gcs.metadata import told_of
 from jobtool.stores.gcs.objects import Objects
@@ -32,6 +33,7 @@ from jobtool.stores.gcs.proofs import Proofs
 from jobtool.stores.gcs.service import Service
 from jobtool.stores.gcs.uploads import MAX_PARTS, Uploads
 from jobtool.stores.location import Location
+from jobtool.stores.original import NotCopiedError, Original
 from jobtool.stores.store import (
     Attributes,
     Capabilities,
@@ -42,6 +44,7 @@ from jobtool.stores.store import (
     Proof,
     Special,
     StatResult,
+    Store,
     Unlisted,
     Upload,
     check_path,
@@ -74,6 +77,8 @@ class GcsStore:
         self._listing = Listing(self._objects)
         self._uploads = Uploads(self._objects, self._listing, owner)
         self._proofs = Proofs(self, self._objects, read_back=read_back)
+        self._copies = Inside(self._objects)
+        self._is_read_back = read_back
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -205,6 +210,30 @@ class GcsStore:
         """Return True if an object is a part of an unfinished upload of this owner."""
         return self._uploads.owns(path)
 
+    def why_not_inside(self, source: Store) -> str | None:
+        """Return why the service can't copy from ``source``; None if it may be able to."""
+        if self._is_read_back:
+            return "each file is to be read back"
+        return self._copies.why_not(_copies_of(source))
+
+    def original(self, source: Store, entry: Entry, part_bytes: int) -> Original:
+        """Return what the service says of an object of ``source``. All are copied whole."""
+        return self._copies.original(_copies_of(source), entry)
+
+    def copy_inside(
+        self, source: Store, original: Original, path: str, require_going: Callable[[], None]
+    ) -> Proof | None:
+        """Copy an object by requests to rewrite it, if it is still the original's generation."""
+        return self._copies.copy(_copies_of(source), original, path, require_going)
+
+    def copy_part_inside(
+        self, source: Store, original: Original, upload: Upload, number: int, offset: int, size: int
+    ) -> Part:
+        """Refuse to copy a part, since the service copies only whole objects."""
+        raise NotCopiedError(
+            f"{quote(self.url_of(upload.path))}: Google Cloud Storage copies no parts of objects"
+        )
+
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None
     ) -> Proof | None:
@@ -222,3 +251,8 @@ class GcsStore:
 
     def sync(self) -> None:
         """Do nothing: what the service has confirmed is durable."""
+
+
+def _copies_of(source: Store) -> Inside:
+    assert isinstance(source, GcsStore), "only stores of the same class are copied from"
+    return source._copies

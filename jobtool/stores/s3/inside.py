@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from jobtool.errors import FileError, NotFoundError, SourceChangedError, StoreError
 from jobtool.names import quote
-from jobtool.stores.original import NotCopiedError, Original
+from jobtool.stores.original import NotCopiedError, Original, require_may_replace
 from jobtool.stores.s3 import sha256
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.codes import ArchivedError, ExistsError
@@ -165,6 +165,7 @@ class Inside:
 
     def copy(self, source: Inside, original: Original, path: str) -> Proof | None:
         """Copy an object whole; see ``CopiesInside.copy_inside``."""
+        require_may_replace(original, self._requests.url_of(path))
         algorithm = {}
         if original.checksums and (original.md5 is None or self._hides_md5):
             name = original.checksums[0][0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -305,7 +305,9 @@ class S3Store:
         """Return what the server says of an object of ``source``, by one or two HEADs."""
         return self._inside.original(_inside_of(source), entry, part_bytes)
 
-    def copy_inside(self, source: Store, original: Original, path: str) -> Proof | None:
+    def copy_inside(
+        self, source: Store, original: Original, path: str, require_going: Callable[[], None]
+    ) -> Proof | None:
         """Copy an object by ``CopyObject``, if its ETag is still that of the original."""
         return self._inside.copy(_inside_of(source), original, check_path(path))
 

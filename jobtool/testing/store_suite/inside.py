@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from jobtool.errors import SourceChangedError
 from jobtool.stores.optional import CopiesInside
+from jobtool.stores.original import NotCopiedError
 from jobtool.stores.store import entry_of
 from jobtool.testing.store_suite.common import (
     MTIME_NS,
@@ -21,6 +22,11 @@ from jobtool.testing.store_suite.common import (
     write_in_parts,
 )
 
+
+def go_on() -> None:
+    """Let a copy go on."""
+
+
 #: Names whose encoding in a header or a URL is easily wrong.
 NAMES = ("plain", "with space, ü, 🧬", "100%2F+a=b&c?d#e", "quote\"'")
 
@@ -28,11 +34,13 @@ NAMES = ("plain", "with space, ü, 🧬", "100%2F+a=b&c?d#e", "quote\"'")
 class CopiesInsideSuite(Suite):
     """Files that the service copies, from the store to itself.
 
-    ``copies_in_parts`` says whether the server under test copies large files in parts.
+    ``copies_in_parts`` says whether the server under test copies large files in parts, and
+    ``heeds_conditions`` whether it refuses a copy if something is there that mustn't be replaced.
     """
 
     protocol: ClassVar = CopiesInside
     copies_in_parts: ClassVar[bool] = True
+    heeds_conditions: ClassVar[bool] = True
 
     @pytest.mark.parametrize("name", NAMES, ids=ascii)
     def test_a_file_is_copied_and_proven_inside(
@@ -45,7 +53,7 @@ class CopiesInsideSuite(Suite):
         original = store.original(store, entry, PART_BYTES)
         assert original.md5 == md5_of(b"data")
         assert original.part_size is None
-        proof = store.copy_inside(store, original, f"to/{name}")
+        proof = store.copy_inside(store, original, f"to/{name}", go_on)
         assert proof is not None
         assert proof.md5 == md5_of(b"data")
         assert raw.read(f"to/{name}") == b"data"
@@ -59,8 +67,22 @@ class CopiesInsideSuite(Suite):
         write(store, "from", b"")
         write(store, "to", b"something")
         original = store.original(store, entry_of(store, "from"), PART_BYTES)
-        assert store.copy_inside(store, original, "to") is not None
+        assert store.copy_inside(store, original, "to", go_on) is not None
         assert raw.read("to") == b""
+
+    def test_a_copy_inside_that_must_not_replace_keeps_what_is_there(
+        self, store: CopiesInside, raw: RawAccess
+    ) -> None:
+        """By a condition of the request, or since no request is sent."""
+        if not self.heeds_conditions:
+            pytest.skip("this server heeds no conditions")
+        write(store, "from", b"data")
+        write(store, "to", b"something")
+        original = store.original(store, entry_of(store, "from"), PART_BYTES)
+        attributes = replace(original.attributes, may_replace=False)
+        with pytest.raises(NotCopiedError):
+            store.copy_inside(store, replace(original, attributes=attributes), "to", go_on)
+        assert raw.read("to") == b"something"
 
     def test_what_was_changed_since_it_was_listed_is_not_proven(
         self, store: CopiesInside, raw: RawAccess
@@ -71,7 +93,7 @@ class CopiesInsideSuite(Suite):
         original = store.original(store, entry, PART_BYTES)
         write(store, "from", b"new one")
         try:
-            assert store.copy_inside(store, original, "to") is None
+            assert store.copy_inside(store, original, "to", go_on) is None
         except SourceChangedError:
             assert raw.paths() == {"from"}
         with pytest.raises(SourceChangedError):
