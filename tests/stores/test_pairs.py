@@ -9,8 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +27,7 @@ ALL = os.environ.get("JOBTOOL_TEST_PAIRS") == "all"
 FILES, LARGE_BYTES = (2000, 300 * MEBIBYTE) if ALL else (70, 24 * MEBIBYTE)
 NAMES = ("with space", "100%", "%2F", "#hash", "ü", "a+b=c")
 KILLS = 2
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,7 @@ class Places:
     def __init__(self, tmp_path, rclone_s3, azurite, gcs, hdfs, sftp):
         servers = (rclone_s3, azurite, gcs, hdfs, sftp)
         self.env = {key: value for each in servers for key, value in each.environment.items()}
+        self.filled = {"local"}
         self._folder = tmp_path
         self._roots = {
             "local": str(tmp_path / "local"),
@@ -60,9 +63,12 @@ class Places:
     def url(self, store, name):
         return f"{self._roots[store]}/{name}"
 
+    def joblist(self, name):
+        return self._folder / name
+
     def move(self, source, destination, name):
         """Move a tree by two ranks, and kill both some times. Return the receipts."""
-        joblist = self._folder / name
+        joblist = self.joblist(name)
         commands.run_ok(
             *("generate-joblist", "-i", source, "-o", joblist, "-d", destination),
             *("-l", "tree", "-v", "0"),
@@ -142,13 +148,40 @@ def test_a_plate_goes_round_all_stores_though_workers_are_killed(places, tmp_pat
     assert killed >= len(STORES), "workers were done before they were killed"
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory, rclone_s3, azurite, gcs, hdfs, files):
+    """Places for all pairs: each store is filled once, from local files."""
+    folder = tmp_path_factory.mktemp("pairs")
+    (folder / "server").mkdir()
+    with sftp_server(folder / "server") as sftp:
+        places = Places(folder, rclone_s3, azurite, gcs, hdfs, sftp)
+        write(places.url("local", "start"), files)
+        yield places
+
+
+def fill(places, store):
+    """Have the plate in a store, under ``start``: the move of the pair from local files."""
+    if store not in places.filled:
+        places.move(places.url("local", "start"), places.url(store, "start"), f"local-{store}")
+        places.filled.add(store)
+
+
 @pytest.mark.skipif(not ALL, reason="JOBTOOL_TEST_PAIRS=all")
 @pytest.mark.parametrize(("source", "destination"), [*itertools.permutations(STORES, 2)])
-def test_each_pair_of_stores_moves_a_plate(places, tmp_path, files, source, destination):
-    write(tmp_path / "in", files)
-    start, end = places.url(source, "start"), places.url(destination, "end")
-    places.move(tmp_path / "in", start, "list-in")
-    found, _ = places.move(start, end, "list")
+def test_each_pair_of_stores_moves_a_plate(lasting, files, source, destination):
+    name = f"{source}-{destination}"
+    fill(lasting, source)
+    if source == "local":
+        fill(lasting, destination)
+        found, end = receipts(lasting.joblist(name)), lasting.url(destination, "start")
+    else:
+        end = lasting.url(destination, f"from-{source}")
+        found, _ = lasting.move(lasting.url(source, "start"), end, name)
     assert_proven(found, files, end)
-    places.move(end, tmp_path / "out", "list-out")
-    assert contents(tmp_path / "out") == files
+    if destination == "local":
+        assert contents(Path(end)) == files
+        shutil.rmtree(end)
+    else:
+        commands.run_ok(
+            "jobtool", "verify", "--deep", lasting.joblist(name), "-v", "0", env=lasting.env
+        )
