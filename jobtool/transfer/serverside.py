@@ -136,7 +136,13 @@ class ServerSide:
         if proof is None:
             return None
         part_size = original.part_size if proof.etag == original.composite else None
-        return Copied(md5=md5, proof=proof, part_size=part_size, was_there=True)
+        return Copied(
+            md5=md5,
+            proof=proof,
+            part_size=part_size,
+            source_version=original.version,
+            was_there=True,
+        )
 
     def _service_of(self, route: Route) -> CopiesInside | None:
         key = id(route)

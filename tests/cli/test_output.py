@@ -40,9 +40,14 @@ ENCODINGS = [
     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     {"PYTHONIOENCODING": "latin-1"},
 ]
+#: The first two are much like the one of the tests themselves.
+CASES = [
+    pytest.param(env, id=str(env), marks=[pytest.mark.wide] if number < 2 else [])
+    for number, env in enumerate(ENCODINGS)
+]
 
 
-@pytest.mark.parametrize("env", ENCODINGS, ids=str)
+@pytest.mark.parametrize("env", CASES)
 def test_output_is_json_lines_in_every_encoding(tmp_path: Path, env: dict[str, str]) -> None:
     generated, worker, summary = workflow(tmp_path, "--json", **env)
     assert [generated.exit_code, worker.exit_code, summary.exit_code] == [0, 1, 1]
@@ -66,7 +71,7 @@ def test_output_is_json_lines_in_every_encoding(tmp_path: Path, env: dict[str, s
     }
 
 
-@pytest.mark.parametrize("env", ENCODINGS, ids=str)
+@pytest.mark.parametrize("env", CASES)
 def test_lines_for_people_are_printed_in_every_encoding(
     tmp_path: Path, env: dict[str, str]
 ) -> None:

@@ -55,6 +55,7 @@ def images(made) -> Path:
     return made["make_partitions.py"] / "images"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("script", SMALL)
 def test_the_same_arguments_make_the_same_bytes(made, tmp_path: Path, script: str) -> None:
     make(script, tmp_path / "again", *SMALL[script])

@@ -191,7 +191,7 @@ def test_an_upload_that_always_changes_on_the_way_is_an_error_and_is_never_publi
 
 
 @pytest.mark.parametrize("happen", [reset, internal_error, truncate, flip_download])
-@pytest.mark.parametrize("size", ["small", "parts"])
+@pytest.mark.parametrize("size", ["small", pytest.param("parts", marks=pytest.mark.wide)])
 def test_a_download_that_fails_or_changes_on_the_way_is_read_again(
     tmp_path: Path, source: Path, rclone_s3, happen, size: str
 ) -> None:

@@ -79,7 +79,9 @@ def by_two_ranks(joblist: Path, env) -> Done:
     return finish_process(start_ranks(program, program, env=env))
 
 
-@pytest.mark.parametrize(("ranks", "files"), [(1, 1), (1, 2), (2, 1)])
+@pytest.mark.parametrize(
+    ("ranks", "files"), [(1, 1), pytest.param(1, 2, marks=pytest.mark.wide), (2, 1)]
+)
 def test_three_jobs_with_a_refused_file_each_do_not_stop_a_list(
     tmp_path: Path, rclone_s3, ranks: int, files: int
 ) -> None:

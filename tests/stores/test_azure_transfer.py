@@ -147,6 +147,7 @@ def test_to_azure_killed_twice(tmp_path, files, azurite, proxied):
     run("verify", "--deep", joblist)
 
 
+@pytest.mark.wide
 def test_from_azure_killed_twice(tmp_path, files, azurite, proxied):
     container = azurite.new_container()
     raw = AzureRaw(azurite.client, container, "source/")

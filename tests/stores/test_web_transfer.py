@@ -121,6 +121,7 @@ def test_a_tree_of_an_ftp_server_arrives(ftp, tmp_path, monkeypatch):
     assert contents(out) == files
 
 
+@pytest.mark.wide
 def test_a_tree_goes_to_a_filesystem_of_fsspec_and_back_though_workers_are_killed(tmp_path, site):
     files = plate()
     write(tmp_path / "in", files)
