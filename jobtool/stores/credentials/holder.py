@@ -224,7 +224,7 @@ class CredentialHolder:
         def renew() -> None:
             try:
                 self.renew(seen)
-            except JobtoolError:
+            except Exception:
                 # The current ones are still valid. Try again later; at their end this is raised.
                 current = self._current
                 if current is not None and current.expires_at is not None:
