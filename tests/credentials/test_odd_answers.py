@@ -14,7 +14,7 @@ from jobtool.stores.credentials.provider import AwsKeys, CredentialScope, Provid
 from jobtool.stores.storetype import Role, Setup
 
 SCOPE = CredentialScope(job="j", url="s3://in/a", permission="READ")
-NAIVE = AwsKeys(access_key="A", secret_key="b", expires_at=datetime(2999, 1, 1))  # noqa: DTZ001
+NAIVE = AwsKeys(access_key="A", secret_key="b", expires_at=datetime(2999, 1, 1))
 
 
 class Site(msgspec.Struct, frozen=True):
