@@ -53,7 +53,7 @@ class Janitor:
     def __exit__(self, *_: object) -> None:
         self._tell(_DONE)
         if self._process is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 self._process.communicate(timeout=_PATIENCE_SECONDS)
 
     def expect_folder(self, path: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import UsageError
 
@@ -79,7 +80,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     def provider(self, key: str, value: Any) -> dict[str, Any]:
         """Return the table ``[credentials]`` that an option of ``providers`` stands for."""
-        if value in _LOGINS:
+        if isinstance(value, str) and value in _LOGINS:
             return dict(_LOGINS[value])
         name, own = self.providers[key]
         return {"provider": name, own: value} if own else {"provider": name}
@@ -123,6 +124,8 @@ _HDFS = Dialect(
     instead="Log in by kinit, or set HADOOP_TOKEN_FILE_LOCATION.",
 )
 
+_WEBHDFS = replace(_HDFS, instead="Log in by kinit, or set HADOOP_TOKEN.")
+
 _WEB = Dialect(root="server", hints={"user": _NETRC, "username": _NETRC}, instead=_NETRC)
 
 _AZURE = Dialect(
@@ -164,8 +167,8 @@ DIALECTS: Mapping[str, Dialect] = {
     "abfs": _AZURE,
     "abfss": _AZURE,
     "hdfs": _HDFS,
-    "webhdfs": _HDFS,
-    "swebhdfs": _HDFS,
+    "webhdfs": _WEBHDFS,
+    "swebhdfs": _WEBHDFS,
     "sftp": Dialect(
         root="server",
         from_home=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import urllib3
 from urllib3.util import Timeout, make_headers
@@ -38,7 +38,14 @@ def make_pool(
     if proxy is None:
         return urllib3.PoolManager(**options)
     user = urlsplit(proxy)
-    told = make_headers(proxy_basic_auth=f"{user.username}:{user.password or ''}")
+    login = f"{unquote(user.username or '')}:{unquote(user.password or '')}"
+    try:
+        told = make_headers(proxy_basic_auth=login)
+    except UnicodeEncodeError:
+        raise StoreSettingsError(
+            f"the proxy {quote(user.hostname or '')}: expected a login of characters of Latin-1, "
+            "which its header can hold; found others. Change the login in the proxy's URL."
+        ) from None
     return urllib3.ProxyManager(proxy, proxy_headers=told if user.username else None, **options)
 
 

@@ -146,7 +146,7 @@ class StoreRegistry:
             shared.reach_job(scopes)
 
     def _credentialed(self) -> list[Credentialed]:
-        found = (scheme.shared for scheme in self._schemes.values())
+        found = (scheme.shared for scheme in list(self._schemes.values()))
         return [shared for shared in found if isinstance(shared, Credentialed)]
 
     def _scheme(self, scheme: str) -> _Scheme:

@@ -39,12 +39,14 @@ def write_stream(
     second = next(pieces, None)
     if second is None:
         return store.write(path, [first], attributes)
+    whole = chain((first, second), pieces)
+    del first, second  # each piece is held only while it is sent
     digest = MD5()
     parts: list[Part] = []
     offset = 0
     upload = store.begin(path, attributes)
     try:
-        for number, piece in enumerate(chain((first, second), pieces), start=1):
+        for number, piece in enumerate(whole, start=1):
             if number > most_parts:
                 raise FileError(
                     f"{quote(store.url_of(path))}: expected a stream of at most {most_parts} "
@@ -53,6 +55,7 @@ def write_stream(
             digest.update(piece)
             parts.append(store.put_part(upload, number, offset, piece, md5_of(piece)))
             offset += len(piece)
+            del piece
         found = digest.hexdigest()
         if attributes.md5 not in (None, found):
             raise mismatch(store.url_of(path), sent=attributes.md5, found=found)

@@ -66,6 +66,7 @@ def test_sas_tokens_are_renewed_while_a_store_is_in_use(
     while len(renewed) < 2:
         assert time.monotonic() < deadline
         write(store, f"file{count}", DATA)  # by both clients of the store
+        mint()
         write_in_parts(store, f"parts{count}", [DATA])
         count += 1
         time.sleep(0.2)

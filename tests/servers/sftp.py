@@ -25,6 +25,7 @@ _PORTS = {
     "sftp_only": "",
     "plain": "-P posix-rename,hardlink,fsync,statvfs,lsetstat,limits",  # no extension of OpenSSH
     "read_only": "-R",
+    "silent": None,  # of which no session is ever answered
 }
 
 _CONFIG = """
@@ -151,7 +152,8 @@ def _config(folder: Path, ports: dict[str, int]) -> str:
         for kind, options in _PORTS.items()
         if options is not None
     )
-    return listening + _CONFIG.format(folder=folder) + blocks
+    silent = f"Match LocalPort {ports['silent']}\n  ForceCommand cat > /dev/null\n"
+    return listening + _CONFIG.format(folder=folder) + blocks + silent
 
 
 def _wait_for_greeting(server: SftpServer, process: subprocess.Popen[bytes], port: int) -> None:

@@ -183,3 +183,12 @@ def test_few_names_are_held_back():
     assert next(found) == names[0]
     assert len(taken) == 11
     assert [names[0], *found] == names
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("123456", True), ("äöüß", False), ("a1", False)])
+def test_account_names_are_of_small_letters_and_digits(name, is_one):
+    if is_one:
+        assert AzureSettings(account=name).account == name
+    else:
+        with pytest.raises(ValueError, match="3 to 24"):
+            AzureSettings(account=name)

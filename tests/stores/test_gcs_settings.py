@@ -136,3 +136,10 @@ def test_documents_that_describe_no_object(found):
         found_in(found)
     with pytest.raises(ValueError, match="describe"):
         found_in_headers({"Content-Range": "bytes 0-1/2"})
+
+
+def test_the_anonymous_provider_needs_no_tls():
+    tables = {"gs": {"endpoint_url": "http://emulator.test:4443"}}
+    registry = StoreRegistry(tables, credentials={"provider": "anonymous"})
+    registry.prepare({"source": "gs://plates"})
+    assert registry.credential_holders() == []

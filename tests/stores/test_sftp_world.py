@@ -439,6 +439,12 @@ def test_what_is_no_ssh_server_is_told(sftp, shared):
         assert str(port) in str(caught.value)
 
 
+def test_a_server_that_never_answers_a_session_is_given_up(opened, monkeypatch):
+    monkeypatch.setattr("jobtool.stores.sftp.connection.LOGIN_SECONDS", 1)
+    with pytest.raises(UnreachableError, match="in time"):
+        opened("silent", keepalive_seconds=30).stat("")
+
+
 def test_a_lost_connection_may_pass_and_leaves_nothing(sftp, opened, raw):
     store = opened(keepalive_seconds=20)
     put(store, "before")

@@ -64,3 +64,17 @@ def test_a_drop_that_fails_does_not_hide_why_the_stream_broke_off(store):
     with pytest.raises(SourceChangedError, match="it was changed"):
         send(faulty, chunks=broken())
     assert faulty.calls["abort"] == 1
+
+
+def test_parts_grow_after_a_tenth_of_all(store, monkeypatch):
+    monkeypatch.setattr("jobtool.stores.stream._LATER_PART_BYTES", 50)
+    sizes = []
+    put = store.put_part
+
+    def put_part(upload, number, offset, data, md5):
+        sizes.append(len(data))
+        return put(upload, number, offset, data, md5)
+
+    store.put_part = put_part
+    assert send(store, chunks=iter([DATA * 2]), most_parts=20).md5 == md5_of(DATA * 2)
+    assert sizes == [30, 30, 50, 50, 40]

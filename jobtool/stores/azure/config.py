@@ -6,6 +6,7 @@ Secrets come from the environment only, by the names that the ``az`` command and
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -52,9 +53,7 @@ class AzureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __post_init__(self) -> None:
         """Refuse what no client can be made from. msgspec adds the name of the table."""
-        if self.account is not None and not (
-            self.account.isalnum() and self.account.islower() and 3 <= len(self.account) <= 24
-        ):
+        if self.account is not None and not re.fullmatch(r"[a-z0-9]{3,24}", self.account):
             raise ValueError(
                 f"account: expected 3 to 24 lower-case letters and digits; found {self.account!r}"
             )
@@ -110,8 +109,7 @@ def account_for(
     Order: the URL, ``account_url`` and ``account``, the connection string,
     ``AZURE_STORAGE_ACCOUNT``. An ``account_url`` for the account that the URL names is its address.
     Keys and tokens of the environment are used only for the account that it names, or if it names
-    none. Raises
-    ``StoreSettingsError`` and ``CredentialsError``.
+    none. Raises ``StoreSettingsError`` and ``CredentialsError``.
     """
     told = _from_connection_string(environment.get(CONNECTION_STRING, "").strip())
     url = endpoint or settings.account_url or (settings.account and _url_of(settings.account))

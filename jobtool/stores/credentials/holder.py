@@ -186,10 +186,20 @@ class CredentialHolder:
             raise ProviderError(
                 f"the credential provider {self.provider.name} failed with {type(error).__name__}"
             ) from None
+        if fetched is not None and not isinstance(fetched, Credentials):
+            raise ProviderError(
+                f"the credential provider {self.provider.name} gave {type(fetched).__name__}; "
+                "expected AwsKeys, BearerToken, SasToken, AccountKey or None"
+            )
         given = NOBODY if fetched is None else fetched
         redact.learn(*given.secrets)
         if fetched is not None:
             require_kind(self.provider.name, (type(fetched),), self._accepts)
+        if given.expires_at is not None and given.expires_at.utcoffset() is None:
+            raise ProviderError(
+                f"the credential provider {self.provider.name} gave an expires_at without a time "
+                "zone; expected one with, such as datetime.now(UTC)"
+            )
         if _has_expired(given, self._now()):
             raise ProviderError(
                 f"the credential provider {self.provider.name} gave credentials that expired at "
@@ -214,7 +224,7 @@ class CredentialHolder:
         def renew() -> None:
             try:
                 self.renew(seen)
-            except JobtoolError:
+            except Exception:
                 # The current ones are still valid. Try again later; at their end this is raised.
                 current = self._current
                 if current is not None and current.expires_at is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from jobtool.errors import CredentialsError
 from jobtool.stores.credentials.holder import CredentialHolder, require_kind
 from jobtool.stores.credentials.provider import (
     CredentialProvider,
@@ -101,8 +102,13 @@ class Holders:
         for made in self._made:
             scope = self._scope(made.role, "")
             # A side that is elsewhere in this job needs no credentials and can't get any.
-            if not made.is_per_purpose or self._is_ours(scope):
-                made.holder.begin(scope)
+            is_used = any(self._is_ours(self._scope(role, "")) for role in made.roles)
+            if is_used or not made.is_per_purpose:
+                try:
+                    made.holder.begin(scope)
+                except CredentialsError:
+                    if is_used:
+                        raise
 
     def reach_job(self, scopes: Mapping[Role, CredentialScope]) -> None:
         """Get credentials valid for a job's scopes; see ``Credentialed``."""

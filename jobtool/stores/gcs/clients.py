@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from jobtool.stores.credentials.aws import is_default
 from jobtool.stores.credentials.google import GoogleChainProvider
 from jobtool.stores.credentials.holders import ByHolders, Holders
@@ -46,10 +48,12 @@ class GcsClients(ByHolders):
         from jobtool.stores.gcs.service import Service
 
         settings = self._settings_of(location.scheme)[role]
+        provider = self._setup.providers.get(role)
+        if provider is not None and provider.name == "anonymous":
+            settings = replace(settings, anonymous=True)
         endpoint = endpoint_for(settings, os.environ)
         holder = None
         if endpoint.needs_login:
-            provider = self._setup.providers.get(role)
             if provider is None or is_default(provider):
                 require_file(os.environ)
                 provider = GoogleChainProvider()

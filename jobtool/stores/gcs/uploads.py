@@ -8,6 +8,7 @@ from their beginning to their end only, and its address lets anybody write.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -42,7 +43,7 @@ class Uploads:
         """Return the token of a new upload of ``path``. The service hears of it with a part."""
         self._objects.new_name(path)
         token = _folder_of(path) + self._temporaries.new()
-        self._part(path, token, MAX_PARTS)
+        self._objects.name(f"{token}/1-{MAX_PARTS:05}")  # the longest name that is needed
         return token
 
     def owns(self, path: str) -> bool:
@@ -153,6 +154,8 @@ def _folder_of(path: str) -> str:
 
 
 def _is_of(part: Part, found: Found | None) -> bool:
+    if not re.fullmatch(r"[0-9]+\.[0-9a-f]{8}", str(part.etag)):
+        return False  # a user may have edited the journal
     return found is not None and (_generation_of(part), part.size, part.md5) == (
         found.generation,
         found.size,

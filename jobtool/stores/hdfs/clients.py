@@ -54,23 +54,30 @@ def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
     from jobtool.stores.hdfs.native import NativeClient
 
     servers = _web_servers(location.name, settings)
-    if settings.user is not None:
-        _become(settings.user)
+    _become(settings.user)
     native = NativeClient(
         location.name, replication=settings.replication, block_bytes=settings.block_bytes
     )
     return native, WebClient(servers, setup, root=location.root) if servers else None
 
 
-def _become(user: str) -> None:
+#: The user that a joblist has set in the environment of this process, and no other may inherit.
+_set_here: set[str] = set()
+
+
+def _become(user: str | None) -> None:
     """Set the user of hdfs-native, which takes it from the environment alone.
 
     Raises ``StoreSettingsError`` if this process is another already.
     """
-    told = os.environ.setdefault(_USER_VARIABLE, user)
-    if told != user:
+    told = os.environ.get(_USER_VARIABLE)
+    if told is None and user is not None:
+        os.environ[_USER_VARIABLE] = user
+        _set_here.add(user)
+    elif told != user and (user is not None or told in _set_here):
+        found = "none" if user is None else quote(user)
         raise StoreSettingsError(
-            f"[hdfs] user: expected {quote(told)}, as {_USER_VARIABLE} says; found {quote(user)}. "
+            f"[hdfs] user: expected {quote(told or '')}, as {_USER_VARIABLE} says; found {found}. "
             "A process can be one user only of hdfs://. Change one of them, or use webhdfs://."
         )
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import asyncssh
 
 from jobtool.stores.sftp.errors import LOST, connect_error, lost
-from jobtool.stores.sftp.login import log_in
+from jobtool.stores.sftp.login import LOGIN_SECONDS, log_in
 from jobtool.stores.sftp.place import Place
 from jobtool.stores.sftp.settings import SftpSettings
 from jobtool.stores.sftp.shell import Shell, start_shell
@@ -115,7 +115,8 @@ class Link:
     async def _new_session(self) -> Session:
         connection = await log_in(self.place, self._settings, password=self._password)
         try:
-            sftp = await connection.start_sftp_client()
+            async with asyncio.timeout(LOGIN_SECONDS):  # all threads wait for it
+                sftp = await connection.start_sftp_client()
         except (asyncssh.Error, OSError, EOFError) as error:
             connection.abort()
             raise connect_error(error, self.place) from None

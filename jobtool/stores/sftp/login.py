@@ -20,7 +20,7 @@ from jobtool.stores.sftp.place import Place, unfit_authority
 from jobtool.stores.sftp.settings import SftpSettings
 
 _CONNECT_SECONDS = 30
-_LOGIN_SECONDS = 60
+LOGIN_SECONDS = 60
 _MOST_SILENCES = 3
 _MOST_JUMPS = 8
 
@@ -102,7 +102,7 @@ def _wanted(place: Place, settings: SftpSettings, identity: str | None) -> dict[
         "keepalive_interval": settings.keepalive_seconds,
         "keepalive_count_max": _MOST_SILENCES,
         "connect_timeout": _CONNECT_SECONDS,
-        "login_timeout": _LOGIN_SECONDS,
+        "login_timeout": LOGIN_SECONDS,
         "compression_algs": None,
     }
     if place.port is not None:
