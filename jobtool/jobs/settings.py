@@ -258,9 +258,12 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
             continue  # its keys are known ones and names of files
         if key in FILESYSTEM_TABLES and isinstance(value, dict):
             _refuse_secrets_of_filesystem(key, value, path=path)
-        elif isinstance(value, dict):
-            _refuse_secrets(value, path=path)
-        elif sounds_secret(key) or _SECRET_VALUE.search(str(value)):
+            continue
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        tables = [each for each in parts if isinstance(each, dict)]
+        for table_in in tables:
+            _refuse_secrets(table_in, path=path)
+        if sounds_secret(key) or (not tables and _SECRET_VALUE.search(str(value))):
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "

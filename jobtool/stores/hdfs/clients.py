@@ -8,6 +8,7 @@ from typing import Any
 
 from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
+from jobtool.redact import redact
 from jobtool.stores.hdfs.client import Client, Extras
 from jobtool.stores.hdfs.kind import HdfsSettings, WebHdfsSettings
 from jobtool.stores.hdfs.site import site_settings, web_servers
@@ -40,9 +41,11 @@ class HdfsClients:
 
 
 def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
+    token = os.environ.get("HADOOP_TOKEN", "")
+    redact.learn(token)
     setup = WebSetup(
         user=settings.user or user_name(),
-        token=os.environ.get("HADOOP_TOKEN", ""),
+        token=token,
         replication=settings.replication,
         block_bytes=settings.block_bytes,
         ca_bundle=settings.ca_bundle,
