@@ -30,7 +30,7 @@ _SECRET_NAMES = frozenset(
 )
 
 #: What ``token`` names for gcsfs that isn't one: ways to log in.
-_NO_TOKENS = frozenset({"anon", "cloud", "google_default", "cache", "browser"})
+LOGIN_WORDS = frozenset({"anon", "cloud", "google_default", "cache", "browser"})
 
 #: Secrets recognised by their context: signatures, tokens, passwords in URLs.
 _PATTERNS = re.compile(
@@ -123,7 +123,7 @@ def _is_no_secret(key: str, value: object) -> bool:
         return False
     text = str(value)
     is_file = text.startswith(("/", "~", "./", "../")) or text.endswith(".json")
-    return is_file or text in _NO_TOKENS or isinstance(value, os.PathLike)
+    return is_file or text in LOGIN_WORDS or isinstance(value, os.PathLike)
 
 
 class Unshown(msgspec.Struct, frozen=True, kw_only=True):

@@ -123,6 +123,10 @@ _HDFS = Dialect(
     instead="Log in by kinit, or set HADOOP_TOKEN_FILE_LOCATION.",
 )
 
+_WEB_HDFS = msgspec.structs.replace(
+    _HDFS, instead="Get a delegation token by kinit, and set HADOOP_TOKEN."
+)
+
 _WEB = Dialect(root="server", hints={"user": _NETRC, "username": _NETRC}, instead=_NETRC)
 
 _AZURE = Dialect(
@@ -164,8 +168,8 @@ DIALECTS: Mapping[str, Dialect] = {
     "abfs": _AZURE,
     "abfss": _AZURE,
     "hdfs": _HDFS,
-    "webhdfs": _HDFS,
-    "swebhdfs": _HDFS,
+    "webhdfs": _WEB_HDFS,
+    "swebhdfs": _WEB_HDFS,
     "sftp": Dialect(
         root="server",
         from_home=True,
