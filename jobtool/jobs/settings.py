@@ -144,6 +144,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tables = [self.credentials, *(side for side in sides if isinstance(side, dict))]
         return any("command" in table for table in tables)
 
+    @property
+    def names_an_ssh_config(self) -> bool:
+        """Whether the settings name an ssh_config, which may name commands (ProxyCommand)."""
+        sftp = self.stores.get("sftp", {})
+        tables = [sftp, *(sftp.get(side) for side in ("source", "destination"))]
+        tables += [self.source_fs, self.target_fs]
+        return any("config" in table for table in tables if isinstance(table, dict))
+
 
 def decode(text: str, *, path: str) -> Settings:
     """Read the text of a ``joblist.toml``.
