@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from rich.pretty import pretty_repr
 
-from jobtool.redact import REPLACEMENT, Redactor
+from jobtool.redact import REPLACEMENT, Redactor, Unshown
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,17 @@ from jobtool.redact import REPLACEMENT, Redactor
         ("aws_secret_access_key = wJalrXUtn", "wJalrXUtn"),
         ('{"SecretAccessKey": "wJalrXUtn"}', "wJalrXUtn"),
         ("http://user:pass-word@proxy:3128/", "pass-word"),
+        ("http://user:a&b;c-word@proxy:3128/", "c-word"),
+        ("https://a.blob.core.windows.net/c?sv=2022&sig=5f%2Ba%3D", "5f%2Ba%3D"),
+        ("sv=2022;sig=5f2a/b==", "5f2a/b=="),
+        ("SharedAccessSignature=sv=2022&sig=5f2a", "5f2a"),
+        ("AccountName=acct;AccountKey=abc/def==;EndpointSuffix=x", "abc/def=="),
+        ("Authorization: SharedKey acct:abc/def=", "abc/def="),
+        ("'Authorization': 'Negotiate YIIabc'", "YIIabc"),
+        ("Authorization: Token abcdef", "abcdef"),
+        ("https://storage.googleapis.com/b/o?X-Goog-Signature=5f2a&x=1", "5f2a"),
+        ("https://nn:9870/webhdfs/v1/x?op=OPEN&delegation=HAAE", "HAAE"),
+        ("https://host/x?user=me&password=hunter2", "hunter2"),
     ],
 )
 def test_what_is_secret_by_its_place_is_replaced(text: str, secret: str) -> None:
@@ -34,6 +46,8 @@ def test_what_is_secret_by_its_place_is_replaced(text: str, secret: str) -> None
         "2026-11-20T10:00:00Z claimed worker=node017:4711 rank=0 claim=0a1b attempt=1",
         "http://127.0.0.1:18080/bucket/key@2",
         "s3://bucket/a:b@c",
+        "/data/design=3/sig=4/file",
+        "the folder is out of date; sign in again",
         "Uploading files from '/a/b' to S3...",
     ],
 )
@@ -47,6 +61,19 @@ def test_what_was_learnt_is_replaced_the_longest_first() -> None:
     assert redact("a secret-key-and-more b secret-key c short") == (
         f"a {REPLACEMENT} b {REPLACEMENT} c short"
     )
+
+
+def test_a_struct_with_secrets_shows_only_what_may_be_shown() -> None:
+    class Login(Unshown, frozen=True, kw_only=True):
+        user: str
+        password: str
+
+        shown_fields = ("user",)
+
+    made = Login(user="lab", password="of-the-login")
+    for shown in (str(made), repr([made]), pretty_repr(made)):
+        assert "of-the-login" not in shown
+        assert "lab" in shown
 
 
 def test_a_traceback_of_a_bug_shows_no_secret() -> None:

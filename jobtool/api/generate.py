@@ -15,6 +15,7 @@ from jobtool.api.places import (
     text_of,
 )
 from jobtool.events import Emit, ignore, unfailing
+from jobtool.redact import LOGIN_WORDS, is_secret
 
 if TYPE_CHECKING:
     from jobtool.jobs.settings import Settings
@@ -27,9 +28,13 @@ _PATH_KEYS = (
     "config",
     "customer_key_file",
     "identity_file",
+    "key_filename",
     "known_hosts",
     "path",
 )
+
+#: Options of filesystems that may be paths: a token may be a word or a secret, ``fo`` may be a URL.
+_PERHAPS_PATHS = ("fo", "token")
 
 
 def generate_joblist(
@@ -165,7 +170,14 @@ def _with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in table.items():
         if isinstance(value, Mapping):
             made[key] = _with_absolute_paths(value)
-        elif key in _PATH_KEYS and isinstance(value, str | os.PathLike) and value:
+        elif isinstance(value, str | os.PathLike) and value and _is_path(key, value):
             text = text_of(value)
             made[key] = text if text.startswith("~") else os.path.abspath(text)
     return made
+
+
+def _is_path(key: str, value: str | os.PathLike[str]) -> bool:
+    if key not in _PERHAPS_PATHS:
+        return key in _PATH_KEYS
+    text = text_of(value)
+    return not (is_secret(key, value) or "://" in text or text in LOGIN_WORDS)

@@ -39,6 +39,7 @@ class JobList(JobFolder):
         super().__init__(path)
         self.settings = configuration
         self._trust = TRUSTED  # the caller's own settings; ``open`` judges those of a file
+        self._has_own_credentials = False
         self.filesystems: Mapping[str, Any] = {}
         self.claims_path = os.path.join(path, CLAIMS_FOLDER)
         self._receipts_path = os.path.join(path, _RECEIPTS_FOLDER)
@@ -48,8 +49,8 @@ class JobList(JobFolder):
     def open(cls, path: str, *, trust: bool = False) -> JobList:
         """Open an existing joblist; raises ``JoblistError`` if it isn't one.
 
-        With ``trust`` the commands that its joblist.toml names for credentials may be run, even if
-        other users could have written it.
+        With ``trust`` the commands that its joblist.toml names, for credentials or by an
+        ssh_config, may be run, even if other users could have written it.
         """
         shown = quote(path)
         if not os.path.isdir(path):
@@ -96,7 +97,7 @@ class JobList(JobFolder):
     def use_credentials(self, table: Mapping[str, Any]) -> None:
         """Use the caller's own ``[credentials]`` table, which is trusted. Nothing is written."""
         self.settings = msgspec.structs.replace(self.settings, credentials=dict(table))
-        self._trust = TRUSTED
+        self._has_own_credentials = True
 
     def use_filesystems(self, *, source_fs: Any = None, target_fs: Any = None) -> None:
         """Use filesystem objects, or tables that may hold secrets, for the two sides.
@@ -112,9 +113,11 @@ class JobList(JobFolder):
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
-        Return a warning to show if the command is trusted only because of ``trust``; else None.
+        An ssh_config counts as one. Return a warning to show if the command is trusted only because
+        of ``trust``; else None.
         """
-        return self._trust.require() if self.settings.names_a_command else None
+        is_named = self.settings.names_a_command and not self._has_own_credentials
+        return self._trust.require() if is_named or self.settings.names_an_ssh_config else None
 
     def table_path_of(self, job_id: str) -> str:
         """Return the path of the receipts table of a finished job."""

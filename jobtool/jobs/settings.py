@@ -144,6 +144,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tables = [self.credentials, *(side for side in sides if isinstance(side, dict))]
         return any("command" in table for table in tables)
 
+    @property
+    def names_an_ssh_config(self) -> bool:
+        """Whether the settings name an ssh_config, which may name commands (ProxyCommand)."""
+        sftp = self.stores.get("sftp", {})
+        tables = [sftp, *(sftp.get(side) for side in ("source", "destination"))]
+        tables += [self.source_fs, self.target_fs]
+        return any("config" in table for table in tables if isinstance(table, dict))
+
 
 def decode(text: str, *, path: str) -> Settings:
     """Read the text of a ``joblist.toml``.
@@ -258,9 +266,12 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
             continue  # its keys are known ones and names of files
         if key in FILESYSTEM_TABLES and isinstance(value, dict):
             _refuse_secrets_of_filesystem(key, value, path=path)
-        elif isinstance(value, dict):
-            _refuse_secrets(value, path=path)
-        elif sounds_secret(key) or _SECRET_VALUE.search(str(value)):
+            continue
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        tables = [each for each in parts if isinstance(each, dict)]
+        for table_in in tables:
+            _refuse_secrets(table_in, path=path)
+        if sounds_secret(key) or (not tables and _SECRET_VALUE.search(str(value))):
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "

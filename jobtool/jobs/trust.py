@@ -50,8 +50,8 @@ class CommandTrust(msgspec.Struct, frozen=True, kw_only=True):
         if self.is_overridden:
             return f"Trusted as told, though others could have written it: {self.why_untrusted}"
         raise JoblistError(
-            f"joblist.toml names a command to run, and that may not be trusted. "
-            f"{self.why_untrusted} Or, having read the command, use --trust (in Python "
+            "joblist.toml names a command to run, or an ssh_config, which may name one, and that "
+            f"may not be trusted. {self.why_untrusted} Or, having read it, use --trust (in Python "
             "JobList.open(path, trust=True))."
         )
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import msgspec
-from msgspec.structs import replace
 
 from jobtool.errors import UsageError
 
@@ -124,7 +123,9 @@ _HDFS = Dialect(
     instead="Log in by kinit, or set HADOOP_TOKEN_FILE_LOCATION.",
 )
 
-_WEBHDFS = replace(_HDFS, instead="Log in by kinit, or set HADOOP_TOKEN.")
+_WEB_HDFS = msgspec.structs.replace(
+    _HDFS, instead="Get a delegation token by kinit, and set HADOOP_TOKEN."
+)
 
 _WEB = Dialect(root="server", hints={"user": _NETRC, "username": _NETRC}, instead=_NETRC)
 
@@ -167,8 +168,8 @@ DIALECTS: Mapping[str, Dialect] = {
     "abfs": _AZURE,
     "abfss": _AZURE,
     "hdfs": _HDFS,
-    "webhdfs": _WEBHDFS,
-    "swebhdfs": _WEBHDFS,
+    "webhdfs": _WEB_HDFS,
+    "swebhdfs": _WEB_HDFS,
     "sftp": Dialect(
         root="server",
         from_home=True,

@@ -19,7 +19,7 @@ import msgspec
 from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.plugins import STORES, find, fsspec_has, fsspec_knows
-from jobtool.redact import is_secret, redact
+from jobtool.redact import Unshown, is_secret, redact, secrets_in, without_secrets
 from jobtool.stores.dialects import (
     ALIASES,
     DIALECTS,
@@ -39,7 +39,7 @@ TABLES: Mapping[Role, str] = {"source": "source_fs", "destination": "target_fs"}
 OBJECT = "fsspec"
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class Side(Unshown, frozen=True, kw_only=True):
     """One side, translated.
 
     ``start`` is the URL that its paths are below, such as ``s3://bucket`` or ``s3:/`` without a
@@ -58,9 +58,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, Any] = msgspec.field(default_factory=dict)
     filesystem: Any = None
 
-    def __repr__(self) -> str:
-        """Return the side without its secrets."""
-        return f"Side({self.role!r}, {self.scheme!r}, {self.start!r})"
+    shown_fields = ("role", "scheme", "start")
 
     @property
     def has_target(self) -> bool:
@@ -128,7 +126,7 @@ def table_to_write(before: Mapping[str, Any], given: object) -> dict[str, Any]:
     else:
         table = _table_of_object(given) or {}
         table.pop("bucket", None)  # paths of objects name the bucket
-    return {key: value for key, value in table.items() if not is_secret(key, value)}
+    return without_secrets(table)
 
 
 def _of_table(options: dict[str, Any], role: Role, *, where: str, is_file: bool) -> Side:
@@ -142,7 +140,7 @@ def _of_table(options: dict[str, Any], role: Role, *, where: str, is_file: bool)
     if not isinstance(target_path, str):
         raise UsageError(f"{where}, target_path: expected text; found {target_path!r}")
     scheme = _scheme_of(protocol)
-    redact.learn(*(str(value) for key, value in options.items() if is_secret(key, value)))
+    _learn(options)
     if _stands_for_object(scheme):
         if is_file:
             raise UsageError(
@@ -190,6 +188,8 @@ def _translated(
     secret: dict[str, Any] = {}
     for key, value in options.items():
         if key in dialect.secrets:
+            if not isinstance(value, str):
+                raise UsageError(f"{where}: {key!r}: expected text; found {type(value).__name__}")
             secret[dialect.secrets[key]] = value
         elif key in dialect.providers and not is_secret(key, value):
             credentials = dialect.provider(key, value)
@@ -255,8 +255,12 @@ def _of_object(filesystem: Any, role: Role) -> Side:
     names = list(inspect.signature(type(filesystem).__init__).parameters)[1:]
     held = dict(zip(names, getattr(filesystem, "storage_args", ()), strict=False))
     held |= getattr(filesystem, "storage_options", {})
-    redact.learn(*(str(value) for key, value in held.items() if is_secret(key, value)))
+    _learn(held)
     return _by_own_store(filesystem, role) or Side(role=role, scheme=OBJECT, filesystem=filesystem)
+
+
+def _learn(options: Mapping[str, Any]) -> None:
+    redact.learn(*(text for key, value in options.items() for text in secrets_in(key, value)))
 
 
 def _by_own_store(filesystem: Any, role: Role) -> Side | None:

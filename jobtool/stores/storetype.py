@@ -21,6 +21,7 @@ import msgspec
 from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.plugins import STORES, find, load
+from jobtool.redact import Unshown
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.suggest import misfit
 
@@ -36,7 +37,7 @@ Role = Literal["source", "destination"]
 ROLES: tuple[Role, ...] = ("source", "destination")
 
 
-class Setup(msgspec.Struct, frozen=True, kw_only=True):
+class Setup(Unshown, frozen=True, kw_only=True):
     """The settings of a run that all stores of one scheme are opened with.
 
     - ``table``: the scheme's table of joblist.toml. Errors call that file ``shown``.
@@ -62,9 +63,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[Role, Mapping[str, Any]] = msgspec.field(default_factory=dict)
     filesystems: Mapping[Role, Any] = msgspec.field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        """Return the setup without its secrets."""
-        return f"Setup({self.shown!r})"
+    shown_fields = ("shown",)
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):

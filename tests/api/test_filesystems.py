@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import fsspec
 import pytest
 
 import jobtool
+from jobtool.api.generate import _with_absolute_paths
 from jobtool.errors import JoblistError, StoreSettingsError, UsageError
 from tests import commands
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
@@ -90,6 +92,22 @@ def test_secrets_given_in_python_stay_in_the_process(rclone_s3, tmp_path):
     for path in joblist.rglob("*"):
         if path.is_file():
             assert SECRET_KEY.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("table", "is_path"),
+    [
+        ({"protocol": "sftp", "host": "h", "key_filename": "id"}, True),
+        ({"protocol": "gs", "bucket": "b", "token": "key.json"}, True),
+        ({"protocol": "gs", "bucket": "b", "token": "anon"}, False),
+        ({"protocol": "zip", "fo": "a.zip"}, True),
+        ({"protocol": "zip", "fo": "https://h/a.zip"}, False),
+    ],
+)
+def test_relative_paths_in_tables_become_absolute(table, is_path):
+    key = list(table)[-1]
+    value = os.path.abspath(table[key]) if is_path else table[key]
+    assert _with_absolute_paths(table) == {**table, key: value}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import fsspec
 import pytest
 
 from jobtool.compat.impala_transfer import FSSpecFileTransferManager, UnifiedFileTransferManager
+from jobtool.compat.impala_transfer.manager import _identity_of
 from jobtool.errors import UsageError
 from tests.trees import contents, receipts, write
 
@@ -81,6 +82,24 @@ def test_two_files_of_one_name_are_refused(tmp_path, caplog):
     assert local(tmp_path).transfer_files(twins, "t") is False
     assert "one would overwrite the other" in caplog.text
     assert not (tmp_path / "out").exists()
+
+
+def test_a_call_that_was_refused_may_be_made_again_with_other_files(tmp_path, caplog):
+    twins = [str(write(tmp_path / folder / "x", folder.encode())) for folder in ("a", "b")]
+    manager = local(tmp_path, joblist=tmp_path / "new" / "folder" / "jobs")
+    assert not manager.transfer_files(twins, "t")
+    assert "one would overwrite the other" in caplog.text
+    assert manager.transfer_files(twins[:1], "t")
+    assert (tmp_path / "out" / "x").read_bytes() == b"a"
+
+
+def test_filesystems_differ_by_nested_options_but_not_by_secrets():
+    def identity(**options):
+        return _identity_of({"protocol": "s3", "client_kwargs": options})
+
+    one = identity(endpoint_url="http://one", aws_secret_access_key="x")
+    assert one == identity(endpoint_url="http://one", aws_secret_access_key="y")
+    assert one != identity(endpoint_url="http://two", aws_secret_access_key="x")
 
 
 def test_no_files_are_a_success_without_a_trace(tmp_path, state):

@@ -95,6 +95,7 @@ def place_in_hdfs(hdfs, monkeypatch) -> list[tuple[str, object]]:
 def test_cross_platform(rclone_s3, hdfs, monkeypatch):
     monkeypatch.setenv("HADOOP_USER_NAME", "")
     monkeypatch.delenv("HADOOP_USER_NAME")
+    monkeypatch.setattr("jobtool.stores.hdfs.clients.users_set_here", set())
     monkeypatch.setenv("AWS_ENDPOINT_URL", rclone_s3.endpoint_url)
     bucket = rclone_s3.new_bucket()
     run_block(

@@ -91,6 +91,24 @@ def test_a_secret_is_refused_and_not_repeated(table, key):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        '[[s3.logins]]\npassword = "hunter2"',
+        '[s3.password]\nof = "hunter2"',
+        '[target_fs]\nprotocol = "sftp"\npassword = 20231114',
+        '[target_fs]\nprotocol = "x"\nauth = ["u", "hunter2"]',
+        '[target_fs]\nprotocol = "x"\napi_key = "hunter2"',
+        '[[target_fs.logins]]\npassword = "hunter2"',
+        '[target_fs.headers]\nAuthorization = "Basic hunter2"',
+    ],
+)
+def test_a_secret_is_refused_whatever_its_type_and_depth(table):
+    with pytest.raises(JoblistError, match="looks like a secret") as caught:
+        decode(f"format = 1\n{table}\n", path="joblist.toml")
+    assert not {"hunter2", "20231114"} & set(str(caught.value).split("'"))
+
+
 def test_a_secret_is_never_written():
     with pytest.raises(JoblistError, match="secret_key"):
         encode(Settings(s3={"secret_key": "hunter2"}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
+from rich.pretty import pretty_repr
 
 from jobtool.errors import CredentialsError, JobtoolError, StoreSettingsError, UsageError
 from jobtool.stores.azure.config import Account, AzureSettings, account_for
@@ -118,7 +119,9 @@ def test_a_connection_string_that_is_none_is_told_and_not_shown(text):
 
 
 def test_an_account_does_not_show_its_secrets():
-    assert KEY not in repr(Account(url=PLATES, name="plates", key=KEY))
+    account = Account(url=PLATES, name="plates", key=KEY)
+    assert KEY not in repr(account)
+    assert KEY not in pretty_repr(account)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from jobtool.errors import (
     UnreachableError,
     UsageError,
 )
+from jobtool.redact import redact
 from jobtool.stores.hdfs.native import NativeClient
 from jobtool.stores.hdfs.site import web_servers
 from jobtool.stores.location import Location
@@ -162,6 +163,9 @@ def test_a_server_that_is_down_is_out_of_reach(scheme, monkeypatch):
     with pytest.raises(UnreachableError, match=r"can't reach .*refused") as caught:
         store.stat("file")
     assert "very-secret" not in str(caught.value)
+    if scheme == "webhdfs":
+        assert "very-secret" not in repr(store._client._setup)
+    assert redact("it was very-secret") == "it was [redacted]"
 
 
 def test_a_server_of_another_kind_is_out_of_reach(cluster):

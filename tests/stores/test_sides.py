@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -10,6 +11,7 @@ from fsspec.registry import _registry
 
 from jobtool.errors import JobtoolError, StoreSettingsError, UsageError
 from jobtool.redact import is_secret, redact
+from jobtool.stores.anyfs.errors import of_failure
 from jobtool.stores.dialects import DIALECTS
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sides import Side, side_of, table_to_write
@@ -121,6 +123,20 @@ def test_paths_that_belong_elsewhere_are_refused():
         ("connection_string", "x", True),
         ("client_kwargs", {"aws_secret_access_key": "x"}, True),
         ("client_kwargs", {"region_name": "x"}, False),
+        ("client_kwargs", {"deeper": [{"password": "x"}]}, True),
+        ("logins", [{"password": "x"}], True),
+        ("headers", {"Authorization": "Basic x"}, True),
+        ("auth", ("u", "pw"), True),
+        ("auth", [], False),
+        ("password", 20231114, True),
+        ("password", b"x", True),
+        ("password", {"text": "x"}, True),
+        ("password", "", False),
+        ("api_key", "x", True),
+        ("tok", "x", True),
+        ("credential", object(), True),
+        ("token", Path("account.json"), False),
+        ("token", {"private_key": "x"}, True),
         ("key_filename", "/k", False),
         ("kms_key_id", "x", False),
         ("anon", True, False),
@@ -138,6 +154,50 @@ def test_secrets_are_apart_and_never_shown():
     assert "of-the-key" not in redact("it was of-the-key")
     other = side({"protocol": "dropbox", "token": "of-dropbox"})
     assert other.secrets == {"token": "of-dropbox"}
+
+
+def test_a_secret_in_a_nested_table_is_left_out_and_the_rest_is_written():
+    given = {
+        "protocol": "s3",
+        "client_kwargs": {"endpoint_url": "http://h", "aws_secret_access_key": "of-the-key"},
+        "auth": ("user-name", "of-the-auth"),
+        "headers": {"Authorization": "Basic of-the-header"},
+    }
+    assert table_to_write({}, given) == {
+        "protocol": "s3",
+        "client_kwargs": {"endpoint_url": "http://h"},
+    }
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"settings": {"password": "of-the-leaf", "host": "host-of-it"}},
+        {"auth": ["user", "of-the-leaf"]},
+        {"password": b"of-the-leaf"},
+    ],
+)
+def test_a_secret_in_a_nested_table_is_known_by_itself(option):
+    side({"protocol": "dropbox", **option})
+    assert redact("it was of-the-leaf at host-of-it") == "it was [redacted] at host-of-it"
+    redact._secrets = ()
+    other = fsspec.filesystem("memory")
+    other.storage_options = option
+    side(other)
+    assert redact("it was of-the-leaf at host-of-it") == "it was [redacted] at host-of-it"
+    redact._secrets = ()
+
+
+def test_a_secret_of_another_type_than_text_is_refused():
+    with pytest.raises(UsageError, match="'password': expected text; found int") as caught:
+        side({"protocol": "sftp", "host": "h", "password": 20231114})
+    assert "20231114" not in str(caught.value)
+
+
+def test_an_error_that_is_long_is_redacted_before_it_is_cut():
+    redact.learn("a-secret-over-the-end")
+    error = OSError("x" * 290 + " a-secret-over-the-end")
+    assert "a-secret" not in str(of_failure(error, "smb://h/x"))
 
 
 def test_an_option_that_chooses_a_login_is_a_credential_provider():
@@ -184,6 +244,16 @@ def test_a_process_is_one_user_of_hdfs(monkeypatch):
         registry.open("hdfs://127.0.0.1/x", "destination")
     web = side({"protocol": "webhdfs", "host": "127.0.0.1", "port": 9870, "user": "lab"})
     assert StoreRegistry(sides=[web]).open("webhdfs://127.0.0.1:9870/x", "destination")
+
+
+def test_the_user_of_one_joblist_is_not_that_of_the_next(monkeypatch):
+    monkeypatch.setenv("HADOOP_USER_NAME", "")
+    monkeypatch.delenv("HADOOP_USER_NAME")
+    monkeypatch.setattr("jobtool.stores.hdfs.clients.users_set_here", set())
+    lab = side({"protocol": "hdfs", "host": "127.0.0.1", "user": "lab"})
+    assert StoreRegistry(sides=[lab]).open("hdfs://127.0.0.1/x", "destination")
+    with pytest.raises(StoreSettingsError, match=r"expected lab.*found none"):
+        StoreRegistry().open("hdfs://127.0.0.1/x", "destination")
 
 
 def test_half_of_a_key_is_refused():

@@ -78,6 +78,38 @@ def test_a_command_that_others_could_have_written_is_refused(
     assert set(statuses(joblist).values()) == {"todo"}
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[sftp]",
+        "[sftp.source]",
+        '[source_fs]\nprotocol = "sftp"\nhost = "127.0.0.1"',
+    ],
+)
+@pytest.mark.parametrize("told", [(), ("--credentials", "provider=environment")])
+def test_an_ssh_config_counts_as_a_command(
+    tmp_path: Path, ran: Path, table: str, told: tuple[str, ...]
+) -> None:
+    pytest.importorskip("asyncssh")
+    config = write(tmp_path / "config", f"Host *\n  ProxyCommand touch {ran}\n".encode())
+    job = b"todo\nsource: sftp://127.0.0.1/in\ndestination: %s\n---\n" % bytes(tmp_path / "out")
+    write(tmp_path / "list" / "job.txt", job)
+    toml = write(
+        tmp_path / "list" / "joblist.toml",
+        f'format = 1\n{table}\nconfig = "{config}"\n[transfer]\npatience_seconds = 0\n'.encode(),
+    )
+    toml.chmod(0o664)
+    done = run("transfer-worker", "-i", tmp_path / "list", *told)
+    assert_one_line_error(done, 2, "names a command to run", "ssh_config", "--trust")
+    assert not ran.exists()
+    assert set(statuses(tmp_path / "list").values()) == {"todo"}
+    toml.chmod(0o600)
+    (tmp_path / "list").chmod(0o700)
+    if not told:
+        run("transfer-worker", "-i", tmp_path / "list", "-v", 0)  # the server can't be reached
+        assert ran.exists()
+
+
 def test_trust_overrides_once_and_says_so(joblist: Path, rclone_s3, ran: Path) -> None:
     joblist.chmod(0o777)
     done = run_ok("transfer-worker", "-i", joblist, "--trust", env=environment_of(rclone_s3))

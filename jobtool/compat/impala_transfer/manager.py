@@ -20,7 +20,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.level import Level
 from jobtool.names import filename_of, name_of, quote
-from jobtool.redact import is_secret, redact
+from jobtool.redact import redact, without_secrets
 from jobtool.stores.location import Location, parent_of
 from jobtool.stores.sides import OBJECT, TABLES, Side, protocol_of, side_of
 from jobtool.stores.storetype import Role
@@ -226,12 +226,19 @@ def _identity_of(given: object) -> str:
         protocol = ""
     else:
         options, protocol = getattr(given, "storage_options", {}), f"{OBJECT} {protocol_of(given)}"
-    plain = {
-        key: value
-        for key, value in options.items()
-        if not is_secret(key, value) and isinstance(value, str | int | bool)
-    }
-    return f"{protocol} {json.dumps(plain, sort_keys=True)}"
+    return f"{protocol} {json.dumps(_plain(without_secrets(options)), sort_keys=True)}"
+
+
+def _plain(value: Any) -> Any:
+    """Return what is text, a number or a switch in options, at any depth; None for the rest."""
+    if isinstance(value, Mapping):
+        found = {str(key): _plain(each) for key, each in value.items()}
+        return {key: each for key, each in found.items() if each is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, os.PathLike):
+        return text_of(value)
+    return value if isinstance(value, str | int | float) else None
 
 
 def _log(event: Event) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from jobtool.errors import InfrastructureError, UsageError, reason_of
 from jobtool.jobs.atomic_write import replace_file
+from jobtool.jobs.settings import FILENAME
 from jobtool.names import quote
 
 _SUFFIX = ".csv"
@@ -25,11 +26,13 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 def write_table(joblist: str, files: Files) -> str:
     """Write the table beside the folder of a joblist, and return its path.
 
-    Raises ``UsageError`` if it is there already with other files, and ``InfrastructureError``.
+    One of a call that made no joblist, as if its arguments were refused, is replaced. Raises
+    ``UsageError`` if the joblist is there with other files, and ``InfrastructureError``.
     """
     path, data = joblist + _SUFFIX, _text_of(files).encode()
     try:
-        if not os.path.exists(path):
+        if not (os.path.exists(path) and os.path.exists(os.path.join(joblist, FILENAME))):
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             replace_file(path, data)
             return path
         with open(path, "rb") as file:

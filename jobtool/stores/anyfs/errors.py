@@ -27,7 +27,7 @@ _UNFIT = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ELOOP}
 
 def of_failure(error: Exception, url: str) -> JobtoolError:
     """Return the error for a call about ``url`` that raised ``error``."""
-    said = redact(in_one_line(str(error), most=300))  # another package may repeat an option
+    said = in_one_line(redact(str(error)), most=300)  # another package may repeat an option
     line = f"{type(error).__name__}: {said}" if said else type(error).__name__
     where = quote(url)
     if isinstance(error, FileNotFoundError):

@@ -124,7 +124,7 @@ def _make(location: Location, options: Mapping[str, Any], shown: str) -> fsspec.
     except ImportError as error:
         raise StoreSettingsError(f"{location.scheme}://: {in_one_line(str(error))}") from None
     except (TypeError, ValueError, FileNotFoundError) as error:
-        said = redact(in_one_line(f"{type(error).__name__}: {error}", most=300))
+        said = in_one_line(redact(f"{type(error).__name__}: {error}"), most=300)
         raise StoreSettingsError(
             f"{shown}: fsspec's {location.scheme} filesystem can't be made with these options: "
             f"{said}"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from jobtool.errors import CredentialsError, StoreSettingsError
+from jobtool.redact import Unshown
 from jobtool.stores.azure.names import account_of
 from jobtool.stores.proxies import names_a_server
 
@@ -79,7 +80,7 @@ class AzureSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise ValueError(f"ca_bundle: expected an absolute path; found {told!r}")
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
+class Account(Unshown, frozen=True, kw_only=True):
     """A storage account and how to log in: by a key, a SAS token, a login, or ``anonymous``.
 
     Without key, token and ``anonymous`` it is the login that ``DefaultAzureCredential`` finds.
@@ -91,9 +92,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     sas: str | None = None
     anonymous: bool = False
 
-    def __repr__(self) -> str:
-        """Return the account without its secrets."""
-        return f"Account({self.url!r})"
+    shown_fields = ("url",)
 
     @property
     def is_by_login(self) -> bool:

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import certifi
-import msgspec
 import requests
 from azure.core.credentials import AccessToken, AzureSasCredential
 from azure.core.pipeline.transport import RequestsTransport
@@ -28,7 +27,7 @@ from azure.storage.blob import (
 from requests.adapters import HTTPAdapter
 
 from jobtool.errors import CredentialsError, FileError, StoreSettingsError
-from jobtool.redact import redact
+from jobtool.redact import Unshown, redact
 from jobtool.stores.azure.chain import AzureChainProvider
 from jobtool.stores.azure.config import Account, AzureSettings
 from jobtool.stores.azure.direct import VERSION, Direct
@@ -50,15 +49,11 @@ MAX_PUT_BYTES = 5000 * 1024 * 1024
 _SAS_LASTS = timedelta(hours=2)
 
 
-class ReadAccess(msgspec.Struct, frozen=True, kw_only=True):
+class ReadAccess(Unshown, frozen=True, kw_only=True):
     """A SAS token, or a header ``authorization``; neither for what all may read."""
 
     sas: str | None = None
     authorization: str | None = None
-
-    def __repr__(self) -> str:
-        """Return no secret."""
-        return "ReadAccess()"
 
 
 class Container:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
+from jobtool.redact import redact
 from jobtool.stores.hdfs.client import Client, Extras
 from jobtool.stores.hdfs.kind import HdfsSettings, WebHdfsSettings
 from jobtool.stores.hdfs.site import site_settings, web_servers
@@ -40,9 +41,11 @@ class HdfsClients:
 
 
 def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
+    token = os.environ.get("HADOOP_TOKEN", "")
+    redact.learn(token)
     setup = WebSetup(
         user=settings.user or user_name(),
-        token=os.environ.get("HADOOP_TOKEN", ""),
+        token=token,
         replication=settings.replication,
         block_bytes=settings.block_bytes,
         ca_bundle=settings.ca_bundle,
@@ -62,7 +65,7 @@ def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
 
 
 #: The user that a joblist has set in the environment of this process, and no other may inherit.
-_set_here: set[str] = set()
+users_set_here: set[str] = set()
 
 
 def _become(user: str | None) -> None:
@@ -73,8 +76,8 @@ def _become(user: str | None) -> None:
     told = os.environ.get(_USER_VARIABLE)
     if told is None and user is not None:
         os.environ[_USER_VARIABLE] = user
-        _set_here.add(user)
-    elif told != user and (user is not None or told in _set_here):
+        users_set_here.add(user)
+    elif told != user and (user is not None or told in users_set_here):
         found = "none" if user is None else quote(user)
         raise StoreSettingsError(
             f"[hdfs] user: expected {quote(told or '')}, as {_USER_VARIABLE} says; found {found}. "

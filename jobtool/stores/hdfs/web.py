@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode, urlsplit
 
-import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
@@ -31,6 +30,7 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import quote
+from jobtool.redact import Unshown
 from jobtool.stores.hdfs.client import Checksummed, Status
 from jobtool.stores.hdfs.errors import InTheWayError, brief, judge, unreachable
 
@@ -46,7 +46,7 @@ _HOSTS = 64
 _LOOKS, _LOOK_SECONDS = 100, 0.05
 
 
-class WebSetup(msgspec.Struct, frozen=True, kw_only=True):
+class WebSetup(Unshown, frozen=True, kw_only=True):
     """How files are written, and who says so.
 
     ``token`` is a delegation token, as text. ``ca_bundle`` is a file of certificates to trust.
@@ -58,6 +58,8 @@ class WebSetup(msgspec.Struct, frozen=True, kw_only=True):
     block_bytes: int | None = None
     ca_bundle: str | None = None
     connections: int = 16
+
+    shown_fields = ("user", "replication", "block_bytes", "ca_bundle", "connections")
 
 
 def user_name() -> str:

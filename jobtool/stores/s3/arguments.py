@@ -14,11 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
-
 from jobtool.errors import StoreSettingsError
 from jobtool.md5 import md5_of
 from jobtool.names import quote
+from jobtool.redact import Unshown
 from jobtool.stores.s3.config import MOST_STORAGE_CLASS_FROM_BYTES, S3Config
 from jobtool.stores.s3.metadata import base64_of
 
@@ -34,7 +33,7 @@ _WITH_ENCRYPTION = frozenset({"SSEKMSKeyId", "BucketKeyEnabled"})
 _MAKERS = ("PutObject", "CopyObject", "CreateMultipartUpload")
 
 
-class Arguments(msgspec.Struct, frozen=True, kw_only=True):
+class Arguments(Unshown, frozen=True, kw_only=True):
     """The arguments of requests, besides those that say which object and what is in it.
 
     ``always`` are sent with each request that has them, ``new`` with those that make an object.
@@ -46,9 +45,9 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     storage_class: str | None = None
     storage_class_from_bytes: int = 0
 
-    def __repr__(self) -> str:
+    def __rich_repr__(self) -> list[tuple[str, object]]:
         """Name the arguments, not their values: one is a key."""
-        return f"Arguments({', '.join([*self.always, *self.new])})"
+        return [("always", list(self.always)), ("new", list(self.new))]
 
     def of(self, operation: str, members: Collection[str]) -> dict[str, Any]:
         """Return the arguments of a request, which has ``members`` as its possible arguments."""
