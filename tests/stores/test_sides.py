@@ -250,10 +250,10 @@ def test_the_user_of_one_joblist_is_not_that_of_the_next(monkeypatch):
     monkeypatch.setenv("HADOOP_USER_NAME", "")
     monkeypatch.delenv("HADOOP_USER_NAME")
     monkeypatch.setattr("jobtool.stores.hdfs.clients.users_set_here", set())
-    lab = side({"protocol": "hdfs", "host": "127.0.0.1", "user": "lab"})
-    assert StoreRegistry(sides=[lab]).open("hdfs://127.0.0.1/x", "destination")
+    lab = side({"protocol": "hdfs", "host": "127.0.0.1", "port": 8020, "user": "lab"})
+    assert StoreRegistry(sides=[lab]).open("hdfs://127.0.0.1:8020/x", "destination")
     with pytest.raises(StoreSettingsError, match=r"expected lab.*found none"):
-        StoreRegistry().open("hdfs://127.0.0.1/x", "destination")
+        StoreRegistry().open("hdfs://127.0.0.1:8020/x", "destination")
 
 
 def test_half_of_a_key_is_refused():

@@ -64,7 +64,8 @@ def _make(location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:
     return native, WebClient(servers, setup, root=location.root) if servers else None
 
 
-#: The user that a joblist has set in the environment of this process, and no other may inherit.
+#: Users that joblists have set in the environment of this process. No other joblist may be one
+#: without saying so.
 users_set_here: set[str] = set()
 
 
