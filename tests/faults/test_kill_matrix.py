@@ -33,7 +33,7 @@ from tests.faults.worlds import (
 )
 from tests.gate import gate_before
 
-KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "30"))  # at random moments, both stores together
+KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "24"))  # at random moments, both stores together
 STORES = ("local", "s3")
 JOBS = 40
 SEVERAL_PARTS = 12 * 1024 * 1024 + 1

@@ -80,7 +80,8 @@ def by_two_ranks(joblist: Path, env) -> Done:
 
 
 @pytest.mark.parametrize(
-    ("ranks", "files"), [(1, 1), pytest.param(1, 2, marks=pytest.mark.wide), (2, 1)]
+    ("ranks", "files"),
+    [(1, 1), *(pytest.param(*one, marks=pytest.mark.wide) for one in ((1, 2), (2, 1)))],
 )
 def test_three_jobs_with_a_refused_file_each_do_not_stop_a_list(
     tmp_path: Path, rclone_s3, ranks: int, files: int

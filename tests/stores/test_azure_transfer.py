@@ -118,6 +118,7 @@ def proofs_of(joblist, tmp_path):
     return {row["dst_path"].partition("results/")[2]: row["verified_by"] for row in rows}
 
 
+@pytest.mark.wide
 def test_to_azure_killed_twice(tmp_path, files, azurite, proxied):
     source = tmp_path / "source"
     for path, data in files.items():

@@ -411,6 +411,7 @@ def test_by_methods_it_is_left_out_or_alone(rclone, tmp_path):
     assert events(rclone.job, "method") == []
 
 
+@pytest.mark.wide
 def test_without_an_md5_or_with_a_wrong_one_the_object_is_read(moto, tmp_path):
     bucket = moto.server.new_bucket()
     data = some_bytes(PART_BYTES + 7)

@@ -91,6 +91,7 @@ def parts_sent(nginx):
     return sum(int(line.rpartition(" ")[2]) >= PART_BYTES - 7 for line in lines)
 
 
+@pytest.mark.wide
 def test_a_tree_of_a_web_server_arrives_whole_though_workers_are_killed(
     nginx, served, tmp_path, monkeypatch
 ):

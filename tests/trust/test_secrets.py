@@ -219,6 +219,7 @@ def test_all_is_well_with_credentials_of_a_process(scene: Scene) -> None:
     scene.assert_no_secrets()
 
 
+@pytest.mark.wide
 def test_a_joblist_that_cannot_be_written(scene: Scene) -> None:
     for folder in (scene.joblist, scene.joblist / ".claims"):
         folder.chmod(0o500)
