@@ -123,9 +123,7 @@ _HDFS = Dialect(
     instead="Log in by kinit, or set HADOOP_TOKEN_FILE_LOCATION.",
 )
 
-_WEB_HDFS = msgspec.structs.replace(
-    _HDFS, instead="Get a delegation token by kinit, and set HADOOP_TOKEN."
-)
+_WEB_HDFS = msgspec.structs.replace(_HDFS, instead="Get a delegation token, and set HADOOP_TOKEN.")
 
 _WEB = Dialect(root="server", hints={"user": _NETRC, "username": _NETRC}, instead=_NETRC)
 
