@@ -1,4 +1,7 @@
-"""Failures without an answer of a service: recognised by the exceptions of its client library."""
+"""What goes wrong with a request: an error answer, or a failure without an answer.
+
+A failure is recognised by the exceptions of the client library.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,20 @@ from jobtool.stores.verdict import Verdict
 
 #: Statuses of answers that proxies and networks give in a service's place.
 OF_ANY_SERVER = frozenset({"407", "429", "502", "503", "504", "511"})
+
+
+class AnswerError(Exception):
+    """An error answer. ``code`` and ``message`` are empty if it has none.
+
+    ``is_genuine`` says whether it has the marks of an answer of the service itself.
+    """
+
+    def __init__(self, *, status: int, code: str, message: str, is_genuine: bool) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.is_genuine = is_genuine
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

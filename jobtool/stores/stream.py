@@ -21,6 +21,16 @@ _LATER_PART_BYTES = 96 * 1024 * 1024
 _Bytes = bytes | memoryview
 
 
+def only_chunk(chunks: Iterable[_Bytes]) -> tuple[_Bytes | None, Iterator[_Bytes]]:
+    """Return the chunk if there is at most one, which may be empty; else None and all chunks."""
+    rest = iter(chunks)
+    first = next(rest, b"")
+    second = next(rest, None)
+    if second is None:
+        return first, iter(())
+    return None, chain((first, second), rest)
+
+
 def write_stream(
     store: Multipart,
     path: str,

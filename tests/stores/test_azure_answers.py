@@ -29,10 +29,10 @@ from jobtool.errors import (
 )
 from jobtool.stores.azure.config import Account
 from jobtool.stores.azure.direct import Direct
-from jobtool.stores.azure.errors import AnswerError
 from jobtool.stores.azure.metadata import found_in_headers
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import BearerToken, CredentialScope
+from jobtool.stores.failures import AnswerError
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Special, composite_md5, entry_of, kind_of
 from jobtool.testing.store_suite.common import (

@@ -21,9 +21,9 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import urlencode, urlsplit
 
 from jobtool.stores.azure.config import Account
-from jobtool.stores.azure.errors import AnswerError
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import AccountKey, BearerToken, SasToken
+from jobtool.stores.failures import AnswerError
 from jobtool.stores.pools import make_pool
 
 #: The version of the API, for both clients. Azure Stack and emulators lag behind the newest.
@@ -144,7 +144,7 @@ class Direct:
                 status=answer.status,
                 code=answer.headers.get("x-ms-error-code", ""),
                 message=message,
-                is_azure="x-ms-request-id" in answer.headers,
+                is_genuine="x-ms-request-id" in answer.headers,
             )
         return answer
 

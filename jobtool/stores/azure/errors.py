@@ -33,23 +33,8 @@ from jobtool.errors import (
 )
 from jobtool.names import in_one_line, quote
 from jobtool.stores.azure.codes import CODES, verdict_on
-from jobtool.stores.failures import OF_ANY_SERVER, failure
+from jobtool.stores.failures import OF_ANY_SERVER, AnswerError, failure
 from jobtool.stores.verdict import Verdict
-
-
-class AnswerError(Exception):
-    """An error answer to a plain request. ``code`` and ``message`` are empty if it has none.
-
-    ``is_azure`` says whether it has the marks of an answer of the service.
-    """
-
-    def __init__(self, *, status: int, code: str, message: str, is_azure: bool) -> None:
-        super().__init__(f"{status} {code}")
-        self.status = status
-        self.code = code
-        self.message = message
-        self.is_azure = is_azure
-
 
 #: What requests raise for an error answer, for no answer, or for one that can't be read.
 CLIENT_ERRORS = (
@@ -173,7 +158,7 @@ def _answer_in(error: Exception) -> AnswerError | None:
         status=int(status or 0),
         code=str(getattr(code, "value", code) or ""),
         message=str(error.message),
-        is_azure="x-ms-request-id" in response.headers,
+        is_genuine="x-ms-request-id" in response.headers,
     )
 
 
@@ -183,7 +168,7 @@ def _judge(answer: AnswerError, url: str, where: Where) -> JobtoolError:
         code = "Md5Mismatch"
     verdict = verdict_on(code, status)
     told = code or status
-    if not code and not answer.is_azure and status not in OF_ANY_SERVER:
+    if not code and not answer.is_genuine and status not in OF_ANY_SERVER:
         return ServerError(
             f"{quote(url)}: {where.account_url} answers {status} without an error code of Azure. "
             "Does something else answer, such as a proxy or another server?"

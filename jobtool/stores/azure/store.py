@@ -8,14 +8,13 @@ each, and the ID of each names that MD5.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 
 from msgspec.structs import replace
 
 from jobtool.errors import DigestMismatchError, FileError, JobtoolError, NotFoundError
+from jobtool.md5 import md5_of
 from jobtool.stores.azure.blobs import Blobs
 from jobtool.stores.azure.blocks import MAX_BLOCKS, is_of, mark_of, new_token
 from jobtool.stores.azure.codes import BlocksLostError, ExistsError
@@ -44,7 +43,7 @@ from jobtool.stores.store import (
     digest_by_reading,
     mismatch,
 )
-from jobtool.stores.stream import write_stream
+from jobtool.stores.stream import only_chunk, write_stream
 
 
 class AzureStore:
@@ -129,14 +128,10 @@ class AzureStore:
     ) -> Proof | None:
         """Write a whole blob: one chunk by one request, longer streams in blocks."""
         check_path(path)
-        rest = iter(chunks)
-        first = next(rest, b"")
-        second = next(rest, None)
-        if second is not None:
-            whole = chain((first, second), rest)
-            return write_stream(self, path, whole, attributes, most_parts=MAX_BLOCKS)
-        md5 = attributes.md5 or hashlib.md5(first, usedforsecurity=False).hexdigest()
-        return self._put(path, first, md5, attributes)
+        chunk, several = only_chunk(chunks)
+        if chunk is None:
+            return write_stream(self, path, several, attributes, most_parts=MAX_BLOCKS)
+        return self._put(path, chunk, attributes.md5 or md5_of(chunk), attributes)
 
     def _put(self, path: str, data: bytes | memoryview, md5: str, attributes: Attributes) -> Proof:
         """Write a whole blob by one request, which the service refuses if the MD5 is wrong.
@@ -152,7 +147,7 @@ class AzureStore:
         except ExistsError as error:
             proof = self._proofs.of_lost_answer(path, len(data), md5, "", error)
         except DigestMismatchError:
-            found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            found = md5_of(data)
             shown = "other bytes" if found == md5 else found
             raise mismatch(self.url_of(path), sent=md5, found=shown) from None
         else:

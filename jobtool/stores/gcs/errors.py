@@ -20,24 +20,9 @@ from jobtool.errors import (
     UnreachableError,
 )
 from jobtool.names import in_one_line, quote
-from jobtool.stores.failures import OF_ANY_SERVER, failure
+from jobtool.stores.failures import OF_ANY_SERVER, AnswerError, failure
 from jobtool.stores.gcs.codes import CODES, verdict_on
 from jobtool.stores.verdict import Verdict
-
-
-class AnswerError(Exception):
-    """An error answer. ``code`` and ``message`` are empty if it has none.
-
-    ``is_google`` says whether it has the marks of an answer of the service.
-    """
-
-    def __init__(self, *, status: int, code: str, message: str, is_google: bool) -> None:
-        super().__init__(f"{status} {code}")
-        self.status = status
-        self.code = code
-        self.message = message
-        self.is_google = is_google
-
 
 #: What requests raise for an error answer, for no answer, or for one that can't be read.
 CLIENT_ERRORS = (
@@ -120,7 +105,7 @@ def translate(error: Exception, url: str, where: Where) -> JobtoolError:
 def _judge(answer: AnswerError, url: str, where: Where) -> JobtoolError:
     code, status = answer.code, str(answer.status)
     message = in_one_line(answer.message, most=300)
-    if not answer.is_google and status not in OF_ANY_SERVER:
+    if not answer.is_genuine and status not in OF_ANY_SERVER:
         return ServerError(
             f"{quote(url)}: {where.service_url} answers {status} without an error of Google Cloud "
             "Storage. Does something else answer, such as a proxy or another server?"

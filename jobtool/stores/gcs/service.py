@@ -19,8 +19,8 @@ import certifi
 
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import BearerToken
+from jobtool.stores.failures import AnswerError
 from jobtool.stores.gcs.config import GcsSettings
-from jobtool.stores.gcs.errors import AnswerError
 from jobtool.stores.pools import ca_bundle_for, make_pool, trusted_in
 from jobtool.stores.proxies import proxy_for
 
@@ -180,7 +180,7 @@ def _error_in(answer: Any) -> AnswerError:
         status=answer.status,
         code=code,
         message=message,
-        is_google=bool(code) or "x-guploader-uploadid" in answer.headers,
+        is_genuine=bool(code) or "x-guploader-uploadid" in answer.headers,
     )
 
 

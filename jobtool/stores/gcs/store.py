@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 
 from msgspec.structs import replace
 
@@ -51,7 +50,7 @@ from jobtool.stores.store import (
     digest_by_reading,
     mismatch,
 )
-from jobtool.stores.stream import write_stream
+from jobtool.stores.stream import only_chunk, write_stream
 
 
 class GcsStore:
@@ -125,13 +124,10 @@ class GcsStore:
     ) -> Proof | None:
         """Write a whole object: one chunk by one request, longer streams in parts."""
         check_path(path)
-        rest = iter(chunks)
-        first = next(rest, b"")
-        second = next(rest, None)
-        if second is not None:
-            whole = chain((first, second), rest)
-            return write_stream(self, path, whole, attributes, most_parts=MAX_PARTS)
-        return self._put(path, first, attributes.md5 or md5_of(first), attributes)
+        chunk, several = only_chunk(chunks)
+        if chunk is None:
+            return write_stream(self, path, several, attributes, most_parts=MAX_PARTS)
+        return self._put(path, chunk, attributes.md5 or md5_of(chunk), attributes)
 
     def _put(self, path: str, data: bytes | memoryview, md5: str, attributes: Attributes) -> Proof:
         """Write a whole object by one request, which the service refuses if the MD5 is wrong.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace
@@ -56,7 +55,7 @@ from jobtool.stores.store import (
     check_path,
     digest_by_reading,
 )
-from jobtool.stores.stream import write_stream
+from jobtool.stores.stream import only_chunk, write_stream
 
 #: The parts of a stream: how many (AWS, "Amazon S3 multipart upload limits"), of how many bytes.
 _MOST_PARTS = 10_000
@@ -165,21 +164,19 @@ class S3Store:
     ) -> Proof | None:
         """Write a whole object: one chunk by one PUT, longer streams in parts."""
         check_path(path)
-        rest = iter(chunks)
-        first = next(rest, b"")
-        second = next(rest, None)
-        if second is not None:
+        chunk, several = only_chunk(chunks)
+        if chunk is None:
             return write_stream(
                 self,
                 path,
-                chain((first, second), rest),
+                several,
                 attributes,
                 most_parts=_MOST_PARTS,
                 part_bytes=_STREAM_PART_BYTES,
             )
         if attributes.md5 is None:
-            attributes = replace(attributes, md5=md5_of(first))
-        return self._put(path, first, self._typed(path, attributes))
+            attributes = replace(attributes, md5=md5_of(chunk))
+        return self._put(path, chunk, self._typed(path, attributes))
 
     def _put(self, path: str, data: bytes | memoryview, attributes: Attributes) -> Proof:
         """Write a whole object by one PUT.
