@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from jobtool.errors import FileError, NotFoundError, NotYetError, SourceChangedError
 from jobtool.jobs.records import Receipt
-from jobtool.methods.method import STREAM
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import entry_of
@@ -202,7 +201,6 @@ class FileTransfer:
                 if copied is not None:
                     return copied
                 self._tally.settle(number)  # parts that the service has copied are sent again
-                self._require_stream(item)
             copied = self._copier.copy(
                 item,
                 log,
@@ -217,15 +215,6 @@ class FileTransfer:
             return copied
         finally:
             self._tally.settle(number)
-
-    def _require_stream(self, item: Item) -> None:
-        """Raise ``FileError`` for a file that ``server-side`` has left if there is no other."""
-        if STREAM not in self._policies.own_methods and self._server_side is not None:
-            use = self._server_side.use
-            raise FileError(
-                f"{quote(item.destination_url)}: no method has moved the file: {use.name} "
-                f"({use.reason})"
-            )
 
     def _list_again(self, number: int, item: Item) -> None:
         """Update the plan for a changed file, and abort its upload."""

@@ -49,7 +49,8 @@ class ServerSide:
 
     Files that a service can't copy or prove are left to ``stream``. After one that it refused
     before any was copied, or after ``MOST_LEFT_IN_A_ROW`` failures, all files of the same two
-    stores are. ``use`` is the result, of interest once it ``has_met_a_pair`` of stores of one kind.
+    stores are. With ``is_last`` there is no ``stream``: such a file is in error. ``use`` is the
+    result, of interest once it ``has_met_a_pair`` of stores of one kind.
     """
 
     def __init__(self, copier: Copier, *, stop: Stop, is_last: bool = False) -> None:
@@ -82,6 +83,11 @@ class ServerSide:
         """
         service = self._service_of(item.route)
         if service is None:
+            if self._is_last:
+                raise FileError(
+                    f"{quote(item.destination_url)}: no method has moved the file: "
+                    f"{self.use.name} ({self.use.reason})"
+                )
             return None
 
         def on_copied(size: int) -> None:
