@@ -62,6 +62,18 @@ def no_aws_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def folder_of_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each process of tests has its own folder for mpirun's files.
+
+    Of some hundred that start while others with the same folder start and end, one fails: "The PMIx
+    server's listener thread failed to start".
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRTE_MCA_prte_tmpdir_base", str(tmp_path_factory.mktemp("mpirun")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def rclone_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """``rclone serve s3``: an independent server that checks signatures and MD5s."""
