@@ -22,6 +22,7 @@ from jobtool.names import quote, require_utf8
 
 CLAIMS_FOLDER = ".claims"
 WORKERS_FOLDER = "workers"  # in that folder: the markers of workers
+LOGS_FOLDER = "logs"
 _PUT_BACK = "put-back"
 _RECEIPTS_FOLDER = "receipts"
 _JOURNALS_FOLDER = "journals"
@@ -113,11 +114,17 @@ class JobList(JobFolder):
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
-        An ssh_config counts as one. Return a warning to show if the command is trusted only because
-        of ``trust``; else None.
+        An ssh_config counts as one, and so does an option for a method's program. Return a warning
+        to show if the command is trusted only because of ``trust``; else None.
         """
-        is_named = self.settings.names_a_command and not self._has_own_credentials
-        return self._trust.require() if is_named or self.settings.names_an_ssh_config else None
+        settings = self.settings
+        is_named = settings.names_a_command and not self._has_own_credentials
+        is_judged = is_named or settings.names_an_ssh_config or settings.steers_programs
+        return self._trust.require() if is_judged else None
+
+    def program_log_path_of(self, job_id: str, attempt: int, method: str) -> str:
+        """Return the path of a file for what a method's programs print in an attempt at a job."""
+        return os.path.join(self.path, LOGS_FOLDER, f"{job_id}.{attempt}.{method}.log")
 
     def table_path_of(self, job_id: str) -> str:
         """Return the path of the receipts table of a finished job."""

@@ -110,7 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     without a heartbeat, ``stall_seconds`` how long a worker that makes no progress keeps its
     leases. None means the default. ``requires`` are words that every version which uses the
     joblist must know (``jobs.requirements``). ``steps`` is the chain of steps that new jobs get,
-    empty for ``copy`` alone.
+    empty for ``copy`` alone. ``methods`` holds the tables of methods that run other programs, by
+    the method's name, ``ssh`` and ``hadoop`` what several of these have in common.
     """
 
     format: int = FORMAT
@@ -127,6 +128,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source_fs: dict[str, Any] = {}
     target_fs: dict[str, Any] = {}
     steps: tuple[str, ...] = ()
+    methods: dict[str, dict[str, Any]] = {}
+    ssh: dict[str, Any] = {}
+    hadoop: dict[str, Any] = {}
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -151,6 +155,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tables = [sftp, *(sftp.get(side) for side in ("source", "destination"))]
         tables += [self.source_fs, self.target_fs]
         return any("config" in table for table in tables if isinstance(table, dict))
+
+    @property
+    def steers_programs(self) -> bool:
+        """Whether the settings name programs for methods, or options for them.
+
+        Such options may make a program run another. Numbers and switches can't.
+        """
+        tables = [self.ssh, self.hadoop, *self.methods.values()]
+        return any(
+            not isinstance(value, (bool, int, float))
+            for table in tables
+            for value in table.values()
+        )
 
 
 def decode(text: str, *, path: str) -> Settings:

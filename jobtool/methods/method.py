@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.settings import Settings
 from jobtool.stop import Stop
 from jobtool.stores.store import Store
 
@@ -45,6 +46,14 @@ class MethodContext(msgspec.Struct, frozen=True, kw_only=True):
     ``source`` and ``destination`` are the stores of all files of the call. ``stop`` is set when the
     worker must stop or has lost the job. ``threads`` is how many files the worker moves at a time.
     ``require_held`` raises ``ClaimLostError`` once another worker may have the job.
+
+    ``log_path`` is a file for what a program prints, which need not exist. A program that makes no
+    progress for ``stall_seconds`` should be ended. ``bandwidth`` returns how many bytes a second
+    the method may move now, None for any number.
+
+    Call ``arrived`` with a file's number and how many more bytes of it have arrived, for the
+    progress that people see. Call ``note`` with a clause that says why files are left to the next
+    method; the job's log has the last.
     """
 
     source: Store
@@ -52,6 +61,11 @@ class MethodContext(msgspec.Struct, frozen=True, kw_only=True):
     stop: Stop
     threads: int
     require_held: Callable[[], None]
+    log_path: str
+    stall_seconds: float
+    bandwidth: Callable[[], float | None]
+    arrived: Callable[[int, int], None]
+    note: Callable[[str], None]
 
 
 class Method(Protocol):
@@ -100,4 +114,26 @@ class Method(Protocol):
         the attempt. Any other exception is a bug, and leaves the files to the next method, too. A
         method that has raised isn't used again in the same attempt.
         """
+        ...
+
+
+@runtime_checkable
+class Configurable(Protocol):
+    """A method with settings in joblist.toml."""
+
+    def configure(self, settings: Settings) -> None:
+        """Take the settings of the joblist. Called once, after the method is made.
+
+        ``settings.methods`` holds the tables ``[methods.NAME]``. Raises ``JoblistError`` for values
+        that can't be used.
+        """
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A method that can show what it would run."""
+
+    def explain(self, source: Store, destination: Store) -> str:
+        """Return the command for a file between these stores, in one line, for people."""
         ...

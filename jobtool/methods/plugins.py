@@ -5,8 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobtool.errors import UsageError
-from jobtool.methods.method import OWN_METHODS, SERVER_SIDE, STREAM, Method
+from jobtool.jobs.settings import Settings
+from jobtool.methods.method import OWN_METHODS, SERVER_SIDE, STREAM, Configurable, Method
 from jobtool.plugins import METHODS, maker_of
+
+#: In place of names: the order below, of the methods that are available for a job.
+AUTO = "auto"
+
+#: The order of ``auto``: clusters' own copies first, then programs that resume within a file.
+AUTO_ORDER = ("distcp", "hdfs-cp", "hdfs-put", "hdfs-get", "bbcp", "rsync", "scp", *OWN_METHODS)
+
+
+def named_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names, or those that ``auto`` stands for. Raises ``UsageError``."""
+    if AUTO not in names:
+        require_order(names)
+        return tuple(names)
+    if len(names) > 1:
+        raise UsageError(
+            f"methods: expected {AUTO!r} alone, since it stands for all methods; found "
+            f"{', '.join(names)}"
+        )
+    return AUTO_ORDER
 
 
 def require_order(names: Sequence[str]) -> None:
@@ -34,17 +54,19 @@ def require_order(names: Sequence[str]) -> None:
         )
 
 
-def load_methods(names: Sequence[str]) -> tuple[Method, ...]:
+def load_methods(names: Sequence[str], settings: Settings) -> tuple[Method, ...]:
     """Return the named methods in order, without ``OWN_METHODS``, which the worker has.
 
     Raises ``UsageError`` for an invalid order, and for a method that isn't installed here or can't
-    be loaded.
+    be loaded; ``JoblistError`` for settings that it can't use.
     """
-    require_order(names)
-    return tuple(_load(name) for name in names if name not in OWN_METHODS)
+    return tuple(
+        load_method(name, settings) for name in named_methods(names) if name not in OWN_METHODS
+    )
 
 
-def _load(name: str) -> Method:
+def load_method(name: str, settings: Settings) -> Method:
+    """Return one method with its settings; see ``load_methods``."""
     method: Method = maker_of(
         name,
         group=METHODS,
@@ -54,4 +76,6 @@ def _load(name: str) -> Method:
         needs=("available", "run"),
         error=UsageError,
     )()
+    if isinstance(method, Configurable):
+        method.configure(settings)
     return method

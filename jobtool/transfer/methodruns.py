@@ -44,17 +44,26 @@ FILES_IN_CALL = 4096
 _LOOK_SECONDS = 0.1
 
 
+def unlimited() -> None:
+    """Return no limit."""
+
+
 class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The methods of a job that come before jobtool's own, in their order.
 
     With ``leaves_rest``, jobtool's own methods get what they leave. ``require_held`` raises
-    ``ClaimLostError`` once another worker may have the job.
+    ``ClaimLostError`` once another worker may have the job. ``log_path_of`` gives the path of the
+    file for what a method's programs print, ``bandwidth`` the bytes a second that they may move
+    now. A program that makes no progress for ``stall_seconds`` is ended.
     """
 
     claimed_job: ClaimedJob
     methods: Sequence[Method]
     leaves_rest: bool
     require_held: Callable[[], None]
+    log_path_of: Callable[[str], str]
+    stall_seconds: float
+    bandwidth: Callable[[], float | None] = unlimited
 
 
 class MethodRuns:
@@ -197,12 +206,26 @@ class MethodRuns:
         given = set(numbers)
         claims = _Claims(may_go_on=lambda: self._threads.may_go_on)
         stop = Stop(parent=self._stop)
+        use.log_path = self._order.log_path_of(method.name)
+
+        def note(reason: str) -> None:
+            use.reason = in_short(reason)
+
+        def arrived(number: int, size: int) -> None:
+            if number in given:  # else it is being proven, or was never given
+                self._tally.arrive(number, size)
+
         context = MethodContext(
             source=route.source,
             destination=route.destination,
             stop=stop,
             threads=self._thread_count,
             require_held=self._order.require_held,
+            log_path=use.log_path,
+            stall_seconds=self._order.stall_seconds,
+            bandwidth=self._order.bandwidth,
+            arrived=arrived,
+            note=note,
         )
         errors: list[BaseException] = []
 
@@ -214,6 +237,7 @@ class MethodRuns:
                         if number not in given:
                             raise ValueError(f"it claims {number!r}: not given, or claimed before")
                         given.remove(number)
+                        self._tally.settle(number)
                         self._ledger.methods.claim(number)
                         claims.add(number)
                         if stop.is_set():
@@ -233,6 +257,8 @@ class MethodRuns:
             stop.set("no more files are wanted")
             with self._liveness.aside():
                 thread.join()
+        for number in numbers:
+            self._tally.settle(number)
         use.seconds += time.monotonic() - started
         proven = [number for number in numbers if self._ledger.is_proven(number)]
         use.files += len(proven)

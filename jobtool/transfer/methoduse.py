@@ -10,12 +10,16 @@ _MOST_REASON = 300
 
 
 class MethodUse(msgspec.Struct, kw_only=True):
-    """The result of one method: files proven, seconds that it ran, why it left files."""
+    """The result of one method: files proven, seconds that it ran, why it left files.
+
+    ``log_path`` is the file for what its programs print, which need not exist.
+    """
 
     name: str
     files: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    log_path: str | None = None
 
 
 def in_short(text: str) -> str:

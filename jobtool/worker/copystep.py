@@ -10,6 +10,7 @@ import msgspec
 from jobtool.errors import JobtoolError, StoppedError
 from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.claimpolicy import stall_seconds_of
 from jobtool.jobs.job import COPY
 from jobtool.methods.method import OWN_METHODS
 from jobtool.sharing.holder import WorkSharing, settle
@@ -184,6 +185,10 @@ class CopyStep:
             methods=self._tools.methods,
             leaves_rest=not set(OWN_METHODS).isdisjoint(self._tools.options.methods),
             require_held=context.require_held,
+            log_path_of=partial(
+                self._tools.joblist.program_log_path_of, claimed.job_id, claimed.job.attempts
+            ),
+            stall_seconds=stall_seconds_of(self._tools.joblist),
         )
 
     def _take_up(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from datetime import UTC, timedelta
 
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, UnreachableError
 from jobtool.events import Emit
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.joblist import LOGS_FOLDER
 from jobtool.names import quote
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.transfer.copy import Copied
@@ -197,6 +199,8 @@ class JobReport:
             told = {"name": use.name, "files": use.files, "seconds": use.seconds}
             if use.reason is not None:
                 told["reason"] = use.reason
+            if use.log_path is not None and os.path.exists(use.log_path):
+                told["log"] = f"{LOGS_FOLDER}/{os.path.basename(use.log_path)}"
             self._claimed.log("method", **told)
         for path, reason in transfer.skipped.first[:LOGGED_FILES]:
             self._claimed.log("skipped", path=path, reason=reason)

@@ -107,7 +107,7 @@ class Worker:
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
         self._plugins = StepPlugins()
-        self._methods = load_methods(resolved.methods)
+        self._methods = load_methods(resolved.methods, joblist.settings)
         self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
         self._liveness = Liveness()
         self._claims: Claims | None = None

@@ -11,6 +11,7 @@ import msgspec
 
 from jobtool.events import unfailing
 from jobtool.methods.method import OWN_METHODS, STREAM
+from jobtool.methods.plugins import named_methods
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
@@ -128,7 +129,11 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         for name, value in values.items()
         if value is not None
     }
-    methods = decided.get("methods", OWN_METHODS)
+    methods = named_methods(decided.get("methods", OWN_METHODS))
     can_help = STREAM in methods and set(methods) <= set(OWN_METHODS)
-    decided |= {"share": options.share and can_help, "watch": unfailing(options.watch)}
+    decided |= {
+        "methods": methods,
+        "share": options.share and can_help,
+        "watch": unfailing(options.watch),
+    }
     return ResolvedOptions(**decided)

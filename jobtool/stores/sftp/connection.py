@@ -88,6 +88,16 @@ class Link:
         """
         return self.start(work, again=again).result()
 
+    @property
+    def settings(self) -> SftpSettings:
+        """The settings of the connection."""
+        return self._settings
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it logs in by a password that was given in Python."""
+        return self._password is not None
+
     def start(self, work: Work[T], *, again: bool = False) -> Future[T]:
         """Begin ``work`` as ``run`` does, and return at once."""
         return self._loop.submit(self._perform(work, again=again))

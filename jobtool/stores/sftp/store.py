@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.local.temporaries import Temporaries
+from jobtool.stores.overssh import SshTarget
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.sftp import listing, reading
 from jobtool.stores.sftp.connection import Link
@@ -54,10 +55,27 @@ class SftpStore:
     ) -> None:
         self.url = url
         self._link = link
+        self._path = path
         self._tree = Tree(url, path, links=links, keep=keep, closes_folders=closes_folders)
         self._temporaries = Temporaries(owner)
         self._by_command = not read_back
         self._writer = Writer(link, self._tree, self._temporaries, by_command=self._by_command)
+
+    @property
+    def ssh_target(self) -> SshTarget:
+        """The store's root for programs that go over ssh."""
+        place, settings = self._link.place, self._link.settings
+        return SshTarget(
+            host=place.host,
+            user=place.user or settings.user,
+            port=place.port or settings.port,
+            path="/" + self._path,
+            config=settings.config,
+            known_hosts=settings.known_hosts,
+            identity_file=settings.identity_file,
+            proxy_jump=settings.proxy_jump,
+            has_password=self._link.has_password,
+        )
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""

@@ -1,0 +1,1 @@
+"""Running another program: its group of processes, its output, its end."""
