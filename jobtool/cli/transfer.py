@@ -34,6 +34,7 @@ from jobtool.stop import Stop
 
 if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import ClaimSetting
+    from jobtool.jobs.forms import Compression
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Verify
     from jobtool.worker.deadline import Deadline
@@ -107,6 +108,12 @@ def _as_words(
     "source: an error (the default), or left out.",
 )
 @click.option(
+    "--compression",
+    type=click.Choice(["none", "zstd", "gzip", "unpack"]),
+    help="Store files compressed, as NAME.zst or NAME.gz, where that saves something; or store "
+    "such files as what they were (unpack). [default: none, or joblist.toml's]",
+)
+@click.option(
     "--preserve",
     callback=_as_words,
     metavar="WORDS",
@@ -147,6 +154,7 @@ def cli(
     links: LinkPolicy | None,
     verify: Verify | None,
     if_gone: IfGone | None,
+    compression: Compression | None,
     preserve: tuple[str, ...] | None,
     methods: tuple[str, ...] | None,
     credentials: tuple[str, ...],
@@ -190,6 +198,7 @@ def cli(
                 "links": links,
                 "verify": verify,
                 "if_gone": if_gone,
+                "compression": compression,
                 "preserve": preserve,
                 "methods": methods,
             },

@@ -143,7 +143,8 @@ class CopyStep:
         self._report.credentials(context.stores.credential_holders())
         if job.attempts > 1:
             settle(records.batches, self._stop)
-        may_hurry = job.attempts == 1 and not tools.methods
+        is_packing = options.compression != "none"  # which names are free must be known first
+        may_hurry = job.attempts == 1 and not tools.methods and not is_packing
         if listing is not None and may_hurry and self._holds_nothing(listing, retry):
             ledger = Ledger(plan, records.journal, attempt=job.attempts)
         else:
@@ -191,7 +192,8 @@ class CopyStep:
     ) -> Ledger:
         """List the plan and compare it with the records and with what the destination holds."""
         journal = self._records.journal
-        ledger = Ledger(plan, journal, attempt=attempt)
+        compression = self._tools.options.compression
+        ledger = Ledger(plan, journal, attempt=attempt, compression=compression)
         try:
             take_up(
                 ledger,
