@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.forms import (
     ENDINGS,
     FORMS,
+    LOST_ENDINGS,
     Compression,
     Form,
     form_for,
@@ -15,7 +17,9 @@ from jobtool.jobs.forms import (
     stored_path,
 )
 from jobtool.jobs.records import IntentRecord, Receipt
+from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Plan, path_in
+from jobtool.transfer.retry import Retry
 
 #: In the place of a size in bytes: no file is there.
 MISSING = -1
@@ -133,52 +137,57 @@ class OtherForms:
             if form is not None and size != MISSING:
                 self.found(number, form, size)
 
-    def find_collisions(self) -> None:
-        """Set ``as_they_are``, once the plan is listed."""
+    def find_collisions(self, retry: Retry) -> None:
+        """Set ``as_they_are``, once the plan is listed.
+
+        Files beside those of a job that names its files may be of other jobs, so the source is
+        asked for them. Raises the errors of stores, and ``StoppedError``.
+        """
         self.as_they_are = set()
         if self.compression == "none":
             return
-        if self.compression != "unpack" and not self._plan.is_any_named_with(
-            ENDINGS[self.compression]
-        ):
+        if self._plan.is_tree:
+            self.as_they_are.update(self._collisions_in_tree(self.compression))
+        else:
+            self.as_they_are.update(self._collisions_of_named(retry))
+
+    def _collisions_in_tree(self, compression: Compression) -> Iterator[int]:
+        if compression in ENDINGS and not self._plan.is_any_named_with(ENDINGS[compression]):
             return
-        taken = _Taken(self._plan)
+        specials = {special.path for _, special in self._plan.specials()}
         for number in range(len(self._plan)):
-            form = self.wanted(number)
-            if form is not None and taken.is_taken(number, form):
-                self.as_they_are.add(number)
+            for path in self._rivals(number, self._plan.item(number).destination_path):
+                is_file = self._plan.find_path(0, path) is not None
+                if is_file or path in specials or self._plan.has_below(0, path):
+                    yield number
+                    break
 
+    def _collisions_of_named(self, retry: Retry) -> Iterator[int]:
+        plan = self._plan
+        taken = {plan.item(number).destination_url for number in range(len(plan))}
+        for first, last, destination in plan.route_ranges():
+            asked: list[tuple[int, str]] = []
+            for number in range(first, last):
+                item = plan.item(number)
+                rivals = self._rivals(number, item.destination_path)
+                if not taken.isdisjoint(map(destination.url_of, rivals)):
+                    yield number
+                else:
+                    asked += [(number, path) for path in self._rivals(number, item.entry.path)]
+            if not asked:
+                continue
+            found = look_at(plan.route_of(first).source, (path for _, path in asked), retry)
+            for (number, _), one in zip(asked, found, strict=True):
+                if isinstance(one, FileError) and one.retryable:
+                    raise one
+                if not isinstance(one, NotFoundError):
+                    yield number
 
-class _Taken:
-    """The places of a plan's destinations: files, folders above them, links and empty folders."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._specials = {
-            route.destination.url_of(special.path) for route, special in plan.specials()
-        }
-        self._named: set[str] = set()
-        if not plan.is_tree:
-            for number in range(len(plan)):
-                url = plan.item(number).destination_url
-                while url and url not in self._named:
-                    self._named.add(url)
-                    url = url.rpartition("/")[0]
-
-    def is_taken(self, number: int, form: Form) -> bool:
-        """Return True if a file in a form would get the place of another."""
-        item = self._plan.item(number)
-        path = stored_path(item.destination_path, form)
-        url = item.route.destination.url_of(path)
-        if url in self._specials:
-            return True
-        if form == "unpack-gzip":  # "a.zst" becomes "a" rather than "a.gz"
-            rival = item.route.destination.url_of(path + ".zst")
-            if self._has(path + ".zst", rival):
-                return True
-        return self._has(path, url)
-
-    def _has(self, path: str, url: str) -> bool:
-        if not self._plan.is_tree:
-            return url in self._named
-        return self._plan.find_path(0, path) is not None or self._plan.has_below(0, path)
+    def _rivals(self, number: int, path: str) -> list[str]:
+        """Return the paths with which the form of a file at ``path`` would collide."""
+        form = self.wanted(number)
+        if form is None or (form in LOST_ENDINGS and not path.endswith(LOST_ENDINGS[form])):
+            return []
+        other = stored_path(path, form)
+        # "a.zst" becomes "a" rather than "a.gz".
+        return [other, other + ".zst"] if form == "unpack-gzip" else [other]

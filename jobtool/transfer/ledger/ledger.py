@@ -166,7 +166,7 @@ class Ledger:
 
         Raises the errors of stores, and ``StoppedError``.
         """
-        self.forms.find_collisions()
+        self.forms.find_collisions(retry)
         self._sizes = sizes_at_destination(self.plan, retry, self.forms)
         for number in range(len(self.plan)):
             if self._proven[number] and not self._is_still_there(number):
