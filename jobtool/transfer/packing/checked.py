@@ -14,8 +14,8 @@ TRIED_BYTES = 1024 * 1024
 #: Smaller files aren't tried: a trailer has 40 or 58 bytes.
 LEAST_BYTES = 128
 
-#: What must be saved: a twentieth.
-_WORTH = 0.95
+#: What must be saved: a tenth.
+_WORTH = 0.9
 
 
 class CheckedCompressor:
