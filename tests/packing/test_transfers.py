@@ -181,6 +181,7 @@ def test_unpacking_restores_the_tree(world, form, tmp_path):
 def test_a_file_that_a_killed_worker_has_published_is_adopted_by_its_content(world, form, tmp_path):
     one = world(FILES)
     other = gzip.compress(TEXT, 1) if form == "gzip" else zstandard.compress(TEXT, 1)
+    other += trailer_of(form, Original(md5_of(TEXT), len(TEXT)))
     one.raw.write("text" + ENDING[form], other, mtime_ns=7)  # by another version of the library
     one.raw.write("big" + ENDING[form], other, mtime_ns=7)  # something else
     done = one.attempt(form)
@@ -199,7 +200,7 @@ def test_a_file_that_a_killed_worker_has_published_is_adopted_by_its_content(wor
 
 
 @BOTH
-@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "as long, and another"])
+@pytest.mark.parametrize("damage", ["cut", "its end cut", "flipped", "gone", "as long"])
 def test_a_damaged_file_without_a_receipt_is_sent_again(world, form, damage):
     one = world({"big": LARGE})
     one.attempt(form)
@@ -210,9 +211,14 @@ def test_a_damaged_file_without_a_receipt_is_sent_again(world, form, damage):
     if damage == "gone":
         one.destination.delete(path)
     else:
-        bad = {"cut": good[:-1000], "flipped": flipped, "as long, and another": LARGE[: len(good)]}
+        bad = {
+            "cut": good[:-1000],
+            "its end cut": good[:-1],
+            "flipped": flipped,
+            "as long": LARGE[: len(good)],
+        }
         one.raw.write(path, bad[damage], mtime_ns=7)
-    if damage in ("flipped", "as long, and another"):  # as its size isn't another
+    if damage in ("flipped", "as long"):  # as its size isn't another
         assert one.attempt(form).progress.files_sent == 0
         one.journal.unlink()
     assert one.attempt(form).progress.files_sent == 1
@@ -277,7 +283,8 @@ def test_another_programs_file_is_respected(world):
         assert one.files == {path: b"theirs"}
         one.journal.unlink()
     one = world({"a": TEXT})
-    one.raw.write("a.zst", zstandard.compress(TEXT), mtime_ns=7)
+    trailer = trailer_of("zstd", Original(md5_of(TEXT), len(TEXT)))
+    one.raw.write("a.zst", zstandard.compress(TEXT) + trailer, mtime_ns=7)
     one.attempts = 1  # so a killed worker may have written it
     assert one.attempt(policies=policies).progress.files_sent == 0
 

@@ -39,6 +39,7 @@ from jobtool.transfer.packing.streams import (
     bytes_held,
     in_form,
 )
+from jobtool.transfer.packing.trailer import Original, original_in, trailer_bytes
 from jobtool.transfer.packing.unpacking import Unpacking
 from jobtool.transfer.partranges import part_size_for, ranges
 from jobtool.transfer.plan import Item
@@ -225,10 +226,17 @@ class Packing:
     def _adopt_compressed(
         self, item: Item, other: Item, there: Entry, form: Form, log: UploadLog
     ) -> Copied | None:
-        """Compare the content of a compressed file with the source."""
+        """Compare the content of a compressed file with the source.
+
+        A file without the right trailer couldn't be unpacked later, so it isn't kept either.
+        """
         destination = other.route.destination
         part_size = part_size_for(item.entry.size, self._copier.part_bytes)
         digests = read_digests(item, part_size, self._capacity, self._stop, log)
+        trailer = min(trailer_bytes(form), there.size)
+        end = destination.read(there, there.size - trailer, trailer)
+        if original_in(form, end.data) != Original(digests.whole, item.entry.size):
+            return None
         contents = contents_of(destination, there, form)
         try:
             with self._capacity.budget.holding(PIECES_HELD * PIECE_BYTES):
