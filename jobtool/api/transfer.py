@@ -20,6 +20,7 @@ from jobtool.stop import Stop
 
 if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import ClaimSetting
+    from jobtool.jobs.forms import Compression
     from jobtool.jobs.joblist import JobList
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
@@ -63,6 +64,7 @@ def transfer_jobs(
     verify: Verify | None = None,
     links: LinkPolicy | None = None,
     if_gone: IfGone | None = None,
+    compression: Compression | None = None,
     preserve: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     credentials: Mapping[str, Any] | None = None,
@@ -107,6 +109,9 @@ def transfer_jobs(
         links: ``follow``, ``skip``, ``error`` or ``keep`` the symbolic links of a local source.
         if_gone: A file that was listed by an earlier attempt, and is gone from the source, is an
             ``error`` or left out (``ignore``).
+        compression: Store files compressed by ``zstd`` or ``gzip`` where that saves something,
+            under names that end in ``.zst`` or ``.gz``; or store such files as what they were
+            (``unpack``); or neither (``none``, the default).
         preserve: Which attributes are kept: some of ``mode``, ``times``, ``xattrs``, ``acl``,
             ``owner``; or ``none`` or ``all``.
         methods: How files are moved: names of methods, each of which gets what those before it
@@ -146,6 +151,7 @@ def transfer_jobs(
         "verify": verify,
         "links": links,
         "if_gone": if_gone,
+        "compression": compression,
         "preserve": preserve,
     }
     limits = {

@@ -91,7 +91,7 @@ class Comparison:
             nonlocal count
             for folder, name, receipt in _by_folder(receipts, root):
                 count += 1
-                self._findings.count_compared(size_bytes=receipt.size)
+                self._findings.count_compared(size_bytes=receipt.stored_size)
                 if folder not in stores:
                     if len(stores) >= _MAX_STORES:
                         stores.clear()

@@ -42,7 +42,7 @@ class Expected:
                 self.sizes.append(0)
                 self._etags.append(0)
                 self._times_ns.append(0)
-            self.sizes[number] = receipt.size
+            self.sizes[number] = receipt.stored_size
             self._etags[number] = _short(_etag_of(receipt))
             self._times_ns[number] = _time_of(receipt)
             self.hollow.discard(receipt.dst_path)
@@ -141,7 +141,7 @@ def _transferred_files(job: Job, log: bytes) -> int | None:
 def _etag_of(receipt: Receipt) -> str | None:
     """Return the ETag of a receipt; None if the receipt contradicts itself."""
     etag = receipt.etag
-    if receipt.verified_by == "etag-md5" and (etag or "").lower() != receipt.hashsum_dst:
+    if receipt.verified_by == "etag-md5" and (etag or "").lower() != receipt.stored_md5:
         return None
     return etag
 

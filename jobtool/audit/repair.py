@@ -67,6 +67,7 @@ class Repair:
                         dst_path=receipt.dst_path,
                         at_ns=at_ns,
                         has_file=True,
+                        compression=receipt.compression,
                     )
                 )
         journal.close()

@@ -31,6 +31,7 @@ from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
+from jobtool.jobs.records import planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
@@ -145,7 +146,7 @@ class Audit:
         dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(job_id))))
         root = job.destination if not job.files else None
         first = next(receipts(), None)
-        if root is not None and (first is None or first.dst_path != root):
+        if root is not None and (first is None or planned_dst_path(first) != root):
             result = self._comparison.tree(job.name, root, receipts, dropped)
         else:
             result = self._comparison.named_files(job.name, last_of_each(receipts), job.destination)

@@ -35,6 +35,7 @@ from jobtool.stop import Stop
 
 if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import ClaimSetting
+    from jobtool.jobs.forms import Compression
     from jobtool.stores.local import LinkPolicy
     from jobtool.transfer.policies import IfExists, IfGone, Verify
     from jobtool.worker.deadline import Deadline
@@ -102,6 +103,12 @@ if TYPE_CHECKING:
     "source: an error (the default), or left out.",
 )
 @click.option(
+    "--compression",
+    type=click.Choice(["none", "zstd", "gzip", "unpack"]),
+    help="Store files compressed, as NAME.zst or NAME.gz, where that saves something; or store "
+    "such files as what they were (unpack). [default: none, or joblist.toml's]",
+)
+@click.option(
     "--preserve",
     callback=comma_separated,
     metavar="WORDS",
@@ -143,6 +150,7 @@ def cli(
     links: LinkPolicy | None,
     verify: Verify | None,
     if_gone: IfGone | None,
+    compression: Compression | None,
     preserve: tuple[str, ...] | None,
     methods: tuple[str, ...] | None,
     credentials: tuple[str, ...],
@@ -186,6 +194,7 @@ def cli(
                 "links": links,
                 "verify": verify,
                 "if_gone": if_gone,
+                "compression": compression,
                 "preserve": preserve,
                 "methods": methods,
             },

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from jobtool.jobs.forms import ENDINGS, planned_path
 from jobtool.jobs.stamps import time_of
 from jobtool.names import quote, unquote
 
@@ -30,6 +31,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     ``method`` is the name of the method that moved the file. It is None if the file was there
     already, and in receipts of versions without methods. ``source_version`` is the version of the
     source that was read, and ``version`` the one that was written, where stores keep versions.
+
+    ``compression`` is None for a file that is stored as it was read. ``zstd`` and ``gzip`` say that
+    it was compressed on its way, ``unpack-zstd`` and ``unpack-gzip`` that it was unpacked. The hash
+    sums are then those of the uncompressed bytes on both sides, ``hashsum_packed`` is the MD5 of
+    the compressed ones, and ``size_dst`` is the file's size at the destination.
+
     ``verified_at`` is in UTC, as in ``2026-11-20T14:31:00Z``. Receipts with another form of time
     aren't read.
     """
@@ -49,10 +56,28 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     method: str | None = None
     source_version: str | None = None
     version: str | None = None
+    compression: str | None = None
+    size_dst: _Count | None = None
+    hashsum_packed: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
         time_of(self.verified_at)
+
+    @property
+    def stored_size(self) -> int:
+        """The size of the file at the destination, in bytes."""
+        return self.size if self.size_dst is None else self.size_dst
+
+    @property
+    def stored_md5(self) -> str | None:
+        """The MD5 of the bytes at the destination; None if a forged receipt lacks it."""
+        return self.hashsum_packed if self.is_packed else self.hashsum_dst
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file at the destination is compressed by jobtool."""
+        return self.compression in ENDINGS
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="intent"):
@@ -61,6 +86,7 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     An unfinished write there that began after that, and that no upload's record names, is the
     job's. ``has_file`` says that the file that is there already was written by the job, too.
     ``method`` names the method that is about to be given the file: it writes the one that appears.
+    ``compression`` is as in receipts.
     """
 
     src_path: str
@@ -68,6 +94,7 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     at_ns: int
     has_file: bool = False
     method: str | None = None
+    compression: str | None = None
 
 
 class UploadRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="upload"):
@@ -132,6 +159,13 @@ class DigestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 Record = Receipt | IntentRecord | UploadRecord | PartRecord | ListingRecord | DigestRecord
+
+
+def planned_dst_path(record: Receipt | IntentRecord | UploadRecord | DigestRecord) -> str:
+    """Return the destination that a plan has for the file of a record, whatever its form."""
+    if isinstance(record, Receipt | IntentRecord) and record.compression is not None:
+        return planned_path(record.dst_path, record.compression)
+    return record.dst_path
 
 
 def quoted(record: R) -> R:

@@ -11,6 +11,7 @@ import msgspec
 import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
+from jobtool.jobs.forms import Compression
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
@@ -80,7 +81,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The ``[transfer]`` table; None means the default.
 
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
-    ``verify``, ``if_gone``, ``preserve`` and ``methods`` are what the options of those names say.
+    ``verify``, ``if_gone``, ``compression``, ``preserve`` and ``methods`` are what the options of
+    those names say.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -91,6 +93,7 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     verify: Literal["digest", "read-back"] | None = None
     links: Literal["follow", "skip", "error", "keep"] | None = None
     if_gone: Literal["error", "ignore"] | None = None
+    compression: Compression | None = None
     preserve: (
         tuple[Literal["mode", "times", "xattrs", "acl", "owner", "none", "all"], ...] | None
     ) = None

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.records import Receipt
+from jobtool.jobs.records import Receipt, planned_dst_path
 from jobtool.jobs.table import write_csv, write_table
 from jobtool.names import quote
 
@@ -18,9 +18,9 @@ def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]
     """Yield the last receipt of each file, the one in force; read the receipts twice."""
     last: dict[bytes, int] = {}
     for index, receipt in enumerate(receipts()):
-        last[digest_of(receipt.dst_path)] = index
+        last[digest_of(planned_dst_path(receipt))] = index
     for index, receipt in enumerate(receipts()):
-        if last.get(digest_of(receipt.dst_path)) == index:
+        if last.get(digest_of(planned_dst_path(receipt))) == index:
             yield receipt
 
 

@@ -30,6 +30,7 @@ import msgspec
 from jobtool.errors import JobFileError, JoblistUnavailableError
 from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.claim import Claim, Claims
+from jobtool.jobs.forms import Compression
 from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal
 from jobtool.jobs.records import Record, UploadRecord
 from jobtool.names import quote, unquote
@@ -55,6 +56,8 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``existing_size`` is the size in bytes of the file at the destination, -1 if there is none, -2
     if that isn't known. ``ours`` is True if a record says that the job wrote that file.
+    ``existing_other_size`` is the size of the file in the form that ``compression`` gives it.
+    ``as_it_is`` says that it gets none.
     """
 
     src_path: str
@@ -63,18 +66,22 @@ class BatchFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mtime_ns: int
     existing_size: int = -1
     ours: bool = False
+    existing_other_size: int = -1
+    as_it_is: bool = False
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whole ``files``, or the parts of one ``upload`` from ``first_part`` to ``last_part``.
 
-    ``attempt`` is the holder's; ``if_exists``, ``verify`` and ``preserve`` are its policies.
+    ``attempt`` is the holder's; ``if_exists``, ``verify``, ``preserve`` and ``compression`` are its
+    policies.
     """
 
     attempt: int
     if_exists: str
     verify: str
     preserve: str = WORDS_BY_DEFAULT
+    compression: Compression = "none"
     files: tuple[BatchFile, ...] = ()
     upload: UploadRecord | None = None
     first_part: int = 0

@@ -150,8 +150,9 @@ class Helper:
 
     def _accepts(self, batch: Batch) -> bool:
         policies = self._options.policies
-        ours = (policies.if_exists, policies.verify, words_for(policies.preserve))
-        return (batch.if_exists, batch.verify, batch.preserve) == ours
+        kept = words_for(policies.preserve)
+        ours = (policies.if_exists, policies.verify, kept, policies.compression)
+        return (batch.if_exists, batch.verify, batch.preserve, batch.compression) == ours
 
     def _do(
         self, job_id: str, batches: Batches, taken: ClaimedBatch, copier: Copier, stop: Stop
@@ -194,10 +195,16 @@ class Helper:
             self._stores,
             self._joblist.owner_of(job_id),
         )
-        ledger = Ledger(plan, taken.journal, attempt=taken.batch.attempt)
+        ledger = Ledger(
+            plan,
+            taken.journal,
+            attempt=taken.batch.attempt,
+            compression=taken.batch.compression,
+        )
         ledger.note_destination(
             (file.existing_size for file in files), (file.ours for file in files)
         )
+        ledger.forms.note_received((file.as_it_is, file.existing_other_size) for file in files)
         ledger.fold(taken.journal.read())  # the records of a helper that died during this batch
         transfer = JobTransfer(
             ledger,

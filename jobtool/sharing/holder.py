@@ -80,6 +80,7 @@ class WorkSharing:
             if_exists=policies.if_exists,
             verify=policies.verify,
             preserve=words_for(policies.preserve),
+            compression=policies.compression,
         )
         self._files: dict[int, list[int]] = {}
         self._parts: list[_SharedParts] = []
@@ -165,7 +166,8 @@ class WorkSharing:
         return self._batches.publish(replace(self._terms, files=files))
 
     def _batch_file(self, number: int) -> BatchFile:
-        item = self._ledger.plan.item(number)
+        item, forms = self._ledger.plan.item(number), self._ledger.forms
+        form = forms.wanted(number)
         return BatchFile(
             src_path=item.source_url,
             dst_path=item.destination_url,
@@ -173,6 +175,8 @@ class WorkSharing:
             mtime_ns=item.entry.mtime_ns,
             existing_size=self._ledger.size_at_destination(number),
             ours=self._ledger.known(number).is_ours,
+            existing_other_size=-1 if form is None else forms.size_of(number, form),
+            as_it_is=number in forms.as_they_are,
         )
 
     def returned(self, *, reclaim: bool) -> Iterator[ReturnedFiles]:

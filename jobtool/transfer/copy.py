@@ -6,6 +6,7 @@ from collections.abc import Callable, Container
 
 import msgspec
 
+from jobtool.jobs.forms import Form
 from jobtool.liveness import Liveness
 from jobtool.methods.method import STREAM
 from jobtool.stop import Stop
@@ -25,12 +26,26 @@ from jobtool.transfer.whole import Sent, proof_of, send_stream, send_whole
 DEFAULT_BUFFER_BYTES = 96 * 1024 * 1024
 
 
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """The form in which a file is stored, its ``path`` at the destination, its size there in bytes.
+
+    ``packed_md5`` is the MD5 of the compressed bytes, wherever they are.
+    """
+
+    form: Form
+    path: str
+    size: int
+    packed_md5: str
+
+
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
     ``source_version`` is the version of the source that was read, if its store keeps versions.
     ``was_there`` is True if the destination held the file already and nothing was sent. Otherwise
-    ``method`` is which of jobtool's own methods moved it.
+    ``method`` is which of jobtool's own methods moved it. ``stored`` says how it was compressed or
+    unpacked, None if it is stored as it was read. The MD5 is then that of the uncompressed bytes,
+    and the proof is that of the stored ones.
     """
 
     md5: str
@@ -39,6 +54,12 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     source_version: str | None = None
     was_there: bool = False
     method: str = STREAM
+    stored: Stored | None = None
+
+    def destination_url(self, item: Item) -> str:
+        """Return the absolute path or URL at which the file ``item`` is stored."""
+        path = item.destination_path if self.stored is None else self.stored.path
+        return item.route.destination.url_of(path)
 
 
 class Copier:
@@ -97,10 +118,7 @@ class Copier:
         """
         if item.entry.size < self.part_bytes:
             with self.liveness.working(item.source_url):
-                if log.under_way is not None:  # begun in parts by an earlier try or attempt
-                    require_held(stop, item)
-                    log.under_way.abort(item)
-                    log.dropped()
+                drop_upload(item, log, stop)
                 sent = send_whole(item, self.capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)
             return _copied(sent, None)
@@ -177,6 +195,14 @@ class Copier:
         if log.under_way is not None:
             return log.under_way.record.part_size
         return part_size_for(item.entry.size, self.part_bytes)
+
+
+def drop_upload(item: Item, log: UploadLog, stop: Stop) -> None:
+    """Abort the upload in parts that an earlier try or attempt has begun, if there is one."""
+    if log.under_way is not None:
+        require_held(stop, item)
+        log.under_way.abort(item)
+        log.dropped()
 
 
 def _copied(sent: Sent, part_size: int | None) -> Copied:

@@ -9,14 +9,17 @@ from functools import partial
 from msgspec.structs import replace
 
 from jobtool.errors import FileError, NotFoundError, NotYetError, SourceChangedError
+from jobtool.jobs.forms import ENDINGS
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import entry_of
-from jobtool.transfer.copy import Copied, Copier
+from jobtool.transfer.copy import Copied, Copier, drop_upload
 from jobtool.transfer.decision import Action, Known, decide, may_replace
 from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.notes import Notes
+from jobtool.transfer.packing.packing import Packing
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Item
@@ -31,7 +34,7 @@ class FileTransfer:
 
     ``worker`` is named in receipts. Large files open a queue of their parts in ``queues``.
     Attributes that files arrive without are added to ``notes``, bytes and files sent to ``tally``.
-    ``server_side`` gets files before they are streamed.
+    ``server_side`` gets files before they are streamed, unless the policies ask for compression.
     """
 
     def __init__(
@@ -58,7 +61,10 @@ class FileTransfer:
         self.queues = queues
         self._tally = tally
         self._notes = notes
-        self._server_side = server_side
+        self._packing: Packing | None = None
+        if policies.compression != "none":
+            self._packing = Packing(ledger, copier, stop=stop)
+        self._server_side = server_side if self._packing is None else None
         self._written = (-1, "")  # a time in seconds since 1970, and as text
 
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
@@ -75,6 +81,9 @@ class FileTransfer:
             phases.begin(number, item.entry.size, first=self._first_phase(number, item, known))
             try:
                 copied = self._try(number, item, own, known)
+                if self._packing is not None and copied is not None:
+                    is_replaceable = may_replace(known, self._policies.if_exists)
+                    self._packing.settle(number, item, copied, may_remove=is_replaceable)
                 return None if copied is None else (item, copied)
             except SourceChangedError:
                 self._list_again(number, item)
@@ -136,14 +145,14 @@ class FileTransfer:
                 self._ledger.methods.leave(number)
                 return None
             if action is Action.REFUSE:
-                raise refusal(item)
+                raise refusal(self._packing.in_the_way(number, item) if self._packing else item)
             if action is Action.ADOPT:
                 adopted = self._adopt_claimed(number, item, known)
                 if adopted is not None:
                     return adopted
                 known = replace(known, differs=True)
             elif action is Action.LOOK:
-                known = replace(known, is_there=_is_there(item))
+                known = replace(known, is_there=self._is_there(number, item))
             else:
                 return self._copy(number, item, own, known)
 
@@ -159,14 +168,18 @@ class FileTransfer:
         """Keep the file at the destination if it is the same; return None if it isn't."""
         log = self._ledger.log_of(number, item)
         server_side = self._server_side
+        if self._packing is not None:
+            return self._kept(item, log, self._packing.adopt(number, item, log))
         original = None if server_side is None else server_side.original_of(item)
         if server_side is None or original is None:
             adopted = self._copier.adopt(item, log, stop=self._stop)
         else:
             adopted = server_side.adopt(item, original)
-        if adopted is not None and log.under_way is not None:
-            log.under_way.abort(item)
-            log.dropped()
+        return self._kept(item, log, adopted)
+
+    def _kept(self, item: Item, log: UploadLog, adopted: Copied | None) -> Copied | None:
+        if adopted is not None:
+            drop_upload(item, log, self._stop)
         return adopted
 
     def _copy(self, number: int, item: Item, own: Successes, known: Known) -> Copied:
@@ -201,6 +214,15 @@ class FileTransfer:
                 if copied is not None:
                     return copied
                 self._tally.settle(number)  # parts that the service has copied are sent again
+            if self._packing is not None:
+                copied = self._packing.copy(
+                    number, item, log, on_passed=on_kept, may_replace=is_replaceable
+                )
+                if copied is not None:
+                    own.note()
+                    stored = copied.stored
+                    self._tally.send(size=item.entry.size if stored is None else stored.size)
+                    return copied
             copied = self._copier.copy(
                 item,
                 log,
@@ -223,14 +245,25 @@ class FileTransfer:
         if upload is not None:
             upload.abort(item)
 
+    def _is_there(self, number: int, item: Item) -> bool:
+        if self._packing is not None and self._packing.is_there(number, item):
+            return True
+        try:
+            entry_of(item.route.destination, item.destination_path)
+        except NotFoundError:
+            return False
+        return True
+
     def _receipt(self, number: int, item: Item, copied: Copied) -> Receipt:
+        stored = copied.stored
+        is_packed = stored is not None and stored.form in ENDINGS
         return Receipt(
             src_path=item.source_url,
-            dst_path=item.destination_url,
+            dst_path=copied.destination_url(item),
             size=item.entry.size,
             mtime_ns=item.entry.mtime_ns,
             hashsum_src=copied.md5,
-            hashsum_dst=copied.proof.md5,
+            hashsum_dst=copied.md5 if is_packed else copied.proof.md5,
             verified_by=copied.proof.verified_by,
             verified_at=self._now(),
             worker=self._worker,
@@ -240,6 +273,9 @@ class FileTransfer:
             method=self._ledger.methods.given_to(number) if copied.was_there else copied.method,
             source_version=copied.source_version,
             version=copied.proof.version,
+            compression=stored.form if stored else None,
+            size_dst=stored.size if stored else None,
+            hashsum_packed=stored.packed_md5 if stored else None,
         )
 
     def _now(self) -> str:
@@ -257,11 +293,3 @@ def refusal(item: Item) -> FileError:
         f"{quote(item.destination_url)} exists and has no receipt, and --if-exists error was asked "
         "for. Remove it, or use --if-exists verify or overwrite."
     )
-
-
-def _is_there(item: Item) -> bool:
-    try:
-        entry_of(item.route.destination, item.destination_path)
-    except NotFoundError:
-        return False
-    return True

@@ -54,7 +54,7 @@ def remove_leftovers(
             continue
         try:
             since_ns = ledger.intended_ns(number) or 0
-            leftovers = destination.leftovers(item.destination_path, since_ns)
+            leftovers = destination.leftovers(ledger.forms.intended_path(number), since_ns)
         except (CredentialsError, FileError) as error:
             if error.retryable:
                 raise

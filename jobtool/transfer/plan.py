@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import get_args
@@ -15,12 +16,21 @@ from typing import get_args
 import msgspec
 
 from jobtool.errors import JobtoolError
-from jobtool.jobs.records import DigestRecord, IntentRecord, Receipt, UploadRecord
+from jobtool.jobs.forms import ENDINGS
+from jobtool.jobs.records import (
+    DigestRecord,
+    IntentRecord,
+    Receipt,
+    UploadRecord,
+    planned_dst_path,
+)
 from jobtool.stores.store import Entry, Special, SpecialKind, Store
 
-#: Files that make a data set readable. They go last, so that no reader sees half a data set.
+#: Files that make a data set readable, as they are or compressed. They go last, so that no reader
+#: sees half a data set.
 METADATA_NAMES = frozenset(
-    os.fsencode(name)
+    os.fsencode(name + ending)
+    for ending in ("", *ENDINGS.values())
     for name in (
         "zarr.json",
         ".zmetadata",
@@ -168,6 +178,10 @@ class Plan:
         """Yield the path of each file at the source, as bytes."""
         return (self._name(number).partition(_SEPARATOR)[0] for number in range(len(self)))
 
+    def is_any_named_with(self, text: str) -> bool:
+        """Return False if no path of a file or a special holds ``text``."""
+        return os.fsencode(text) in self._names or os.fsencode(text) in self._specials
+
     def size_of(self, number: int) -> int:
         """Return a file's size in bytes."""
         return self._sizes[number]
@@ -190,13 +204,14 @@ class Plan:
 
     def find(self, receipt: Receipt | IntentRecord | UploadRecord | DigestRecord) -> int | None:
         """Return the number of the file that a record is about; None if the plan lacks it."""
+        dst_path = planned_dst_path(receipt)
         for index, (source_root, destination_root) in enumerate(self._roots):
             if not receipt.src_path.startswith(source_root):
                 continue
-            if not receipt.dst_path.startswith(destination_root):
+            if not dst_path.startswith(destination_root):
                 continue
             source = receipt.src_path[len(source_root) :]
-            destination = receipt.dst_path[len(destination_root) :]
+            destination = dst_path[len(destination_root) :]
             name = os.fsencode(source)
             if destination != source:
                 name += _SEPARATOR + os.fsencode(destination)
@@ -208,6 +223,12 @@ class Plan:
     def find_path(self, route: int, path: str) -> int | None:
         """Return the number of the file of a tree's route at ``path``; None if there is none."""
         return self._search(route, os.fsencode(path))
+
+    def has_below(self, route: int, folder: str) -> bool:
+        """Return True if a tree's route has a file below ``folder``."""
+        numbers, start = self._order()[route], os.fsencode(folder) + b"/"
+        place = bisect_left(numbers, start, key=self._name)
+        return place < len(numbers) and self._name(numbers[place]).startswith(start)
 
     def proves(self, receipt: Receipt | UploadRecord | DigestRecord, number: int) -> bool:
         """Return True if a record is about the file as it is now: same size and time."""

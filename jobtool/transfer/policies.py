@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from jobtool.jobs.forms import Compression
 from jobtool.methods.method import OWN_METHODS
 from jobtool.stores.local import LinkPolicy
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
@@ -25,7 +26,8 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     ``if_gone``: a file that an earlier attempt has listed, that didn't arrive and that is gone from
     the source is an ``error``, or is left out (``ignore``). ``preserve``: the attributes of files
     and folders that are kept, where stores can keep them. ``own_methods``: which of jobtool's own
-    methods move files.
+    methods move files. ``compression``: files are stored compressed by ``zstd`` or ``gzip`` where
+    that is worth it, or such files are stored as what they were (``unpack``).
     """
 
     if_exists: IfExists = "verify"
@@ -34,3 +36,4 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True):
     if_gone: IfGone = "error"
     preserve: frozenset[Kept] = KEEP_BY_DEFAULT
     own_methods: tuple[str, ...] = OWN_METHODS
+    compression: Compression = "none"

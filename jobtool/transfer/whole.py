@@ -25,9 +25,10 @@ from jobtool.transfer.digests import (
     require_held,
     require_recorded,
 )
-from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
+
+Data = bytes | memoryview
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,18 +41,25 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 def send_whole(item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool) -> Sent:
     """Send a small file from memory."""
-    size, destination = item.entry.size, item.route.destination
+    size = item.entry.size
     with capacity.budget.holding(size):
         content = item.route.source.read(item.entry, 0, size)
         md5 = md5_of(content.data)
         require_recorded(item, recorded=content.attributes.md5, found=md5)
         attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
-        require_held(stop, item)
-        proof = destination.write(item.destination_path, [content.data], attributes)
-    if proof is None:
-        composite = composite_md5([Part(number=1, offset=0, size=size, md5=md5)])
-        proof = _proof_of(item, md5, composite, attributes, stop)
+        proof = write_data(item, content.data, attributes, stop)
     return Sent(md5=md5, proof=proof, version=content.version)
+
+
+def write_data(item: Item, data: Data, attributes: Attributes, stop: Stop) -> Proof:
+    """Write a whole file from memory, and prove it. ``attributes`` has its MD5."""
+    assert attributes.md5 is not None, "the data was hashed"
+    require_held(stop, item)
+    proof = item.route.destination.write(item.destination_path, [data], attributes)
+    if proof is None:
+        only = Part(number=1, offset=0, size=len(data), md5=attributes.md5)
+        proof = _proof_of(item, attributes.md5, composite_md5([only]), attributes, stop)
+    return proof
 
 
 def send_stream(
@@ -71,7 +79,7 @@ def send_stream(
     known = fresh_digests(item, part_size)
     attributes = read_attributes(item, known)
 
-    def chunks() -> Generator[bytes | memoryview, None, None]:
+    def chunks() -> Generator[Data, None, None]:
         for number, offset, length in ranges(item.entry.size, part_size):
             require_held(stop, item)
             require_going(stop, item)
@@ -85,21 +93,46 @@ def send_stream(
         require_held(stop, item)
 
     sent = replace(attributes, md5=None, may_replace=may_replace)
-    with closing(chunks()) as stream:
-        proof = item.route.destination.write(item.destination_path, stream, sent)
-        md5 = _require_taken(item, stream, known, stop)
-    sent = replace(sent, md5=md5)
-    if proof is None:
-        proof = _proof_of(item, md5, known.composite(), sent, stop)
-    elif proof.md5 != md5:
-        _refuse(item, md5, proof.md5, stop)
+
+    def found() -> tuple[str, str] | None:
+        return None if known.whole is None else (known.whole, known.composite())
+
+    md5, proof = write_chunks(item, chunks(), sent, found, stop)
     return Sent(md5=md5, proof=proof, version=known.version)
 
 
+def write_chunks(
+    item: Item,
+    chunks: Generator[Data, None, None],
+    attributes: Attributes,
+    found: Callable[[], tuple[str, str] | None],
+    stop: Stop,
+) -> tuple[str, Proof]:
+    """Write a whole file from chunks, and prove it. Return its MD5 and the proof.
+
+    ``found`` returns the MD5 of all chunks and the ETag of these bytes in parts, as
+    ``Prover.prove`` takes it; None as long as not all have been taken.
+    """
+    with closing(chunks) as stream:
+        proof = item.route.destination.write(item.destination_path, stream, attributes)
+        md5, composite = _require_taken(item, stream, found, stop)
+    if proof is None:
+        proof = _proof_of(item, md5, composite, replace(attributes, md5=md5), stop)
+    elif proof.md5 != md5:
+        _refuse(item, md5, proof.md5, stop)
+    return md5, proof
+
+
 def _require_taken(
-    item: Item, stream: Iterator[bytes | memoryview], known: KnownDigests, stop: Stop
-) -> str:
-    """Return the MD5 of the whole file. Remove a file that the store has taken only in part."""
+    item: Item,
+    stream: Iterator[Data],
+    found: Callable[[], tuple[str, str] | None],
+    stop: Stop,
+) -> tuple[str, str]:
+    """Return what ``found`` does after the last chunk.
+
+    Remove a file that the store has taken only in part.
+    """
     try:
         is_taken = next(stream, None) is None  # False if the store stopped reading before the end
     except ClaimLostError:
@@ -107,13 +140,14 @@ def _require_taken(
     except JobtoolError:
         _remove(item, stop)
         raise
-    if not is_taken or known.whole is None:
+    digests = found()
+    if not is_taken or digests is None:
         _remove(item, stop)
         raise StoreError(
             f"{quote(item.destination_url)}: its store took only a part of it. What was written "
             "has been removed."
         )
-    return known.whole
+    return digests
 
 
 def proof_of(

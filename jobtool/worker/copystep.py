@@ -147,7 +147,8 @@ class CopyStep:
             settle(records.batches, self._stop)
         pairs = ((route.source, route.destination) for route in plan.routes)
         methods = usable(tools.methods, pairs) if tools.options.is_auto else tools.methods
-        may_hurry = job.attempts == 1 and not methods
+        is_packing = options.compression != "none"  # which names are free must be known first
+        may_hurry = job.attempts == 1 and not methods and not is_packing
         if listing is not None and may_hurry and self._holds_nothing(listing, retry):
             ledger = Ledger(plan, records.journal, attempt=job.attempts)
         else:
@@ -201,7 +202,8 @@ class CopyStep:
     ) -> Ledger:
         """List the plan and compare it with the records and with what the destination holds."""
         journal = self._records.journal
-        ledger = Ledger(plan, journal, attempt=attempt)
+        compression = self._tools.options.compression
+        ledger = Ledger(plan, journal, attempt=attempt, compression=compression)
         try:
             take_up(
                 ledger,

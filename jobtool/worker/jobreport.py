@@ -123,7 +123,7 @@ class JobReport:
             FileTransferred(
                 job=self._name,
                 source=item.source_url,
-                destination=item.destination_url,
+                destination=copied.destination_url(item),
                 size=item.entry.size,
                 md5=copied.md5,
                 verified_by=copied.proof.verified_by,

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobtool.events import unfailing
+from jobtool.jobs.forms import Compression
 from jobtool.methods.method import OWN_METHODS, STREAM
 from jobtool.methods.plugins import AUTO, named_methods
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
+from jobtool.transfer.packing.codecs import require_usable
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
 from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS, Retry
 
@@ -40,9 +42,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
     doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
-    parts. ``if_exists``, ``links``, ``verify``, ``if_gone``, ``preserve`` (words) and ``methods``
-    (names) are the options of ``transfer-worker`` of these names. If one of all these is None, the
-    value in joblist.toml applies, else the default.
+    parts. ``if_exists``, ``links``, ``verify``, ``if_gone``, ``compression``, ``preserve`` (words)
+    and ``methods`` (names) are the options of ``transfer-worker`` of these names. If one of all
+    these is None, the value in joblist.toml applies, else the default.
 
     ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
     and end. ``drain_at`` is when that happens for lack of time, on the ``monotonic`` clock, None
@@ -63,6 +65,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     links: LinkPolicy | None = None
     verify: Verify | None = None
     if_gone: IfGone | None = None
+    compression: Compression | None = None
     preserve: Sequence[str] | None = None
     methods: Sequence[str] | None = None
     max_jobs: int | None = None
@@ -90,6 +93,7 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
     links: LinkPolicy = "follow"
     verify: Verify = "digest"
     if_gone: IfGone = "error"
+    compression: Compression = "none"
     methods: Sequence[str] = OWN_METHODS
     is_auto: bool = False
 
@@ -103,6 +107,7 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
             verify=self.verify,
             if_gone=self.if_gone,
             preserve=keep,
+            compression=self.compression,
             own_methods=tuple(name for name in OWN_METHODS if name in self.methods),
         )
 
@@ -123,6 +128,7 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
     """Decide: options as given, else ``[transfer]`` of joblist.toml, else the defaults.
 
     Work is shared only where jobtool's own methods move all files: helpers know of no other.
+    Raises ``UsageError`` for compression that isn't possible.
     """
     of_joblist = {name: getattr(settings, name) for name in settings.__struct_fields__}
     of_joblist["part_bytes"] = of_joblist.pop("part_size_bytes")
@@ -142,4 +148,5 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         "share": options.share and can_help,
         "watch": unfailing(options.watch),
     }
+    require_usable(decided.get("compression", "none"), methods)
     return ResolvedOptions(**decided)

@@ -204,7 +204,7 @@ def test_a_file_that_a_comparison_has_refuted_differs_whatever_its_size(tmp_path
 def test_a_proven_file_whose_source_is_gone_is_ours_and_is_not_named_again(tmp_path):
     journal = Journal(str(tmp_path / "job.jsonl"))
     ledger = Ledger(plan_of(), journal)
-    ledger.add_proven(Entry("gone", 4, 1), "gone")
+    ledger.add_proven(receipt("gone", 4), "gone", "gone")
     assert [ledger.known(number).is_ours for number in range(4)] == [False, False, False, True]
     assert (ledger.files_proven, ledger.bytes_proven) == (1, 4)
     ledger.compare(Retry.never())  # the destination has lost it

@@ -5,9 +5,11 @@ from __future__ import annotations
 from array import array
 
 from jobtool.errors import CredentialsError, FileError, RefusedError
+from jobtool.jobs.forms import stored_path
 from jobtool.names import quote
 from jobtool.stop import until_stopped
 from jobtool.stores.store import Entry, Store, kind_of
+from jobtool.transfer.ledger.forms import OtherForms
 from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Plan
 from jobtool.transfer.retry import Retry
@@ -17,19 +19,21 @@ MISSING = -1
 UNKNOWN = -2
 
 
-def sizes_at_destination(plan: Plan, retry: Retry) -> array[int]:
+def sizes_at_destination(plan: Plan, retry: Retry, forms: OtherForms) -> array[int]:
     """Return the size of each file of a plan at its destination, or ``MISSING`` or ``UNKNOWN``.
 
-    The destination of a tree is listed. Named files are looked at one by one. Raises the errors of
-    stores, and ``StoppedError``.
+    What is there in other forms is added to ``forms``. The destination of a tree is listed. Named
+    files are looked at one by one. Raises the errors of stores, and ``StoppedError``.
     """
     sizes = array("q", [MISSING]) * len(plan)
     try:
         if plan.is_tree:
-            retry.call(lambda: _list(sizes, plan, retry))
+            retry.call(lambda: _list(sizes, plan, retry, forms))
         else:
             _look(sizes, plan, retry)
+            _look_for_forms(plan, retry, forms)
     except (CredentialsError, RefusedError):  # perhaps only writing is allowed: the write shows
+        forms.forget_found()
         return array("q", [UNKNOWN]) * len(plan)
     return sizes
 
@@ -47,7 +51,24 @@ def _look(sizes: array[int], plan: Plan, retry: Retry) -> None:
             # else it is missing, or its name isn't possible there: the write shows
 
 
-def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
+def _look_for_forms(plan: Plan, retry: Retry, forms: OtherForms) -> None:
+    for first, last, destination in plan.route_ranges() if forms.has_any else ():
+        wanted = [
+            (number, form, stored_path(plan.item(number).destination_path, form))
+            for number in range(first, last)
+            for form in forms.to_look_for(number)
+        ]
+        paths = (path for _, _, path in wanted)
+        for (number, form, _), found in zip(
+            wanted, look_at(destination, paths, retry), strict=True
+        ):
+            if isinstance(found, Entry):
+                forms.found(number, form, found.size)
+            elif found.retryable:
+                raise found
+
+
+def _list(sizes: array[int], plan: Plan, retry: Retry, forms: OtherForms) -> None:
     destination = plan.routes[0].destination
     if kind_of(destination, "") != "folder":
         return
@@ -58,6 +79,8 @@ def _list(sizes: array[int], plan: Plan, retry: Retry) -> None:
         known = plan.find_path(0, entry.path)
         if known is not None:
             sizes[known] = entry.size
+        else:
+            forms.found_at(entry.path, entry.size)
 
 
 def holds_nothing(store: Store) -> bool:

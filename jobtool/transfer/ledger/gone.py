@@ -7,9 +7,8 @@ must not be forgotten: the job would succeed with fewer files.
 from __future__ import annotations
 
 from jobtool.errors import NotFoundError, SourceError
-from jobtool.jobs.records import ListingRecord, Receipt
+from jobtool.jobs.records import ListingRecord, Receipt, planned_dst_path
 from jobtool.names import quote
-from jobtool.stores.store import Entry
 from jobtool.transfer.ledger.ledger import FileRecord, Ledger
 from jobtool.transfer.ledger.listings import paths_in
 from jobtool.transfer.plan import Route, path_in
@@ -31,8 +30,8 @@ class Gone:
         """Add a record of a file that the plan doesn't hold, or of a listing."""
         if isinstance(record, ListingRecord):
             self._note_listing(record)
-        elif self._is_of_the_job(record.src_path, record.dst_path):
-            pair = (record.src_path, record.dst_path)
+        elif self._is_of_the_job(record.src_path, planned_dst_path(record)):
+            pair = (record.src_path, planned_dst_path(record))
             if isinstance(record, Receipt) and record.hashsum_src == record.hashsum_dst:
                 self._proven[pair] = record  # the last counts
             self._listed[pair] = None
@@ -82,9 +81,7 @@ class Gone:
             if not isinstance(self._failed[pair], NotFoundError):
                 continue
             for route in list(self._plan.routes):
-                if path_in(route.source, receipt.src_path) and path_in(
-                    route.destination, receipt.dst_path
-                ):
+                if path_in(route.source, receipt.src_path) and path_in(route.destination, pair[1]):
                     self._plan.start_route(route)
                     self._add(route, receipt)
                     arrived.add(pair)
@@ -97,8 +94,8 @@ class Gone:
 
     def _add(self, route: Route, receipt: Receipt) -> None:
         source = path_in(route.source, receipt.src_path) or ""
-        destination = path_in(route.destination, receipt.dst_path) or ""
-        self._ledger.add_proven(Entry(source, receipt.size, receipt.mtime_ns), destination)
+        destination = path_in(route.destination, planned_dst_path(receipt)) or ""
+        self._ledger.add_proven(receipt, source, destination)
 
 
 def _gone(path: str) -> SourceError:

@@ -6,6 +6,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 
+from jobtool.jobs.forms import Compression
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import (
     DigestRecord,
@@ -20,6 +21,7 @@ from jobtool.stores.store import Entry
 from jobtool.transfer.decision import Held, Known
 from jobtool.transfer.ledger.destination import MISSING, UNKNOWN, sizes_at_destination
 from jobtool.transfer.ledger.digests import KnownDigests, folded
+from jobtool.transfer.ledger.forms import OtherForms
 from jobtool.transfer.ledger.listings import listing_records
 from jobtool.transfer.ledger.methodlog import MethodLog
 from jobtool.transfer.ledger.uploadlog import FileUploads
@@ -40,12 +42,19 @@ class Ledger:
 
     A million files take about 12 bytes each. Threads may call it. ``jobtool.transfer.decision``
     says what to do with a file, from what ``known`` returns. ``methods`` records the files that
-    were given to methods other than ``stream``. ``attempt`` is the number of the attempt, from 1.
-    Only the ledger appends to ``journal`` meanwhile. Its records are on disk after the next
-    ``flush``.
+    were given to methods other than ``stream``, ``forms`` those that are compressed or unpacked by
+    the setting ``compression``. ``attempt`` is the number of the attempt, from 1. Only the ledger
+    appends to ``journal`` meanwhile. Its records are on disk after the next ``flush``.
     """
 
-    def __init__(self, plan: Plan, journal: Journal, *, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        *,
+        attempt: int = 1,
+        compression: Compression = "none",
+    ) -> None:
         self.plan = plan
         self.attempt = attempt
         self.has_begun_uploads = False  # since this object was made
@@ -61,6 +70,7 @@ class Ledger:
         self._tried: set[int] = set()
         self._failed: set[int] = set()
         self.methods = MethodLog(plan, append=self._append, flush=self.flush)
+        self.forms = OtherForms(plan, compression)
         self._unnamed_from = 0
         self._files_proven = self._bytes_proven = 0
         self.grow()
@@ -115,12 +125,14 @@ class Ledger:
             self._ours[number] |= record.has_file
             if not record.has_file:  # else it says whose the file is, and no upload was begun
                 self._intended[number] = record.at_ns
+                self.forms.note_intent(number, record)
             self.methods.fold(number, record.method)
             return
         self._intended.pop(number, None)
         self.methods.fold(number, None)
         if isinstance(record, Receipt):
             self._ours[number] = 1
+            self.forms.note_receipt(number, record)
         if not self.plan.proves(record, number):
             return
         if isinstance(record, UploadRecord):
@@ -130,12 +142,14 @@ class Ledger:
             self._digests.pop(number, None)
             self._mark(number, is_proven=True)
 
-    def add_proven(self, entry: Entry, destination_path: str) -> None:
-        """Add a proven file whose source is gone to the plan."""
+    def add_proven(self, receipt: Receipt, source_path: str, destination_path: str) -> None:
+        """Add the proven file of a receipt, whose source is gone, to the plan."""
         with self._lock:
+            entry = Entry(source_path, receipt.size, receipt.mtime_ns)
             self.plan.add(entry, destination_path)
             self.grow()
             self._ours[-1] = self._named[-1] = 1
+            self.forms.note_receipt(len(self.plan) - 1, receipt)
             self._mark(len(self.plan) - 1, is_proven=True)
 
     def note_named(self, number: int) -> None:
@@ -152,10 +166,16 @@ class Ledger:
 
         Raises the errors of stores, and ``StoppedError``.
         """
-        self._sizes = sizes_at_destination(self.plan, retry)
+        self.forms.find_collisions(retry)
+        self._sizes = sizes_at_destination(self.plan, retry, self.forms)
         for number in range(len(self.plan)):
-            if self._proven[number] and self._held(number) not in (Held.SAME_SIZE, Held.UNKNOWN):
+            if self._proven[number] and not self._is_still_there(number):
                 self._mark(number, is_proven=False)
+
+    def _is_still_there(self, number: int) -> bool:
+        if self.forms.in_force(number) is None:
+            return self._held_as_planned(number) in (Held.SAME_SIZE, Held.UNKNOWN)
+        return self._sizes[number] == UNKNOWN or self.forms.is_as_received(number)
 
     def _mark(self, number: int, *, is_proven: bool) -> None:
         if bool(self._proven[number]) != is_proven:
@@ -180,6 +200,11 @@ class Ledger:
         )
 
     def _held(self, number: int) -> Held:
+        if self.forms.is_wanted_there(number):
+            return Held.SAME_SIZE  # perhaps: sizes don't show it, digests do
+        return self._held_as_planned(number)
+
+    def _held_as_planned(self, number: int) -> Held:
         size = self._sizes[number]
         if self.methods.is_different(number):
             return Held.OTHER_SIZE
@@ -281,6 +306,7 @@ class Ledger:
             item,
             uploads=self._uploads,
             intended=self._intended,
+            forms=self.forms,
             digests=self._digests,
             append=self._append,
             flush=self.flush,

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from jobtool.jobs.forms import Form, stored_path
 from jobtool.jobs.records import IntentRecord, Record, UploadRecord
 from jobtool.stores.optional import Temporaries, supports
 from jobtool.stores.store import Part, Upload
 from jobtool.transfer.ledger.digests import KnownDigests
+from jobtool.transfer.ledger.forms import OtherForms
 from jobtool.transfer.ledger.uploads import UploadUnderWay, record_of
 from jobtool.transfer.plan import Item
 
@@ -27,6 +29,9 @@ class UploadLog(Protocol):
         Return the time of an earlier intent whose upload isn't known, in nanoseconds since 1970;
         None if there was none. Raises the errors of the journal.
         """
+
+    def beginning_as(self, form: Form) -> int | None:
+        """Record the same of a file that is compressed or unpacked on its way."""
 
     def begun(self, upload: Upload, part_size: int) -> None:
         """Note an upload in parts of ``part_size`` bytes."""
@@ -60,6 +65,7 @@ class FileUploads:
         *,
         uploads: dict[int, UploadUnderWay],
         intended: dict[int, int],
+        forms: OtherForms,
         digests: dict[int, KnownDigests],
         append: Callable[[Record], None],
         flush: Callable[[], None],
@@ -68,6 +74,7 @@ class FileUploads:
         self._item = item
         self._uploads = uploads
         self._intended = intended
+        self._forms = forms
         self._digests = digests
         self._append = append
         self._flush = flush
@@ -79,18 +86,25 @@ class FileUploads:
 
     def beginning(self) -> int | None:
         """Note that an upload is about to be begun; see ``UploadLog``."""
+        return self._beginning(None)
+
+    def beginning_as(self, form: Form) -> int | None:
+        """Note the same of a file that is compressed or unpacked; see ``UploadLog``."""
+        return self._beginning(form)
+
+    def _beginning(self, form: Form | None) -> int | None:
+        planned = self._item.destination_url
+        url = planned if form is None else stored_path(planned, form)
         if supports(self._item.route.destination, Temporaries):
             return None  # their names have their owner's mark
         now_ns = time.time_ns()
         # On disk before the upload: without a record the upload may be another program's.
-        self._append(
-            IntentRecord(
-                src_path=self._item.source_url,
-                dst_path=self._item.destination_url,
-                at_ns=now_ns,
-            )
+        record = IntentRecord(
+            src_path=self._item.source_url, dst_path=url, at_ns=now_ns, compression=form
         )
+        self._append(record)
         self._flush()
+        self._forms.note_intent(self._number, record)
         earlier_ns = self._intended.get(self._number)
         self._intended.setdefault(self._number, now_ns)
         return earlier_ns
