@@ -17,6 +17,7 @@ from jobtool.stores.optional import Prover, supports
 from jobtool.stores.store import Attributes, Part, Proof, Store, composite_md5, mismatch
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.digests import (
+    Paced,
     add_part,
     fresh_digests,
     read_attributes,
@@ -42,14 +43,17 @@ def send_whole(item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool)
     """Send a small file from memory."""
     size, destination = item.entry.size, item.route.destination
     with capacity.budget.holding(size):
-        content = item.route.source.read(item.entry, 0, size)
+        paced = Paced(capacity.throttle, item, stop)
+        content = paced.read(item.entry, 0, size)
         md5 = md5_of(content.data)
         require_recorded(item, recorded=content.attributes.md5, found=md5)
         attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
+        paced.request()
         require_held(stop, item)
         proof = destination.write(item.destination_path, [content.data], attributes)
     if proof is None:
         composite = composite_md5([Part(number=1, offset=0, size=size, md5=md5)])
+        paced.owe_request()
         proof = _proof_of(item, md5, composite, attributes, stop)
     return Sent(md5=md5, proof=proof, version=content.version)
 
@@ -70,13 +74,14 @@ def send_stream(
     """
     known = fresh_digests(item, part_size)
     attributes = read_attributes(item, known)
+    paced = Paced(capacity.throttle, item, stop)
 
     def chunks() -> Generator[bytes | memoryview, None, None]:
         for number, offset, length in ranges(item.entry.size, part_size):
             require_held(stop, item)
             require_going(stop, item)
             with capacity.budget.holding(length):
-                data = read_part(item, known, offset, length).data
+                data = read_part(item, known, offset, length, paced).data
                 add_part(known, number, data, capacity)
                 yield data
             on_passed(length)
@@ -85,11 +90,13 @@ def send_stream(
         require_held(stop, item)
 
     sent = replace(attributes, md5=None, may_replace=may_replace)
+    paced.request()
     with closing(chunks()) as stream:
         proof = item.route.destination.write(item.destination_path, stream, sent)
         md5 = _require_taken(item, stream, known, stop)
     sent = replace(sent, md5=md5)
     if proof is None:
+        paced.owe_request()
         proof = _proof_of(item, md5, known.composite(), sent, stop)
     elif proof.md5 != md5:
         _refuse(item, md5, proof.md5, stop)

@@ -49,6 +49,7 @@ from jobtool.worker.events import (
     WorkerStopped,
 )
 from jobtool.worker.jobrunner import JobRunner
+from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, resolve_options
 from jobtool.worker.pace import Pace
 from jobtool.worker.preview import preview
@@ -106,6 +107,9 @@ class Worker:
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
+        self._limits = Limits(
+            joblist, options, emit, self._membership, self._tally.name, self._rank_group.size
+        )
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods)
         self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
@@ -134,14 +138,15 @@ class Worker:
             watchdog = Watchdog(
                 self._liveness, stall_seconds, partial(self._leave_stalled, stall_seconds)
             )
-            with self._membership.joined(self._tally.name, self._stop_removed):
+            on_loss = partial(self._options.stop.lose, "other workers regard this one as dead")
+            with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
                     self._workers_before = self._membership.count() - 1
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()
                 try:
-                    with watchdog, self._liveness.working():
+                    with watchdog, self._limits, self._liveness.working():
                         self._work()
                     self._membership.require_present()
                 except (JobtoolError, OSError) as error:
@@ -157,9 +162,6 @@ class Worker:
                 f"can't use the joblist {quote(self._joblist.path)}: {reason_of(error)}"
             ) from None
 
-    def _stop_removed(self) -> None:
-        self._options.stop.lose("other workers regard this one as dead")
-
     def _leave_stalled(self, stall_seconds: float) -> None:
         """Release the jobs of this worker, which hangs. Another thread calls this."""
         is_left = self._claims is not None and self._claims.lose_all()
@@ -170,6 +172,7 @@ class Worker:
 
     def preview(self) -> int:
         """Emit the jobs that would be transferred; change nothing; return the exit code."""
+        self._limits.tell()
         return preview(self._joblist, self._scan_state, self._emit)
 
     @property
@@ -190,6 +193,7 @@ class Worker:
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
             liveness=self._liveness,
+            throttle=self._limits.throttle,
         )
         helper = Helper(
             self._joblist,
