@@ -12,9 +12,12 @@ from msgspec.structs import replace
 
 from jobtool.stores.store import Content, Entry, Store
 
-#: What may be taken at once after a pause is what the rate gives in this time. No piece of a file
-#: is larger than that, either.
-BURST_SECONDS = 0.25
+#: What may be taken at once after a pause is what the rate gives in this time: threads that wake up
+#: late, on a busy node, catch up.
+BURST_SECONDS = 0.5
+
+#: A piece of a file that is read at once is no more than what the rate gives in this time.
+PIECE_SECONDS = 0.25
 
 #: The smallest piece of a file that is read at once, whatever the rate.
 LEAST_PIECE_BYTES = 64 * 1024
@@ -59,6 +62,12 @@ class Bucket:
         return None if rate is None else max(int(rate * BURST_SECONDS), self._least_burst)
 
     @property
+    def piece(self) -> int | None:
+        """How many units are best taken at a time; None without a limit."""
+        rate = self.rate
+        return None if rate is None else max(int(rate * PIECE_SECONDS), self._least_burst)
+
+    @property
     def is_waited_for(self) -> bool:
         """Whether a caller waits."""
         return bool(self._waiting)
@@ -92,7 +101,7 @@ class Bucket:
                     if burst is None:
                         return most
                     self._fill()
-                    size = min(most, burst)
+                    size = min(most, self.piece or burst)
                     is_next = not self._waiting or turn <= self._waiting[0][0]
                     if is_next and self._level >= size:
                         self._level -= size
@@ -177,8 +186,8 @@ class Throttle:
         """
         turn = next(self._turns)
         self._use(self._bytes)
-        burst = self._bytes.burst
-        if burst is None or length <= burst or length == entry.size:
+        piece = self._bytes.piece
+        if piece is None or length <= piece or length == entry.size:
             return self._read(source, entry, offset, length, turn, require_going)
         data = bytearray(length)
         first: Content | None = None
@@ -186,7 +195,7 @@ class Throttle:
         while done < length:
             piece = length - done
             if source.capabilities.reads_ranges:
-                piece = min(piece, self._bytes.burst or length)
+                piece = min(piece, self._bytes.piece or length)
             content = self._read(source, entry, offset + done, piece, turn, require_going)
             if first is None:
                 first = content

@@ -7,12 +7,11 @@ import os
 import threading
 from collections.abc import Callable
 
-from jobtool.errors import JoblistError, reason_of
+from jobtool.errors import JoblistError, JobtoolError, reason_of
 from jobtool.events import Emit
 from jobtool.jobs import settings
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.limits import Bandwidth
-from jobtool.jobs.membership import Membership
 from jobtool.jobs.movers import Movers
 from jobtool.jobs.safe_read import UnfitFileError
 from jobtool.jobs.settings import TransferSettings
@@ -20,6 +19,7 @@ from jobtool.jobs.trust import read_trusted
 from jobtool.transfer.throttle import Throttle
 from jobtool.worker.events import LimitsKept, LimitsSet
 from jobtool.worker.options import WorkerOptions
+from jobtool.worker.rankgroup import RankGroup
 
 #: How often a worker looks whether joblist.toml has changed. All ranks of a run together look about
 #: fifty times a second at most.
@@ -30,7 +30,10 @@ _READS_PER_SECOND = 50
 _LOOK_SECONDS = 1.0
 
 #: After this time without data a worker leaves its share to others.
-_IDLE_SECONDS = 3.0
+_IDLE_SECONDS = 1.5
+
+#: How long the end of a worker waits for the thread.
+_END_SECONDS = 10.0
 
 
 class Chosen:
@@ -91,9 +94,9 @@ class Limits:
     """Keeps ``throttle`` at this worker's share of the limits, from a thread of its own.
 
     The limits are divided equally among the workers of the joblist that move data now.
-    ``name`` is this worker's name in ``membership``. ``ranks`` is the number of ranks of its run.
-    In its first second a worker takes no more than if all ranks, and all members, moved data: those
-    that begin at the same moment don't see each other yet.
+    ``name`` is this worker's name as a member. In its first second a worker takes no more than if
+    all ranks of its run, and all members, moved data: those that begin at the same moment don't see
+    each other yet.
     """
 
     def __init__(
@@ -101,19 +104,20 @@ class Limits:
         joblist: JobList,
         options: WorkerOptions,
         emit: Emit,
-        membership: Membership,
+        rank_group: RankGroup,
         name: str,
-        ranks: int = 1,
     ) -> None:
         self.throttle = Throttle(options.monotonic)
         self._emit = emit
         self._now = options.now
         self._monotonic = options.monotonic
         self._chosen = Chosen(joblist, options, self._tell_kept)
-        self._movers = Movers(joblist.claims_path, name, membership.is_present, options.monotonic)
-        self._membership = membership
-        self._ranks = ranks
-        self._read_seconds = max(_READ_SECONDS, ranks / _READS_PER_SECOND)
+        self._membership = rank_group.membership
+        self._movers = Movers(
+            joblist.claims_path, name, self._membership.is_present, options.monotonic
+        )
+        self._ranks = rank_group.size
+        self._read_seconds = max(_READ_SECONDS, self._ranks / _READS_PER_SECOND)
         self._told: tuple[float | None, float | None] = (None, None)
         self._has_begun = False
         self._divisor = 0  # 0 while this worker moves nothing
@@ -129,16 +133,21 @@ class Limits:
     def __exit__(self, *raised: object) -> None:
         self._is_over = True
         self.throttle.wanted.set()
-        self._thread.join()
+        self._thread.join(_END_SECONDS)  # not for ever: the joblist's filesystem may be gone
         self._movers.leave()
 
     def _run(self) -> None:
-        while True:
-            self.throttle.wanted.wait(self._pause_seconds)
-            if self._is_over:
-                return
-            self.throttle.wanted.clear()
-            self.look()
+        try:
+            while True:
+                self.throttle.wanted.wait(self._pause_seconds)
+                if self._is_over:
+                    return
+                self.throttle.wanted.clear()
+                self.look()
+        except BaseException:  # a bug; no thread may wait for a share for ever
+            self._divisor = self._divisor or self._ranks
+            self.throttle.set_shares(*map(self._share_of, self._told))
+            raise
 
     @property
     def _pause_seconds(self) -> float | None:
@@ -173,16 +182,14 @@ class Limits:
         return limit / self._divisor if self._divisor else 0.0
 
     def _divide(self) -> None:
-        """Count the workers that move data. Without the folder the last number stays."""
-        with contextlib.suppress(OSError):
+        """Count the workers that move data. If the folder can't be used, the last number stays."""
+        least = 0
+        with contextlib.suppress(OSError, JobtoolError):
+            if not self._has_begun:
+                self._has_begun = True
+                least = max(self._ranks, self._membership.count())
             self._movers.beat()
-        least = self._ranks if not self._movers.count else 1
-        if not self._has_begun:
-            self._has_begun = True
-            least = self._ranks
-            with contextlib.suppress(OSError):
-                least = max(least, self._membership.count())
-        self._divisor = max(self._movers.count, least)
+        self._divisor = max(self._movers.count or self._ranks, least)
 
     def _leave(self) -> None:
         self._divisor = 0

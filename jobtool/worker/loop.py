@@ -85,11 +85,10 @@ class Worker:
         emit: Emit = ignore,
     ) -> None:
         resolved = resolve_options(options, joblist.settings.transfer)
-        emit = unfailing(emit)
         self._joblist = joblist
         self._environment = environment
         self._options = resolved
-        self._emit = emit
+        self._emit = emit = unfailing(emit)
         self._stores = stores_of(
             joblist,
             connections=2 * resolved.threads,
@@ -107,9 +106,7 @@ class Worker:
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
-        self._limits = Limits(
-            joblist, options, emit, self._membership, self._tally.name, self._rank_group.size
-        )
+        self._limits = Limits(joblist, options, emit, self._rank_group, self._tally.name)
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods)
         self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
@@ -272,8 +269,9 @@ class Worker:
         return [*scan]
 
     def _in_order(self, job_ids: list[str]) -> list[str]:
-        start = self._environment.start_of(len(job_ids), others=self._workers_before)
-        return rotated(job_ids, start)
+        return rotated(
+            job_ids, self._environment.start_of(len(job_ids), others=self._workers_before)
+        )
 
     def _has_time(self) -> bool:
         """Return True if a job like the shortest so far would be done in time; emit why if not."""
