@@ -69,7 +69,7 @@ def require_settings(**chosen: Any) -> None:
         try:
             msgspec.convert({name: value}, TransferSettings)
         except msgspec.ValidationError as error:
-            text = misfit(error, TransferSettings, where="").removeprefix(", ")
+            text = misfit(error, TransferSettings, where="").lstrip(",: ")
             found = "" if "; found " in text else f"; found {value!r}"
             raise UsageError(text + found) from None
 

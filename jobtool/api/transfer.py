@@ -67,6 +67,8 @@ def transfer_jobs(
     compression: Compression | None = None,
     preserve: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
+    bandwidth: str | None = None,
+    max_requests_per_second: float | None = None,
     credentials: Mapping[str, Any] | None = None,
     source_fs: Filesystem | None = None,
     target_fs: Filesystem | None = None,
@@ -116,6 +118,10 @@ def transfer_jobs(
             ``owner``; or ``none`` or ``all``.
         methods: How files are moved: names of methods, each of which gets what those before it
             leave. By default ``server-side``, then ``stream``; packages bring others.
+        bandwidth: The bytes that may be moved in a second, such as ``200MB/s``, by all workers
+            together; or a timetable, such as ``08:00-18:00 50MB/s, else unlimited``.
+        max_requests_per_second: The requests to stores in a second, of all workers together; 0 for
+            no limit.
         credentials: A table ``[credentials]`` in place of the joblist's.
         source_fs: The filesystem of the source, as for ``generate_joblist``: a dictionary, over
             that of joblist.toml, or an object. Its secrets stay in this process.
@@ -159,6 +165,8 @@ def transfer_jobs(
         "threads": threads,
         "max_attempts": max_attempts,
         "patience_seconds": patience_seconds,
+        "bandwidth": bandwidth,
+        "max_requests_per_second": max_requests_per_second,
     }
     require_settings(part_size_bytes=part_size_bytes, **limits, **policies)
     require_seconds(time_limit_seconds=time_limit_seconds, grace_seconds=grace_seconds)

@@ -43,6 +43,19 @@ if TYPE_CHECKING:
     from jobtool.worker.options import WorkerOptions
 
 
+def _as_bandwidth(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None:
+        from jobtool.jobs.limits import Bandwidth
+
+        try:
+            Bandwidth.parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
 @input_options()
 @click.option(
@@ -126,6 +139,21 @@ if TYPE_CHECKING:
     "[default: server-side,stream]",
 )
 @click.option(
+    "--bandwidth",
+    callback=_as_bandwidth,
+    metavar="RATE",
+    help="The bytes that may be moved in a second, such as 200MB/s, by all workers of the joblist "
+    "together; or a timetable, such as '08:00-18:00 50MB/s, else unlimited'. "
+    "[default: joblist.toml's, or unlimited]",
+)
+@click.option(
+    "--max-requests-per-second",
+    type=NumberRange(min=0),
+    metavar="N",
+    help="The requests to stores in a second, by all workers together; 0 for no limit. "
+    "[default: joblist.toml's, or no limit]",
+)
+@click.option(
     "--credentials",
     "credentials",
     multiple=True,
@@ -153,6 +181,8 @@ def cli(
     compression: Compression | None,
     preserve: tuple[str, ...] | None,
     methods: tuple[str, ...] | None,
+    bandwidth: str | None,
+    max_requests_per_second: float | None,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -197,6 +227,8 @@ def cli(
                 "compression": compression,
                 "preserve": preserve,
                 "methods": methods,
+                "bandwidth": bandwidth,
+                "max_requests_per_second": max_requests_per_second,
             },
         )
 

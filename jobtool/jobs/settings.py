@@ -12,6 +12,7 @@ import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.forms import Compression
+from jobtool.jobs.limits import Bandwidth
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
@@ -81,8 +82,9 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The ``[transfer]`` table; None means the default.
 
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
-    ``verify``, ``if_gone``, ``compression``, ``preserve`` and ``methods`` are what the options of
-    those names say.
+    ``verify``, ``if_gone``, ``compression``, ``preserve``, ``methods``, ``bandwidth`` and
+    ``max_requests_per_second`` are what the options of those names say. Workers read the last two
+    again while they run.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -98,6 +100,16 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         tuple[Literal["mode", "times", "xattrs", "acl", "owner", "none", "all"], ...] | None
     ) = None
     methods: tuple[str, ...] | None = None
+    bandwidth: str | None = None
+    max_requests_per_second: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a bandwidth that can't be read."""
+        if self.bandwidth is not None:
+            try:
+                Bandwidth.parse(self.bandwidth)
+            except ValueError as error:
+                raise ValueError(f"bandwidth: {error}") from None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

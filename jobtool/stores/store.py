@@ -187,11 +187,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     - ``cheap_reads``: reading a file twice costs little, so it may be hashed before it is sent. If
       it is so on both sides, each attempt reads a large file from its beginning.
     - ``keeps``: the file attributes that the store can keep.
+    - ``reads_ranges``: a range of a file can be read without what comes before it. Otherwise a part
+      of a file isn't read in smaller pieces.
     """
 
     attributes_first: bool = False
     cheap_reads: bool = False
     keeps: frozenset[Kept] = frozenset()
+    reads_ranges: bool = True
 
 
 class Store(Protocol):

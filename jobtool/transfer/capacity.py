@@ -7,6 +7,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from jobtool.liveness import Liveness
+from jobtool.transfer.throttle import Throttle
 
 #: How many holders may have bytes at the same time, whatever their number of bytes.
 _ALWAYS = 2
@@ -75,11 +76,19 @@ class _Held:
 class Capacity:
     """Memory of ``buffer_bytes``, ``threads`` that send parts and as many that hash them.
 
-    ``liveness`` watches the threads.
+    ``liveness`` watches the threads. ``throttle`` has the limits on what they move in a second.
     """
 
-    def __init__(self, *, threads: int, buffer_bytes: int, liveness: Liveness) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        buffer_bytes: int,
+        liveness: Liveness,
+        throttle: Throttle | None = None,
+    ) -> None:
         self.threads = threads
+        self.throttle = throttle or Throttle()
         self.budget = ByteBudget(buffer_bytes)
         self.senders = ThreadPoolExecutor(threads, "part", initializer=liveness.join)
         # Hashing must not wait for a thread that waits for a network.

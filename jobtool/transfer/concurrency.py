@@ -27,7 +27,9 @@ class Concurrency:
     for each other. So a worker begins with ``first``. It doubles their number as long as they leave
     CPUs idle, or files are large, and keeps it for its next jobs.
 
-    ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock. One thread
+    ``cpu_seconds`` is the CPU time that this process has used, ``monotonic`` the clock.
+    ``has_waited`` says whether threads have waited for a limit since it was last called: more of
+    them wouldn't help then. One thread
     calls ``begin`` and ``adapted``. No two threads may call ``note_file`` at once, and only the
     thread that lists may call ``leave_out``.
     """
@@ -37,11 +39,13 @@ class Concurrency:
         most: int,
         *,
         first: int = FIRST_THREADS,
+        has_waited: Callable[[], bool] = lambda: False,
         cpu_seconds: Callable[[], float] = time.process_time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most = most
         self._wanted = min(first, most)
+        self._has_waited = has_waited
         self._cpu_seconds = cpu_seconds
         self._monotonic = monotonic
         self._left_out = 0.0
@@ -73,7 +77,8 @@ class Concurrency:
         seconds = self._monotonic() - self._looked_at
         if self._wanted < self._most and seconds >= _LOOK_SECONDS:
             cpus = (self._cpu_used() - self._used) / seconds
-            if cpus < _WAITING_BELOW or self._bytes >= LARGE_BYTES * self._files:
+            may_help = cpus < _WAITING_BELOW or self._bytes >= LARGE_BYTES * self._files
+            if not self._has_waited() and may_help:
                 self._wanted = min(2 * self._wanted, self._most)
             self._begin_look()
         return self._wanted

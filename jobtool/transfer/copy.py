@@ -21,6 +21,7 @@ from jobtool.transfer.partranges import DEFAULT_PART_BYTES, part_size_for
 from jobtool.transfer.parts import PartsCopy
 from jobtool.transfer.partsenders import send_parts
 from jobtool.transfer.plan import Item
+from jobtool.transfer.throttle import Throttle
 from jobtool.transfer.whole import Sent, proof_of, send_stream, send_whole
 
 DEFAULT_BUFFER_BYTES = 96 * 1024 * 1024
@@ -69,7 +70,7 @@ class Copier:
     size, or as a stream to a store that doesn't take parts. ``threads`` files are copied at a time
     at most, ``first_threads`` to begin with. Over all files ``threads`` parts are sent at a time,
     but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness`` watches the
-    threads that copy.
+    threads that copy. ``throttle`` has the limits on what they move in a second.
     """
 
     def __init__(
@@ -80,11 +81,20 @@ class Copier:
         part_bytes: int = DEFAULT_PART_BYTES,
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
         liveness: Liveness | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self.part_bytes = part_bytes
         self.liveness = liveness or Liveness()
-        self.concurrency = Concurrency(threads, first=first_threads)
-        self.capacity = Capacity(threads=threads, buffer_bytes=buffer_bytes, liveness=self.liveness)
+        self.throttle = throttle or Throttle()
+        self.concurrency = Concurrency(
+            threads, first=first_threads, has_waited=self.throttle.has_waited
+        )
+        self.capacity = Capacity(
+            threads=threads,
+            buffer_bytes=buffer_bytes,
+            liveness=self.liveness,
+            throttle=self.throttle,
+        )
 
     def close(self) -> None:
         """Wait for the threads that send parts, and end them."""

@@ -12,12 +12,13 @@ from jobtool.errors import ClaimLostError, SourceChangedError, SourceDigestError
 from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
-from jobtool.stores.store import Attributes, Content
+from jobtool.stores.store import Attributes, Content, Entry
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.ledger.digests import KnownDigests
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
+from jobtool.transfer.throttle import Throttle
 
 
 class Digests(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,12 +39,15 @@ def read_digests(
     """
     size = item.entry.size
     known = log.digests(part_size) if size > part_size else fresh_digests(item, part_size)
+    # What is read from a folder, only to be hashed, isn't moved anywhere.
+    is_moved = not item.route.source.capabilities.cheap_reads
+    paced = Paced(capacity.throttle, item, stop) if is_moved else None
     attributes = None
     try:
         for number, offset, length in islice(ranges(size, part_size), len(known), None):
             require_going(stop, item)
             with capacity.budget.holding(length):
-                content = read_part(item, known, offset, length)
+                content = read_part(item, known, offset, length, paced)
                 attributes = attributes or content.attributes
                 add_part(known, number, content.data, capacity)
             if known.is_worth_noting:
@@ -59,13 +63,49 @@ def read_digests(
     return Digests(whole=known.whole, parts=known, attributes=attributes)
 
 
-def read_part(item: Item, known: KnownDigests, offset: int, length: int) -> Content:
+class Paced:
+    """Reads and requests for one file, as the limits of the worker allow.
+
+    Their methods raise ``StoppedError`` and ``ClaimLostError`` while they wait for that.
+    """
+
+    __slots__ = ("_item", "_stop", "_throttle")
+
+    def __init__(self, throttle: Throttle, item: Item, stop: Stop) -> None:
+        self._throttle, self._item, self._stop = throttle, item, stop
+
+    def read(self, entry: Entry, offset: int, length: int) -> Content:
+        """Read from the source. Raises the store's errors."""
+        source = self._item.route.source
+        if not self._throttle.is_on:
+            return source.read(entry, offset, length)
+        return self._throttle.read(source, entry, offset, length, self._require_going)
+
+    def request(self) -> None:
+        """Wait until a request to the destination is allowed. Call it before each."""
+        if self._throttle.is_on:
+            self._throttle.request(self._item.route.destination, self._require_going)
+
+    def owe_request(self) -> None:
+        """Count a request that mustn't wait: the file is there, and isn't proven yet."""
+        if self._throttle.is_on:
+            self._throttle.owe_request(self._item.route.destination)
+
+    def _require_going(self) -> None:
+        require_held(self._stop, self._item)
+        require_going(self._stop, self._item)
+
+
+def read_part(
+    item: Item, known: KnownDigests, offset: int, length: int, paced: Paced | None = None
+) -> Content:
     """Read a part of the file whose other parts are ``known``. Raises the store's errors.
 
     One of them is ``SourceChangedError`` if the file has another ETag than at the first read.
+    ``paced`` reads as the limits allow; without it they don't apply.
     """
     entry = item.entry if known.etag is None else replace(item.entry, etag=known.etag)
-    content = item.route.source.read(entry, offset, length)
+    content = (paced or item.route.source).read(entry, offset, length)
     known.pin(content.etag, content.version)
     return content
 

@@ -21,6 +21,7 @@ from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.digests import (
+    Paced,
     add_part,
     fresh_digests,
     read_attributes,
@@ -68,6 +69,7 @@ class PartsCopy:
         self._upload: Upload | None = None
         self._parts: list[Part] = []
         self._under_way = PartsUnderWay(capacity)
+        self._paced = Paced(capacity.throttle, item, stop)
 
     def run(self, part_size: int) -> Sent:
         """Copy the file."""
@@ -100,6 +102,7 @@ class PartsCopy:
             require_recorded(self._item, recorded=attributes.md5, found=md5)
             self._require_begun_with(md5)
             attributes = replace(attributes, md5=md5, may_replace=self._may_replace)
+            self._paced.owe_request()
             require_held(self._stop, self._item)
             proof = self._destination.complete(self._upload, sent, attributes)
         except (SourceChangedError, SourceDigestError):
@@ -183,7 +186,7 @@ class PartsCopy:
     ) -> Callable[[], Part] | None:
         """Read a part; return a function that sends it, or None if ``held`` is the same."""
         number, offset, length = part_range
-        content = read_part(self._item, self._known, offset, length)
+        content = read_part(self._item, self._known, offset, length, self._paced)
         self._attributes = content.attributes
         if self._upload is None:
             self._begin(content.attributes, part_size)
@@ -196,6 +199,7 @@ class PartsCopy:
     def _begin(self, attributes: Attributes, part_size: int) -> None:
         if self._is_read_first:
             attributes = replace(attributes, md5=self._known.whole)
+        self._paced.request()
         self._upload = begin(
             self._destination, self._item, self._log, attributes, part_size, self._stop
         )
@@ -223,6 +227,7 @@ class PartsCopy:
 
     def _send(self, number: int, offset: int, data: bytes | memoryview, md5: str) -> Part:
         assert self._upload is not None
+        self._paced.request()
         require_held(self._stop, self._item)
         try:
             part = self._destination.put_part(self._upload, number, offset, data, md5)

@@ -11,7 +11,7 @@ from jobtool.stop import Stop
 from jobtool.stores.optional import Multipart, supports
 from jobtool.stores.store import Part
 from jobtool.transfer.capacity import Capacity
-from jobtool.transfer.digests import require_going, require_held
+from jobtool.transfer.digests import Paced, require_going, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partranges import ranges
 from jobtool.transfer.plan import Item
@@ -91,7 +91,10 @@ def send_parts(
     destination = item.route.destination
     assert supports(destination, Multipart), "parts are shared only where there are any"
 
+    paced = Paced(capacity.throttle, item, stop)
+
     def send(number: int, offset: int, data: bytes | memoryview) -> Part:
+        paced.request()
         require_held(stop, item)
         part = destination.put_part(upload, number, offset, data, md5_of(data))
         log.sent(part)
@@ -99,7 +102,7 @@ def send_parts(
         return part
 
     def prepare(number: int, offset: int, length: int) -> Callable[[], Part]:
-        data = item.route.source.read(item.entry, offset, length).data
+        data = paced.read(item.entry, offset, length).data
         return partial(send, number, offset, data)
 
     sending = PartsUnderWay(capacity)

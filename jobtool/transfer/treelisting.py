@@ -11,15 +11,20 @@ from jobtool.names import quote
 from jobtool.stores.store import Entry, Special, Unlisted
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry, Successes
+from jobtool.transfer.throttle import Throttle
 
 #: How many entries are listed between two checks of the stop.
 _ENTRIES_PER_LOOK = 64
+
+#: How many entries count as one page of a listing: about what stores send at a time.
+_ENTRIES_PER_PAGE = 16 * _ENTRIES_PER_LOOK
 
 
 class TreeListing:
     """Lists a tree into its plan. The try after a failure adds the entries after the last one.
 
-    ``on_entry`` is called after each entry.
+    ``on_entry`` is called after each entry. ``throttle`` limits the requests: a thousand entries
+    count as one.
     """
 
     def __init__(
@@ -30,6 +35,7 @@ class TreeListing:
         self.retry = retry
         self._successes = Successes(retry.monotonic)
         self.on_entry: Callable[[], None] | None = None
+        self.throttle: Throttle | None = None
         self._finish = finish
         self._entries: Iterator[Entry | Special | Unlisted] | None = None
         self._last = b""  # the key of the entry that was added last
@@ -56,8 +62,9 @@ class TreeListing:
         try:
             for count, entry in enumerate(entries):
                 if count % _ENTRIES_PER_LOOK == 0:
-                    if self.retry.stop.is_set():
-                        raise StoppedError(f"stopped while listing {quote(self.route.source.url)}")
+                    self._require_going()
+                    if self.throttle is not None and count % _ENTRIES_PER_PAGE == 0:
+                        self.throttle.request(self.route.source, self._require_going)
                     if end is not None and count and time.monotonic() >= end:
                         self._add(entry)
                         self._entries, entries = entries, iter(())
@@ -69,6 +76,10 @@ class TreeListing:
                 close()
         self._finish(self.plan)
         return True
+
+    def _require_going(self) -> None:
+        if self.retry.stop.is_set():
+            raise StoppedError(f"stopped while listing {quote(self.route.source.url)}")
 
     def _unsorted(self) -> StoreError:
         return StoreError(

@@ -17,6 +17,7 @@ from jobtool.stores.optional import Prover, supports
 from jobtool.stores.store import Attributes, Part, Proof, Store, composite_md5, mismatch
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.digests import (
+    Paced,
     add_part,
     fresh_digests,
     read_attributes,
@@ -43,21 +44,24 @@ def send_whole(item: Item, capacity: Capacity, *, stop: Stop, may_replace: bool)
     """Send a small file from memory."""
     size = item.entry.size
     with capacity.budget.holding(size):
-        content = item.route.source.read(item.entry, 0, size)
+        paced = Paced(capacity.throttle, item, stop)
+        content = paced.read(item.entry, 0, size)
         md5 = md5_of(content.data)
         require_recorded(item, recorded=content.attributes.md5, found=md5)
         attributes = replace(content.attributes, md5=md5, may_replace=may_replace)
-        proof = write_data(item, content.data, attributes, stop)
+        proof = write_data(item, content.data, attributes, stop, paced)
     return Sent(md5=md5, proof=proof, version=content.version)
 
 
-def write_data(item: Item, data: Data, attributes: Attributes, stop: Stop) -> Proof:
+def write_data(item: Item, data: Data, attributes: Attributes, stop: Stop, paced: Paced) -> Proof:
     """Write a whole file from memory, and prove it. ``attributes`` has its MD5."""
     assert attributes.md5 is not None, "the data was hashed"
+    paced.request()
     require_held(stop, item)
     proof = item.route.destination.write(item.destination_path, [data], attributes)
     if proof is None:
         only = Part(number=1, offset=0, size=len(data), md5=attributes.md5)
+        paced.owe_request()
         proof = _proof_of(item, attributes.md5, composite_md5([only]), attributes, stop)
     return proof
 
@@ -78,13 +82,14 @@ def send_stream(
     """
     known = fresh_digests(item, part_size)
     attributes = read_attributes(item, known)
+    paced = Paced(capacity.throttle, item, stop)
 
     def chunks() -> Generator[Data, None, None]:
         for number, offset, length in ranges(item.entry.size, part_size):
             require_held(stop, item)
             require_going(stop, item)
             with capacity.budget.holding(length):
-                data = read_part(item, known, offset, length).data
+                data = read_part(item, known, offset, length, paced).data
                 add_part(known, number, data, capacity)
                 yield data
             on_passed(length)
@@ -97,7 +102,7 @@ def send_stream(
     def found() -> tuple[str, str] | None:
         return None if known.whole is None else (known.whole, known.composite())
 
-    md5, proof = write_chunks(item, chunks(), sent, found, stop)
+    md5, proof = write_chunks(item, chunks(), sent, found, stop, paced)
     return Sent(md5=md5, proof=proof, version=known.version)
 
 
@@ -107,16 +112,19 @@ def write_chunks(
     attributes: Attributes,
     found: Callable[[], tuple[str, str] | None],
     stop: Stop,
+    paced: Paced,
 ) -> tuple[str, Proof]:
     """Write a whole file from chunks, and prove it. Return its MD5 and the proof.
 
     ``found`` returns the MD5 of all chunks and the ETag of these bytes in parts, as
     ``Prover.prove`` takes it; None as long as not all have been taken.
     """
+    paced.request()
     with closing(chunks) as stream:
         proof = item.route.destination.write(item.destination_path, stream, attributes)
         md5, composite = _require_taken(item, stream, found, stop)
     if proof is None:
+        paced.owe_request()
         proof = _proof_of(item, md5, composite, replace(attributes, md5=md5), stop)
     elif proof.md5 != md5:
         _refuse(item, md5, proof.md5, stop)

@@ -141,6 +141,8 @@ class CopyStep:
         self._report.phase(Phase.LISTING)
         reach("before the plan")
         plan, listing = open_plan(job, context.stores, owner=context.owner, retry=retry)
+        if listing is not None:
+            listing.throttle = tools.copier.throttle
         reach("after the plan")
         self._report.credentials(context.stores.credential_holders())
         if job.attempts > 1:

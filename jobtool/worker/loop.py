@@ -49,6 +49,7 @@ from jobtool.worker.events import (
     WorkerStopped,
 )
 from jobtool.worker.jobrunner import JobRunner
+from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, resolve_options
 from jobtool.worker.pace import Pace
 from jobtool.worker.preview import preview
@@ -84,11 +85,10 @@ class Worker:
         emit: Emit = ignore,
     ) -> None:
         resolved = resolve_options(options, joblist.settings.transfer)
-        emit = unfailing(emit)
         self._joblist = joblist
         self._environment = environment
         self._options = resolved
-        self._emit = emit
+        self._emit = emit = unfailing(emit)
         self._stores = stores_of(
             joblist,
             connections=2 * resolved.threads,
@@ -106,6 +106,7 @@ class Worker:
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
+        self._limits = Limits(joblist, options, emit, self._rank_group, self._tally.name)
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods, joblist.settings)
         self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
@@ -134,14 +135,15 @@ class Worker:
             watchdog = Watchdog(
                 self._liveness, stall_seconds, partial(self._leave_stalled, stall_seconds)
             )
-            with self._membership.joined(self._tally.name, self._stop_removed):
+            on_loss = partial(self._options.stop.lose, "other workers regard this one as dead")
+            with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
                     self._workers_before = self._membership.count() - 1
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()
                 try:
-                    with watchdog, self._liveness.working():
+                    with watchdog, self._limits, self._liveness.working():
                         self._work()
                     self._membership.require_present()
                 except (JobtoolError, OSError) as error:
@@ -157,9 +159,6 @@ class Worker:
                 f"can't use the joblist {quote(self._joblist.path)}: {reason_of(error)}"
             ) from None
 
-    def _stop_removed(self) -> None:
-        self._options.stop.lose("other workers regard this one as dead")
-
     def _leave_stalled(self, stall_seconds: float) -> None:
         """Release the jobs of this worker, which hangs. Another thread calls this."""
         is_left = self._claims is not None and self._claims.lose_all()
@@ -170,6 +169,7 @@ class Worker:
 
     def preview(self) -> int:
         """Emit the jobs that would be transferred; change nothing; return the exit code."""
+        self._limits.tell()
         return preview(self._joblist, self._scan_state, self._emit)
 
     @property
@@ -190,6 +190,7 @@ class Worker:
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
             liveness=self._liveness,
+            throttle=self._limits.throttle,
         )
         helper = Helper(
             self._joblist,
@@ -268,8 +269,9 @@ class Worker:
         return [*scan]
 
     def _in_order(self, job_ids: list[str]) -> list[str]:
-        start = self._environment.start_of(len(job_ids), others=self._workers_before)
-        return rotated(job_ids, start)
+        return rotated(
+            job_ids, self._environment.start_of(len(job_ids), others=self._workers_before)
+        )
 
     def _has_time(self) -> bool:
         """Return True if a job like the shortest so far would be done in time; emit why if not."""

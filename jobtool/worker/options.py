@@ -42,9 +42,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     A job that fails in ways that may pass is tried ``max_attempts`` times in all; a store that
     doesn't answer is given ``patience_seconds``. ``part_bytes`` is the size from which files go in
-    parts. ``if_exists``, ``links``, ``verify``, ``if_gone``, ``compression``, ``preserve`` (words)
-    and ``methods`` (names) are the options of ``transfer-worker`` of these names. If one of all
-    these is None, the value in joblist.toml applies, else the default.
+    parts. ``if_exists``, ``links``, ``verify``, ``if_gone``, ``compression``, ``preserve`` (words),
+    ``methods`` (names), ``bandwidth`` and ``max_requests_per_second`` (0 for no limit) are the
+    options of ``transfer-worker`` of these names. If one of all these is None, the value in
+    joblist.toml applies, else the default.
 
     ``stop``, once set, makes the worker finish the files and parts in progress, hand its job back
     and end. ``drain_at`` is when that happens for lack of time, on the ``monotonic`` clock, None
@@ -68,6 +69,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     compression: Compression | None = None
     preserve: Sequence[str] | None = None
     methods: Sequence[str] | None = None
+    bandwidth: str | None = None
+    max_requests_per_second: float | None = None
     max_jobs: int | None = None
     stop: Stop = msgspec.field(default_factory=Stop)
     drain_at: float | None = None

@@ -72,7 +72,7 @@ class RankGroup:
         self.size = 1 if self.is_alone else environment.size
         self._rank = environment.rank
         self._folder = os.path.join(claims_path, RUNS_FOLDER, environment.run or "")
-        self._membership = membership
+        self.membership = membership
         self._monotonic = monotonic
         self._started = monotonic()
         self._published_at = float("-inf")
@@ -172,7 +172,7 @@ class RankGroup:
         tally = self._tally(rank)
         if tally is None:
             return self._monotonic() - self._started < START_SECONDS
-        return not tally.is_over and self._membership.is_present(tally.name)
+        return not tally.is_over and self.membership.is_present(tally.name)
 
     def _tally(self, rank: int) -> Tally | None:
         with (

@@ -211,6 +211,8 @@ class HttpStore(SourceOnly):
         """Return the wanted bytes of an answer that holds them or, without ranges, all."""
         skipped = offset - told.start
         where = quote(self.url_of(entry.path))
+        if answer.status_code == 200 and length < entry.size:
+            self.capabilities = Capabilities(reads_ranges=False)
         if answer.status_code == 200 and entry.size - length > MOST_SKIPPED_BYTES and length > 1:
             raise SourceError(
                 f"{where}: the server sends no ranges, so a part of this file would cost most of "

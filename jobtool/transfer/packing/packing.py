@@ -14,6 +14,7 @@ from jobtool.stop import Stop
 from jobtool.stores.store import Content, Entry, entry_of
 from jobtool.transfer.copy import Copied, Copier, Stored, drop_upload
 from jobtool.transfer.digests import (
+    Paced,
     fresh_digests,
     read_digests,
     read_part,
@@ -149,7 +150,8 @@ class Packing:
     def _copy_small(self, item: Item, form: Form, log: UploadLog, *, may_replace: bool) -> Copied:
         size = item.entry.size
         with self._capacity.budget.holding(PIECES_HELD * size):
-            content = item.route.source.read(item.entry, 0, size)
+            paced = Paced(self._capacity.throttle, item, self._stop)
+            content = paced.read(item.entry, 0, size)
             md5 = md5_of(content.data)
             require_recorded(item, recorded=content.attributes.md5, found=md5)
             drop_upload(item, log, self._stop)
@@ -157,7 +159,7 @@ class Packing:
             data, sent_md5 = (content.data, md5) if packed is None else packed
             to = item if packed is None else in_form(item, form)
             attributes = replace(content.attributes, md5=sent_md5, may_replace=may_replace)
-            proof = write_data(to, data, attributes, self._stop)
+            proof = write_data(to, data, attributes, self._stop, paced)
         stored = None
         if packed is not None:
             stored = Stored(
@@ -178,8 +180,9 @@ class Packing:
     ) -> Copied | None:
         codec = codec_of(form)
         known = fresh_digests(item, PIECE_BYTES)
+        paced = Paced(self._capacity.throttle, item, self._stop)
         with self._capacity.budget.holding(2 * TRIED_BYTES):
-            tried: Content = read_part(item, known, 0, min(TRIED_BYTES, item.entry.size))
+            tried: Content = read_part(item, known, 0, min(TRIED_BYTES, item.entry.size), paced)
             attributes, share = tried.attributes, saved_share(codec, tried.data)
             del tried
         if share is None:
@@ -195,7 +198,7 @@ class Packing:
             for _, offset, length in ranges(item.entry.size, PIECE_BYTES):
                 require_held(self._stop, item)
                 require_going(self._stop, item)
-                yield made.feed(read_part(item, known, offset, length).data)
+                yield made.feed(read_part(item, known, offset, length, paced).data)
                 on_passed(length)
             # Checked before the store publishes the file.
             require_recorded(item, recorded=attributes.md5, found=made.md5)
@@ -209,7 +212,7 @@ class Packing:
 
         sent = replace(attributes, md5=None, may_replace=may_replace)
         with self._capacity.budget.holding(bytes_held(to, round(share * item.entry.size))):
-            packed_md5, proof = write_chunks(to, chunks(), sent, found, self._stop)
+            packed_md5, proof = write_chunks(to, chunks(), sent, found, self._stop, paced)
         return Copied(
             md5=made.md5,
             proof=proof,

@@ -13,6 +13,7 @@ from jobtool.stop import Stop
 from jobtool.stores.store import Attributes, Entry
 from jobtool.transfer.copy import Copied, Copier, Stored, drop_upload
 from jobtool.transfer.digests import (
+    Paced,
     fresh_digests,
     read_part,
     require_going,
@@ -60,7 +61,8 @@ class Unpacking:
 
         Raises ``SourceDigestError`` if the content isn't the original.
         """
-        source = _PackedSource(item, _PACKED[form], self._stop)
+        paced = Paced(self._capacity.throttle, item, self._stop)
+        source = _PackedSource(item, _PACKED[form], paced)
         original = source.original
         if original is None:
             return None
@@ -86,7 +88,7 @@ class Unpacking:
 
         sent = replace(source.attributes, md5=original.md5, may_replace=may_replace)
         with self._capacity.budget.holding(bytes_held(to, original.size)):
-            md5, proof = write_chunks(to, chunks(), sent, found, self._stop)
+            md5, proof = write_chunks(to, chunks(), sent, found, self._stop, paced)
         return Copied(
             md5=md5,
             proof=proof,
@@ -102,7 +104,8 @@ class Unpacking:
 
     def adopt(self, item: Item, other: Item, there: Entry, form: Form) -> Copied | None:
         """Return the proof that ``there`` is the original of the file; None if it isn't."""
-        source = _PackedSource(item, _PACKED[form], self._stop)
+        paced = Paced(self._capacity.throttle, item, self._stop)
+        source = _PackedSource(item, _PACKED[form], paced)
         if source.original is None or source.original.size != there.size:
             return None
         contents = source.contents(lambda size: None)
@@ -122,12 +125,12 @@ class Unpacking:
 class _PackedSource:
     """A source file that jobtool may have compressed. All reads are of one version of it."""
 
-    def __init__(self, item: Item, form: Form, stop: Stop) -> None:
+    def __init__(self, item: Item, form: Form, paced: Paced) -> None:
         self.known: KnownDigests = fresh_digests(item, PIECE_BYTES)
-        self._item, self._form = item, form
+        self._item, self._form, self._paced = item, form, paced
         size = item.entry.size
         length = min(size, trailer_bytes(form))
-        end = read_part(item, self.known, size - length, length)
+        end = read_part(item, self.known, size - length, length, paced)
         self.attributes: Attributes = end.attributes
         #: What its trailer says of the original; None if it has none.
         self.original: Original | None = original_in(form, end.data)
@@ -136,7 +139,7 @@ class _PackedSource:
         """Return its content. ``on_passed`` is passed the number of bytes of each read."""
 
         def read(offset: int, length: int) -> Data:
-            data = read_part(self._item, self.known, offset, length).data
+            data = read_part(self._item, self.known, offset, length, self._paced).data
             on_passed(length)
             return data
 

@@ -6,6 +6,7 @@ import shlex
 from typing import ClassVar
 
 from jobtool.events import Event
+from jobtool.jobs.limits import rate_text as rate_as_written
 from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.units import duration_text, rate_text, size_text
@@ -38,6 +39,43 @@ class ClaimsChosen(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return f"Claims by {self.claims}: {self.reason}."
+
+
+class LimitsSet(Event, frozen=True, kw_only=True):
+    """Limits apply from now on, or have changed. All workers that move data share them.
+
+    None is no limit.
+    """
+
+    kind: ClassVar[str] = "limits"
+    bytes_per_second: float | None
+    requests_per_second: float | None
+
+    def text(self) -> str:
+        """Return the sentence."""
+        limits = []
+        if self.bytes_per_second is not None:
+            limits.append(rate_as_written(self.bytes_per_second))
+        if self.requests_per_second is not None:
+            limits.append(f"{self.requests_per_second:g} requests/s")
+        if not limits:
+            return "Limits: none apply now."
+        return f"Limits: {' and '.join(limits)}, shared by all workers that move data."
+
+
+class LimitsKept(Event, frozen=True, kw_only=True):
+    """joblist.toml was changed and can't be used. The limits stay as they are."""
+
+    kind: ClassVar[str] = "limits-kept"
+    symbol: ClassVar[str] = "❗"
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"joblist.toml can't be read again, so bandwidth and max_requests_per_second stay as "
+            f"they are: {self.reason}"
+        )
 
 
 class Scanning(Event, frozen=True, kw_only=True):
