@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
-from jobtool.audit.events import Discrepancy
-from jobtool.audit.evidence import has_other_etag, has_other_time, is_proof
-from jobtool.errors import FileError, NotFoundError, reason_of
+from jobtool.audit.evidence import has_other_etag, has_other_time
+from jobtool.audit.unread import OpenSource, compare_unread
+from jobtool.audit.verdict import Verdict, failure
+from jobtool.errors import FileError
 from jobtool.jobs.records import Receipt
 from jobtool.stores.store import Store, entry_of
 
 HOLLOW = "the two digests of its receipt differ"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The result for one file; ``what`` is None if it matches its receipt.
-
-    ``was_doubted_by_time`` is True if the file was read only because its time differs.
-    """
-
-    url: str
-    what: Discrepancy | None = None
-    detail: str = ""
-    was_doubted_by_time: bool = False
-
-
 def check(
-    store: Store, path: str, receipt: Receipt, *, deep: bool, are_times_reliable: bool
+    store: Store,
+    path: str,
+    receipt: Receipt,
+    open_source: OpenSource,
+    *,
+    deep: bool,
+    are_times_reliable: bool,
 ) -> Verdict:
     """Compare a file's size, then its MD5 if ``deep`` or if its ETag or its time differs."""
     url = receipt.dst_path
-    if not is_proof(receipt):
+    if not receipt.is_proof:
         return Verdict(url=url, what="unproven", detail=HOLLOW)
     try:
         found = entry_of(store, path)
@@ -40,17 +35,26 @@ def check(
         detail = f"{receipt.size} -> {found.size} bytes"
         return Verdict(url=url, what="changed", detail=detail)
     if deep or has_other_etag(receipt, found):
-        return read(store, path, receipt)
+        return read(store, path, receipt, open_source)
     if are_times_reliable and has_other_time(receipt, found):
-        return read(store, path, receipt, was_doubted_by_time=True)
+        return read(store, path, receipt, open_source, was_doubted_by_time=True)
     return Verdict(url=url)
 
 
 def read(
-    store: Store, path: str, receipt: Receipt, *, was_doubted_by_time: bool = False
+    store: Store,
+    path: str,
+    receipt: Receipt,
+    open_source: OpenSource,
+    *,
+    was_doubted_by_time: bool = False,
 ) -> Verdict:
-    """Compare a file's MD5."""
+    """Compare a file's MD5, or what ``compare_unread`` compares if its receipt has none."""
     try:
+        if receipt.hashsum_dst is None:
+            verdict = compare_unread(store, path, receipt, open_source)
+            is_doubted = was_doubted_by_time and verdict.what is None
+            return replace(verdict, was_doubted_by_time=is_doubted)
         found = store.digest(path)
     except FileError as error:
         return failure(receipt.dst_path, error)
@@ -58,15 +62,3 @@ def read(
         detail = f"MD5 {receipt.hashsum_dst} -> {found}"
         return Verdict(url=receipt.dst_path, what="changed", detail=detail)
     return Verdict(url=receipt.dst_path, was_doubted_by_time=was_doubted_by_time)
-
-
-def failure(url: str, error: FileError) -> Verdict:
-    """Return the verdict that follows from a store's error: missing, or unreadable."""
-    if isinstance(error, NotFoundError):
-        return Verdict(url=url, what="missing")
-    return unreadable(url, error)
-
-
-def unreadable(url: str, error: Exception) -> Verdict:
-    """Return the verdict for what can't be read."""
-    return Verdict(url=url, what="unreadable", detail=reason_of(error))

@@ -29,10 +29,10 @@ _ATTEMPTS_TO_CLEAN = 16
 _ROWS_PER_GROUP = 8192
 _FEW_ROWS = 16
 
-_MAY_BE_NULL = frozenset({"etag", "part_size", "method", "source_version", "version"})
-
 #: Columns that tables of earlier versions lack.
-_ADDED = frozenset({"method", "source_version", "version"})
+_ADDED = frozenset({"method", "source_version", "version", "checksum"})
+
+_MAY_BE_NULL = _ADDED | {"hashsum_src", "hashsum_dst", "etag", "part_size"}
 
 #: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
 MAX_GROUP_BYTES = 256 * 1024 * 1024
@@ -222,6 +222,7 @@ def _schema() -> pa.Schema:
             ("method", pa.string()),
             ("source_version", pa.string()),
             ("version", pa.string()),
+            ("checksum", pa.string()),
         ]
     )
 

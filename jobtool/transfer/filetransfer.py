@@ -240,6 +240,7 @@ class FileTransfer:
             method=self._ledger.methods.given_to(number) if copied.was_there else copied.method,
             source_version=copied.source_version,
             version=copied.proof.version,
+            checksum=copied.proof.checksum,
         )
 
     def _now(self) -> str:

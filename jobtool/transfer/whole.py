@@ -92,7 +92,7 @@ def send_stream(
     if proof is None:
         proof = _proof_of(item, md5, known.composite(), sent, stop)
     elif proof.md5 != md5:
-        _refuse(item, md5, proof.md5, stop)
+        _refuse(item, md5, proof.md5 or "something else", stop)
     return Sent(md5=md5, proof=proof, version=known.version)
 
 

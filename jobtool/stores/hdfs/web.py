@@ -175,8 +175,15 @@ class WebClient:
         """Return HDFS's checksum of a file."""
         answer = self._moved("GET", path, "GETFILECHECKSUM")
         found = self._field(path, self._parsed(path, answer), "FileChecksum")
-        # 4 bytes of the size of a chunk, 8 of the number in a block, 16 of the MD5, and padding.
-        return Checksummed(algorithm=str(found.get("algorithm")), md5=found.get("bytes", "")[24:56])
+        try:
+            algorithm, text, size = found["algorithm"], found["bytes"], 2 * found["length"]
+            # 4 bytes of the size of a chunk, 8 of the number in a block, 16 of the MD5. Padding.
+            value = text[24:56] if algorithm.startswith("MD5-of-") else text[:size]
+        except (AttributeError, KeyError, TypeError):
+            raise unreachable(
+                self._servers[self._active], "its answer isn't one of WebHDFS"
+            ) from None
+        return Checksummed(algorithm=algorithm, value=value)
 
     def concat(self, path: str, others: Sequence[str]) -> None:
         """Move the blocks of other files to the end of a file, some files at each request.
@@ -308,6 +315,7 @@ class WebClient:
                 is_folder=found["type"] == "DIRECTORY",
                 mode=int(found["permission"], 8) & 0o777,
                 block_bytes=found.get("blockSize", 0),
+                is_encrypted=bool(found.get("encBit", False)),
             )
         except (KeyError, TypeError, ValueError):
             raise unreachable(

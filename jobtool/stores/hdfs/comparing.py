@@ -1,0 +1,162 @@
+"""Files of HDFS compared by the checksums that their clusters keep: no byte is read.
+
+Two files of one size have the same bytes if both clusters return the same checksum of them, of the
+same algorithm. First WebHDFS is asked, for the MD5 of MD5s of CRCs. It differs for the same bytes,
+too, if blocks or the pieces under a CRC have other sizes. Then the composite CRC decides, which is
+that of the whole file.
+
+Nothing is remembered: both sides are asked anew for each comparison. They are looked at before and
+after it. Encrypted files aren't compared, since HDFS's checksums are those of the encrypted bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import google_crc32c
+
+from jobtool.errors import FileError, InfrastructureError, ServerError
+from jobtool.stores.hdfs.client import Checksummed, Extras, Status
+from jobtool.stores.hdfs.composites import COMPOSITE_BYTES, Composites
+from jobtool.stores.store import Entry, VerifiedBy
+
+#: Two smaller files are read in less time than asking for two checksums takes, and reading them
+#: shows their MD5.
+COMPARED_BYTES = 4 * 1024 * 1024
+
+#: After so many comparisons in a row in which a cluster failed, it isn't asked any more.
+_MOST_FAILURES = 3
+
+_COMPOSITE = re.compile(r"COMPOSITE-CRC32C?")
+_MD5_OF_CRCS = re.compile(r"MD5-of-\d+MD5-of-\d+CRC32C?")
+
+Compared = Checksummed | Literal["different"] | None
+
+
+class Cluster:
+    """What one cluster says of its files, as one store sees it.
+
+    ``extras`` is its WebHDFS. ``composites`` returns composite CRCs of ``root`` and a path, if
+    ``root`` is a URL that Hadoop's command understands.
+    """
+
+    def __init__(self, extras: Extras, root: str, composites: Composites | None) -> None:
+        self.extras = extras
+        self._root = root
+        self._composites = composites
+        self._failures = 0
+
+    def holds_same(
+        self,
+        path: str,
+        source: Cluster,
+        source_path: str,
+        entry: Entry,
+        require_going: Callable[[], None],
+    ) -> Compared:
+        """Compare a file with one of a source, whose ``entry`` says what it was when listed.
+
+        Returns the checksum that both have, or ``"different"`` if their bytes differ for certain.
+        None if the answers don't tell. Raises only what ``require_going`` raises.
+        """
+        if entry.size < COMPARED_BYTES or self._failures >= _MOST_FAILURES:
+            return None
+        try:
+            before = self._looked(path), source._looked(source_path)
+            if not _are_comparable(*before, entry):
+                return None
+            require_going()
+            found = _judged(self.extras.checksum(path), source.extras.checksum(source_path))
+            if found is None and entry.size >= COMPOSITE_BYTES:
+                found = self._by_composites(path, source, source_path, require_going)
+            after = self._looked(path), source._looked(source_path)
+        except (FileError, InfrastructureError) as error:
+            if isinstance(error, InfrastructureError | ServerError):
+                self._failures += 1
+            return None
+        self._failures = 0
+        return found if before == after else None
+
+    def _looked(self, path: str) -> Status | None:
+        return self.extras.status(path)
+
+    def _by_composites(
+        self, path: str, source: Cluster, source_path: str, require_going: Callable[[], None]
+    ) -> Compared:
+        if self._composites is None or source._composites is None:
+            return None
+        urls = [self._root + path, source._root + source_path]
+        ours, theirs = self._composites.of(urls, require_going)
+        return None if ours is None or theirs is None else _judged(ours, theirs)
+
+
+def verified_by(checksum: Checksummed) -> VerifiedBy:
+    """Return how a file is proven that has the same checksum as its source."""
+    is_composite = _COMPOSITE.fullmatch(checksum.algorithm)
+    return "hdfs-composite-crc" if is_composite else "same-hdfs-checksum"
+
+
+def text_of(checksum: Checksummed) -> str:
+    """Return a checksum as receipts have it."""
+    return f"{checksum.algorithm}:{checksum.value}"
+
+
+def is_still(
+    recorded: str, chunks: Iterable[bytes], ask: Callable[[], Checksummed] | None
+) -> bool | None:
+    """Return whether a file has the checksum that its receipt has; None if that can't be told.
+
+    ``chunks`` are all its bytes, which are read in any case: HDFS compares them with their CRCs
+    then. A composite CRC is computed of them. Any other checksum is asked for by ``ask``, if
+    WebHDFS is known.
+    """
+    algorithm, _, value = recorded.partition(":")
+    crc = 0
+    is_composite = _COMPOSITE.fullmatch(algorithm) is not None
+    extend = google_crc32c.extend if algorithm.endswith("C") else _extend_crc32
+    for data in chunks:
+        if is_composite:
+            crc = extend(crc, data)
+    if is_composite:
+        return value == f"{crc:08x}"
+    if ask is None:
+        return None
+    try:
+        found = ask()
+    except (FileError, InfrastructureError):
+        return None
+    return found.value == value if found.algorithm == algorithm else None
+
+
+def _extend_crc32(crc: int, data: bytes) -> int:
+    return zlib.crc32(data, crc)
+
+
+def _are_comparable(ours: Status | None, theirs: Status | None, entry: Entry) -> bool:
+    """Return whether both are plain files of the entry's size, and the source is as listed."""
+    if ours is None or theirs is None or theirs.mtime_ms * 1_000_000 != entry.mtime_ns:
+        return False
+    return all(
+        status.size == entry.size and not status.is_folder and not status.is_encrypted
+        for status in (ours, theirs)
+    )
+
+
+def _judged(ours: Checksummed, theirs: Checksummed) -> Compared:
+    """Return what two checksums say.
+
+    Unequal MD5s of CRCs say nothing: joined files have blocks of several sizes.
+    """
+    if ours.algorithm != theirs.algorithm:
+        return None
+    is_composite = _COMPOSITE.fullmatch(ours.algorithm) is not None
+    is_md5 = _MD5_OF_CRCS.fullmatch(ours.algorithm) is not None
+    digits = 8 if is_composite else 32
+    if not (is_composite or is_md5) or {len(ours.value), len(theirs.value)} != {digits}:
+        return None
+    if ours.value == theirs.value:
+        return ours
+    return "different" if is_composite else None
