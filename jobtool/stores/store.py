@@ -150,8 +150,8 @@ VerifiedBy = Literal[
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """How the destination was proven to hold what was sent, and the digest found there.
 
-    By ``ComparesInside`` it is a ``checksum``, as ``ALGORITHM:HEX``. ``version`` is the store's name
-    of this version. ``notes`` are those of the attributes, and of those that aren't kept.
+    By ``ComparesInside`` it is a ``checksum``, as ``ALGORITHM:HEX``. ``version`` is the store's
+    name of this version. ``notes`` are those of the attributes, and of those that aren't kept.
     """
 
     md5: str | None
