@@ -185,6 +185,57 @@ def test_files_that_were_there_are_compared_too_unless_checksums_are_refused(sit
     assert how == dict.fromkeys(FILES, (None, "read-back")) | {"good": (None, "same-hdfs-checksum")}
 
 
+@pytest.fixture
+def pair(hdfs, monkeypatch):
+    """Open the stores of one file and its copy, by a proxy with faults; return what compares."""
+    for name, value in hdfs.environment.items():
+        monkeypatch.setenv(name, value)
+    root = hdfs.new_folder()
+    for folder in ("from", "to"):
+        put(hdfs, f"{root}/{folder}/file", LARGE)
+
+    def compare(*faults, **options):
+        with proxy_before(f"http://127.0.0.1:{hdfs.http_port}", *faults) as proxy:
+            url = proxy.endpoint_url.replace("http://", "webhdfs://") + root
+            registry = StoreRegistry({}, **options)
+            source = registry.open(f"{url}/from", "source")
+            entry = entry_of(source, "file")
+            target = registry.open(f"{url}/to", "destination")
+            return target.compare_inside(source, entry, "file", go_on)
+
+    compare.target = f"{root}/to/file"
+    return compare
+
+
+def is_of(op, path=""):
+    return lambda request: request.query["op"] == [op] and request.path.endswith(path)
+
+
+def test_a_file_that_is_written_while_it_is_compared_is_not_proven(pair, hdfs):
+    """Its checksum was right, and the file that is there now is another."""
+
+    def write_after(request: Request, forward: Forward) -> Answer:
+        answer = forward(request)
+        put(hdfs, pair.target, LARGE[::-1])
+        return answer
+
+    assert isinstance(pair(), Proof)
+    assert pair(Fault(is_of("GETFILECHECKSUM", "/from/file"), write_after)) is None
+
+
+def test_encrypted_files_are_read_and_so_are_all_if_the_user_wants_that(pair):
+    """A real status, as that of a file in an encryption zone. Its checksum is of other bytes."""
+
+    def encrypt(request: Request, forward: Forward) -> Answer:
+        answer = forward(request)
+        found = json.loads(answer.body)
+        found["FileStatus"]["encBit"] = True
+        return Answer(answer.status, answer.headers, json.dumps(found).encode())
+
+    assert pair(Fault(is_of("GETFILESTATUS", "/to/file"), encrypt, times=10)) is None
+    assert pair(read_back=True) is None
+
+
 def test_a_composite_crc_decides_where_blocks_have_other_sizes(hdfs, tmp_path, monkeypatch):
     """Hadoop's own command returns it, for any name."""
     for name, value in hdfs.environment.items():
