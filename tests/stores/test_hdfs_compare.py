@@ -22,7 +22,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Proof, entry_of
 from jobtool.testing.store_suite.common import some_bytes
 from tests.commands import run, run_ok
-from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Request, internal_error, proxy_before
 from tests.servers.hdfs import HdfsServer, hdfs_server
 from tests.trees import receipts
 
@@ -255,6 +255,26 @@ def test_a_composite_crc_decides_where_blocks_have_other_sizes(hdfs, tmp_path, m
     assert store.is_still("a b ü", proof.checksum) is True
     put(hdfs, f"{root}/to/a b ü", LARGE[::-1], 1024 * 1024)
     assert store.is_still("a b ü", proof.checksum) is False
+
+
+def test_where_data_nodes_cannot_be_asked_by_http_the_command_still_is(hdfs, tmp_path, monkeypatch):
+    """The fourth time they aren't asked any more."""
+    for name, value in hdfs.environment.items():
+        monkeypatch.setenv(name, value)
+    command(tmp_path, ANSWER)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(comparing, "COMPOSITE_BYTES", 1)
+    root = hdfs.new_folder()
+    put(hdfs, f"{root}/file", LARGE)
+    failing = Fault(is_of("GETFILECHECKSUM"), internal_error, times=1000)
+    with proxy_before(f"http://127.0.0.1:{hdfs.http_port}", failing) as proxy:
+        registry = StoreRegistry({"hdfs": {"webhdfs_url": proxy.endpoint_url}})
+        store = registry.open(hdfs.hdfs + root, "destination")
+        entry = entry_of(store, "file")
+        for _ in range(5):
+            proof = store.compare_inside(store, entry, "file", go_on)
+            assert proof.checksum == "COMPOSITE-CRC32C:0000000a"
+    assert failing.hits == 3
 
 
 def test_a_composite_crc_of_either_kind_is_computed_from_the_bytes():

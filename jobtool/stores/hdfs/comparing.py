@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, TypeVar
 
 import google_crc32c
 
@@ -27,11 +27,13 @@ from jobtool.stores.store import Entry, VerifiedBy
 #: shows their MD5.
 COMPARED_BYTES = 4 * 1024 * 1024
 
-#: After so many comparisons in a row in which a cluster failed, it isn't asked any more.
+#: After so many failures in a row to answer a kind of question, clusters aren't asked it again.
 _MOST_FAILURES = 3
 
 _COMPOSITE = re.compile(r"COMPOSITE-CRC32C?")
 _MD5_OF_CRCS = re.compile(r"MD5-of-\d+MD5-of-\d+CRC32C?")
+
+T = TypeVar("T")
 
 Compared = Checksummed | Literal["different"] | None
 
@@ -44,10 +46,10 @@ class Cluster:
     """
 
     def __init__(self, extras: Extras, root: str, composites: Composites | None) -> None:
-        self.extras = extras
+        self._extras = extras
         self._root = root
         self._composites = composites
-        self._failures = 0
+        self._failures: dict[str, int] = {}  # in a row, by the question
 
     def holds_same(
         self,
@@ -62,26 +64,40 @@ class Cluster:
         Returns the checksum that both have, or ``"different"`` if their bytes differ for certain.
         None if the answers don't tell. Raises only what ``require_going`` raises.
         """
-        if entry.size < COMPARED_BYTES or self._failures >= _MOST_FAILURES:
+        if entry.size < COMPARED_BYTES:
+            return None
+
+        def look() -> tuple[Status | None, Status | None]:
+            return self._extras.status(path), source._extras.status(source_path)
+
+        before = self._asked("status", look)
+        if before is None or not _are_comparable(*before, entry):
+            return None
+        require_going()
+        found = self._asked(
+            "checksum",
+            lambda: _judged(self.checksum(path), source.checksum(source_path)),
+        )
+        if found is None and entry.size >= COMPOSITE_BYTES:
+            found = self._by_composites(path, source, source_path, require_going)
+        return found if found is not None and self._asked("status", look) == before else None
+
+    def checksum(self, path: str) -> Checksummed:
+        """Return what WebHDFS says now of a file. Raises the errors of ``hdfs.errors``."""
+        return self._extras.checksum(path)
+
+    def _asked(self, what: str, ask: Callable[[], T]) -> T | None:
+        """Return the clusters' answer; None if there is none, or was none too often in a row."""
+        if self._failures.get(what, 0) >= _MOST_FAILURES:
             return None
         try:
-            before = self._looked(path), source._looked(source_path)
-            if not _are_comparable(*before, entry):
-                return None
-            require_going()
-            found = _judged(self.extras.checksum(path), source.extras.checksum(source_path))
-            if found is None and entry.size >= COMPOSITE_BYTES:
-                found = self._by_composites(path, source, source_path, require_going)
-            after = self._looked(path), source._looked(source_path)
+            found = ask()
         except (FileError, InfrastructureError) as error:
             if isinstance(error, InfrastructureError | ServerError):
-                self._failures += 1
+                self._failures[what] = self._failures.get(what, 0) + 1
             return None
-        self._failures = 0
-        return found if before == after else None
-
-    def _looked(self, path: str) -> Status | None:
-        return self.extras.status(path)
+        self._failures[what] = 0
+        return found
 
     def _by_composites(
         self, path: str, source: Cluster, source_path: str, require_going: Callable[[], None]

@@ -36,6 +36,7 @@ _MOST_IN_RUN = 64
 _OUTPUT_BYTES = 1024 * 1024
 _RUN_SECONDS = 1800.0
 _SLICE_SECONDS = 0.2
+_END_SECONDS = 10.0  # from the end of its output to its own
 
 #: After so many runs in a row that returned no checksum, the command isn't run again.
 _MOST_VAIN_RUNS = 2
@@ -127,7 +128,7 @@ class Composites:
         with process:
             try:
                 printed = b"".join(_output_of(process, require_going))
-                process.wait(_SLICE_SECONDS)
+                process.wait(_END_SECONDS)
                 return printed
             except subprocess.TimeoutExpired:
                 return b""

@@ -301,7 +301,7 @@ class HdfsStore:
     def is_still(self, path: str, checksum: str) -> bool | None:
         """Read a file, and compute its composite CRC or ask for its checksum."""
         full, cluster = self._full(path), self._cluster
-        ask = None if cluster is None else partial(cluster.extras.checksum, full)
+        ask = None if cluster is None else partial(cluster.checksum, full)
         return is_still(checksum, self._proofs.bytes_of(full, 0, self._size_of(path)), ask)
 
     def make_special(self, special: Special) -> None:
