@@ -265,16 +265,43 @@ def test_where_data_nodes_cannot_be_asked_by_http_the_command_still_is(hdfs, tmp
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(comparing, "COMPOSITE_BYTES", 1)
     root = hdfs.new_folder()
-    put(hdfs, f"{root}/file", LARGE)
+    for name in ("file", "copy"):
+        put(hdfs, f"{root}/{name}", LARGE)
     failing = Fault(is_of("GETFILECHECKSUM"), internal_error, times=1000)
     with proxy_before(f"http://127.0.0.1:{hdfs.http_port}", failing) as proxy:
         registry = StoreRegistry({"hdfs": {"webhdfs_url": proxy.endpoint_url}})
         store = registry.open(hdfs.hdfs + root, "destination")
         entry = entry_of(store, "file")
         for _ in range(5):
-            proof = store.compare_inside(store, entry, "file", go_on)
+            proof = store.compare_inside(store, entry, "copy", go_on)
             assert proof.checksum == "COMPOSITE-CRC32C:0000000a"
     assert failing.hits == 3
+
+
+def test_a_wrong_webhdfs_url_proves_nothing(pair, hdfs):
+    """It answers for another cluster's file of that name, of the same size; or for the source."""
+
+    def as_another(request: Request, forward: Forward) -> Answer:
+        answer = forward(request)
+        found = json.loads(answer.body)
+        found["FileStatus"]["modificationTime"] += 1
+        return Answer(answer.status, answer.headers, json.dumps(found).encode())
+
+    root = pair.target.removesuffix("/to/file")
+    moved = Fault(is_of("GETFILESTATUS", "/to/file"), as_another, times=10)
+    for folder, faults, is_proof in (("to", [], True), ("to", [moved], False), ("from", [], False)):
+        with proxy_before(f"http://127.0.0.1:{hdfs.http_port}", *faults) as proxy:
+            registry = StoreRegistry({"hdfs": {"webhdfs_url": proxy.endpoint_url}})
+            source = registry.open(f"{hdfs.hdfs}{root}/from", "source")
+            target = registry.open(f"{hdfs.hdfs}{root}/{folder}", "destination")
+            found = target.compare_inside(source, entry_of(source, "file"), "file", go_on)
+            assert isinstance(found, Proof) == is_proof
+    other = hdfs.hdfs.replace("127.0.0.1", "localhost")  # of one server by WebHDFS, for two roots
+    with proxy_before(f"http://127.0.0.1:{hdfs.http_port}") as proxy:
+        registry = StoreRegistry({"hdfs": {"webhdfs_url": proxy.endpoint_url}})
+        source = registry.open(f"{other}{root}/from", "source")
+        target = registry.open(f"{hdfs.hdfs}{root}/to", "destination")
+        assert target.compare_inside(source, entry_of(source, "file"), "file", go_on) is None
 
 
 def test_a_composite_crc_of_either_kind_is_computed_from_the_bytes():

@@ -11,7 +11,8 @@ import msgspec
 class Status(msgspec.Struct, frozen=True):
     """What is at a path: its last name, size in bytes, time in milliseconds since 1970, mode.
 
-    ``is_encrypted`` is known only to WebHDFS: the file is in an encryption zone.
+    ``is_encrypted`` (the file is in an encryption zone) and its ``number`` in the cluster are known
+    only to WebHDFS.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Status(msgspec.Struct, frozen=True):
     mode: int
     block_bytes: int
     is_encrypted: bool = False
+    number: int | None = None
 
 
 class Checksummed(msgspec.Struct, frozen=True):
@@ -71,6 +73,10 @@ class Client(Protocol):
 
 class Extras(Protocol):
     """Calls that only WebHDFS has, and one that it answers in more detail."""
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """The URLs of its NameNodes."""
 
     def status(self, path: str) -> Status | None:
         """Return what is at a path, or None if nothing is."""

@@ -86,7 +86,7 @@ class HdfsStore:
         self._cluster: Cluster | None = None
         if extras is not None and not read_back:
             usable = composites if location.scheme == "hdfs" else None
-            self._cluster = Cluster(extras, location.root, usable)
+            self._cluster = Cluster(client, extras, location.root, usable)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -299,7 +299,7 @@ class HdfsStore:
         )
 
     def is_still(self, path: str, checksum: str) -> bool | None:
-        """Read a file, and compute its composite CRC or ask for its checksum."""
+        """Read a file, and compute its checksum."""
         full, cluster = self._full(path), self._cluster
         ask = None if cluster is None else partial(cluster.checksum, full)
         return is_still(checksum, self._proofs.bytes_of(full, 0, self._size_of(path)), ask)
