@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
 import threading
+import zlib
 from pathlib import Path
 
+import google_crc32c
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import jobtool
 from jobtool.errors import StoppedError
@@ -18,6 +23,7 @@ from jobtool.stores.hdfs import comparing
 from jobtool.stores.hdfs.client import Checksummed
 from jobtool.stores.hdfs.comparing import COMPARED_BYTES, is_still
 from jobtool.stores.hdfs.composites import COMPOSITE_BYTES, Composites
+from jobtool.stores.hdfs.sums import BlockSums
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Proof, entry_of
 from jobtool.testing.store_suite.common import some_bytes
@@ -310,6 +316,31 @@ def test_a_composite_crc_of_either_kind_is_computed_from_the_bytes():
     assert is_still("COMPOSITE-CRC32C:e3069283", chunks, None) is True
     assert is_still("COMPOSITE-CRC32:cbf43926", chunks, None) is True
     assert is_still("COMPOSITE-CRC32:e3069283", chunks, None) is False
+
+
+@given(st.lists(st.binary(max_size=1500)), st.sampled_from((0, 1, 4)), st.data())
+def test_a_checksum_is_that_of_the_bytes_however_they_are_read(chunks, blocks, data):
+    """And of no others: of those with one bit changed, it isn't."""
+    whole = b"".join(chunks)
+    sums = BlockSums(blocks * 512 or 2**40)
+    sums.update(whole)
+    joined = b"".join(map(bytes.fromhex, sums.blocks()))
+    padded = joined.ljust(max(32, 1 << (max(len(joined), 1) - 1).bit_length()), b"\0")
+    md5 = hashlib.md5(padded).hexdigest()
+    recorded = (
+        f"COMPOSITE-CRC32C:{google_crc32c.value(whole):08x}",
+        f"COMPOSITE-CRC32:{zlib.crc32(whole):08x}",
+        f"MD5-of-{blocks}MD5-of-512CRC32C:{md5}",
+    )
+    assert [is_still(each, chunks, None) for each in recorded] == [True] * 3
+    if whole:
+        at = data.draw(st.integers(0, len(whole) - 1))
+        other = [whole[:at], bytes([whole[at] ^ 1]), whole[at + 1 :]]
+        assert [is_still(each, other, None) for each in recorded] == [False, False, None]
+        algorithm, _, value = recorded[2].partition(":")
+        for says, expected in (("f" * 32, False), (value, None)):
+            found = Checksummed(algorithm, says)
+            assert is_still(recorded[2], other, lambda found=found: found) is expected
 
 
 @pytest.mark.parametrize(
