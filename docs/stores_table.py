@@ -8,6 +8,7 @@ from importlib import import_module
 from jobtool.stores.optional import (
     PROTOCOLS,
     AccessCheck,
+    ComparesInside,
     CopiesInside,
     FolderAttributes,
     Multipart,
@@ -55,6 +56,7 @@ COLUMNS: Sequence[tuple[str, type]] = (
     ("attributes of folders", FolderAttributes),
     ("checks access itself", AccessCheck),
     ("copies inside its service", CopiesInside),
+    ("compares inside its service", ComparesInside),
 )
 
 NOTES = """

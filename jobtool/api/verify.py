@@ -54,14 +54,16 @@ def verify_jobs(
 ) -> Verification:
     """Compare the destination with the receipts of the jobs that are done.
 
-    The source isn't needed. Without ``deep`` the destination's listing is compared: presence, size,
+    The source is hardly needed; see ``deep``. Without it the destination's listing is compared:
+    presence, size,
     ETag.
 
     Args:
         joblist: The folder, an open joblist, or a table that ``write_receipts`` wrote. A table
             doesn't show which files are extra.
         jobs: The names of the jobs to compare; empty for all jobs.
-        deep: Read every file again and compare its MD5.
+        deep: Read every file again and compare its MD5. A file whose receipt has no MD5 is compared
+            by its checksum or, if that can't be found out, with its source.
         repair: Put jobs with discrepancies to ``todo``, so that ``transfer_jobs`` sends what is
             missing or changed. The rest isn't sent again.
         threads: How many files to read or look at at a time, 1 to 256.

@@ -11,9 +11,10 @@ import msgspec
 
 from jobtool.audit.events import Discrepancy
 from jobtool.audit.evidence import Times
-from jobtool.audit.files import Verdict, check, read, unreadable
+from jobtool.audit.files import check, read
 from jobtool.audit.findings import Findings
 from jobtool.audit.tree import Tree
+from jobtool.audit.verdict import Verdict, unreadable
 from jobtool.errors import UsageError
 from jobtool.jobs.records import Receipt
 from jobtool.stores.location import inside, parent_of
@@ -77,7 +78,7 @@ class Comparison:
         self._findings.count_compared(files=tree.compared, size_bytes=tree.size_bytes)
         doubted = tree.doubted(deep=self._deep, are_times_reliable=lambda: self._times.are_reliable)
         reading = (
-            partial(read, store, path, receipt, was_doubted_by_time=by_time)
+            partial(read, store, path, receipt, self._open_source, was_doubted_by_time=by_time)
             for path, receipt, by_time in doubted
         )
         return Result(receipts=tree.count, repair=tree.off | self._judge(job, reading))
@@ -105,12 +106,16 @@ class Comparison:
                     stores[folder],
                     name,
                     receipt,
+                    self._open_source,
                     deep=self._deep,
                     are_times_reliable=self._times.are_reliable,
                 )
 
         repair = self._judge(job, checks())
         return Result(receipts=count, repair=repair)
+
+    def _open_source(self, folder: str) -> Store:
+        return self._stores.open(folder, "source")
 
     def add(self, job: str, verdict: Verdict) -> None:
         """Add a verdict to the findings if it is one."""
@@ -125,6 +130,8 @@ class Comparison:
             for done, verdict in enumerate(verdicts, start=1):
                 if self._watch is not None:
                     self._watch(done)
+                if verdict.compared is not None:
+                    self._findings.count_without_md5(verdict.compared)
                 if verdict.what in _REPAIRABLE:
                     repair.add(verdict.url)
                 if verdict.was_doubted_by_time:

@@ -46,7 +46,8 @@ class TimesIgnored(Event, frozen=True, kw_only=True):
 class Verified(Event, frozen=True, kw_only=True):
     """The audit has ended. The counts are of compared files, and of findings of each kind.
 
-    ``is_complete`` is False if an error has ended it early.
+    ``is_complete`` is False if an error has ended it early. ``by_checksum`` and ``by_source`` count
+    the files that were read and whose receipts have no MD5, by what they were compared with.
     """
 
     kind: ClassVar[str] = "verified"
@@ -61,6 +62,8 @@ class Verified(Event, frozen=True, kw_only=True):
     unproven: int
     unfinished_jobs: int
     is_complete: bool = True
+    by_checksum: int = 0
+    by_source: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
@@ -71,6 +74,9 @@ class Verified(Event, frozen=True, kw_only=True):
         )
         left = f"; {self.unfinished_jobs} job(s) aren't finished" if self.unfinished_jobs else ""
         end = "" if self.is_complete else " The rest was not compared."
+        for count, what in ((self.by_checksum, "their checksums"), (self.by_source, "the source")):
+            if count:
+                end = f" {count} file(s) without MD5 were compared with {what}.{end}"
         return (
             f"Verified {self.files} file(s), {size_text(self.bytes)}: {self.missing} missing, "
             f"{self.changed} changed, {self.extra} extra{more}{left}.{end}"

@@ -46,7 +46,7 @@ class Expected:
             self._etags[number] = _short(_etag_of(receipt))
             self._times_ns[number] = _time_of(receipt)
             self.hollow.discard(receipt.dst_path)
-            if not is_proof(receipt):
+            if not receipt.is_proof:
                 self.hollow.add(receipt.dst_path)
 
     def has_other_etag(self, number: int, entry: Entry) -> bool:
@@ -96,11 +96,6 @@ def has_other_time(receipt: Receipt, entry: Entry) -> bool:
     Only if both sides list the files' own times: see ``StoreType.lists_own_times``.
     """
     return _is_other_time(_time_of(receipt), entry.mtime_ns)
-
-
-def is_proof(receipt: Receipt) -> bool:
-    """Return True if a receipt's two digests are equal. Those of jobtool's receipts always are."""
-    return receipt.hashsum_src == receipt.hashsum_dst
 
 
 def without_receipt(records: Iterable[Record]) -> set[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec.structs import replace
 
-from jobtool.audit.events import Discrepancy
-from jobtool.audit.evidence import has_other_etag, has_other_time, is_proof
-from jobtool.errors import FileError, JobtoolError, NotFoundError, UsageError, reason_of
+from jobtool.audit.evidence import has_other_etag, has_other_time
+from jobtool.audit.unread import OpenSource, compare_unread
+from jobtool.audit.verdict import Verdict, failure
+from jobtool.errors import FileError, UsageError
 from jobtool.jobs.forms import Form
 from jobtool.jobs.records import Receipt
 from jobtool.stores.store import Store, entry_of
@@ -15,24 +16,18 @@ from jobtool.transfer.packing.contents import contents_of, read_through
 HOLLOW = "the two digests of its receipt differ"
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The result for one file; ``what`` is None if it matches its receipt.
-
-    ``was_doubted_by_time`` is True if the file was read only because its time differs.
-    """
-
-    url: str
-    what: Discrepancy | None = None
-    detail: str = ""
-    was_doubted_by_time: bool = False
-
-
 def check(
-    store: Store, path: str, receipt: Receipt, *, deep: bool, are_times_reliable: bool
+    store: Store,
+    path: str,
+    receipt: Receipt,
+    open_source: OpenSource,
+    *,
+    deep: bool,
+    are_times_reliable: bool,
 ) -> Verdict:
     """Compare a file's size, then its MD5 if ``deep`` or if its ETag or its time differs."""
     url = receipt.dst_path
-    if not is_proof(receipt):
+    if not receipt.is_proof:
         return Verdict(url=url, what="unproven", detail=HOLLOW)
     try:
         found = entry_of(store, path)
@@ -42,18 +37,30 @@ def check(
         detail = f"{receipt.stored_size} -> {found.size} bytes"
         return Verdict(url=url, what="changed", detail=detail)
     if deep or has_other_etag(receipt, found):
-        return read(store, path, receipt)
+        return read(store, path, receipt, open_source)
     if are_times_reliable and has_other_time(receipt, found):
-        return read(store, path, receipt, was_doubted_by_time=True)
+        return read(store, path, receipt, open_source, was_doubted_by_time=True)
     return Verdict(url=url)
 
 
 def read(
-    store: Store, path: str, receipt: Receipt, *, was_doubted_by_time: bool = False
+    store: Store,
+    path: str,
+    receipt: Receipt,
+    open_source: OpenSource,
+    *,
+    was_doubted_by_time: bool = False,
 ) -> Verdict:
-    """Compare a file's MD5. A compressed file is opened as well, to compare that of its content."""
+    """Compare a file's MD5, or what ``compare_unread`` compares if its receipt has none.
+
+    A compressed file is opened as well, to compare the MD5 of its content.
+    """
     url = receipt.dst_path
     try:
+        if receipt.hashsum_dst is None:
+            verdict = compare_unread(store, path, receipt, open_source)
+            is_doubted = was_doubted_by_time and verdict.what is None
+            return replace(verdict, was_doubted_by_time=is_doubted)
         found = store.digest(path)
         if found != receipt.stored_md5:
             return Verdict(url=url, what="changed", detail=f"MD5 {receipt.stored_md5} -> {found}")
@@ -76,15 +83,3 @@ def content_md5(store: Store, path: str, receipt: Receipt) -> str:
     contents = contents_of(store, entry_of(store, path), form)
     read_through(contents, receipt.size, lambda: None)
     return contents.md5
-
-
-def failure(url: str, error: JobtoolError) -> Verdict:
-    """Return the verdict that follows from a store's error: missing, or unreadable."""
-    if isinstance(error, NotFoundError):
-        return Verdict(url=url, what="missing")
-    return unreadable(url, error)
-
-
-def unreadable(url: str, error: Exception) -> Verdict:
-    """Return the verdict for what can't be read."""
-    return Verdict(url=url, what="unreadable", detail=reason_of(error))

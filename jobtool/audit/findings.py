@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 from msgspec.structs import asdict
 
@@ -18,6 +20,8 @@ class _Counts(msgspec.Struct):
     unreadable: int = 0
     unproven: int = 0
     unfinished_jobs: int = 0
+    by_checksum: int = 0
+    by_source: int = 0
 
 
 class Findings:
@@ -36,6 +40,13 @@ class Findings:
         """Count files that were compared."""
         self._counts.files += files
         self._counts.bytes += size_bytes
+
+    def count_without_md5(self, compared: Literal["checksum", "source"]) -> None:
+        """Count a file whose receipt has no MD5, by what it was compared with."""
+        if compared == "checksum":
+            self._counts.by_checksum += 1
+        else:
+            self._counts.by_source += 1
 
     def count_unfinished_job(self) -> None:
         """Count a job that isn't finished and so isn't audited."""

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator
 
 from jobtool.audit.evidence import Expected
-from jobtool.audit.files import HOLLOW, Verdict, failure
+from jobtool.audit.files import HOLLOW
+from jobtool.audit.verdict import Verdict, failure
 from jobtool.errors import FileError
 from jobtool.jobs.records import Receipt
 from jobtool.report.merged import digest_of, last_of_each

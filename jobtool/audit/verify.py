@@ -2,7 +2,8 @@
 
 Without ``deep``, receipts are compared with the destination's listing of its files: presence,
 size, ETag and, for local copies of local files, the time. A file whose ETag or time differs is
-read. With ``deep``, every file is read. The source isn't needed.
+read. With ``deep``, every file is read. The source isn't needed, but for files whose receipt has
+no MD5 and whose checksum can't be found out any more.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from itertools import chain
 from jobtool.audit.comparison import Comparison
 from jobtool.audit.events import PutBack, Verified
 from jobtool.audit.evidence import Times, lack_of_receipts, without_receipt
-from jobtool.audit.files import Verdict, unreadable
 from jobtool.audit.findings import Findings
 from jobtool.audit.putback import left_unreadable
 from jobtool.audit.repair import Repair
+from jobtool.audit.verdict import Verdict, unreadable
 from jobtool.errors import (
     JobFileError,
     JobtoolError,

@@ -29,7 +29,11 @@ from jobtool.cli.options import (
     help_text="The joblist, or a table that jobtool receipts wrote.",
 )
 @job_option
-@click.option("--deep", is_flag=True, help="Read every file again and compare its MD5.")
+@click.option(
+    "--deep",
+    is_flag=True,
+    help="Read every file again and compare its MD5, or its checksum if its receipt has no MD5.",
+)
 @click.option(
     "--repair",
     is_flag=True,

@@ -26,7 +26,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     in bytes, ``mtime_ns`` the source's modification time in nanoseconds since 1970, both as listed
     before the copy. The hash sums are MD5 in hex of the whole file, of what was read and of what
     the destination was proven to hold; ``verified_by`` says how: ``etag-md5`` (the store's own
-    digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. ``etag`` is the
+    digest), ``multipart-etag`` (the store's digests of all parts), ``read-back``. Both are None
+    if no byte of the file was read and its MD5 isn't known; then ``checksum`` is what the services
+    of both sides said of it, as ``ALGORITHM:HEX``. ``etag`` is the
     object's, if it has one, and ``part_size`` the size in bytes of the parts that it depends on.
     ``method`` is the name of the method that moved the file. It is None if the file was there
     already, and in receipts of versions without methods. ``source_version`` is the version of the
@@ -45,8 +47,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     dst_path: str
     size: _Count
     mtime_ns: _Number
-    hashsum_src: str
-    hashsum_dst: str
+    hashsum_src: str | None
+    hashsum_dst: str | None
     verified_by: str
     verified_at: str
     worker: str
@@ -59,6 +61,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     compression: str | None = None
     size_dst: _Count | None = None
     hashsum_packed: str | None = None
+    checksum: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ``ValueError`` for a time that the table of receipts couldn't hold."""
@@ -78,6 +81,16 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
     def is_packed(self) -> bool:
         """Whether the file at the destination is compressed by jobtool."""
         return self.compression in ENDINGS
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether its two MD5s are equal or, without any, it has a checksum of both sides.
+
+        All receipts that jobtool writes are proofs.
+        """
+        if self.hashsum_src is None and self.hashsum_dst is None:
+            return bool(self.checksum) and not self.is_packed
+        return self.hashsum_src == self.hashsum_dst
 
 
 class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="intent"):

@@ -31,10 +31,18 @@ _FEW_ROWS = 16
 
 #: Columns that tables of earlier versions lack.
 _ADDED = frozenset(
-    {"method", "source_version", "version", "compression", "size_dst", "hashsum_packed"}
+    {
+        "method",
+        "source_version",
+        "version",
+        "compression",
+        "size_dst",
+        "hashsum_packed",
+        "checksum",
+    }
 )
 
-_MAY_BE_NULL = frozenset({"etag", "part_size"}) | _ADDED
+_MAY_BE_NULL = _ADDED | {"hashsum_src", "hashsum_dst", "etag", "part_size"}
 
 #: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
 MAX_GROUP_BYTES = 256 * 1024 * 1024
@@ -227,6 +235,7 @@ def _schema() -> pa.Schema:
             ("compression", pa.string()),
             ("size_dst", pa.int64()),
             ("hashsum_packed", pa.string()),
+            ("checksum", pa.string()),
         ]
     )
 

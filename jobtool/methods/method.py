@@ -96,9 +96,9 @@ class Method(Protocol):
         """Move files. Yield the number of each once it is complete under its name.
 
         A number is a claim, not a proof. The worker reads the source, has the destination prove
-        that it holds the same, sets the file's attributes and writes the receipt. It does so while
-        the method continues, so yield early. Files that aren't claimed, or aren't the same, go to
-        the next method.
+        that it holds the same (or has the services of both compare their checksums), sets the
+        file's attributes and writes the receipt. It does so while the method continues, so yield
+        early. Files that aren't claimed, or aren't the same, go to the next method.
 
         A call has a few thousand files at most, all of one pair of stores. The metadata of data
         sets comes in later calls than the data. No file exists at its destination yet, unless it

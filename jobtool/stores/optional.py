@@ -8,7 +8,7 @@ what a protocol says doesn't have its methods, and callers do without them. The 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from jobtool.stores.original import Original
 from jobtool.stores.store import (
@@ -191,6 +191,38 @@ class CopiesInside(Multipart, Prover, Protocol):
         """
 
 
+@runtime_checkable
+class ComparesInside(Store, Protocol):
+    """A store whose service keeps checksums of files that aren't MD5s.
+
+    With these a file that is at the destination already, such as one that another program has
+    brought, is compared with its original while no byte of it is read. Without the protocol both
+    are read.
+    """
+
+    def compare_inside(
+        self, source: Store, entry: Entry, path: str, require_going: Callable[[], None]
+    ) -> Proof | Literal["different"] | None:
+        """Compare the file at ``path`` with a listed file of ``source``, by checksums of now.
+
+        Both services are asked after the call begins; nothing that they said before counts. The
+        proof has a ``checksum`` and no ``md5``. A store that can change the attributes of a file
+        sets its time after the proof. Return ``"different"`` only if the bytes differ for certain,
+        and None if the services' answers don't tell: the caller reads both files then. None is
+        also returned for a ``source`` of another kind, and if the user wants each file read.
+
+        ``require_going`` is called several times a second while the services work. Raises what it
+        raises, and the errors of writing attributes.
+        """
+
+    def is_still(self, path: str, checksum: str) -> bool | None:
+        """Read all of a file, and return whether it has the ``checksum`` of an earlier proof.
+
+        None if that can't be told, such as for a checksum of a kind that the service doesn't
+        return any more. Raises the errors of ``Store.digest``.
+        """
+
+
 #: All optional protocols.
 PROTOCOLS: tuple[type, ...] = (
     Multipart,
@@ -200,6 +232,7 @@ PROTOCOLS: tuple[type, ...] = (
     FolderAttributes,
     AccessCheck,
     CopiesInside,
+    ComparesInside,
 )
 
 P = TypeVar("P")

@@ -88,10 +88,7 @@ class Child(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct, frozen=True):
-    """An attribute that a file lost, and why. The job's log counts equal notes.
-
-    ``reason`` doesn't name the file, so that notes with the same cause are equal.
-    """
+    """An attribute that a file lost. ``reason`` names no file: the job's log counts equal notes."""
 
     attribute: str
     reason: str
@@ -144,6 +141,8 @@ VerifiedBy = Literal[
     "stored-sha256",
     "checked-blocks",
     "hdfs-checksum",
+    "same-hdfs-checksum",
+    "hdfs-composite-crc",
     "remote-md5sum",
 ]
 
@@ -151,14 +150,15 @@ VerifiedBy = Literal[
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """How the destination was proven to hold what was sent, and the digest found there.
 
-    ``version`` is the name that the store keeps this version of the file under, if it keeps any.
-    ``notes`` are those of the sent attributes, and one for each that the store couldn't keep.
+    By ``ComparesInside`` it is a ``checksum``, as ``ALGORITHM:HEX``. ``version`` is the store's
+    name of this version. ``notes`` are those of the attributes, and of those that aren't kept.
     """
 
-    md5: str
+    md5: str | None
     verified_by: VerifiedBy
     etag: str | None = None
     version: str | None = None
+    checksum: str | None = None
     notes: tuple[Note, ...] = ()
 
 

@@ -17,12 +17,13 @@ one flipped byte, while the MD5 sent with it is that of the original bytes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Self
+from typing import Literal, Self
 
 from msgspec.structs import replace
 
 from jobtool.stores.optional import (
     AccessCheck,
+    ComparesInside,
     CopiesInside,
     FolderAttributes,
     Multipart,
@@ -292,6 +293,26 @@ class _FaultyInside(Faulty):
         return part
 
 
+class _FaultyCompares(Faulty):
+    inner: ComparesInside
+
+    def compare_inside(
+        self, source: Store, entry: Entry, path: str, require_going: Callable[[], None]
+    ) -> Proof | Literal["different"] | None:
+        """Compare a file with one of a store, wrapped or not."""
+        late = self.strike("compare_inside", path)
+        proof = self.inner.compare_inside(_unwrapped(source), entry, path, require_going)
+        _raise(late)
+        return proof
+
+    def is_still(self, path: str, checksum: str) -> bool | None:
+        """Return whether a file has a checksum."""
+        late = self.strike("is_still", path)
+        found = self.inner.is_still(path, checksum)
+        _raise(late)
+        return found
+
+
 _EXTRAS: Mapping[type, type[Faulty]] = {
     Multipart: _FaultyMultipart,
     Temporaries: _FaultyTemporaries,
@@ -300,6 +321,7 @@ _EXTRAS: Mapping[type, type[Faulty]] = {
     FolderAttributes: _FaultyFolders,
     AccessCheck: _FaultyAccess,
     CopiesInside: _FaultyInside,
+    ComparesInside: _FaultyCompares,
 }
 
 

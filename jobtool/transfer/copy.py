@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from jobtool.jobs.forms import Form
 from jobtool.liveness import Liveness
 from jobtool.methods.method import STREAM
 from jobtool.stop import Stop
-from jobtool.stores.optional import Multipart, supports
+from jobtool.stores.optional import ComparesInside, Multipart, supports
 from jobtool.stores.store import Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.concurrency import FIRST_THREADS, Concurrency
-from jobtool.transfer.digests import read_digests, require_held
+from jobtool.transfer.digests import read_digests, require_going, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.partranges import DEFAULT_PART_BYTES, part_size_for
@@ -42,6 +44,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """A file that arrived: the MD5 of the data read, the proof, the part size if it had parts.
 
+    ``md5`` is None if services have compared the file and nobody has read it.
     ``source_version`` is the version of the source that was read, if its store keeps versions.
     ``was_there`` is True if the destination held the file already and nothing was sent. Otherwise
     ``method`` is which of jobtool's own methods moved it. ``stored`` says how it was compressed or
@@ -49,7 +52,7 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
     and the proof is that of the stored ones.
     """
 
-    md5: str
+    md5: str | None
     proof: Proof
     part_size: int | None
     source_version: str | None = None
@@ -174,9 +177,21 @@ class Copier:
         send_parts(item, log, numbers, self.capacity, stop=stop, on_bytes=on_bytes)
 
     def adopt(self, item: Item, log: UploadLog, *, stop: Stop) -> Copied | None:
-        """Return the proof that the destination holds the same file already; None if it doesn't."""
+        """Return the proof that the destination holds the same file already; None if it doesn't.
+
+        Services that can compare the two files are asked first. Else both are read.
+        """
         part_size = self._part_size(item, log)
         with self.liveness.working(item.source_url):
+            compared = _compared_inside(item, stop)
+            if compared == "different":
+                return None
+            if compared is not None:
+                # An earlier try or attempt may have read the file to its end.
+                md5 = log.digests(part_size).whole if item.entry.size > part_size else None
+                log.forget_digests()
+                compared = replace(compared, md5=md5)
+                return Copied(md5=md5, proof=compared, part_size=None, was_there=True)
             digests = read_digests(item, part_size, self.capacity, stop, log)
             composite = digests.parts.composite()
             proof = proof_of(
@@ -213,6 +228,21 @@ def drop_upload(item: Item, log: UploadLog, stop: Stop) -> None:
         require_held(stop, item)
         log.under_way.abort(item)
         log.dropped()
+
+
+def _compared_inside(item: Item, stop: Stop) -> Proof | Literal["different"] | None:
+    """Have services compare the file with the one at the destination; see ``ComparesInside``."""
+    source, destination = item.route.source, item.route.destination
+    if not supports(destination, ComparesInside):
+        return None
+
+    def require_held_and_going() -> None:
+        require_held(stop, item)
+        require_going(stop, item)
+
+    return destination.compare_inside(
+        source, item.entry, item.destination_path, require_held_and_going
+    )
 
 
 def _copied(sent: Sent, part_size: int | None) -> Copied:

@@ -276,6 +276,7 @@ class FileTransfer:
             compression=stored.form if stored else None,
             size_dst=stored.size if stored else None,
             hashsum_packed=stored.packed_md5 if stored else None,
+            checksum=copied.proof.checksum,
         )
 
     def _now(self) -> str:

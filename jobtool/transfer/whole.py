@@ -127,7 +127,7 @@ def write_chunks(
         paced.owe_request()
         proof = _proof_of(item, md5, composite, replace(attributes, md5=md5), stop)
     elif proof.md5 != md5:
-        _refuse(item, md5, proof.md5, stop)
+        _refuse(item, md5, proof.md5 or "something else", stop)
     return md5, proof
 
 

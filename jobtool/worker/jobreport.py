@@ -127,6 +127,7 @@ class JobReport:
                 size=item.entry.size,
                 md5=copied.md5,
                 verified_by=copied.proof.verified_by,
+                checksum=copied.proof.checksum,
             )
         )
 

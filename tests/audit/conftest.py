@@ -108,6 +108,7 @@ def simple(event: dict[str, Any]) -> Any:
 def tally(**found: int) -> dict[str, object]:
     """What the last event must say of the joblist above."""
     names = ("missing", "changed", "extra", "unreadable", "unproven", "unfinished_jobs")
+    names += ("by_checksum", "by_source")
     counts = {"files": 3 * FILES, **dict.fromkeys(names, 0), **found}
     return {"event": "verified", **counts, "is_complete": True}
 

@@ -15,7 +15,10 @@ from jobtool.stores.store import Attributes, Store, mismatch
 
 
 class Md5Sums:
-    """Writes ``DESTINATION.md5`` from the receipts, so that no file is read again."""
+    """Writes ``DESTINATION.md5`` from the receipts, so that no file is read again.
+
+    Files whose receipts have no MD5 are named in the job's log.
+    """
 
     name = "md5sums"
 
@@ -31,7 +34,7 @@ class Md5Sums:
         for receipt in until_stopped(context.receipts(), context.stop, "reading receipts"):
             path = receipt.dst_path.removeprefix(store.url.rstrip("/") + "/")
             digests[path] = receipt.hashsum_dst  # the last receipt of a file is in force
-        lines = (line_of(digest, path) for path, digest in sorted(digests.items()))
+        lines = (line_of(digest, path) for path, digest in sorted(digests.items()) if digest)
         data = "".join(lines).encode("utf-8", "surrogateescape")
         target = f"{name}.md5"
         # A worker that was killed while writing may have left a hidden file.
@@ -41,7 +44,10 @@ class Md5Sums:
         context.require_held()
         context.retry.call(lambda: write(store, target, data))
         store.sync()
-        context.log("written", path=store.url_of(target), files=len(digests))
+        lacking = [path for path, digest in digests.items() if digest is None]
+        for path in lacking:
+            context.log("without-md5", path=store.url_of(path))
+        context.log("written", path=store.url_of(target), files=len(digests) - len(lacking))
 
 
 def write(store: Store, path: str, data: bytes) -> None:

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import pytest
 
+from jobtool.stores.hdfs.comparing import COMPARED_BYTES
 from jobtool.stores.registry import StoreRegistry
 from jobtool.testing.store_suite import (
     AccessCheckSuite,
+    ComparesInsideSuite,
     MultipartSuite,
     ProverSuite,
     SpecialsSuite,
@@ -80,8 +82,9 @@ class HdfsSuite(
     AccessCheckSuite,
     SpecialsSuite,
     TemporariesSuite,
+    ComparesInsideSuite,
 ):
-    pass
+    compared_bytes: ClassVar = COMPARED_BYTES
 
 
 class TestNative(HdfsSuite):

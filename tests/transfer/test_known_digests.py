@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 
+import google_crc32c
 import pytest
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from jobtool.jobs.records import DigestRecord, Receipt, UploadRecord
 from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.stores.store import Proof
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.copy import Copier
@@ -65,6 +67,8 @@ class Destination(MemoryStore):
 class Bench:
     """One file, a journal on disk, attempts by workers that know nothing of each other."""
 
+    destination = Destination
+
     def __init__(self, folder, data=DATA, *, is_dear=False, needs_md5_first=True):
         self.memories = Memory(), Memory()
         self.is_dear = is_dear
@@ -87,7 +91,7 @@ class Bench:
         """Let one worker try until it has made some reads; return its transfer and the reads."""
         source = Source(self.memories[0], "memory://a")
         source.is_dear, source.left, source.stop = self.is_dear, reads, Stop()
-        inner = Destination(self.memories[1], "memory://b")
+        inner = self.destination(self.memories[1], "memory://b")
         inner.needs_md5_first = self.needs_md5_first
         destination = FaultyStore(inner, faults)
         plan = Plan()
@@ -334,3 +338,48 @@ def test_digests_are_recorded_once_a_batch_of_bytes_was_hashed(monkeypatch):
         known.add(B)
         was_worth_noting.append(known.is_worth_noting)
     assert was_worth_noting == [False, False, True]
+
+
+class Comparing(Destination):
+    """Like a service that keeps the CRC32C of each file, as does that of the source."""
+
+    def compare_inside(self, source, entry, path, require_going):
+        require_going()
+        theirs, ours = source.memory.files[entry.path][0], self.memory.files[path][0]
+        if ours != theirs:
+            return "different"
+        checksum = f"CRC32C:{google_crc32c.value(ours):08x}"
+        return Proof(md5=None, verified_by="stored-crc32c", checksum=checksum)
+
+    def is_still(self, path, checksum):
+        return checksum == f"CRC32C:{google_crc32c.value(self.memory.files[path][0]):08x}"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_services_compare_a_file_and_its_md5_is_that_of_an_earlier_reading(tmp_path, is_known):
+    """Without one the receipt has none. Nothing is read for it."""
+    bench = Bench(tmp_path)
+    if is_known:
+        bench.attempt(reads=PARTS + 4)  # all of it was hashed, and some parts were sent
+    MemoryRaw(bench.memories[1], "").write("large", DATA)
+    bench.destination = Comparing
+    transfer, bytes_read = bench.attempt()
+    assert transfer.is_complete
+    assert bytes_read == 0
+    (receipt,) = bench.records(Receipt)
+    md5 = md5_of(DATA) if is_known else None
+    assert (receipt.hashsum_src, receipt.hashsum_dst) == (md5, md5)
+    assert receipt.checksum == f"CRC32C:{google_crc32c.value(DATA):08x}"
+    transfer, bytes_read = bench.attempt()
+    assert (transfer.is_complete, bytes_read) == (True, 0), "the receipt counts"
+    assert len(bench.records(Receipt)) == 1
+
+
+def test_a_file_that_services_find_different_is_sent(tmp_path):
+    bench = Bench(tmp_path)
+    MemoryRaw(bench.memories[1], "").write("large", DATA[::-1])
+    bench.destination = Comparing
+    transfer, _ = bench.attempt()
+    assert transfer.is_complete
+    assert bench.published == {"large": DATA}
+    assert bench.records(Receipt)[0].hashsum_src == md5_of(DATA)

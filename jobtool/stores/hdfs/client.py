@@ -9,7 +9,11 @@ import msgspec
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What is at a path: its last name, size in bytes, time in milliseconds since 1970, mode."""
+    """What is at a path: its last name, size in bytes, time in milliseconds since 1970, mode.
+
+    ``is_encrypted`` (the file is in an encryption zone) and its ``number`` in the cluster are known
+    only to WebHDFS.
+    """
 
     name: str
     size: int
@@ -17,13 +21,18 @@ class Status(msgspec.Struct, frozen=True):
     is_folder: bool
     mode: int
     block_bytes: int
+    is_encrypted: bool = False
+    number: int | None = None
 
 
 class Checksummed(msgspec.Struct, frozen=True):
-    """HDFS's checksum of a file: its ``algorithm``, and the ``md5`` in it if it is one of MD5s."""
+    """HDFS's checksum of a file: its ``algorithm``, and its ``value`` in hex.
+
+    The value of one of MD5s is the MD5 alone, without the sizes that Hadoop puts before it.
+    """
 
     algorithm: str
-    md5: str
+    value: str
 
 
 class Client(Protocol):
@@ -63,7 +72,14 @@ class Client(Protocol):
 
 
 class Extras(Protocol):
-    """Calls that only WebHDFS has."""
+    """Calls that only WebHDFS has, and one that it answers in more detail."""
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """The URLs of its NameNodes."""
+
+    def status(self, path: str) -> Status | None:
+        """Return what is at a path, or None if nothing is."""
 
     def checksum(self, path: str) -> Checksummed:
         """Return HDFS's checksum of a file."""

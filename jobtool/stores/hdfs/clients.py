@@ -10,6 +10,7 @@ from jobtool.errors import StoreSettingsError
 from jobtool.names import quote
 from jobtool.redact import redact
 from jobtool.stores.hdfs.client import Client, Extras
+from jobtool.stores.hdfs.composites import Composites
 from jobtool.stores.hdfs.kind import HdfsSettings, WebHdfsSettings
 from jobtool.stores.hdfs.site import site_settings, web_servers
 from jobtool.stores.hdfs.web import WebClient, WebSetup, user_name
@@ -22,10 +23,14 @@ Pair = tuple[Client, Extras | None]
 
 
 class HdfsClients:
-    """Makes clients when they are asked for. They contact no server before they are used."""
+    """Makes clients when they are asked for. They contact no server before they are used.
+
+    ``composites`` asks for composite CRCs by Hadoop's command.
+    """
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, Any], Pair] = {}
+        self.composites = Composites()
         self._lock = threading.Lock()
 
     def of(self, location: Location, settings: HdfsSettings | WebHdfsSettings) -> Pair:

@@ -72,6 +72,7 @@ def _open(location: Location, opening: Opening) -> Store:
         location,
         owner=opening.owner,
         read_back=opening.setup.read_back,
+        composites=clients.composites,
         keeps_mode="mode" in opening.setup.keep,
     )
 

@@ -2,14 +2,16 @@
 
 A file is written under a temporary name beside its target, proven, and renamed over it in one
 step. A small file is proven by reading it. A longer one is proven by HDFS's checksum of it, which
-is also computed here while the file is sent (``sums``), if the cluster's WebHDFS is known.
+is also computed here while the file is sent (``sums``), if the cluster's WebHDFS is known. A file
+that is there already is compared with one of HDFS by the checksums of both sides (``comparing``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -24,6 +26,8 @@ from jobtool.errors import (
 from jobtool.names import quote
 from jobtool.stores.hdfs import listing
 from jobtool.stores.hdfs.client import Client, Extras
+from jobtool.stores.hdfs.comparing import Cluster, is_still, text_of, verified_by
+from jobtool.stores.hdfs.composites import Composites
 from jobtool.stores.hdfs.errors import ExistsError, InTheWayError
 from jobtool.stores.hdfs.proofs import Proofs, Sending
 from jobtool.stores.hdfs.uploads import Uploads
@@ -41,6 +45,7 @@ from jobtool.stores.store import (
     Special,
     SpecialKind,
     StatResult,
+    Store,
     Unlisted,
     Upload,
     check_path,
@@ -52,8 +57,9 @@ _MODE = 0o644  # of files whose source has none
 class HdfsStore:
     """A folder of a cluster. ``extras`` is its WebHDFS, if it is known.
 
-    ``owner`` marks temporary files. With ``read_back`` no checksum is accepted as proof. With
-    ``keeps_mode`` the permissions of files are read.
+    ``owner`` marks temporary files. With ``read_back`` no checksum is accepted as proof.
+    ``composites`` asks for composite CRCs of files of ``hdfs://``. With ``keeps_mode`` the
+    permissions of files are read.
     """
 
     capabilities = Capabilities(keeps=frozenset({"times", "mode"}))
@@ -67,6 +73,7 @@ class HdfsStore:
         *,
         owner: str = "",
         read_back: bool = False,
+        composites: Composites | None = None,
         keeps_mode: bool = True,
     ) -> None:
         self.url = location.url
@@ -76,6 +83,10 @@ class HdfsStore:
         self._temporaries = Temporaries(owner)
         self._proofs = Proofs(client, extras, read_back=read_back)
         self._uploads = Uploads(client, extras, self._proofs, self._temporaries)
+        self._cluster: Cluster | None = None
+        if extras is not None and not read_back:
+            usable = composites if location.scheme == "hdfs" else None
+            self._cluster = Cluster(client, extras, location.root, usable)
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
@@ -270,6 +281,29 @@ class HdfsStore:
             notes = (*notes, *self._set_time(self._full(path), attributes))
         return Proof(md5=md5, verified_by="read-back", notes=notes)
 
+    def compare_inside(
+        self, source: Store, entry: Entry, path: str, require_going: Callable[[], None]
+    ) -> Proof | Literal["different"] | None:
+        """Compare a file with one of HDFS by the checksums of both, then set its time."""
+        if not isinstance(source, HdfsStore) or not self._cluster or not source._cluster:
+            return None
+        full, source_full = self._full(path), source._full(entry.path)
+        found = self._cluster.holds_same(full, source._cluster, source_full, entry, require_going)
+        if found is None or found == "different":
+            return found
+        return Proof(
+            md5=None,
+            verified_by=verified_by(found),
+            checksum=text_of(found),
+            notes=self._set_time(full, Attributes(mtime_ns=entry.mtime_ns)),
+        )
+
+    def is_still(self, path: str, checksum: str) -> bool | None:
+        """Read a file, and compute its checksum."""
+        full, cluster = self._full(path), self._cluster
+        ask = None if cluster is None else partial(cluster.checksum, full)
+        return is_still(checksum, self._proofs.bytes_of(full, 0, self._size_of(path)), ask)
+
     def make_special(self, special: Special) -> None:
         """Make an empty folder."""
         full = self._target(special.path)
@@ -279,16 +313,16 @@ class HdfsStore:
 
     def digest(self, path: str) -> str:
         """Read a file from its DataNodes and return its MD5."""
-        full = self._full(path)
-        found = self._client.status(full)
+        return self._proofs.md5_of(self._full(path), 0, self._size_of(path))
+
+    def _size_of(self, path: str) -> int:
+        """Return a file's size in bytes. Raises ``NotFoundError``, or ``SourceError``."""
+        found = self._client.status(self._full(path))
         if found is None:
             raise NotFoundError(f"expected a file at {quote(self.url_of(path))}; found nothing")
         if found.is_folder:
             raise SourceError(f"expected a file at {quote(self.url_of(path))}; found a folder")
-        digest = hashlib.md5(usedforsecurity=False)
-        for data in self._proofs.bytes_of(full, 0, found.size):
-            digest.update(data)
-        return digest.hexdigest()
+        return found.size
 
     def delete(self, path: str) -> None:
         """Remove a file."""

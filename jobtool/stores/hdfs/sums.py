@@ -88,4 +88,4 @@ def is_checksum_of(found: Checksummed, blocks: Iterable[str]) -> bool:
     while size < len(joined):
         size *= 2
     padded = joined.ljust(size, b"\0")
-    return hashlib.md5(padded, usedforsecurity=False).hexdigest() == found.md5
+    return hashlib.md5(padded, usedforsecurity=False).hexdigest() == found.value

@@ -77,9 +77,9 @@ class WebClient:
     """A cluster's client. ``servers`` are the NameNodes' URLs; one of them is active."""
 
     def __init__(self, servers: Sequence[str], setup: WebSetup, *, root: str = "") -> None:
-        self._servers = [server.rstrip("/") for server in servers]
+        self.servers = [server.rstrip("/") for server in servers]
         self._setup = setup
-        self._root = root or self._servers[0]
+        self._root = root or self.servers[0]
         self._active = 0
         try:
             self._pool = urllib3.PoolManager(
@@ -173,10 +173,16 @@ class WebClient:
 
     def checksum(self, path: str) -> Checksummed:
         """Return HDFS's checksum of a file."""
-        answer = self._moved("GET", path, "GETFILECHECKSUM")
-        found = self._field(path, self._parsed(path, answer), "FileChecksum")
-        # 4 bytes of the size of a chunk, 8 of the number in a block, 16 of the MD5, and padding.
-        return Checksummed(algorithm=str(found.get("algorithm")), md5=found.get("bytes", "")[24:56])
+        try:
+            found = self._parsed(path, self._moved("GET", path, "GETFILECHECKSUM"))["FileChecksum"]
+            algorithm, text, size = found["algorithm"], found["bytes"], 2 * found["length"]
+            # 4 bytes of the size of a chunk, 8 of the number in a block, 16 of the MD5. Padding.
+            value = text[24:56] if algorithm.startswith("MD5-of-") else text[:size]
+        except (AttributeError, KeyError, TypeError):
+            raise unreachable(
+                self.servers[self._active], "its answer isn't one of WebHDFS"
+            ) from None
+        return Checksummed(algorithm=algorithm, value=value)
 
     def concat(self, path: str, others: Sequence[str]) -> None:
         """Move the blocks of other files to the end of a file, some files at each request.
@@ -198,12 +204,12 @@ class WebClient:
     def _asked(self, method: str, path: str, op: str, **query: object) -> urllib3.BaseHTTPResponse:
         """Ask the active NameNode, or the next one if that isn't it. Follow no redirect."""
         failure: JobtoolError | None = None
-        for turn in range(len(self._servers)):
-            number = (self._active + turn) % len(self._servers)
-            url = f"{self._servers[number]}{_API}{percent_encode(path)}?{self._query(op, query)}"
+        for turn in range(len(self.servers)):
+            number = (self._active + turn) % len(self.servers)
+            url = f"{self.servers[number]}{_API}{percent_encode(path)}?{self._query(op, query)}"
             try:
-                answer = self._sent(method, url, self._servers[number])
-                self._check(answer, path, self._servers[number])
+                answer = self._sent(method, url, self.servers[number])
+                self._check(answer, path, self.servers[number])
             except UnreachableError as error:
                 failure = failure or error
                 continue
@@ -221,7 +227,7 @@ class WebClient:
         if answer.status not in (302, 303, 307) or place is None:
             if body is None:
                 return answer
-            raise unreachable(self._servers[self._active], "it takes bytes without a DataNode")
+            raise unreachable(self.servers[self._active], "it takes bytes without a DataNode")
         parts = urlsplit(place)
         # A NameNode's Location is in Unicode's form NFC, and the name perhaps isn't.
         place = parts._replace(path=_API + percent_encode(path)).geturl()
@@ -285,7 +291,7 @@ class WebClient:
         try:
             return json.loads(answer.data)
         except ValueError:
-            server = self._servers[self._active]
+            server = self.servers[self._active]
             raise unreachable(server, "its answer isn't one of WebHDFS") from None
 
     def _field(self, path: str, found: Any, *names: str) -> Any:
@@ -294,7 +300,7 @@ class WebClient:
                 found = found[name]
             except (KeyError, TypeError):
                 raise unreachable(
-                    self._servers[self._active],
+                    self.servers[self._active],
                     f"its answer about {quote(path)} lacks {name}, so it isn't WebHDFS",
                 ) from None
         return found
@@ -308,10 +314,12 @@ class WebClient:
                 is_folder=found["type"] == "DIRECTORY",
                 mode=int(found["permission"], 8) & 0o777,
                 block_bytes=found.get("blockSize", 0),
+                is_encrypted=bool(found.get("encBit", False)),
+                number=found.get("fileId"),
             )
         except (KeyError, TypeError, ValueError):
             raise unreachable(
-                self._servers[self._active], "its answer isn't one of WebHDFS"
+                self.servers[self._active], "its answer isn't one of WebHDFS"
             ) from None
 
 

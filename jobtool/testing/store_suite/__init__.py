@@ -27,7 +27,7 @@ jobtool doesn't install. To see values in failure messages, call
 
 from jobtool.testing.store_suite.common import ESCAPING_PATHS, ODD_NAMES, RawAccess, RawSpecials
 from jobtool.testing.store_suite.core import SourceSuite, StoreSuite
-from jobtool.testing.store_suite.inside import CopiesInsideSuite
+from jobtool.testing.store_suite.inside import ComparesInsideSuite, CopiesInsideSuite
 from jobtool.testing.store_suite.multipart import MultipartSuite, TemporariesSuite
 from jobtool.testing.store_suite.others import (
     AccessCheckSuite,
@@ -40,6 +40,7 @@ __all__ = [
     "ESCAPING_PATHS",
     "ODD_NAMES",
     "AccessCheckSuite",
+    "ComparesInsideSuite",
     "CopiesInsideSuite",
     "FolderAttributesSuite",
     "MultipartSuite",

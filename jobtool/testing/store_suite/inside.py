@@ -1,4 +1,4 @@
-"""The suite of stores whose service copies files itself: ``CopiesInside``."""
+"""The suites of stores whose service copies files itself, or compares them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from jobtool.errors import SourceChangedError
-from jobtool.stores.optional import CopiesInside
+from jobtool.stores.optional import ComparesInside, CopiesInside
 from jobtool.stores.original import NotCopiedError
-from jobtool.stores.store import entry_of
+from jobtool.stores.store import Proof, entry_of
 from jobtool.testing.store_suite.common import (
     MTIME_NS,
     PART_BYTES,
@@ -18,6 +18,7 @@ from jobtool.testing.store_suite.common import (
     Suite,
     md5_of,
     pieces_of,
+    some_bytes,
     write,
     write_in_parts,
 )
@@ -123,3 +124,56 @@ class CopiesInsideSuite(Suite):
         proof = store.complete(upload, parts, original.attributes)
         assert proof.md5 == md5_of(whole)
         assert raw.read("to") == whole
+
+
+class ComparesInsideSuite(Suite):
+    """Files that services compare by their checksums.
+
+    ``compared_bytes`` is the size from which on the store has them compared.
+    """
+
+    protocol: ClassVar = ComparesInside
+    compared_bytes: ClassVar[int]
+
+    def test_equal_files_are_proven_by_their_checksums(
+        self, store: ComparesInside, raw: RawAccess
+    ) -> None:
+        """The copy gets the time of the original. Later its checksum says if it has changed."""
+        data = some_bytes(self.compared_bytes)
+        write(store, "from", data)
+        raw.write("to", data)
+        entry = entry_of(store, "from")
+        proof = store.compare_inside(store, entry, "to", go_on)
+        assert isinstance(proof, Proof)
+        assert proof.md5 is None
+        assert proof.checksum
+        assert self.is_time(entry_of(store, "to").mtime_ns, MTIME_NS)
+        assert store.is_still("to", proof.checksum) is True
+        raw.write("to", _flipped(data))
+        assert store.is_still("to", proof.checksum) is False
+        assert store.is_still("to", "an-unknown-kind:00") is None
+
+    def test_other_files_are_never_proven(self, store: ComparesInside, raw: RawAccess) -> None:
+        """Of the same size, shorter, longer, and none."""
+        data = some_bytes(self.compared_bytes + 1)
+        write(store, "from", data)
+        entry = entry_of(store, "from")
+        for other in (_flipped(data), data[:-1], data + b"1"):
+            raw.write("to", other)
+            assert not isinstance(store.compare_inside(store, entry, "to", go_on), Proof)
+        assert not isinstance(store.compare_inside(store, entry, "none", go_on), Proof)
+
+    def test_a_source_that_has_changed_is_not_a_proof(
+        self, store: ComparesInside, raw: RawAccess
+    ) -> None:
+        """Though both files are the same now: the copy isn't of the file that was listed."""
+        data = some_bytes(self.compared_bytes)
+        write(store, "from", _flipped(data))
+        entry = entry_of(store, "from")
+        write(store, "from", data, MTIME_NS + 10**9)
+        raw.write("to", data)
+        assert not isinstance(store.compare_inside(store, entry, "to", go_on), Proof)
+
+
+def _flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])

@@ -32,7 +32,7 @@ class Gone:
             self._note_listing(record)
         elif self._is_of_the_job(record.src_path, planned_dst_path(record)):
             pair = (record.src_path, planned_dst_path(record))
-            if isinstance(record, Receipt) and record.hashsum_src == record.hashsum_dst:
+            if isinstance(record, Receipt) and record.is_proof:
                 self._proven[pair] = record  # the last counts
             self._listed[pair] = None
 

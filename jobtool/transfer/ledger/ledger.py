@@ -90,8 +90,8 @@ class Ledger:
     ) -> None:
         """Add records, as if the destination still held the files that they prove.
 
-        - A receipt counts if its two digests are the same and the source has the same size and
-          time; else the file is sent again. ``compare`` then asks the destination.
+        - A receipt counts if it ``is_proof`` and the source has the same size and time; else the
+          file is sent again. ``compare`` then asks the destination.
         - The last upload of a file counts if its source is the same and no receipt followed.
         - A part counts for the upload that it names.
 
@@ -137,7 +137,7 @@ class Ledger:
             return
         if isinstance(record, UploadRecord):
             self._uploads[number] = UploadUnderWay(record)
-        elif record.hashsum_src == record.hashsum_dst:  # jobtool writes no other receipts
+        elif record.is_proof:
             self._uploads.pop(number, None)
             self._digests.pop(number, None)
             self._mark(number, is_proven=True)

@@ -13,7 +13,10 @@ from jobtool.units import duration_text
 
 
 class FileTransferred(Event, frozen=True, kw_only=True):
-    """A file was transferred. ``size`` is in bytes."""
+    """A file was transferred. ``size`` is in bytes.
+
+    ``md5`` is None if nobody has read the file; then ``checksum`` is that of both sides.
+    """
 
     kind: ClassVar[str] = "file"
     level: ClassVar[Level] = Level.FILE
@@ -22,12 +25,14 @@ class FileTransferred(Event, frozen=True, kw_only=True):
     source: str
     destination: str
     size: int
-    md5: str
+    md5: str | None
     verified_by: str
+    checksum: str | None = None
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"{quote(self.source)} -> {quote(self.destination)} {self.md5} {self.verified_by}"
+        digest = self.md5 or self.checksum
+        return f"{quote(self.source)} -> {quote(self.destination)} {digest} {self.verified_by}"
 
 
 class TriedAgain(Event, frozen=True, kw_only=True):
