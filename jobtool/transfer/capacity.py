@@ -39,6 +39,15 @@ class ByteBudget:
             self._used += size
             self._holders += 1
 
+    def acquire_now(self, size: int) -> bool:
+        """Acquire ``size`` bytes if nobody has to wait for them. Return whether they are held."""
+        with self._changed:
+            is_free = not self._waiting and self._fits(size)
+            if is_free:
+                self._used += size
+                self._holders += 1
+            return is_free
+
     def _fits(self, size: int) -> bool:
         return self._holders < _ALWAYS or self._used + size <= self._limit
 

@@ -116,21 +116,45 @@ def fresh_digests(item: Item, part_size: int) -> KnownDigests:
 
 
 def add_part(known: KnownDigests, number: int, data: bytes | memoryview, capacity: Capacity) -> str:
-    """Return the MD5 of a part. Hash the part if it is the next whose MD5 isn't known."""
+    """Return the MD5 of a part. Hash the part if it is the next whose MD5 isn't known.
+
+    The part and the whole are hashed at the same time.
+    """
+    hashing = begin_part(known, number, data, capacity)
+    if number > len(known):
+        known.add_to_whole(data)
+        known.add(hashing())
+    return hashing()
+
+
+def begin_part(
+    known: KnownDigests, number: int, data: bytes | memoryview, capacity: Capacity
+) -> Callable[[], str]:
+    """Begin to hash a part, unless its MD5 is known. Return what waits for its MD5."""
     md5 = known.md5_of(number)
     if md5 is not None:
-        return md5
+        return lambda: md5
+    if len(data) == known.size:  # the only part is the whole, which is hashed next
+        return known.digest_so_far
+    return capacity.hashers.submit(md5_of, data).result
+
+
+def end_part(
+    known: KnownDigests, number: int, data: bytes | memoryview, hashing: Callable[[], str]
+) -> str:
+    """Return the MD5 of a part that ``begin_part`` has begun. Then hash it into the whole.
+
+    In this order, and written only afterwards, bytes that change in memory are noticed: what
+    arrives has another MD5 than the part had.
+    """
+    if number <= len(known):
+        return hashing()
     assert number == len(known) + 1, "a file is hashed in order"
-    hashing: Callable[[], str]
     if len(data) < known.size:
-        hashing = capacity.hashers.submit(md5_of, data).result
-        known.add_to_whole(data)
-    else:  # the only part is the whole
-        known.add_to_whole(data)
-        hashing = known.digest_so_far
-    md5 = hashing()
-    known.add(md5)
-    return md5
+        hashing()
+    known.add_to_whole(data)
+    known.add(hashing())
+    return hashing()
 
 
 def read_attributes(item: Item, known: KnownDigests) -> Attributes:

@@ -22,7 +22,8 @@ from jobtool.stores.store import Attributes, Part, Upload
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.digests import (
     Paced,
-    add_part,
+    begin_part,
+    end_part,
     fresh_digests,
     read_attributes,
     read_digests,
@@ -34,7 +35,7 @@ from jobtool.transfer.digests import (
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueue, PartQueues
 from jobtool.transfer.partranges import PartRange, ranges
-from jobtool.transfer.partsenders import READ_AHEAD_PARTS, PartsUnderWay
+from jobtool.transfer.partsenders import READ_AHEAD_PARTS, PartsUnderWay, Prepare
 from jobtool.transfer.partuploads import begin, take_up
 from jobtool.transfer.plan import Item
 from jobtool.transfer.whole import Sent
@@ -158,6 +159,7 @@ class PartsCopy:
     def _send_parts(self, part_size: int) -> None:
         while (part_range := self._queue.pop_first()) is not None:
             self._send_part(part_range, part_size)
+        self._under_way.settle()
         self._parts.extend(self._under_way.collect())
 
     def _is_kept(self, part_range: PartRange) -> bool:
@@ -174,27 +176,38 @@ class PartsCopy:
         if self._is_kept(part_range):
             return
         part = self._queue.held.get(part_range.number)
-        self._under_way.add(part_range.length, lambda: self._read_part(part_range, part_size, part))
+        self._under_way.add_read(
+            part_range.length, lambda: self._read_part(part_range, part_size, part)
+        )
         if self._keeps_digests and self._known.is_worth_noting:
             self._log.hashed(self._known)
         # Only as far ahead as keeps the threads busy: other workers may take the rest.
         most = self._capacity.threads + READ_AHEAD_PARTS
         self._parts.extend(self._under_way.collect(most))
 
-    def _read_part(
-        self, part_range: PartRange, part_size: int, held: Part | None
-    ) -> Callable[[], Part] | None:
-        """Read a part; return a function that sends it, or None if ``held`` is the same."""
+    def _read_part(self, part_range: PartRange, part_size: int, held: Part | None) -> Prepare:
+        """Read a part and begin to hash it. Return what prepares it."""
         number, offset, length = part_range
         content = read_part(self._item, self._known, offset, length, self._paced)
         self._attributes = content.attributes
         if self._upload is None:
             self._begin(content.attributes, part_size)
-        md5 = add_part(self._known, number, content.data, self._capacity)
+        hashing = begin_part(self._known, number, content.data, self._capacity)
+        return partial(self._prepare, part_range, content.data, hashing, held)
+
+    def _prepare(
+        self,
+        part_range: PartRange,
+        data: bytes | memoryview,
+        hashing: Callable[[], str],
+        held: Part | None,
+    ) -> Callable[[], Part] | None:
+        """Hash a part. Return a function that sends it, or None if ``held`` is the same."""
+        md5 = end_part(self._known, part_range.number, data, hashing)
         if held is not None and held.md5 == md5:
             self._keep(held)
             return None
-        return partial(self._send, number, offset, content.data, md5)
+        return partial(self._send, part_range.number, part_range.offset, data, md5)
 
     def _begin(self, attributes: Attributes, part_size: int) -> None:
         if self._is_read_first:

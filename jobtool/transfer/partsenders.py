@@ -21,19 +21,51 @@ from jobtool.transfer.plan import Item
 READ_AHEAD_PARTS = 1
 
 
+#: Prepares a part that was read. Returns the function that sends it, None if it needn't be sent.
+Prepare = Callable[[], Callable[[], Part] | None]
+
+
 class PartsUnderWay:
     """The parts that are being sent, or wait for a thread to send them."""
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
         self._lengths: dict[Future[Part], int] = {}
+        self._read: tuple[int, Prepare] | None = None
 
-    def add(self, length: int, prepare: Callable[[], Callable[[], Part] | None]) -> None:
+    def add(self, length: int, prepare: Prepare) -> None:
         """Read a part of ``length`` bytes by ``prepare``, and send it by the function returned.
 
-        Waits for memory first. If ``prepare`` returns None, nothing is sent.
+        Waits for memory first.
         """
         self._capacity.budget.acquire(length)
+        self._submit(length, prepare)
+
+    def add_read(self, length: int, read: Callable[[], Prepare]) -> None:
+        """Read a part of ``length`` bytes by ``read``, then prepare and send the one before it.
+
+        So a part can be hashed while the next one is read. Waits for memory first, but not while a
+        part that was read holds some.
+        """
+        budget = self._capacity.budget
+        if not budget.acquire_now(length):
+            self.settle()
+            budget.acquire(length)
+        try:
+            prepare = read()
+            self.settle()
+        except BaseException:
+            budget.release(length)
+            raise
+        self._read = length, prepare
+
+    def settle(self) -> None:
+        """Prepare and send the part that ``add_read`` has read last."""
+        if self._read is not None:
+            (length, prepare), self._read = self._read, None
+            self._submit(length, prepare)
+
+    def _submit(self, length: int, prepare: Prepare) -> None:
         is_sent = False
         try:
             send = prepare()
@@ -66,6 +98,9 @@ class PartsUnderWay:
 
     def abandon(self) -> None:
         """Cancel the parts that wait, and wait for those that are being sent."""
+        if self._read is not None:
+            self._capacity.budget.release(self._read[0])
+            self._read = None
         for future, length in self._lengths.items():
             if future.cancel():
                 self._capacity.budget.release(length)

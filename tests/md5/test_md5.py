@@ -88,6 +88,32 @@ def test_messages_of_many_threads_and_lengths_are_kept_apart(threads):
     assert in_threads(md5.md5_of, messages, threads=threads) == expected
 
 
+@given(sizes=st.lists(st.integers(0, 20_000), min_size=1, max_size=md5.MOST_TOGETHER))
+def test_messages_that_are_hashed_together_have_the_digests_of_hashlib(sizes):
+    draw = random.Random(len(sizes))
+    messages = [draw.randbytes(size) for size in sizes]
+    hashers = [md5.MD5() for _ in messages]
+    for start in range(0, max(sizes) + 1, 6400):
+        pieces = [memoryview(message)[start : start + 6400] for message in messages]
+        md5.update_together(hashers, pieces)
+    found = [hasher.hexdigest() for hasher in hashers]
+    assert found == [hashlib.md5(message).hexdigest() for message in messages]
+
+
+@pytest.mark.parametrize("longs", [1, 3])
+def test_long_messages_beside_others_have_the_digests_of_hashlib(longs):
+    messages = [os.urandom(1_000_003) for _ in range(12)]
+
+    def digest(number):
+        hasher = md5.MD5(is_long=number < longs)
+        for start in range(0, 1_000_003, 99_968):
+            hasher.update(messages[number][start : start + 99_968])
+        return hasher.hexdigest()
+
+    expected = [hashlib.md5(message).hexdigest() for message in messages]
+    assert in_threads(digest, range(12), threads=12) == expected
+
+
 def test_lanes_are_used_and_right_with_one_cpu_for_many_threads(function):
     if function is None or function is not md5.by_lanes():
         pytest.skip("the extension's own way to share CPUs")

@@ -312,6 +312,25 @@ def test_the_mode_of_a_file_is_set_and_bits_that_give_rights_to_programs_are_not
     assert stat.S_IMODE((folder / "file").stat().st_mode) == 0o751
 
 
+@pytest.mark.parametrize(
+    ("left_out", "added", "message"),
+    [(1, b"", "of a part at 10"), (2, b"", "of 20 bytes"), (None, b"x", "of 30 bytes")],
+)
+def test_a_file_that_is_more_than_its_parts_is_not_published(store, raw, left_out, added, message):
+    attributes = Attributes(mtime_ns=0, md5=md5_of(b"0123456789" * 3))
+    upload = store.begin("file", attributes)
+    parts = [
+        store.put_part(upload, n + 1, 10 * n, b"0123456789", md5_of(b"0123456789"))
+        for n in range(3)
+    ]
+    with open(upload.token, "ab") as file:
+        file.write(added)
+    told = [part for n, part in enumerate(parts) if n != left_out]
+    with pytest.raises(DigestMismatchError, match=message):
+        store.complete(upload, told, attributes)
+    assert raw.paths() == set()
+
+
 def test_what_was_written_is_proven_from_its_medium_too(folder):
     store = LocalStore(str(folder), read_back=True)
     assert put(store, "whole").verified_by == "read-back"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator, Sequence
 
-from jobtool.md5 import hasher_for, md5_of
-from jobtool.stores.store import Part
+from jobtool.md5 import MD5, MOST_TOGETHER, hasher_for, update_together
+from jobtool.stores.store import Part, mismatch, require_same
 
 #: How many bytes are read at a time to hash a file, by each of a worker's threads.
 HASH_BYTES = 4 * 1024 * 1024
@@ -44,10 +45,51 @@ def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = HA
     return digest.hexdigest()
 
 
-def part_md5(descriptor: int, part: Part) -> str:
-    """Return the MD5 in hex of the bytes at a part's place."""
-    data = read_range(descriptor, part.offset, part.size)
-    return md5_of(data)
+def require_parts(
+    descriptor: int, target: str, parts: Sequence[Part], *, from_medium: bool
+) -> None:
+    """Read an open file. Raise ``DigestMismatchError`` unless it is just these parts, in order."""
+    if from_medium:
+        forget_cached(descriptor)
+    end = 0
+    for part, found in zip(parts, part_md5s(descriptor, parts), strict=True):
+        if part.offset != end:
+            raise mismatch(target, sent=f"of a part at {end}", found=f"one at {part.offset}")
+        require_same(target, sent=part.md5, found=found)
+        end += part.size
+    if (size := os.fstat(descriptor).st_size) != end:
+        raise mismatch(target, sent=f"of {end} bytes", found=f"{size} bytes")
+
+
+def part_md5s(descriptor: int, parts: Sequence[Part]) -> Iterator[str]:
+    """Yield the MD5 in hex of the bytes at each part's place. Parts are hashed together."""
+    for first in range(0, len(parts), MOST_TOGETHER):
+        yield from _md5s_together(descriptor, parts[first : first + MOST_TOGETHER])
+
+
+def _md5s_together(descriptor: int, parts: Sequence[Part]) -> list[str]:
+    hashers = [MD5() for _ in parts]
+    step = HASH_BYTES // MOST_TOGETHER
+    room = memoryview(bytearray(step * len(parts)))
+    buffers = [room[at : at + step] for at in range(0, len(room), step)]
+    for done in range(0, max(part.size for part in parts), step):
+        chunks = [
+            _read_into(descriptor, buffer[: max(part.size - done, 0)], part.offset + done)
+            for part, buffer in zip(parts, buffers, strict=True)
+        ]
+        update_together(hashers, chunks)
+    return [hasher.hexdigest() for hasher in hashers]
+
+
+def _read_into(descriptor: int, buffer: memoryview, offset: int) -> memoryview:
+    """Fill a buffer with bytes from ``offset``. Return what was read, less at the file's end."""
+    done = 0
+    while done < len(buffer):
+        count = os.preadv(descriptor, [buffer[done:]], offset + done)
+        if not count:
+            break
+        done += count
+    return buffer[:done]
 
 
 def forget_cached(descriptor: int) -> None:

@@ -118,7 +118,7 @@ class LocalStore:
 
     def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Read the temporary file back and rename it to its target."""
-        return self._writer.complete(upload, attributes)
+        return self._writer.complete(upload, parts, attributes)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that the temporary file holds, by reading them again."""

@@ -28,7 +28,8 @@ from jobtool.stores.local.files import (
     Closing,
     file_md5,
     forget_cached,
-    part_md5,
+    part_md5s,
+    require_parts,
     write_range,
 )
 from jobtool.stores.local.links import make_link
@@ -114,7 +115,7 @@ class Writer:
             self._hold(held, folder, descriptor)
             write_sparsely(descriptor, data, offset)
 
-    def complete(self, upload: Upload, attributes: Attributes) -> Proof:
+    def complete(self, upload: Upload, parts: Sequence[Part], attributes: Attributes) -> Proof:
         """Prove the temporary file, which was closed after each part, and publish it."""
         target, (folder, name) = self._tree.full(upload.path), os.path.split(upload.path)
         temporary = os.path.basename(upload.token)
@@ -122,7 +123,8 @@ class Writer:
             try:
                 with Closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
                     self._hold(held, folder, descriptor)
-                    proof = self._prove(descriptor, target, attributes)
+                    require_parts(descriptor, target, parts, from_medium=self._read_back)
+                    proof = self._proven(descriptor, attributes)
                     with _readable_on_failure(descriptor):
                         publish(held, temporary, name, target, may_replace=attributes.may_replace)
             except (DigestMismatchError, ExistsError):  # keep the parts after errors that may pass
@@ -136,8 +138,12 @@ class Writer:
         """Read a file back and set its attributes."""
         found = file_md5(descriptor, from_medium=self._read_back, most_bytes=most_bytes)
         require_same(target, sent=attributes.md5, found=found)
+        return self._proven(descriptor, attributes)
+
+    def _proven(self, descriptor: int, attributes: Attributes) -> Proof:
+        assert attributes.md5 is not None, "only a file whose MD5 is known is proven"
         notes = set_attributes(descriptor, attributes, self._tree.keep)
-        return Proof(md5=found, verified_by="read-back", notes=notes)
+        return Proof(md5=attributes.md5, verified_by="read-back", notes=notes)
 
     def held_parts(self, upload: Upload, parts: Sequence[Part]) -> Sequence[Part]:
         """Return the parts that the temporary file holds, by reading them from its medium."""
@@ -147,7 +153,8 @@ class Writer:
                 Closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor,
             ):
                 forget_cached(descriptor)
-                return [part for part in parts if part_md5(descriptor, part) == part.md5]
+                found = part_md5s(descriptor, parts)
+                return [part for part, md5 in zip(parts, found, strict=True) if md5 == part.md5]
         except OSError as error:
             raise read_error(error, upload.token) from None
 

@@ -46,7 +46,7 @@ class KnownDigests:
         self.version = version
         self._parts = bytearray()  # of 16 bytes each: there may be 10,000
         self._noted = 0  # how many of them are in the journal
-        self._whole: MD5 | None = MD5()  # None if it can't be resumed
+        self._whole: MD5 | None = MD5(is_long=True)  # None if it can't be resumed
         self._digest: str | None = None
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class KnownDigests:
         self._noted = len(self)
         self._digest, self._whole = record.whole, None
         if record.state is not None and can_resume():
-            self._whole = MD5(record.state, len(self) * record.part_size)
+            self._whole = MD5(record.state, len(self) * record.part_size, is_long=True)
 
 
 def folded(known: KnownDigests | None, record: DigestRecord) -> KnownDigests:
