@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import struct
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any, BinaryIO, Literal
 
 #: What a column holds: text, numbers of 64 or 32 bits, or UTC times since 1970 in micro- or
@@ -31,7 +32,12 @@ _OPTIONAL = 1
 _UNCOMPRESSED, _GZIP = 0, 2
 
 
+_BYTES = [bytes([byte]) for byte in range(0x80)]
+
+
 def _varint(number: int) -> bytes:
+    if number < 0x80:
+        return _BYTES[number]
     found = bytearray()
     while number >= 0x80:
         found.append(number & 0x7F | 0x80)
@@ -49,9 +55,9 @@ def _binary(value: bytes) -> bytes:
     return _varint(len(value)) + value
 
 
-def _struct(*fields: tuple[int, int, bytes]) -> bytes:
-    """Return a struct of fields: number, type, value."""
-    found, before = bytearray(), 0
+def _struct(*fields: tuple[int, int, bytes], before: int = 0) -> bytes:
+    """Return a struct of fields: number, type, value. ``before`` is the number of the last one."""
+    found = bytearray()
     for number, kind, value in fields:
         found.append(number - before << 4 | kind)
         found += value
@@ -121,29 +127,43 @@ class ParquetWriter:
         self, name: str, kind: Kind, rows: int, codec: int, whole: int, compressed: int
     ) -> bytes:
         """Return the metadata of the column's page that begins here. Sizes include its header."""
-        metadata = _struct(
-            (1, _I32, _number(_TYPES[kind][0])),
-            (2, _LIST, _list(_I32, [_number(_PLAIN), _number(_RLE)])),
-            (3, _LIST, _list(_BINARY, [_binary(name.encode())])),
+        at = _number(self._at)
+        metadata = _chunk_begin(name, kind) + _struct(
             (4, _I32, _number(codec)),
             (5, _I64, _number(rows)),
             (6, _I64, _number(whole)),
             (7, _I64, _number(compressed)),
-            (9, _I64, _number(self._at)),
+            (9, _I64, at),
+            before=3,
         )
-        return _struct((2, _I64, _number(self._at)), (3, _STRUCT, metadata))
+        return _struct((2, _I64, at), (3, _STRUCT, metadata))
 
     def close(self) -> None:
         """Write the metadata, which stands at the end. The file stays open."""
-        root = _struct((4, _BINARY, _binary(b"schema")), (5, _I32, _number(len(self._columns))))
         metadata = _struct(
             (1, _I32, _number(2)),
-            (2, _LIST, _list(_STRUCT, [root, *(_element(*column) for column in self._columns)])),
+            (2, _LIST, _schema(tuple(self._columns))),
             (3, _I64, _number(self._rows)),
             (4, _LIST, _list(_STRUCT, self._groups)),
             (6, _BINARY, _binary(b"jobtool")),
         )
         self._file.write(metadata + struct.pack("<I", len(metadata)) + _MAGIC)
+
+
+@cache
+def _schema(columns: tuple[tuple[str, Kind], ...]) -> bytes:
+    root = _struct((4, _BINARY, _binary(b"schema")), (5, _I32, _number(len(columns))))
+    return _list(_STRUCT, [root, *(_element(*column) for column in columns)])
+
+
+@cache
+def _chunk_begin(name: str, kind: Kind) -> bytes:
+    """Return the fields of a column's metadata that are the same in each group."""
+    return _struct(
+        (1, _I32, _number(_TYPES[kind][0])),
+        (2, _LIST, _list(_I32, [_number(_PLAIN), _number(_RLE)])),
+        (3, _LIST, _list(_BINARY, [_binary(name.encode())])),
+    )[:-1]  # without the end
 
 
 def _element(name: str, kind: Kind) -> bytes:
@@ -159,15 +179,19 @@ def _element(name: str, kind: Kind) -> bytes:
     return _struct(*fields)
 
 
-def _page_header(rows: int, size: int, compressed: int) -> bytes:
-    data = _struct(
+@lru_cache(maxsize=16)  # most jobs have as many rows as the one before, or full groups
+def _data_header(rows: int) -> bytes:
+    return _struct(
         (1, _I32, _number(rows)),
         (2, _I32, _number(_PLAIN)),
         (3, _I32, _number(_RLE)),
         (4, _I32, _number(_RLE)),
     )
+
+
+def _page_header(rows: int, size: int, compressed: int) -> bytes:
     sizes = ((2, _I32, _number(size)), (3, _I32, _number(compressed)))
-    return _struct((1, _I32, _number(0)), *sizes, (5, _STRUCT, data))
+    return _struct((1, _I32, _number(0)), *sizes, (5, _STRUCT, _data_header(rows)))
 
 
 def _page(kind: Kind, values: Sequence[Any]) -> bytes:
