@@ -61,9 +61,16 @@ def quote(name: str, *, word: bool = False) -> str:
 
     With ``word`` the text also has no space and no ``=``, so that it fits a ``key=value`` pair.
     """
-    if not _NEEDS_QUOTES.search(name) and not (word and re.search(r"[\s=]", name)):
+    if _is_plain(name) and not (word and re.search(r"[\s=]", name)):
         return name
     return '"' + _ESCAPED.sub(_escape, name) + '"'
+
+
+def _is_plain(name: str) -> bool:
+    """Return True if a name can be written unchanged."""
+    if name.isascii() and name.isprintable() and name[:1] not in '" ' and name[-1] != " ":
+        return "->" not in name  # the usual case: the expression takes ten times as long
+    return not _NEEDS_QUOTES.search(name)
 
 
 def in_one_line(text: str, *, most: int | None = None) -> str:

@@ -248,7 +248,7 @@ def _transfer(
     chosen: dict[str, Any],
 ) -> int:
     """Run the worker as ``cli`` describes; ``chosen`` are the worker's own options."""
-    from jobtool.worker.environment import detect, launched_size
+    from jobtool.worker.environment import joined, launched_size
 
     link = None
     if not dry_run and launched_size(os.environ) > 1:
@@ -265,7 +265,7 @@ def _transfer(
 
     bound_arenas()
     # Before anything can fail: the other ranks wait for this one here.
-    environment = detect(os.environ).without_mpi()
+    environment = joined(os.environ)
     if link is not None:
         link.introduce(environment)
     console = Console(

@@ -150,19 +150,35 @@ def decode_log(log: bytes) -> Iterator[LogRecord]:
     Only the last ``MAX_LOG_BYTES`` of a log are read. Lines of more than ``MAX_LINE_BYTES`` are
     skipped.
     """
-    for found in _STAMPED_LINE.finditer(log, max(len(log) - MAX_LOG_BYTES, 0)):
-        raw = found.group()
-        stamp, _, rest = raw.decode("utf-8", "surrogateescape").strip().partition(" ")
-        event, _, rest = rest.partition(" ")
-        try:
-            yield LogRecord(time=time_of(stamp), event=event, values=dict(_pairs(rest)))
-        except (ValueError, JobFileError):
-            continue
+    for line in _stamped_lines(log):
+        record = _record(*line)
+        if record is not None:
+            yield record
 
 
 def last_records(log: bytes, events: Collection[str]) -> dict[str, LogRecord]:
     """Return the last record of each of these events that the log has."""
-    return {record.event: record for record in decode_log(log) if record.event in events}
+    found: dict[str, LogRecord] = {}
+    for line in reversed(list(_stamped_lines(log))):
+        event = line[1]
+        if event in events and event not in found and (record := _record(*line)) is not None:
+            found[event] = record
+    return found
+
+
+def _stamped_lines(log: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield the time, the event and the rest of each line that begins like a record."""
+    for found in _STAMPED_LINE.finditer(log, max(len(log) - MAX_LOG_BYTES, 0)):
+        stamp, _, rest = found.group().decode("utf-8", "surrogateescape").strip().partition(" ")
+        event, _, rest = rest.partition(" ")
+        yield stamp, event, rest
+
+
+def _record(stamp: str, event: str, rest: str) -> LogRecord | None:
+    try:
+        return LogRecord(time=time_of(stamp), event=event, values=dict(_pairs(rest)))
+    except (ValueError, JobFileError):
+        return None
 
 
 def number_of(text: str) -> int | None:
@@ -172,6 +188,14 @@ def number_of(text: str) -> int | None:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    if '"' not in text:  # the usual case: no name is quoted
+        for word in text.split(" "):
+            key, equals, value = word.partition("=")
+            if word and not equals:
+                raise JobFileError(f"expected key=value; found {word!r}")
+            if word:
+                yield key, value
+        return
     while text := text.lstrip(" "):
         key, equals, rest = text.partition("=")
         if not equals or " " in key:

@@ -206,6 +206,7 @@ def unquoted(record: R) -> R:
 
 
 def _replaced(record: R, **texts: str) -> R:
-    if all(getattr(record, name) == text for name, text in texts.items()):
-        return record  # the usual case: a comparison costs less than a new record
-    return msgspec.structs.replace(record, **texts)
+    for name, text in texts.items():
+        if getattr(record, name) != text:
+            return msgspec.structs.replace(record, **texts)
+    return record  # the usual case: a comparison costs less than a new record

@@ -6,13 +6,13 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
 from jobtool.errors import JobFileError, JobtoolError
 from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.parquet import Kind, ParquetWriter
 from jobtool.jobs.records import Receipt, quoted, unquoted
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.jobs.stamps import time_of
@@ -27,7 +27,30 @@ TABLE_SUFFIX = ".parquet"
 _ATTEMPTS_TO_CLEAN = 16
 
 _ROWS_PER_GROUP = 8192
-_FEW_ROWS = 16
+
+#: The columns and what they hold.
+_COLUMNS: tuple[tuple[str, Kind], ...] = (
+    ("src_path", "string"),
+    ("dst_path", "string"),
+    ("size", "int64"),
+    ("mtime", "us"),
+    ("mtime_ns", "int64"),
+    ("hashsum_src", "string"),
+    ("hashsum_dst", "string"),
+    ("verified_by", "string"),
+    ("verified_at", "ms"),
+    ("worker", "string"),
+    ("attempt", "int32"),
+    ("etag", "string"),
+    ("part_size", "int64"),
+    ("method", "string"),
+    ("source_version", "string"),
+    ("version", "string"),
+    ("compression", "string"),
+    ("size_dst", "int64"),
+    ("hashsum_packed", "string"),
+    ("checksum", "string"),
+)
 
 #: Columns that tables of earlier versions lack.
 _ADDED = frozenset(
@@ -65,8 +88,6 @@ def write_table(
     tables of earlier attempts are removed. ``require_held`` is called right before the rename; an
     exception from it prevents the change.
     """
-    import pyarrow.parquet as pq
-
     for earlier in range(max(attempt - _ATTEMPTS_TO_CLEAN, 0), attempt):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_temporary(path, earlier))
@@ -74,7 +95,7 @@ def write_table(
         path,
         _temporary(path, attempt),
         receipts,
-        lambda file, rows: pq.ParquetWriter(file, _schema(), **_encoding(rows)),
+        _ParquetTable,
         require_held,
     )
 
@@ -84,21 +105,35 @@ def write_csv(path: str, receipts: Iterable[Receipt]) -> int:
 
     The columns are those of ``write_table``.
     """
-    import pyarrow.csv
-
-    return _write(
-        path,
-        _temporary(path, 0),
-        receipts,
-        lambda file, rows: pyarrow.csv.CSVWriter(file, _schema()),
-    )
+    return _write(path, _temporary(path, 0), receipts, _CSVTable)
 
 
-def _encoding(rows: int) -> dict[str, Any]:
-    """Return how a table of so many rows is encoded: a few aren't worth dictionaries and zstd."""
-    if rows < _FEW_ROWS:
-        return {"compression": "none", "use_dictionary": False}
-    return {"compression": "zstd"}
+class _Table(Protocol):
+    """A table that is being written to a file."""
+
+    def write(self, receipts: list[Receipt]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _ParquetTable:
+    def __init__(self, file: BinaryIO) -> None:
+        self._writer = ParquetWriter(file, _COLUMNS)
+        self.close = self._writer.close
+
+    def write(self, receipts: list[Receipt]) -> None:
+        self._writer.write(_columns(receipts))
+
+
+class _CSVTable:
+    def __init__(self, file: BinaryIO) -> None:
+        import pyarrow.csv
+
+        self._writer = pyarrow.csv.CSVWriter(file, _schema())
+        self.close = self._writer.close
+
+    def write(self, receipts: list[Receipt]) -> None:
+        self._writer.write_table(_table(receipts))
 
 
 def _temporary(path: str, attempt: int) -> str:
@@ -111,22 +146,19 @@ def _write(
     path: str,
     temporary: str,
     receipts: Iterable[Receipt],
-    open_writer: Callable[[BinaryIO, int], Any],
+    open_table: Callable[[BinaryIO], _Table],
     require_held: Callable[[], None] | None = None,
 ) -> int:
-    schema = _schema()
     count = 0
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)  # left by a killed attempt of that number, or another user's link
     try:
-        # Opened here, since pyarrow can't open a name that isn't UTF-8.
         with open(temporary, "xb") as file:
-            batches = _batches(receipts)
-            first = next(batches, [])
-            with open_writer(file, len(first)) as writer:
-                for batch in chain([first] if first else (), batches):
-                    writer.write_table(_table(batch, schema))
-                    count += len(batch)
+            table = open_table(file)
+            for batch in _batches(receipts):
+                table.write(batch)
+                count += len(batch)
+            table.close()
             file.flush()
             os.fsync(file.fileno())
         if require_held is not None:
@@ -184,9 +216,8 @@ def table_of(receipts: Iterable[Receipt]) -> pa.Table:
     """Return receipts as a table in memory, with the columns of ``write_table``."""
     import pyarrow as pa
 
-    schema = _schema()
-    batches = [_table(batch, schema) for batch in _batches(receipts)]
-    return pa.concat_tables(batches) if batches else schema.empty_table()
+    batches = [_table(batch) for batch in _batches(receipts)]
+    return pa.concat_tables(batches) if batches else _schema().empty_table()
 
 
 def _require_small_groups(metadata: Any) -> None:
@@ -214,43 +245,36 @@ def _require_receipts(columns: dict[str, Any]) -> None:
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    return pa.schema(
-        [
-            ("src_path", pa.string()),
-            ("dst_path", pa.string()),
-            ("size", pa.int64()),
-            ("mtime", pa.timestamp("us", tz="UTC")),
-            ("mtime_ns", pa.int64()),
-            ("hashsum_src", pa.string()),
-            ("hashsum_dst", pa.string()),
-            ("verified_by", pa.string()),
-            ("verified_at", pa.timestamp("s", tz="UTC")),
-            ("worker", pa.string()),
-            ("attempt", pa.int32()),
-            ("etag", pa.string()),
-            ("part_size", pa.int64()),
-            ("method", pa.string()),
-            ("source_version", pa.string()),
-            ("version", pa.string()),
-            ("compression", pa.string()),
-            ("size_dst", pa.int64()),
-            ("hashsum_packed", pa.string()),
-            ("checksum", pa.string()),
-        ]
-    )
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "int32": pa.int32(),
+        "us": pa.timestamp("us", tz="UTC"),
+        "ms": pa.timestamp("s", tz="UTC"),  # Parquet has no whole seconds
+    }
+    return pa.schema([(name, types[kind]) for name, kind in _COLUMNS])
 
 
-def _table(receipts: list[Receipt], schema: pa.Schema) -> Any:
-    import pyarrow as pa
-
-    rows = (msgspec.structs.astuple(quoted(receipt)) for receipt in receipts)
-    columns: dict[str, Sequence[Any]] = dict(
+def _columns(receipts: list[Receipt]) -> list[Sequence[Any]]:
+    """Return the values of each column."""
+    rows = [msgspec.structs.astuple(quoted(receipt)) for receipt in receipts]
+    found: dict[str, Sequence[Any]] = dict(
         zip(Receipt.__struct_fields__, zip(*rows, strict=True), strict=True)
     )
-    columns["mtime"] = [mtime_ns // 1000 for mtime_ns in columns["mtime_ns"]]
-    columns["verified_at"] = [time_of(text) for text in columns["verified_at"]]
-    arrays = {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
-    return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    found["mtime"] = [mtime_ns // 1000 for mtime_ns in found["mtime_ns"]]
+    stamps = {text: int(time_of(text).timestamp()) * 1000 for text in set(found["verified_at"])}
+    found["verified_at"] = [stamps[text] for text in found["verified_at"]]
+    return [found[name] for name, _ in _COLUMNS]
+
+
+def _table(receipts: list[Receipt]) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = []
+    for field, (_, kind), values in zip(_schema(), _COLUMNS, _columns(receipts), strict=True):
+        numbers = [value // 1000 for value in values] if kind == "ms" else values
+        arrays.append(pa.array(numbers, field.type))
+    return pa.Table.from_arrays(arrays, schema=_schema())
 
 
 def _batches(receipts: Iterable[Receipt]) -> Iterator[list[Receipt]]:

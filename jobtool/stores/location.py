@@ -173,10 +173,11 @@ def unfit_reason(path: str) -> str | None:
         return "a slash at its beginning"
     if "//" in path:
         return "an empty part ('//')"
-    parts = path.split("/")
-    dots = next((dots for dots in ("..", ".") if dots in parts), None)
-    if dots is not None:
-        return f"a part {dots!r}"
+    if path.startswith(".") or "/." in path:
+        parts = path.split("/")
+        for dots in ("..", "."):
+            if dots in parts:
+                return f"a part {dots!r}"
     return "a slash at its end" if path.endswith("/") else None
 
 

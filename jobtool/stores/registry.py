@@ -14,6 +14,7 @@ from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.location import Location
+from jobtool.stores.optional import supports
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.sides import Side
 from jobtool.stores.store import Store
@@ -120,7 +121,7 @@ class StoreRegistry:
             if url is not None:
                 location = Location.parse(url)
                 shared = self._scheme(location.scheme).shared
-                if isinstance(shared, Credentialed):
+                if supports(shared, Credentialed):
                     shared.prepare(location, role)
 
     def credential_holders(self) -> list[CredentialHolder]:
@@ -147,7 +148,7 @@ class StoreRegistry:
 
     def _credentialed(self) -> list[Credentialed]:
         found = (scheme.shared for scheme in list(self._schemes.values()))
-        return [shared for shared in found if isinstance(shared, Credentialed)]
+        return [shared for shared in found if supports(shared, Credentialed)]
 
     def _scheme(self, scheme: str) -> _Scheme:
         if scheme not in self._schemes:
@@ -165,7 +166,7 @@ class StoreRegistry:
                 filesystems={side.role: side.filesystem for side in ours},
             )
             made = self._schemes.setdefault(scheme, _Scheme(scheme, kind, setup))
-            if isinstance(made.shared, Credentialed) and self._scopes is not None:
+            if supports(made.shared, Credentialed) and self._scopes is not None:
                 made.shared.begin_job(self._scopes)
         return self._schemes[scheme]
 

@@ -6,6 +6,7 @@ alone. MPI spreads work and saves scans; correctness doesn't depend on it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -110,6 +111,18 @@ def detect(environ: Mapping[str, str]) -> Environment:
     )
 
 
+def joined(environ: Mapping[str, str]) -> Environment:
+    """Return the environment of a worker, which has the same name for its run as the other ranks.
+
+    MPI is initialised only if the launcher's variables don't give such a name: it takes a second.
+    """
+    size, run = _mpi_size(environ), _certain_run(environ)
+    if size is None or run is None:
+        return detect(environ).without_mpi()
+    found = _one_of(size, _first_number(environ, _MPI_RANKS) or 0, environ, _place(environ))
+    return replace(found, is_mpi=True, run=run if found.size > 1 else None)
+
+
 def alone(environ: Mapping[str, str]) -> Environment:
     """Return the environment of a worker without ranks, whatever started its process."""
     return Environment(**_place(environ))
@@ -173,6 +186,24 @@ def _name_of_run(environ: Mapping[str, str]) -> str | None:
     """Return the launcher's name for its run, as a file name."""
     parts = [environ[name] for name in _RUN_NAMES if environ.get(name)]
     return filename_of("-".join(parts)) if parts else None
+
+
+def _certain_run(environ: Mapping[str, str]) -> str | None:
+    """Return a name that all ranks of a run find in their variables, and no other run has.
+
+    PMIx's name is that of Slurm's job and step. Under mpirun it is made of the host and of the
+    launcher's process ID, which may come again. With the address of its server it is unique, but
+    that is the same for all ranks only if they are on one host. Else there is none.
+    """
+    namespace = environ.get("PMIX_NAMESPACE", "")
+    if namespace.startswith("slurm."):
+        return _name_of_run(environ)
+    servers = [environ[name] for name in sorted(environ) if name.startswith("PMIX_SERVER_URI")]
+    sizes = [_first_number(environ, (f"OMPI_COMM_WORLD_{it}SIZE",)) for it in ("", "LOCAL_")]
+    if not namespace or not servers or sizes[0] is None or sizes[0] != sizes[1]:
+        return None
+    address = hashlib.sha256(" ".join(servers).encode("utf-8", "surrogateescape")).hexdigest()
+    return filename_of(f"{namespace}-{address[:16]}")
 
 
 def _first_number(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:

@@ -29,7 +29,7 @@ MOST = {
     "list folder": 6,
     "journal": 18,
     "receipts": 15,
-    "source": 12,
+    "source": 13,
     "destination": 21,
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 import threading
 from datetime import datetime
 
@@ -142,6 +144,32 @@ def test_receipts_survive_the_table(several, tmp_path_factory):
     assert write_table(path, iter(several)) == len(several)
     assert list(read_table(path)) == several
     assert os.listdir(os.path.dirname(path)) == ["job.parquet"]
+
+
+@pytest.mark.parametrize("count", [7, 8, 9, 1000])
+def test_values_that_are_null_here_and_there_survive_the_table(folder, count):
+    path = str(folder / "job.parquet")
+    several = [
+        msgspec.structs.replace(SIMPLE, size=number, etag=str(number) if number % 3 else None)
+        for number in range(count)
+    ]
+    write_table(path, several)
+    assert list(read_table(path)) == several
+    found = pq.read_metadata(path)
+    assert {found.row_group(0).column(0).compression} == {"GZIP" if count > 9 else "UNCOMPRESSED"}
+
+
+def test_writing_a_table_imports_no_pyarrow(folder):
+    path = str(folder / "job.parquet")
+    receipt = "Receipt(**msgspec.json.decode(sys.argv[2]))"
+    program = (
+        "import sys, msgspec; from jobtool.jobs.records import Receipt; "
+        f"from jobtool.jobs.table import write_table; write_table(sys.argv[1], [{receipt}]); "
+        "sys.exit('pyarrow' in sys.modules)"
+    )
+    fields = msgspec.structs.asdict(SIMPLE)
+    subprocess.run([sys.executable, "-c", program, path, msgspec.json.encode(fields)], check=True)
+    assert list(read_table(path)) == [SIMPLE]
 
 
 @given(several=st.lists(receipts, max_size=5))

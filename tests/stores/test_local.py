@@ -22,7 +22,7 @@ from jobtool.errors import (
     StoreUnavailableError,
 )
 from jobtool.md5 import md5_of
-from jobtool.stores.local import LocalStore, owner_tag
+from jobtool.stores.local import LocalStore, owner_tag, small
 from jobtool.stores.store import (
     Attributes,
     Child,
@@ -71,6 +71,15 @@ class TestLocalStore(
     @pytest.fixture
     def raw(self, folder):
         return LocalRaw(str(folder))
+
+
+class TestWithoutExtension(TestLocalStore):
+    """What the extension leaves to the general way, and all where it isn't built."""
+
+    @pytest.fixture
+    def store(self, folder, monkeypatch):
+        monkeypatch.setattr(small, "extension", None)
+        return LocalStore(str(folder), owner="we", links="keep")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.worker.environment import Environment, detect
+from jobtool.worker.environment import Environment, detect, joined
 from tests.commands import environment, finish, run, run_ok, start
 from tests.trees import make_items, statuses
 
@@ -81,6 +81,28 @@ def test_a_rank_that_is_not_below_the_size_stands_alone(
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     found = detect(variables)
     assert (found.rank, found.size, found.run, found.start_of(10)) == (0, 1, None, 0)
+
+
+def test_ranks_that_their_launcher_names_alike_do_without_mpi(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    here = {
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+        "PMIX_NAMESPACE": "prterun-node-17@1",
+        "PMIX_SERVER_URI4": "prterun-node-17@0.0;tcp4://127.0.0.1:38927",
+    }
+    first, second = (joined({**here, "OMPI_COMM_WORLD_RANK": rank}) for rank in "01")
+    assert (first.rank, second.rank, first.size, first.is_mpi) == (0, 1, 2, True)
+    assert first.run == second.run is not None
+    # The process ID of the launcher has come again.
+    later = {"PMIX_SERVER_URI4": "prterun-node-17@0.0;tcp4://127.0.0.1:40001"}
+    assert joined({**here, **later, "OMPI_COMM_WORLD_RANK": "0"}).run != first.run
+    slurm = {"PMIX_NAMESPACE": "slurm.pmix.7.0", "PMIX_RANK": "1", "SLURM_STEP_NUM_TASKS": "3"}
+    requeued = [joined({**slurm, "SLURM_RESTART_COUNT": count}) for count in "01"]
+    assert [(one.rank, one.size) for one in requeued] == [(1, 3)] * 2
+    assert requeued[0].run != requeued[1].run
 
 
 def test_a_worker_whose_rank_makes_no_sense_works_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import errno
 import os
 import threading
 import weakref
+from functools import cache
 from itertools import count
 
 from jobtool.errors import StoreUnavailableError
@@ -80,8 +81,13 @@ class Durability:
         self._last_synced = last_write
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _syncfs(descriptor: int) -> None:
-    while ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
+    while _libc().syncfs(descriptor) != 0:
         number = ctypes.get_errno()
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number))

@@ -10,6 +10,7 @@ from jobtool.names import quote
 from jobtool.stores.local.attributes import attributes_of, set_attributes
 from jobtool.stores.local.errors import not_a_file, read_error
 from jobtool.stores.local.files import file_md5, read_range
+from jobtool.stores.local.small import read_small
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.store import Attributes, Content, Entry, Note, Proof, StatResult, within_64_bits
 
@@ -49,6 +50,10 @@ def stat(tree: Tree, path: str) -> StatResult:
 
 def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
     """Return bytes of a file if it hasn't changed since it was listed."""
+    if offset == 0 and length == entry.size:
+        content = _read_small(tree, entry)
+        if content is not None:
+            return content
     full = tree.full(entry.path)
     with _Opened(tree, entry.path) as descriptor:
         data = read_range(descriptor, offset, length)
@@ -62,6 +67,13 @@ def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
     if len(data) != length:
         raise StoreError(f"{quote(full)}: expected {length} bytes; read {len(data)}")
     return Content(data=data, attributes=attributes)
+
+
+def _read_small(tree: Tree, entry: Entry) -> Content | None:
+    try:
+        return read_small(tree, entry)
+    except OSError as error:
+        raise read_error(error, tree.full(entry.path)) from None
 
 
 def folder_attributes(tree: Tree, path: str) -> Attributes:

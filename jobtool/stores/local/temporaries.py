@@ -1,10 +1,14 @@
-"""The names of temporary files, which include their owner."""
+"""Temporary files: their names, which include their owner, their first mode, their removal."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import re
 import secrets
+
+from jobtool.stores.store import Attributes
 
 #: The prefix of temporary files. A tag of their owner, random characters and ".part" follow.
 TEMPORARY_PREFIX = ".jobtool-"
@@ -29,3 +33,31 @@ class Temporaries:
     def owns(self, name: str) -> bool:
         """Return True if a name is that of a temporary file of this owner."""
         return _NAME.fullmatch(name) is not None and name.startswith(self._prefix)
+
+
+def first_mode(attributes: Attributes) -> int:
+    """Return the mode of a temporary file for a file with these attributes."""
+    # Users who may not read the source may not read the unfinished file either.
+    return 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
+
+
+class RemovedOnFailure:
+    """Removes a file of an open folder if the ``with`` block raises."""
+
+    __slots__ = ("_held", "_temporary")
+
+    def __init__(self, held: int, temporary: str) -> None:
+        self._held, self._temporary = held, temporary
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            remove(self._held, self._temporary)
+
+
+def remove(held: int, temporary: str) -> None:
+    """Remove a file of an open folder if possible."""
+    with contextlib.suppress(OSError):
+        os.unlink(temporary, dir_fd=held)

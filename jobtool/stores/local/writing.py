@@ -34,8 +34,9 @@ from jobtool.stores.local.files import (
 )
 from jobtool.stores.local.links import make_link
 from jobtool.stores.local.publish import ExistsError, publish
+from jobtool.stores.local.small import NewFile
 from jobtool.stores.local.sparse import write_sparsely
-from jobtool.stores.local.temporaries import Temporaries
+from jobtool.stores.local.temporaries import RemovedOnFailure, Temporaries, first_mode, remove
 from jobtool.stores.local.tree import OPEN, Tree
 from jobtool.stores.store import (
     Attributes,
@@ -72,7 +73,7 @@ class Writer:
             Closing(os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as held,
         ):
             descriptor = os.open(name, _CREATE, 0o600, dir_fd=held)
-            with _RemovedOnFailure(held, name), Closing(descriptor):
+            with RemovedOnFailure(held, name), Closing(descriptor):
                 write_range(descriptor, b"1", 0)  # a quota may allow names but no bytes
             os.unlink(name, dir_fd=held)
 
@@ -81,10 +82,13 @@ class Writer:
     ) -> Proof:
         """Write a whole file under a temporary name, close it, prove it, publish it."""
         target, (folder, name) = self._tree.full(check_path(path)), os.path.split(path)
-        temporary = self._temporaries.new()
         with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
+            proof = self._write_small(held, path, chunks, attributes)
+            if proof is not None:
+                return proof
+            temporary = self._temporaries.new()
             descriptor = _create(held, temporary, attributes)
-            with _RemovedOnFailure(held, temporary):
+            with RemovedOnFailure(held, temporary):
                 with Closing(descriptor):
                     self._hold(held, folder, descriptor)
                     size, md5 = _write_chunks(descriptor, chunks, attributes.md5)
@@ -93,13 +97,31 @@ class Writer:
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
         return proof
 
+    def _write_small(
+        self,
+        held: int,
+        path: str,
+        chunks: Iterable[bytes | memoryview],
+        attributes: Attributes,
+    ) -> Proof | None:
+        """Do the same by few calls. Return None, and leave nothing, if that isn't possible."""
+        if not isinstance(chunks, list) or len(chunks) != 1 or self._read_back:
+            return None
+        folder, name = os.path.split(path)
+        try:
+            self._hold(held, folder)
+        except PermissionError:  # a folder that may be entered but not read
+            return None
+        small = NewFile(held, self._temporaries.new(), name, self._tree.full(path))
+        return small.write(chunks[0], attributes, self._tree.keep)
+
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""
         target, folder = self._tree.full(check_path(path)), os.path.dirname(path)
         temporary = self._temporaries.new()
         with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
             descriptor = _create(held, temporary, attributes)
-            with _RemovedOnFailure(held, temporary), Closing(descriptor):
+            with RemovedOnFailure(held, temporary), Closing(descriptor):
                 self._hold(held, folder, descriptor)
         token = os.path.join(os.path.dirname(target), temporary)
         return Upload(path=path, token=token, attributes=attributes)
@@ -128,7 +150,7 @@ class Writer:
                     with _readable_on_failure(descriptor):
                         publish(held, temporary, name, target, may_replace=attributes.may_replace)
             except (DigestMismatchError, ExistsError):  # keep the parts after errors that may pass
-                _remove(held, temporary)
+                remove(held, temporary)
                 raise
         return proof
 
@@ -292,9 +314,7 @@ def _write_chunks(
 
 
 def _create(held: int, temporary: str, attributes: Attributes) -> int:
-    # Users who may not read the source may not read the unfinished file either.
-    mode = 0o666 if attributes.mode is None else attributes.mode & 0o666 | 0o600
-    return os.open(temporary, _CREATE, mode, dir_fd=held)
+    return os.open(temporary, _CREATE, first_mode(attributes), dir_fd=held)
 
 
 def _open_temporary(held: int, temporary: str, flags: int, shown: str = "") -> int:
@@ -314,20 +334,6 @@ def _not_ours(token: str) -> NotFoundError:
     return NotFoundError(f"{quote(token)} isn't an unfinished upload of this job")
 
 
-class _RemovedOnFailure:
-    __slots__ = ("_held", "_temporary")
-
-    def __init__(self, held: int, temporary: str) -> None:
-        self._held, self._temporary = held, temporary
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            _remove(self._held, self._temporary)
-
-
 @contextlib.contextmanager
 def _readable_on_failure(descriptor: int) -> Iterator[None]:
     """Make a file readable again if publishing fails after its mode was set, for another try."""
@@ -337,8 +343,3 @@ def _readable_on_failure(descriptor: int) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | 0o600)
         raise
-
-
-def _remove(held: int, temporary: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(temporary, dir_fd=held)

@@ -1,0 +1,9 @@
+def read(
+    folder: int, name: bytes, flags: int, size: int, is_mode_kept: bool, /
+) -> tuple[bytes, int, int, int, int, bytes] | None: ...
+def write(
+    folder: int, name: bytes, data: bytes | memoryview, mode: int, /
+) -> tuple[int, bytes] | None: ...
+def publish(
+    file: int, folder: int, temporary: bytes, name: bytes, mode: int, time: int | None, /
+) -> bool: ...
