@@ -157,7 +157,7 @@ class Rsync:
                 raise error
             if once.exit_code not in (0, *_SOME_LEFT):
                 raise failure_over_ssh(once.said, once.failure, sides.target.host, NAME)
-            if left:
+            if left and once.why_left:
                 context.note(once.why_left)
             return
 
@@ -215,11 +215,9 @@ class _Run:
 
     @property
     def why_left(self) -> str:
-        """Why files are left, as a clause."""
+        """Why rsync has left files, as a clause; empty if it says nothing."""
         told = [line for line in self.said if line.startswith(("rsync:", "skipping"))]
-        if told:
-            return told[0]
-        return self.failure if self.exit_code else "rsync has left files without a word"
+        return told[0] if told else self.failure if self.exit_code else ""
 
     def run(
         self, command: Sequence[str], log: ProgramLog, bandwidth: float | None

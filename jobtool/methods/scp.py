@@ -148,7 +148,8 @@ class Scp:
         is_whole = batch.why_ended or ssh_failure(batch.said, sides.target.host)
         if is_whole or batch.exit_code not in (0, 1):
             raise failure_over_ssh(batch.said, batch.failure, sides.target.host, NAME)
-        context.note(batch.failure if batch.exit_code else "scp has left files without a word")
+        if batch.exit_code:
+            context.note(batch.failure)
 
     def _command(self, sides: Sides, bandwidth: float | None) -> list[str]:
         command = [NAME, "-s", "-q", *ssh_arguments(sides.target, self._ssh)]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import jobtool
+from tests import commands
+from tests.commands import wait_for
 from tests.servers.sftp import SftpServer
 from tests.trees import contents, events, receipts
+
+LIARS = Path(__file__).parent / "liars.py"
 
 #: Names that a shell, a program's options or its patterns could take for something else.
 ODD_NAMES = (
@@ -103,10 +109,71 @@ class Lab:
         return found
 
 
-def liar(folder: Path, program: str, body: str) -> Mapping[str, str]:
-    """Put a program of a name on a PATH of its own; return the variables that use it."""
+    def kill_mid_way(self, method: str, *, enough: int, number: signal.Signals) -> int:
+        """Run a worker until hidden files have some bytes, end it, and return its exit code.
+
+        No file of that size may be under its name by then.
+        """
+        before = {*_sessions(self.sftp), *_naming(str(self.folder))}
+        worker = commands.start(
+            "transfer-worker", "-i", self.joblist, "--methods", method, "-v", "0"
+        )
+        wait_for(lambda: max(self.hidden_sizes().values(), default=0) >= enough)
+        large = [name for name, data in sizes(self.out).items() if data >= enough]
+        worker.send_signal(number)
+        done = commands.finish(worker)
+        assert not large
+        # On neither side is anything left of the worker.
+        wait_for(lambda: {*_sessions(self.sftp), *_naming(str(self.folder))} <= before)
+        return done.exit_code
+
+
+def sizes(root: Path) -> dict[str, int]:
+    """The size of every file below a folder that isn't in a hidden one."""
+    return {
+        str(path): path.stat().st_size
+        for path in root.rglob("*")
+        if path.is_file() and "/.jobtool-" not in str(path)
+    }
+
+
+def liar(folder: Path, program: str, lie: str) -> str:
+    """Put a program on a PATH of its own that tells a lie of ``liars``; return that PATH."""
     folder.mkdir(exist_ok=True)
     path = folder / program
-    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} {LIARS} {program} {lie} "$@"\n')
     path.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def _sessions(sftp: SftpServer) -> Iterator[int]:
+    """Processes that the server has started for its clients."""
+    parents, commands_of = {}, {}
+    for process, parent, command in _processes():
+        parents[process], commands_of[process] = parent, command
+    for process, parent in parents.items():
+        above = parent
+        while above in parents:
+            if f"{sftp.folder}/sshd_config" in commands_of[above]:
+                if "timeout" not in commands_of[above].split("/")[0]:
+                    yield process
+                break
+            above = parents[above]
+
+
+def _naming(text: str) -> Iterator[int]:
+    own = os.getpid()
+    return (process for process, _, command in _processes() if text in command and process != own)
+
+
+def _processes() -> Iterator[tuple[int, int, str]]:
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            command = Path(f"/proc/{name}/cmdline").read_bytes()
+            state, parent = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()[:2]
+        except OSError:
+            continue
+        if state not in (b"Z", b"X"):
+            yield int(name), int(parent), command.replace(b"\0", b" ").decode(errors="replace")

@@ -31,7 +31,6 @@ from jobtool.stores.registry import StoreRegistry
 from tests.commands import unused_port
 from tests.servers.sftp import SftpServer, new_key, sftp_server
 
-
 PLAIN = SshSettings()
 
 
