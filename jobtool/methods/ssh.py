@@ -223,7 +223,7 @@ _MEANINGS = tuple(
             "{host} can't be reached ({said}). Is its sshd up, and the port right?",
         ),
         (
-            r"kex_exchange_identification|banner exchange|Connection (closed|reset) by"
+            r"kex_exchange_identification|banner exchange|Connection (closed|reset)\b"
             r"|client_loop: send disconnect|not responding|Broken pipe",
             "the connection to {host} ended ({said})",
         ),

@@ -108,7 +108,6 @@ class Lab:
                     found[str(path)] = status.st_size
         return found
 
-
     def kill_mid_way(self, method: str, *, enough: int, number: signal.Signals) -> int:
         """Run a worker until hidden files have some bytes, end it, and return its exit code.
 

@@ -28,6 +28,8 @@ def main() -> None:
         pairs = [(os.path.join(sources[0], name), os.path.join(target, name)) for name in names]
     else:
         pairs = [(path, os.path.join(target, os.path.basename(path))) for path in sources]
+    if program == "scp" and not os.path.isdir(target):
+        pairs = [(sources[0].partition(":")[2], arguments[-1])]  # one file from the server
     for source, there in pairs:
         print(">" + os.path.normpath(os.path.relpath(source, sources[0])))
         if kind == "nothing":
