@@ -84,6 +84,36 @@ class Temporaries(Store, Protocol):
 
 
 @runtime_checkable
+class TakesFiles(Store, Protocol):
+    """A store into which programs can put files beside jobtool.
+
+    They put them into a folder of their owner's, and the store gives each its name once it is
+    complete. So no reader sees an unfinished file, and no program follows a link below the root.
+    """
+
+    def incoming_for(self, path: str) -> str:
+        """Return the path of the folder for files that are bound for ``path``.
+
+        It is the same in each attempt of an owner. With the root ``/``, it is beside ``path``.
+        """
+
+    def make_incoming(self, folder: str) -> None:
+        """Make such a folder, which other users may not enter. Keep one that is there.
+
+        Raises ``FileError`` if something else is there, or another user's folder.
+        """
+
+    def take(self, path: str, target: str, size: int) -> bool:
+        """Rename a file of such a folder to ``target``, in place of a file that is there.
+
+        Makes the folder of the target. Return False if ``path`` isn't a file of this size.
+        """
+
+    def remove_incoming(self, folder: str) -> None:
+        """Remove such a folder with all that is in it. Do nothing if it doesn't exist."""
+
+
+@runtime_checkable
 class Prover(Store, Protocol):
     """A store that proves a file more cheaply than by reading it, or that sets its attributes then.
 
@@ -227,6 +257,7 @@ class ComparesInside(Store, Protocol):
 PROTOCOLS: tuple[type, ...] = (
     Multipart,
     Temporaries,
+    TakesFiles,
     Prover,
     Specials,
     FolderAttributes,

@@ -29,6 +29,7 @@ from jobtool.stores.optional import (
     Multipart,
     Prover,
     Specials,
+    TakesFiles,
     Temporaries,
 )
 from jobtool.stores.original import Original
@@ -204,6 +205,33 @@ class _FaultyTemporaries(_FaultyLeftovers):
         return self.inner.is_leftover(path)
 
 
+class _FaultyTakesFiles(Faulty):
+    inner: TakesFiles
+
+    def incoming_for(self, path: str) -> str:
+        """Return the path of the folder for files that are bound for a path."""
+        return self.inner.incoming_for(path)
+
+    def make_incoming(self, folder: str) -> None:
+        """Make such a folder."""
+        late = self.strike("make_incoming", folder)
+        self.inner.make_incoming(folder)
+        _raise(late)
+
+    def take(self, path: str, target: str, size: int) -> bool:
+        """Rename a file of such a folder."""
+        late = self.strike("take", target)
+        is_taken = self.inner.take(path, target, size)
+        _raise(late)
+        return is_taken
+
+    def remove_incoming(self, folder: str) -> None:
+        """Remove such a folder."""
+        late = self.strike("remove_incoming", folder)
+        self.inner.remove_incoming(folder)
+        _raise(late)
+
+
 class _FaultyProver(Faulty):
     inner: Prover
 
@@ -316,6 +344,7 @@ class _FaultyCompares(Faulty):
 _EXTRAS: Mapping[type, type[Faulty]] = {
     Multipart: _FaultyMultipart,
     Temporaries: _FaultyTemporaries,
+    TakesFiles: _FaultyTakesFiles,
     Prover: _FaultyProver,
     Specials: _FaultySpecials,
     FolderAttributes: _FaultyFolders,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 
 from jobtool.errors import CredentialsError, FileError
 from jobtool.jobs.records import Receipt, Record, UploadRecord
-from jobtool.stores.optional import Multipart, Temporaries, supports
+from jobtool.stores.optional import Multipart, TakesFiles, Temporaries, supports
 from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.plan import Plan
 
 
 def open_uploads(records: Iterable[Record]) -> dict[str, str]:
@@ -64,3 +66,21 @@ def remove_leftovers(
                 destination.abort(upload)
                 removed += 1
     return removed
+
+
+def remove_incoming(plan: Plan) -> None:
+    """Remove the folders into which programs of killed attempts have put files.
+
+    The methods remove them themselves, but a method need not be used again. A folder that can't be
+    removed is left.
+    """
+    for first, end, store in plan.route_ranges():
+        if not supports(store, TakesFiles):
+            continue
+        folders = {store.incoming_for("file")}
+        if store.incoming_for("folder/file") not in folders:  # one beside each file
+            paths = (plan.item(number).destination_path for number in range(first, end))
+            folders = {store.incoming_for(path) for path in paths}
+        for folder in folders:
+            with contextlib.suppress(FileError):
+                store.remove_incoming(folder)

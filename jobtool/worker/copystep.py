@@ -23,7 +23,7 @@ from jobtool.transfer.copy import Copied
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.destination import holds_nothing
 from jobtool.transfer.ledger.takingup import take_up
-from jobtool.transfer.leftovers import open_uploads, remove_leftovers
+from jobtool.transfer.leftovers import open_uploads, remove_incoming, remove_leftovers
 from jobtool.transfer.methodchoice import usable
 from jobtool.transfer.methodruns import MethodOrder
 from jobtool.transfer.phases import Phase
@@ -107,6 +107,8 @@ class CopyStep:
         plan, transfer = self._copy(claimed_job, context)
         if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
             self._remove_leftovers(claimed_job, transfer.ledger, transfer.returned)
+        if transfer.is_complete and claimed_job.job.attempts > 1:
+            remove_incoming(plan)
         is_recorded = self._was_done and not self._records.has_lines
         if transfer.is_complete and not is_recorded:
             self._report.phase(Phase.RECORDING)

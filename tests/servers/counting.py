@@ -10,11 +10,14 @@ from collections.abc import Iterator
 
 
 class Counting:
-    """A running proxy on a port of its own. ``sent_bytes`` is what clients have sent."""
+    """A running proxy on a port of its own. ``sent_bytes`` is what clients have sent.
+
+    ``passed_bytes`` is what has passed in both directions.
+    """
 
     def __init__(self, listener: socket.socket, port: int, bytes_per_second: float) -> None:
         self.port: int = listener.getsockname()[1]
-        self.sent_bytes = 0
+        self.sent_bytes = self.passed_bytes = 0
         self._listener = listener
         self._target = port
         self._bytes_per_second = bytes_per_second
@@ -35,6 +38,7 @@ class Counting:
                 target.sendall(data)
                 with self._lock:
                     self.sent_bytes += len(data) * is_counted
+                    self.passed_bytes += len(data)
         for end in (source, target):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -41,6 +41,7 @@ from jobtool.testing.store_suite import (
     ProverSuite,
     SpecialsSuite,
     StoreSuite,
+    TakesFilesSuite,
     TemporariesSuite,
 )
 from jobtool.transfer.partranges import MEBIBYTE
@@ -53,6 +54,7 @@ class TestLocalStore(
     StoreSuite,
     MultipartSuite,
     TemporariesSuite,
+    TakesFilesSuite,
     ProverSuite,
     SpecialsSuite,
     FolderAttributesSuite,

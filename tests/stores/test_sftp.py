@@ -15,6 +15,7 @@ from jobtool.testing.store_suite import (
     ProverSuite,
     SpecialsSuite,
     StoreSuite,
+    TakesFilesSuite,
     TemporariesSuite,
 )
 from tests.servers.sftp import sftp_server
@@ -37,6 +38,7 @@ class SftpSuite(
     StoreSuite,
     MultipartSuite,
     TemporariesSuite,
+    TakesFilesSuite,
     ProverSuite,
     SpecialsSuite,
     FolderAttributesSuite,

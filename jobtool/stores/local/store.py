@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from jobtool.stores.local import listing, reading
+from jobtool.stores.local.incoming import Incoming
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import Tree
@@ -63,6 +63,7 @@ class LocalStore:
         self._tree = Tree(root, links, keep=keep, mirrors=mirrors)
         self._temporaries = Temporaries(owner)
         self._writer = Writer(self._tree, self._temporaries, read_back=read_back)
+        self._incoming = Incoming(self._tree, self._temporaries)
 
     @property
     def url(self) -> str:
@@ -134,7 +135,23 @@ class LocalStore:
 
     def is_leftover(self, path: str) -> bool:
         """Return True if a file's name marks it as a temporary file of this owner."""
-        return self._temporaries.owns(os.path.basename(path))
+        return self._temporaries.owns_path(path)
+
+    def incoming_for(self, path: str) -> str:
+        """Return the path of the folder into which programs put a file for ``path``."""
+        return self._incoming.folder_for(path)
+
+    def make_incoming(self, folder: str) -> None:
+        """Make such a folder, or keep it."""
+        self._incoming.make(folder)
+
+    def take(self, path: str, target: str, size: int) -> bool:
+        """Rename a file of such a folder to its target. Return False if it isn't complete."""
+        return self._incoming.take(path, target, size)
+
+    def remove_incoming(self, folder: str) -> None:
+        """Remove such a folder with all that is in it."""
+        self._incoming.remove(folder)
 
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None

@@ -12,6 +12,7 @@ from jobtool.stores.store import Attributes
 
 #: The prefix of temporary files. A tag of their owner, random characters and ".part" follow.
 TEMPORARY_PREFIX = ".jobtool-"
+_INCOMING = "incoming"
 _NAME = re.compile(r"\.jobtool-([0-9a-f]{12})-[0-9a-f]{16}\.part")
 
 
@@ -29,6 +30,16 @@ class Temporaries:
     def new(self) -> str:
         """Return a new unique name."""
         return f"{self._prefix}{secrets.token_hex(8)}.part"
+
+    @property
+    def incoming(self) -> str:
+        """The name of a folder into which the owner's programs put files."""
+        return self._prefix + _INCOMING
+
+    def owns_path(self, path: str) -> bool:
+        """Return True for the owner's temporary file, or a file in its folder for programs."""
+        *folders, name = path.split("/")
+        return self.owns(name) or self.incoming in folders
 
     def owns(self, name: str) -> bool:
         """Return True if a name is that of a temporary file of this owner."""

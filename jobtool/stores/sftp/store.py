@@ -10,6 +10,7 @@ from jobtool.stores.overssh import SshTarget
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.sftp import listing, reading
 from jobtool.stores.sftp.connection import Link
+from jobtool.stores.sftp.incoming import Incoming
 from jobtool.stores.sftp.tree import Tree
 from jobtool.stores.sftp.writing import Writer
 from jobtool.stores.store import (
@@ -58,6 +59,7 @@ class SftpStore:
         self._path = path
         self._tree = Tree(url, path, links=links, keep=keep, closes_folders=closes_folders)
         self._temporaries = Temporaries(owner)
+        self._incoming = Incoming(link, self._tree, self._temporaries)
         self._by_command = not read_back
         self._writer = Writer(link, self._tree, self._temporaries, by_command=self._by_command)
 
@@ -144,7 +146,23 @@ class SftpStore:
 
     def is_leftover(self, path: str) -> bool:
         """Return True if a file's name marks it as a temporary file of this owner."""
-        return self._temporaries.owns(path.rpartition("/")[2])
+        return self._temporaries.owns_path(path)
+
+    def incoming_for(self, path: str) -> str:
+        """Return the path of the folder into which programs put a file for ``path``."""
+        return self._incoming.folder_for(path)
+
+    def make_incoming(self, folder: str) -> None:
+        """Make such a folder, or keep it."""
+        self._incoming.make(folder)
+
+    def take(self, path: str, target: str, size: int) -> bool:
+        """Rename a file of such a folder to its target. Return False if it isn't complete."""
+        return self._incoming.take(path, target, size)
+
+    def remove_incoming(self, folder: str) -> None:
+        """Remove such a folder with all that is in it."""
+        self._incoming.remove(folder)
 
     def prove(
         self, path: str, md5: str, composite: str, attributes: Attributes | None = None

@@ -34,6 +34,7 @@ from jobtool.testing.store_suite.others import (
     FolderAttributesSuite,
     ProverSuite,
     SpecialsSuite,
+    TakesFilesSuite,
 )
 
 __all__ = [
@@ -50,5 +51,6 @@ __all__ = [
     "SourceSuite",
     "SpecialsSuite",
     "StoreSuite",
+    "TakesFilesSuite",
     "TemporariesSuite",
 ]

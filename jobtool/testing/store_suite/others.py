@@ -18,6 +18,8 @@ from jobtool.stores.optional import (
     Multipart,
     Prover,
     Specials,
+    TakesFiles,
+    Temporaries,
     supports,
 )
 from jobtool.stores.store import (
@@ -31,6 +33,7 @@ from jobtool.stores.store import (
 from jobtool.testing.store_suite.common import (
     ESCAPING_PATHS,
     MTIME_NS,
+    ODD_NAMES,
     PART_BYTES,
     RawAccess,
     RawSpecials,
@@ -166,6 +169,62 @@ class AccessCheckSuite(Suite):
         store.check_access(write=is_to_write)
         assert raw.paths() == {"file"}
         assert [entry.path for entry in files_of(store)] == ["file"]
+
+
+class TakesFilesSuite(Suite):
+    """Files that programs put beside the store's own."""
+
+    protocol: ClassVar = TakesFiles
+
+    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+    def test_a_file_gets_its_name_once_it_is_complete(
+        self, store: TakesFiles, raw: RawAccess, name: str
+    ) -> None:
+        """It takes the place of a file that is there. Folders are made, the hidden one removed."""
+        target = f"{name}/{name}"
+        folder = store.incoming_for(target)
+        store.make_incoming(folder)
+        raw.write(f"{folder}/{name}/{name}", b"new")
+        raw.write(f"{folder}/unfinished", b"data")
+        store.make_incoming(folder)  # of an earlier attempt
+        for _ in range(2):
+            assert not store.take(f"{folder}/{name}/{name}", target, 4)
+            assert not store.take(f"{folder}/missing", target, 0)
+            assert store.take(f"{folder}/{name}/{name}", target, 3)
+            assert raw.read(target) == b"new"
+            raw.write(f"{folder}/{name}/{name}", b"own")
+            raw.write(target, b"older")
+            assert store.take(f"{folder}/{name}/{name}", target, 3)
+            assert raw.read(target) == b"own"
+            raw.write(f"{folder}/{name}/{name}", b"new")
+        store.remove_incoming(folder)
+        store.remove_incoming(folder)
+        assert raw.paths() == {target}
+
+    def test_what_is_in_the_way_is_refused(self, store: TakesFiles, raw: RawAccess) -> None:
+        """A folder where a file is needed, a file where a folder is, other than the hidden one."""
+        folder = store.incoming_for("file")
+        raw.write(folder, b"a file")
+        with pytest.raises(FileError):
+            store.make_incoming(folder)
+        store.delete(folder)
+        store.make_incoming(folder)
+        raw.write(f"{folder}/1", b"data")
+        raw.write("folder/file", b"other")
+        for target in ("folder", "folder/file/below"):
+            with pytest.raises(FileError):
+                store.take(f"{folder}/1", target, 4)
+        assert raw.read("folder/file") == b"other"
+        store.remove_incoming(folder)
+
+    def test_its_files_are_known_as_leftovers(self, store: TakesFiles, raw: RawAccess) -> None:
+        """``jobtool clean`` finds them by their paths."""
+        folder = store.incoming_for("file")
+        store.make_incoming(folder)
+        raw.write(f"{folder}/below/1", b"data")
+        raw.write("file", b"data")
+        assert supports(store, Temporaries)
+        assert [store.is_leftover(entry.path) for entry in files_of(store)] == [True, False]
 
 
 def _write_as_parts(store: Prover, path: str, pieces: Sequence[bytes]) -> None:

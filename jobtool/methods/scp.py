@@ -1,0 +1,275 @@
+"""The method ``scp``: from or to an SSH server, by OpenSSH's scp over SFTP.
+
+Files land under numbers in a hidden folder of the destination (``methods.overssh``), and the store
+gives each its name once it is whole. Files that go to a server are given to scp by links of those
+numbers, hundreds at a time over one connection. For files that come from a server scp connects once
+for each. It resumes nothing within a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.settings import Settings
+from jobtool.methods.method import MethodContext, MethodFile
+from jobtool.methods.overssh import (
+    Landing,
+    Sides,
+    by_folder,
+    failure_over_ssh,
+    landing_in,
+    sides_of,
+    version_of,
+    why_not_here,
+)
+from jobtool.methods.program.log import ProgramLog
+from jobtool.methods.program.running import Running
+from jobtool.methods.program.surroundings import environment_for
+from jobtool.methods.settings import of_method
+from jobtool.methods.ssh import (
+    SSH,
+    SshSettings,
+    remote_path,
+    ssh_arguments,
+    ssh_failure,
+    ssh_settings,
+)
+from jobtool.stores.store import Store
+
+NAME = "scp"
+
+#: ``-s`` chooses SFTP since this version of OpenSSH; it is the default since 9.0.
+_OLDEST = (8, 7)
+
+#: How many files one scp sends: its argument list stays far below the kernel's limit, and another
+#: bandwidth holds from the next one on.
+_FILES_AT_ONCE = 512
+
+#: A call with more bytes than this ends with the file that exceeds it.
+_BYTES_AT_ONCE = 1024 * 1024 * 1024
+
+#: How often the file that is under way is looked at, in seconds.
+_LOOK_SECONDS = 1.0
+
+#: scp's bandwidths are in units of 1,024 bits (scp(1), option ``-l``, and its source).
+_KILOBIT_BYTES = 128
+
+#: Remote names are patterns (glob(7)), in which a backslash takes away a character's meaning.
+_SPECIAL = re.compile(r"[\\*?\[\]{}~]")
+
+_LINES = 100
+
+
+class ScpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table ``[methods.scp]``, which has no keys: those of ``[ssh]`` and ``[sftp]`` hold."""
+
+
+class Scp:
+    """Copies by scp."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._ssh = SshSettings()
+        self._why_not: str | None = None
+        self._is_checked = False
+
+    def configure(self, settings: Settings) -> None:
+        """Take the table ``[ssh]``."""
+        of_method(settings, NAME, ScpSettings)
+        self._ssh = ssh_settings(settings)
+
+    def available(self, source: Store, destination: Store) -> str | None:
+        """Return why not, unless one side is on an SSH server and the other here."""
+        sides = sides_of(source, destination)
+        return sides if isinstance(sides, str) else self._why_not_here()
+
+    def explain(self, source: Store, destination: Store) -> str:
+        """Return the command for one file."""
+        sides = sides_of(source, destination)
+        assert not isinstance(sides, str)
+        there = remote_path(sides.target, os.path.join(sides.target.path, "…"))
+        ends = ["…", there] if sides.is_upload else [there, os.path.join(destination.url, "…")]
+        return " ".join(map(ascii, [*self._command(sides, None), *ends]))
+
+    def run(
+        self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
+    ) -> Iterator[int]:
+        """Copy files: many by one scp to a server, each by its own from there."""
+        sides = sides_of(context.source, context.destination)
+        assert not isinstance(sides, str)
+        log = ProgramLog(context.log_path)
+        try:
+            for folder, group in by_folder(context.destination, files):
+                if context.stop.is_set():
+                    return
+                with landing_in(context, sides, folder) as landing:
+                    for batch in _batches(group, _FILES_AT_ONCE if sides.is_upload else 1):
+                        yield from self._copy(sides, landing, batch, context, log)
+                        if context.stop.is_set():
+                            return
+        finally:
+            log.close()
+
+    def _copy(
+        self,
+        sides: Sides,
+        landing: Landing,
+        files: Sequence[MethodFile],
+        context: MethodContext,
+        log: ProgramLog,
+    ) -> Iterator[int]:
+        """Run scp for some files. Raise ``StoreError`` if it fails as a whole."""
+        batch = _Batch(landing, files, context)
+        with contextlib.ExitStack() as stack:
+            if sides.is_upload:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobtool-scp-"))
+                sources = [*_linked(files, folder)]
+                target = remote_path(sides.target, landing.full_path + "/")
+            else:
+                (file,) = files
+                path = os.path.join(sides.target.path, file.source_path)
+                sources = [remote_path(sides.target, _SPECIAL.sub(r"\\\g<0>", path))]
+                target = os.path.join(landing.full_path, _landed(file))
+            command = self._command(sides, context.bandwidth())
+            context.require_held()
+            yield from batch.run([*command, "--", *sources, target], log)
+        if context.stop.is_set() or not batch.left:
+            return
+        is_whole = batch.why_ended or ssh_failure(batch.said, sides.target.host)
+        if is_whole or batch.exit_code not in (0, 1):
+            raise failure_over_ssh(batch.said, batch.failure, sides.target.host, NAME)
+        if batch.exit_code:
+            context.note(batch.failure)
+
+    def _command(self, sides: Sides, bandwidth: float | None) -> list[str]:
+        command = [NAME, "-s", "-q", *ssh_arguments(sides.target, self._ssh)]
+        if bandwidth is not None:
+            command += ["-l", str(max(1, round(bandwidth / _KILOBIT_BYTES)))]
+        return command
+
+    def _why_not_here(self) -> str | None:
+        if not self._is_checked:
+            self._why_not = why_not_here(NAME) or _why_too_old(version_of([SSH, "-V"]))
+            self._is_checked = True
+        return self._why_not
+
+
+class _Batch:
+    """One run of scp. Files that have got their names leave ``left``."""
+
+    def __init__(
+        self, landing: Landing, files: Sequence[MethodFile], context: MethodContext
+    ) -> None:
+        self.left = deque(files)
+        self.said: deque[str] = deque(maxlen=_LINES)
+        self.exit_code = 0
+        self.failure = ""
+        self.why_ended: str | None = None
+        self._landing = landing
+        self._context = context
+        self._arrived = (-1, 0)  # of the file that is under way
+
+    def run(self, command: Sequence[str], log: ProgramLog) -> Iterator[int]:
+        """Run a command. Yield the number of each file once it has its name."""
+        context = self._context
+        program = Running(
+            command,
+            environment=environment_for(),
+            log=log,
+            stop=context.stop,
+            stall_seconds=context.stall_seconds,
+        )
+        looked_at = time.monotonic()
+        with program:
+            for line in program.lines():
+                if line is not None:
+                    self.said.append(line)
+                elif time.monotonic() - looked_at >= _LOOK_SECONDS:
+                    before = len(self.left), self._arrived
+                    yield from self._take_those_before_another()
+                    if before != (len(self.left), self._arrived):
+                        program.moved()
+                    looked_at = time.monotonic()
+        self.exit_code, self.failure = program.exit_code, program.failure
+        self.why_ended = program.why_ended
+        if not context.stop.is_set():
+            for _ in range(len(self.left)):
+                file = self.left.popleft()
+                if self._take(file):
+                    yield file.number
+                else:
+                    self.left.append(file)
+
+    def _take_those_before_another(self) -> Iterator[int]:
+        """Take files up to the one that is under way: scp begins one when it is done with another.
+
+        The size alone doesn't tell that scp has closed the file.
+        """
+        while len(self.left) > 1 and self._has_begun(self.left[1]):
+            if not self._take(self.left[0]):
+                break
+            yield self.left.popleft().number
+        if self.left:
+            self._look_at(self.left[0])
+
+    def _has_begun(self, file: MethodFile) -> bool:
+        return self._landing.size_of(_landed(file)) is not None
+
+    def _take(self, file: MethodFile) -> bool:
+        self._context.require_held()
+        return self._landing.take(file, _landed(file))
+
+    def _look_at(self, file: MethodFile) -> None:
+        """Report how much of a file has arrived."""
+        size = min(self._landing.size_of(_landed(file)) or 0, file.size)
+        number, known = self._arrived
+        if number != file.number:
+            known = 0
+        if size > known:
+            self._context.arrived(file.number, size - known)
+            self._arrived = file.number, size
+
+
+def _batches(files: Sequence[MethodFile], most: int) -> Iterator[list[MethodFile]]:
+    """Yield files by the call that they go with."""
+    batch: list[MethodFile] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file.size
+        if len(batch) == most or size > _BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _linked(files: Sequence[MethodFile], folder: str) -> Iterator[str]:
+    """Make a link to each file in a folder, and yield its path. scp keeps the last name."""
+    for file in files:
+        path = os.path.join(folder, _landed(file))
+        os.symlink(file.source, path)
+        yield path
+
+
+def _landed(file: MethodFile) -> str:
+    return f"{file.number}"
+
+
+def _why_too_old(said: str) -> str | None:
+    found = re.search(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)", said)
+    if found is None:
+        return "the program scp isn't OpenSSH's, which is needed"
+    if tuple(map(int, found.groups())) < _OLDEST:
+        return f"OpenSSH is of version {'.'.join(found.groups())}, and 8.7 or newer is needed"
+    return None
