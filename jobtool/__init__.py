@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.generate import generate_joblist
+    from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.summarise import summarise_jobs
@@ -72,6 +73,7 @@ _HOMES = {
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
     "ExhaustedError": "jobtool.errors",
+    "Explained": "jobtool.api.methods",
     "FileError": "jobtool.errors",
     "FilePair": "jobtool.jobs.job",
     "Finding": "jobtool.audit.events",
@@ -119,6 +121,7 @@ _HOMES = {
     "Verified": "jobtool.audit.events",
     "InfrastructureError": "jobtool.errors",
     "clean_jobs": "jobtool.api.clean",
+    "explain_methods": "jobtool.api.methods",
     "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
     "read_receipts": "jobtool.api.receipts",
@@ -138,6 +141,7 @@ __all__ = [
     "DigestMismatchError",
     "Event",
     "ExhaustedError",
+    "Explained",
     "FileError",
     "FilePair",
     "Finding",
@@ -186,6 +190,7 @@ __all__ = [
     "Verified",
     "__version__",
     "clean_jobs",
+    "explain_methods",
     "generate_joblist",
     "load_layout",
     "read_receipts",

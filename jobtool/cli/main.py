@@ -22,6 +22,7 @@ COMMANDS = {
     "receipts": "jobtool.cli.receipts",
     "clean": "jobtool.cli.clean",
     "doctor": "jobtool.cli.doctor",
+    "methods": "jobtool.cli.methods",
 }
 
 
@@ -29,6 +30,7 @@ COMMANDS = {
 _SYNONYMS = {
     "check": "verify",
     "diagnose": "doctor",
+    "engines": "methods",
     "generate-joblist": "generate",
     "init": "generate",
     "pbs": "sbatch",

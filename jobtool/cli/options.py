@@ -182,13 +182,20 @@ def output_options(function: Command) -> Command:
     return function
 
 
+def comma_separated(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Read words that are separated by commas; a callback of an option."""
+    return None if value is None else tuple(word.strip() for word in value.split(","))
+
+
 def trust_option(function: Command) -> Command:
     """Add ``--trust``."""
     option: Callable[[Command], Command] = click.option(
         "--trust",
         is_flag=True,
-        help="Run the commands that joblist.toml names for credentials, this once, even if others "
-        "could have written it.",
+        help="Run the commands that joblist.toml names, and use its options for programs, this "
+        "once, even if others could have written it.",
     )
     return option(function)
 

@@ -18,6 +18,7 @@ from jobtool.cli.options import (
     NumberRange,
     as_seconds,
     assignments,
+    comma_separated,
     command,
     dry_run_option,
     input_options,
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
     from jobtool.worker.deadline import Deadline
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
-
-
-def _as_words(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
-    return None if value is None else tuple(word.strip() for word in value.split(","))
 
 
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
@@ -108,7 +103,7 @@ def _as_words(
 )
 @click.option(
     "--preserve",
-    callback=_as_words,
+    callback=comma_separated,
     metavar="WORDS",
     help="Which attributes of files and folders are kept where the destination can hold them: some "
     "of mode, times, xattrs, acl, owner, separated by commas; or none or all. "
@@ -116,11 +111,12 @@ def _as_words(
 )
 @click.option(
     "--methods",
-    callback=_as_words,
+    callback=comma_separated,
     metavar="NAMES",
     help="How files are moved: names of methods, separated by commas. Each gets the files that "
     "those before it leave. server-side (by the service itself, if it has both sides) and stream "
-    "are jobtool's own; packages add others. [default: server-side,stream]",
+    "are jobtool's own. auto: all that are available for a job; `jobtool methods` shows them. "
+    "[default: server-side,stream]",
 )
 @click.option(
     "--credentials",

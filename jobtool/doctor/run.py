@@ -22,6 +22,7 @@ from jobtool.doctor.folder import (
     remove_probe,
 )
 from jobtool.doctor.janitor import Janitor
+from jobtool.doctor.methods import methods_results
 from jobtool.doctor.nodes import Between, look_between
 from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
@@ -239,6 +240,8 @@ class _Examination:
                     mine += probe.briefly() if ranks.rank else probe.thoroughly()
             told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
         self.results += self._merged("reach from other nodes", told)
+        if ranks.rank == 0:
+            self.results += methods_results(self._joblist, self._stores)
         ranks.broadcast(None, timeout_seconds=_STORES_SECONDS)
         if ranks.rank == 0 and not places.destinations:
             self.results.append(

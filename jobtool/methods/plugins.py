@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from jobtool.errors import UsageError
 from jobtool.jobs.settings import Settings
 from jobtool.methods.method import OWN_METHODS, SERVER_SIDE, STREAM, Configurable, Method
-from jobtool.plugins import METHODS, maker_of
+from jobtool.plugins import METHODS, find, maker_of
 
-#: In place of names: the order below, of the methods that are available for a job.
+#: In place of names: the order below, of the methods that are installed.
 AUTO = "auto"
 
 #: The order of ``auto``: clusters' own copies first, then programs that resume within a file.
@@ -26,7 +26,7 @@ def named_methods(names: Sequence[str]) -> tuple[str, ...]:
             f"methods: expected {AUTO!r} alone, since it stands for all methods; found "
             f"{', '.join(names)}"
         )
-    return AUTO_ORDER
+    return tuple(name for name in AUTO_ORDER if name in OWN_METHODS or find(METHODS, name))
 
 
 def require_order(names: Sequence[str]) -> None:

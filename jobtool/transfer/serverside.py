@@ -30,7 +30,7 @@ from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.optional import CopiesInside, supports
 from jobtool.stores.original import NotCopiedError, Original
-from jobtool.stores.store import Part, Upload, composite_md5
+from jobtool.stores.store import Part, Store, Upload, composite_md5
 from jobtool.transfer.copy import Copied, Copier
 from jobtool.transfer.digests import require_going, require_held
 from jobtool.transfer.ledger.uploadlog import UploadLog
@@ -42,6 +42,15 @@ from jobtool.transfer.plan import Item, Route
 
 #: After this many files in a row that failed, a service isn't asked any more in this attempt.
 MOST_LEFT_IN_A_ROW = 5
+
+NO_SERVICE = "no service has both source and destination"
+
+
+def service_of(source: Store, destination: Store) -> CopiesInside | None:
+    """Return the destination if its service may have the source, too; else None."""
+    if supports(destination, CopiesInside) and type(source) is type(destination):
+        return destination
+    return None
 
 
 class ServerSide:
@@ -159,18 +168,18 @@ class ServerSide:
         return self._services[key]
 
     def _find_service(self, route: Route) -> CopiesInside | None:
-        source, destination = route.source, route.destination
-        if not supports(destination, CopiesInside) or type(source) is not type(destination):
-            self.use.reason = self.use.reason or "no service has both source and destination"
+        service = service_of(route.source, route.destination)
+        if service is None:
+            self.use.reason = self.use.reason or NO_SERVICE
             return None
         self.has_met_a_pair = True
-        reason = destination.why_not_inside(source)
+        reason = service.why_not_inside(route.source)
         if reason is not None:
             self.use.reason = in_short(f"not available: {reason}")
             return None
         if self._began_at is None:
             self._began_at = time.monotonic()
-        return destination
+        return service
 
     def _leave(self, route: Route, error: JobtoolError) -> None:
         key = id(route)

@@ -12,7 +12,7 @@ from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.claimpolicy import stall_seconds_of
 from jobtool.jobs.job import COPY
-from jobtool.methods.method import OWN_METHODS
+from jobtool.methods.method import OWN_METHODS, Method
 from jobtool.sharing.holder import WorkSharing, settle
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED, Stop
@@ -24,6 +24,7 @@ from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.destination import holds_nothing
 from jobtool.transfer.ledger.takingup import take_up
 from jobtool.transfer.leftovers import open_uploads, remove_leftovers
+from jobtool.transfer.methodchoice import usable
 from jobtool.transfer.methodruns import MethodOrder
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Failure, Item, Plan
@@ -144,7 +145,9 @@ class CopyStep:
         self._report.credentials(context.stores.credential_holders())
         if job.attempts > 1:
             settle(records.batches, self._stop)
-        may_hurry = job.attempts == 1 and not tools.methods
+        pairs = ((route.source, route.destination) for route in plan.routes)
+        methods = usable(tools.methods, pairs) if tools.options.is_auto else tools.methods
+        may_hurry = job.attempts == 1 and not methods
         if listing is not None and may_hurry and self._holds_nothing(listing, retry):
             ledger = Ledger(plan, records.journal, attempt=job.attempts)
         else:
@@ -168,7 +171,7 @@ class CopyStep:
             on_file=self._tell_file,
             listing=listing,
             on_listed=tell_listed,
-            methods=self._order(claimed, context) if tools.methods else None,
+            methods=self._order(claimed, context, methods) if methods else None,
         )
         self._was_done = transfer.is_complete
         if listing is None:
@@ -179,10 +182,12 @@ class CopyStep:
             records.journal.close()
         return plan, transfer
 
-    def _order(self, claimed: ClaimedJob, context: StepContext) -> MethodOrder:
+    def _order(
+        self, claimed: ClaimedJob, context: StepContext, methods: Sequence[Method]
+    ) -> MethodOrder:
         return MethodOrder(
             claimed_job=claimed,
-            methods=self._tools.methods,
+            methods=methods,
             leaves_rest=not set(OWN_METHODS).isdisjoint(self._tools.options.methods),
             require_held=context.require_held,
             log_path_of=partial(

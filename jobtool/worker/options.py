@@ -11,7 +11,7 @@ import msgspec
 
 from jobtool.events import unfailing
 from jobtool.methods.method import OWN_METHODS, STREAM
-from jobtool.methods.plugins import named_methods
+from jobtool.methods.plugins import AUTO, named_methods
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
@@ -78,7 +78,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
-    """The same options with everything decided; ``part_bytes`` None is the copier's default."""
+    """The same options with everything decided; ``part_bytes`` None is the copier's default.
+
+    ``is_auto`` says that ``methods`` are those that ``auto`` stands for.
+    """
 
     threads: int = DEFAULT_THREADS
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -88,6 +91,7 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
     verify: Verify = "digest"
     if_gone: IfGone = "error"
     methods: Sequence[str] = OWN_METHODS
+    is_auto: bool = False
 
     @property
     def policies(self) -> Policies:
@@ -129,10 +133,12 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         for name, value in values.items()
         if value is not None
     }
-    methods = named_methods(decided.get("methods", OWN_METHODS))
+    asked = decided.get("methods", OWN_METHODS)
+    methods = named_methods(asked)
     can_help = STREAM in methods and set(methods) <= set(OWN_METHODS)
     decided |= {
         "methods": methods,
+        "is_auto": AUTO in asked,
         "share": options.share and can_help,
         "watch": unfailing(options.watch),
     }
