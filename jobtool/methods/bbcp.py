@@ -17,6 +17,7 @@ which aren't encrypted and go to the far host directly. Facts about bbcp are fro
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -83,7 +84,8 @@ class BbcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     - ``streams``: how many connections the data takes.
     - ``window``: the TCP window of each, in bytes or as ``"8M"``.
     - ``ports``: the ports at which the far side may listen, ``"FIRST:LAST"``. By default its own.
-    - ``smallest_bytes``: smaller files are left to the next method.
+    - ``smallest_bytes``: smaller files are left to the next method, by default those below 1 GiB.
+      Each file takes three logins.
     - ``options``: further options, each word by itself: ``["-B", "4M", "-4"]``.
     """
 
@@ -92,7 +94,7 @@ class BbcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     streams: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     window: Annotated[str, msgspec.Meta(pattern=r"\A=?[0-9]+[kKmMgG]?\Z")] = "2M"
     ports: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,5}:[0-9]{1,5}\Z")] | None = None
-    smallest_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64 * 1024 * 1024
+    smallest_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1024**3
     options: tuple[str, ...] = ()
 
 
@@ -304,10 +306,11 @@ def _address(side: Side, path: str, settings: SshSettings) -> str:
     return f"[{host}]:{path}" if ":" in host else f"{host}:{path}"
 
 
+@functools.cache
 def _address_of(target: SshTarget, settings: SshSettings) -> str:
     """Return the name or address of a host for connections without ssh: it may be an alias.
 
-    Asks ``ssh``, which contacts nothing for that.
+    Asks ``ssh``, which contacts nothing for that, once in a process.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(

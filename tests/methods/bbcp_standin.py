@@ -6,7 +6,9 @@ options and paths by their standard input. One of them listens, and the other co
 listens, with ``-z`` the sender. Written after bbcp's documentation and the behaviour of its source
 (see ``jobtool/methods/bbcp.py``). It takes one file, and one connection whatever ``-s`` says.
 
-``STANDIN_FAULT`` has it fail, hang or lie, each after half of the file; ``main`` has a list.
+``STANDIN_FAULT`` has it go wrong: ``fail``, ``hang`` (for ever), ``deaf`` (no port is open); or lie,
+with exit code 0: ``nothing``, ``half``, ``wrong`` bytes, or ``elsewhere``, under another name. With
+``by-name`` the file's name is the fault.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import sys
 import time
 
 BLOCK = 64 * 1024
-FAULT = os.environ.get("STANDIN_FAULT", "")
 FIRST_PORT, LAST_PORT = 5031, 5131
 
 WITH_VALUE = "BbCdEiILlmqPRsStTuUwWxyZ"
@@ -88,6 +89,11 @@ def control(words: list[str]) -> int:
     if "z" in options:
         roles.reverse()
     processes = []
+    fault = os.environ.get("STANDIN_FAULT", "")
+    if fault == "by-name":
+        fault = os.path.basename(source[1])
+    if fault == "nothing":
+        return 0
     callback = ("none", 0)
     for name, (host, path), command in roles:
         process = started(name, host, command)
@@ -95,6 +101,7 @@ def control(words: list[str]) -> int:
         assert process.stdin is not None
         assert process.stdout is not None
         told = {"options": options, "path": path, "host": callback[0], "port": callback[1]}
+        told["fault"] = fault
         try:
             process.stdin.write(json.dumps(told) + "\n")
             process.stdin.flush()
@@ -131,13 +138,10 @@ def side(role: str) -> int:
     told = json.loads(sys.stdin.readline())
     options, path = told["options"], told["path"]
     os.set_blocking(sys.stdin.fileno(), False)  # it ends when the one that has called it is gone
-    if any(byte <= 32 for byte in os.fsencode(path)):
-        path = path.split()[0]
+    told["path"] = re.split(r"[ \t\n]", path)[0]
     connection = connected(told, listens=(role == "SRC") == ("z" in options))
     try:
-        return (
-            send(connection, options, path) if role == "SRC" else receive(connection, options, path)
-        )
+        return send(connection, told) if role == "SRC" else receive(connection, told)
     except OSError as error:
         fail(29, f"{error.strerror} on the data connection")
         raise
@@ -162,10 +166,10 @@ def connected(told: dict, *, listens: bool) -> socket.socket:
     else:
         fail(2, "Address already in use binding socket")
     server.listen(8)
-    if FAULT == "deaf":
+    if told["fault"] == "deaf":
         server.close()
     print(f"200 Port: {port}", flush=True)
-    if FAULT == "deaf":
+    if told["fault"] == "deaf":
         fail(2, f"Accept timed out on port {port}")
     server.settimeout(30)
     try:
@@ -175,7 +179,8 @@ def connected(told: dict, *, listens: bool) -> socket.socket:
         raise
 
 
-def send(connection: socket.socket, options: dict, path: str) -> int:
+def send(connection: socket.socket, told: dict) -> int:
+    options, path, fault = told["options"], told["path"], told["fault"]
     lines = connection.makefile("rw")
     try:
         found = os.stat(path)
@@ -183,8 +188,8 @@ def send(connection: socket.socket, options: dict, path: str) -> int:
         print("eol", file=lines, flush=True)
         fail(2, f"{error.strerror} processing {path}")
     mode = found.st_mode & 0o7777
-    told = [found.st_ino, found.st_size, int(found.st_mtime), os.path.basename(path), mode]
-    print(json.dumps(told), file=lines, flush=True)
+    facts = [found.st_ino, found.st_size, int(found.st_mtime), os.path.basename(path), mode]
+    print(json.dumps(facts), file=lines, flush=True)
     answer = lines.readline().split()
     if answer[0] == "exit":
         return int(answer[1])
@@ -194,11 +199,11 @@ def send(connection: socket.socket, options: dict, path: str) -> int:
     with open(path, "rb") as file:
         file.seek(offset)
         while data := file.read(BLOCK):
-            if FAULT and file.tell() > half:
-                at_half(connection)
-                if FAULT == "half":
+            if fault and file.tell() > half:
+                at_half(fault)
+                if fault == "half":
                     return 0
-                if FAULT == "wrong":
+                if fault == "wrong":
                     data = bytes(byte ^ 1 for byte in data)
             connection.sendall(data)
             if limit is not None:
@@ -208,10 +213,10 @@ def send(connection: socket.socket, options: dict, path: str) -> int:
     return 0
 
 
-def at_half(connection: socket.socket) -> None:
-    if FAULT == "fail":
+def at_half(fault: str) -> None:
+    if fault == "fail":
         fail(29, "Input/output error reading the file")
-    while FAULT == "hang":
+    while fault == "hang":
         time.sleep(0.05)
         require_caller()
 
@@ -225,13 +230,13 @@ def require_caller() -> None:
         pass
 
 
-def receive(connection: socket.socket, options: dict, path: str) -> int:
+def receive(connection: socket.socket, told: dict) -> int:
+    options, path, fault = told["options"], told["path"], told["fault"]
     lines = connection.makefile("rw")
     line = lines.readline()
     if line == "eol\n":
         return 0
-    told = json.loads(line)
-    *source, name, mode = told
+    *source, name, mode = json.loads(line)
     size = source[1]
     offset, signature = 0, None
     if "a" in options:
@@ -255,7 +260,7 @@ def receive(connection: socket.socket, options: dict, path: str) -> int:
         with open(signature, "w") as file:
             json.dump([*source, name], file)
     print(f"get {offset}", file=lines, flush=True)
-    if FAULT == "elsewhere":
+    if fault == "elsewhere":
         path += ".other"
     say(f"Appending to {path} at offset {offset}" if signature else f"Creating {path}")
     try:
@@ -264,7 +269,7 @@ def receive(connection: socket.socket, options: dict, path: str) -> int:
         if "k" not in options:
             os.unlink(path)
         raise
-    if arrived != size and FAULT != "half":
+    if arrived != size and fault != "half":
         fail(29, f"Not all data was transfered for {path}")
     finish(path, signature, source, mode, options)
     return 0
@@ -335,15 +340,9 @@ def finish(path: str, signature: str | None, source: list, mode: int, options: d
 
 
 def main(words: list[str]) -> int:
-    """Run one role.
-
-    The faults are fail, hang (for ever), deaf (no port is open), and the lies nothing, half, wrong
-    and elsewhere: exit code 0 and no such file.
-    """
+    """Run one role."""
     if words[:1] in (["SRC"], ["SNK"]):
         return side(words[0])
-    if FAULT == "nothing":
-        return 0
     return control(words)
 
 

@@ -19,13 +19,15 @@ from tests.trees import contents, receipts, statuses
 class Bench:
     """A joblist whose methods run programs: a source, a destination, and a folder first on PATH.
 
-    ``target`` is the folder that ``url`` names, to look at what has arrived.
+    ``target`` is the folder that ``url`` names, to look at what has arrived. ``tables`` are those
+    of joblist.toml by which the servers are reached.
     """
 
     folder: Path
     source: Path
     target: Path
     url: str
+    tables: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,20 +55,23 @@ class Bench:
         return program
 
     def generate(
-        self, tables: Mapping[str, Mapping[str, object]], source: str | None = None
+        self,
+        tables: Mapping[str, Mapping[str, object]],
+        *,
+        source: str | None = None,
+        **keys: object,
     ) -> None:
-        """Make a joblist with these tables in joblist.toml."""
+        """Make a joblist with these keys and tables in joblist.toml."""
         places = ("-i", source or self.source, "-o", self.joblist, "-d", self.url, "-l", "tree")
         done = run("generate-joblist", *places, env=self.env)
         assert done.exit_code == 0, done
-        self.settle(tables)
-
-    def settle(self, tables: Mapping[str, Mapping[str, object]]) -> None:
-        """Add tables to joblist.toml."""
-        with (self.joblist / "joblist.toml").open("a") as file:
-            for name, table in tables.items():
-                file.write(f"\n[{name}]\n")
-                file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        path = self.joblist / "joblist.toml"
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+        text += path.read_text()
+        for name, table in {**self.tables, **tables}.items():
+            text += f"\n[{name}]\n"
+            text += "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        path.write_text(text)
 
     def work(self, methods: str, *options: object) -> Done:
         """Transfer the joblist."""
