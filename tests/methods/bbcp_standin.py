@@ -6,9 +6,9 @@ options and paths by their standard input. One of them listens, and the other co
 listens, with ``-z`` the sender. Written after bbcp's documentation and the behaviour of its source
 (see ``jobtool/methods/bbcp.py``). It takes one file, and one connection whatever ``-s`` says.
 
-``STANDIN_FAULT`` has it go wrong: ``fail``, ``hang`` (for ever), ``deaf`` (no port is open); or lie,
-with exit code 0: ``nothing``, ``half``, ``wrong`` bytes, or ``elsewhere``, under another name. With
-``by-name`` the file's name is the fault.
+``STANDIN_FAULT`` has it go wrong: ``fail``, ``hang`` (for ever), ``deaf`` (no port is open). Or it
+lies, with exit code 0: ``nothing``, ``half``, ``wrong`` bytes, ``elsewhere``, under another name.
+With ``by-name`` it is the last word of the file's name.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def control(words: list[str]) -> int:
     processes = []
     fault = os.environ.get("STANDIN_FAULT", "")
     if fault == "by-name":
-        fault = os.path.basename(source[1])
+        fault = os.path.basename(source[1]).rpartition("-")[2]
     if fault == "nothing":
         return 0
     callback = ("none", 0)

@@ -9,13 +9,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from jobtool.errors import JoblistError
+from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.settings import Settings
 from jobtool.methods.bbcp import Bbcp
 from jobtool.methods.bbcpoutput import Progress, connection_failure
+from jobtool.methods.method import MethodContext, MethodFile
+from jobtool.stop import Stop
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from tests.commands import finish, start
@@ -28,6 +33,10 @@ REAL = shutil.which("bbcp")
 LARGE_BYTES = 3_000_007
 SMALLEST_BYTES = 100_000
 wide = pytest.mark.wide
+
+#: A key exchange that takes less of a processor than the default.
+QUICK = "KexAlgorithms=curve25519-sha256"
+
 LIES = ("elsewhere", "half", "nothing", "wrong")
 
 #: A name that bbcp takes, and some that it can't, whose files are left to the next method.
@@ -52,7 +61,7 @@ def bench(tmp_path: Path, sftp: SftpServer) -> Bench:
         source=tmp_path / "in",
         target=target,
         url=url,
-        tables={"sftp": sftp.settings()},
+        tables={"sftp": sftp.settings(), "ssh": {"options": [QUICK]}},
         env=sftp.environment,
     )
 
@@ -159,15 +168,21 @@ def test_what_was_begun_from_another_source_is_begun_anew(bench: Bench) -> None:
     assert hidden(bench.target) == []
 
 
-def test_lies_make_no_receipt_and_no_file_is_lost(bench: Bench) -> None:
-    for name in (*LIES, "fail", "good", "true"):
+@pytest.mark.parametrize(
+    "names",
+    [("half", "wrong", "z-hang"), pytest.param((*LIES, "fail", "good", "true"), marks=wide)],
+)
+def test_lies_make_no_receipt_and_no_file_is_lost(bench: Bench, names: tuple[str, ...]) -> None:
+    for name in names:
         write(bench.source / "item" / name, random.Random(name).randbytes(SMALLEST_BYTES))
-    bench.generate({"methods.bbcp": settings(stand_in(bench, "by-name"))})
+    bench.generate({"methods.bbcp": settings(stand_in(bench, "by-name"))}, stall_seconds=4)
     done = bench.work("bbcp,stream")
     assert done.exit_code == 0, done
     bench.assert_all_proven()
     by_bbcp = {name for name, method in bench.methods().items() if method == "bbcp"}
-    assert by_bbcp == {"item/good", "item/large", "item/true"}
+    honest = {*names, "large"} - {*LIES, "fail", "z-hang"}
+    assert by_bbcp == {f"item/{name}" for name in honest}
+    assert ("no progress for 4 s" in line_of(bench)) == ("z-hang" in names)
     assert hidden(bench.target) == []
     assert bench.running() == []
 
@@ -181,18 +196,14 @@ def test_without_another_method_a_lie_is_an_error(bench: Bench, lie: str) -> Non
     assert bench.methods() == {}
 
 
+@wide
 @pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        pytest.param("fail", "exit code 29", marks=wide),
-        ("hang", "no progress for 4 s"),
-        pytest.param("deaf", "no connection for bbcp's data", marks=wide),
-    ],
+    ("fault", "reason"), [("fail", "exit code 29"), ("deaf", "no connection for bbcp's data")]
 )
 def test_a_failure_is_one_line_and_the_next_method_is_tried(
     bench: Bench, fault: str, reason: str
 ) -> None:
-    bench.generate({"methods.bbcp": settings(stand_in(bench, fault))}, stall_seconds=4)
+    bench.generate({"methods.bbcp": settings(stand_in(bench, fault))})
     done = bench.work("bbcp,stream")
     assert done.exit_code == 0, done
     bench.assert_all_proven()
@@ -202,6 +213,7 @@ def test_a_failure_is_one_line_and_the_next_method_is_tried(
     assert bench.running() == []
 
 
+@wide
 def test_a_missing_program_there_is_named(bench: Bench) -> None:
     table = settings(honest(bench), remote_program="/nowhere/bbcp")
     bench.generate({"methods.bbcp": table})
@@ -231,6 +243,14 @@ def test_files_come_from_a_server_and_go_between_two(bench: Bench) -> None:
         one.assert_all_proven()
         assert one.methods() == {"item/large": "bbcp"}
         assert (" -z " in one.log("bbcp")) == (url == str(bench.target))
+
+
+#: Says that it has copied 60 % of a file, and its arguments. It copies nothing.
+SAYS_MUCH = """#!/bin/sh
+echo "bbcp: Appending to /out/.x/data at offset 200"
+echo "bbcp: 140506 17:33:18 50% done; 9.0 MB/s, avg 90.0 MB/s"
+echo got "$@"
+"""
 
 
 def store(url: str) -> Store:
@@ -273,6 +293,49 @@ def test_it_shows_its_command(tmp_path: Path) -> None:
     assert shown.endswith(
         f" 127.0.0.1 bbcp' {tmp_path}/FILE 127.0.0.1:/data/.jobtool-bbcp-TAG/data"
     )
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(None, None), (5e6, "5000000"), (10.0, "1024"), (1e12, str(2**30))],
+)
+def test_it_is_told_the_bandwidth_and_what_it_reports_is_told(
+    tmp_path: Path, rate: float | None, expected: str | None
+) -> None:
+    program = write(tmp_path / "program", SAYS_MUCH.encode())
+    program.chmod(0o755)
+    arrived: list[tuple[int, int]] = []
+    notes: list[str] = []
+    context = MethodContext(
+        source=store("sftp://127.0.0.1/data"),
+        destination=store(str(tmp_path / "out")),
+        stop=Stop(),
+        threads=1,
+        require_held=lambda: None,
+        log_path=str(tmp_path / "log"),
+        stall_seconds=60,
+        bandwidth=lambda: rate,
+        arrived=lambda number, size: arrived.append((number, size)),
+        note=notes.append,
+    )
+    file = MethodFile(
+        number=7,
+        source="sftp://127.0.0.1/data/file",
+        destination=str(tmp_path / "out" / "file"),
+        source_path="file",
+        destination_path="file",
+        size=1000,
+        mtime_ns=0,
+    )
+    job = cast(ClaimedJob, SimpleNamespace(job_id="job"))
+    method = configured(program=str(program), smallest_bytes=1)
+    assert [*method.run(job, [file], context)] == []
+    assert "nothing has arrived" in notes[-1]
+    assert sum(size for _, size in arrived) == 600
+    assert {number for number, _ in arrived} == {7}
+    said = (tmp_path / "log").read_text()
+    assert re.findall(r"^got .* -x (\d+)", said, re.MULTILINE) == ([expected] if expected else [])
+    assert hidden(tmp_path) == []
 
 
 @pytest.mark.parametrize(
