@@ -49,6 +49,7 @@ def test_a_healthy_joblist_passes_every_check_and_nothing_is_left(tmp_path: Path
         ("destination", "parts"),
         ("destination", "abort"),
         ("destination", "delete"),
+        ("destination", "methods"),
     ]
 
 
@@ -61,13 +62,13 @@ def test_people_get_a_table_of_80_columns(folder: Path) -> None:
     assert max(map(cell_len, rows)) <= 80
     assert any(line.startswith("❌ fail  read ") for line in rows), done.stdout
     assert any(line.strip().startswith("→ Was it moved or removed") for line in rows), done.stdout
-    assert done.lines[-1] == "❌ 21 passed, 0 warning(s), 1 failed."
+    assert done.lines[-1] == "❌ 22 passed, 0 warning(s), 1 failed."
 
 
 def test_verbosity_0_leaves_out_what_passed(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, tmp_path / "out")
     quiet = run("jobtool", "doctor", joblist, "-v", 0)
-    assert (quiet.exit_code, quiet.stdout.split()[:2]) == (0, ["✅", "22"]), quiet
+    assert (quiet.exit_code, quiet.stdout.split()[:2]) == (0, ["✅", "23"]), quiet
 
 
 def test_a_folder_that_is_no_joblist_is_wrong_usage(tmp_path: Path) -> None:
