@@ -42,8 +42,8 @@ class Running:
     ``environment`` holds all variables that it gets (``surroundings.environment_for``).
 
     Its output goes to ``log``. The program is ended once ``stop`` is set, or when it has made no
-    progress for ``stall_seconds``: when no new line of output came, and ``moved`` wasn't called.
-    If the worker is killed, a guard ends the program.
+    progress for ``stall_seconds``: when no new line of output came that ``is_progress``, and
+    ``moved`` wasn't called. If the worker is killed, a guard ends the program.
 
     Raises ``OSError`` if no process can be started. A program that can't be found ends with the
     exit code 127.
@@ -59,12 +59,14 @@ class Running:
         stall_seconds: float,
         stdin: int | None = None,
         folder: str | None = None,
+        is_progress: Callable[[str], bool] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.why_ended: str | None = None
         self._log = log
         self._stop = stop
         self._stall_seconds = stall_seconds
+        self._is_progress = is_progress
         self._monotonic = monotonic
         self._name = os.path.basename(arguments[0])
         self._last: deque[str] = deque(maxlen=_TOLD_LINES)
@@ -170,7 +172,8 @@ class Running:
             line = piece.decode(errors="surrogateescape")
             if line != self._last_line:
                 self._last_line = line
-                self.moved()
+                if self._is_progress is None or self._is_progress(line):
+                    self.moved()
             self._last.append(line)
             self._log.add(line)
             yield line
