@@ -75,9 +75,13 @@ def _listed(files: Sequence[MethodFile]) -> Iterator[Call]:
     for file in files:
         folders[_folder_of(file.source_path), _folder_of(file.destination_path)].append(file)
     for (folder, target), members in folders.items():
-        if len(members) == 1:
-            target = members[0].destination_path
-        yield Call(folder=folder, target=target, files=members, is_walked=False)
+        is_single = len(members) == 1
+        yield Call(
+            folder=folder,
+            target=members[0].destination_path if is_single else target,
+            files=members,
+            is_walked=False,
+        )
 
 
 def still_there(source: Store, call: Call) -> Call:
@@ -120,7 +124,9 @@ def all_but(paths: Sequence[str]) -> str:
 def _any_of(paths: Sequence[str], start: int) -> str:
     """Return an expression for any of sorted texts, without their first ``start`` characters."""
     first, last = paths[0], paths[-1]
-    end = len(os.path.commonprefix([first, last]))
+    end = start
+    while end < min(len(first), len(last)) and first[end] == last[end]:
+        end += 1
     head = _literal(first[start:end])
     if first == last:
         return head

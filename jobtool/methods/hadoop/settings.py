@@ -55,9 +55,9 @@ class DistcpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``maps`` is how many maps copy at a time at most, ``strategy`` how files are shared out to them.
     With ``append`` a shorter file at the destination is continued, not replaced. ``preserve`` holds
-    the letters of ``-p``: ``p`` for permissions, ``b`` for the size of blocks. With ``skip_crc`` distcp compares no
-    checksums. ``s3a`` says that Hadoop is set up for S3, ``same_cluster`` that distcp may copy
-    inside one cluster. ``options`` are further options of distcp.
+    the letters of ``-p``: ``p`` for permissions, ``b`` for the size of blocks. With ``skip_crc``
+    distcp compares no checksums. ``s3a`` says that Hadoop is set up for S3, ``same_cluster`` that
+    distcp may copy inside one cluster. ``options`` are further options of distcp.
     """
 
     maps: _Count = 20
@@ -115,7 +115,7 @@ def require_harmless(options: tuple[str, ...]) -> None:
             why = (
                 "it would remove files of other jobs, since distcp is given a few files at a time"
                 if name == "-delete"
-                else "jobtool sets it, or it has a key of its own, or distcp would do more than copy"
+                else "jobtool sets it, or it has its own key, or distcp would do more than copy"
             )
             raise JoblistError(
                 f"{FILENAME}, table [methods.distcp]: {option!r} can't be among options: {why}"
