@@ -84,14 +84,16 @@ class Distcp:
 
     def explain(self, source: Store, destination: Store) -> str:
         """Return the command for many files."""
-        command = self._command(["-f", "LISTING"], self._settings.maps, 1, None)
+        command = self._command(
+            ["-f", "LISTING"], self._settings.maps, None, _skips_crc(source, destination)
+        )
         return " ".join([*command, hadoop_url(destination.url)])
 
     def run(
         self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
     ) -> Iterator[int]:
         """Copy the files, by as few calls of distcp as bring them to their places."""
-        kept, reason = nameable(files, source=True, destination=True)
+        kept, reason = nameable(files, source=True, destination=True, lists=True)
         wanted, renamed = calls(context.source, kept)
         if renamed:
             reason = f"{quote(renamed[0].source)}: distcp can't give it another name"
@@ -119,7 +121,8 @@ class Distcp:
         arrivals = Arrivals(call.files, context)
         lists = write_lists(context.source, call, folder)
         maps = min(self._settings.maps, len(call.files))
-        command = self._command(lists, maps, context.threads, context.bandwidth())
+        skips_crc = _skips_crc(context.source, context.destination)
+        command = self._command(lists, maps, context.bandwidth(), skips_crc)
         command.append(hadoop_url(context.destination.url_of(call.target)))
         hadoop.log.add(target_line(call.temporary_folder))
         started = Started(folders={call.temporary_folder})
@@ -143,19 +146,18 @@ class Distcp:
         judge(hadoop, context, came=len(call.files) - arrivals.missing, missing=arrivals.missing)
 
     def _command(
-        self, lists: list[str], maps: int, threads: int, bandwidth: float | None
+        self, lists: list[str], maps: int, bandwidth: float | None, skips_crc: bool
     ) -> list[str]:
         """Return the program and its arguments, but for the target."""
         settings = self._settings
         own = {
             "dfs.checksum.combine.mode": "COMPOSITE_CRC",  # the same for all sizes of blocks
-            "mapreduce.local.map.tasks.maximum": str(min(maps, threads)),
         }
         command = [_PROGRAM, "distcp", *properties(self._hadoop, own)]
         command += ["-update", "-i", "-strategy", settings.strategy, "-m", str(maps)]
         if settings.append:
             command.append("-append")
-        if settings.skip_crc:
+        if settings.skip_crc or skips_crc:
             command.append("-skipcrccheck")
         if settings.preserve:
             command.append(f"-p{settings.preserve}")
@@ -163,3 +165,8 @@ class Distcp:
             each = max(bandwidth / maps / _MEBIBYTE, _LEAST_BANDWIDTH)
             command += ["-bandwidth", f"{each:.3f}"]
         return [*command, *settings.options, *lists]
+
+
+def _skips_crc(*sides: Store) -> bool:
+    """Return whether distcp can't compare checksums: those of WebHDFS and S3 are of other kinds."""
+    return any(scheme_of(side.url) != "hdfs" for side in sides)

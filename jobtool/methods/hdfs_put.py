@@ -64,7 +64,8 @@ class HdfsPut:
         self, hadoop: Hadoop, files: list[MethodFile], context: MethodContext, tree: str
     ) -> Iterator[int]:
         arrivals = Arrivals(files, context)
-        if not self._shell.make_folders(hadoop, context.destination, [""]):
+        some_folder = max(os.path.dirname(file.destination_path) for file in files)
+        if not self._shell.make_folders(hadoop, context.destination, [some_folder, ""]):
             judge(hadoop, context, came=0, missing=len(files))
             return
         _link(files, tree)

@@ -55,8 +55,6 @@ def escape(path: str) -> str:
 
 def why_not_name(path: str) -> str | None:
     """Return why Hadoop's programs can't be given a file's path, as a clause; None if they can."""
-    if "\n" in path or "\r" in path:
-        return "its name has a line end, which ends a name in Hadoop's lists"
     if ":" in path:
         return "its name has a ':', which Hadoop allows in no path"
     if path.endswith(COPYING):
@@ -69,15 +67,20 @@ def why_not_name(path: str) -> str | None:
 
 
 def nameable(
-    files: Sequence[MethodFile], *, source: bool, destination: bool
+    files: Sequence[MethodFile], *, source: bool, destination: bool, lists: bool = False
 ) -> tuple[list[MethodFile], str | None]:
-    """Return the files that Hadoop can name on the given sides, and why others are left."""
+    """Return the files that Hadoop can name on the given sides, and why others are left.
+
+    In ``lists`` each line is a name.
+    """
     kept: list[MethodFile] = []
     reason: str | None = None
     for file in files:
         why = (why_not_name(file.source_path) if source else None) or (
             why_not_name(file.destination_path) if destination else None
         )
+        if lists and not {"\n", "\r"}.isdisjoint(file.source_path):
+            why = "its name has a line end, which ends a name in distcp's lists"
         if why is None:
             kept.append(file)
         else:

@@ -31,6 +31,7 @@ _LOG_HEAD = re.compile(r"^[\d/: ,.-]+\s+(?:\[[^]]*\]\s+)?(?:WARN|ERROR|FATAL|INF
 _TELLING = re.compile(
     r"\b(?:\w+(?:Exception|Error)\b|ERROR|FATAL|Invalid|Illegal|Could not)|^-?[a-z]+: "
 )
+_GENERAL = re.compile(r"ExitException|Exiting with status|DistCp failure: Job \S+ has failed")
 _NOISE = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^\s+\w[\w ]*=\d|NativeCodeLoader")
 
 _TOLD_LINES = 2
@@ -133,7 +134,8 @@ class Hadoop:
         if _NOISE.search(line):
             return
         short = _LOG_HEAD.sub("", line).strip()
-        if _TELLING.search(line) and short not in self._telling:
+        is_telling = _TELLING.search(line) and not _GENERAL.search(line)
+        if is_telling and short not in self._telling:
             self._telling.append(short)
         self._last = short or self._last
 

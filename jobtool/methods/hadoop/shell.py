@@ -18,7 +18,8 @@ from jobtool.methods.hadoop.settings import (
 from jobtool.methods.method import MethodContext
 from jobtool.methods.program.surroundings import why_missing
 from jobtool.methods.settings import of_method
-from jobtool.stores.store import Store
+from jobtool.stores.optional import Specials, supports
+from jobtool.stores.store import Special, Store
 
 _PROGRAM = "hdfs"
 
@@ -64,7 +65,13 @@ class Shell:
         return None
 
     def make_folders(self, hadoop: Hadoop, store: Store, folders: Sequence[str]) -> bool:
-        """Make those folders of a store that are missing. Return False if that fails."""
+        """Make those folders of a store that are missing. Return False if that fails.
+
+        The store makes them, but for its root, for which a program has to be run.
+        """
+        for folder in folders:
+            if folder and supports(store, Specials) and store.stat(folder) != "folder":
+                store.make_special(Special(folder, "empty-folder"))
         missing = [escape(store.url_of(each)) for each in folders if store.stat(each) != "folder"]
         return all(
             hadoop.call([*self._base("-mkdir"), "-p", *each])
