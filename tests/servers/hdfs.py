@@ -108,7 +108,7 @@ class HdfsServer:
 
 
 @contextlib.contextmanager
-def hdfs_server(shared: Path) -> Iterator[HdfsServer]:
+def hdfs_server(shared: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[HdfsServer]:
     """Run a cluster in the folder ``shared``, or use the one that another process runs there.
 
     The processes count themselves by locks. The last one stops the cluster.
@@ -121,7 +121,7 @@ def hdfs_server(shared: Path) -> Iterator[HdfsServer]:
             fcntl.flock(users, fcntl.LOCK_SH)
             ready = shared / "ready.json"
             if not ready.exists():
-                ready.write_text(json.dumps(_start(shared, jars)))
+                ready.write_text(json.dumps(_start(shared, jars, block_bytes)))
             found = json.loads(ready.read_text())
         try:
             yield HdfsServer(
@@ -146,11 +146,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _start(folder: Path, jars: str) -> dict[str, Any]:
+def _start(folder: Path, jars: str, block_bytes: int) -> dict[str, Any]:
     for name in ("name", "data", "tmp", "conf"):
         shutil.rmtree(folder / name, ignore_errors=True)
     ports = _free_ports(2 + 3 * _DATANODES)
-    _configure(folder, ports[:2])
+    _configure(folder, ports[:2], block_bytes)
     java = ["java", *_JAVA, "-cp", f"{folder / 'conf'}:{jars}/*"]
     with (folder / "format.log").open("wb") as log:
         subprocess.run(
@@ -229,7 +229,7 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _configure(folder: Path, ports: list[int]) -> None:
+def _configure(folder: Path, ports: list[int], block_bytes: int) -> None:
     conf = folder / "conf"
     for name in ("hdfs", "datanode", "static", "logs"):
         (conf / "webapps" / name).mkdir(parents=True)  # the jars lack them, and empty ones do
@@ -242,7 +242,7 @@ def _configure(folder: Path, ports: list[int]) -> None:
         conf / "hdfs-site.xml",
         {
             "dfs.replication": _DATANODES,
-            "dfs.blocksize": BLOCK_BYTES,
+            "dfs.blocksize": block_bytes,
             "dfs.permissions.enabled": "true",
             "dfs.namenode.name.dir": f"file://{folder / 'name'}",
             "dfs.namenode.rpc-address": rpc,
