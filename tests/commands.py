@@ -139,9 +139,9 @@ def start_ranks(
     return start("mpirun", "--oversubscribe", *parts, env={**allowed, **(env or {})})
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) -> None:
     """Wait until something is true; fail the test if it doesn't become true."""
-    end = time.monotonic() + TIMEOUT_SECONDS
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came true"
         time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""What the methods that run Hadoop's programs have in common."""
