@@ -44,10 +44,6 @@ FILES_IN_CALL = 4096
 _LOOK_SECONDS = 0.1
 
 
-def unlimited() -> None:
-    """Return no limit."""
-
-
 class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
     """The methods of a job that come before jobtool's own, in their order.
 
@@ -63,7 +59,7 @@ class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
     require_held: Callable[[], None]
     log_path_of: Callable[[str], str]
     stall_seconds: float
-    bandwidth: Callable[[], float | None] = unlimited
+    bandwidth: Callable[[], float | None]
 
 
 class MethodRuns:
