@@ -56,10 +56,11 @@ def test_a_limit_goes_away_while_a_worker_runs_and_a_broken_file_keeps_it(tmp_pa
     with log.open("w") as file:
         worker = start("transfer-worker", "-i", joblist)
         try:
-            toml.write_text("half of a li")
             assert worker.stdout is not None
             for line in worker.stdout:
                 file.write(line)
+                if "Copying files" in line:
+                    toml.write_text("half of a li")
                 if "can't be read again" in line:
                     break
             assert worker.poll() is None
