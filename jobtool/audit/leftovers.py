@@ -13,13 +13,14 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
+from jobtool.jobs.records import Record
 from jobtool.sharing.batches import Batches
 from jobtool.stores.location import absolute, parent_of
 from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, Upload, kind_of
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.leftovers import open_uploads
+from jobtool.transfer.leftovers import open_streams, open_uploads
 
 
 class Leftovers:
@@ -47,10 +48,8 @@ class Leftovers:
         yield from self._blocks(job_id, job)
 
     def _uploads(self, job_id: str, job: Job) -> Iterator[Leftover | LeftAlone]:
-        lines = self._joblist.journal_of(job_id).read()
-        lent = read_journals(self._joblist.blocks_path_of(job_id))
         owner = self._joblist.owner_of(job_id)
-        for token, url in open_uploads(chain(lines, lent)).items():
+        for token, url in open_uploads(self._lines(job_id)).items():
             folder, name = parent_of(url)
             store = self._stores.open(folder, "destination", owner=owner)
             if supports(store, Temporaries) or not supports(store, Multipart):
@@ -66,6 +65,28 @@ class Leftovers:
                 yield unreachable(job.name, error)
                 continue
             yield self._leftover(job, "an unfinished upload", url)
+        yield from self._streams(job, owner, open_streams(self._lines(job_id)))
+
+    def _lines(self, job_id: str) -> Iterator[Record]:
+        lines = self._joblist.journal_of(job_id).read()
+        return chain(lines, read_journals(self._joblist.blocks_path_of(job_id)))
+
+    def _streams(
+        self, job: Job, owner: str, begun: dict[str, int]
+    ) -> Iterator[Leftover | LeftAlone]:
+        """Yield the uploads of streams, which no record names."""
+        for url, since_ns in begun.items():
+            folder, name = parent_of(url)
+            store = self._stores.open(folder, "destination", owner=owner)
+            if supports(store, Temporaries) or not supports(store, Multipart):
+                continue
+            try:
+                for upload in store.leftovers(name, since_ns):
+                    if self._remove:
+                        store.abort(upload)
+                    yield self._leftover(job, "an unfinished upload", url)
+            except FileError as error:
+                yield unreachable(job.name, error)
 
     def _temporaries(self, job_id: str, job: Job) -> Iterator[Leftover | LeftAlone]:
         owner = self._joblist.owner_of(job_id)

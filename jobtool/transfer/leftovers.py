@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 
 from jobtool.errors import CredentialsError, FileError
-from jobtool.jobs.records import Receipt, Record, UploadRecord
+from jobtool.jobs.records import IntentRecord, Receipt, Record, UploadRecord
 from jobtool.stores.optional import Multipart, TakesFiles, Temporaries, supports
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan
@@ -24,6 +24,21 @@ def open_uploads(records: Iterable[Record]) -> dict[str, str]:
         elif isinstance(record, Receipt):
             for token in tokens.pop(record.dst_path, ())[-1:]:
                 begun.pop(token, None)
+    return begun
+
+
+def open_streams(records: Iterable[Record]) -> dict[str, int]:
+    """Return the times, by destination, of compressed streams that were begun and have no receipt.
+
+    They may have left uploads that no record names, begun since these times, in nanoseconds since
+    1970.
+    """
+    begun: dict[str, int] = {}
+    for record in records:
+        if isinstance(record, IntentRecord) and record.compression and not record.has_file:
+            begun.setdefault(record.dst_path, record.at_ns)
+        elif isinstance(record, Receipt):
+            begun.pop(record.dst_path, None)
     return begun
 
 

@@ -94,7 +94,6 @@ class Packing:
         Return None if it doesn't.
         """
         form = self._ledger.forms.wanted(number)
-        adopted = None
         if form is not None:
             other = in_form(item, form)
             try:
@@ -108,7 +107,11 @@ class Packing:
                         if form in ENDINGS
                         else self._unpacking.adopt(item, other, there, form)
                     )
-        return adopted or self._copier.adopt(item, log, stop=self._stop)
+                if adopted is not None:
+                    return adopted
+                if self._ledger.size_at_destination(number) != item.entry.size:
+                    return None
+        return self._copier.adopt(item, log, stop=self._stop)
 
     def is_there(self, number: int, item: Item) -> bool:
         """Return True if the destination has the file in the form that it may get."""
