@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,7 +19,7 @@ from jobtool.errors import FileError, StoreError
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.methods.program.surroundings import environment_for, why_missing
 from jobtool.methods.ssh import SSH, ssh_failure, ssh_target, why_not_by_ssh
-from jobtool.names import quote
+from jobtool.names import in_one_line
 from jobtool.stores.location import is_local
 from jobtool.stores.optional import TakesFiles, supports
 from jobtool.stores.overssh import SshTarget
@@ -140,7 +141,8 @@ def landing_in(context: MethodContext, sides: Sides, folder: str) -> Iterator[La
         yield landing
     finally:
         if not context.stop.is_set():
-            landing.remove()
+            with contextlib.suppress(FileError):  # it is removed at the end of the job, too
+                landing.remove()
 
 
 def failure_over_ssh(said: Iterable[str], failure: str, host: str, program: str) -> StoreError:
@@ -149,7 +151,10 @@ def failure_over_ssh(said: Iterable[str], failure: str, host: str, program: str)
     known = ssh_failure(said, host)
     if known is not None:
         return StoreError(f"{program}: {known}")
-    missing = [line for line in said if "not found" in line or "No such file" in line]
-    if missing and any(program in line for line in missing):
-        return StoreError(f"{program} isn't installed on {quote(host)} ({missing[0].strip()})")
+    missing = re.compile(
+        rf"\b{program}: (command )?not found|(command not found|unknown command):? {program}", re.I
+    )
+    for line in said:
+        if missing.search(line):
+            return StoreError(f"{program} isn't installed on {host} ({in_one_line(line)})")
     return StoreError(failure)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 import time
 from collections import deque
@@ -69,6 +70,9 @@ _TRIES = 3
 #: How often the wanted bandwidth is asked for, in seconds.
 _BANDWIDTH_SECONDS = 5.0
 
+#: From which difference on another bandwidth is worth a restart of rsync.
+_DIFFERENCE = 0.02
+
 #: Exit codes (rsync(1)): some files weren't transferred; the connection or the other side ended.
 _SOME_LEFT = frozenset({23, 24})
 _ENDED = frozenset({10, 12, 30, 35, 255})
@@ -108,7 +112,7 @@ class Rsync:
         sides = sides_of(source, destination)
         assert not isinstance(sides, str)
         root = sides.target.path if sides.is_upload else destination.url
-        return " ".join(map(ascii, self._command(sides, source, os.path.join(root, "…"), None)))
+        return shlex.join(self._command(sides, source, os.path.join(root, "FOLDER"), None))
 
     def run(
         self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
@@ -245,7 +249,7 @@ class _Run:
                     yield from self._take_begun()
                     if time.monotonic() - asked_at >= _BANDWIDTH_SECONDS:
                         asked_at = time.monotonic()
-                        if context.bandwidth() != bandwidth:
+                        if _is_another(context.bandwidth(), bandwidth):
                             self.is_to_be_slower_or_faster = True
                             stop.set("another bandwidth is wanted")
         self.exit_code, self.failure = program.exit_code, program.failure
@@ -291,6 +295,13 @@ class _Run:
             if self._landing.take(file, file.source_path):
                 del self._left[file.source_path]
                 yield file.number
+
+
+def _is_another(wanted: float | None, now: float | None) -> bool:
+    """Return True if a bandwidth differs so much that it is worth a restart."""
+    if wanted is None or now is None:
+        return wanted is not now
+    return abs(wanted - now) > _DIFFERENCE * now
 
 
 def _why_too_old(said: str) -> str | None:

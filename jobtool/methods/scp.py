@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import tempfile
 import time
 from collections import deque
@@ -97,9 +98,11 @@ class Scp:
         """Return the command for one file."""
         sides = sides_of(source, destination)
         assert not isinstance(sides, str)
-        there = remote_path(sides.target, os.path.join(sides.target.path, "…"))
-        ends = ["…", there] if sides.is_upload else [there, os.path.join(destination.url, "…")]
-        return " ".join(map(ascii, [*self._command(sides, None), *ends]))
+        there = remote_path(sides.target, os.path.join(sides.target.path, "FILE"))
+        ends = (
+            ["FILE", there] if sides.is_upload else [there, os.path.join(destination.url, "FILE")]
+        )
+        return shlex.join([*self._command(sides, None), "--", *ends])
 
     def run(
         self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext

@@ -107,7 +107,7 @@ class CopyStep:
         plan, transfer = self._copy(claimed_job, context)
         if transfer.is_complete and transfer.returned:  # by helpers that were killed, perhaps
             self._remove_leftovers(claimed_job, transfer.ledger, transfer.returned)
-        if transfer.is_complete and claimed_job.job.attempts > 1:
+        if transfer.is_complete and (claimed_job.job.attempts > 1 or self._tools.methods):
             remove_incoming(plan)
         is_recorded = self._was_done and not self._records.has_lines
         if transfer.is_complete and not is_recorded:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from jobtool.methods.overssh import failure_over_ssh
 from jobtool.methods.rsync import Rsync, _name_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sftp.store import SftpStore
@@ -199,3 +201,52 @@ def test_names_in_its_output() -> None:
     assert _name_of(r"back\slash") == r"back\slash"
     assert _name_of(r"\#303\#251\#377") == "é\udcff"
     assert _name_of("é\udcff") == "é\udcff"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bash: line 1: rsync: command not found",
+        "sh: 1: rsync: not found",
+        "zsh:1: command not found: rsync",
+        "rsync: Command not found.",
+    ],
+)
+def test_a_server_without_rsync_is_told(line: str) -> None:
+    error = failure_over_ssh([line, "rsync error: code 127"], "it failed", "lab", "rsync")
+    assert str(error).startswith("rsync isn't installed on lab (")
+    other = failure_over_ssh(["rsync: [sender] link_stat failed"], "it failed", "lab", "rsync")
+    assert str(other) == "it failed"
+
+
+@pytest.mark.wide
+def test_the_bandwidth_is_kept_and_changed_while_it_runs(
+    sftp: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab(tmp_path, sftp, is_upload=True)
+    lab.add("large", random.Random(0).randbytes(48 * MEBIBYTE))
+    lab.generate()
+    asked: list[float] = []
+
+    def bandwidth() -> float | None:
+        asked.append(time.monotonic())
+        return 2e6 if len(asked) < 4 else None  # three answers: 10 s or more at 2 MB/s
+
+    run = Rsync.run
+    monkeypatch.setattr(
+        Rsync,
+        "run",
+        lambda method, job, files, context: run(
+            method, job, files, replace(context, bandwidth=bandwidth)
+        ),
+    )
+    assert lab.transfer("rsync").succeeded == 1, lab.told()
+    lab.assert_done(rsync=1)
+    log = (lab.joblist / "logs/item.1.rsync.log").read_text()
+    assert "another bandwidth is wanted" in log
+    runs = [line for line in log.splitlines() if line.startswith("$ ")]
+    assert ["--bwlimit=1953" in line for line in runs] == [True, False]
+    # The first run has sent what its time allows, within the 5 % that are asked for.
+    shown = [line for line in log.partition("[exit code")[0].splitlines() if "%" in line]
+    sent = int("".join(filter(str.isdigit, shown[-1].split()[0])))
+    assert sent <= 2e6 * (asked[3] - asked[0]) * 1.05

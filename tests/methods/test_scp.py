@@ -50,7 +50,7 @@ def test_names_from_a_server_are_no_patterns(sftp: SftpServer, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("is_upload", "number"),
     [
-        (True, signal.SIGKILL),
+        pytest.param(True, signal.SIGKILL, marks=pytest.mark.wide),
         pytest.param(True, signal.SIGTERM, marks=pytest.mark.wide),
         pytest.param(False, signal.SIGKILL, marks=pytest.mark.wide),
     ],
