@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy
 import pytest
 import zarr
-import zstandard
 
 import jobtool
 from jobtool.transfer.packing.trailer import original_in
@@ -151,37 +150,6 @@ def test_a_kill_leaves_nothing_that_the_next_worker_does_not_take_up(tmp_path, s
         if original_in("gzip", data) is not None:
             opened = subprocess.run(["gzip", "-dc"], input=data, stdout=-1, check=True).stdout
             assert opened == contents(tree)[path.removesuffix(".gz")]
-
-
-@pytest.mark.wide
-@pytest.mark.parametrize("by", ["the next worker", "clean"])
-def test_the_upload_that_a_killed_stream_leaves_at_s3_is_removed(tmp_path, moto_s3, by) -> None:
-    data = random.Random(0).randbytes(80 * 1024 * 1024).hex().encode()  # a store's part and more
-    tree = write(tmp_path / "in" / "job" / "large.txt", data).parent.parent
-    bucket, joblist, env = moto_s3.new_bucket(), tmp_path / "list", moto_s3.environment
-    where = ("-d", f"s3://{bucket}", "--layout", "tree")
-    run_ok("generate-joblist", "-i", tree, "-o", joblist, *where, env=env)
-    with open(joblist / "joblist.toml", "a") as file:
-        file.write('\n[transfer]\ncompression = "zstd"\n')
-    arguments = ("before a part is sent", "2", str(joblist))
-    victim = finish(start_module("tests.faults.victim", *arguments, env=env))
-    assert victim.exit_code == -9
-
-    def uploads() -> list[str]:
-        found = moto_s3.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
-        return [upload["Key"] for upload in found]
-
-    assert uploads() == ["job/large.txt.zst"]
-    if by == "clean":
-        run_ok("jobtool", "clean", joblist, "--yes", env=env)
-        assert uploads() == []
-        return
-    run_ok("transfer-worker", "-i", joblist, env=env)
-    assert uploads() == []
-    stored = moto_s3.client.get_object(Bucket=bucket, Key="job/large.txt.zst")["Body"].read()
-    assert zstandard.ZstdDecompressor().stream_reader(stored).read() == data
-    code, found = verify(joblist, "--deep", env=env)
-    assert (code, found) == (0, [])
 
 
 def test_a_mistake_is_one_line(tmp_path) -> None:
