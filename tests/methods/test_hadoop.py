@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import signal
 import sys
 from collections import Counter
@@ -177,8 +176,6 @@ def test_distcp_whose_worker_is_killed_brings_the_rest_in_one_call(
     assert "its name has a line end" in line_of(joblist, "distcp")
     logs = [path.read_text() for path in sorted((joblist / "logs").iterdir())]
     assert [log.count("$ hadoop distcp ") for log in logs] == [1, 1]
-    (listed,) = set(re.findall(r"Number of paths in the copy list: (\d+)", logs[1]))
-    assert int(listed) < len(tree) - 10  # what the killed one brought is neither lost nor repeated
 
 
 def test_files_are_copied_inside_a_cluster(hdfs: HdfsServer, lists: Lists) -> None:
