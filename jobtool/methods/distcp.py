@@ -155,10 +155,10 @@ class Distcp:
         }
         command = [_PROGRAM, "distcp", *properties(self._hadoop, own)]
         command += ["-update", "-i", "-strategy", settings.strategy, "-m", str(maps)]
-        if settings.append:
-            command.append("-append")
         if settings.skip_crc or skips_crc:
             command.append("-skipcrccheck")
+        elif settings.append:  # which needs checksums
+            command.append("-append")
         if settings.preserve:
             command.append(f"-p{settings.preserve}")
         if bandwidth is not None:

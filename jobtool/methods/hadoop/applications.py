@@ -9,6 +9,7 @@ import contextlib
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterable
 
 import msgspec
@@ -89,7 +90,8 @@ def _kill(hadoop: Hadoop, job: str) -> bool:
     )
     for command in commands:
         if shutil.which(command[0]) is not None:
-            return hadoop.call(command, stop=Stop(), stall_seconds=_KILL_SECONDS)
+            stop = Stop(at=time.monotonic() + _KILL_SECONDS)  # the worker's own may be set
+            return hadoop.call(command, stop=stop, stall_seconds=_KILL_SECONDS)
     hadoop.log.add(f"[neither yarn nor mapred is on PATH to end the job {job}]")
     return False
 

@@ -54,10 +54,10 @@ class DistcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The table ``[methods.distcp]``.
 
     ``maps`` is how many maps copy at a time at most, ``strategy`` how files are shared out to them.
-    With ``append`` a shorter file at the destination is continued, not replaced. ``preserve`` holds
-    the letters of ``-p``: ``p`` for permissions, ``b`` for the size of blocks. With ``skip_crc``
-    distcp compares no checksums. ``s3a`` says that Hadoop is set up for S3, ``same_cluster`` that
-    distcp may copy inside one cluster. ``options`` are further options of distcp.
+    With ``append`` a shorter file at the destination is continued, if checksums are compared.
+    ``preserve`` holds the letters of ``-p``: ``p`` for permissions, ``b`` for the size of blocks.
+    With ``skip_crc`` distcp compares no checksums. ``s3a`` says that Hadoop is set up for S3,
+    ``same_cluster`` that distcp may copy inside one cluster. ``options`` are further options.
     """
 
     maps: _Count = 20
