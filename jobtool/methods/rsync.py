@@ -43,6 +43,8 @@ from jobtool.methods.ssh import (
     ssh_command,
     ssh_settings,
 )
+from jobtool.names import in_one_line
+from jobtool.redact import redact
 from jobtool.stop import Stop
 from jobtool.stores.store import Store
 
@@ -61,8 +63,11 @@ _MARK = ">"
 #: before ``#`` (rsync(1), option ``--8-bit-output``).
 _ESCAPE = re.compile(rb"\\#([0-7]{3})")
 
-#: ``--info=progress2``: the bytes so far, in digits that a locale groups, and their share.
-_PROGRESS = re.compile(r"\s*([\d,.' \u00a0\u202f]*\d)\s+\d+%\s")
+#: ``--info=progress2``: the bytes so far, in digits that a locale groups, their share, the speed
+#: and the time. A message may come after it in the same line.
+_PROGRESS = re.compile(
+    r"\s*(\d[\d,.' \u00a0\u202f]*?)\s+\d+%\s+\S+/s\s+[\d:?]+\s*(?:\(xfr#[^)]*\))?\s*(.*)"
+)
 
 #: How many runs in a row may end by a lost connection without a file that has arrived.
 _TRIES = 3
@@ -81,6 +86,7 @@ _KIBIBYTE = 1024
 
 #: How many of the last lines that aren't names are kept to explain a failure.
 _LINES = 100
+_TOLD_LINES = 3
 
 
 class RsyncSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -252,8 +258,11 @@ class _Run:
                         if _is_another(context.bandwidth(), bandwidth):
                             self.is_to_be_slower_or_faster = True
                             stop.set("another bandwidth is wanted")
-        self.exit_code, self.failure = program.exit_code, program.failure
-        self.why_ended = program.why_ended
+        self.exit_code, self.why_ended = program.exit_code, program.why_ended
+        self.failure = program.failure
+        if self.said and not self.why_ended:  # without names and progress
+            said = in_one_line(redact(" / ".join([*self.said][-_TOLD_LINES:])))
+            self.failure = f"rsync ended with exit code {self.exit_code}: {said}"
         if not context.stop.is_set():
             yield from self._take([*self._left.values()])
 
@@ -264,6 +273,8 @@ class _Run:
                 self.said.append(line)
                 return
             self._arrived(int(re.sub(r"\D", "", found.group(1))))
+            if found.group(2):
+                self._read(found.group(2))
             return
         file = self._left.get(_name_of(line.removeprefix(_MARK)))
         if file is not None:

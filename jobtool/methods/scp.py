@@ -132,10 +132,10 @@ class Scp:
         log: ProgramLog,
     ) -> Iterator[int]:
         """Run scp for some files. Raise ``StoreError`` if it fails as a whole."""
-        batch = _Batch(landing, files, context)
         with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobtool-scp-"))
+            batch = _Batch(landing, files, context, folder)
             if sides.is_upload:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobtool-scp-"))
                 sources = [*_linked(files, folder)]
                 target = remote_path(sides.target, landing.full_path + "/")
             else:
@@ -168,10 +168,18 @@ class Scp:
 
 
 class _Batch:
-    """One run of scp. Files that have got their names leave ``left``."""
+    """One run of scp. Files that have got their names leave ``left``.
+
+    A file may have its size and yet not its bytes: scp sets it after an error. So a file is taken
+    only once scp is known to be done with it, without having complained of it.
+    """
 
     def __init__(
-        self, landing: Landing, files: Sequence[MethodFile], context: MethodContext
+        self,
+        landing: Landing,
+        files: Sequence[MethodFile],
+        context: MethodContext,
+        folder_of_links: str,
     ) -> None:
         self.left = deque(files)
         self.said: deque[str] = deque(maxlen=_LINES)
@@ -181,6 +189,9 @@ class _Batch:
         self._landing = landing
         self._context = context
         self._arrived = (-1, 0)  # of the file that is under way
+        self._done = 0  # how many of ``left`` scp was done with at the last look
+        self._link = re.compile(re.escape(folder_of_links) + r"/(\d+)\b")
+        self._failed: set[int] = set()  # by what scp says of their links
 
     def run(self, command: Sequence[str], log: ProgramLog) -> Iterator[int]:
         """Run a command. Yield the number of each file once it has its name."""
@@ -197,40 +208,46 @@ class _Batch:
             for line in program.lines():
                 if line is not None:
                     self.said.append(line)
+                    self._failed.update(map(int, self._link.findall(line)))
                 elif time.monotonic() - looked_at >= _LOOK_SECONDS:
                     before = len(self.left), self._arrived
-                    yield from self._take_those_before_another()
+                    yield from self._take(self._done)
+                    self._look()
                     if before != (len(self.left), self._arrived):
                         program.moved()
                     looked_at = time.monotonic()
         self.exit_code, self.failure = program.exit_code, program.failure
         self.why_ended = program.why_ended
-        if not context.stop.is_set():
-            for _ in range(len(self.left)):
-                file = self.left.popleft()
-                if self._take(file):
-                    yield file.number
-                else:
-                    self.left.append(file)
+        # An exit code may come with some failed files. Without their names any may have failed.
+        if not context.stop.is_set() and (not self.exit_code or self._failed):
+            yield from self._take(len(self.left))
 
-    def _take_those_before_another(self) -> Iterator[int]:
-        """Take files up to the one that is under way: scp begins one when it is done with another.
+    def _take(self, count: int) -> Iterator[int]:
+        """Take the first files of those that are left. What isn't complete goes to the end."""
+        for _ in range(count):
+            file = self.left.popleft()
+            self._context.require_held()
+            if file.number not in self._failed and self._landing.take(file, _landed(file)):
+                yield file.number
+            else:
+                self.left.append(file)
+        self._done = 0
 
-        The size alone doesn't tell that scp has closed the file.
+    def _look(self) -> None:
+        """Find out how far scp is: it begins a file when it is done with the one before.
+
+        What it says of a file comes before it begins the next, and is read before the next look.
         """
-        while len(self.left) > 1 and self._has_begun(self.left[1]):
-            if not self._take(self.left[0]):
-                break
-            yield self.left.popleft().number
-        if self.left:
-            self._look_at(self.left[0])
+        if not self.left:
+            return
+        while self._done + 1 < len(self.left) and self._has_begun(self.left[self._done + 1]):
+            self._done += 1
+        self._look_at(self.left[self._done])
 
     def _has_begun(self, file: MethodFile) -> bool:
-        return self._landing.size_of(_landed(file)) is not None
-
-    def _take(self, file: MethodFile) -> bool:
-        self._context.require_held()
-        return self._landing.take(file, _landed(file))
+        return file.number not in self._failed and (
+            self._landing.size_of(_landed(file)) is not None
+        )
 
     def _look_at(self, file: MethodFile) -> None:
         """Report how much of a file has arrived."""

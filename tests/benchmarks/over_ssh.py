@@ -19,6 +19,7 @@ from tests.methods.lab import Lab
 from tests.servers.sftp import SftpServer, sftp_server
 
 METHODS = ("stream", "rsync", "scp")
+_BLOCK_BYTES = 1 << 20
 
 
 def measured(folder: Path, server: SftpServer, source: Path, is_upload: bool, method: str) -> float:
@@ -54,8 +55,10 @@ def main() -> None:
             sources[name] = folder / f"in{len(sources)}"
             (sources[name] / "item").mkdir(parents=True)
             for number in range(count):
-                data = random.Random(number).randbytes(size)
-                (sources[name] / "item" / str(number)).write_bytes(data)
+                random_bytes = random.Random(number).randbytes
+                with (sources[name] / "item" / str(number)).open("wb") as file:
+                    for offset in range(0, size, _BLOCK_BYTES):
+                        file.write(random_bytes(min(_BLOCK_BYTES, size - offset)))
         (folder / "server").mkdir()
         with sftp_server(folder / "server") as server:
             for name, source in sources.items():

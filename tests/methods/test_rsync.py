@@ -67,7 +67,8 @@ def test_it_resumes_within_a_file_after_a_worker_has_ended(
     with counting_proxy(sftp.ports["shell"], speed) as proxy:
         sftp.trust_port(proxy.port)
         lab = Lab(tmp_path, sftp, is_upload=is_upload, port=proxy.port)
-        lab.add("large", random.Random(0).randbytes(size))
+        random_bytes = random.Random(0).randbytes
+        lab.add("large", b"".join(random_bytes(MEBIBYTE) for _ in range(size // MEBIBYTE)))
         lab.add("small", b"data")
         job = lab.generate()
         exit_code = lab.kill_mid_way("rsync", enough=size // 2, number=number)
