@@ -26,7 +26,9 @@ def main() -> None:
 
     os.pwrite = counting
     from jobtool.cli import transfer
+    from jobtool.stores.local import small
 
+    small.extension = None  # it doesn't call os.pwrite
     sys.argv = ["transfer-worker", *options]
     try:
         transfer.main()
