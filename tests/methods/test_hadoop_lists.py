@@ -146,9 +146,7 @@ def test_a_method_says_why_it_is_not_available(
     reason = method().available(Named(source), there)
     assert reason is None if expected is None else expected in reason
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert expected is not None or "isn't installed" in method().available(
-        Named(source), Named(destination)
-    )
+    assert expected is not None or "isn't installed" in method().available(Named(source), there)
 
 
 def test_settings_are_in_the_command_and_bandwidth_is_shared_out() -> None:
