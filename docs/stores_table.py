@@ -66,8 +66,9 @@ NOTES = """
   missing. Without it each try sends a large file from its beginning.
 - **unfinished files are marked**: what a killed worker leaves lies beside the other files, with a
   mark by which `jobtool clean` and later workers know it. Elsewhere the service keeps it apart.
-- **takes files of programs**: the methods [rsync and scp](../how-to/ssh-programs.md) can write
-  there: into a hidden folder, from which the store moves each file once it is complete.
+- **takes files of programs**: the methods [rsync and scp](../how-to/ssh-programs.md),
+  [bbcp](../how-to/bbcp.md) and [hdfs-get](../how-to/hadoop.md) can write there: into a hidden
+  folder, from which the store moves each file once it is complete.
 - **proves without reading**: the store compares a digest that the service holds or computes. See
   [how each proof works](receipts.md#how-each-proof-works).
 - **empty folders, links**: the store can hold at least one of the two.

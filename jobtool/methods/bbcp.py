@@ -4,7 +4,8 @@ bbcp starts itself on both sides, by ssh on the far one. The data then takes con
 which aren't encrypted and go to the far host directly. Facts about bbcp are from its documentation
 (version 15.02.03, "BBCP Syntax", sections 1.3, 1.7 and 1.8) and its source:
 
-- It writes in place, so it is told to write in a hidden folder, from which the file is renamed.
+- It writes in place, so it is told to write in a hidden folder (``methods.landing``), from which
+  the store renames the file.
 - ``-a FOLDER`` appends to what is there if the folder, which must exist, has a checkpoint of the
   same source. ``-k`` keeps both after a failure. With ``-f`` it would begin anew.
 - The receiving side listens, and with ``-z`` the sending one. Here that is always the far side, so
@@ -30,10 +31,11 @@ import msgspec
 from jobtool.errors import FileError, JoblistError, StoreError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.settings import FILENAME, Settings
-from jobtool.methods.bbcpoutput import Progress, connection_failure
+from jobtool.methods.bbcpoutput import connection_failure
+from jobtool.methods.bbcptrip import DATA, Trip, folder_of
+from jobtool.methods.landing import Landing, by_folder, landing_in
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.methods.program.log import ProgramLog
-from jobtool.methods.program.running import Running
 from jobtool.methods.program.surroundings import environment_for, why_missing
 from jobtool.methods.settings import of_method
 from jobtool.methods.ssh import (
@@ -44,9 +46,9 @@ from jobtool.methods.ssh import (
     ssh_target,
     why_not_by_ssh,
 )
-from jobtool.methods.staging import Side, Staging
 from jobtool.names import quote
 from jobtool.stores.location import is_local
+from jobtool.stores.optional import TakesFiles, supports
 from jobtool.stores.overssh import SshTarget
 from jobtool.stores.store import Store
 from jobtool.units import size_text
@@ -85,7 +87,7 @@ class BbcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     - ``window``: the TCP window of each, in bytes or as ``"8M"``.
     - ``ports``: the ports at which the far side may listen, ``"FIRST:LAST"``. By default its own.
     - ``smallest_bytes``: smaller files are left to the next method, by default those below 1 GiB.
-      Each file takes three logins.
+      Each file takes a login.
     - ``options``: further options, each word by itself: ``["-B", "4M", "-4"]``.
     """
 
@@ -96,6 +98,20 @@ class BbcpSettings(msgspec.Struct, frozen=True, kw_only=True):
     ports: Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,5}:[0-9]{1,5}\Z")] | None = None
     smallest_bytes: Annotated[int, msgspec.Meta(ge=0)] = 1024**3
     options: tuple[str, ...] = ()
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a store's files are: at an SSH server, or on this machine without a ``target``.
+
+    ``root`` is the absolute path of the store's root there.
+    """
+
+    root: str
+    target: SshTarget | None = None
+
+    def path(self, path: str) -> str:
+        """Return the absolute path of a path below the root."""
+        return os.path.join(self.root, path)
 
 
 class Bbcp:
@@ -129,13 +145,19 @@ class Bbcp:
             why = self._why_not(target) or _why_unfit(target.path if target else store.url)
             if why is not None:
                 return why
+        if not supports(destination, TakesFiles):
+            return f"{destination.url} doesn't take files that a program has written"
         return why_missing(self._settings.program) or why_missing(SSH)
 
     def explain(self, source: Store, destination: Store) -> str:
         """Return the command for a file."""
         from_side, to_side = self._side(source), self._side(destination)
         command = self._command(
-            from_side, from_side.path("FILE"), to_side, to_side.path(".jobtool-bbcp-TAG/data"), None
+            from_side,
+            from_side.path("FILE"),
+            to_side,
+            to_side.path(f".jobtool-OWNER-incoming/TAG/{DATA}"),
+            None,
         )
         return shlex.join(command)
 
@@ -144,54 +166,68 @@ class Bbcp:
     ) -> Iterator[int]:
         """Copy each file that is large enough, and yield it once it has its name."""
         from_side, to_side = self._side(context.source), self._side(context.destination)
-        in_a_row = 0
         with contextlib.closing(ProgramLog(context.log_path)) as log:
-            for file in files:
-                staging = Staging(
-                    to_side, file.destination_path, program=NAME, job=claimed_job.job_id
-                )
-                source = from_side.path(file.source_path)
-                why = self._why_left(file, source, staging)
-                if why is not None:
-                    context.note(why)
+            for folder, group in by_folder(context.destination, files):
+                kept = [
+                    file
+                    for file in group
+                    if self._is_kept(file, from_side, to_side, folder, context)
+                ]
+                if not kept:
                     continue
                 if context.stop.is_set():
                     return
-                trip = _Trip(file, staging, log, context)
-                try:
-                    self._move(trip, from_side, source, to_side)
-                except StoreError:
-                    if not context.stop.is_set():
-                        staging.discard(log, context)
-                        raise
-                    return
-                except FileError as error:
-                    staging.discard(log, context)
-                    context.note(f"{quote(file.destination)}: {error}")
-                    in_a_row += 1
-                    if in_a_row == _MOST_FAILURES:
-                        raise StoreError(f"{in_a_row} files in a row failed: {error}") from None
-                else:
-                    in_a_row = 0
-                    yield file.number
+                with landing_in(context, to_side.root, folder) as landing:
+                    yield from self._move_all(kept, from_side, to_side, landing, log, context)
 
-    def _move(self, trip: _Trip, from_side: Side, source: str, to_side: Side) -> None:
+    def _move_all(
+        self,
+        files: Sequence[MethodFile],
+        from_side: Side,
+        to_side: Side,
+        landing: Landing,
+        log: ProgramLog,
+        context: MethodContext,
+    ) -> Iterator[int]:
+        """Move files that land in one place. Raise ``StoreError`` once others would fail, too."""
+        in_a_row = 0
+        for file in files:
+            if context.stop.is_set():
+                return
+            trip = Trip(file, landing, log, context)
+            try:
+                self._move(trip, from_side, to_side)
+            except StoreError:
+                if context.stop.is_set():
+                    return
+                raise
+            except FileError as error:
+                trip.discard()
+                context.note(f"{quote(file.destination)}: {error}")
+                in_a_row += 1
+                if in_a_row == _MOST_FAILURES:
+                    raise StoreError(f"{in_a_row} files in a row failed: {error}") from None
+            else:
+                in_a_row = 0
+                yield file.number
+
+    def _move(self, trip: Trip, from_side: Side, to_side: Side) -> None:
         """Move one file, with further tries while more of it arrives.
 
         Raises ``FileError`` if it can't be moved, and ``StoreError`` if no file can.
         """
+        source = from_side.path(trip.file.source_path)
         has_begun_anew = False
         for number in range(_MOST_TRIES):
-            trip.staging.prepare(f"bbcp.*.{trip.staging.data.rpartition('/')[2]}", *trip.where)
-            command = self._command(
-                from_side, source, to_side, trip.staging.data, trip.context.bandwidth()
-            )
+            trip.prepare()
+            bandwidth = trip.context.bandwidth()
+            command = self._command(from_side, source, to_side, trip.data, bandwidth)
             arrived = trip.progress.arrived
             running, said = trip.run(command)
             if running.why_ended is not None:
                 raise StoreError(running.failure)
             if running.exit_code == 0:
-                trip.staging.publish(trip.file.size, *trip.where)
+                trip.publish()
                 return
             hosts = [side.target.host for side in (from_side, to_side) if side.target]
             failure = connection_failure(said, hosts, self._settings.remote_program)
@@ -199,18 +235,27 @@ class Bbcp:
                 raise failure
             if running.exit_code == _CANNOT_APPEND and not has_begun_anew:
                 has_begun_anew = True  # what is there was begun from another source or host
-                trip.staging.discard(*trip.where)
+                trip.discard()
             elif trip.progress.arrived <= arrived or number == _MOST_TRIES - 1:
                 break
         raise FileError(running.failure)
 
-    def _why_left(self, file: MethodFile, source: str, staging: Staging) -> str | None:
+    def _is_kept(
+        self, file: MethodFile, from_side: Side, to_side: Side, folder: str, context: MethodContext
+    ) -> bool:
+        """Return whether bbcp can move a file. Note why it is left to the next method."""
+        why: str | None
         if file.size < self._settings.smallest_bytes:
-            return (
+            why = (
                 f"files below {size_text(self._settings.smallest_bytes)} are left "
                 "([methods.bbcp] smallest_bytes)"
             )
-        return _why_unfit(source) or _why_unfit(staging.data)
+        else:
+            landed = to_side.path(f"{folder}/{folder_of(file)}/{DATA}")
+            why = _why_unfit(from_side.path(file.source_path)) or _why_unfit(landed)
+        if why is not None:
+            context.note(why)
+        return why is None
 
     def _why_not(self, target: SshTarget | None) -> str | None:
         """Return why bbcp can't reach an SSH server."""
@@ -233,7 +278,7 @@ class Bbcp:
         target = ssh_target(store)
         if target is None:
             return Side(root=store.url)
-        return Side(root=target.path, target=target, ssh=self._ssh)
+        return Side(root=target.path, target=target)
 
     def _command(
         self, from_side: Side, source: str, to_side: Side, target: str, rate: float | None
@@ -261,42 +306,6 @@ class Bbcp:
             return []
         words = [*ssh_command(side.target, self._ssh), side.target.host]
         return [option, " ".join([*words, self._settings.remote_program])]
-
-
-class _Trip:
-    """One file on its way: its staging folder, and how much of it has arrived."""
-
-    def __init__(
-        self, file: MethodFile, staging: Staging, log: ProgramLog, context: MethodContext
-    ) -> None:
-        self.file = file
-        self.staging = staging
-        self.context = context
-        self.where = log, context
-        self.progress = Progress(file.size)
-
-    def run(self, command: Sequence[str]) -> tuple[Running, list[str]]:
-        """Run bbcp to its end. Return it and the lines that it printed."""
-        log, context = self.where
-        context.require_held()
-        said: list[str] = []
-        before = self.progress.arrived
-        with Running(
-            command,
-            environment=environment_for(("bbcp_",)),
-            log=log,
-            stop=context.stop,
-            stall_seconds=context.stall_seconds,
-            is_progress=self.progress.note,
-        ) as running:
-            for line in running.lines():
-                if line is None:
-                    continue
-                said.append(line)
-                if self.progress.arrived > before:
-                    context.arrived(self.file.number, self.progress.arrived - before)
-                    before = self.progress.arrived
-        return running, said
 
 
 def _address(side: Side, path: str, settings: SshSettings) -> str:

@@ -49,7 +49,9 @@ class MethodContext(msgspec.Struct, frozen=True, kw_only=True):
 
     ``log_path`` is a file for what a program prints, which need not exist. A program that makes no
     progress for ``stall_seconds`` should be ended. ``bandwidth`` returns how many bytes a second
-    the method may move now, None for any number.
+    the method may move now, None for any number. It waits for this worker's share of a limit, and
+    raises ``StoppedError`` if a stop is requested. The share is kept until the call ends. It
+    changes with the number of workers: a program that can be told another should be.
 
     Call ``arrived`` with a file's number and how many more bytes of it have arrived, for the
     progress that people see. Call ``note`` with a clause that says why files are left to the next

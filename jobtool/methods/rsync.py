@@ -1,6 +1,6 @@
 """The method ``rsync``: from or to an SSH server, resumed within files.
 
-rsync writes to a hidden folder of the destination (``methods.overssh``), there under temporary
+rsync writes to a hidden folder of the destination (``methods.landing``), there under temporary
 names. A file has its name in that folder once it is complete, with rsync's own checksum. Then the
 store gives it its name. What is interrupted stays in a ``--partial-dir`` of that folder, and rsync
 sends only what it lacks. ``--append-verify`` would write to files under their own names, and can't
@@ -21,13 +21,11 @@ import msgspec
 
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.settings import Settings
+from jobtool.methods.landing import Landing, by_folder, landing_in
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.methods.overssh import (
-    Landing,
     Sides,
-    by_folder,
     failure_over_ssh,
-    landing_in,
     sides_of,
     version_of,
     why_not_here,
@@ -117,7 +115,7 @@ class Rsync:
         """Return the command."""
         sides = sides_of(source, destination)
         assert not isinstance(sides, str)
-        root = sides.target.path if sides.is_upload else destination.url
+        root = sides.destination_root(destination)
         return shlex.join(self._command(sides, source, os.path.join(root, "FOLDER"), None))
 
     def run(
@@ -126,12 +124,13 @@ class Rsync:
         """Copy files by one run of rsync for each root, or more after lost connections."""
         sides = sides_of(context.source, context.destination)
         assert not isinstance(sides, str)
+        root = sides.destination_root(context.destination)
         log = ProgramLog(context.log_path)
         try:
             for folder, group in by_folder(context.destination, files):
                 if context.stop.is_set():
                     return
-                with landing_in(context, sides, folder) as landing:
+                with landing_in(context, root, folder) as landing:
                     yield from self._copy(sides, landing, group, context, log)
         finally:
             log.close()
@@ -292,7 +291,6 @@ class _Run:
         """Take files in rsync's order, up to the first that isn't complete."""
         while self._begun:
             file = self._begun[0]
-            self._context.require_held()
             if not self._landing.take(file, file.source_path):
                 return
             self._begun.popleft()
@@ -302,7 +300,6 @@ class _Run:
     def _take(self, files: Sequence[MethodFile]) -> Iterator[int]:
         """Take those that are complete. rsync doesn't name files that it needn't copy."""
         for file in files:
-            self._context.require_held()
             if self._landing.take(file, file.source_path):
                 del self._left[file.source_path]
                 yield file.number

@@ -1,6 +1,6 @@
 """The method ``scp``: from or to an SSH server, by OpenSSH's scp over SFTP.
 
-Files land under numbers in a hidden folder of the destination (``methods.overssh``), and the store
+Files land under numbers in a hidden folder of the destination (``methods.landing``), and the store
 gives each its name once it is whole. Files that go to a server are given to scp by links of those
 numbers, hundreds at a time over one connection. For files that come from a server scp connects once
 for each. It resumes nothing within a file.
@@ -21,13 +21,11 @@ import msgspec
 
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.settings import Settings
+from jobtool.methods.landing import Landing, by_folder, landing_in
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.methods.overssh import (
-    Landing,
     Sides,
-    by_folder,
     failure_over_ssh,
-    landing_in,
     sides_of,
     version_of,
     why_not_here,
@@ -110,12 +108,13 @@ class Scp:
         """Copy files: many by one scp to a server, each by its own from there."""
         sides = sides_of(context.source, context.destination)
         assert not isinstance(sides, str)
+        root = sides.destination_root(context.destination)
         log = ProgramLog(context.log_path)
         try:
             for folder, group in by_folder(context.destination, files):
                 if context.stop.is_set():
                     return
-                with landing_in(context, sides, folder) as landing:
+                with landing_in(context, root, folder, is_empty=True) as landing:
                     for batch in _batches(group, _FILES_AT_ONCE if sides.is_upload else 1):
                         yield from self._copy(sides, landing, batch, context, log)
                         if context.stop.is_set():
@@ -226,7 +225,6 @@ class _Batch:
         """Take the first files of those that are left. What isn't complete goes to the end."""
         for _ in range(count):
             file = self.left.popleft()
-            self._context.require_held()
             if file.number not in self._failed and self._landing.take(file, _landed(file)):
                 yield file.number
             else:

@@ -125,6 +125,9 @@ def why_not_by_ssh(target: SshTarget) -> str | None:
             f"{target.host} is logged in to by a password, which can't be passed to a program "
             "safely: log in by a key or an agent"
         )
+    if target.user is not None and unfit_authority(f"{target.user}@host") is not None:
+        # A ProxyCommand or "Match exec" of an ssh_config may give it to a shell, as %r.
+        return f"[sftp] user: expected the name of a user; found {quote(target.user)}"
     for name in ("known_hosts", "identity_file"):
         path = getattr(target, name)
         if path is not None and ('"' in path or "${" in path or not path.isprintable()):

@@ -32,11 +32,13 @@ from jobtool.transfer.filethreads import FileThreads
 from jobtool.transfer.filetransfer import refusal
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.look import look_at
+from jobtool.transfer.methodshare import MethodShare
 from jobtool.transfer.methoduse import MethodUse, in_short
 from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.policies import IfExists
 from jobtool.transfer.progress import Tally
 from jobtool.transfer.retry import Retry
+from jobtool.transfer.throttle import Throttle
 
 #: How many files a method is given in one call.
 FILES_IN_CALL = 4096
@@ -49,8 +51,8 @@ class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
 
     With ``leaves_rest``, jobtool's own methods get what they leave. ``require_held`` raises
     ``ClaimLostError`` once another worker may have the job. ``log_path_of`` gives the path of the
-    file for what a method's programs print, ``bandwidth`` the bytes a second that they may move
-    now. A program that makes no progress for ``stall_seconds`` is ended.
+    file for what a method's programs print. They share the limits of ``throttle``. A program that
+    makes no progress for ``stall_seconds`` is ended.
     """
 
     claimed_job: ClaimedJob
@@ -59,7 +61,7 @@ class MethodOrder(msgspec.Struct, frozen=True, kw_only=True):
     require_held: Callable[[], None]
     log_path_of: Callable[[str], str]
     stall_seconds: float
-    bandwidth: Callable[[], float | None]
+    throttle: Throttle
 
 
 class MethodRuns:
@@ -202,6 +204,7 @@ class MethodRuns:
         given = set(numbers)
         claims = _Claims(may_go_on=lambda: self._threads.may_go_on)
         stop = Stop(parent=self._stop)
+        share = MethodShare(self._order.throttle, stop)
         use.log_path = self._order.log_path_of(method.name)
 
         def note(reason: str) -> None:
@@ -219,7 +222,7 @@ class MethodRuns:
             require_held=self._order.require_held,
             log_path=use.log_path,
             stall_seconds=self._order.stall_seconds,
-            bandwidth=self._order.bandwidth,
+            bandwidth=share.bytes_per_second,
             arrived=arrived,
             note=note,
         )
@@ -241,6 +244,7 @@ class MethodRuns:
             except BaseException as error:  # judged in the main thread
                 errors.append(error)
             finally:
+                share.end()
                 claims.end()
 
         started = time.monotonic()
@@ -248,7 +252,7 @@ class MethodRuns:
         thread.start()
         try:
             count = min(self._thread_count, len(numbers))
-            self._threads.run(claims.get, count, on_tick=on_tick)
+            self._threads.run(claims.get, count, on_tick=share.kept_at(on_tick))
         finally:
             stop.set("no more files are wanted")
             with self._liveness.aside():

@@ -26,9 +26,6 @@ LEAST_PIECE_BYTES = 64 * 1024
 #: doesn't hang.
 _SLICE_SECONDS = 0.1
 
-#: How long ``share_bytes_per_second`` waits until this worker has a share.
-_SHARE_WAIT_SECONDS = 10.0
-
 
 class Bucket:
     """Gives ``rate`` units a second, and after a pause at most ``burst`` of them at once.
@@ -158,17 +155,23 @@ class Throttle:
         self._requests.set_rate(requests_per_second)
         self.is_on = bytes_per_second is not None or requests_per_second is not None
 
-    def share_bytes_per_second(self) -> float | None:
+    def share_bytes_per_second(
+        self, require_going: Callable[[], None] = lambda: None
+    ) -> float | None:
         """Return how many bytes a second this worker may move right now; None for no limit.
 
-        The caller counts as moving data for a few seconds: call it again while that lasts, since
-        the share changes with the number of workers.
+        Waits until this worker has a share; ``require_going`` raises to end the wait. The worker
+        counts as moving data for about two seconds: call ``keep_share`` while it does so.
         """
-        end = self._monotonic() + _SHARE_WAIT_SECONDS
-        self._use(self._bytes)
-        while self._bytes.rate == 0 and self._monotonic() < end:
+        self.keep_share()
+        while (rate := self._bytes.rate) == 0:
+            require_going()
             time.sleep(_SLICE_SECONDS)
-        return self._bytes.rate
+        return rate
+
+    def keep_share(self) -> None:
+        """Note that data is moved by others than this throttle's callers, such as a program."""
+        self._use(self._bytes)
 
     def read(
         self,

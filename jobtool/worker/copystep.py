@@ -199,7 +199,7 @@ class CopyStep:
                 self._tools.joblist.program_log_path_of, claimed.job_id, claimed.job.attempts
             ),
             stall_seconds=stall_seconds_of(self._tools.joblist),
-            bandwidth=self._tools.copier.throttle.share_bytes_per_second,
+            throttle=self._tools.copier.throttle,
         )
 
     def _take_up(

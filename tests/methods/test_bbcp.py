@@ -104,6 +104,7 @@ def test_large_files_go_by_bbcp_and_others_to_the_next_method(bench: Bench) -> N
     write(bench.source / "item" / "not this" / "large", data(SMALLEST_BYTES))
     os.utime(bench.source / "item" / TAKEN, (1e9, 1e9))
     (bench.source / "item" / TAKEN).chmod(0o440)
+    (bench.source / "item" / "deep").chmod(0o700)
     bench.generate({"methods.bbcp": settings(honest(bench), options=["-B", "64K"])})
     done = bench.work("bbcp,stream")
     assert done.exit_code == 0, done
@@ -112,6 +113,7 @@ def test_large_files_go_by_bbcp_and_others_to_the_next_method(bench: Bench) -> N
     assert by_bbcp == {f"item/{name}" for name in (TAKEN, "large", "deep/er/large")}
     found = (bench.target / "item" / TAKEN).stat()
     assert (found.st_mode & 0o777, found.st_mtime) == (0o440, 1e9)
+    assert (bench.target / "item" / "deep").stat().st_mode & 0o777 == 0o700
     assert hidden(bench.target) == []
     assert "-B 64K" in bench.log("bbcp")
     assert bench.running() == []
@@ -145,8 +147,8 @@ def test_a_killed_worker_leaves_no_program_and_the_next_goes_on_inside_the_file(
     assert hidden(bench.target) == []
 
 
-@wide
-def test_what_was_begun_from_another_source_is_begun_anew(bench: Bench) -> None:
+def kill_mid_way(bench: Bench) -> None:
+    """Kill a worker whose bbcp hangs in the middle of a file."""
     bench.generate({"methods.bbcp": settings(stand_in(bench, "hang"))})
     arguments = ("-i", bench.joblist, "--methods", "bbcp")
     worker = start("transfer-worker", *arguments, env=bench.env)
@@ -159,6 +161,20 @@ def test_what_was_begun_from_another_source_is_begun_anew(bench: Bench) -> None:
     worker.kill()
     finish(worker)
     wait_until(lambda: not bench.running())
+
+
+@wide
+def test_what_a_killed_attempt_has_left_is_removed_by_the_next_without_bbcp(bench: Bench) -> None:
+    kill_mid_way(bench)
+    assert hidden(bench.target)
+    assert bench.work("stream").exit_code == 0
+    bench.assert_all_proven()
+    assert hidden(bench.target) == []
+
+
+@wide
+def test_what_was_begun_from_another_source_is_begun_anew(bench: Bench) -> None:
+    kill_mid_way(bench)
     write(bench.source / "item" / "large", random.Random(2).randbytes(LARGE_BYTES + 1))
     stand_in(bench, "")
     done = bench.work("bbcp")
@@ -288,10 +304,10 @@ def test_it_says_why_it_is_not_available(tmp_path: Path) -> None:
 def test_it_shows_its_command(tmp_path: Path) -> None:
     method = configured(streams=16, window="8M", ports="50000:50010", options=["-4"])
     shown = method.explain(store(str(tmp_path)), store("sftp://me@127.0.0.1:2222/data"))
-    assert shown.startswith("sh -4 -P 5 -v -p -k -a /data/.jobtool-bbcp-TAG -s 16 -w 8M")
+    assert shown.startswith("sh -4 -P 5 -v -p -k -a /data/.jobtool-OWNER-incoming/TAG -s 16 -w 8M")
     assert " -Z 50000:50010 -T 'ssh " in shown
     assert shown.endswith(
-        f" 127.0.0.1 bbcp' {tmp_path}/FILE 127.0.0.1:/data/.jobtool-bbcp-TAG/data"
+        f" 127.0.0.1 bbcp' {tmp_path}/FILE 127.0.0.1:/data/.jobtool-OWNER-incoming/TAG/data"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,12 +140,13 @@ def test_a_method_says_why_it_is_not_available(
     for name in ("hadoop", "hdfs"):
         put_program(tmp_path, name, "#!/bin/sh\n")
     monkeypatch.setenv("PATH", str(tmp_path))
-    reason = method().available(Named(source), Named(destination))
+    there = (
+        StoreRegistry({}).open("/y", "destination") if destination == "/y" else Named(destination)
+    )
+    reason = method().available(Named(source), there)
     assert reason is None if expected is None else expected in reason
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert expected is not None or "isn't installed" in method().available(
-        Named(source), Named(destination)
-    )
+    assert expected is not None or "isn't installed" in method().available(Named(source), there)
 
 
 def test_settings_are_in_the_command_and_bandwidth_is_shared_out() -> None:
@@ -256,6 +258,49 @@ def test_what_killed_workers_have_started_is_found_in_their_logs_and_ended(
     assert sorted(os.listdir(tmp_path / "out" / "to")) == sorted(others)
     # The next attempt has nothing to end.
     assert left_by_others(str(logs / "a.job.4.distcp.log")).jobs == set()
+
+
+def test_a_log_that_another_user_could_have_written_ends_nothing(
+    context: MethodContext, tmp_path: Path
+) -> None:
+    log = tmp_path / "logs" / "a.job.1.distcp.log"
+    log.write_text(PRINTED)
+    log.chmod(0o664)
+    os.mkfifo(tmp_path / "logs" / "a.job.2.distcp.log")
+    os.symlink(log, tmp_path / "logs" / "a.job.4.distcp.log")
+    assert left_by_others(context.log_path).jobs == set()
+    log.chmod(0o644)
+    assert left_by_others(context.log_path).jobs == {"17_0004"}
+
+
+#: Brings one file whole and the half of another, beside what it finds.
+HALF = """#!/bin/sh
+for last; do :; done
+folder=${last#file://}
+ls "$folder"
+printf data > "$folder/whole"
+printf da > "$folder/half"
+"""
+
+
+def test_hdfs_get_gives_whole_files_their_names_and_leaves_nothing(
+    context: MethodContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_program(tmp_path / "bin", "hdfs", HALF)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    store = context.destination
+    killed = store.incoming_for("a/whole")
+    store.make_incoming(killed)
+    Path(store.url_of(killed), "whole").write_bytes(b"old!")
+    files = [
+        msgspec.structs.replace(file, size=4)
+        for file in files_of(("a/whole", "a/whole"), ("a/half", "a/half"))
+    ]
+    assert [*HdfsGet().run(None, files, context)] == [0]  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["a", "a/whole"]
+    assert (out / "a" / "whole").read_bytes() == b"data"
+    assert "whole" not in Path(context.log_path).read_text().splitlines()
 
 
 def test_an_application_is_ended_when_its_worker_stops(

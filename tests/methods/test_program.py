@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -217,6 +218,24 @@ def test_a_log_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
         assert [line for line in program.lines() if line] == ["well"]
     log.close()
     assert program.exit_code == 0
+
+
+def test_a_named_pipe_in_place_of_the_log_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "job.log")
+    log = ProgramLog(str(tmp_path / "job.log"))
+    with running(log, "echo", "well") as program:
+        assert program.wait() == 0
+    log.close()
+
+
+def test_no_other_user_may_write_to_a_log(log: ProgramLog) -> None:
+    before = os.umask(0)
+    try:
+        log.add("line")
+    finally:
+        os.umask(before)
+    log.close()
+    assert Path(log.path).stat().st_mode & 0o777 == 0o644
 
 
 def test_much_output_after_the_end_is_asked_for_blocks_nothing(log: ProgramLog) -> None:

@@ -126,6 +126,14 @@ def test_refusals_are_told(sftp: SftpServer, tmp_path: Path) -> None:
     assert "password" in str(why_not_by_ssh(replace(target, has_password=True)))
 
 
+@pytest.mark.parametrize("user", ["a; touch x", "$(touch x)", "-oProxyCommand=x", "a\nb", ""])
+def test_a_user_that_a_shell_could_run_is_refused(user: str) -> None:
+    stores = StoreRegistry({"sftp": {"user": user}})
+    target = ssh_target(stores.open("sftp://lab.example/x", role="source"))
+    assert target is not None
+    assert "[sftp] user" in str(why_not_by_ssh(replace(target, user=user)))
+
+
 def test_an_ssh_config_cannot_have_unknown_hosts_accepted(sftp: SftpServer, tmp_path: Path) -> None:
     config, known = tmp_path / "config", tmp_path / "known"
     known.write_text("")

@@ -7,10 +7,12 @@ import glob
 import os
 import re
 import shutil
+import stat
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from jobtool.errors import InfrastructureError, JobtoolError, StoreError, reason_of
+from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.methods.hadoop.arrivals import Arrivals
 from jobtool.methods.hadoop.settings import HadoopSettings, environment
 from jobtool.methods.method import MethodContext
@@ -36,7 +38,9 @@ _NOISE = re.compile(r"^\s+at |^\s*\.\.\. \d+ more|^\s+\w[\w ]*=\d|NativeCodeLoad
 
 _TOLD_LINES = 2
 
-#: How much of a log is read. It is bounded, but a user may have put another file in its place.
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+#: How much of a log is read.
 _MOST_BYTES = 4 * 1024 * 1024
 
 
@@ -204,13 +208,23 @@ def earlier_paths(log_path: str, suffix: str) -> list[str]:
 
 
 def earlier_lines(log_path: str) -> list[str]:
-    """Return the lines of the logs of earlier attempts."""
+    """Return the lines of the logs of earlier attempts that no other user could have written."""
     lines: list[str] = []
     for path in earlier_paths(log_path, ".log"):
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            text = file.read(_MOST_BYTES).decode(errors="surrogateescape")
-            lines += text.split("\n")
+        with contextlib.suppress(OSError):
+            lines += _read_own(path).decode(errors="surrogateescape").split("\n")
     return lines
+
+
+def _read_own(path: str) -> bytes:
+    """Return the beginning of a file; nothing if another user could have written it."""
+    descriptor = open_without_waiting(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(descriptor)
+        is_own = found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
+        return os.read(descriptor, _MOST_BYTES) if is_own and stat.S_ISREG(found.st_mode) else b""
+    finally:
+        os.close(descriptor)
 
 
 def nothing() -> None:

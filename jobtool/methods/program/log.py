@@ -20,7 +20,8 @@ class ProgramLog:
     """Appends a program's output to a file: its beginning and its last lines. Secrets are redacted.
 
     A log that can't be written is given up: it must not fail the work. ``path`` is its path. It is
-    made when the first line is added.
+    made when the first line is added. No other user may write to it: the next attempt may read
+    there what a killed worker has started.
     """
 
     def __init__(self, path: str) -> None:
@@ -59,8 +60,10 @@ class ProgramLog:
         try:
             if self._descriptor is None:
                 os.makedirs(os.path.dirname(self.path), exist_ok=True)
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._descriptor = os.open(self.path, flags, 0o666)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                # Another user may have put a link or a named pipe there.
+                flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+                self._descriptor = os.open(self.path, flags, 0o644)
             os.write(self._descriptor, data)
         except OSError:
             self._is_given_up = True
