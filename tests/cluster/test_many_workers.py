@@ -274,11 +274,16 @@ def test_who_waits_looks_less_often_the_longer_it_has_waited_and_the_longer_a_lo
 
 
 def pid_of_rank(joblist: Path, rank: int) -> int:
-    """The process that works on a job as this rank."""
-    lines = (line for path in joblist.glob("*.txt") for line in events(path, "claimed"))
-    (worker,) = {
-        line.split(" worker=")[1].split(" ")[0] for line in lines if f" rank={rank} " in line
-    }
+    """The process that works on a job as this rank, once it does: ranks don't start together."""
+
+    def workers() -> set[str]:
+        lines = (line for path in joblist.glob("*.txt") for line in events(path, "claimed"))
+        return {
+            line.split(" worker=")[1].split(" ")[0] for line in lines if f" rank={rank} " in line
+        }
+
+    wait_for(lambda: bool(workers()))
+    (worker,) = workers()
     return int(worker.rpartition(":")[2])
 
 
