@@ -221,7 +221,6 @@ class Store(Protocol):
         A path is a folder if anything is below it, or if the store itself says so. If a file and a
         folder have the same path, the file is returned. With ``file_only`` the caller wants a file,
         so ``"missing"`` may be returned for a folder that takes another request to find.
-
         Raises ``SourceError`` for a path that exists but is neither, or can't be read. For a
         dangling link it may raise ``NotFoundError``.
         """
@@ -236,11 +235,10 @@ class Store(Protocol):
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root, in ascending order of the bytes of its path.
 
-        An empty folder, or one that can't be listed, sorts as if its name ended in a slash.
-
-        Lazy: a million files take no more memory than one folder's names. What can't be
-        transferred, and a folder below the root that can't be listed, is ``Unlisted``. Raises
-        ``SourceError`` or ``RefusedError`` if the root itself can't be listed.
+        An empty folder, or one that can't be listed, sorts as if its name ended in a slash. Lazy: a
+        million files take no more memory than one folder's names. What can't be transferred, and a
+        folder below the root that can't be listed, is ``Unlisted``. Raises ``SourceError`` or
+        ``RefusedError`` if the root itself can't be listed.
         """
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:

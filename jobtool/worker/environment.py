@@ -26,8 +26,14 @@ _MPI_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_R
 #: Tasks that are independent of each other, by scheduler: Slurm, PBS, LSF, SGE.
 _ARRAY_INDEXES = ("SLURM_ARRAY_TASK_ID", "PBS_ARRAY_INDEX", "LSB_JOBINDEX", "SGE_TASK_ID")
 
-#: What identifies a run: PMIx's name, Slurm's job, step and how often it was requeued.
-_RUN_NAMES = ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+#: What identifies a run: PMIx's name, Slurm's cluster, job, step and how often it was requeued.
+_RUN_NAMES = (
+    "PMIX_NAMESPACE",
+    "SLURM_CLUSTER_NAME",
+    "SLURM_JOB_ID",
+    "SLURM_STEP_ID",
+    "SLURM_RESTART_COUNT",
+)
 
 #: A rank, a size or an index; a longer number is invalid.
 _NUMBER = re.compile(r"[0-9]{1,10}")

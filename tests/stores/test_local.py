@@ -342,6 +342,23 @@ def test_a_file_that_is_more_than_its_parts_is_not_published(store, raw, left_ou
     assert raw.paths() == set()
 
 
+def test_a_file_of_one_part_is_compared_with_the_digest_of_the_whole_too(store, raw):
+    upload = store.begin("file", Attributes(mtime_ns=0))
+    part = store.put_part(upload, 1, 0, b"data", md5_of(b"data"))
+    with pytest.raises(DigestMismatchError, match=md5_of(b"other")):
+        store.complete(upload, [part], Attributes(mtime_ns=0, md5=md5_of(b"other")))
+    assert raw.paths() == set()
+
+
+def test_a_folder_for_programs_that_others_may_enter_is_refused_by_its_owner_and_mode(folder):
+    store = LocalStore(str(folder))
+    made = folder / store.incoming_for("file")
+    made.mkdir()
+    made.chmod(0o755)
+    with pytest.raises(FileError, match=f"found a folder of user {os.geteuid()}, mode 0755"):
+        store.make_incoming(made.name)
+
+
 def test_what_was_written_is_proven_from_its_medium_too(folder):
     store = LocalStore(str(folder), read_back=True)
     assert put(store, "whole").verified_by == "read-back"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tracemalloc
 
 import pytest
 
@@ -69,6 +70,18 @@ def test_files_arrive_with_bytes_mode_and_time(way, tmp_path, links):
         assert stat.S_IMODE(found.st_mode) == 0o640 | number
         assert found.st_mtime_ns == YEAR_1960_NS + number
     assert LocalRaw(str(tmp_path / "out")).paths() == set(CONTENTS)
+
+
+def test_a_file_is_not_read_back_into_memory_as_a_whole(way, tmp_path):
+    data = bytes(range(1, 256)) * 4096 * 32
+    attributes = Attributes(mtime_ns=0, md5=md5_of(data))
+    tracemalloc.start()
+    try:
+        LocalStore(str(tmp_path)).write("file", [data], attributes)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < len(data) / 2
 
 
 def test_a_file_with_two_names_is_noted(way, tmp_path):

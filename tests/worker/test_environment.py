@@ -103,6 +103,9 @@ def test_ranks_that_their_launcher_names_alike_do_without_mpi(
     requeued = [joined({**slurm, "SLURM_RESTART_COUNT": count}) for count in "01"]
     assert [(one.rank, one.size) for one in requeued] == [(1, 3)] * 2
     assert requeued[0].run != requeued[1].run
+    # Jobs of two clusters, which may work on one joblist, have the same numbers.
+    clusters = [joined({**slurm, "SLURM_CLUSTER_NAME": name}) for name in ("one", "two")]
+    assert clusters[0].run != clusters[1].run
 
 
 def test_a_worker_whose_rank_makes_no_sense_works_alone(tmp_path: Path) -> None:

@@ -46,9 +46,12 @@ def file_md5(descriptor: int, *, from_medium: bool = False, most_bytes: int = HA
 
 
 def require_parts(
-    descriptor: int, target: str, parts: Sequence[Part], *, from_medium: bool
+    descriptor: int, target: str, parts: Sequence[Part], whole: str | None, *, from_medium: bool
 ) -> None:
-    """Read an open file. Raise ``DigestMismatchError`` unless it is just these parts, in order."""
+    """Read an open file. Raise ``DigestMismatchError`` unless it is just these parts, in order.
+
+    The MD5 of the ``whole`` is compared only with that of a part that is all of the file.
+    """
     if from_medium:
         forget_cached(descriptor)
     end = 0
@@ -59,6 +62,8 @@ def require_parts(
         end += part.size
     if (size := os.fstat(descriptor).st_size) != end:
         raise mismatch(target, sent=f"of {end} bytes", found=f"{size} bytes")
+    if len(parts) == 1:
+        require_same(target, sent=whole, found=parts[0].md5)
 
 
 def part_md5s(descriptor: int, parts: Sequence[Part]) -> Iterator[str]:

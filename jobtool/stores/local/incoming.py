@@ -40,11 +40,14 @@ class Incoming:
                 found = os.stat(name, dir_fd=held, follow_symlinks=False)
         except OSError as error:
             raise write_error(error, full, self._tree.root) from None
-        is_closed = not stat.S_IMODE(found.st_mode) & 0o077
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or not is_closed:
+        mode, own = stat.S_IMODE(found.st_mode), os.geteuid()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != own or mode & 0o077:
+            kind = "a folder" if stat.S_ISDIR(found.st_mode) else "something else"
             raise FileError(
-                f"expected {quote(full)} to be a folder that only this user may enter; found "
-                "something else. Look who made it, and remove it"
+                f"expected {quote(full)} to be a folder that only this user may enter (user {own}, "
+                f"mode {_FOLDER_MODE:04o}); found {kind} of user {found.st_uid}, mode {mode:04o}. "
+                "Look who made it, and remove it. If it comes back like that, the filesystem keeps "
+                "no owners or modes: use another method there"
             )
 
     def take(self, path: str, target: str, size: int) -> bool:

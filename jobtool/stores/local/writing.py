@@ -104,8 +104,13 @@ class Writer:
         chunks: Iterable[bytes | memoryview],
         attributes: Attributes,
     ) -> Proof | None:
-        """Do the same by few calls. Return None, and leave nothing, if that isn't possible."""
+        """Do the same by few calls. Return None, and leave nothing, if that isn't possible.
+
+        All of it is read back at once, so it is only done for what the general way reads at once.
+        """
         if not isinstance(chunks, list) or len(chunks) != 1 or self._read_back:
+            return None
+        if len(chunks[0]) > HASH_BYTES:
             return None
         folder, name = os.path.split(path)
         try:
@@ -145,7 +150,9 @@ class Writer:
             try:
                 with Closing(self._open_upload(upload, held, os.O_RDONLY)) as descriptor:
                     self._hold(held, folder, descriptor)
-                    require_parts(descriptor, target, parts, from_medium=self._read_back)
+                    require_parts(
+                        descriptor, target, parts, attributes.md5, from_medium=self._read_back
+                    )
                     proof = self._proven(descriptor, attributes)
                     with _readable_on_failure(descriptor):
                         publish(held, temporary, name, target, may_replace=attributes.may_replace)
