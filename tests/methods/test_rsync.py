@@ -50,7 +50,7 @@ LARGE = (1024 * MEBIBYTE, 96 * MEBIBYTE)
     ("is_upload", "size", "speed", "number"),
     [
         (True, *SMALL, signal.SIGKILL),
-        (False, *SMALL, signal.SIGTERM),
+        pytest.param(False, *SMALL, signal.SIGTERM, marks=pytest.mark.wide),
         pytest.param(True, *LARGE, signal.SIGKILL, marks=pytest.mark.wide),
         pytest.param(True, *LARGE, signal.SIGTERM, marks=pytest.mark.wide),
         pytest.param(False, *LARGE, signal.SIGKILL, marks=pytest.mark.wide),
