@@ -225,6 +225,10 @@ class Throttle:
             self._use(self._requests)
             self._requests.take(1, next(self._turns), require_going)
 
+    def owe_bytes(self, size: int) -> None:
+        """Count ``size`` bytes without waiting. The next ones wait longer."""
+        self._bytes.owe(size)
+
     def owe_request(self, store: Store) -> None:
         """Count a request without waiting. The next ones wait longer."""
         if self._requests.rate is not None and not store.capabilities.cheap_reads:
