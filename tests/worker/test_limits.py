@@ -44,9 +44,7 @@ class World:
             self.joblist.claims_path, name, self.members.__contains__, monotonic=self.monotonic
         )
 
-    def limits(
-        self, name: str = "one", ranks: int = 1, rank: int = 0, **options: object
-    ) -> Limits:
+    def limits(self, name: str = "one", ranks: int = 1, rank: int = 0, **options: object) -> Limits:
         self.members.add(name)
         group = SimpleNamespace(
             size=ranks,
