@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -73,10 +74,10 @@ class Bucket:
         return bool(self._waiting)
 
     def set_rate(self, rate: float | None) -> None:
-        """Change the rate, also for those who wait already."""
+        """Change the rate, also for those who wait already. An infinite rate is no limit."""
         with self._lock:
             self._fill()
-            self.rate = rate
+            self.rate = None if rate == math.inf else rate
             for _, _, condition in self._waiting:
                 condition.notify()
 

@@ -112,6 +112,8 @@ def test_a_rate_changes_while_a_thread_waits():
     assert 1001.9 < clock.now < 1002.2
     clock.on_wait = lambda: bucket.set_rate(None)
     bucket.take(10**12, 0, going)
+    bucket.set_rate(float("inf"))
+    bucket.take(10**12, 0, going)
     assert clock.now < 1002.4
 
 
