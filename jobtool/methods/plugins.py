@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobtool.errors import UsageError
+from jobtool.jobs.forms import Compression
 from jobtool.jobs.settings import Settings
 from jobtool.methods.method import OWN_METHODS, SERVER_SIDE, STREAM, Configurable, Method
 from jobtool.plugins import METHODS, find, maker_of
@@ -16,8 +17,11 @@ AUTO = "auto"
 AUTO_ORDER = ("distcp", "hdfs-cp", "hdfs-put", "hdfs-get", "bbcp", "rsync", "scp", *OWN_METHODS)
 
 
-def named_methods(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names, or those that ``auto`` stands for. Raises ``UsageError``."""
+def named_methods(names: Sequence[str], compression: Compression = "none") -> tuple[str, ...]:
+    """Return the names, or those that ``auto`` stands for. Raises ``UsageError``.
+
+    With ``compression`` it stands for jobtool's own: what others bring isn't compressed.
+    """
     if AUTO not in names:
         require_order(names)
         return tuple(names)
@@ -26,6 +30,8 @@ def named_methods(names: Sequence[str]) -> tuple[str, ...]:
             f"methods: expected {AUTO!r} alone, since it stands for all methods; found "
             f"{', '.join(names)}"
         )
+    if compression != "none":
+        return OWN_METHODS
     return tuple(name for name in AUTO_ORDER if name in OWN_METHODS or find(METHODS, name))
 
 

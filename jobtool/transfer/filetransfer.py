@@ -82,8 +82,13 @@ class FileTransfer:
             try:
                 copied = self._try(number, item, own, known)
                 if self._packing is not None and copied is not None:
-                    is_replaceable = may_replace(known, self._policies.if_exists)
-                    self._packing.settle(number, item, copied, may_remove=is_replaceable)
+                    self._packing.settle(
+                        number,
+                        item,
+                        copied,
+                        may_replace=may_replace(known, self._policies.if_exists),
+                        is_ours=known.is_ours,
+                    )
                 return None if copied is None else (item, copied)
             except SourceChangedError:
                 self._list_again(number, item)

@@ -47,7 +47,7 @@ def method_choices(
     No server is contacted. Raises ``UsageError`` for an invalid order, and what ``load_method``
     raises for a method that is asked for.
     """
-    asked = named_methods(names)
+    asked = named_methods(names, settings.transfer.compression or "none")
     for name in asked:
         if name not in OWN_METHODS:
             load_method(name, settings)

@@ -179,6 +179,8 @@ class PartsCopy:
         self._under_way.add_read(
             part_range.length, lambda: self._read_part(part_range, part_size, part)
         )
+        if self._capacity.throttle.is_on:  # sending is as even as reading
+            self._under_way.settle()
         if self._keeps_digests and self._known.is_worth_noting:
             self._log.hashed(self._known)
         # Only as far ahead as keeps the threads busy: other workers may take the rest.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -70,10 +71,10 @@ class Bucket:
         return bool(self._waiting)
 
     def set_rate(self, rate: float | None) -> None:
-        """Change the rate, also for those who wait already."""
+        """Change the rate, also for those who wait already. An infinite rate is no limit."""
         with self._lock:
             self._fill()
-            self.rate = rate
+            self.rate = None if rate == math.inf else rate
             for _, _, condition in self._waiting:
                 condition.notify()
 
@@ -227,6 +228,10 @@ class Throttle:
         if self._requests.rate is not None and not store.capabilities.cheap_reads:
             self._use(self._requests)
             self._requests.take(1, next(self._turns), require_going)
+
+    def owe_bytes(self, size: int) -> None:
+        """Count ``size`` bytes without waiting. The next ones wait longer."""
+        self._bytes.owe(size)
 
     def owe_request(self, store: Store) -> None:
         """Count a request without waiting. The next ones wait longer."""

@@ -16,6 +16,7 @@ from jobtool.jobs.movers import Movers
 from jobtool.jobs.safe_read import UnfitFileError
 from jobtool.jobs.settings import TransferSettings
 from jobtool.jobs.trust import read_trusted
+from jobtool.transfer.partranges import DEFAULT_PART_BYTES
 from jobtool.transfer.throttle import Throttle
 from jobtool.worker.events import LimitsKept, LimitsSet
 from jobtool.worker.options import WorkerOptions
@@ -31,6 +32,9 @@ _LOOK_SECONDS = 1.0
 
 #: After this time without data a worker leaves its share to others.
 _IDLE_SECONDS = 1.5
+
+#: The last rank of a run begins at most this much later than the first.
+_APART_SECONDS = 1.0
 
 #: How long the end of a worker waits for the thread.
 _END_SECONDS = 10.0
@@ -96,7 +100,8 @@ class Limits:
     The limits are divided equally among the workers of the joblist that move data now.
     ``name`` is this worker's name as a member. In its first second a worker takes no more than if
     all ranks of its run, and all members, moved data: those that begin at the same moment don't see
-    each other yet.
+    each other yet. The ranks of a run begin one after the other, within the time of a part: else
+    all would send a part at the same moment, again and again.
     """
 
     def __init__(
@@ -116,7 +121,7 @@ class Limits:
         self._movers = Movers(
             joblist.claims_path, name, self._membership.is_present, options.monotonic
         )
-        self._ranks = rank_group.size
+        self._rank, self._ranks = rank_group.rank, rank_group.size
         self._read_seconds = max(_READ_SECONDS, self._ranks / _READS_PER_SECOND)
         self._told: tuple[float | None, float | None] = (None, None)
         self._has_begun = False
@@ -169,24 +174,29 @@ class Limits:
             return
         if self.throttle.is_in_use:
             self._used_at = now
+        is_first = False
         if now - self._used_at >= _IDLE_SECONDS:
             self._leave()
         elif not self._divisor or now - self._beat_at >= self._movers.period_seconds:
             self._beat_at = now
-            self._divide()
-        self.throttle.set_shares(*map(self._share_of, limits))
+            is_first, self._has_begun = not self._has_begun, True
+            self._divide(is_first=is_first)
+        shares = [self._share_of(limit) for limit in limits]
+        self.throttle.set_shares(*shares)
+        if is_first and shares[0] is not None:
+            most = min(shares[0] * _APART_SECONDS, DEFAULT_PART_BYTES)
+            self.throttle.owe_bytes(int(most * self._rank / self._ranks))
 
     def _share_of(self, limit: float | None) -> float | None:
         if limit is None:
             return None
         return limit / self._divisor if self._divisor else 0.0
 
-    def _divide(self) -> None:
+    def _divide(self, *, is_first: bool) -> None:
         """Count the workers that move data. If the folder can't be used, the last number stays."""
         least = 0
         with contextlib.suppress(OSError, JobtoolError):
-            if not self._has_begun:
-                self._has_begun = True
+            if is_first:
                 least = max(self._ranks, self._membership.count())
             self._movers.beat()
         self._divisor = max(self._movers.count or self._ranks, least)

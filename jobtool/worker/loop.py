@@ -132,9 +132,8 @@ class Worker:
         """
         try:
             stall_seconds = stall_seconds_of(self._joblist)
-            watchdog = Watchdog(
-                self._liveness, stall_seconds, partial(self._leave_stalled, stall_seconds)
-            )
+            on_stall = partial(self._leave_stalled, stall_seconds)
+            watchdog = Watchdog(self._liveness, stall_seconds, on_stall)
             on_loss = partial(self._options.stop.lose, "other workers regard this one as dead")
             with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
@@ -269,9 +268,8 @@ class Worker:
         return [*scan]
 
     def _in_order(self, job_ids: list[str]) -> list[str]:
-        return rotated(
-            job_ids, self._environment.start_of(len(job_ids), others=self._workers_before)
-        )
+        start = self._environment.start_of(len(job_ids), others=self._workers_before)
+        return rotated(job_ids, start)
 
     def _has_time(self) -> bool:
         """Return True if a job like the shortest so far would be done in time; emit why if not."""

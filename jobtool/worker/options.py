@@ -143,7 +143,8 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         if value is not None
     }
     asked = decided.get("methods", OWN_METHODS)
-    methods = named_methods(asked)
+    compression = decided.get("compression", "none")
+    methods = named_methods(asked, compression)
     can_help = STREAM in methods and set(methods) <= set(OWN_METHODS)
     decided |= {
         "methods": methods,
@@ -151,5 +152,5 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         "share": options.share and can_help,
         "watch": unfailing(options.watch),
     }
-    require_usable(decided.get("compression", "none"), methods)
+    require_usable(compression, methods)
     return ResolvedOptions(**decided)

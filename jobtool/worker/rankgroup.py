@@ -70,7 +70,7 @@ class RankGroup:
     ) -> None:
         self.is_alone = environment.run is None or environment.size == 1
         self.size = 1 if self.is_alone else environment.size
-        self._rank = environment.rank
+        self.rank = environment.rank
         self._folder = os.path.join(claims_path, RUNS_FOLDER, environment.run or "")
         self.membership = membership
         self._monotonic = monotonic
@@ -89,7 +89,7 @@ class RankGroup:
         if not now and time_ - self._published_at < self.period_seconds:
             return
         self._published_at = time_
-        self._write(str(self._rank), msgspec.json.encode(tally))
+        self._write(str(self.rank), msgspec.json.encode(tally))
 
     def publish_end(self, exit_code: int | None, *, has_joined: bool) -> None:
         """Publish that this rank's worker has ended with ``exit_code``; None if it was killed.
@@ -100,10 +100,10 @@ class RankGroup:
         """
         if has_joined and self.is_closed:
             return
-        tally = self._tally(self._rank) or Tally(name=f"rank {self._rank}")
+        tally = self._tally(self.rank) or Tally(name=f"rank {self.rank}")
         if exit_code is not None:
             tally.exit_code, tally.is_over = exit_code, True
-        self._write(str(self._rank), msgspec.json.encode(tally), make_folder=not has_joined)
+        self._write(str(self.rank), msgspec.json.encode(tally), make_folder=not has_joined)
 
     def tallies(self) -> list[Tally]:
         """Return the last tally of each rank, including dead ones."""
@@ -125,7 +125,7 @@ class RankGroup:
         path = os.path.join(self._folder, _SCAN)
         if self.is_alone:
             return scan()
-        if self._rank == 0:
+        if self.rank == 0:
             found = scan()
             self._write(_SCAN, _encode(found))
             return found
@@ -145,7 +145,7 @@ class RankGroup:
 
     def is_lowest(self) -> bool:
         """Return True if no lower rank is running. This one then reports for all at the end."""
-        return not self._is_any_present(range(self._rank))
+        return not self._is_any_present(range(self.rank))
 
     def must_wait(self) -> bool:
         """Return True if this rank reports for the others, and others still work."""
@@ -153,7 +153,7 @@ class RankGroup:
 
     def has_others(self) -> bool:
         """Return True if any other rank is still running."""
-        return self._is_any_present(rank for rank in range(self.size) if rank != self._rank)
+        return self._is_any_present(rank for rank in range(self.size) if rank != self.rank)
 
     @property
     def is_closed(self) -> bool:

@@ -5,8 +5,9 @@
 
 The ranks copy files from a folder to a folder, enough for the time at that rate. The bytes that the
 destination holds are counted four times a second. Files arrive in parts of 8 MiB, while the limit
-is on reading: so a window may have a part of each rank more or less. FOLDER needs room for twice
-the files; a memory filesystem is best. The whole is from the first parts that arrive to the last.
+is on reading: so a window may have a part more or less. FOLDER needs room for twice the files; a
+memory filesystem is best. The whole is from the first parts that arrive to the last: so it has the
+end, when some ranks have nothing left. On a machine whose cores are busy the ranks move less.
 """
 
 from __future__ import annotations

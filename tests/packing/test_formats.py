@@ -94,7 +94,7 @@ def test_the_content_is_read_in_bounded_pieces_with_both_digests(form):
 
 @PACKED
 def test_a_file_that_unpacks_to_more_than_it_may_is_left_at_once(form):
-    packed = pack(form, bytes(10 * PIECE_BYTES))
+    packed = pack(form, bytes(3 * PIECE_BYTES))
     assert len(packed) < PIECE_BYTES
     contents = contents_of(form, packed)
     with pytest.raises(SourceError, match=r"s3://b/a: expected 100 bytes in it; found more"):

@@ -14,7 +14,17 @@ import zarr
 
 import jobtool
 from jobtool.transfer.packing.trailer import original_in
-from tests.commands import assert_one_line_error, finish, run, run_ok, start_module
+from tests.commands import (
+    assert_one_line_error,
+    finish,
+    run,
+    run_ok,
+    start,
+    start_module,
+    wait_for,
+)
+from tests.servers.s3 import rclone_server
+from tests.servers.versitygw import versitygw_server
 from tests.trees import contents, receipts, write
 
 PLATE = "plate1"
@@ -65,7 +75,7 @@ def verify(joblist: Path, *options: object, env=None) -> tuple[int, list[str]]:
     return done.exit_code, [one["what"] for one in events if one["event"] == "finding"]
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture
 def url(request, tmp_path, monkeypatch) -> str:
     if request.param == "local":
         return str(tmp_path / "archive")
@@ -75,7 +85,16 @@ def url(request, tmp_path, monkeypatch) -> str:
     return f"s3://{server.new_bucket()}/archive"
 
 
-@pytest.mark.parametrize("compression", ["zstd", "gzip"])
+@pytest.mark.parametrize(
+    ("url", "compression"),
+    [
+        ("local", "gzip"),
+        ("s3", "zstd"),
+        pytest.param("local", "zstd", marks=pytest.mark.wide),
+        pytest.param("s3", "gzip", marks=pytest.mark.wide),
+    ],
+    indirect=["url"],
+)
 def test_a_tree_is_sent_smaller_and_restored_identical(tmp_path, url, compression) -> None:
     tree = make_tree(tmp_path / "in")
     before = contents(tree)
@@ -132,7 +151,12 @@ def test_damage_to_what_is_stored_is_noticed_and_repaired(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["in the middle of a file's bytes", "after a file is published", "before a receipt"]
+    "step",
+    [
+        "after a file is published",
+        pytest.param("in the middle of a file's bytes", marks=pytest.mark.wide),
+        pytest.param("before a receipt", marks=pytest.mark.wide),
+    ],
 )
 def test_a_kill_leaves_nothing_that_the_next_worker_does_not_take_up(tmp_path, step) -> None:
     tree, archive, joblist = make_tree(tmp_path / "in"), tmp_path / "archive", tmp_path / "list"
@@ -150,6 +174,42 @@ def test_a_kill_leaves_nothing_that_the_next_worker_does_not_take_up(tmp_path, s
         if original_in("gzip", data) is not None:
             opened = subprocess.run(["gzip", "-dc"], input=data, stdout=-1, check=True).stdout
             assert opened == contents(tree)[path.removesuffix(".gz")]
+
+
+@pytest.mark.wide
+@pytest.mark.parametrize("kind", ["rclone", "versitygw"])
+@pytest.mark.parametrize("who", ["clean", "next attempt"])
+def test_the_upload_that_a_killed_stream_leaves_at_a_server_is_removed(tmp_path, kind, who) -> None:
+    block = random.Random(0).randbytes(600_000) + bytes(450_000)
+    write(tmp_path / "in" / "job" / "big", block * 180)  # more than one part of a stream
+    (tmp_path / "server").mkdir()
+    make_server = rclone_server if kind == "rclone" else versitygw_server
+    with make_server(tmp_path / "server") as server:
+        bucket, env, joblist = server.new_bucket(), server.environment, tmp_path / "list"
+        paths = ("-i", tmp_path / "in", "-o", joblist, "-d", f"s3://{bucket}", "--layout", "tree")
+        run_ok("generate-joblist", *paths, env=env)
+
+        def uploads() -> list[str]:
+            try:
+                found = server.client.list_multipart_uploads(Bucket=bucket)
+            except server.client.exceptions.NoSuchUpload:  # rclone's for none
+                return []
+            return [one["Key"] for one in found.get("Uploads", ())]
+
+        worker = start("transfer-worker", "-i", joblist, "--compression", "zstd", env=env)
+        try:
+            wait_for(lambda: uploads() or worker.poll() is not None)
+        finally:
+            worker.kill()
+            worker.communicate()
+        assert uploads() == ["job/big.zst"]
+        if who == "clean":
+            run_ok("jobtool", "clean", joblist, env=env)
+            assert uploads() == ["job/big.zst"]
+            run_ok("jobtool", "clean", joblist, "--yes", env=env)
+        else:
+            run_ok("transfer-worker", "-i", joblist, env=env)
+        assert uploads() == []
 
 
 def test_a_mistake_is_one_line(tmp_path) -> None:

@@ -273,6 +273,16 @@ def test_a_changed_file_that_gets_another_form_leaves_none_behind(world):
     assert one.files["a"] == NOISE
 
 
+@pytest.mark.parametrize(
+    ("compression", "path", "other"), [("zstd", "a", "a.zst"), ("unpack", "b.gz", "b")]
+)
+def test_another_programs_file_of_the_other_name_stays(world, compression, path, other):
+    one = world({path: NOISE})
+    one.raw.write(other, b"theirs")
+    one.attempt(compression)
+    assert one.files == {path: NOISE, other: b"theirs"}
+
+
 def test_another_programs_file_is_respected(world):
     policies = Policies(if_exists="error")
     for path, data in (("a.zst", b"theirs"), ("a", b"theirs")):

@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import ClaimLostError, StoppedError
+from jobtool.errors import ClaimLostError, StoppedError, StoreError
+from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.memory import Memory, MemoryStore
 from jobtool.stores.store import Capabilities, Entry, entry_of
 from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer.concurrency import Concurrency
+from jobtool.transfer.copy import Copier
 from jobtool.transfer.digests import Paced
+from jobtool.transfer.partranges import MEBIBYTE
 from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.throttle import (
     BURST_SECONDS,
@@ -26,7 +29,7 @@ from jobtool.transfer.throttle import (
     Throttle,
 )
 from tests.stores.raw import MemoryRaw
-from tests.transfer.test_copy import MTIME_NS, PATH
+from tests.transfer.test_copy import LARGE, MTIME_NS, PATH, copy
 
 MEGABYTE = 1_000_000
 
@@ -109,6 +112,8 @@ def test_a_rate_changes_while_a_thread_waits():
     assert 1001.9 < clock.now < 1002.2
     clock.on_wait = lambda: bucket.set_rate(None)
     bucket.take(10**12, 0, going)
+    bucket.set_rate(float("inf"))
+    bucket.take(10**12, 0, going)
     assert clock.now < 1002.4
 
 
@@ -186,6 +191,40 @@ def test_a_part_is_read_in_even_pieces_and_a_whole_file_at_once():
     store.inner.capabilities = Capabilities(reads_ranges=False)
     throttle.read(store, entry, 0, 2_000_000, going)
     assert lengths == [2_000_000]
+
+
+class ReadsEachPartAfterTheLast(MemoryStore):
+    """Fails unless each part has arrived when the next one is read."""
+
+    arrived = 0
+
+    def read(self, entry, offset, length):
+        if length > 1:  # else only the attributes are wanted
+            end = time.monotonic() + 10
+            while self.arrived < offset and time.monotonic() < end:
+                time.sleep(0.001)
+            if self.arrived < offset:
+                raise StoreError(f"{self.arrived} bytes have arrived of {offset}")
+        return super().read(entry, offset, length)
+
+
+def test_with_a_limit_a_part_is_sent_before_the_next_is_read():
+    memory = Memory()
+    MemoryRaw(memory, "").write(PATH, LARGE, mtime_ns=MTIME_NS)
+    source = ReadsEachPartAfterTheLast(memory, "memory://a")
+    destination = MemoryStore(Memory(), "memory://b")
+    throttle = Throttle()
+    throttle.set_shares(1e12, None)
+    copier = Copier(threads=2, part_bytes=5 * MEBIBYTE, throttle=throttle)
+
+    def note(size):
+        source.arrived += size
+
+    try:
+        done = copy(copier, source, destination, on_bytes=note)
+    finally:
+        copier.close()
+    assert done.md5 == md5_of(LARGE)
 
 
 def test_requests_are_limited_to_stores_that_take_some():

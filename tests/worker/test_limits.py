@@ -44,10 +44,11 @@ class World:
             self.joblist.claims_path, name, self.members.__contains__, monotonic=self.monotonic
         )
 
-    def limits(self, name: str = "one", ranks: int = 1, **options: object) -> Limits:
+    def limits(self, name: str = "one", ranks: int = 1, rank: int = 0, **options: object) -> Limits:
         self.members.add(name)
         group = SimpleNamespace(
             size=ranks,
+            rank=rank,
             membership=SimpleNamespace(
                 is_present=self.members.__contains__, count=lambda: len(self.members)
             ),
@@ -135,6 +136,17 @@ def test_ranks_that_begin_together_never_exceed_the_limit(world: World) -> None:
         assert sum(share(one) or 0 for one in ranks) <= 12e6
     world.pass_time(5, *ranks)
     assert [share(rank) for rank in ranks] == [3e6] * 4
+
+
+def test_ranks_that_begin_together_send_their_parts_one_after_the_other(world: World) -> None:
+    ranks = [world.limits(f"rank{number}", ranks=4, rank=number) for number in range(4)]
+    for rank in ranks:
+        rank.throttle._use(rank.throttle._bytes)
+        rank.look()
+    owed = [-rank.throttle._bytes._level for rank in ranks]
+    assert owed == [0, 750_000, 1_500_000, 2_250_000]  # of a part, or of a second's bytes
+    world.pass_time(5, *ranks)
+    assert all(rank.throttle._bytes._level > 0 for rank in ranks), "only at the beginning"
 
 
 def test_without_the_folder_a_share_is_that_of_the_ranks(world: World) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.errors import JoblistError
+from jobtool.errors import JoblistError, UsageError
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.settings import TransferSettings
+from jobtool.jobs.settings import Settings, TransferSettings
+from jobtool.methods.method import OWN_METHODS
+from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.transfer.methodchoice import method_choices
 from jobtool.worker.environment import detect
 from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions, resolve_options
@@ -104,3 +107,17 @@ def test_a_command_that_others_could_have_written_is_refused(
 def test_a_command_is_taken_by_who_trusts_it(commanding: Path) -> None:
     joblist = JobList.open(str(commanding), trust=True)
     assert Worker(joblist, detect(environment()), WorkerOptions()).run() == 0
+
+
+def test_auto_stands_for_jobtools_own_methods_where_files_are_compressed() -> None:
+    auto = resolve_options(WorkerOptions(methods=["auto"]), TransferSettings())
+    assert len(auto.methods) > len(OWN_METHODS)
+    of_joblist = TransferSettings(methods=("auto",), compression="gzip")
+    assert resolve_options(WorkerOptions(), of_joblist).methods == OWN_METHODS
+    off = resolve_options(WorkerOptions(compression="none"), of_joblist)
+    assert off.methods == auto.methods
+    source = MemoryStore(Memory(), "memory://a")
+    choices = method_choices(["auto"], Settings(transfer=of_joblist), source, source)
+    assert [one.name for one in choices if one.place] == [*OWN_METHODS]
+    with pytest.raises(UsageError, match="Leave out rsync"):
+        resolve_options(WorkerOptions(methods=["rsync", "stream"]), of_joblist)

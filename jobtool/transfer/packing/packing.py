@@ -131,18 +131,22 @@ class Packing:
             return item
         return in_form(item, form)
 
-    def settle(self, number: int, item: Item, copied: Copied, *, may_remove: bool) -> None:
+    def settle(
+        self, number: int, item: Item, copied: Copied, *, may_replace: bool, is_ours: bool
+    ) -> None:
         """Remove a file that has arrived from the place of its other form, if it was there before.
 
-        What can't be removed stays there: ``verify`` names it.
+        A file at its planned place is removed if it ``may_replace`` it. One at another name may be
+        another program's file of its own, so it is removed only if the job has written the file
+        before (``is_ours``). What can't be removed stays there: ``verify`` names it.
         """
         form = self._ledger.forms.wanted(number)
-        if form is None or not may_remove:
+        if form is None:
             return
         is_as_planned = copied.stored is None
-        if is_as_planned and self._ledger.forms.is_wanted_there(number):
+        if is_as_planned and is_ours and self._ledger.forms.is_wanted_there(number):
             old = in_form(item, form)
-        elif not is_as_planned and self._ledger.size_at_destination(number) >= 0:
+        elif not is_as_planned and may_replace and self._ledger.size_at_destination(number) >= 0:
             old = item
         else:
             return
