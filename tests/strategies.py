@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from jobtool.jobs.job import COPY, FilePair, Job, JobStatus, StepState
-from jobtool.jobs.jobfile import LogRecord
+from jobtool.jobs.joblog import LogRecord
 
 #: Parts of names that are difficult for a codec.
 _AWKWARD = st.sampled_from(

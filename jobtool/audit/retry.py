@@ -11,8 +11,8 @@ from jobtool.audit.putback import left_unreadable, put_back
 from jobtool.errors import JobFileError, JoblistUnavailableError
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.jobfile import last_records
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import last_records
 from jobtool.names import filename_of
 
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, reason_of
 from jobtool.jobs.claim import Claim, Claims
 from jobtool.jobs.job import Job, JobStatus, StepState
-from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import LogRecord, encode_record
 from jobtool.jobs.requirements import require_understood
 from jobtool.names import quote
 from jobtool.redact import redact

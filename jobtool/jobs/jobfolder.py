@@ -10,10 +10,10 @@ import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
 from jobtool.failpoints import reach
-from jobtool.jobs import jobfile, settings
+from jobtool.jobs import jobfile, joblog, settings
 from jobtool.jobs.atomic_write import create_file, replace_file, sync_folder, target_of
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.jobfile import LogRecord
+from jobtool.jobs.joblog import LogRecord
 from jobtool.jobs.safe_read import UnfitFileError, open_without_waiting, read_bounded
 from jobtool.names import filename_of, quote
 
@@ -163,7 +163,7 @@ class JobFolder:
         # A claimed job's file was written by its worker. A link leads to another file.
         descriptor = os.open(self.path_of(job_id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
-            os.write(descriptor, jobfile.encode_record(record))
+            os.write(descriptor, joblog.encode_record(record))
         finally:
             os.close(descriptor)
 

@@ -18,8 +18,8 @@ from jobtool import __version__
 from jobtool.errors import LayoutError, UsageError
 from jobtool.events import Emit, ignore
 from jobtool.jobs.job import COPY, Job, JobStatus
-from jobtool.jobs.jobfile import LogRecord, encode_record
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import LogRecord, encode_record
 from jobtool.jobs.requirements import STEPS
 from jobtool.layouts.drafts import Draft, Drafter
 from jobtool.layouts.events import Creating, Generated, Incomplete, JobBroken, JobPlanned

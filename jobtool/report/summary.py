@@ -10,8 +10,8 @@ import msgspec
 
 from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.jobs.job import JobStatus
-from jobtool.jobs.jobfile import LogRecord, last_records, number_of
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import LogRecord, last_records, number_of
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.stamps import stamp_of
 from jobtool.names import name_of

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from jobtool.jobs.jobfile import LogRecord, decode, decode_log
+from jobtool.jobs.jobfile import decode
+from jobtool.jobs.joblog import LogRecord, decode_log
 from jobtool.jobs.records import Receipt
 from tests.trees import contents
 

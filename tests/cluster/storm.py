@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobtool.errors import JobtoolError
-from jobtool.jobs.jobfile import decode_log
+from jobtool.jobs.joblog import decode_log
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import read_table
 from tests.cluster.history import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from jobtool.jobs.jobfile import decode_log
+from jobtool.jobs.joblog import decode_log
 from jobtool.jobs.records import Receipt
 from tests.cluster.history import (
     JobHistory,

@@ -20,8 +20,8 @@ from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.job import Job, JobStatus, StepState
-from jobtool.jobs.jobfile import decode_log
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import decode_log
 from jobtool.jobs.lease import LeaseWatch
 from jobtool.jobs.settings import Settings
 

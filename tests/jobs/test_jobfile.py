@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from jobtool.errors import JobFileError, JobtoolError, UnmetRequirementError
-from jobtool.jobs import jobfile
+from jobtool.jobs import jobfile, joblog
 from jobtool.jobs.job import FilePair, Job, JobStatus
 from jobtool.jobs.requirements import not_understood
 from jobtool.names import filename_of
@@ -40,10 +40,10 @@ def endings(job: Job) -> tuple:
 
 @given(jobs, st.lists(records, max_size=3))
 def test_every_job_and_log_survives_the_round_trip(job, log_records):
-    log = b"".join(map(jobfile.encode_record, log_records))
+    log = b"".join(map(joblog.encode_record, log_records))
     data = jobfile.encode(job, log)
     assert jobfile.decode(data, job_id=filename_of(job.name)) == (job, log)
-    assert list(jobfile.decode_log(log)) == log_records
+    assert list(joblog.decode_log(log)) == log_records
 
 
 @given(jobs)
@@ -124,7 +124,7 @@ def test_the_older_form_is_read_with_its_free_log():
     )
     job, log = jobfile.decode(data, job_id="J1")
     assert (job.status, job.source, job.destination) == ("ongoing", "/lustre/old results/J1", None)
-    assert [record.values for record in jobfile.decode_log(log)] == [{"files": "10000/45000"}]
+    assert [record.values for record in joblog.decode_log(log)] == [{"files": "10000/45000"}]
     written = jobfile.encode(job.to(JobStatus.TODO), log)
     assert jobfile.decode(written, job_id="J1") == (replace(job, status=JobStatus.TODO), log)
 
@@ -220,9 +220,9 @@ def test_a_name_line_of_another_job_is_no_name():
 
 def test_log_times_are_written_in_utc():
     moment = datetime.fromisoformat("2026-11-20T15:31:00+01:00")
-    record = jobfile.LogRecord(time=moment, event="claimed", values={"a": "b c"})
-    assert jobfile.encode_record(record) == b'2026-11-20T14:31:00Z claimed a="b c"\n'
-    (found,) = jobfile.decode_log(jobfile.encode_record(record))
+    record = joblog.LogRecord(time=moment, event="claimed", values={"a": "b c"})
+    assert joblog.encode_record(record) == b'2026-11-20T14:31:00Z claimed a="b c"\n'
+    (found,) = joblog.decode_log(joblog.encode_record(record))
     assert found.time == datetime(2026, 11, 20, 14, 31, tzinfo=UTC)
 
 
@@ -244,7 +244,7 @@ def test_only_the_word_true_asks_for_a_person(word):
 
 
 def test_a_header_line_may_be_as_long_as_said_and_no_longer():
-    longest = b"note: " + b"x" * (jobfile.MAX_LINE_BYTES - 7) + b"\n"
+    longest = b"note: " + b"x" * (joblog.MAX_LINE_BYTES - 7) + b"\n"
     assert decode(b"todo\nsource: /a\n" + longest + b"---\n").extra[0][0] == "note"
     with pytest.raises(JobFileError, match="line 3: expected at most 65536 bytes; found 65537"):
         decode(b"todo\nsource: /a\nx" + longest + b"---\n")
@@ -261,11 +261,11 @@ def test_a_header_may_have_as_many_lines_as_said_and_no_more():
 
 def test_a_log_line_may_be_as_long_as_said_and_no_longer():
     stamp = b"2026-11-20T14:31:00Z failed reason="
-    room = len(b"2026-11-20T") + jobfile.MAX_LINE_BYTES
+    room = len(b"2026-11-20T") + joblog.MAX_LINE_BYTES
     longest = stamp + b"x" * (room - len(stamp))
-    (found,) = jobfile.decode_log(longest + b"\n")
+    (found,) = joblog.decode_log(longest + b"\n")
     assert len(found.values["reason"]) == room - len(stamp)
-    assert list(jobfile.decode_log(longest + b"x\n")) == []
+    assert list(joblog.decode_log(longest + b"x\n")) == []
 
 
 def test_the_last_record_of_each_event_asked_for_is_returned():
@@ -273,7 +273,7 @@ def test_the_last_record_of_each_event_asked_for_is_returned():
         b"2026-11-20T14:31:0%dZ %s n=%d\n" % (number, event, number)
         for number, event in enumerate((b"claimed", b"failed", b"claimed", b"error", b"other"))
     )
-    found = jobfile.last_records(log, ("claimed", "failed", "success"))
+    found = joblog.last_records(log, ("claimed", "failed", "success"))
     assert {event: record.values["n"] for event, record in found.items()} == {
         "claimed": "2",
         "failed": "1",
@@ -288,13 +288,13 @@ def test_the_last_record_of_each_event_asked_for_is_returned():
     ],
 )
 def test_a_number_in_a_log_is_one_that_we_would_write(text, number):
-    assert jobfile.number_of(text) == number
+    assert joblog.number_of(text) == number
 
 
 @pytest.mark.parametrize("line", ["x", "a b=1", "=", "a=1 b", 'a="1', "a=1 b c=2"], ids=repr)
 def test_a_log_line_whose_pairs_are_none_is_passed_over(line):
     log = f"2026-11-20T14:31:00Z claimed {line}\n2026-11-20T14:32:00Z claimed a=1\n".encode()
-    found = [dict(record.values) for record in jobfile.decode_log(log)]
+    found = [dict(record.values) for record in joblog.decode_log(log)]
     assert found[-1] == {"a": "1"}
     assert len(found) == (2 if line == "=" else 1)
 

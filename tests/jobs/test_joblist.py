@@ -12,9 +12,9 @@ from jobtool import failpoints
 from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError
 from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.job import TRANSITIONS, Job, JobStatus
-from jobtool.jobs.jobfile import LogRecord, decode_log
 from jobtool.jobs.jobfolder import job_ids_in
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import LogRecord, decode_log
 from jobtool.jobs.settings import Settings
 from jobtool.names import filename_of
 

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobtool.errors import JobFileError, JoblistError, JobtoolError, LayoutError
-from jobtool.jobs.jobfile import MAX_HEADER_LINES, decode, decode_log
+from jobtool.jobs.jobfile import MAX_HEADER_LINES, decode
 from jobtool.jobs.jobfolder import MAX_JOBFILE_BYTES
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblog import decode_log
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.settings import Settings
