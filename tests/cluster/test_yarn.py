@@ -78,7 +78,7 @@ def test_the_maps_of_yarn_bring_files_that_are_proven(
 def test_no_application_is_left_by_a_worker_that_is_ended(
     hdfs: HdfsServer, other: HdfsServer, yarn: YarnServer, lists: Lists, signal: int
 ) -> None:
-    """A stopped worker kills its application; that of a killed one is killed by the next attempt."""
+    """A stopped worker kills its own; that of a killed one is killed by the next attempt."""
     here, there, before = hdfs.new_folder(), other.new_folder(), yarn.applications()
     put_tree(hdfs, here, TREE)
     joblist = lists.make("list", hdfs.hdfs + here, other.hdfs + there, methods__distcp={"maps": 2})
