@@ -119,6 +119,19 @@ class HdfsServer:
             beans = json.loads(answer.read())["beans"]
         return sum(bean.get(f"{op}NumOps", 0) for bean in beans)
 
+    def damage_blocks(self, beginning: bytes) -> None:
+        """Change a byte of each block that begins with these bytes, in all copies of it."""
+        damaged = 0
+        for path in (self.folder / "data").rglob("blk_*"):
+            if path.suffix != ".meta" and path.read_bytes()[: len(beginning)] == beginning:
+                with path.open("r+b") as block:
+                    block.seek(len(beginning))
+                    (byte,) = block.read(1)
+                    block.seek(len(beginning))
+                    block.write(bytes([byte ^ 1]))
+                damaged += 1
+        assert damaged, f"no block begins with {beginning!r}"
+
 
 @contextlib.contextmanager
 def hdfs_server(shared: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[HdfsServer]:
