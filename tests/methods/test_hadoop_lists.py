@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from jobtool.errors import JoblistError, StoreError
 from jobtool.jobs.settings import Settings, encode
 from jobtool.methods.distcp import Distcp
-from jobtool.methods.hadoop.applications import end_all, ended_line, left_by_others, target_line
+from jobtool.methods.hadoop.applications import (
+    Started,
+    end_all,
+    ended_line,
+    left_by_others,
+    target_line,
+)
 from jobtool.methods.hadoop.listings import Call, all_but, calls
 from jobtool.methods.hadoop.programs import Hadoop, earlier_paths, judge
 from jobtool.methods.hadoop.settings import HadoopSettings, environment
@@ -256,6 +262,25 @@ def test_what_killed_workers_have_started_is_found_in_their_logs_and_ended(
     assert sorted(os.listdir(tmp_path / "out" / "to")) == sorted(others)
     # The next attempt has nothing to end.
     assert left_by_others(str(logs / "a.job.4.distcp.log")).jobs == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_left"),
+    [("Application with id 'application_17_0004' doesn't exist in RM.", False), ("refused", True)],
+)
+def test_an_application_that_yarn_does_not_know_any_more_has_ended(
+    context: MethodContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    is_left: bool,
+) -> None:
+    put_program(tmp_path / "bin", "yarn", f'#!/bin/sh\necho "{said}"\nexit 255\n')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    hadoop = Hadoop(HadoopSettings(), context)
+    end_all(hadoop, Started(jobs={"17_0004"}), context.destination)
+    hadoop.close()
+    assert (ended_line("17_0004") in Path(context.log_path).read_text()) is not is_left
 
 
 def test_an_application_is_ended_when_its_worker_stops(
