@@ -42,10 +42,12 @@ test-wide: $(VENV)/.test
 
 test-all: test test-faults test-cluster test-pages test-wide
 
-# An hour and more, unless the environment says otherwise.
+# An hour and more, unless the environment says otherwise. YARN has to be installed for its tests:
+# .ci/install-test-servers yarn
 test-long: export JOBTOOL_TEST_EXEC = 1
 test-long: export JOBTOOL_TEST_PAIRS = all
 test-long: export JOBTOOL_TEST_WIDE = 1
+test-long: export JOBTOOL_TEST_YARN = 1
 test-long: export JOBTOOL_TEST_KILLS ?= 1000
 test-long: export JOBTOOL_TEST_STORM_SECONDS ?= 600
 test-long: $(VENV)/.test

@@ -8,7 +8,13 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from jobtool.errors import FileError, NotFoundError, NotYetError, SourceChangedError
+from jobtool.errors import (
+    FileError,
+    NotFoundError,
+    NotYetError,
+    SourceChangedError,
+    StoreError,
+)
 from jobtool.jobs.forms import ENDINGS
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
@@ -71,7 +77,8 @@ class FileTransfer:
         """Transfer one file, with further tries if needed, and record its receipt.
 
         Returns the file as it was when it arrived. Returns None if it needn't be transferred any
-        more, or if a method claimed it and it isn't there. Raises the error of the last try.
+        more, or if a method claimed it and it isn't there, isn't the same or can't be read. Raises
+        the error of the last try.
         """
         own = Successes(self._retry.monotonic)
 
@@ -96,11 +103,18 @@ class FileTransfer:
             finally:
                 phases.end(number)
 
-        if self._plan.size_of(number) < self._copier.part_bytes:
-            found = self._retry.call(one_try, own=own)
-        else:
-            with self.queues.expected(self._plan.item(number)):  # between two tries too
+        try:
+            if self._plan.size_of(number) < self._copier.part_bytes:
                 found = self._retry.call(one_try, own=own)
+            else:
+                with self.queues.expected(self._plan.item(number)):  # between two tries too
+                    found = self._retry.call(one_try, own=own)
+        except StoreError:
+            if self._stop.is_set() or not self._ledger.known(number).is_claimed:
+                raise
+            # It can't be read, perhaps since a block of it is damaged: not proven.
+            self._ledger.methods.leave(number)
+            return None
         if found is None:
             return None
         item, copied = found

@@ -9,20 +9,27 @@ import contextlib
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import pytest
 
-from tests.commands import BIN, Done, finish, run_ok, start, start_ranks, wait_for
+from tests.commands import BIN, finish, start, start_ranks, wait_for
+from tests.methods.hadoop_lists import (
+    SECONDS,
+    Lists,
+    assert_done,
+    line_of,
+    log_of,
+    methods_of,
+    paths_in,
+    put_tree,
+    tree_in,
+)
 from tests.servers.hadoop import hadoop_environment, put_program
 from tests.servers.hdfs import HdfsServer, hdfs_server
-from tests.trees import contents, events, receipts, statuses, write
-
-SECONDS = 900  # a JVM on a busy machine
+from tests.trees import contents, events, statuses, write
 
 #: What Hadoop's patterns, lists and URLs could take for something else.
 ODD = (
@@ -44,85 +51,9 @@ def programs(hdfs: HdfsServer, tmp_path: Path) -> dict[str, str]:
     return hadoop_environment(tmp_path / "hadoop", hdfs)
 
 
-class Lists:
-    """Joblists of one test, whose workers find Hadoop's programs."""
-
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        self.folder, self.env = folder, env
-
-    def make(self, name: str, source: object, destination: object, **tables: Any) -> Path:
-        """Make a joblist, with tables of joblist.toml in their dotted names."""
-        joblist = self.folder / name
-        places = ("-i", source, "-o", joblist, "-d", destination, "-l", "tree")
-        run_ok("generate-joblist", *places, env=self.env)
-        with (joblist / "joblist.toml").open("a") as file:
-            for table, values in tables.items():
-                file.write(f"\n[{table.replace('__', '.').replace('_', '-')}]\n")
-                file.writelines(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-        return joblist
-
-    def work(self, joblist: Path, methods: str, *options: object) -> Done:
-        command = ("transfer-worker", "-i", joblist, "--methods", methods, *options)
-        return finish(start(*command, env=self.env), SECONDS)
-
-
 @pytest.fixture
 def lists(tmp_path: Path, programs: dict[str, str]) -> Lists:
     return Lists(tmp_path, programs)
-
-
-def put_tree(hdfs: HdfsServer, folder: str, tree: Mapping[str, bytes]) -> None:
-    for path, data in tree.items():
-        whole = f"{folder}/{path}"
-        with hdfs.client.create(whole, hdfs_options()) as file:
-            file.write(data)
-
-
-def hdfs_options() -> Any:
-    import hdfs_native
-
-    return hdfs_native.WriteOptions(overwrite=True, create_parent=True)
-
-
-def tree_in(hdfs: HdfsServer, folder: str) -> dict[str, bytes]:
-    """Every file below a folder with its bytes."""
-    found = {}
-    for path in paths_in(hdfs, folder):
-        with hdfs.client.read(f"{folder}/{path}") as file:
-            found[path] = bytes(file.read())
-    return found
-
-
-def paths_in(hdfs: HdfsServer, folder: str) -> list[str]:
-    """Every file below a folder; none if it isn't there."""
-    with contextlib.suppress(FileNotFoundError):
-        return [
-            status.path.removeprefix(f"{folder}/")
-            for status in hdfs.client.list_status(folder, recursive=True)
-            if not status.isdir
-        ]
-    return []
-
-
-def methods_of(joblist: Path) -> Counter[str | None]:
-    return Counter(receipt.method for receipt in receipts(joblist))
-
-
-def line_of(joblist: Path, method: str) -> str:
-    """What the log of the only job says last about a method."""
-    (path,) = joblist.glob("*.txt")
-    return [line for line in events(path, "method") if f" name={method} " in line][-1]
-
-
-def assert_done(done: Done, joblist: Path) -> None:
-    assert done.exit_code == 0, done
-    assert set(statuses(joblist).values()) == {"success"}, line_of(joblist, "")
-
-
-def log_of(joblist: Path) -> str:
-    """What the programs of the only method have printed."""
-    (log,) = (joblist / "logs").iterdir()
-    return log.read_text()
 
 
 def test_a_tree_of_odd_names_goes_up_and_down_again(

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 from jobtool.errors import JoblistError, StoreError
 from jobtool.jobs.settings import Settings, encode
 from jobtool.methods.distcp import Distcp
-from jobtool.methods.hadoop.applications import end_all, ended_line, left_by_others, target_line
+from jobtool.methods.hadoop.applications import (
+    Started,
+    end_all,
+    ended_line,
+    left_by_others,
+    target_line,
+)
 from jobtool.methods.hadoop.listings import Call, all_but, calls
 from jobtool.methods.hadoop.programs import Hadoop, earlier_paths, judge
 from jobtool.methods.hadoop.settings import HadoopSettings, environment
@@ -301,6 +307,25 @@ def test_hdfs_get_gives_whole_files_their_names_and_leaves_nothing(
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["a", "a/whole"]
     assert (out / "a" / "whole").read_bytes() == b"data"
     assert "whole" not in Path(context.log_path).read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("said", "is_left"),
+    [("Application with id 'application_17_0004' doesn't exist in RM.", False), ("refused", True)],
+)
+def test_an_application_that_yarn_does_not_know_any_more_has_ended(
+    context: MethodContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    is_left: bool,
+) -> None:
+    put_program(tmp_path / "bin", "yarn", f'#!/bin/sh\necho "{said}"\nexit 255\n')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    hadoop = Hadoop(HadoopSettings(), context)
+    end_all(hadoop, Started(jobs={"17_0004"}), context.destination)
+    hadoop.close()
+    assert (ended_line("17_0004") in Path(context.log_path).read_text()) is not is_left
 
 
 def test_an_application_is_ended_when_its_worker_stops(

@@ -35,8 +35,8 @@ BLOCK_BYTES = 2 * 1024 * 1024  # so that files of a few MiB have several blocks
 _DATANODES = 2
 
 _START_SECONDS = 120
-_LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself after this
-_JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m")
+LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself after this
+JAVA = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m")
 _NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 _SHELL = "org.apache.hadoop.fs.FsShell"
 _DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
@@ -62,7 +62,7 @@ class HdfsServer:
     def command_in(self, folder: Path) -> Path:
         """Make Hadoop's command ``hdfs`` in a folder, for this cluster; return the folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        java = " ".join(("java", *_JAVA))
+        java = " ".join(("java", *JAVA))
         script = folder / "hdfs"
         script.write_text(
             '#!/bin/sh\n[ "$1" = dfs ] || exit 64\nshift\n'
@@ -119,6 +119,19 @@ class HdfsServer:
             beans = json.loads(answer.read())["beans"]
         return sum(bean.get(f"{op}NumOps", 0) for bean in beans)
 
+    def damage_blocks(self, beginning: bytes) -> None:
+        """Change a byte of each block that begins with these bytes, in all copies of it."""
+        damaged = 0
+        for path in (self.folder / "data").rglob("blk_*"):
+            if path.suffix != ".meta" and path.read_bytes()[: len(beginning)] == beginning:
+                with path.open("r+b") as block:
+                    block.seek(len(beginning))
+                    (byte,) = block.read(1)
+                    block.seek(len(beginning))
+                    block.write(bytes([byte ^ 1]))
+                damaged += 1
+        assert damaged, f"no block begins with {beginning!r}"
+
 
 @contextlib.contextmanager
 def hdfs_server(shared: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[HdfsServer]:
@@ -148,7 +161,7 @@ def hdfs_server(shared: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Hdf
                     pass  # others use it
                 else:
                     ready.unlink()
-                    _stop(found["processes"])
+                    stop_processes(found["processes"])
                     shutil.rmtree(shared / "data", ignore_errors=True)
 
 
@@ -162,13 +175,13 @@ def _locked(path: Path) -> Iterator[None]:
 def _start(folder: Path, jars: str, block_bytes: int) -> dict[str, Any]:
     for name in ("name", "data", "tmp", "conf"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    ports = _free_ports(2 + 3 * _DATANODES)
+    ports = free_ports(2 + 3 * _DATANODES)
     _configure(folder, ports[:2], block_bytes)
-    java = ["java", *_JAVA, "-cp", f"{folder / 'conf'}:{jars}/*"]
+    java = ["java", *JAVA, "-cp", f"{folder / 'conf'}:{jars}/*"]
     with (folder / "format.log").open("wb") as log:
         subprocess.run(
             [*java, _NAMENODE, "-format", "-nonInteractive"],
-            stdout=log, stderr=log, check=True, env=_environment(), timeout=_START_SECONDS,
+            stdout=log, stderr=log, check=True, env=superuser_environment(), timeout=_START_SECONDS,
         )  # fmt: skip
     commands = {"namenode": [_NAMENODE]}
     for number in range(_DATANODES):
@@ -185,11 +198,11 @@ def _start(folder: Path, jars: str, block_bytes: int) -> dict[str, Any]:
         with (folder / f"{name}.log").open("wb") as log:
             started.append(
                 subprocess.Popen(
-                    ["timeout", str(_LIFETIME_SECONDS), *java, *command],
+                    ["timeout", str(LIFETIME_SECONDS), *java, *command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=_environment(),
+                    env=superuser_environment(),
                     start_new_session=True,
                 )
             )
@@ -201,12 +214,12 @@ def _start(folder: Path, jars: str, block_bytes: int) -> dict[str, Any]:
     try:
         _wait_until_writable(folder, ports[1], started)
     except BaseException:
-        _stop(found["processes"])
+        stop_processes(found["processes"])
         raise
     return found
 
 
-def _environment() -> dict[str, str]:
+def superuser_environment() -> dict[str, str]:
     return {**os.environ, "HADOOP_USER_NAME": USER}
 
 
@@ -228,13 +241,13 @@ def _wait_until_writable(folder: Path, port: int, started: list[subprocess.Popen
     raise AssertionError(f"HDFS wasn't writable after {_START_SECONDS} s: {said}; see {folder}")
 
 
-def _stop(processes: list[int]) -> None:
+def stop_processes(processes: list[int]) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)  # its data is thrown away
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -247,11 +260,11 @@ def _configure(folder: Path, ports: list[int], block_bytes: int) -> None:
     for name in ("hdfs", "datanode", "static", "logs"):
         (conf / "webapps" / name).mkdir(parents=True)  # the jars lack them, and empty ones do
     rpc, http = (f"127.0.0.1:{port}" for port in ports)
-    _write_xml(
+    write_xml(
         conf / "core-site.xml",
         {"fs.defaultFS": f"hdfs://{rpc}", "hadoop.tmp.dir": folder / "tmp"},
     )
-    _write_xml(
+    write_xml(
         conf / "hdfs-site.xml",
         {
             "dfs.replication": _DATANODES,
@@ -279,7 +292,7 @@ def _configure(folder: Path, ports: list[int], block_bytes: int) -> None:
     )
 
 
-def _write_xml(path: Path, values: dict[str, object]) -> None:
+def write_xml(path: Path, values: dict[str, object]) -> None:
     rows = "".join(
         f"<property><name>{name}</name><value>{value}</value></property>\n"
         for name, value in values.items()

@@ -470,20 +470,6 @@ def test_two_clusters_with_other_block_sizes(hdfs, tmp_path):
             "wrong": ("stream", "hdfs-checksum"),
         }
         run_ok("jobtool", "verify", "--deep", site.joblist, env=site.env)
-        damage_blocks(other.folder / "data", large[:1000])
+        other.damage_blocks(large[:1000])
         done = run("jobtool", "verify", "--deep", site.joblist, env=site.env)
         assert done.exit_code == 1
-
-
-def damage_blocks(folder: Path, beginning: bytes) -> None:
-    """Change a byte of each block that begins with these bytes, in all its copies."""
-    damaged = 0
-    for path in folder.rglob("blk_*"):
-        if path.suffix != ".meta" and path.read_bytes()[: len(beginning)] == beginning:
-            with path.open("r+b") as block:
-                block.seek(5000)
-                (byte,) = block.read(1)
-                block.seek(5000)
-                block.write(bytes([byte ^ 1]))
-            damaged += 1
-    assert damaged

@@ -193,6 +193,16 @@ def test_what_a_method_claims_and_cannot_be_compared_is_left_to_the_next(tmp_pat
     assert not world.ledger.known(0).is_claimed
 
 
+def test_what_a_method_claims_and_cannot_be_read_is_left_to_the_next(tmp_path):
+    damaged = Fault(method="prove", error=StoreError("no node has it"), times=None)
+    world = World(tmp_path, SMALL, faults=[damaged], retry=Retry(tries=2, sleep=lambda _: None))
+    world.raw.write("x", SMALL)
+    world.ledger.methods.claim(0)
+    assert world.transfer() is None
+    assert not world.ledger.known(0).is_claimed
+    assert world.destination.calls["prove"] == 2
+
+
 def test_a_comparison_that_fails_for_a_moment_is_made_again(tmp_path):
     world = World(tmp_path, SMALL, faults=[Fault(method="prove", error=StoreError("reset"))])
     world.raw.write("x", SMALL)

@@ -29,6 +29,10 @@ _STARTED = re.compile(
 _TARGET = "[distcp writes temporary files into "
 _ENDED = re.compile(r"\[the job ((?:local)?\d+_\d+) has ended\]")
 
+#: What YARN says of an application that it doesn't know any more: it has ended long ago, or YARN
+#: was started anew. Hadoop, "ApplicationCLI".
+_UNKNOWN = "doesn't exist in RM"
+
 #: How long a program may take to end an application, in seconds.
 _KILL_SECONDS = 60.0
 
@@ -91,7 +95,8 @@ def _kill(hadoop: Hadoop, job: str) -> bool:
     for command in commands:
         if shutil.which(command[0]) is not None:
             stop = Stop(at=time.monotonic() + _KILL_SECONDS)  # the worker's own may be set
-            return hadoop.call(command, stop=stop, stall_seconds=_KILL_SECONDS)
+            is_ended = hadoop.call(command, stop=stop, stall_seconds=_KILL_SECONDS)
+            return is_ended or hadoop.says(_UNKNOWN)
     hadoop.log.add(f"[neither yarn nor mapred is on PATH to end the job {job}]")
     return False
 

@@ -131,8 +131,8 @@ class Hadoop:
         return f"{self.name} ended with exit code {self.exit_code}: " + in_one_line(redact(said))
 
     def says(self, text: str) -> bool:
-        """Return True if what the last program said of its failure holds a text."""
-        return any(text in line for line in self._telling)
+        """Return True if what the last program said of its failure, or last, holds a text."""
+        return any(text in line for line in (*self._telling, self._last))
 
     def _note(self, line: str) -> None:
         if _NOISE.search(line):

@@ -27,11 +27,13 @@ _REFUSED = (
 )
 
 #: How Hadoop's clients wait for a server that doesn't answer. Their defaults are up to 15 minutes.
-#: Hadoop, core-default.xml and yarn-default.xml.
+#: Hadoop, core-default.xml, hdfs-default.xml and yarn-default.xml.
 _PATIENCE = {
     "ipc.client.connect.timeout": "10000",
     "ipc.client.connect.max.retries": "3",
     "ipc.client.connect.max.retries.on.timeouts": "2",
+    # Of NameNodes that can fail over: the pauses between 7 attempts take 45 s, between 15 150 s.
+    "dfs.client.failover.max.attempts": "7",
     "yarn.resourcemanager.connect.max-wait.ms": "40000",
     "yarn.resourcemanager.connect.retry-interval.ms": "5000",
 }
