@@ -1,9 +1,10 @@
 """How exactly ``--bandwidth`` holds: the bytes that arrive, over all ranks, in ten seconds.
 
     python tests/benchmarks/throttle.py FOLDER [--bandwidth 50MB/s] [--ranks 4] [--seconds 30]
-        [--file-bytes 40000000]
+        [--file-bytes 40000000] [--method rsync]
 
-The ranks copy files from a folder to a folder, enough for the time at that rate. The bytes that the
+The ranks copy files from a folder to a folder, enough for the time at that rate; with another
+method than ``stream``, to an SSH server on loopback, which needs sshd. The bytes that the
 destination holds are counted four times a second. Files arrive in parts of 8 MiB, while the limit
 is on reading: so a window may have a part more or less. FOLDER needs room for twice the files; a
 memory filesystem is best. The whole is from the first parts that arrive to the last: so it has the
@@ -13,6 +14,7 @@ end, when some ranks have nothing left. On a machine whose cores are busy the ra
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -21,8 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
+import jobtool
 from jobtool.jobs.limits import Bandwidth
-from tests.commands import BIN, finish, run_ok, start
+from tests.commands import BIN, finish, start
+from tests.servers.sftp import sftp_server
 
 WINDOW_SECONDS = 10.0
 _SAMPLE_SECONDS = 0.25
@@ -48,22 +52,32 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--file-bytes", type=int, default=40_000_000)
+    parser.add_argument("--method", default="stream")
     arguments = parser.parse_args()
     rate = Bandwidth.parse(arguments.bandwidth).rest
     assert rate is not None, "a rate is measured"
     count = max(arguments.ranks, round(rate * arguments.seconds / arguments.file_bytes))
     count -= count % -arguments.ranks  # as many for each rank
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+    with contextlib.ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.folder))
         items, joblist, copy = (Path(name) / word for word in ("in", "list", "out"))
         block = os.urandom(arguments.file_bytes)
         for number in range(count):
             path = items / f"item{number % arguments.ranks}" / f"{number:04}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(block)
-        run_ok("generate-joblist", "-i", items, "-o", joblist, "-d", copy, "-l", "tree")
+        destination, stores = str(copy), {}
+        if arguments.method != "stream":
+            server = stack.enter_context(sftp_server(Path(name)))
+            destination = f"sftp://{server.user}@127.0.0.1:{server.ports['shell']}{copy}"
+            stores = {"sftp": server.settings()}
+        jobtool.generate_joblist(
+            items, joblist, destination=destination, layout="tree", stores=stores
+        )
         allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         command = ("mpirun", "--oversubscribe", "-n", arguments.ranks, BIN / "transfer-worker")
         options = ("-i", joblist, "--bandwidth", arguments.bandwidth)
+        options += ("--methods", arguments.method)
         worker = start(*command, *options, env=allowed)
         samples = [(time.monotonic(), 0)]
         while worker.poll() is None:
