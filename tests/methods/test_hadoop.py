@@ -110,6 +110,7 @@ def test_distcp_whose_worker_is_killed_brings_the_rest_in_one_call(
     assert [log.count("$ hadoop distcp ") for log in logs] == [1, 1]
 
 
+@pytest.mark.wide
 def test_files_are_copied_inside_a_cluster(hdfs: HdfsServer, lists: Lists) -> None:
     here, there = hdfs.new_folder(), f"{hdfs.new_folder()}/new [folder"
     tree = {f"item/{name}": name.encode() for name in ODD}
@@ -123,6 +124,7 @@ def test_files_are_copied_inside_a_cluster(hdfs: HdfsServer, lists: Lists) -> No
     assert "both sides are in one cluster" in line_of(joblist, "distcp")
 
 
+@pytest.mark.wide
 def test_what_a_cluster_refuses_is_streamed(hdfs: HdfsServer, lists: Lists, tmp_path: Path) -> None:
     write(tmp_path / "in" / "item" / "a", b"data")
     there = hdfs.new_folder()

@@ -34,7 +34,7 @@ _PATIENCE = {
     "ipc.client.connect.max.retries.on.timeouts": "2",
     # Of NameNodes that can fail over: the pauses between 7 attempts take 45 s, between 15 150 s.
     "dfs.client.failover.max.attempts": "7",
-    "yarn.resourcemanager.connect.max-wait.ms": "40000",
+    "yarn.resourcemanager.connect.max-wait.ms": "30000",
     "yarn.resourcemanager.connect.retry-interval.ms": "5000",
 }
 

@@ -69,10 +69,11 @@ class Shell:
 
         The store makes them, but for its root, for which a program has to be run.
         """
-        for folder in folders:
+        wanted = [*dict.fromkeys(folders)]
+        for folder in wanted:
             if folder and supports(store, Specials) and store.stat(folder) != "folder":
                 store.make_special(Special(folder, "empty-folder"))
-        missing = [escape(store.url_of(each)) for each in folders if store.stat(each) != "folder"]
+        missing = [escape(store.url_of(each)) for each in wanted if store.stat(each) != "folder"]
         return all(
             hadoop.call([*self._base("-mkdir"), "-p", *each])
             for each in portions(missing, lambda url: url)
