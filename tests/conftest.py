@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.commands import MPIRUN_FOLDER
 from tests.servers.azure import AzureServer, azurite_server
 from tests.servers.ftp import FtpServer, ftp_server
 from tests.servers.gcs import GcsServer, gcs_server
@@ -64,13 +65,9 @@ def no_aws_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -
 
 @pytest.fixture(autouse=True, scope="session")
 def folder_of_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each process of tests has its own folder for mpirun's files.
-
-    Of some hundred that start while others with the same folder start and end, one fails: "The PMIx
-    server's listener thread failed to start".
-    """
+    """Each process of tests has its own folder for mpirun's files; see ``start_ranks``."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PRTE_MCA_prte_tmpdir_base", str(tmp_path_factory.mktemp("mpirun")))
+        patch.setenv(MPIRUN_FOLDER, str(tmp_path_factory.mktemp("mpirun")))
         yield
 
 
