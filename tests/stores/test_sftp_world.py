@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -30,6 +31,7 @@ from jobtool.errors import (
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sftp.place import Place
+from jobtool.stores.sftp.shell import start_shell
 from jobtool.stores.store import Attributes, Child, Entry, Special, Unlisted, Upload, entry_of
 from jobtool.testing.store_suite.common import PART_BYTES, md5_of, pieces_of, send, some_bytes
 from tests.commands import unused_port
@@ -103,6 +105,29 @@ def test_without_commands_it_is_read_back(opened, options):
     assert put_large(store, "parts", [data]).verified_by == "read-back"
     assert store.prove("large", md5_of(data), "").verified_by == "read-back"
     assert store.digest("parts") == md5_of(data)
+
+
+class ClosedProcess:
+    """A command whose channel the server has closed before its first input was sent."""
+
+    stdin = stdout = property(lambda self: self)
+
+    def write(self, data):
+        raise BrokenPipeError("Channel not open for sending")
+
+    async def readline(self):
+        return b""
+
+    def close(self):
+        pass
+
+
+def test_a_server_that_closes_a_command_at_once_runs_none_and_is_not_lost():
+    class Connection:
+        async def create_process(self, *command, **options):
+            return ClosedProcess()
+
+    assert asyncio.run(start_shell(Connection(), None)) is None
 
 
 @pytest.mark.parametrize("kind", ["shell", "sftp_only"])

@@ -141,6 +141,8 @@ async def start_shell(
             return shell
     except (NoCommandsError, TimeoutError, asyncssh.SFTPError):
         pass
+    except BrokenPipeError:  # the server has closed the command's channel, not the connection
+        pass
     shell.close()
     return None
 
