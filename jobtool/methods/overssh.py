@@ -1,16 +1,35 @@
-"""What rsync and scp have in common: a folder here and one on an SSH server, and their failures."""
+"""What the methods rsync and scp have in common.
+
+Each copies between a folder of this machine and one of an SSH server, by a program that uses ssh.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
 
 import msgspec
 
 from jobtool.errors import StoreError
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.settings import Settings
+from jobtool.methods.landing import Landing, by_folder, landing_in
+from jobtool.methods.method import MethodContext, MethodFile
+from jobtool.methods.program.log import ProgramLog
 from jobtool.methods.program.surroundings import environment_for, why_missing
-from jobtool.methods.ssh import SSH, ssh_failure, ssh_target, why_not_by_ssh
+from jobtool.methods.settings import of_method
+from jobtool.methods.ssh import (
+    SSH,
+    SshSettings,
+    ssh_failure,
+    ssh_settings,
+    ssh_target,
+    why_not_by_ssh,
+)
 from jobtool.names import in_one_line
 from jobtool.stores.location import is_local
 from jobtool.stores.optional import TakesFiles, supports
@@ -51,9 +70,67 @@ def sides_of(source: Store, destination: Store) -> Sides | str:
     return why_not_by_ssh(there) or Sides(there, is_upload)
 
 
-def why_not_here(program: str) -> str | None:
-    """Return why ``program`` can't be run over ssh here, as a clause; None if it can."""
-    return why_missing(program) or why_missing(SSH)
+class NoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables ``[methods.rsync]`` and ``[methods.scp]``, which have no keys."""
+
+
+class ProgramOverSsh:
+    """A method that runs a program over ssh. Subclasses say which, and how it copies.
+
+    ``name`` is the program's, and the method's. With ``needs_empty_landing`` the program can't
+    resume, nor tell what an earlier attempt has left from what it has brought itself.
+    """
+
+    name: ClassVar[str]
+    needs_empty_landing: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._ssh = SshSettings()
+
+    def configure(self, settings: Settings) -> None:
+        """Take the table ``[ssh]``."""
+        of_method(settings, self.name, NoSettings)
+        self._ssh = ssh_settings(settings)
+
+    def available(self, source: Store, destination: Store) -> str | None:
+        """Return why not, unless one side is on an SSH server and the other here."""
+        sides = sides_of(source, destination)
+        return sides if isinstance(sides, str) else self._why_not_here
+
+    def run(
+        self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
+    ) -> Iterator[int]:
+        """Copy files into a hidden folder. Yield the number of each once it has its name."""
+        sides = sides_of(context.source, context.destination)
+        assert not isinstance(sides, str)
+        root = sides.destination_root(context.destination)
+        with contextlib.closing(ProgramLog(context.log_path)) as log:
+            for folder, group in by_folder(context.destination, files):
+                if context.stop.is_set():
+                    return
+                is_empty = self.needs_empty_landing
+                with landing_in(context, root, folder, is_empty=is_empty) as landing:
+                    yield from self._copy(sides, landing, group, context, log)
+
+    @functools.cached_property
+    def _why_not_here(self) -> str | None:
+        """Why the program can't be run over ssh here, as a clause; None if it can."""
+        return why_missing(self.name) or why_missing(SSH) or self._why_too_old()
+
+    def _why_too_old(self) -> str | None:
+        """Return why the installed program can't be used, as a clause; None if it can."""
+        raise NotImplementedError
+
+    def _copy(
+        self,
+        sides: Sides,
+        landing: Landing,
+        files: Sequence[MethodFile],
+        context: MethodContext,
+        log: ProgramLog,
+    ) -> Iterator[int]:
+        """Copy files that land in one folder. Raise ``StoreError`` if that fails as a whole."""
+        raise NotImplementedError
 
 
 def version_of(command: Sequence[str]) -> str:

@@ -17,29 +17,22 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from jobtool.jobs.claimedjob import ClaimedJob
-from jobtool.jobs.settings import Settings
-from jobtool.methods.landing import Landing, by_folder, landing_in
+from jobtool.methods.landing import Landing
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.methods.overssh import (
+    ProgramOverSsh,
     Sides,
     failure_over_ssh,
     sides_of,
     version_of,
-    why_not_here,
 )
 from jobtool.methods.program.log import ProgramLog
 from jobtool.methods.program.running import Running
 from jobtool.methods.program.surroundings import environment_for
-from jobtool.methods.settings import of_method
 from jobtool.methods.ssh import (
-    SshSettings,
     as_rsync_shell,
     remote_path,
     ssh_command,
-    ssh_settings,
 )
 from jobtool.names import in_one_line
 from jobtool.redact import redact
@@ -87,29 +80,10 @@ _LINES = 100
 _TOLD_LINES = 3
 
 
-class RsyncSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table ``[methods.rsync]``, which has no keys: those of ``[ssh]`` and ``[sftp]`` hold."""
-
-
-class Rsync:
+class Rsync(ProgramOverSsh):
     """Copies by rsync over ssh."""
 
     name = NAME
-
-    def __init__(self) -> None:
-        self._ssh = SshSettings()
-        self._why_not: str | None = None
-        self._is_checked = False
-
-    def configure(self, settings: Settings) -> None:
-        """Take the table ``[ssh]``."""
-        of_method(settings, NAME, RsyncSettings)
-        self._ssh = ssh_settings(settings)
-
-    def available(self, source: Store, destination: Store) -> str | None:
-        """Return why not, unless one side is on an SSH server and the other here."""
-        sides = sides_of(source, destination)
-        return sides if isinstance(sides, str) else self._why_not_here()
 
     def explain(self, source: Store, destination: Store) -> str:
         """Return the command."""
@@ -117,23 +91,6 @@ class Rsync:
         assert not isinstance(sides, str)
         root = sides.destination_root(destination)
         return shlex.join(self._command(sides, source, os.path.join(root, "FOLDER"), None))
-
-    def run(
-        self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
-    ) -> Iterator[int]:
-        """Copy files by one run of rsync for each root, or more after lost connections."""
-        sides = sides_of(context.source, context.destination)
-        assert not isinstance(sides, str)
-        root = sides.destination_root(context.destination)
-        log = ProgramLog(context.log_path)
-        try:
-            for folder, group in by_folder(context.destination, files):
-                if context.stop.is_set():
-                    return
-                with landing_in(context, root, folder) as landing:
-                    yield from self._copy(sides, landing, group, context, log)
-        finally:
-            log.close()
 
     def _copy(
         self,
@@ -197,11 +154,13 @@ class Rsync:
             return [*command, "--", from_, remote_path(target, to)]
         return [*command, "--", remote_path(target, from_), to]
 
-    def _why_not_here(self) -> str | None:
-        if not self._is_checked:
-            self._why_not = why_not_here(NAME) or _why_too_old(version_of([NAME, "--version"]))
-            self._is_checked = True
-        return self._why_not
+    def _why_too_old(self) -> str | None:
+        found = re.search(r"^rsync\s+version\s+v?(\d+)\.(\d+)", version_of([NAME, "--version"]))
+        if found is None:
+            return "the program rsync isn't the one of samba.org, which is needed"
+        if tuple(map(int, found.groups())) < _OLDEST:
+            return f"rsync is of version {'.'.join(found.groups())}, and 3.1 or newer is needed"
+        return None
 
 
 class _Run:
@@ -310,15 +269,6 @@ def _is_another(wanted: float | None, now: float | None) -> bool:
     if wanted is None or now is None:
         return wanted is not now
     return abs(wanted - now) > _DIFFERENCE * now
-
-
-def _why_too_old(said: str) -> str | None:
-    found = re.search(r"^rsync\s+version\s+v?(\d+)\.(\d+)", said)
-    if found is None:
-        return "the program rsync isn't the one of samba.org, which is needed"
-    if tuple(map(int, found.groups())) < _OLDEST:
-        return f"rsync is of version {'.'.join(found.groups())}, and 3.1 or newer is needed"
-    return None
 
 
 def _listed(path: str) -> bytes:

@@ -8,7 +8,6 @@ for each. It resumes nothing within a file.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shlex
@@ -17,30 +16,23 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
-from jobtool.jobs.claimedjob import ClaimedJob
-from jobtool.jobs.settings import Settings
-from jobtool.methods.landing import Landing, by_folder, landing_in
+from jobtool.methods.landing import Landing
 from jobtool.methods.method import MethodContext, MethodFile
 from jobtool.methods.overssh import (
+    ProgramOverSsh,
     Sides,
     failure_over_ssh,
     sides_of,
     version_of,
-    why_not_here,
 )
 from jobtool.methods.program.log import ProgramLog
 from jobtool.methods.program.running import Running
 from jobtool.methods.program.surroundings import environment_for
-from jobtool.methods.settings import of_method
 from jobtool.methods.ssh import (
     SSH,
-    SshSettings,
     remote_path,
     ssh_arguments,
     ssh_failure,
-    ssh_settings,
 )
 from jobtool.stores.store import Store
 
@@ -68,29 +60,11 @@ _SPECIAL = re.compile(r"[\\*?\[\]{}~]")
 _LINES = 100
 
 
-class ScpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table ``[methods.scp]``, which has no keys: those of ``[ssh]`` and ``[sftp]`` hold."""
-
-
-class Scp:
+class Scp(ProgramOverSsh):
     """Copies by scp."""
 
     name = NAME
-
-    def __init__(self) -> None:
-        self._ssh = SshSettings()
-        self._why_not: str | None = None
-        self._is_checked = False
-
-    def configure(self, settings: Settings) -> None:
-        """Take the table ``[ssh]``."""
-        of_method(settings, NAME, ScpSettings)
-        self._ssh = ssh_settings(settings)
-
-    def available(self, source: Store, destination: Store) -> str | None:
-        """Return why not, unless one side is on an SSH server and the other here."""
-        sides = sides_of(source, destination)
-        return sides if isinstance(sides, str) else self._why_not_here()
+    needs_empty_landing = True
 
     def explain(self, source: Store, destination: Store) -> str:
         """Return the command for one file."""
@@ -102,26 +76,6 @@ class Scp:
         )
         return shlex.join([*self._command(sides, None), "--", *ends])
 
-    def run(
-        self, claimed_job: ClaimedJob, files: Sequence[MethodFile], context: MethodContext
-    ) -> Iterator[int]:
-        """Copy files: many by one scp to a server, each by its own from there."""
-        sides = sides_of(context.source, context.destination)
-        assert not isinstance(sides, str)
-        root = sides.destination_root(context.destination)
-        log = ProgramLog(context.log_path)
-        try:
-            for folder, group in by_folder(context.destination, files):
-                if context.stop.is_set():
-                    return
-                with landing_in(context, root, folder, is_empty=True) as landing:
-                    for batch in _batches(group, _FILES_AT_ONCE if sides.is_upload else 1):
-                        yield from self._copy(sides, landing, batch, context, log)
-                        if context.stop.is_set():
-                            return
-        finally:
-            log.close()
-
     def _copy(
         self,
         sides: Sides,
@@ -130,9 +84,22 @@ class Scp:
         context: MethodContext,
         log: ProgramLog,
     ) -> Iterator[int]:
+        """Copy many files by one scp to a server, each by its own from there."""
+        for batch in _batches(files, _FILES_AT_ONCE if sides.is_upload else 1):
+            yield from self._copy_batch(sides, landing, batch, context, log)
+            if context.stop.is_set():
+                return
+
+    def _copy_batch(
+        self,
+        sides: Sides,
+        landing: Landing,
+        files: Sequence[MethodFile],
+        context: MethodContext,
+        log: ProgramLog,
+    ) -> Iterator[int]:
         """Run scp for some files. Raise ``StoreError`` if it fails as a whole."""
-        with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="jobtool-scp-"))
+        with tempfile.TemporaryDirectory(prefix="jobtool-scp-") as folder:
             batch = _Batch(landing, files, context, folder)
             if sides.is_upload:
                 sources = [*_linked(files, folder)]
@@ -159,11 +126,13 @@ class Scp:
             command += ["-l", str(max(1, round(bandwidth / _KILOBIT_BYTES)))]
         return command
 
-    def _why_not_here(self) -> str | None:
-        if not self._is_checked:
-            self._why_not = why_not_here(NAME) or _why_too_old(version_of([SSH, "-V"]))
-            self._is_checked = True
-        return self._why_not
+    def _why_too_old(self) -> str | None:
+        found = re.search(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)", version_of([SSH, "-V"]))
+        if found is None:
+            return "the program scp isn't OpenSSH's, which is needed"
+        if tuple(map(int, found.groups())) < _OLDEST:
+            return f"OpenSSH is of version {'.'.join(found.groups())}, and 8.7 or newer is needed"
+        return None
 
 
 class _Batch:
@@ -282,12 +251,3 @@ def _linked(files: Sequence[MethodFile], folder: str) -> Iterator[str]:
 
 def _landed(file: MethodFile) -> str:
     return f"{file.number}"
-
-
-def _why_too_old(said: str) -> str | None:
-    found = re.search(r"OpenSSH_(?:for_Windows_)?(\d+)\.(\d+)", said)
-    if found is None:
-        return "the program scp isn't OpenSSH's, which is needed"
-    if tuple(map(int, found.groups())) < _OLDEST:
-        return f"OpenSSH is of version {'.'.join(found.groups())}, and 8.7 or newer is needed"
-    return None

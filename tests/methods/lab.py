@@ -18,6 +18,9 @@ from tests.trees import contents, events, receipts
 
 LIARS = Path(__file__).parent / "liars.py"
 
+#: What a program that exits with 0 may have done instead of what it was asked.
+LIES = ("nothing", "half", "wrong", "other-names")
+
 #: Names that a shell, a program's options or its patterns could take for something else.
 ODD_NAMES = (
     *("-rf", "--help", "a b", "$(touch x)", ";ls", "*", "?", "[a]", "{a,b}", "~", "new\nline"),

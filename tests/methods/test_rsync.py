@@ -17,13 +17,11 @@ from jobtool.methods.rsync import Rsync, _name_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sftp.store import SftpStore
 from jobtool.transfer.partranges import MEBIBYTE
-from tests.methods.lab import Lab, liar
+from tests.methods.lab import LIES, Lab, liar
 from tests.needs import need
 from tests.servers.counting import counting_proxy
 from tests.servers.sftp import SftpServer, new_key, sftp_server
 from tests.trees import status_of
-
-LIES = ("nothing", "half", "wrong", "other-names")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,11 @@ import pytest
 
 from jobtool.errors import StoreUnavailableError
 from jobtool.transfer.partranges import MEBIBYTE
-from tests.methods.lab import Lab, liar
+from tests.methods.lab import LIES, Lab, liar
 from tests.needs import lack, need
 from tests.servers.counting import counting_proxy
 from tests.servers.sftp import SftpServer, sftp_server
 from tests.trees import contents, status_of
-
-LIES = ("nothing", "half", "wrong", "other-names")
 
 
 @pytest.fixture(scope="module")
