@@ -28,6 +28,9 @@ from jobtool.stores.store import Store
 
 SSH = "ssh"
 
+#: Words that need no quotes.
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+
 _TABLE = "table [ssh]"
 
 #: How long a connection may take, and how often a silent server is asked for a sign of life.
@@ -171,7 +174,9 @@ def as_rsync_shell(command: Sequence[str]) -> str:
     rsync splits it at spaces. Quotes keep what is between them together, and a doubled quote
     between them stands for one. Nothing else is special (rsync(1), option ``--rsh``).
     """
-    return " ".join("'" + word.replace("'", "''") + "'" for word in command)
+    return " ".join(
+        word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "''") + "'" for word in command
+    )
 
 
 def remote_path(target: SshTarget, path: str) -> str:
