@@ -173,6 +173,25 @@ class UnreachableError(StoreUnavailableError):
     retryable = True
 
 
+class QueryRefusedError(InfrastructureError):
+    """A database refuses a query: its syntax, a missing table, no permission.
+
+    It refuses the query of each job of the joblist alike.
+    """
+
+    exit_code = 2
+
+
+class QueryFailedError(JobtoolError):
+    """A query failed on its data, and would fail the same way again: a cast, a division by zero."""
+
+
+class QueryInterruptedError(JobtoolError):
+    """A database ended a query, or the connection was lost while rows were read. This may pass."""
+
+    retryable = True
+
+
 class ExhaustedError(InfrastructureError):
     """The process or machine has run out of memory or open files. This may pass."""
 

@@ -21,6 +21,9 @@ STEPS = "jobtool.steps"
 #: The group of methods, named as ``[transfer] methods`` names them.
 METHODS = "jobtool.methods"
 
+#: The group of kinds of databases, named by the scheme of their URLs.
+QUERIES = "jobtool.queries"
+
 #: The group of credential providers, named as ``[credentials] provider`` names them.
 CREDENTIALS = "jobtool.credentials"
 

@@ -1,0 +1,46 @@
+"""Kinds of databases, by the schemes of their URLs."""
+
+from __future__ import annotations
+
+import os
+
+from jobtool.errors import UsageError
+from jobtool.plugins import QUERIES, find, load, names
+from jobtool.queries.source import QuerySource, QuerySourceType
+from jobtool.queries.url import ConnectionUrl
+from jobtool.redact import redact
+from jobtool.suggest import did_you_mean, unknown_key
+
+#: The variable that holds the password of the database's user.
+PASSWORD_VARIABLE = "JOBTOOL_QUERY_PASSWORD"  # noqa: S105
+
+#: What opens the databases that have no entry point of their own.
+_ANY = "sqlalchemy"
+
+
+def type_of(url: ConnectionUrl) -> QuerySourceType:
+    """Return the kind of database of a URL; raises ``UsageError``."""
+    entry = find(QUERIES, url.scheme) or find(QUERIES, _ANY)
+    if entry is None:
+        raise UsageError(
+            f"connection: no package that is installed here knows {url.scheme}://."
+            f"{did_you_mean(url.scheme, names(QUERIES))}"
+        )
+    found = load(entry, what=f"the database {url.scheme}", kind=QuerySourceType)
+    assert isinstance(found, QuerySourceType)
+    if found.options is not None:
+        for key in url.options:
+            if key not in found.options:
+                unknown = unknown_key(key, sorted(found.options), what="an option")
+                raise UsageError(f"connection, {url.scheme}://: {unknown}")
+    return found
+
+
+def open_source(url: ConnectionUrl) -> QuerySource:
+    """Connect to a database, with the password of the environment if there is one.
+
+    Raises what ``QuerySource`` does, and ``UsageError``.
+    """
+    password = os.environ.get(PASSWORD_VARIABLE) or None
+    redact.learn(password)
+    return type_of(url).open(url, password)
