@@ -25,7 +25,7 @@ class DuckDbStream:
     def __init__(self, connection: Any, query: str, rows: int) -> None:
         self._connection = connection
         with _translated():
-            self._reader = connection.execute(query).to_arrow_reader(rows)
+            self._reader = connection.sql(query).to_arrow_reader(rows)
         self.schema = self._reader.schema
 
     def __iter__(self) -> Iterator[Any]:
@@ -78,7 +78,7 @@ class DuckDbSource:
     def ask(self, query: str) -> Any:
         """Return the result of a query."""
         with _translated():
-            return self._connection.execute(query).to_arrow_table()
+            return self._connection.sql(query).to_arrow_table()
 
     def stream(self, query: str, *, rows: int) -> RowStream:
         """Run a query."""
