@@ -145,7 +145,7 @@ class Audit:
         receipts = partial(joblist.receipts_of, job_id)
         lines = joblist.journal_of(job_id).read()
         dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(job_id))))
-        root = job.destination if not job.files else None
+        root = None if job.files or job.export else job.destination
         first = next(receipts(), None)
         if root is not None and (first is None or planned_dst_path(first) != root):
             result = self._comparison.tree(job.name, root, receipts, dropped)

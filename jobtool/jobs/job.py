@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import JobtoolError
+from jobtool.jobs.exportshare import ExportShare
 
 
 class JobStatus(StrEnum):
@@ -67,6 +68,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     row the job was handed back, without progress, for a reason outside the job. ``not_before`` is
     when to look again at a ``todo`` job whose files can't be read yet, in UTC.
 
+    ``export`` is the share of an export that the job does; None for a job that copies files. Its
+    chunks are files below the destination.
+
     ``requires`` are words that a version must know to work on the job (``jobs.requirements``).
     ``steps`` is the chain of steps, empty if the job file names none. ``step_states`` has the state
     of each step that was begun. ``extra`` are header lines that this version doesn't know, kept
@@ -84,6 +88,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     requires_intervention: bool = False
     hand_backs: int = 0
     not_before: datetime | None = None
+    export: ExportShare | None = None
     requires: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     step_states: Mapping[str, StepState] = msgspec.field(default_factory=dict)
@@ -120,7 +125,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def origin(self) -> str:
-        """The source to show for the job: its own, or that of its first file."""
+        """The source to show for the job: its own, that of its first file, or its share."""
+        if self.export is not None:
+            return ", ".join(value for _, value in self.export.lines())
         return self.source or self.files[0].source
 
     @property

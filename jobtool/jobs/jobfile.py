@@ -22,8 +22,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from jobtool.errors import JobFileError, JobtoolError
+from jobtool.jobs.exportshare import KEY as EXPORT
+from jobtool.jobs.exportshare import PREFIX as EXPORT_PREFIX
+from jobtool.jobs.exportshare import ExportShare
 from jobtool.jobs.job import FilePair, Job, JobStatus, StepState
 from jobtool.jobs.joblog import MAX_LINE_BYTES
+from jobtool.jobs.requirements import EXPORT as REQUIRES_EXPORT
 from jobtool.jobs.requirements import STEPS, require_understood
 from jobtool.jobs.stamps import stamp_of, time_of
 from jobtool.jobs.steps import (
@@ -147,6 +151,9 @@ def _header_lines(job: Job) -> Iterator[str]:
     for step in job.steps:
         if job.step_state(step) != StepState():
             yield f"{STATE_PREFIX}{step}: {encode_state(job.step_state(step))}"
+    if job.export is not None:
+        for key, value in job.export.lines():
+            yield f"{key}: {value}"
     for key, value in job.fields.items():
         yield f"{FIELD_PREFIX}{key}: {quote(value)}"
     for key, value in job.extra:
@@ -163,6 +170,7 @@ class _HeaderReader:
         self._fields: dict[str, str] = {}
         self._files: list[FilePair] = []
         self._extra: list[tuple[str, str]] = []
+        self._export: dict[str, str] = {}
         self._steps: tuple[str, ...] = ()
         self.requires: tuple[str, ...] = ()
 
@@ -183,6 +191,10 @@ class _HeaderReader:
             self.requires = decode_words(value)
         elif key == _STEPS:
             self._read_steps(value)
+        elif REQUIRES_EXPORT in self.requires and (key == EXPORT or key.startswith(EXPORT_PREFIX)):
+            if key in self._export:
+                raise JobFileError(f"expected one line {key!r}; found a second")
+            self._export[key] = value  # values have a quoting of their own
         elif key in _KNOWN_KEYS or self._is_name(key, value):
             self._once(self._known, key, value)
         elif key.startswith(FIELD_PREFIX) and key != FIELD_PREFIX:
@@ -220,7 +232,10 @@ class _HeaderReader:
         for key in ("source", "destination"):
             if known.get(key) == "":
                 raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")
-        if "source" not in known and not self._files:
+        export = ExportShare.read(self._export)
+        if REQUIRES_EXPORT in self.requires and export is None:
+            raise JobFileError(f"expected a line '{EXPORT}:'; found none")
+        if "source" not in known and not self._files and export is None:
             raise JobFileError("expected a 'source:' line or 'file:' lines; found neither")
         return Job(
             name=known.get("name") or name_of(self._job_id),
@@ -234,6 +249,7 @@ class _HeaderReader:
             requires_intervention=known.get("requires_intervention") == "true",
             hand_backs=self._number("hand_backs"),
             not_before=self._not_before(),
+            export=export,
             requires=self.requires,
             steps=self._steps,
             step_states=states,

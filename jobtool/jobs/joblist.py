@@ -26,6 +26,8 @@ LOGS_FOLDER = "logs"
 _PUT_BACK = "put-back"
 _RECEIPTS_FOLDER = "receipts"
 _JOURNALS_FOLDER = "journals"
+_CHUNKS_FOLDER = "chunks"
+_STAGING_FOLDER = "staging"
 _BLOCKS_SUFFIX = ".blocks"
 
 
@@ -114,12 +116,17 @@ class JobList(JobFolder):
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
-        An ssh_config counts as one, and so does an option for a method's program. Return a warning
+        An ssh_config counts as one, and so do an option for a method's program and a query. Return a warning
         to show if the command is trusted only because of ``trust``; else None.
         """
         settings = self.settings
         is_named = settings.names_a_command and not self._has_own_credentials
-        is_judged = is_named or settings.names_an_ssh_config or settings.steers_programs
+        is_judged = (
+            is_named
+            or settings.names_an_ssh_config
+            or settings.steers_programs
+            or settings.export is not None  # SQL can change a database, and run programs on it
+        )
         return self._trust.require() if is_judged else None
 
     def program_log_path_of(self, job_id: str, attempt: int, method: str) -> str:
@@ -133,6 +140,15 @@ class JobList(JobFolder):
     def journal_of(self, job_id: str, require_held: Callable[[], None] | None = None) -> Journal:
         """Return the journal of a job in progress; see ``Journal`` for ``require_held``."""
         return Journal(os.path.join(self._journals_path, job_id + JOURNAL_SUFFIX), require_held)
+
+    def chunks_path_of(self, job_id: str) -> str:
+        """Return the path of the log of an export job's chunks."""
+        return os.path.join(self.path, _CHUNKS_FOLDER, job_id + JOURNAL_SUFFIX)
+
+    @property
+    def staging_path(self) -> str:
+        """The folder in which chunks are made."""
+        return os.path.join(self.path, _STAGING_FOLDER)
 
     def blocks_path_of(self, job_id: str) -> str:
         """Return the folder of a job's shared batches; see ``jobtool.sharing``."""

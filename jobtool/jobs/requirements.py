@@ -13,10 +13,14 @@ from jobtool import __version__
 from jobtool.errors import UnmetRequirementError
 
 STEPS = "steps"
+EXPORT = "export"
 
 #: The words that this version understands, each with its meaning.
 UNDERSTOOD: Mapping[str, str] = MappingProxyType(
-    {STEPS: "the job is a chain of steps: its lines 'steps' and 'step.NAME' count"}
+    {
+        STEPS: "the job is a chain of steps: its lines 'steps' and 'step.NAME' count",
+        EXPORT: "the job exports rows of a query: its lines 'export' and 'export.NAME' count",
+    }
 )
 
 

@@ -11,6 +11,7 @@ import msgspec
 import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
+from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.forms import Compression
 from jobtool.jobs.limits import Bandwidth
 from jobtool.jobs.requirements import require_understood
@@ -126,7 +127,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     leases. None means the default. ``requires`` are words that every version which uses the
     joblist must know (``jobs.requirements``). ``steps`` is the chain of steps that new jobs get,
     empty for ``copy`` alone. ``methods`` holds the tables of methods that run other programs, by
-    the method's name, ``ssh`` and ``hadoop`` what several of these have in common.
+    the method's name, ``ssh`` and ``hadoop`` what several of these have in common. ``export`` is
+    the query of an export; None for a joblist whose jobs copy files.
     """
 
     format: int = FORMAT
@@ -146,6 +148,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     methods: dict[str, dict[str, Any]] = {}
     ssh: dict[str, Any] = {}
     hadoop: dict[str, Any] = {}
+    export: ExportSettings | None = None
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -265,6 +268,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
     for name, keys in (
         ("transfer", TransferSettings.__struct_fields__),
         ("layout", LAYOUT_KEYS),
+        ("export", ExportSettings.__struct_fields__),
     ):
         found = table.get(name)
         if isinstance(found, Mapping):

@@ -7,9 +7,16 @@ whole job, and these orders are known only when all files are listed.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
+from jobtool.errors import JobtoolError, StoppedError
+from jobtool.stop import Stop
+from jobtool.transfer.copy import Copier
+from jobtool.transfer.filethreads import FileThreads
+from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan
+from jobtool.transfer.treelisting import TreeListing
 
 _LOOK_SECONDS = 0.1
 
@@ -54,3 +61,64 @@ class HeadStart:
                 if is_small and not self._plan.is_metadata(number):
                     return number
             return None
+
+
+def list_and_send(
+    listing: TreeListing,
+    ledger: Ledger,
+    threads: FileThreads,
+    copier: Copier,
+    *,
+    stop: Stop,
+    count: int,
+    on_tick: Callable[[], None],
+) -> None:
+    """List a tree in one thread while others send its first small files.
+
+    ``count`` is the greatest number of those. ``on_tick`` is called in this thread several times a
+    second. Raises the errors of listing, and ``threads.fatal``.
+    """
+    start = HeadStart(
+        ledger.plan, large_bytes=copier.part_bytes, may_go_on=lambda: threads.may_go_on
+    )
+    failures: list[BaseException] = []
+    own = Stop(parent=stop)
+    listing.retry = listing.retry.within(own)
+
+    listed, used = 0, 0.0
+
+    def on_entry() -> None:
+        nonlocal listed, used
+        ledger.grow()
+        start.note()
+        listed += 1
+        if listed % 100 == 0:
+            before, used = used, time.thread_time()
+            copier.concurrency.leave_out(used - before)
+
+    def work() -> None:
+        try:
+            with copier.liveness.working(listing.route.source.url):
+                listing.run()
+        except BaseException as error:  # raised again in the main thread
+            failures.append(error)
+        finally:
+            start.end()
+
+    listing.on_entry = on_entry
+    thread = threading.Thread(target=work, name="listing")
+    thread.start()
+    try:
+        threads.run(start.get, count, on_tick=on_tick)
+    finally:
+        start.end()
+        own.set("no more files are wanted")
+        with copier.liveness.aside():
+            thread.join()
+    if threads.fatal is not None:
+        raise threads.fatal
+    if failures:
+        (error,) = failures
+        if isinstance(error, JobtoolError) and error.retryable and not threads.may_go_on:
+            raise StoppedError("no more files were wanted") from error  # without other tries
+        raise error

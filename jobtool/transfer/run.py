@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
+import contextlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
-from jobtool.errors import JobtoolError, NotYetError, StoppedError
+from jobtool.errors import NotYetError, StoppedError
 from jobtool.methods.method import SERVER_SIDE, STREAM
 from jobtool.stop import Stop
 from jobtool.transfer.consumer import Consumer
@@ -16,7 +15,7 @@ from jobtool.transfer.filequeue import FileQueue
 from jobtool.transfer.filethreads import TICK_SECONDS, FileThreads
 from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.folders import keep_folders
-from jobtool.transfer.headstart import HeadStart
+from jobtool.transfer.headstart import list_and_send
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.methodruns import MethodOrder, MethodRuns
 from jobtool.transfer.methoduse import MethodUse
@@ -178,8 +177,7 @@ class JobTransfer:
         and ``is_complete``. Raises ``InfrastructureError`` as soon as a file meets one, and the
         exception of a bug. The receipts of arrived files are in the journal in any case.
         """
-        self.notes.add_stores(self._plan.routes, self._policies.preserve)
-        try:
+        with self._recorded(on_tick):
             if self._listing is not None:
                 self._list(self._listing, on_tick)
             for index, phase in enumerate(self._plan.phases(large_bytes=self._copier.part_bytes)):
@@ -196,6 +194,34 @@ class JobTransfer:
             if self.not_yet is not None:
                 return
             self._finish(on_tick)
+
+    def run_batches(
+        self, batches: Iterable[array[int]], on_tick: Callable[[Progress], None]
+    ) -> None:
+        """Transfer files that are added to the plan and the ledger while this runs.
+
+        ``batches`` yields the numbers of new files, and blocks until there are some. When it goes
+        on after a batch, all of it is proven. Returns, raises and calls ``on_tick`` as ``run``
+        does, and raises what ``batches`` does.
+        """
+        self._is_listed = False
+        with self._recorded(on_tick):
+            for numbers in batches:
+                self._bring(numbers, on_tick)
+                if self._threads.fatal is not None:
+                    raise self._threads.fatal
+                is_any_undone = next(self.ledger.undone(numbers), None) is not None
+                if self.failures or self.not_yet is not None or is_any_undone:
+                    return
+            self._is_listed = True
+            self._finish(on_tick)
+
+    @contextlib.contextmanager
+    def _recorded(self, on_tick: Callable[[Progress], None]) -> Iterator[None]:
+        """Have what was done on disk at the end, however it comes."""
+        self.notes.add_stores(self._plan.routes, self._policies.preserve)
+        try:
+            yield
         finally:
             if self.is_complete:
                 self.ledger.flush()
@@ -228,7 +254,15 @@ class JobTransfer:
         self._tally.phases.all_at(Phase.LISTING)
         try:
             if not listing.run(seconds=HEAD_START_SECONDS):
-                self._list_and_send(listing, on_tick)
+                list_and_send(
+                    listing,
+                    self.ledger,
+                    self._threads,
+                    self._copier,
+                    stop=self._stop,
+                    count=self._thread_count,
+                    on_tick=lambda: on_tick(self.progress),
+                )
         except StoppedError:
             return
         self._is_listed = True
@@ -236,54 +270,6 @@ class JobTransfer:
         self._threads.failures[:0] = self._plan.failures
         if self._on_listed is not None:
             self._on_listed()
-
-    def _list_and_send(self, listing: TreeListing, on_tick: Callable[[Progress], None]) -> None:
-        start = HeadStart(
-            self._plan,
-            large_bytes=self._copier.part_bytes,
-            may_go_on=lambda: self._threads.may_go_on,
-        )
-        failures: list[BaseException] = []
-        stop = Stop(parent=self._stop)
-        listing.retry = listing.retry.within(stop)
-
-        listed, used = 0, 0.0
-
-        def on_entry() -> None:
-            nonlocal listed, used
-            self.ledger.grow()
-            start.note()
-            listed += 1
-            if listed % 100 == 0:
-                before, used = used, time.thread_time()
-                self._copier.concurrency.leave_out(used - before)
-
-        def work() -> None:
-            try:
-                with self._copier.liveness.working(listing.route.source.url):
-                    listing.run()
-            except BaseException as error:  # raised again in the main thread
-                failures.append(error)
-            finally:
-                start.end()
-
-        listing.on_entry = on_entry
-        thread = threading.Thread(target=work, name="listing")
-        thread.start()
-        try:
-            self._threads.run(start.get, self._thread_count, on_tick=lambda: on_tick(self.progress))
-        finally:
-            start.end()
-            stop.set("no more files are wanted")
-            with self._copier.liveness.aside():
-                thread.join()
-        if self._threads.fatal is not None:
-            raise self._threads.fatal
-        if failures:
-            (error,) = failures
-            if isinstance(error, JobtoolError) and error.retryable and not self._threads.may_go_on:
-                raise StoppedError("no more files were wanted") from error  # without other tries
-            raise error
 
     # Files.
 

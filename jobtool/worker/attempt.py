@@ -23,7 +23,7 @@ from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.plan import Failure
-from jobtool.worker.copystep import CopyStep, FilesFailedError, Totals
+from jobtool.worker.copystep import CopyStep
 from jobtool.worker.events import (
     JobFailed,
     JobHandedBack,
@@ -32,6 +32,7 @@ from jobtool.worker.events import (
     StepBegun,
     StepDone,
 )
+from jobtool.worker.filesstep import FilesFailedError, Totals
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.tools import AttemptTools

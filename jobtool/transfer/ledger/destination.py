@@ -11,7 +11,7 @@ from jobtool.stop import until_stopped
 from jobtool.stores.store import Entry, Store, kind_of
 from jobtool.transfer.ledger.forms import OtherForms
 from jobtool.transfer.look import look_at
-from jobtool.transfer.plan import Plan
+from jobtool.transfer.plan import Item, Plan
 from jobtool.transfer.retry import Retry
 
 #: In the place of a size in bytes: no file is there, or the credentials don't allow a look.
@@ -49,6 +49,24 @@ def _look(sizes: array[int], plan: Plan, retry: Retry) -> None:
             elif found.retryable:
                 raise found
             # else it is missing, or its name isn't possible there: the write shows
+
+
+def size_at_destination(item: Item, retry: Retry) -> int:
+    """Return the size of one named file at its destination, or ``MISSING`` or ``UNKNOWN``.
+
+    Raises the errors of stores, and ``StoppedError``.
+    """
+    try:
+        (found,) = look_at(item.route.destination, [item.destination_path], retry)
+    except CredentialsError:  # perhaps only writing is allowed: the write shows
+        return UNKNOWN
+    if isinstance(found, Entry):
+        return found.size
+    if isinstance(found, RefusedError):
+        return UNKNOWN
+    if found.retryable:
+        raise found
+    return MISSING  # or its name isn't possible there: the write shows
 
 
 def _look_for_forms(plan: Plan, retry: Retry, forms: OtherForms) -> None:

@@ -19,7 +19,12 @@ from jobtool.jobs.records import (
 )
 from jobtool.stores.store import Entry
 from jobtool.transfer.decision import Held, Known
-from jobtool.transfer.ledger.destination import MISSING, UNKNOWN, sizes_at_destination
+from jobtool.transfer.ledger.destination import (
+    MISSING,
+    UNKNOWN,
+    size_at_destination,
+    sizes_at_destination,
+)
 from jobtool.transfer.ledger.digests import KnownDigests, folded
 from jobtool.transfer.ledger.forms import OtherForms
 from jobtool.transfer.ledger.listings import listing_records
@@ -171,6 +176,14 @@ class Ledger:
         for number in range(len(self.plan)):
             if self._proven[number] and not self._is_still_there(number):
                 self._mark(number, is_proven=False)
+
+    def look(self, numbers: Iterable[int], retry: Retry) -> None:
+        """Look at the destination for some named files, which the plan has got since ``compare``.
+
+        Raises the errors of stores, and ``StoppedError``.
+        """
+        for number in numbers:
+            self._sizes[number] = size_at_destination(self.plan.item(number), retry)
 
     def _is_still_there(self, number: int) -> bool:
         if self.forms.in_force(number) is None:

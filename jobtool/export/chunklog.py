@@ -1,0 +1,145 @@
+"""The log of a job's chunks: what is known of each file that was made of its rows.
+
+It is a file of JSON lines beside the journals. It stays when the job is done, since the manifest is
+made from it and a repair compares rows with it. The order of events for a chunk is: its file is
+made, its record is written and synced here, the file is sent, its receipt is written to the
+journal. So a chunk has arrived if it has a record and a receipt for the same file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from jobtool.errors import JoblistUnavailableError, JobtoolError, reason_of
+from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.safe_read import open_without_waiting
+from jobtool.names import quote
+
+#: A longer line is skipped: jobtool writes some names, numbers and digests.
+MAX_LINE_BYTES = 1024 * 1024
+
+
+class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chunk"):
+    """A file was made of the next rows.
+
+    ``number`` counts the job's chunks from 1. ``rows`` is their number, ``digest`` that of the rows
+    (``jobtool.export.rowdigest``). ``size`` in bytes and ``mtime_ns`` are those of the staged file.
+    ``least`` and ``greatest`` are the extremes of the ordering column, None without one or if it
+    has no values.
+    """
+
+    number: int
+    name: str
+    rows: int
+    digest: str
+    size: int
+    mtime_ns: int
+    least: str | int | float | None = None
+    greatest: str | int | float | None = None
+
+
+class EndRecord(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
+    """The query has ended after so many chunks and rows. ``schema`` describes the columns."""
+
+    chunks: int
+    rows: int
+    schema: tuple[tuple[str, str], ...]
+
+
+class RestartRecord(msgspec.Struct, frozen=True, kw_only=True, tag="restart"):
+    """Chunks that were recorded before don't count any more: the rows have changed."""
+
+
+class ClearedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="cleared"):
+    """The files of chunks that don't count any more are gone from the destination."""
+
+
+Line = ChunkRecord | EndRecord | RestartRecord | ClearedRecord
+
+
+class ChunkLog:
+    """The chunks of one job. One thread uses it at a time.
+
+    ``chunks`` has those that count, by number; of two records of a chunk the last counts. ``end``
+    is None as long as not all chunks are known. ``stale`` names the files that may still be at the
+    destination although they don't count. ``require_held`` is called before every write.
+    """
+
+    def __init__(self, path: str, require_held: Callable[[], None] | None = None) -> None:
+        self.path = path
+        self.chunks: dict[int, ChunkRecord] = {}
+        self.end: EndRecord | None = None
+        self.stale: set[str] = set()
+        self._require_held = require_held
+        self._encoder = msgspec.json.Encoder()
+        for line in self._read():
+            self._take(line)
+
+    def append(self, line: Line) -> None:
+        """Add a line, durably. Raises ``JoblistUnavailableError``, ``ClaimLostError``."""
+        if self._require_held is not None:
+            self._require_held()
+        data = self._encoder.encode(line) + b"\n"
+        try:
+            self._write(data)
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(self.path)}: {reason_of(error)}"
+            ) from None
+        self._take(line)
+
+    def _take(self, line: Line) -> None:
+        if isinstance(line, ChunkRecord):
+            self.chunks[line.number] = line
+            self.end = None
+        elif isinstance(line, EndRecord):
+            self.end = line
+        elif isinstance(line, RestartRecord):
+            self.stale |= {chunk.name for chunk in self.chunks.values()}
+            self.chunks, self.end = {}, None
+        else:
+            self.stale = set()
+
+    def _write(self, data: bytes) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            descriptor = os.open(self.path, flags, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data  # ends the torn line of a killed worker
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        if not size:
+            sync_folder(os.path.dirname(self.path))
+
+    def _read(self) -> Iterator[Line]:
+        decoder = msgspec.json.Decoder(Line)
+        try:
+            with open(self.path, "rb", opener=open_without_waiting) as file:
+                is_whole = True
+                while text := file.readline(MAX_LINE_BYTES):
+                    was_whole, is_whole = is_whole, text.endswith(b"\n")
+                    if not was_whole or not is_whole:
+                        continue
+                    try:
+                        yield decoder.decode(text)
+                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                        continue
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise JobtoolError(
+                f"{quote(self.path)} can't be read as a log of chunks: {reason_of(error)}"
+            ) from None

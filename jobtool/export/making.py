@@ -1,0 +1,335 @@
+"""Making the chunks of a job: the rows of its query become files in the staging folder.
+
+The rows are compared with those of chunks that have arrived before, while they pass: such a chunk
+isn't made again. So a query that is run again must give the same rows in the same order. If it
+doesn't, ``RowsChangedError`` ends the making, and nothing of the two states is mixed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from jobtool.errors import (
+    ExhaustedError,
+    JobtoolError,
+    StoppedError,
+    StoreUnavailableError,
+    reason_of,
+)
+from jobtool.export.blocks import blocks
+from jobtool.export.chunklog import ChunkRecord, EndRecord
+from jobtool.export.formats import Format
+from jobtool.export.formats.format import ChunkWriter
+from jobtool.export.rowdigest import RowDigest
+from jobtool.export.statistics import Extremes
+from jobtool.names import quote
+from jobtool.queries.source import QuerySource, RowStream
+from jobtool.stop import ASKED, Stop
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: The rows of a block, which is written at once.
+BLOCK_ROWS = 16_384
+
+_LOOK_SECONDS = 0.1
+
+
+class RowsChangedError(JobtoolError):
+    """A query gave other rows than before, or the same in another order."""
+
+    retryable = True
+
+
+class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How the rows of a job are cut into chunks.
+
+    A chunk has ``rows`` rows or, if that is None, is closed after the block with which its file has
+    reached ``size_bytes``. ``fetch_rows`` rows are asked for at a time. ``name`` returns the name
+    of a chunk by its number, from 1. With ``has_file_without_rows`` a result without rows gives one
+    file. ``extremes_of`` is the column whose extremes are recorded.
+    """
+
+    rows: int | None
+    size_bytes: int | None
+    fetch_rows: int
+    name: Callable[[int], str]
+    has_file_without_rows: bool
+    extremes_of: str | None = None
+
+
+class ChunkMaker:
+    """Makes chunks in a thread of its own, for one that sends them.
+
+    ``arrived`` has the chunks that needn't be made if their rows are the same. At most ``room``
+    files wait in ``folder``: ``free`` makes room for one more. ``rows`` is the number of rows that
+    have passed, ``chunks`` that of the chunks.
+    """
+
+    def __init__(
+        self,
+        open_source: Callable[[], QuerySource],
+        query: Callable[[QuerySource], str],
+        plan: ChunkPlan,
+        chunk_format: Format,
+        *,
+        folder: str,
+        arrived: Mapping[int, ChunkRecord],
+        room: int,
+        stop: Stop,
+    ) -> None:
+        self.rows = self.chunks = 0
+        self.snapshot: str | None = None
+        self._open_source = open_source
+        self._query = query
+        self._plan = plan
+        self._format = chunk_format
+        self._folder = folder
+        self._arrived = arrived
+        self._stop = Stop(parent=stop)
+        self._changed = threading.Condition()
+        self._room = room
+        self._made: deque[ChunkRecord | EndRecord] = deque()
+        self._error: BaseException | None = None
+        self._is_over = False
+        self._stream: RowStream | None = None
+        self._thread = threading.Thread(target=self._work, name="query")
+
+    def start(self) -> None:
+        """Begin to run the query."""
+        self._thread.start()
+
+    def next(self, seconds: float) -> ChunkRecord | EndRecord | None:
+        """Return the next chunk, or the end; None if there is none yet after a while.
+
+        A chunk that has arrived before is returned as its record in ``arrived``. Raises what has
+        ended the making, after all chunks before it were returned.
+        """
+        with self._changed:
+            if not self._made and not self._is_over:
+                self._changed.wait(seconds)
+            if self._made:
+                return self._made.popleft()
+            if self._is_over:
+                raise self._error or StoppedError(self._stop.reason or ASKED)
+            return None
+
+    def free(self) -> None:
+        """Make room for another file, since one was removed."""
+        with self._changed:
+            self._room += 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """End the query and the thread, and wait for that. Raises nothing."""
+        self._stop.set("no more rows are wanted")
+        stream = self._stream
+        if stream is not None:
+            stream.cancel()
+        self._thread.join()
+
+    # The thread.
+
+    def _work(self) -> None:
+        try:
+            self._make()
+        except MemoryError:
+            self._error = ExhaustedError("memory ran out while rows were read")
+        except BaseException as error:  # raised again by ``next``
+            self._error = error
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def _make(self) -> None:
+        source = self._open_source()
+        try:
+            self.snapshot = source.snapshot()
+            stream = self._stream = source.stream(
+                self._query(source), rows=self._plan.fetch_rows
+            )
+            try:
+                if not self._stop.is_set():
+                    self._make_of(stream)
+            finally:
+                stream.close()
+        finally:
+            source.close()
+
+    def _make_of(self, stream: RowStream) -> None:
+        self._format.check(stream.schema)
+        chunk: _Chunk | None = None
+        try:
+            for piece in self._pieces(stream):
+                if chunk is None:
+                    chunk = self._begin(stream.schema)
+                chunk.add(piece)
+                self.rows += piece.num_rows
+                if chunk.is_full:
+                    self._finish(chunk)
+                    chunk = None
+            if chunk is None and not self.chunks and self._plan.has_file_without_rows:
+                chunk = self._begin(stream.schema)
+            if chunk is not None:
+                self._finish(chunk)
+                chunk = None
+        finally:
+            if chunk is not None:
+                chunk.abort()
+        if any(number > self.chunks for number in self._arrived):
+            raise RowsChangedError(
+                f"the query gave {self.rows} rows; {len(self._arrived)} chunks with more rows have "
+                "arrived before"
+            )
+        self._hand_on(
+            EndRecord(
+                chunks=self.chunks,
+                rows=self.rows,
+                schema=tuple((field.name, str(field.type)) for field in stream.schema),
+            )
+        )
+
+    def _pieces(self, stream: RowStream) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in blocks, cut where a chunk ends."""
+        left = self._rows_of_next()
+        for block in blocks(stream, BLOCK_ROWS):
+            start = 0
+            while start < block.num_rows:
+                if self._stop.is_set():
+                    raise StoppedError(self._stop.reason or ASKED)
+                count = min(block.num_rows - start, left)
+                yield block.slice(start, count)
+                start += count
+                left -= count
+                if not left:
+                    left = self._rows_of_next()
+
+    def _rows_of_next(self) -> int:
+        """Return the rows of the next chunk; a large number if its size in bytes decides."""
+        known = self._arrived.get(self.chunks + 1)
+        return (known.rows if known else self._plan.rows) or 2**62
+
+    def _begin(self, schema: pa.Schema) -> _Chunk:
+        number = self.chunks + 1
+        known = self._arrived.get(number)
+        name, writer = self._plan.name(number), None
+        path = os.path.join(self._folder, name)
+        if known is None:
+            self._wait_for_room()
+            with _of_staging(path):
+                writer = self._format.open(path, schema)
+        return _Chunk(number, name, path, schema, self._plan, writer, known)
+
+    def _finish(self, chunk: _Chunk) -> None:
+        record = chunk.finish()
+        self.chunks += 1
+        self._hand_on(record)
+
+    def _hand_on(self, made: ChunkRecord | EndRecord) -> None:
+        with self._changed:
+            self._made.append(made)
+            self._changed.notify_all()
+
+    def _wait_for_room(self) -> None:
+        with self._changed:
+            while not self._room:
+                if self._stop.is_set():
+                    raise StoppedError(self._stop.reason or ASKED)
+                self._changed.wait(_LOOK_SECONDS)
+            self._room -= 1
+
+
+class _Chunk:
+    """A chunk under way: its rows are written, or compared with those of one that has arrived."""
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        path: str,
+        schema: pa.Schema,
+        plan: ChunkPlan,
+        writer: ChunkWriter | None,
+        known: ChunkRecord | None,
+    ) -> None:
+        self._number = number
+        self._name = name
+        self._path = path
+        self._plan = plan
+        self._writer = writer
+        self._known = known
+        self._rows = 0
+        self._digest = RowDigest(schema)
+        self._extremes = Extremes(plan.extremes_of) if plan.extremes_of else None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more rows belong to it."""
+        if self._known is not None:
+            return self._rows >= self._known.rows
+        if self._plan.rows is not None:
+            return self._rows >= self._plan.rows
+        assert self._writer is not None and self._plan.size_bytes is not None
+        return self._writer.size_bytes >= self._plan.size_bytes
+
+    def add(self, block: pa.RecordBatch) -> None:
+        """Add rows."""
+        self._rows += block.num_rows
+        self._digest.update(block)
+        if self._writer is not None:
+            if self._extremes is not None:
+                self._extremes.update(block)
+            with _of_staging(self._path):
+                self._writer.write(block)
+
+    def finish(self) -> ChunkRecord:
+        """Close the file, and return its record."""
+        digest = self._digest.hexdigest()
+        if self._known is not None:
+            if (self._rows, digest) != (self._known.rows, self._known.digest):
+                raise RowsChangedError(
+                    f"{quote(self._name)} has arrived before, and the query gives other rows for "
+                    "it now, or the same in another order"
+                )
+            return self._known
+        assert self._writer is not None
+        with _of_staging(self._path):
+            self._writer.close()
+            found = os.stat(self._path)
+        extremes = self._extremes
+        return ChunkRecord(
+            number=self._number,
+            name=self._name,
+            rows=self._rows,
+            digest=digest,
+            size=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            least=extremes.minimum if extremes else None,
+            greatest=extremes.maximum if extremes else None,
+        )
+
+    def abort(self) -> None:
+        """Remove an unfinished file."""
+        if self._writer is not None:
+            with contextlib.suppress(Exception):
+                self._writer.abort()
+
+
+@contextlib.contextmanager
+def _of_staging(path: str) -> Iterator[None]:
+    """Translate the errors of the staging folder: a full disk isn't a fault of the job."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"can't write {quote(path)}: {reason_of(error)}. Chunks are staged in "
+            f"{quote(os.path.dirname(path))}: free space there, or export with another --staging"
+        ) from None

@@ -1,0 +1,47 @@
+"""The ``[export]`` table of joblist.toml: the query whose rows are exported, and how."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+_Rows = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+_Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**44)]
+
+#: The number of rows of a chunk if neither rows nor bytes are given, as in the Impala Transfer Tool.
+DEFAULT_CHUNK_ROWS = 1_000_000
+
+DEFAULT_FETCH_ROWS = 16_384
+
+DEFAULT_STAGED_CHUNKS = 3
+
+
+class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ``[export]`` table; None means the default.
+
+    ``connection`` is the URL of the database, without a password. ``query`` is the SQL. A chunk has
+    ``chunk_rows`` rows, or is closed once its file has ``chunk_bytes`` bytes. ``split_by`` is the
+    column whose ranges are the jobs, and ``order_by`` the columns in whose order the rows of a
+    range are asked for; without either the query runs as it is. ``fetch_rows`` rows are fetched at
+    a time. ``staging`` is the folder or URL in which chunks wait for their transfer; by default it
+    is in the joblist. At most ``staged_chunks`` of a job are there at a time. ``compression`` is
+    that of Parquet.
+    """
+
+    connection: str
+    query: str
+    output_format: Literal["parquet", "csv"] = "parquet"
+    chunk_rows: _Rows | None = None
+    chunk_bytes: _Bytes | None = None
+    split_by: str | None = None
+    order_by: tuple[str, ...] = ()
+    fetch_rows: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
+    staging: str | None = None
+    staged_chunks: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    compression: Literal["zstd", "snappy", "gzip", "none"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two sizes of chunks."""
+        if self.chunk_rows is not None and self.chunk_bytes is not None:
+            raise ValueError("chunk_rows and chunk_bytes: expected one of them; found both")
