@@ -1,0 +1,146 @@
+"""The staging folder of a job: where its chunks wait for their transfer.
+
+Files are made in a folder of this machine. With a staging place elsewhere, such as HDFS, each is
+moved there first, and the methods of the joblist find it there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from jobtool.errors import FileError, StoreUnavailableError, reason_of
+from jobtool.export.chunklog import ChunkRecord
+from jobtool.jobs.exportsettings import ExportSettings
+from jobtool.jobs.joblist import JobList
+from jobtool.md5 import hasher_for
+from jobtool.names import quote
+from jobtool.steps.step import StepContext
+from jobtool.stores.location import is_local, join
+from jobtool.stores.store import Attributes, Store, entry_of, mismatch
+
+_PIECE_BYTES = 8 * 1024 * 1024
+
+
+class Staging:
+    """The staging place of one job. Nobody else uses it as long as the job's claim is held.
+
+    ``folder`` is that of this machine in which files are made, and ``source`` the store from which
+    they are sent.
+    """
+
+    def __init__(
+        self, joblist: JobList, job_id: str, settings: ExportSettings, context: StepContext
+    ) -> None:
+        own = joblist.settings.id or "export"
+        place = settings.staging
+        self._remote: Store | None = None
+        if place is None:
+            self._parents = [joblist.staging_path]
+        elif is_local(place):
+            self._parents = [os.path.join(place, f"jobtool-{own}")]
+        else:
+            self._parents = [joblist.staging_path]
+            url = join(join(place, f"jobtool-{own}"), job_id)
+            self._remote = context.destination(url)
+            self.source = context.source(url)
+        self.folder = os.path.join(self._parents[-1], job_id)
+        if self._remote is None:
+            self.source = context.source(self.folder)
+        self._retry = context.retry
+
+    def prepare(self) -> None:
+        """Make the folders, which only this user may enter, and remove what is in them.
+
+        Raises ``StoreUnavailableError``.
+        """
+        try:
+            for folder in (*self._parents, self.folder):
+                _make_private(folder)
+            for entry in os.scandir(self.folder):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"can't use the staging folder {quote(self.folder)}: {reason_of(error)}. Correct "
+                "that, or export with another --staging"
+            ) from None
+        self._clear_remote()
+
+    def stage(self, record: ChunkRecord) -> ChunkRecord:
+        """Have a file that was made ready for its transfer; return its record as it is then.
+
+        Raises the errors of stores.
+        """
+        if self._remote is None:
+            return record
+        path = os.path.join(self.folder, record.name)
+        entry = self._retry.call(lambda: self._move(path, record))
+        os.unlink(path)
+        return entry
+
+    def remove(self, name: str) -> None:
+        """Remove a file. One that can't be removed stays until the next attempt."""
+        with contextlib.suppress(FileNotFoundError, OSError):
+            os.unlink(os.path.join(self.folder, name))
+        if self._remote is not None:
+            with contextlib.suppress(FileError):
+                self._remote.delete(name)
+
+    def close(self) -> None:
+        """Remove the job's folder, if nothing is in it any more."""
+        for folder in (self.folder, *reversed(self._parents)):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+    def _move(self, path: str, record: ChunkRecord) -> ChunkRecord:
+        assert self._remote is not None
+        store = self._remote
+        hasher = hasher_for(record.size)
+
+        def pieces() -> Iterator[bytes]:
+            with open(path, "rb") as file:
+                while piece := file.read(_PIECE_BYTES):
+                    hasher.update(piece)
+                    yield piece
+
+        proof = store.write(record.name, pieces(), Attributes(mtime_ns=record.mtime_ns))
+        sent = hasher.hexdigest()
+        found = store.digest(record.name) if proof is None or proof.md5 is None else proof.md5
+        if found != sent:
+            store.delete(record.name)
+            raise mismatch(store.url_of(record.name), sent=sent, found=found)
+        entry = entry_of(self.source, record.name)
+        return ChunkRecord(
+            number=record.number,
+            name=record.name,
+            rows=record.rows,
+            digest=record.digest,
+            size=entry.size,
+            mtime_ns=entry.mtime_ns,
+            least=record.least,
+            greatest=record.greatest,
+        )
+
+    def _clear_remote(self) -> None:
+        if self._remote is None:
+            return
+        with contextlib.suppress(FileError):
+            for child in [*self._remote.children("")]:
+                self._remote.delete(getattr(child, "name", ""))
+
+
+def _make_private(folder: str) -> None:
+    """Make a folder that only this user may enter; keep one that is this user's.
+
+    Raises ``OSError``, also if something else or another user's folder is there: staging places
+    such as /tmp are open to all.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
+        os.mkdir(folder, 0o700)
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise NotADirectoryError(0, f"expected a folder of your own at {quote(folder)}")
