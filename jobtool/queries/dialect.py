@@ -15,15 +15,14 @@ Value = int | float | decimal.Decimal | str | datetime.date | datetime.datetime
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A dialect of SQL. The default is that of the standard.
 
-    ``quote_mark`` stands around identifiers and is doubled inside. With ``escapes_backslash`` a
-    backslash in a text must be doubled. ``date_prefix`` and ``timestamp_prefix`` stand before texts
-    that are dates and times.
-    """
+        ``quote_mark`` stands around identifiers and is doubled inside. With ``escapes_backslash`` a
+    X"""
 
     quote_mark: str = '"'
     escapes_backslash: bool = False
     date_prefix: str = "DATE "
     timestamp_prefix: str = "TIMESTAMP "
+    timestamptz_prefix: str = "TIMESTAMP WITH TIME ZONE "
 
     def name(self, identifier: str) -> str:
         """Return an identifier as it stands in a query."""
@@ -41,6 +40,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"expected a finite number; found {value}")
             return repr(value)
         if isinstance(value, datetime.datetime):
+            if value.tzinfo is not None:
+                utc = value.astimezone(datetime.UTC)
+                return self.timestamptz_prefix + self._text(utc.isoformat(sep=" "))
             return self.timestamp_prefix + self._text(value.isoformat(sep=" "))
         if isinstance(value, datetime.date):
             return self.date_prefix + self._text(value.isoformat())

@@ -1,0 +1,1 @@
+"""Export: the rows of a query become files."""
