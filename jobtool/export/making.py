@@ -45,7 +45,6 @@ _LOOK_SECONDS = 0.1
 class RowsChangedError(JobtoolError):
     """A query gave other rows than before, or the same in another order."""
 
-    retryable = True
 
 
 class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,14 +12,13 @@ import stat
 from collections.abc import Iterator
 
 from jobtool.errors import FileError, StoreUnavailableError, reason_of
-from jobtool.export.chunklog import ChunkRecord
 from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.joblist import JobList
 from jobtool.md5 import hasher_for
 from jobtool.names import quote
 from jobtool.steps.step import StepContext
 from jobtool.stores.location import is_local, join
-from jobtool.stores.store import Attributes, Store, entry_of, mismatch
+from jobtool.stores.store import Attributes, Entry, Store, entry_of, mismatch
 
 _PIECE_BYTES = 8 * 1024 * 1024
 
@@ -59,27 +58,23 @@ class Staging:
         try:
             for folder in (*self._parents, self.folder):
                 _make_private(folder)
-            for entry in os.scandir(self.folder):
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
+            self._clear()
         except OSError as error:
             raise StoreUnavailableError(
                 f"can't use the staging folder {quote(self.folder)}: {reason_of(error)}. Correct "
                 "that, or export with another --staging"
             ) from None
-        self._clear_remote()
 
-    def stage(self, record: ChunkRecord) -> ChunkRecord:
-        """Have a file that was made ready for its transfer; return its record as it is then.
+    def stage(self, name: str) -> Entry:
+        """Have a file that was made ready for its transfer; return its entry there.
 
         Raises the errors of stores.
         """
-        if self._remote is None:
-            return record
-        path = os.path.join(self.folder, record.name)
-        entry = self._retry.call(lambda: self._move(path, record))
-        os.unlink(path)
-        return entry
+        if self._remote is not None:
+            path = os.path.join(self.folder, name)
+            self._retry.call(lambda: self._move(path, name))
+            os.unlink(path)
+        return entry_of(self.source, name)
 
     def remove(self, name: str) -> None:
         """Remove a file. One that can't be removed stays until the next attempt."""
@@ -90,15 +85,17 @@ class Staging:
                 self._remote.delete(name)
 
     def close(self) -> None:
-        """Remove the job's folder, if nothing is in it any more."""
+        """Remove the job's folder. What can't be removed stays until the next attempt."""
+        with contextlib.suppress(OSError, StoreUnavailableError):
+            self._clear()
         for folder in (self.folder, *reversed(self._parents)):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
-    def _move(self, path: str, record: ChunkRecord) -> ChunkRecord:
+    def _move(self, path: str, name: str) -> None:
         assert self._remote is not None
-        store = self._remote
-        hasher = hasher_for(record.size)
+        store, found_there = self._remote, os.stat(path)
+        hasher = hasher_for(found_there.st_size)
 
         def pieces() -> Iterator[bytes]:
             with open(path, "rb") as file:
@@ -106,25 +103,17 @@ class Staging:
                     hasher.update(piece)
                     yield piece
 
-        proof = store.write(record.name, pieces(), Attributes(mtime_ns=record.mtime_ns))
+        proof = store.write(name, pieces(), Attributes(mtime_ns=found_there.st_mtime_ns))
         sent = hasher.hexdigest()
-        found = store.digest(record.name) if proof is None or proof.md5 is None else proof.md5
+        found = store.digest(name) if proof is None or proof.md5 is None else proof.md5
         if found != sent:
-            store.delete(record.name)
-            raise mismatch(store.url_of(record.name), sent=sent, found=found)
-        entry = entry_of(self.source, record.name)
-        return ChunkRecord(
-            number=record.number,
-            name=record.name,
-            rows=record.rows,
-            digest=record.digest,
-            size=entry.size,
-            mtime_ns=entry.mtime_ns,
-            least=record.least,
-            greatest=record.greatest,
-        )
+            store.delete(name)
+            raise mismatch(store.url_of(name), sent=sent, found=found)
 
-    def _clear_remote(self) -> None:
+    def _clear(self) -> None:
+        for entry in os.scandir(self.folder):
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
         if self._remote is None:
             return
         with contextlib.suppress(FileError):

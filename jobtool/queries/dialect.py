@@ -17,13 +17,15 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     ``quote_mark`` stands around identifiers and is doubled inside. With ``escapes_backslash`` a
     backslash in a text must be doubled. ``date_prefix`` and ``timestamp_prefix`` stand before texts
-    that are dates and times.
+    that are dates and times, and ``timestamptz_prefix`` before times in UTC that end with
+    ``+00:00``: PostgreSQL ignores a zone after ``TIMESTAMP``.
     """
 
     quote_mark: str = '"'
     escapes_backslash: bool = False
     date_prefix: str = "DATE "
     timestamp_prefix: str = "TIMESTAMP "
+    timestamptz_prefix: str = "TIMESTAMP WITH TIME ZONE "
 
     def name(self, identifier: str) -> str:
         """Return an identifier as it stands in a query."""
@@ -34,13 +36,16 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         """Return a value as it stands in a query; raise ``ValueError`` for one that can't."""
         if isinstance(value, bool):
             raise ValueError("expected a number, a text, a date or a time; found a truth value")
+        if isinstance(value, float | decimal.Decimal) and not math.isfinite(value):
+            raise ValueError(f"expected a finite number; found {value}")
         if isinstance(value, int | decimal.Decimal):
             return str(value) if isinstance(value, int) else format(value, "f")
         if isinstance(value, float):
-            if not math.isfinite(value):
-                raise ValueError(f"expected a finite number; found {value}")
             return repr(value)
         if isinstance(value, datetime.datetime):
+            if value.tzinfo is not None:
+                value = value.astimezone(datetime.UTC)
+                return self.timestamptz_prefix + self._text(value.isoformat(sep=" "))
             return self.timestamp_prefix + self._text(value.isoformat(sep=" "))
         if isinstance(value, datetime.date):
             return self.date_prefix + self._text(value.isoformat())

@@ -10,6 +10,7 @@ class Phase(StrEnum):
     """What a transfer is doing now."""
 
     LISTING = "listing"
+    QUERYING = "running the query"
     COMPARING = "comparing with the destination"
     CHECKING_PARTS = "checking parts"
     COPYING = "copying"

@@ -16,7 +16,7 @@ from jobtool.errors import (
     StoppedError,
 )
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
-from jobtool.jobs.job import COPY, JobStatus
+from jobtool.jobs.job import COPY, Job, JobStatus
 from jobtool.jobs.stamps import stamp_of
 from jobtool.steps.step import LogLine, Step, StepContext
 from jobtool.stop import ASKED, Stop
@@ -64,7 +64,7 @@ class Attempt:
         self._stop = stop
         self._name = claimed.job.name
         self._records = JobRecords(tools.joblist, claimed, tools.claims)
-        self._copy = CopyStep(tools, self._records, self.report, stop)
+        self._copy = _files_step_of(claimed.job)(tools, self._records, self.report, stop)
         self._copied: Totals | None = None  # by an earlier attempt
         self._step: str | None = None  # the step under way
         self._has_done_step = False
@@ -326,3 +326,16 @@ class Attempt:
         if parts_bytes is None or not self.report.counts:
             return {}
         return {"parts_bytes": parts_bytes}
+
+
+def _files_step_of(job: Job) -> type[FilesStep]:
+    """Return the class of the step ``copy`` of a job. What exports need is imported for exports."""
+    if job.export is None:
+        return CopyStep
+    if job.export.kind == "manifest":
+        from jobtool.worker.manifeststep import ManifestStep
+
+        return ManifestStep
+    from jobtool.worker.exportstep import ExportStep
+
+    return ExportStep

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator
+import msgspec
 
-from jobtool.errors import JobFileError, StoppedError
-from jobtool.export.chunklog import (
-    ChunkLog,
-    ChunkRecord,
-    ClearedRecord,
-    EndRecord,
-    RestartRecord,
-)
+from jobtool.errors import JobFileError
+from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats import format_of
 from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
@@ -28,23 +21,29 @@ from jobtool.jobs.exportsettings import (
 )
 from jobtool.jobs.exportshare import ExportShare
 from jobtool.jobs.records import IntentRecord, Receipt, Record
-from jobtool.names import quote
 from jobtool.queries.plugins import open_source
 from jobtool.queries.url import ConnectionUrl
 from jobtool.steps.step import StepContext
-from jobtool.stop import ASKED
 from jobtool.stores.store import Entry, Store
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Plan, Route
-from jobtool.transfer.progress import Progress
 from jobtool.transfer.retry import Successes
-from jobtool.transfer.run import JobTransfer
+from jobtool.worker.chunksending import ChunkSending
 from jobtool.worker.events import RowsChanged
 from jobtool.worker.filesstep import FilesStep
 from jobtool.worker.manifeststep import withdraw_manifest
 
-_LOOK_SECONDS = 0.1
+
+class _Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt works on."""
+
+    claimed: ClaimedJob
+    context: StepContext
+    settings: ExportSettings
+    share: ExportShare
+    destination: Store
+    log: ChunkLog
 
 
 class ExportStep(FilesStep):
@@ -53,101 +52,77 @@ class ExportStep(FilesStep):
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Make the chunks that haven't arrived, send them, write the table of receipts.
 
-        Raises what ``_end`` does, and the errors of databases.
+        Raises what ``_end`` does, the errors of databases, and those of the staging folder.
         """
-        joblist = self._tools.joblist
-        log = ChunkLog(
-            joblist.chunks_path_of(claimed_job.job_id), claimed_job.claim.require_held
+        joblist, job = self._tools.joblist, claimed_job.job
+        if joblist.settings.export is None or job.export is None or job.destination is None:
+            raise JobFileError("expected a destination, and a table [export] in joblist.toml")
+        work = _Work(
+            claimed=claimed_job,
+            context=context,
+            settings=joblist.settings.export,
+            share=job.export,
+            destination=context.destination(job.destination),
+            log=ChunkLog(
+                joblist.chunks_path_of(claimed_job.job_id), claimed_job.claim.require_held
+            ),
         )
+        self._report.credentials(context.stores.credential_holders())
         withdraw_manifest(self._tools, context)
         own = Successes(self._tools.options.monotonic)
-        for is_last in (False, True):
-            if log.stale:
-                self._clear(claimed_job, context, log)
-            try:
-                context.retry.call(lambda: self._try(claimed_job, context, log, own), own=own)
-            except RowsChangedError as error:
-                if is_last:
-                    raise
-                claimed_job.log("rows-changed", reason=str(error))
-                self._tools.emit(RowsChanged(job=claimed_job.job.name, reason=str(error)))
-                log.append(RestartRecord())
-                reach("after the rows have changed")
-            else:
-                return
+        try:
+            context.retry.call(lambda: self._try(work, own), own=own)
+        except RowsChangedError as error:
+            claimed_job.log("rows-changed", reason=str(error))
+            self._tools.emit(RowsChanged(job=job.name, reason=str(error)))
+            work.log.append(RestartRecord())
+            reach("after the rows have changed")
+            context.retry.call(lambda: self._try(work, own), own=own)
 
-    def _try(
-        self, claimed: ClaimedJob, context: StepContext, log: ChunkLog, own: Successes
-    ) -> None:
+    def _try(self, work: _Work, own: Successes) -> None:
         """Run the query, unless all chunks have arrived."""
-        settings, share = self._settings, claimed.job.export
-        destination_url = claimed.job.destination
-        if share is None or destination_url is None:
-            raise JobFileError("expected a job with a destination, that exports rows")
-        staging = Staging(self._tools.joblist, claimed.job_id, settings, context)
-        staging.prepare()
+        if work.log.stale:
+            self._clear(work)
         self._report.phase(Phase.COMPARING)
-        self._report.credentials(context.stores.credential_holders())
-        route = Route(staging.source, context.destination(destination_url))
-        records = [*self._records.all()]
-        plan, ledger = self._taken_up(route, log, records, context, claimed.job.attempts)
-        transfer = self._transfer = JobTransfer(
-            ledger,
-            self._tools.copier,
-            policies=self._tools.options.policies,
-            threads=self._tools.options.threads,
-            worker=self._tools.worker,
-            stop=self._stop,
-            retry=context.retry,
-            on_file=self._tell_file,
-            methods=self._order(claimed, context, self._tools.methods)
-            if self._tools.methods
-            else None,
-        )
-        if log.end is not None and log.end.chunks == len(plan):
-            self._was_done = transfer.is_complete
-            transfer.run(self._report.progress_since(transfer.progress))
-        else:
-            sending = _Sending(
-                self._maker(claimed, share, staging, log, plan),
-                plan,
-                ledger,
-                log,
-                staging,
-                records,
-                tell=self._report.rows,
-                retry_look=lambda numbers: ledger.look(numbers, context.retry),
-                stop=self._stop,
-                own=own,
-                rows_total=share.rows,
-            )
-            self._report.phase(Phase.QUERYING)
-            sending.run(transfer, self._report.progress_since(transfer.progress))
-            if sending.end is not None and transfer.is_complete:
-                self._remove_surplus(route.destination, log, sending.end, context)
-                log.append(sending.end)
-            if sending.snapshot:
-                claimed.log("snapshot", state=sending.snapshot)
-        self._records.journal.close()
-        self._end(claimed, context, plan, transfer)
-        staging.close()
+        joblist, claimed = self._tools.joblist, work.claimed
+        staging = Staging(joblist, claimed.job_id, work.settings, work.context)
+        staging.prepare()
+        try:
+            records = [*self._records.all()]
+            ledger = self._taken_up(work, Route(staging.source, work.destination), records)
+            transfer = self._make_transfer(claimed, work.context, ledger)
+            on_tick = self._report.progress_since(transfer.progress)
+            end = work.log.end
+            if end is not None and end.chunks == len(ledger.plan):
+                self._was_done = transfer.is_complete
+                transfer.run(on_tick)
+            else:
+                maker = self._maker(work, staging, ledger.plan)
+                sending = ChunkSending(
+                    maker,
+                    ledger,
+                    work.log,
+                    staging,
+                    records=records,
+                    retry=work.context.retry,
+                    stop=self._stop,
+                    own=own,
+                    tell=lambda rows: self._report.rows(rows, work.share.rows),
+                )
+                self._report.phase(Phase.QUERYING)
+                sending.run(transfer, on_tick)
+                if maker.snapshot:
+                    claimed.log("snapshot", state=maker.snapshot)
+                if sending.end is not None and transfer.is_complete:
+                    self._remove_surplus(work, sending.end)
+                    work.log.append(sending.end)
+            self._end(claimed, work.context, ledger.plan, transfer)
+        finally:
+            self._records.journal.close()
+            staging.close()
 
-    @property
-    def _settings(self) -> ExportSettings:
-        settings = self._tools.joblist.settings.export
-        if settings is None:
-            raise JobFileError("the job exports rows, and joblist.toml has no table [export]")
-        return settings
-
-    def _taken_up(
-        self,
-        route: Route,
-        log: ChunkLog,
-        records: list[Record],
-        context: StepContext,
-        attempt: int,
-    ) -> tuple[Plan, Ledger]:
-        """Return the plan and ledger of the chunks that have arrived and are still there."""
+    def _taken_up(self, work: _Work, route: Route, records: list[Record]) -> Ledger:
+        """Return the ledger of the chunks that have arrived and are still there."""
         receipts = {
             (receipt.dst_path, receipt.size, receipt.mtime_ns)
             for receipt in records
@@ -155,29 +130,27 @@ class ExportStep(FilesStep):
         }
         wanted = [
             chunk
-            for _, chunk in sorted(log.chunks.items())
-            if (route.destination.url_of(chunk.name), chunk.size, chunk.mtime_ns) in receipts
+            for _, chunk in sorted(work.log.chunks.items())
+            if (work.destination.url_of(chunk.name), chunk.size, chunk.mtime_ns) in receipts
         ]
         while True:
             plan = Plan()
             plan.start_route(route)
             for chunk in wanted:
                 plan.add(Entry(chunk.name, chunk.size, chunk.mtime_ns), chunk.name)
-            ledger = Ledger(plan, self._records.journal, attempt=attempt)
+            ledger = Ledger(plan, self._records.journal, attempt=work.claimed.job.attempts)
             ledger.fold(records)
-            ledger.compare(context.retry)
+            ledger.compare(work.context.retry)
             there = [chunk for number, chunk in enumerate(wanted) if ledger.is_proven(number)]
             if len(there) == len(wanted):
-                return plan, ledger
+                return ledger
             wanted = there
 
-    def _maker(
-        self, claimed: ClaimedJob, share: ExportShare, staging: Staging, log: ChunkLog, plan: Plan
-    ) -> ChunkMaker:
-        settings = self._settings
-        chunk_format = format_of(settings.output_format, compression=settings.compression)
-        arrived_names = {plan.item(number).destination_path for number in range(len(plan))}
+    def _maker(self, work: _Work, staging: Staging, plan: Plan) -> ChunkMaker:
+        settings, share = work.settings, work.share
         url = ConnectionUrl.parse(settings.connection)
+        chunk_format = format_of(settings.output_format, compression=settings.compression)
+        arrived = {plan.item(number).entry.path for number in range(len(plan))}
         rows = settings.chunk_rows
         if rows is None and settings.chunk_bytes is None:
             rows = DEFAULT_CHUNK_ROWS
@@ -195,135 +168,36 @@ class ExportStep(FilesStep):
             chunk_format,
             folder=staging.folder,
             arrived={
-                number: chunk for number, chunk in log.chunks.items() if chunk.name in arrived_names
+                number: chunk for number, chunk in work.log.chunks.items() if chunk.name in arrived
             },
             room=settings.staged_chunks or DEFAULT_STAGED_CHUNKS,
             stop=self._stop,
         )
 
-    def _clear(self, claimed: ClaimedJob, context: StepContext, log: ChunkLog) -> None:
-        """Remove the chunks of rows that have changed, and their receipts.
+    def _clear(self, work: _Work) -> None:
+        """Remove the chunks of rows that have changed, and then their receipts.
 
-        First each gets a line in the journal that says the file is the job's. A kill in between
-        leaves a log without ``ClearedRecord``, so that the next attempt does this again.
+        A kill in between leaves a log without ``ClearedRecord``: the next attempt does this again.
         """
-        assert claimed.job.destination is not None
-        destination = context.destination(claimed.job.destination)
-        kept: list[Record] = [
-            IntentRecord(
-                src_path=record.src_path, dst_path=record.dst_path, at_ns=0, has_file=True
-            )
+        for name in sorted(work.log.stale):
+            self._delete(work, name)
+        work.destination.sync()
+        written: list[Record] = [
+            IntentRecord(src_path=record.src_path, dst_path=record.dst_path, at_ns=0, has_file=True)
             if isinstance(record, Receipt)
             else record
             for record in self._records.all()
         ]
-        for name in sorted(log.stale):
-            context.require_held()
-            context.retry.call(lambda name=name: destination.delete(name))  # type: ignore[misc]
-        destination.sync()
-        self._records.journal.replace(kept)
+        self._records.journal.replace(written)
         self._records.remove_table()
-        log.append(ClearedRecord())
+        work.log.append(ClearedRecord())
 
-    def _remove_surplus(
-        self, destination: Store, log: ChunkLog, end: EndRecord, context: StepContext
-    ) -> None:
-        """Remove files of an earlier attempt that made more chunks, and sent them half proven."""
-        for number, chunk in log.chunks.items():
+    def _remove_surplus(self, work: _Work, end: EndRecord) -> None:
+        """Remove files that an earlier attempt sent without a receipt, and that aren't wanted."""
+        for number, chunk in work.log.chunks.items():
             if number > end.chunks:
-                context.require_held()
-                destination.delete(chunk.name)
+                self._delete(work, chunk.name)
 
-
-class _Sending:
-    """Sends the chunks of a job while they are made."""
-
-    def __init__(
-        self,
-        maker: ChunkMaker,
-        plan: Plan,
-        ledger: Ledger,
-        log: ChunkLog,
-        staging: Staging,
-        records: list[Record],
-        *,
-        tell: Callable[[int, int | None], None],
-        retry_look: Callable[[array[int]], None],
-        stop: object,
-        own: Successes,
-        rows_total: int | None,
-    ) -> None:
-        self.end: EndRecord | None = None
-        self.snapshot: str | None = None
-        self._maker = maker
-        self._plan = plan
-        self._ledger = ledger
-        self._log = log
-        self._staging = staging
-        self._records: dict[str, list[Record]] = {}
-        for record in records:
-            path = getattr(record, "dst_path", None)
-            if path is not None and not isinstance(record, Receipt):
-                self._records.setdefault(path, []).append(record)
-        self._tell = tell
-        self._look = retry_look
-        self._own = own
-        self._rows_total = rows_total
-        self._arrived = {plan.item(number).destination_path for number in range(len(plan))}
-        self._on_tick: Callable[[], None] = lambda: None
-
-    def run(self, transfer: JobTransfer, on_tick: Callable[[Progress], None]) -> None:
-        """Make and send all chunks. Raises what making and sending raise."""
-
-        def tick(progress: Progress) -> None:
-            self._tell(self._maker.rows, self._rows_total)
-            on_tick(progress)
-
-        self._on_tick = lambda: tick(transfer.progress)
-        self._maker.start()
-        try:
-            transfer.run_batches(self._batches(), tick)
-        finally:
-            self._maker.end()
-            self.snapshot = self._maker.snapshot
-
-    def _batches(self) -> Iterator[array[int]]:
-        while self.end is None:
-            made = self._maker.next(_LOOK_SECONDS)
-            self._on_tick()
-            if made is None:
-                continue
-            numbers: array[int] = array("Q")
-            names = []
-            while made is not None:  # all that are ready
-                if isinstance(made, EndRecord):
-                    self.end = made
-                    break
-                if made.name not in self._arrived:
-                    numbers.append(self._add(made))
-                    names.append(made.name)
-                made = self._next_ready()
-            self._own.note()
-            if numbers:
-                self._look(numbers)
-                yield numbers
-            for name in names:
-                self._staging.remove(name)
-                self._maker.free()
-
-    def _next_ready(self) -> ChunkRecord | EndRecord | None:
-        try:
-            return self._maker.next(0)
-        except Exception:  # it is raised again at the next call, after these chunks are sent
-            return None
-
-    def _add(self, made: ChunkRecord) -> int:
-        """Add a chunk to the plan. From then on its record counts."""
-        record = self._staging.stage(made)
-        self._log.append(record)
-        reach("after a chunk's record")
-        self._plan.add(Entry(record.name, record.size, record.mtime_ns), record.name)
-        self._ledger.grow()
-        number = len(self._plan) - 1
-        self._ledger.fold(self._records.get(self._plan.item(number).destination_url, ()))
-        return number
+    def _delete(self, work: _Work, name: str) -> None:
+        work.context.require_held()
+        work.context.retry.call(lambda: work.destination.delete(name))

@@ -133,6 +133,24 @@ class FilesStep:
             files=len(plan), bytes=plan.total_bytes, skipped=transfer.skipped.count
         )
 
+    def _make_transfer(
+        self, claimed: ClaimedJob, context: StepContext, ledger: Ledger
+    ) -> JobTransfer:
+        """Return the transfer of a ledger whose files no other worker is given."""
+        tools = self._tools
+        self._transfer = JobTransfer(
+            ledger,
+            tools.copier,
+            policies=tools.options.policies,
+            threads=tools.options.threads,
+            worker=tools.worker,
+            stop=self._stop,
+            retry=context.retry,
+            on_file=self._tell_file,
+            methods=self._order(claimed, context, tools.methods) if tools.methods else None,
+        )
+        return self._transfer
+
     def _order(
         self, claimed: ClaimedJob, context: StepContext, methods: Sequence[Method]
     ) -> MethodOrder:

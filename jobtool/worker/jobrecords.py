@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.failpoints import reach
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
@@ -12,6 +13,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
 from jobtool.jobs.records import Receipt, Record
 from jobtool.jobs.table import read_table
+from jobtool.names import quote
 from jobtool.sharing.batches import Batches
 
 
@@ -34,6 +36,20 @@ class JobRecords:
     def has_lines(self) -> bool:
         """Whether there are records that may not be in the table."""
         return self.journal.exists or self.batches.exist
+
+    def remove_table(self) -> None:
+        """Remove the table, whose receipts don't count any more.
+
+        Raises ``JoblistUnavailableError``.
+        """
+        try:
+            os.unlink(self.table_path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't remove {quote(self.table_path)}: {reason_of(error)}"
+            ) from None
 
     def all(self, *, with_table: bool = True) -> Iterator[Record]:
         """Yield the job's records; look at batches only if there can be any."""

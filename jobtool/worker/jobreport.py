@@ -70,6 +70,7 @@ class JobReport:
         self._helpers: set[str] = set()
         self._phase: Phase | None = None
         self._told_outlasting = False
+        self._rows: tuple[int | None, int | None] = None, None
         self._told_waiting = float("-inf")
 
     def phase(self, phase: Phase) -> None:
@@ -131,6 +132,10 @@ class JobReport:
             )
         )
 
+    def rows(self, done: int, total: int | None) -> None:
+        """Note how many rows of an export have passed; the next progress has it."""
+        self._rows = done, total
+
     def progress_since(self, before: Progress) -> Callable[[Progress], None]:
         """Return the reporter of progress for a transfer that begins now."""
         monotonic = self._options.monotonic
@@ -151,6 +156,8 @@ class JobReport:
                 bytes_sent=progress.bytes_sent,
                 rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
                 phase=progress.phase,
+                rows_done=self._rows[0],
+                rows_total=self._rows[1],
             )
             if progress.phase is Phase.SYNCING:
                 self.phase(progress.phase)

@@ -6,6 +6,7 @@ import os
 
 from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
 from jobtool.layouts.destination import with_destination
 from jobtool.liveness import Liveness
@@ -53,6 +54,8 @@ class JobRunner:
         Return False if another worker holds the job, or may still hold it. Raises
         ``InfrastructureError`` after handing the job back, and ``MembershipLostError``.
         """
+        if job_id == MANIFEST_JOB and not self._may_write_manifest():
+            return True
         # Before a job is claimed: settings that no client can be made from aren't a job's fault.
         tools, settings = self._tools, self._tools.joblist.settings
         tools.stores.prepare({"source": settings.source, "destination": settings.destination})
@@ -88,6 +91,26 @@ class JobRunner:
                     self._scan_state.finished[job_id] = claimed.job.status
             except JobFileError as error:
                 self._scan_state.leave_alone(job_id, error)
+        return True
+
+    def _may_write_manifest(self) -> bool:
+        """Return False for the last job of an export as long as another job isn't a success.
+
+        This is asked without the claim: a worker that held it meanwhile would keep it from the one
+        that finishes the last of the others.
+        """
+        joblist = self._tools.joblist
+        if joblist.settings.export is None:
+            return True
+        for job_id in joblist.job_ids():
+            if job_id == MANIFEST_JOB:
+                continue
+            try:
+                status = self._scan_state.finished.get(job_id) or joblist.status_of(job_id)
+            except FileNotFoundError:
+                continue
+            if status is not JobStatus.SUCCESS:
+                return False
         return True
 
     def _run_claimed(self, claimed: ClaimedJob, stop: Stop) -> None:

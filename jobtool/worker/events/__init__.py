@@ -19,6 +19,7 @@ from jobtool.worker.events.jobs import (
     JobStarted,
     JobSucceeded,
     JobUnsuitable,
+    RowsChanged,
     Waiting,
     WouldTransfer,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "LimitsSet",
     "MethodUsed",
     "NoTimeLeft",
+    "RowsChanged",
     "RunProgress",
     "Scanning",
     "Stalled",

@@ -81,7 +81,8 @@ class JobProgress(Event, frozen=True, kw_only=True):
     """The progress of the job.
 
     ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
-    of 10**6 bytes a second.
+    of 10**6 bytes a second. For an export ``rows_done`` are the rows that have passed, and
+    ``rows_total`` those that were counted beforehand.
     """
 
     kind: ClassVar[str] = "progress"
@@ -94,9 +95,18 @@ class JobProgress(Event, frozen=True, kw_only=True):
     bytes_sent: int
     rate_mb_s: float
     phase: str = "copying"
+    rows_done: int | None = None
+    rows_total: int | None = None
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.rows_done is not None:
+            of = "" if self.rows_total is None else f" of {self.rows_total:,}"
+            return (
+                f"{quote(self.job)}: {self.rows_done:,}{of} rows, {self.files_done} chunks, "
+                f"{size_text(self.bytes_done)}, {rate_text(self.rate_mb_s * _MEGABYTE)}, "
+                f"{self.phase}"
+            )
         return (
             f"{quote(self.job)}: {self.files_done}/{self.files_total} files, "
             f"{size_text(self.bytes_done)} of {size_text(self.bytes_total)}, "
@@ -221,6 +231,20 @@ class Waiting(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return f"{quote(self.job)}: waiting: {self.reason}"
+
+
+class RowsChanged(Event, frozen=True, kw_only=True):
+    """The query gave other rows than before. Its chunks are removed and made anew."""
+
+    kind: ClassVar[str] = "rows-changed"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❗"
+    job: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return f"{quote(self.job)}: starts over: {self.reason}"
 
 
 class CredentialsTooShort(Event, frozen=True, kw_only=True):
