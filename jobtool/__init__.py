@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobtool.api.clean import Cleaned, clean_jobs
+    from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
         MembershipLostError,
         NotFoundError,
         NotYetError,
+        QueryFailedError,
+        QueryInterruptedError,
+        QueryRefusedError,
         RefusedError,
         Scope,
         ServerError,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from jobtool.events import Event
+    from jobtool.export.events import ExportGenerated
     from jobtool.jobs.job import FilePair, Job, JobStatus
     from jobtool.jobs.joblist import JobList
     from jobtool.jobs.records import Receipt
@@ -74,6 +79,7 @@ _HOMES = {
     "Event": "jobtool.events",
     "ExhaustedError": "jobtool.errors",
     "Explained": "jobtool.api.methods",
+    "ExportGenerated": "jobtool.export.events",
     "FileError": "jobtool.errors",
     "FilePair": "jobtool.jobs.job",
     "Finding": "jobtool.audit.events",
@@ -97,6 +103,9 @@ _HOMES = {
     "NotYetError": "jobtool.errors",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
+    "QueryFailedError": "jobtool.errors",
+    "QueryInterruptedError": "jobtool.errors",
+    "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
     "Retried": "jobtool.api.retry",
@@ -121,6 +130,7 @@ _HOMES = {
     "Verified": "jobtool.audit.events",
     "InfrastructureError": "jobtool.errors",
     "clean_jobs": "jobtool.api.clean",
+    "export_query": "jobtool.api.export",
     "explain_methods": "jobtool.api.methods",
     "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
@@ -142,6 +152,7 @@ __all__ = [
     "Event",
     "ExhaustedError",
     "Explained",
+    "ExportGenerated",
     "FileError",
     "FilePair",
     "Finding",
@@ -166,6 +177,9 @@ __all__ = [
     "NotYetError",
     "Policies",
     "PutBack",
+    "QueryFailedError",
+    "QueryInterruptedError",
+    "QueryRefusedError",
     "Receipt",
     "RefusedError",
     "Retried",
@@ -190,6 +204,7 @@ __all__ = [
     "Verified",
     "__version__",
     "clean_jobs",
+    "export_query",
     "explain_methods",
     "generate_joblist",
     "load_layout",

@@ -23,6 +23,8 @@ Failpoint = Literal[
     "after looking at the destination",
     "after reading the records",
     "before leftovers are removed",
+    "after a chunk's record",
+    "after the rows have changed",
     "before a record",
     "after a record",
     "before the journal is flushed",

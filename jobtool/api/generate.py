@@ -107,7 +107,7 @@ def generate_joblist(
 
     wanted = os.path.expanduser(text_of(layout))
     given = {
-        role: _with_absolute_paths(each) if isinstance(each, Mapping) else each
+        role: with_absolute_paths(each) if isinstance(each, Mapping) else each
         for role, each in (("source", source_fs), ("destination", target_fs))
         if each is not None
     }
@@ -125,8 +125,8 @@ def generate_joblist(
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},
-        stores=_with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
-        credentials=_with_absolute_paths(credentials or {}),
+        stores=with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
+        credentials=with_absolute_paths(credentials or {}),
         trust=trust,
         dry_run=dry_run,
     )
@@ -164,12 +164,12 @@ def _destination(path: Place | None, side: Side | None, *, is_known: bool) -> st
     return destination_url(side.target_path, side)
 
 
-def _with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:
+def with_absolute_paths(table: Mapping[str, Any]) -> dict[str, Any]:
     """Make settings that are paths absolute, so that workers may start in any folder."""
     made = dict(table)
     for key, value in table.items():
         if isinstance(value, Mapping):
-            made[key] = _with_absolute_paths(value)
+            made[key] = with_absolute_paths(value)
         elif isinstance(value, str | os.PathLike) and value and _is_path(key, value):
             text = text_of(value)
             made[key] = text if text.startswith("~") else os.path.abspath(text)

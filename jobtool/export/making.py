@@ -46,7 +46,6 @@ class RowsChangedError(JobtoolError):
     """A query gave other rows than before, or the same in another order."""
 
 
-
 class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How the rows of a job are cut into chunks.
 
@@ -152,9 +151,7 @@ class ChunkMaker:
         source = self._open_source()
         try:
             self.snapshot = source.snapshot()
-            stream = self._stream = source.stream(
-                self._query(source), rows=self._plan.fetch_rows
-            )
+            stream = self._stream = source.stream(self._query(source), rows=self._plan.fetch_rows)
             try:
                 if not self._stop.is_set():
                     self._make_of(stream)

@@ -42,9 +42,7 @@ def manifest_of(joblist: JobList, destination: Store) -> dict[str, Any]:
         }
         columns = [{"name": name, "type": kind} for name, kind in log.end.schema]
         for _, chunk in sorted(log.chunks.items()):
-            receipt = receipts.get(
-                (destination.url_of(chunk.name), chunk.size, chunk.mtime_ns)
-            )
+            receipt = receipts.get((destination.url_of(chunk.name), chunk.size, chunk.mtime_ns))
             if receipt is None:
                 raise JobtoolError(
                     f"job {quote(job_id)}: {quote(chunk.name)} has no receipt. Put the job back: "

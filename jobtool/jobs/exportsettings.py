@@ -9,7 +9,7 @@ import msgspec
 _Rows = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 _Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**44)]
 
-#: The number of rows of a chunk if neither rows nor bytes are given, as in the Impala Transfer Tool.
+#: The number of rows of a chunk if neither rows nor bytes are given.
 DEFAULT_CHUNK_ROWS = 1_000_000
 
 DEFAULT_FETCH_ROWS = 16_384

@@ -51,8 +51,8 @@ class CommandTrust(msgspec.Struct, frozen=True, kw_only=True):
             return f"Trusted as told, though others could have written it: {self.why_untrusted}"
         raise JoblistError(
             "joblist.toml names a command to run, or what may name one (an ssh_config, a program's "
-            f"options, a query), and that may not be trusted. {self.why_untrusted} Or, having read it, "
-            "use --trust (in Python JobList.open(path, trust=True))."
+            f"options, a query), and that may not be trusted. {self.why_untrusted} Or, having read "
+            "it, use --trust (in Python JobList.open(path, trust=True))."
         )
 
 

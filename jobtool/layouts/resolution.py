@@ -83,6 +83,10 @@ def resolve(request: Request, emit: Emit) -> Resolution:
     )
     existing = existing_settings(request.joblist_path, trust=request.trust)
     before = canonical(existing or Settings())
+    if before.export is not None:
+        raise JoblistError(
+            f"{quote(request.joblist_path)} is the joblist of an export. Use another --output-path."
+        )
     values: Mapping[str, str] = {**before.values, **request.values}
     tables = {**before.store_tables}
     for scheme, table in request.stores.items():

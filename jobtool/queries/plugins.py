@@ -36,11 +36,11 @@ def type_of(url: ConnectionUrl) -> QuerySourceType:
     return found
 
 
-def open_source(url: ConnectionUrl) -> QuerySource:
-    """Connect to a database, with the password of the environment if there is one.
+def open_source(url: ConnectionUrl, password: str | None = None) -> QuerySource:
+    """Connect to a database, by default with the password of the environment.
 
     Raises what ``QuerySource`` does, and ``UsageError``.
     """
-    password = os.environ.get(PASSWORD_VARIABLE) or None
+    password = password or os.environ.get(PASSWORD_VARIABLE) or None
     redact.learn(password)
     return type_of(url).open(url, password)

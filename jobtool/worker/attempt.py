@@ -32,7 +32,7 @@ from jobtool.worker.events import (
     StepBegun,
     StepDone,
 )
-from jobtool.worker.filesstep import FilesFailedError, Totals
+from jobtool.worker.filesstep import FilesFailedError, FilesStep, Totals
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.tools import AttemptTools

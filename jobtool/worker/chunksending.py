@@ -28,8 +28,8 @@ class ChunkSending:
     """Sends what ``maker`` makes: files of ``staging``, which join the ledger's plan.
 
     The plan has the chunks that have arrived before. ``records`` are those of the job. ``own``
-    records each chunk that has come. ``tell`` is passed the number of rows that have passed, several
-    times a second. ``end`` is None until the query has ended and all chunks before were sent.
+    records each chunk that has come. ``tell`` is passed the number of rows that have passed,
+    several times a second. ``end`` is None until the query has ended and all chunks before were sent.
     """
 
     def __init__(

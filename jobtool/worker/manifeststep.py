@@ -21,7 +21,6 @@ from jobtool.names import quote
 from jobtool.steps.step import StepContext
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan, Route
-from jobtool.transfer.run import JobTransfer
 from jobtool.worker.filesstep import FilesStep
 from jobtool.worker.tools import AttemptTools
 

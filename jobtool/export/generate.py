@@ -1,0 +1,224 @@
+"""Making the joblist of an export: a job for each range of rows, and one for the manifest.
+
+The joblist appears as a whole: it is made under a hidden name beside its own, and renamed. A
+joblist that lacked a range would lose rows without notice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobtool import __version__
+from jobtool.errors import JoblistError, UsageError, reason_of
+from jobtool.events import Emit, ignore
+from jobtool.export.bounds import encode_value
+from jobtool.export.events import ExportGenerated, QueryAccepted, RangePlanned, Splitting
+from jobtool.export.formats import format_of
+from jobtool.export.ranges import Range, plan_ranges
+from jobtool.jobs.exportsettings import ExportSettings
+from jobtool.jobs.exportshare import MANIFEST_JOB, ExportShare
+from jobtool.jobs.job import Job
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.requirements import EXPORT
+from jobtool.jobs.settings import FILENAME, Settings
+from jobtool.names import quote
+from jobtool.queries.dialect import stripped
+from jobtool.queries.source import QuerySource
+from jobtool.stop import Stop
+from jobtool.stores.location import is_local
+from jobtool.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A joblist to make.
+
+    ``joblist_path`` is absolute, ``destination`` a URL or an absolute path, and so is
+    ``export.staging``. The query is split into at most ``splits`` ranges. With ``count`` the rows
+    of an unsplit query are counted. ``tables`` are those of joblist.toml for stores and filesystems
+    (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
+    """
+
+    joblist_path: str
+    destination: str
+    export: ExportSettings
+    splits: int = 1
+    count: bool = False
+    tables: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    transfer: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    dry_run: bool = False
+
+
+def generate_export(
+    request: ExportRequest,
+    open_source: Callable[[], QuerySource],
+    emit: Emit = ignore,
+    *,
+    stop: Stop | None = None,
+) -> ExportGenerated:
+    """Make the joblist; leave one that was made by the same request as it is.
+
+    Raises ``JoblistError`` if another joblist is there, ``UsageError`` for a column that the query
+    lacks or the format can't hold, ``StoppedError``, and what ``open_source`` and the database
+    raise.
+    """
+    settings = _settings_of(request)
+    existing = _existing(request, settings)
+    if existing is not None:
+        emit(existing)
+        return existing
+    source = open_source()
+    try:
+        schema = source.describe(stripped(request.export.query))
+        emit(
+            QueryAccepted(columns=tuple((field.name, str(field.type)) for field in schema))
+        )
+        format_of(request.export.output_format).check(schema)
+        _require_columns(request, schema)
+        ranges = _ranges(source, request, emit, stop)
+    finally:
+        source.close()
+    jobs = [*_jobs(ranges, request.destination)]
+    for job, rows in zip(jobs, ranges, strict=False):
+        assert job.export is not None
+        emit(
+            RangePlanned(
+                job=job.name, lower=job.export.lower, upper=job.export.upper, rows=rows.rows
+            )
+        )
+    if not request.dry_run:
+        _write(request.joblist_path, settings, jobs)
+    counted = [each.rows for each in ranges]
+    generated = ExportGenerated(
+        created=len(jobs),
+        existing=0,
+        rows=None if None in counted else sum(each or 0 for each in counted),
+        dry_run=request.dry_run,
+    )
+    emit(generated)
+    return generated
+
+
+def _settings_of(request: ExportRequest) -> Settings:
+    return msgspec.convert(
+        {
+            **request.tables,
+            "jobtool": __version__,
+            "requires": (EXPORT,),
+            "id": uuid.uuid4().hex,
+            "destination": request.destination,
+            "export": request.export,
+            "transfer": request.transfer,
+        },
+        Settings,
+    )
+
+
+def _existing(request: ExportRequest, settings: Settings) -> ExportGenerated | None:
+    """Return the result for a joblist that is there; None if there is none yet."""
+    path = request.joblist_path
+    if os.path.exists(os.path.join(path, FILENAME)):
+        joblist = JobList.open(path)
+        found = joblist.settings
+        if found.export is None:
+            raise JoblistError(
+                f"{quote(path)} is a joblist that copies files. Use another --output-path."
+            )
+        for name in ("destination", *ExportSettings.__struct_fields__):
+            old, new = (
+                getattr(each if name == "destination" else each.export, name)
+                for each in (found, settings)
+            )
+            if old != new:
+                raise JoblistError(
+                    f"{quote(path)} was made with another {name}: expected {old!r}; found {new!r}. "
+                    "Use another --output-path."
+                )
+        return ExportGenerated(
+            created=0, existing=len(joblist.job_ids()), rows=None, dry_run=request.dry_run
+        )
+    if os.path.isdir(path) and os.listdir(path):
+        raise JoblistError(
+            f"{quote(path)} is neither a joblist nor empty. Choose another --output-path, or an "
+            "empty folder."
+        )
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
+    return None
+
+
+def _require_columns(request: ExportRequest, schema: pa.Schema) -> None:
+    for column in request.export.order_by:
+        if column not in schema.names:
+            raise UsageError(
+                f"--order-by: the query has no column {quote(column)}."
+                f"{did_you_mean(column, schema.names)} It has {', '.join(schema.names)}."
+            )
+
+
+def _ranges(
+    source: QuerySource, request: ExportRequest, emit: Emit, stop: Stop | None
+) -> tuple[Range, ...]:
+    query, column = request.export.query, request.export.split_by
+    if column is not None:
+        emit(Splitting(column=column))
+        return plan_ranges(source, stripped(query), column, request.splits, stop=stop)
+    rows = None
+    if request.count:
+        rows = int(source.ask(source.dialect.rows_of(query, "COUNT(*)")).column(0)[0].as_py())
+    return (Range(number=1, count=1, has_nulls=True, rows=rows),)
+
+
+def _jobs(ranges: tuple[Range, ...], destination: str) -> Iterator[Job]:
+    width = max(4, len(str(len(ranges))))
+    for each in ranges:
+        is_only = len(ranges) == 1
+        yield Job(
+            name="rows" if is_only else f"rows-{each.number:0{width}d}",
+            destination=destination,
+            requires=(EXPORT,),
+            export=ExportShare(
+                kind="rows",
+                number=each.number,
+                count=each.count,
+                lower=None if each.lower is None else encode_value(each.lower),
+                upper=None if each.upper is None else encode_value(each.upper),
+                has_nulls=each.has_nulls,
+                rows=each.rows,
+            ),
+        )
+    yield Job(
+        name=MANIFEST_JOB,
+        destination=destination,
+        requires=(EXPORT,),
+        export=ExportShare(kind="manifest"),
+    )
+
+
+def _write(path: str, settings: Settings, jobs: list[Job]) -> None:
+    parent, name = os.path.split(path)
+    hidden = os.path.join(parent, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        os.makedirs(parent, exist_ok=True)
+        joblist = JobList.create(hidden, settings)
+        for job in jobs:
+            joblist.add(job, b"")
+        joblist.flush()
+        os.rename(hidden, path)  # over an empty folder, too
+    except OSError as error:
+        raise JoblistError(f"can't make the joblist {quote(path)}: {reason_of(error)}") from None
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def staging_url(place: str) -> str:
+    """Return a staging place as joblist.toml has it: an absolute path, or a URL."""
+    return os.path.abspath(os.path.expanduser(place)) if is_local(place) else place
