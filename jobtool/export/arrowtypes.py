@@ -84,6 +84,61 @@ def plain(array: Any) -> Any:
             return array
 
 
+def decoded_type(kind: Any) -> Any:
+    """Return a type without dictionaries, at any depth, and without run ends around it.
+
+    Arrow can't decode run ends within lists and structs.
+    """
+    from pyarrow import types
+
+    while types.is_run_end_encoded(kind):
+        kind = kind.value_type
+    return _without_dictionaries(kind)
+
+
+def _without_dictionaries(kind: Any) -> Any:
+    import pyarrow as pa
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return _without_dictionaries(kind.value_type)
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_without_dictionaries(field.type)) for field in kind])
+    if types.is_map(kind):
+        key, item = (
+            field.with_type(_without_dictionaries(field.type))
+            for field in (kind.key_field, kind.item_field)
+        )
+        return pa.map_(key, item, kind.keys_sorted)
+    for name in ("list", "large_list", "list_view", "large_list_view"):
+        if getattr(types, f"is_{name}")(kind):
+            element = kind.value_field.with_type(_without_dictionaries(kind.value_type))
+            return getattr(pa, "list_" if name == "list" else name)(element)
+    if types.is_fixed_size_list(kind):
+        element = kind.value_field.with_type(_without_dictionaries(kind.value_type))
+        return pa.list_(element, kind.list_size)
+    return kind
+
+
+def decoded(array: Any, kind: Any) -> Any:
+    """Return an array as one of ``kind``, which is the ``decoded_type`` of its type."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if array.type == kind:
+        return array
+    if types.is_run_end_encoded(array.type):
+        return decoded(pc.run_end_decode(array), kind)
+    if not types.is_dictionary(array.type):
+        return array.cast(kind)
+    values = decoded(array.dictionary, kind)
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        large = pa.large_string() if types.is_string_view(kind) else pa.large_binary()
+        return values.cast(large).take(array.indices).cast(kind)
+    return values.take(array.indices)
+
+
 def size_bytes(batch: pa.RecordBatch) -> int:
     """Return about how many bytes the values of a batch have, the same for the same rows.
 
