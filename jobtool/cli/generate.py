@@ -92,7 +92,7 @@ def cli(
     from jobtool.transfer.stores_of import sides_by
 
     console = Console(verbosity=verbosity, as_json=as_json)
-    values, tables = _assignments(given)
+    values, tables = assignments_of(given)
     credentials = tables.pop("credentials", {})
     source_fs, target_fs = (tables.pop(name, None) for name in FILESYSTEM_TABLES)
     before = settings_at(output_path, trust=trust)
@@ -128,7 +128,7 @@ def cli(
     return generated.exit_code
 
 
-def _assignments(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Any]]:
+def assignments_of(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Any]]:
     """Return the values for the templates, and the tables by their names."""
     of_tables = tuple(text for text in texts if _is_of_a_table(text))
     tables = assignments(of_tables, option="--set")

@@ -14,6 +14,7 @@ from jobtool.suggest import closest
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
     "generate": "jobtool.cli.generate",
+    "export": "jobtool.cli.export",
     "transfer": "jobtool.cli.transfer",
     "sbatch": "jobtool.cli.sbatch",
     "summarise": "jobtool.cli.summarise",
@@ -30,11 +31,13 @@ COMMANDS = {
 _SYNONYMS = {
     "check": "verify",
     "diagnose": "doctor",
+    "dump": "export",
     "engines": "methods",
     "generate-joblist": "generate",
     "init": "generate",
     "pbs": "sbatch",
     "qsub": "sbatch",
+    "query": "export",
     "run": "transfer",
     "script": "sbatch",
     "status": "summarise",

@@ -19,7 +19,7 @@ from jobtool.errors import JoblistError, UsageError, reason_of
 from jobtool.events import Emit, ignore
 from jobtool.export.bounds import encode_value
 from jobtool.export.events import ExportGenerated, QueryAccepted, RangePlanned, Splitting
-from jobtool.export.formats import format_of
+from jobtool.export.formats.by_name import format_of
 from jobtool.export.ranges import Range, plan_ranges
 from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.exportshare import MANIFEST_JOB, ExportShare
@@ -78,9 +78,7 @@ def generate_export(
     source = open_source()
     try:
         schema = source.describe(stripped(request.export.query))
-        emit(
-            QueryAccepted(columns=tuple((field.name, str(field.type)) for field in schema))
-        )
+        emit(QueryAccepted(columns=tuple((field.name, str(field.type)) for field in schema)))
         format_of(request.export.output_format).check(schema)
         _require_columns(request, schema)
         ranges = _ranges(source, request, emit, stop)
@@ -174,7 +172,7 @@ def _ranges(
     rows = None
     if request.count:
         rows = int(source.ask(source.dialect.rows_of(query, "COUNT(*)")).column(0)[0].as_py())
-    return (Range(number=1, count=1, has_nulls=True, rows=rows),)
+    return (Range(number=1, count=1, rows=rows),)
 
 
 def _jobs(ranges: tuple[Range, ...], destination: str) -> Iterator[Job]:

@@ -25,8 +25,7 @@ from jobtool.errors import (
 )
 from jobtool.export.blocks import blocks
 from jobtool.export.chunklog import ChunkRecord, EndRecord
-from jobtool.export.formats import Format
-from jobtool.export.formats.format import ChunkWriter
+from jobtool.export.formats.format import ChunkWriter, Format
 from jobtool.export.rowdigest import RowDigest
 from jobtool.export.statistics import Extremes
 from jobtool.names import quote
@@ -273,8 +272,8 @@ class _Chunk:
             return self._rows >= self._known.rows
         if self._plan.rows is not None:
             return self._rows >= self._plan.rows
-        assert self._writer is not None and self._plan.size_bytes is not None
-        return self._writer.size_bytes >= self._plan.size_bytes
+        assert self._plan.size_bytes is not None
+        return os.path.getsize(self._path) >= self._plan.size_bytes
 
     def add(self, block: pa.RecordBatch) -> None:
         """Add rows."""

@@ -35,7 +35,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     def value(self, value: Value) -> str:
         """Return a value as it stands in a query; raise ``ValueError`` for one that can't."""
         if isinstance(value, bool):
-            raise ValueError("expected a number, a text, a date or a time; found a truth value")
+            raise ValueError("expected a number, a text, a date or a time; found a truth value")  # noqa: TRY004
         if isinstance(value, float | decimal.Decimal) and not math.isfinite(value):
             raise ValueError(f"expected a finite number; found {value}")
         if isinstance(value, int | decimal.Decimal):

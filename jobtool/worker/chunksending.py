@@ -29,7 +29,7 @@ class ChunkSending:
 
     The plan has the chunks that have arrived before. ``records`` are those of the job. ``own``
     records each chunk that has come. ``tell`` is passed the number of rows that have passed,
-    several times a second. ``end`` is None until the query has ended and all chunks before were sent.
+    several times a second. ``end`` is None until the query has ended.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import msgspec
 from jobtool.errors import JobFileError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord
 from jobtool.export.chunknames import name_of_chunk
-from jobtool.export.formats import format_of
+from jobtool.export.formats.by_name import format_of
 from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
 from jobtool.export.queryof import query_of_share
 from jobtool.export.staging import Staging
