@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from jobtool.errors import QueryRefusedError, StoppedError, UsageError
 from jobtool.export.bounds import decode_value, encode_value
 from jobtool.export.ranges import Range, plan_ranges, query_of
+from jobtool.queries.dialect import Dialect
 from jobtool.queries.plugins import open_source
 from jobtool.queries.source import QuerySource
 from jobtool.queries.url import ConnectionUrl
@@ -257,6 +258,7 @@ def test_a_split_ends_with_ctrl_c() -> None:
     program = f"""
 import os, signal, threading
 from jobtool.export.ranges import plan_ranges
+from jobtool.queries.dialect import Dialect
 from jobtool.queries.plugins import open_source
 from jobtool.queries.url import ConnectionUrl
 
@@ -273,12 +275,31 @@ except KeyboardInterrupt:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[]\n", "")
 
 
-def test_a_query_is_written_as_people_would() -> None:
-    dialect = open_source(ConnectionUrl.parse("duckdb://")).dialect
-    day = datetime.date(2024, 1, 31)
-    one = Range(number=2, count=2, lower=day, has_nulls=True)
-    assert query_of(one, "SELECT * FROM plates;", "day", dialect, order_by=["day", "well"]) == (
-        'SELECT * FROM (\nSELECT * FROM plates\n) AS "jobtool_rows"\n'
-        'WHERE ("day" >= DATE \'2024-01-31\') OR "day" IS NULL\n'
-        'ORDER BY CASE WHEN "day" IS NULL THEN 1 ELSE 0 END, "day", "well"'
-    )
+_DAY = datetime.date(2024, 1, 31)
+
+
+@pytest.mark.parametrize(
+    ("one", "rest"),
+    [
+        (
+            Range(number=1, count=3, upper=_DAY),
+            'WHERE "day" < DATE \'2024-01-31\'\nORDER BY "day", "well"',
+        ),
+        (
+            Range(number=3, count=3, lower=_DAY, has_nulls=True),
+            'WHERE ("day" >= DATE \'2024-01-31\') OR "day" IS NULL\n'
+            'ORDER BY CASE WHEN "day" IS NULL THEN 1 ELSE 0 END, "day", "well"',
+        ),
+        (
+            Range(number=1, count=1, has_nulls=True),
+            'ORDER BY CASE WHEN "day" IS NULL THEN 1 ELSE 0 END, "day", "well"',
+        ),
+        (  # for databases in which no comparison with NaN is true, the last range has it
+            Range(number=2, count=3, lower=1.5, upper=2.5),
+            'WHERE NOT ("day" < 1.5) AND "day" < 2.5\nORDER BY "day", "well"',
+        ),
+    ],
+)
+def test_a_query_of_a_range_is_sql_that_all_databases_know(one: Range, rest: str) -> None:
+    query = query_of(one, "SELECT * FROM plates;", "day", Dialect(), order_by=["day", "well"])
+    assert query == f'SELECT * FROM (\nSELECT * FROM plates\n) AS "jobtool_rows"\n{rest}'
