@@ -73,7 +73,7 @@ def plan_ranges(
     if not asked.num_rows:
         return (Range(number=1, count=1, has_nulls=True, rows=0),)
     rows = int(asked.column(3)[0].as_py())
-    candidates = _distinct(
+    candidates = _candidates(
         values_of(asked.column(1), source.dialect), [int(n) for n in asked.column(2).to_pylist()]
     )
     bounds = _chosen(candidates, rows, count)
@@ -151,15 +151,17 @@ def _query_of_candidates(dialect: Dialect, query: str, column: str, count: int) 
     )
 
 
-def _distinct(values: list[Value | None], below: list[int]) -> list[_Candidate]:
-    """Return the candidates above the least value, each once."""
+def _candidates(values: list[Value | None], below: list[int]) -> list[_Candidate]:
+    """Return the candidates above the least value.
+
+    Values can differ in the database and be equal here: their nanoseconds are cut.
+    """
     found: list[_Candidate] = []
     last = values[0]
     for value, rows in zip(values, below, strict=True):
-        if value is None or rows == 0 or value == last or (found and rows == found[-1].below):
-            continue
-        found.append(_Candidate(value, rows))
-        last = value
+        if value is not None and rows > 0 and value != last:
+            found.append(_Candidate(value, rows))
+            last = value
     return found
 
 

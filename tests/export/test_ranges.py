@@ -149,6 +149,26 @@ def test_a_skewed_key_gives_ranges_of_about_their_share(source: QuerySource, pow
 
 
 @pytest.mark.parametrize(
+    ("first", "last", "count", "sizes", "most"),
+    [
+        (240, 759, 4, 3, 540),  # the other values are in ranges of their own
+        (400, 999, 2, 2, 600),  # a bound before the middle is better than none after it
+        (0, 899, 10, 2, 916),
+        (0, 999, 4, 1, 1000),
+    ],
+)
+def test_a_value_of_many_rows_shares_its_range_with_few_others(
+    source: QuerySource, first: int, last: int, count: int, sizes: int, most: int
+) -> None:
+    query = (
+        f"SELECT CASE WHEN range BETWEEN {first} AND {last} THEN {first} ELSE range END AS v "
+        "FROM range(1000)"
+    )
+    found = [one.rows for one in plan_ranges(source, query, "v", count)]
+    assert (len(found), max(found) <= most) == (sizes, True), found
+
+
+@pytest.mark.parametrize(
     ("query", "expected"),
     [
         ("SELECT 1 AS v WHERE false", [0]),
