@@ -35,8 +35,8 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     """One of ``count`` ranges, by ``number`` from 1.
 
     Its rows have a value of at least ``lower`` and below ``upper``; None is no bound. With
-    ``has_nulls`` the rows whose value is NULL belong to it, which come last. ``rows`` is how many
-    rows it had when the query was split; None if that is unknown.
+    ``has_nulls`` the rows whose value is NULL belong to it, which come last. ``rows`` is about how
+    many rows it had when the query was split; None if that is unknown.
     """
 
     number: int
@@ -61,7 +61,8 @@ def plan_ranges(
 
     The database sorts the column once, and returns 16 of its values per range. There are fewer
     ranges if there are fewer distinct values, and one if there are no rows. Rows with equal values
-    are in the same range.
+    are in the same range. Each range's query runs ``query`` again, so it must choose the same rows
+    each time: one with LIMIT needs an ORDER BY that leaves no choice.
 
     Raises ``UsageError`` for a column that isn't in the query or can't be split by and a ``count``
     that isn't 1 to 10,000, ``StoppedError`` if a stop is requested, and what ``source`` raises.
