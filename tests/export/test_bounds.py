@@ -108,12 +108,14 @@ def test_a_forged_bound_is_one_literal_or_refused(text: str) -> None:
         value = decode_value(text)
     except JobFileError:
         return
-    literal = Dialect().value(value)
-    query = f"SELECT {literal}"
-    assert len(duckdb.extract_statements(query)) == 1
+    literal, escaped = (Dialect(escapes_backslash=how).value(value) for how in (False, True))
+    if isinstance(value, int | float | decimal.Decimal):
+        assert re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?", literal)
+        return
+    assert len(duckdb.extract_statements(f"SELECT {literal}")) == 1
     with duckdb.connect() as database:
         found = database.sql(f"SELECT v = ({literal}) FROM (SELECT ? AS v)", params=[value])
         assert found.fetchall() == [(True,)]
-    escaped = Dialect(escapes_backslash=True).value(value)
-    prefixes = "|".join(["DATE ", "TIMESTAMP ", "TIMESTAMP WITH TIME ZONE ", ""])
-    assert re.fullmatch(rf"[-+0-9.e]+|({prefixes})'(?:[^'\\]|\\.)*'", escaped, re.DOTALL)
+    assert re.fullmatch(
+        r"(DATE |TIMESTAMP |TIMESTAMP WITH TIME ZONE |)'(?:[^'\\]|\\.)*'", escaped, re.DOTALL
+    )
