@@ -87,7 +87,9 @@ def _nested(values: dict[Any, st.SearchStrategy[Any]]) -> dict[Any, st.SearchStr
         found[pa.struct([("a", kind), ("b", pa.int16())])] = st.tuples(
             element, st.none() | st.integers(-9, 9)
         ).map(lambda fields: {"a": fields[0], "b": fields[1]})
-        found[pa.map_(pa.string(), kind)] = st.lists(st.tuples(_TEXT, element), max_size=3)
+        found[pa.map_(pa.string(), kind)] = st.lists(
+            st.tuples(_TEXT, element), max_size=3, unique_by=lambda entry: entry[0]
+        )
     return found
 
 

@@ -15,9 +15,12 @@ from pyarrow import types
 _FORMS = {"int8": "b", "int16": "h", "int32": "i", "int64": "q"}
 _FORMS |= {f"u{name}": form.upper() for name, form in _FORMS.items()}
 _TEXTS = {
-    **{pa.string(): ("utf8", "<i"), pa.large_string(): ("large_utf8", "<q")},
-    **{pa.string_view(): ("utf8_view", "<q"), pa.binary(): ("binary", "<i")},
-    **{pa.large_binary(): ("large_binary", "<q"), pa.binary_view(): ("binary_view", "<q")},
+    pa.string(): ("utf8", "<i"),
+    pa.large_string(): ("large_utf8", "<q"),
+    pa.string_view(): ("utf8_view", "<q"),
+    pa.binary(): ("binary", "<i"),
+    pa.large_binary(): ("large_binary", "<q"),
+    pa.binary_view(): ("binary_view", "<q"),
 }
 
 

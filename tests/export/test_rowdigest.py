@@ -98,7 +98,9 @@ def test_another_value_null_order_name_or_type_gives_another_digest(
 
 def test_every_type_has_a_digest_of_its_own() -> None:
     kinds = [*ALL, pa.list_view(pa.int32()), pa.large_list_view(pa.int32())]
-    found = [digest(pa.RecordBatch.from_arrays([pa.array([], kind)], names=["x"])) for kind in kinds]
+    found = [
+        digest(pa.RecordBatch.from_arrays([pa.array([], kind)], names=["x"])) for kind in kinds
+    ]
     assert len(set(found)) == len(kinds)
 
 
@@ -118,7 +120,12 @@ def test_encodings_and_extensions_are_no_part_of_the_digest() -> None:
     assert of(nested) == of(pa.ListArray.from_arrays(pa.array([0, 2, 2, 5], pa.int32()), texts))
     runs = pc.run_end_encode(texts)
     assert of(runs) == expected
-    assert digest(*(pa.record_batch([part], names=["x"]) for part in (runs.slice(0, 3), runs.slice(3)))) == expected
+    assert (
+        digest(
+            *(pa.record_batch([part], names=["x"]) for part in (runs.slice(0, 3), runs.slice(3)))
+        )
+        == expected
+    )
     ids = pa.array([b"0" * 16, None], pa.binary(16))
     assert of(pa.ExtensionArray.from_storage(pa.uuid(), ids)) == of(ids)
     views = pa.DictionaryArray.from_arrays(pa.array([0, None]), pa.array(["a"], pa.string_view()))

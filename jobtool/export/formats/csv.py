@@ -7,8 +7,8 @@ r"""CSV files, by RFC 4180, in UTF-8 with ``\n``.
   ``2024-01-31T12:34:56.789``, with as many digits as the unit of the column has. Times with a zone
   are written in UTC, ``2024-01-31T12:34:56.789Z``.
 - Decimals have all their digits and no exponent.
-- Floats have the fewest digits that give the same number again: ``0.1``, ``1e+300``, ``nan``,
-  ``inf``, ``-inf``.
+- Floats have the fewest digits that give the same number of the column's type again: ``0.1``,
+  ``1e+300``, ``nan``, ``inf``, ``-inf``.
 - Truth values are ``true`` and ``false``.
 
 pyarrow.csv writes all of this but dates and times, which it writes with a space between date and
