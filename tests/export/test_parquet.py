@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import UsageError
+from jobtool.errors import QueryFailedError, UsageError
 from jobtool.export.blocks import blocks
 from jobtool.export.formats.by_name import format_of
 from jobtool.export.formats.parquet import COMPRESSIONS
@@ -217,6 +217,29 @@ def test_each_misfit_is_named_and_names_are_quoted() -> None:
         "  column 'the \"c\"' has the type month_day_nano_interval; write "
         'CAST("the ""c""" AS VARCHAR) AS "the ""c""" in the query',
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "array", "found"),
+    [
+        (
+            pa.field("x", pa.timestamp("s")),
+            pa.array([2**62], pa.timestamp("s")),
+            "overflow when casting timestamp value 4611686018427387904",
+        ),
+        (pa.field("x", pa.int8(), nullable=False), pa.array([None], pa.int8()), "contains nulls"),
+    ],
+    ids=["overflow", "null"],
+)
+def test_a_value_that_parquet_cannot_hold_is_an_error_of_the_query(
+    field: Any, array: Any, found: str, tmp_path: Path
+) -> None:
+    batch = pa.RecordBatch.from_arrays([array], schema=pa.schema([field]))
+    writer = PARQUET.open(str(tmp_path / "file"), batch.schema)
+    writer.write(batch)
+    with pytest.raises(QueryFailedError, match=f"Parquet can't hold a value.*{found}"):
+        writer.close()
+    writer.abort()
 
 
 @pytest.mark.parametrize("name", ["parquet", "csv"])

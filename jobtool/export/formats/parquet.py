@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from jobtool.errors import QueryFailedError
 from jobtool.export.arrowtypes import decoded, decoded_type, size_bytes
 from jobtool.export.formats.chunkfile import ChunkFile
 from jobtool.export.formats.format import cast_to, refuse, require_names
+from jobtool.names import in_one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,7 +110,13 @@ class ParquetWriter:
 
         table = pa.Table.from_batches(self._held, self._schema)
         rows, self._held, self._held_rows, self._held_bytes = self._held_rows, [], 0, 0
-        self._writer.write_table(table, row_group_size=rows)
+        try:
+            self._writer.write_table(table, row_group_size=rows)
+        except pa.ArrowInvalid as error:
+            raise QueryFailedError(
+                f"Parquet can't hold a value of these rows: {in_one_line(str(error))}. Convert the "
+                "column in the query, with CAST or COALESCE."
+            ) from None
 
 
 def _writer(file: Any, schema: Any, compression: str) -> Any:
