@@ -52,8 +52,9 @@ def _words(kind: Any) -> Any:
         return ["map", _words(kind.key_type), _words(kind.item_type)]
     if types.is_struct(kind):
         return ["struct", [[field.name, _words(field.type)] for field in kind]]
-    if types.is_list(kind) or types.is_large_list(kind):
-        return ["list" if types.is_list(kind) else "large_list", _words(kind.value_type)]
+    for name in ("list", "large_list", "list_view", "large_list_view"):
+        if getattr(types, f"is_{name}")(kind):
+            return [name, _words(kind.value_type)]
     names = {"halffloat": "float16", "float": "float32", "double": "float64"}
     names |= {"date32[day]": "date32", "date64[ms]": "date64"}
     names |= {"month_day_nano_interval": "interval_month_day_nano"}
@@ -78,7 +79,7 @@ def _column(kind: Any, values: list[Any]) -> bytes:
     if types.is_fixed_size_list(kind):
         return data + _column(kind.value_type, [one for value in values for one in value])
     if types.is_nested(kind):
-        form = "<q" if types.is_large_list(kind) else "<i"
+        form = "<q" if types.is_large_list(kind) or types.is_large_list_view(kind) else "<i"
         data += _hash(struct.pack(form, len(value)) for value in values)
         elements = [one for value in values for one in value]
         if types.is_map(kind):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.errors import UsageError
+from jobtool.export.arrowtypes import size_bytes
 from jobtool.export.blocks import blocks
 from jobtool.export.rowdigest import RowDigest
 from tests.export.columns import INTERVALS, LEAVES, NESTED, cut, tables
@@ -69,7 +70,9 @@ def test_layout_in_memory_is_no_part_of_the_digest(
     twice = pa.RecordBatch.from_arrays(
         [pa.concat_arrays([array, array, array]) for array in batch.columns], schema=batch.schema
     )
-    assert digest(twice.slice(batch.num_rows, batch.num_rows)) == expected
+    within = twice.slice(batch.num_rows, batch.num_rows)
+    assert digest(within) == expected
+    assert size_bytes(within) == size_bytes(batch)
     assert digest(batch.slice(0, 0), *blocks(pieces, rows)) == expected
 
 
@@ -132,6 +135,35 @@ def test_encodings_and_extensions_are_no_part_of_the_digest() -> None:
     assert of(views) == of(pa.array(["a", None], pa.string_view()))
 
 
+def test_encodings_within_structs_and_maps_are_no_part_of_the_digest() -> None:
+    texts = pa.array(["b", "a", None, "b"])
+    encoded = texts.dictionary_encode()
+    null = pa.array([False, True, False, False])
+    structs = [pa.StructArray.from_arrays([one], ["a"], mask=null) for one in (texts, encoded)]
+    assert structs[1].to_pylist() == [{"a": "b"}, None, {"a": None}, {"a": "b"}]
+    assert of(structs[0]) == of(structs[1])
+    keys, offsets = pa.array(list("wxyz")), pa.array([0, 1, None, 4], pa.int32())
+    maps = [pa.MapArray.from_arrays(offsets, keys, one) for one in (texts, encoded)]
+    assert maps[1].null_count == 1
+    assert of(maps[0]) == of(maps[1])
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_views_of_elements_may_overlap_and_have_any_order(large: bool) -> None:
+    make = pa.LargeListViewArray if large else pa.ListViewArray
+    numbers = pa.int64() if large else pa.int32()
+    views = make.from_arrays(
+        pa.array([2, 0, 0, 1], numbers),
+        pa.array([2, 0, 3, 2], numbers),
+        pa.array([5, None, 7, 8]),
+        mask=pa.array([False, False, False, True]),
+    )
+    expected = digest_of([("x", views.type, [[7, 8], [], [5, None, 7], None])])
+    assert of(views) == expected
+    twice = pa.concat_arrays([views, views])
+    assert of(twice.slice(4)) == expected
+
+
 def test_what_lies_under_a_null_is_no_part_of_the_digest() -> None:
     valid = pa.py_buffer(bytes([0b101]))
     for kind, values in (
@@ -149,7 +181,11 @@ def test_what_lies_under_a_null_is_no_part_of_the_digest() -> None:
         if pa.types.is_struct(kind):
             children = [whole.field(0)]
         elif pa.types.is_map(kind):
-            children = [pa.StructArray.from_arrays([whole.keys, whole.items], ["key", "value"])]
+            children = [
+                pa.StructArray.from_arrays(
+                    [whole.keys, whole.items], fields=[kind.key_field, kind.item_field]
+                )
+            ]
         elif pa.types.is_nested(kind):
             children = [whole.values]
         own = whole.buffers()[: 3 if kind in (pa.string(),) else 2]
@@ -157,7 +193,10 @@ def test_what_lies_under_a_null_is_no_part_of_the_digest() -> None:
             own = own[:1]
         hidden = pa.Array.from_buffers(kind, 3, [valid, *own[1:]], children=children)
         assert hidden.to_pylist() == [*whole.to_pylist()[:1], None, *whole.to_pylist()[2:]]
-        assert of(hidden) == of(pa.array([values[0], None, values[2]], kind)), kind
+        plain = pa.array([values[0], None, values[2]], kind)
+        assert of(hidden) == of(plain), kind
+        sizes = {size_bytes(pa.record_batch([array], names=["x"])) for array in (hidden, plain)}
+        assert len(sizes) == 1, kind
 
 
 def test_every_nan_is_the_same_and_zeros_have_a_sign() -> None:
@@ -198,8 +237,9 @@ def test_digests_can_be_asked_for_on_the_way() -> None:
 
 def test_unions_have_no_digest_and_other_columns_are_an_error() -> None:
     union = pa.dense_union([pa.field("a", pa.int32())])
-    for kind in (union, pa.list_(union)):
-        with pytest.raises(UsageError, match=r"column 'u': rows with dense_union.* have no digest"):
+    runs = pa.run_end_encoded(pa.int32(), pa.int64())
+    for kind in (union, pa.list_(union), pa.struct([("a", runs)])):
+        with pytest.raises(UsageError, match=r"column 'u': rows with .*<.* have no digest"):
             RowDigest(pa.schema([("i", pa.int32()), ("u", kind)]))
     found = RowDigest(pa.schema([("x", pa.int32())]))
     with pytest.raises(ValueError, match="expected rows with x: int32"):
