@@ -225,7 +225,7 @@ def test_each_misfit_is_named_and_names_are_quoted() -> None:
         (
             pa.field("x", pa.timestamp("s")),
             pa.array([2**62], pa.timestamp("s")),
-            "overflow when casting timestamp value 4611686018427387904",
+            "out of bounds timestamp: 4611686018427387904",
         ),
         (pa.field("x", pa.int8(), nullable=False), pa.array([None], pa.int8()), "contains nulls"),
     ],
