@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -44,6 +45,15 @@ def sent(folder: Path) -> Counter[str]:
     return found
 
 
+def wait_until_sent(folder: Path, chunks: int, process: subprocess.Popen[str]) -> None:
+    """Wait until so many chunks are sent, by all processes together, or this one has ended."""
+    path = folder / "sent"
+    while chunks and process.poll() is None:
+        if path.exists() and path.read_text().count("\n") >= chunks:
+            return
+        time.sleep(0.002)
+
+
 @pytest.mark.parametrize("kind", ["none", "fsspec"])
 @pytest.mark.parametrize("mode", MODES)
 def test_random_kills_lose_nothing(folder: Path, mode: str, kind: str) -> None:
@@ -54,7 +64,8 @@ def test_random_kills_lose_nothing(folder: Path, mode: str, kind: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         if kills < int(os.environ.get("JOBTOOL_CHUNKS_KILLS", "3")):
-            time.sleep(randomness.uniform(0, 0.1))
+            wait_until_sent(folder, randomness.randrange(6 * (kills + 1)), process)
+            time.sleep(randomness.uniform(0, 0.01))
             process.send_signal(signal.SIGKILL)
         done = finish(process)
         if done.exit_code == 0:
