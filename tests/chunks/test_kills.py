@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.chunks.functions import leftovers
+from tests.chunks.functions import leftovers, wait_until_sent
 from tests.chunks.victim import CHUNKSIZE
 from tests.commands import finish, start_module
 
@@ -43,15 +42,6 @@ def sent(folder: Path) -> Counter[str]:
     found = Counter((folder / "sent").read_text().splitlines())
     (folder / "sent").unlink()
     return found
-
-
-def wait_until_sent(folder: Path, chunks: int, process: subprocess.Popen[str]) -> None:
-    """Wait until so many chunks are sent, by all processes together, or this one has ended."""
-    path = folder / "sent"
-    while chunks and process.poll() is None:
-        if path.exists() and path.read_text().count("\n") >= chunks:
-            return
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize("kind", ["none", "fsspec"])
