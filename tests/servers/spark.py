@@ -63,7 +63,19 @@ def spark_server(shared: Path) -> Iterator[SparkServer]:
         yield SparkServer(port=found["port"], process=found["processes"][0])
 
 
-def _start(folder: Path, jars: str) -> dict[str, Any]:
+@contextlib.contextmanager
+def own_spark_server(folder: Path, hive: dict[str, str]) -> Iterator[SparkServer]:
+    """Run a server for one user, who may kill it, with further settings of HiveServer2."""
+    need("java", packages="openjdk-17-jre-headless")
+    folder.mkdir(parents=True)
+    found = _start(folder, installed("spark", "jars"), hive)
+    try:
+        yield SparkServer(port=found["port"], process=found["processes"][0])
+    finally:
+        stop_processes(found["processes"])
+
+
+def _start(folder: Path, jars: str, hive: dict[str, str] | None = None) -> dict[str, Any]:
     port = free_ports(1)[0]
     conf = folder / "conf"
     conf.mkdir(exist_ok=True)
@@ -87,8 +99,10 @@ def _start(folder: Path, jars: str) -> dict[str, Any]:
     command += ["--master", "local[1]"]
     for name, value in settings.items():
         command += ["--conf", f"{name}={value}"]
-    command += ["spark-internal", "--hiveconf", f"hive.server2.thrift.port={port}"]
-    command += ["--hiveconf", "hive.server2.thrift.bind.host=127.0.0.1"]
+    command += ["spark-internal"]
+    listening = {"thrift.port": str(port), "thrift.bind.host": "127.0.0.1"}
+    for name, value in {**listening, **(hive or {})}.items():
+        command += ["--hiveconf", f"hive.server2.{name}={value}"]
     with (folder / "spark.log").open("wb") as log:
         started = subprocess.Popen(
             command,
