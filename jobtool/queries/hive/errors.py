@@ -109,7 +109,7 @@ def of_connecting(error: Exception, server: str, mechanism: str) -> JobtoolError
             f"{server} doesn't accept the login by {mechanism}: {said}. Check the user in the "
             "connection, and the password in JOBTOOL_QUERY_PASSWORD"
         )
-    if code == 404:
+    if code in (404, 405):
         return StoreSettingsError(f"{server}: {said}. Check http_path in the connection")
     return UnreachableError(
         f"can't connect to {server}: {said}. If it runs, check auth_mechanism ({mechanism}), "
