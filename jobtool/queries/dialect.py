@@ -16,14 +16,18 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A dialect of SQL. The default is that of the standard.
 
     ``quote_mark`` stands around identifiers and is doubled inside. With ``escapes_backslash`` a
-    backslash in a text must be doubled. ``date_prefix`` and ``timestamp_prefix`` stand before texts
-    that are dates and times.
+    backslash in a text must be doubled. ``text_prefix``, ``date_prefix``, ``timestamp_prefix`` and
+    ``zoned_prefix`` stand before texts, and before texts that are dates, times, and times with an
+    offset from UTC. ``alias_word`` stands before the name of a query in ``FROM``.
     """
 
     quote_mark: str = '"'
     escapes_backslash: bool = False
     date_prefix: str = "DATE "
     timestamp_prefix: str = "TIMESTAMP "
+    zoned_prefix: str = "TIMESTAMP WITH TIME ZONE "
+    text_prefix: str = ""
+    alias_word: str = "AS "
 
     def name(self, identifier: str) -> str:
         """Return an identifier as it stands in a query."""
@@ -33,7 +37,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     def value(self, value: Value) -> str:
         """Return a value as it stands in a query; raise ``ValueError`` for one that can't."""
         if isinstance(value, bool):
-            raise ValueError("expected a number, a text, a date or a time; found a truth value")
+            raise ValueError("expected a number, a text, a date or a time; found a truth value")  # noqa: TRY004
         if isinstance(value, int | decimal.Decimal):
             return str(value) if isinstance(value, int) else format(value, "f")
         if isinstance(value, float):
@@ -41,14 +45,17 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"expected a finite number; found {value}")
             return repr(value)
         if isinstance(value, datetime.datetime):
-            return self.timestamp_prefix + self._text(value.isoformat(sep=" "))
+            is_zoned = value.utcoffset() is not None
+            prefix = self.zoned_prefix if is_zoned else self.timestamp_prefix
+            return prefix + self._text(value.isoformat(sep=" "))
         if isinstance(value, datetime.date):
             return self.date_prefix + self._text(value.isoformat())
-        return self._text(value)
+        return self.text_prefix + self._text(value)
 
     def rows_of(self, query: str, columns: str = "*") -> str:
         """Return a query for ``columns`` of another query's rows."""
-        return f"SELECT {columns} FROM (\n{stripped(query)}\n) AS {self.name('jobtool_rows')}"
+        named = self.alias_word + self.name("jobtool_rows")
+        return f"SELECT {columns} FROM (\n{stripped(query)}\n) {named}"
 
     def _text(self, text: str) -> str:
         if "\0" in text:
