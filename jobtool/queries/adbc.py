@@ -7,12 +7,12 @@ an error of which kind, and how the driver's columns become ordinary Arrow colum
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobtool.errors import JobtoolError, QueryInterruptedError, UsageError
+from jobtool.errors import JobtoolError, QueryInterruptedError, QueryRefusedError, UsageError
 from jobtool.queries.adbcerrors import Phase, translate
 from jobtool.queries.dialect import Dialect, stripped
 from jobtool.queries.finite import may_be_infinite, require_finite
@@ -34,8 +34,7 @@ class AdbcKind(msgspec.Struct, frozen=True, kw_only=True):
     ``name`` is the database's, for messages. ``adapt`` is passed a field as the driver gives it;
     it raises ``QueryRefusedError`` for a type that Arrow doesn't have. ``options_for`` returns
     options of a statement that fetches so many rows at a time. ``begin`` is run first in each
-    transaction. With ``prepares`` a statement is prepared before it runs, so that what the database
-    refuses can be told from what fails on data.
+    transaction. With ``needs_rows`` the columns are known by the first rows only.
     ``translate`` is passed the driver's exception and returns one of jobtool's.
     """
 
@@ -44,24 +43,37 @@ class AdbcKind(msgspec.Struct, frozen=True, kw_only=True):
     adapt: Adapt = lambda field: (field, None)
     options_for: Callable[[int], Mapping[str, str]] = lambda _: {}
     begin: str = ""
-    prepares: bool = False
+    needs_rows: bool = False
     translate: Callable[[str, Exception, Phase], JobtoolError] = translate
 
 
 class AdbcStream:
-    """The rows of a query. It starts when the first row is asked for."""
+    """The rows of a query. It starts when the first row is asked for, so that it can be cancelled.
+
+    With ``needs_rows`` it starts at once, since its columns are known by its first rows.
+    """
 
     def __init__(self, source: AdbcSource, query: str, rows: int) -> None:
         self._source, self._query = source, query
-        self._cursor = source.cursor(source.kind.options_for(rows))
-        self._reader: Any = None
-        self._converts: list[Convert | None] = []
         self._is_cancelled = False
+        self._reader: Any = None
+        self._cursor: Any = None
         try:
-            self.schema = self._begin()
+            self._cursor = source.cursor(source.kind.options_for(rows))
+            with source.translated("prepare"):
+                if source.kind.needs_rows:
+                    self._cursor.adbc_prepare(query)
+                else:
+                    schema = self._cursor.adbc_execute_schema(query)
+            if source.kind.needs_rows:
+                self._start()
+                schema = self._reader.schema
+            adapted = [source.adapt(field) for field in schema]
         except BaseException:
             self.close()
             raise
+        self._converts: list[Convert | None] = [convert for _, convert in adapted]
+        self.schema = _schema_of(field for field, _ in adapted)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows as batches."""
@@ -72,6 +84,8 @@ class AdbcStream:
             for position, field in enumerate(self.schema)
             if may_be_infinite(field.type)
         ]
+        if self._reader is None and not self._is_cancelled:
+            self._start()
         while not self._is_cancelled:
             with self._source.translated("rows"):
                 try:
@@ -107,20 +121,10 @@ class AdbcStream:
         self._reader = None
         self._source.end_transaction()
 
-    def _begin(self) -> pa.Schema:
-        import pyarrow as pa
-
-        source = self._source
-        if source.kind.prepares:
-            with source.translated("prepare"):
-                self._cursor.adbc_prepare(self._query)
-        with source.translated("start"):
+    def _start(self) -> None:
+        with self._source.translated("start"):
             self._cursor.execute(self._query)
             self._reader = _reader_of(self._cursor)
-            schema = self._reader.schema
-        adapted = [source.adapt(field) for field in schema]
-        self._converts = [convert for _, convert in adapted]
-        return pa.schema([field for field, _ in adapted])
 
 
 class AdbcSource:
@@ -143,11 +147,9 @@ class AdbcSource:
 
     def describe(self, query: str) -> pa.Schema:
         """Return the columns of a query. No row is computed."""
-        import pyarrow as pa
-
         with contextlib.closing(self.cursor({})) as cursor, self.translated("prepare"):
             schema = cursor.adbc_execute_schema(_ended(query))
-            return pa.schema([self.adapt(field)[0] for field in schema])
+        return _schema_of(self.adapt(field)[0] for field in schema)
 
     def ask(self, query: str) -> pa.Table:
         """Return the result of a query."""
@@ -210,6 +212,12 @@ class _Asked(AdbcStream):
             self._cursor.close()
 
 
+def _schema_of(fields: Iterable[Any]) -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(list(fields))
+
+
 def load(driver: str, scheme: str) -> Any:
     """Import an ADBC driver's DB-API module; raises ``UsageError`` that names the extra."""
     import importlib
@@ -224,6 +232,8 @@ def load(driver: str, scheme: str) -> Any:
 
 def _ended(query: str) -> str:
     """Return a query that may stand in parentheses: a comment at its end ends with its line."""
+    if not stripped(query):
+        raise QueryRefusedError("expected a query; found none")
     return stripped(query) + "\n"
 
 
@@ -231,4 +241,5 @@ def _reader_of(cursor: Any) -> Any:
     """Return a reader of the rows whose errors have the database's code."""
     from adbc_driver_manager import _reader
 
-    return _reader.AdbcRecordBatchReader._import_from_c(cursor.fetch_arrow().address)
+    stream = cursor.fetch_arrow()  # it frees the rows unless they are imported while it lives
+    return _reader.AdbcRecordBatchReader._import_from_c(stream.address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from jobtool.errors import (
@@ -20,6 +21,10 @@ from jobtool.redact import redact
 Phase = Literal["connect", "prepare", "start", "rows"]
 
 _MOST_CHARACTERS = 1000
+
+#: ADBC's status and the driver's name, and what libpq's driver was doing when PostgreSQL said no.
+_ADDED_BY_DRIVER = re.compile(r"\A[A-Z_]+: (\[\w+\] )?(.*?: (?=ERROR: ))?", re.DOTALL)
+_CARET = re.compile(r"^ *\^ *$", re.MULTILINE)
 
 #: By the first characters of a SQLSTATE, the longest first. The classes are those of PostgreSQL
 #: (https://www.postgresql.org/docs/current/errcodes-appendix.html) and of the standard.
@@ -91,6 +96,9 @@ def made(kind: type[JobtoolError], database: str, error: Exception) -> JobtoolEr
 
 
 def message_of(error: Exception) -> str:
-    """Return the database's message on one line, without the query that drivers add to it."""
-    text = str(error).split("\nQuery was: ")[0].split("\nquery: ")[0]
-    return redact(in_one_line(text.split(". SQLSTATE: ")[0], most=_MOST_CHARACTERS))
+    """Return the database's own message on one line, without what drivers add to it."""
+    text = str(error)
+    for addition in ("\nQuery was: ", "\nquery: ", ". SQLSTATE: ", "\n. SQLSTATE: "):
+        text = text.split(addition)[0]
+    text = _CARET.sub("", _ADDED_BY_DRIVER.sub("", text))
+    return redact(in_one_line(text, most=_MOST_CHARACTERS))

@@ -38,6 +38,9 @@ DEFAULTS = {
     "python_enable_replacements": "false",
 }
 
+#: The same for settings of a session. The bar would be in the output of the command.
+_SESSION = {"TimeZone": "UTC", "enable_progress_bar": "false"}
+
 # DuckDB's errors begin with their kinds, also where Arrow passes them on as another class.
 _REFUSED = (
     *("Parser", "Syntax", "Binder", "Catalog", "Permission", "Missing Extension", "Autoload"),
@@ -121,9 +124,10 @@ class DuckDbSource:
         except BaseException:
             self._remove_scratch()
             raise
-        if "TimeZone" not in url.options:
-            with contextlib.suppress(duckdb.Error):  # without ICU there are no time zones
-                self._connection.execute("SET TimeZone = 'UTC'")
+        for key, value in _SESSION.items():
+            if key not in url.options:
+                with contextlib.suppress(duckdb.Error):  # without ICU there are no time zones
+                    self._connection.execute(f"SET {key} = '{value}'")
 
     def describe(self, query: str) -> Any:
         """Return the columns of a query."""

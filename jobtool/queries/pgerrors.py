@@ -32,7 +32,7 @@ def translate_postgres(database: str, error: Exception, phase: Phase) -> Jobtool
         if any(part in said for part in parts):
             return made(kind, database, error)
     if "does not exist" in said and "database " in said:
-        return made(QueryRefusedError, database, error)
+        return QueryRefusedError(f"{database} refuses the connection: {said}")
     if "does not exist" in said and "role " in said:
         return made(CredentialsError, database, error)
     return made(UnreachableError, database, error)

@@ -7,6 +7,7 @@ driver, such as ``postgresql+psycopg://``, is SQLAlchemy's.
 
 Types: ``numeric(p, s)`` is a decimal. ``numeric`` without a precision, as ``sum`` of a bigint and
 ``avg`` give it, has no bound for its digits and is text, exact: CAST it where a decimal is wanted.
+So is one in an array or in a composite type, whose precision the driver doesn't tell.
 ``uuid``, ``json``, ``jsonb``, ``xml`` and enums are text. ``timestamptz`` is in UTC. Arrays are
 lists of one dimension. Types without an Arrow type are refused by name.
 """
@@ -44,6 +45,12 @@ _BATCH_BYTES = 4 * 1024 * 1024
 class PostgresSource(AdbcSource):
     """A connection, with transactions that only read one state of the database."""
 
+    def describe(self, query: str) -> Any:
+        """Return the columns of a query, which must be permitted. No row is computed."""
+        schema = super().describe(query)
+        super().ask(f"{self.dialect.rows_of(query)} LIMIT 0")  # asks for permissions, at last
+        return schema
+
     def stream(self, query: str, *, rows: int) -> RowStream:
         """Run a query."""
         self._require_flat_arrays(query)
@@ -77,7 +84,7 @@ class PostgresSource(AdbcSource):
         """
         import pyarrow as pa
 
-        lists = [field.name for field in self.describe(query) if pa.types.is_list(field.type)]
+        lists = [field.name for field in super().describe(query) if pa.types.is_list(field.type)]
         if not lists:
             return
         name = self.dialect.name

@@ -225,7 +225,7 @@ def _engine(url: ConnectionUrl, password: str | None) -> Any:
             sqlalchemy.URL.create(
                 name,
                 username=url.user,
-                password=password,
+                password=password if url.user is not None else None,
                 host=url.host,
                 port=url.port,
                 database=url.database or None,

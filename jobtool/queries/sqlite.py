@@ -86,7 +86,7 @@ KIND = AdbcKind(
     name="SQLite",
     dialect=Dialect(date_prefix="", timestamp_prefix="", zoned_prefix=""),
     options_for=_options_for,
-    prepares=True,
+    needs_rows=True,
     translate=_translate,
 )
 
