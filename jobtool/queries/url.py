@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.redact import sounds_secret
 
 _SCHEME = re.compile(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?\Z")
 
@@ -54,6 +55,12 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
         for key, value in parse_qsl(asked, keep_blank_values=True):
             if key in options:
                 raise UsageError(f"connection: expected the option {key!r} once; found it twice")
+            if sounds_secret(key) or "authorization" in key.lower() or key.lower() == "pwd":
+                raise UsageError(
+                    f"the connection has the option {key!r}, which others could read in the list "
+                    "of processes. Leave it out, and set JOBTOOL_QUERY_PASSWORD in the environment "
+                    "of export and of workers"
+                )
             options[key] = value
         name, _, driver = scheme.partition("+")
         return cls(
