@@ -86,8 +86,9 @@ class QuerySourceType(msgspec.Struct, frozen=True, kw_only=True):
     ``open`` connects. It is passed the URL, and the password if one is known; it raises what
     ``QuerySource`` does, and ``UsageError`` for a part of the URL that it can't use or a package
     that isn't installed (naming the extra of jobtool that brings it). ``options`` are the names
-    that the URL may have behind ``?``; None allows any. ``needs_password`` returns whether a
-    password is needed that neither the URL nor the environment of the database's own client gives.
+    that the URL may have behind ``?``; a name that ends with ``*`` stands for all that begin so.
+    None allows any. ``needs_password`` returns whether a password is needed that neither the URL
+    nor the environment of the database's own client gives.
     """
 
     open: Callable[[ConnectionUrl, str | None], QuerySource]
