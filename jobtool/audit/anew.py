@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from jobtool.audit.events import LeftAlone, PutBack
-from jobtool.audit.putback import put_back
+from jobtool.audit.events import LeftAlone
+from jobtool.audit.putback import claim_job
 from jobtool.errors import JoblistUnavailableError, UsageError, reason_of
 from jobtool.export.chunklog import ChunkLog, RestartRecord
 from jobtool.failpoints import reach
@@ -32,7 +32,7 @@ def is_to_be_anew(joblist: JobList) -> bool:
     return os.path.lexists(_path(joblist))
 
 
-def start_anew(joblist: JobList) -> list[PutBack]:
+def start_anew(joblist: JobList) -> None:
     """Have all rows of an export made again; its jobs are ``todo`` afterwards.
 
     Raises ``UsageError`` if a worker is on a job, and ``JoblistUnavailableError``. The next call
@@ -48,27 +48,28 @@ def start_anew(joblist: JobList) -> list[PutBack]:
         raise JoblistUnavailableError(f"can't write {quote(path)}: {reason_of(error)}") from None
     reach("after the mark of an export anew")
     claims = Claims.of(joblist)
-    done: list[PutBack] = []
     for job_id in joblist.job_ids():
         job, _ = joblist.load(job_id)
         if job.export is None or job.export.kind != "rows":
             continue  # the manifest's job is put back when the first of the others is worked on
-
-        def restart(claimed: ClaimedJob) -> None:
-            log = ChunkLog(joblist.chunks_path_of(claimed.job_id), claimed.claim.require_held)
-            if log.chunks:
-                log.append(RestartRecord())
-
-        result = put_back(joblist, claims, job_id, job, event="anew", before=restart)
-        if isinstance(result, LeftAlone):
+        claimed = claim_job(joblist, claims, job_id, job.name)
+        if isinstance(claimed, LeftAlone):
             raise _busy(joblist, job_id)
+        with claimed:
+            _restart(joblist, claimed)
         joblist.mark_put_back()
-        done.append(result)
         reach("after a job is to be exported anew")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
         sync_folder(joblist.path)
-    return done
+
+
+def _restart(joblist: JobList, claimed: ClaimedJob) -> None:
+    log = ChunkLog(joblist.chunks_path_of(claimed.job_id), claimed.claim.require_held)
+    if log.chunks:
+        log.append(RestartRecord())
+    if claimed.job.status is not JobStatus.TODO:
+        claimed.put_back("anew")
 
 
 def _path(joblist: JobList) -> str:

@@ -36,6 +36,10 @@ def type_of(url: ConnectionUrl) -> QuerySourceType:
     return found
 
 
+def _has_prefix(key: str, options: frozenset[str]) -> bool:
+    return any(name.endswith("*") and key.startswith(name[:-1]) for name in options)
+
+
 def open_source(url: ConnectionUrl, password: str | None = None) -> QuerySource:
     """Connect to a database, by default with the password of the environment.
 

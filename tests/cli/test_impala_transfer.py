@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def test_options_win_over_the_environment(place: Place) -> None:
     place.run_ok(*options)
     (part,) = place.parts()
     assert part == place.target / "of the environment" / "part-000001.csv"
-    assert part.read_text().splitlines()[:2] == ["id,other", "0,0"]
+    assert part.read_text().splitlines()[:2] == ['"id","other"', "0,0"]
 
 
 WITHOUT_TARGET = ("--query", "SELECT 1")
@@ -273,9 +273,9 @@ def test_rows_are_exported_anew(place: Place, table: Path, more: tuple[object, .
 @pytest.mark.parametrize(
     ("point", "count"),
     [
-        ("after the mark of an export anew", 1),
-        ("after a job is to be exported anew", 1),
-        ("after a job is to be exported anew", 4),
+        pytest.param("after the mark of an export anew", 1, marks=pytest.mark.wide),
+        ("after a job is to be exported anew", 2),
+        pytest.param("after a job is to be exported anew", 5, marks=pytest.mark.wide),
     ],
 )
 def test_a_killed_export_anew_is_completed_by_the_same_command(
@@ -301,25 +301,32 @@ def test_nothing_is_exported_anew_while_it_is_worked_on(place: Place) -> None:
 
 # Stops and kills.
 
-MANY = ("--split-by", "id", "--splits", 6, "--max-workers", 3, "--chunk-size", 50)
+MANY = ("--split-by", "id", "--splits", 6, "--max-workers", 3, "--chunk-size", 100)
 
 
-def processes_of(joblist: Path) -> list[str]:
-    """The command lines of processes that work on a joblist."""
-    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if f'"{joblist}"' in line]
+def helpers_of(joblist: Path) -> list[Path]:
+    """The further processes that work on a joblist."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"impala_transfer.helper" in (line := (path / "cmdline").read_bytes()):
+                found += [path] * (os.fsencode(joblist) in line)
+    return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.wide)],
+)
 def test_a_stopped_command_ends_all_workers_and_goes_on(
     place: Place, number: signal.Signals
 ) -> None:
     process = start(*place.command(*MANY), env=place.env)
     wait_for(lambda: len(place.parts()) > 20 or process.poll() is not None)
-    wait_for(lambda: len(processes_of(place.joblist)) == 2 or process.poll() is not None)
+    wait_for(lambda: len(helpers_of(place.joblist)) == 2 or process.poll() is not None)
     os.kill(process.pid, number)
     done = finish(process)
-    wait_for(lambda: not processes_of(place.joblist))
+    wait_for(lambda: not helpers_of(place.joblist))
     if number == signal.SIGKILL:
         assert done.exit_code == -signal.SIGKILL
     else:
@@ -329,7 +336,7 @@ def test_a_stopped_command_ends_all_workers_and_goes_on(
         assert "ongoing" not in statuses(place.joblist).values()
     assert not (place.target / "_SUCCESS").exists()
     there = len(place.parts())
-    assert there < ROWS // 50
+    assert there < ROWS // 100
     assert place.run_ok(*MANY).exit_code == 0
     assert ids(place) == [*range(ROWS)]
 

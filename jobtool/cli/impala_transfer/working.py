@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +17,7 @@ from jobtool.cli.impala_transfer.joblists import default_folder, require_free, s
 from jobtool.cli.impala_transfer.targets import Way, methods_for
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.errors import JoblistError, UsageError
-from jobtool.jobs.exportsettings import DEFAULT_STAGED_CHUNKS
+from jobtool.jobs.exportsettings import DEFAULT_STAGED_CHUNKS, ExportSettings
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
@@ -68,11 +67,12 @@ def transfer_rows(request: Request) -> int:
     with stopping(stop, signals):
         query = text_of_query(request.query)
         folder = _folder_of(request, query)
-        methods = _made(request, query, folder, stop, console)
+        known = settings_at(folder)
+        methods = _made(request, query, folder, known, stop, console)
         if request.dry_run:
             return 0
         joblist = JobList.open(folder)
-        if not _has_work(request, joblist, console):
+        if not _has_work(request, joblist, console, has_been_made_before=known is not None):
             return 0
         if request.make_only:
             console.note(f"Run: transfer-worker -i {quote(folder)}", DONE)
@@ -100,14 +100,18 @@ def _folder_of(request: Request, query: str) -> str:
 
 
 def _made(
-    request: Request, query: str, folder: str, stop: Stop, console: Console
+    request: Request,
+    query: str,
+    folder: str,
+    known: ExportSettings | None,
+    stop: Stop,
+    console: Console,
 ) -> tuple[str, ...] | None:
-    """Make the joblist if it isn't there, and return the methods for its files."""
+    """Make the joblist unless it is there, with the settings ``known``; return the methods."""
     from jobtool.api.export import export_query
     from jobtool.queries.plugins import PASSWORD_VARIABLE
 
-    way, known = request.way, settings_at(folder)
-    password = None
+    way = request.way
     if known is None:
         require_free(way.destination, {**request.tables, "credentials": request.credentials})
         for remark in way.remarks:
@@ -160,15 +164,16 @@ def _files_at_a_time(request: Request) -> int | None:
     return max(request.max_workers, DEFAULT_STAGED_CHUNKS)
 
 
-def _has_work(request: Request, joblist: JobList, console: Console) -> bool:
+def _has_work(
+    request: Request, joblist: JobList, console: Console, *, has_been_made_before: bool
+) -> bool:
     """Have jobs in error tried again, and all with ``--fresh``; return False if all is done."""
     from jobtool.api.retry import retry_jobs
     from jobtool.audit.anew import is_to_be_anew, start_anew
 
-    if request.fresh or is_to_be_anew(joblist):
-        if any(each.status is not JobStatus.TODO for each in joblist.scan()):
-            start_anew(joblist)
-            console.note("All rows are exported again.")
+    if is_to_be_anew(joblist) or (request.fresh and has_been_made_before):
+        start_anew(joblist)
+        console.note("All rows are exported again.")
         return True
     if not _left(joblist):
         console.note(
@@ -182,10 +187,11 @@ def _has_work(request: Request, joblist: JobList, console: Console) -> bool:
     return True
 
 
-def _left(joblist: JobList) -> int:
-    """Return how many jobs aren't a success."""
-    found = Counter(each.status for each in joblist.scan())
-    return sum(count for status, count in found.items() if status is not JobStatus.SUCCESS)
+def _left(joblist: JobList) -> dict[str, JobStatus | None]:
+    """Return the jobs that aren't a success, and their statuses."""
+    return {
+        each.job_id: each.status for each in joblist.scan() if each.status is not JobStatus.SUCCESS
+    }
 
 
 def _worked_off(
@@ -235,12 +241,17 @@ def _worked_off(
         raise
     finally:
         codes = helpers.wait()
-    if _left(joblist):
+    left = _left(joblist)
+    if left:
         console.note(
             "The same command goes on where this one ended. summarise-jobs -i "
             f"{quote(folder)} shows what is left.",
             WARNING,
         )
+        if JobStatus.ERROR in left.values() and {*left} - {MANIFEST_JOB} == {
+            name for name, status in left.items() if status is JobStatus.ERROR
+        }:
+            return 1  # the manifest waits for what has failed
         return code or next(filter(None, codes), 3)
     console.note(f"All rows are at {quote(request.way.destination)}", DONE)
     return 0
