@@ -56,7 +56,7 @@ class ParquetWriter:
         import pyarrow as pa
 
         # What drivers note about the whole result, such as pandas' metadata, isn't kept.
-        self._schema = pa.schema([field.with_type(decoded_type(field.type)) for field in schema])
+        self._schema = pa.schema([field.with_type(_written_type(field.type)) for field in schema])
         self._held: list[Any] = []
         self._held_rows = self._held_bytes = 0
         self._open = True
@@ -73,10 +73,13 @@ class ParquetWriter:
 
         if not block.num_rows:
             return
-        columns = [
-            decoded(array, field.type)
-            for array, field in zip(block.columns, self._schema, strict=True)
-        ]
+        try:
+            columns = [
+                decoded(array, field.type)
+                for array, field in zip(block.columns, self._schema, strict=True)
+            ]
+        except pa.ArrowInvalid as error:
+            raise _misfit(error) from None
         block = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         self._held.append(block)
         self._held_rows += block.num_rows
@@ -113,10 +116,29 @@ class ParquetWriter:
         try:
             self._writer.write_table(table, row_group_size=rows)
         except pa.ArrowInvalid as error:
-            raise QueryFailedError(
-                f"Parquet can't hold a value of these rows: {in_one_line(str(error))}. Convert the "
-                "column in the query, with CAST or COALESCE."
-            ) from None
+            raise _misfit(error) from None
+
+
+def _misfit(error: Exception) -> QueryFailedError:
+    return QueryFailedError(
+        f"Parquet can't hold a value of these rows: {in_one_line(str(error))}. Convert the column "
+        "in the query, with CAST or COALESCE."
+    )
+
+
+def _written_type(kind: Any) -> Any:
+    """Return the type that Arrow writes a column with.
+
+    Seconds are made milliseconds here, since before pyarrow 25 its writer doesn't notice values
+    that are too large for them.
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = decoded_type(kind)
+    if types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("ms", kind.tz)
+    return kind
 
 
 def _writer(file: Any, schema: Any, compression: str) -> Any:
