@@ -25,6 +25,8 @@ Failpoint = Literal[
     "before leftovers are removed",
     "after a chunk's record",
     "after the rows have changed",
+    "after the mark of an export anew",
+    "after a job is to be exported anew",
     "before a record",
     "after a record",
     "before the journal is flushed",
