@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from jobtool.errors import StoppedError
-from jobtool.queries.source import QuerySource, RowStream
+from jobtool.queries.source import Interruptible, QuerySource, RowStream
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class _Asking(threading.Thread):
         self._is_cancelled = True
         if self._stream is not None:
             self._stream.cancel()
+        elif isinstance(self._source, Interruptible):
+            self._source.interrupt()
         self.join(_CANCEL_SECONDS)
 
     def _read(self) -> pa.Table:

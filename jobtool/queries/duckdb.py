@@ -88,6 +88,11 @@ class DuckDbSource:
         """Return None: the file can't change while it is open for reading."""
         return None
 
+    def interrupt(self) -> None:
+        """Interrupt a query."""
+        with contextlib.suppress(Exception):
+            self._connection.interrupt()
+
     def close(self) -> None:
         """Close the database."""
         with contextlib.suppress(Exception):

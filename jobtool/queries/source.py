@@ -8,7 +8,7 @@ entry point has the name of the URL's scheme without a driver: ``impala`` for ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -75,6 +75,17 @@ class QuerySource(Protocol):
 
     def close(self) -> None:
         """End the connection, and a query that still runs. Raises nothing."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source whose ``stream`` returns only after a long time can be interrupted meanwhile."""
+
+    def interrupt(self) -> None:
+        """Ask the database to stop what runs on the connection. Any thread may call it.
+
+        The thread that waits then gets an error. Does nothing if nothing runs. Raises nothing.
+        """
 
 
 class QuerySourceType(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Successes
+from jobtool.worker.chunkleftovers import remove_unfinished
 from jobtool.worker.chunksending import ChunkSending
 from jobtool.worker.events import RowsChanged
 from jobtool.worker.filesstep import FilesStep
@@ -68,18 +69,22 @@ class ExportStep(FilesStep):
             ),
         )
         self._report.credentials(context.stores.credential_holders())
-        withdraw_manifest(self._tools, context)
+        withdraw_manifest(self._tools, context, work.destination)
         own = Successes(self._tools.options.monotonic)
-        try:
-            context.retry.call(lambda: self._try(work, own), own=own)
-        except RowsChangedError as error:
-            claimed_job.log("rows-changed", reason=str(error))
-            self._tools.emit(RowsChanged(job=job.name, reason=str(error)))
-            work.log.append(RestartRecord())
-            reach("after the rows have changed")
-            context.retry.call(lambda: self._try(work, own), own=own)
+        context.retry.call(lambda: self._try(work, own), own=own)
 
     def _try(self, work: _Work, own: Successes) -> None:
+        """Export the rows; begin anew if they have changed since an earlier attempt."""
+        try:
+            self._export(work, own)
+        except RowsChangedError as error:
+            work.claimed.log("rows-changed", reason=str(error))
+            self._tools.emit(RowsChanged(job=work.claimed.job.name, reason=str(error)))
+            work.log.append(RestartRecord())
+            reach("after the rows have changed")
+            self._export(work, own)
+
+    def _export(self, work: _Work, own: Successes) -> None:
         """Run the query, unless all chunks have arrived."""
         if work.log.stale:
             self._clear(work)
@@ -89,6 +94,7 @@ class ExportStep(FilesStep):
         staging.prepare()
         try:
             records = [*self._records.all()]
+            self._remove_unfinished(work, records)
             ledger = self._taken_up(work, Route(staging.source, work.destination), records)
             transfer = self._make_transfer(claimed, work.context, ledger)
             on_tick = self._report.progress_since(transfer.progress)
@@ -120,6 +126,14 @@ class ExportStep(FilesStep):
         finally:
             self._records.journal.close()
             staging.close()
+
+    def _remove_unfinished(self, work: _Work, records: list[Record]) -> None:
+        """Remove what earlier tries, of this attempt or of one before, left half sent."""
+        if work.claimed.job.attempts > 1 or records:
+            reach("before leftovers are removed")
+            removed = work.context.retry.call(lambda: remove_unfinished(work.destination, records))
+            if removed:
+                work.claimed.log("removed-leftovers", count=removed)
 
     def _taken_up(self, work: _Work, route: Route, records: list[Record]) -> Ledger:
         """Return the ledger of the chunks that have arrived and are still there."""
