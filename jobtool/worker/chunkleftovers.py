@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobtool.errors import CredentialsError, FileError
+from jobtool.failpoints import reach
 from jobtool.jobs.records import Record
 from jobtool.stores.location import parent_of
 from jobtool.stores.optional import Multipart, Temporaries, supports
@@ -21,6 +22,7 @@ def remove_unfinished(destination: Store, records: Sequence[Record]) -> int:
     ``records`` are all records of the job. Raises the errors of stores after which another try may
     help. Without permission to list uploads those that no record names stay.
     """
+    reach("before leftovers are removed")
     found: dict[str, Upload] = {}
     if supports(destination, Temporaries):
         found = {one.token: one for one in _leftovers(destination, "file", 0)}

@@ -130,7 +130,6 @@ class ExportStep(FilesStep):
     def _remove_unfinished(self, work: _Work, records: list[Record]) -> None:
         """Remove what earlier tries, of this attempt or of one before, left half sent."""
         if work.claimed.job.attempts > 1 or records:
-            reach("before leftovers are removed")
             removed = work.context.retry.call(lambda: remove_unfinished(work.destination, records))
             if removed:
                 work.claimed.log("removed-leftovers", count=removed)
@@ -189,13 +188,10 @@ class ExportStep(FilesStep):
         )
 
     def _clear(self, work: _Work) -> None:
-        """Remove the chunks of rows that have changed, and then their receipts.
+        """Remove the receipts of chunks of rows that have changed, and then the chunks.
 
         A kill in between leaves a log without ``ClearedRecord``: the next attempt does this again.
         """
-        for name in sorted(work.log.stale):
-            self._delete(work, name)
-        work.destination.sync()
         written: list[Record] = [
             IntentRecord(src_path=record.src_path, dst_path=record.dst_path, at_ns=0, has_file=True)
             if isinstance(record, Receipt)
@@ -204,6 +200,9 @@ class ExportStep(FilesStep):
         ]
         self._records.journal.replace(written)
         self._records.remove_table()
+        for name in sorted(work.log.stale):
+            self._delete(work, name)
+        work.destination.sync()
         work.log.append(ClearedRecord())
 
     def _remove_surplus(self, work: _Work, end: EndRecord) -> None:
