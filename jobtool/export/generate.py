@@ -21,7 +21,7 @@ from jobtool.export.bounds import encode_value
 from jobtool.export.events import ExportGenerated, QueryAccepted, RangePlanned, Splitting
 from jobtool.export.formats.by_name import format_of
 from jobtool.export.ranges import Range, plan_ranges
-from jobtool.jobs.exportsettings import ExportSettings
+from jobtool.jobs.exportsettings import ExportSettings, require_uncompressed
 from jobtool.jobs.exportshare import MANIFEST_JOB, ExportShare
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
@@ -71,6 +71,7 @@ def generate_export(
     raise.
     """
     settings = _settings_of(request)
+    require_uncompressed(settings.transfer.compression or "none")
     existing = _existing(request, settings)
     if existing is not None:
         emit(existing)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jobtool.errors import UsageError
+
 _Rows = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 _Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**44)]
 
@@ -45,3 +47,16 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Refuse two sizes of chunks."""
         if self.chunk_rows is not None and self.chunk_bytes is not None:
             raise ValueError("chunk_rows and chunk_bytes: expected one of them; found both")
+
+
+def require_uncompressed(compression: str) -> None:
+    """Raise ``UsageError`` if the transfer of an export's files is to compress them.
+
+    Names and sizes in the manifest are those of the files as they were made.
+    """
+    if compression != "none":
+        raise UsageError(
+            f"compression {compression!r}: expected none for the transfer of an export: its files "
+            "are compressed by their format. Leave it out of the options and of [transfer], and "
+            "choose that of Parquet by jobtool export --compression"
+        )

@@ -102,14 +102,16 @@ class JobRunner:
         joblist = self._tools.joblist
         if joblist.settings.export is None:
             return True
-        for job_id in joblist.job_ids():
-            if job_id == MANIFEST_JOB:
-                continue
+        known = self._scan_state.finished
+        others = [job_id for job_id in joblist.job_ids() if job_id != MANIFEST_JOB]
+        # Those that aren't known first; then all, since a success may have been put back.
+        for job_id in (*(each for each in others if each not in known), *others):
             try:
-                status = self._scan_state.finished.get(job_id) or joblist.status_of(job_id)
+                status = joblist.status_of(job_id)
             except FileNotFoundError:
                 continue
             if status is not JobStatus.SUCCESS:
+                known.pop(job_id, None)
                 return False
         return True
 
