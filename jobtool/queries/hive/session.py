@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +22,8 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 8}
 #: How long a server may take to answer a login, if the connection doesn't say. One that expects
 #: another mechanism may wait for ever.
 _LOGIN_SECONDS = 120.0
+
+_SILENT = logging.NullHandler()
 
 #: A text in the protocol has a length of 32 bits with a sign.
 _LONGEST_TEXT_BYTES = 2**31 - 1
@@ -155,6 +158,8 @@ def _connected(login: Login, most_seconds: float = _LOGIN_SECONDS) -> Any:
         raise UsageError(
             "impala:// and hive2:// need the package impyla: pip install 'jobtool[impala]'"
         ) from None
+    # thrift logs what it raises too; without a handler, that lands on standard error.
+    logging.getLogger("thrift").addHandler(_SILENT)
     arguments = dict(login.arguments)
     arguments["timeout"] = min(most_seconds, arguments["timeout"] or most_seconds)
     if arguments["use_http_transport"]:
