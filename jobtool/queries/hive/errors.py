@@ -48,6 +48,9 @@ _TROUBLE = re.compile(
     r"|No space left|Scratch space limit",
     re.IGNORECASE,
 )
+_NO_SESSION = re.compile(
+    r"Invalid (?:or unknown )?session ?(?:handle|id)|session.{0,60}expired", re.IGNORECASE
+)
 _ENDED = re.compile(r"cancel+ed|expired|timed? ?out|was killed|terminated", re.IGNORECASE)
 _REFUSED = re.compile(
     r"(?:Analysis|Parse|Semantic|AccessControl|Authorization|NoSuchDatabase|NoSuchTable"
@@ -85,6 +88,11 @@ def of_query(message: str | None, state: str | None) -> JobtoolError:
     if _ENDED.search(plain):
         return QueryInterruptedError(f"the database ended the query: {said}")
     return QueryFailedError(f"the query failed: {said}")
+
+
+def ends_session(message: str | None) -> bool:
+    """Return whether a server says that it doesn't know the session, or not any more."""
+    return bool(_NO_SESSION.search(_QUOTED.sub("", message or "")))
 
 
 def of_connecting(error: Exception, server: str, mechanism: str) -> JobtoolError:
