@@ -23,7 +23,7 @@ from jobtool.errors import (
     UnreachableError,
     UsageError,
 )
-from tests.queries.sources import one_row, opened, table_of
+from tests.queries.sources import count_into, one_row, opened, table_of
 
 TYPES = [
     ("1::TINYINT", pa.int8(), 1),
@@ -88,8 +88,9 @@ def test_a_file_is_opened_for_reading_only(file: str) -> None:
 
 def test_a_file_that_cannot_be_opened(file: str, tmp_path: Path) -> None:
     missing = tmp_path / "missing.db"
-    with pytest.raises(QueryRefusedError, match="expected a database file"), opened(
-        f"duckdb:///{missing}"
+    with (
+        pytest.raises(QueryRefusedError, match="expected a database file"),
+        opened(f"duckdb:///{missing}"),
     ):
         pass
     assert not missing.exists()
@@ -140,12 +141,11 @@ def test_a_failure_in_the_last_row() -> None:
         "FROM range(4000000) AS r(i)"
     )
     with opened("duckdb://") as source:
-        rows = 0
+        rows: list[int] = []
         with pytest.raises(QueryFailedError, match="Could not convert string 'x'"):
-            for batch in source.stream(query, rows=1000):
-                rows += batch.num_rows
-        assert rows > 0
-        with pytest.raises(QueryFailedError, match="'here'.*infinity"):
+            count_into(rows, source.stream(query, rows=1000))
+        assert sum(rows) > 0
+        with pytest.raises(QueryFailedError, match=r"'here'.*infinity"):
             table_of(source, "SELECT 'infinity'::TIMESTAMP AS here")
         assert one_row(source, "SELECT 1 AS a") == {"a": 1}
 
@@ -171,9 +171,11 @@ def test_options_are_settings_of_duckdb() -> None:
         assert one_row(source, asked)["t"] == 1
     with opened("duckdb:///?threads=3&memory_limit=1GiB") as source:
         assert one_row(source, asked) == {"t": 3, "m": "1.0 GiB"}
-    with opened("duckdb:///?memory_limit=20MB") as source:
-        with pytest.raises(QueryFailedError, match="add memory_limit"):
-            table_of(source, "SELECT list(i) FROM range(100000000) AS r(i)")
+    with (
+        opened("duckdb:///?memory_limit=20MB") as source,
+        pytest.raises(QueryFailedError, match="add memory_limit"),
+    ):
+        table_of(source, "SELECT list(i) FROM range(100000000) AS r(i)")
 
 
 def test_scratch_of_a_killed_process_is_removed(

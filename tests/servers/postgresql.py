@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.needs import lack, need, search_path
 from tests.servers.hdfs import LIFETIME_SECONDS, free_ports
 
-OWNER, PASSWORD = "owner", "pass'word \\ of \"tests\""
+OWNER, PASSWORD = "owner", 'pass\'word \\ of "tests"'
 READER, READER_PASSWORD = "reader", "password-of-reader"
 DATABASE = "tests"
 
