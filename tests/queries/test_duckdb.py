@@ -37,7 +37,7 @@ TYPES = [
     ("DATE '2024-02-29'", pa.date32(), datetime.date(2024, 2, 29)),
     ("TIMESTAMP '2024-02-29 12:00'", pa.timestamp("us"), datetime.datetime(2024, 2, 29, 12)),
     (
-        "TIMESTAMPTZ '2024-02-29 12:00+02'",
+        "TIMESTAMPTZ '2024-02-29 12:00:00+02'",
         pa.timestamp("us", "UTC"),
         datetime.datetime(2024, 2, 29, 10, tzinfo=datetime.UTC),
     ),

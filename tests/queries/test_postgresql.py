@@ -93,6 +93,21 @@ def test_types_are_kept_with_and_without_values(postgres: PostgresServer) -> Non
     assert table["c16"].cast(pa.int32()).to_pylist() == [None, -735160]
 
 
+def test_nulls_are_where_the_server_has_them(postgres: PostgresServer) -> None:
+    columns = [
+        f"CASE WHEN n % {2 + number % 3} = 1 THEN {each[0]} END AS c{number}"
+        for number, each in enumerate(TYPES)
+    ]
+    with opened(postgres.url()) as source:
+        table = table_of(
+            source, f"SELECT {', '.join(columns)} FROM generate_series(1, 300) AS n ORDER BY n"
+        )
+    for number in range(len(TYPES)):
+        step = 2 + number % 3
+        valid = table[number].is_valid().to_pylist()
+        assert valid == [n % step == 1 for n in range(1, 301)], TYPES[number]
+
+
 def test_uuids_in_a_slice_are_texts() -> None:
     values = [bytes([n]) * 16 for n in range(5)]
     values[3] = None
