@@ -60,15 +60,7 @@ class AdbcStream:
         self._cursor: Any = None
         try:
             self._cursor = source.cursor(source.kind.options_for(rows))
-            with source.translated("prepare"):
-                if source.kind.needs_rows:
-                    self._cursor.adbc_prepare(query)
-                else:
-                    schema = self._cursor.adbc_execute_schema(query)
-            if source.kind.needs_rows:
-                self._start()
-                schema = self._reader.schema
-            adapted = [source.adapt(field) for field in schema]
+            adapted = [source.adapt(field) for field in self._columns()]
         except BaseException:
             self.close()
             raise
@@ -121,10 +113,18 @@ class AdbcStream:
         self._reader = None
         self._source.end_transaction()
 
-    def _start(self) -> None:
+    def _columns(self) -> Any:
+        with self._source.translated("prepare"):
+            if not self._source.kind.needs_rows:
+                return self._cursor.adbc_execute_schema(self._query)
+            self._cursor.adbc_prepare(self._query)
+        return self._start().schema
+
+    def _start(self) -> Any:
         with self._source.translated("start"):
             self._cursor.execute(self._query)
             self._reader = _reader_of(self._cursor)
+        return self._reader
 
 
 class AdbcSource:

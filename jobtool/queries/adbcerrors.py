@@ -99,6 +99,6 @@ def message_of(error: Exception) -> str:
     """Return the database's own message on one line, without what drivers add to it."""
     text = str(error)
     for addition in ("\nQuery was: ", "\nquery: ", ". SQLSTATE: ", "\n. SQLSTATE: "):
-        text = text.split(addition, maxsplit=1)[0]
+        text = text.partition(addition)[0]
     text = _CARET.sub("", _ADDED_BY_DRIVER.sub("", text))
     return redact(in_one_line(text, most=_MOST_CHARACTERS))

@@ -33,8 +33,6 @@ def adapt(field: Any, name_of: Callable[[int], str]) -> tuple[Any, Convert | Non
     typmod = int(metadata.get(b"POSTGRESQL:typmod", b"-1"))
     if typname in _REFUSED:
         raise _refusal(field.name, typname, _REFUSED[typname])
-    if typname == "record":
-        raise _refusal(field.name, "record", "text")
     if typname == "oid":
         kind: Any = pa.int64()
         convert: Convert | None = _oids
@@ -76,22 +74,8 @@ def _adapted(
         of_values = convert
         return pa.list_(inner), lambda array: _list_of(array, of_values(array.values))
     if pa.types.is_struct(kind):
-        fields = [kind.field(number) for number in range(kind.num_fields)]
-        adapted = [adapt(field, name_of) for field in fields]
-        if all(each is None for _, each in adapted):
-            return kind, None
-        whole = pa.struct([field for field, _ in adapted])
-
-        def convert_struct(array: Any) -> Any:
-            parts = [
-                array.field(number) if each is None else each(array.field(number))
-                for number, (_, each) in enumerate(adapted)
-            ]
-            return pa.StructArray.from_arrays(
-                parts, fields=list(whole), mask=array.is_null() if array.null_count else None
-            )
-
-        return whole, convert_struct
+        # adbc-driver-postgresql 1.13 gives each value after a null as null.
+        raise _refusal(column, "record, or a composite one", "text")
     return kind, None
 
 

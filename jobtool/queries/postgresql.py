@@ -7,9 +7,10 @@ driver, such as ``postgresql+psycopg://``, is SQLAlchemy's.
 
 Types: ``numeric(p, s)`` is a decimal. ``numeric`` without a precision, as ``sum`` of a bigint and
 ``avg`` give it, has no bound for its digits and is text, exact: CAST it where a decimal is wanted.
-So is one in an array or in a composite type, whose precision the driver doesn't tell.
+So is one in an array, whose precision the driver doesn't tell.
 ``uuid``, ``json``, ``jsonb``, ``xml`` and enums are text. ``timestamptz`` is in UTC. Arrays are
-lists of one dimension. Types without an Arrow type are refused by name.
+lists of one dimension. Types without an Arrow type are refused by name, and composite types too:
+the driver loses their values.
 """
 
 from __future__ import annotations

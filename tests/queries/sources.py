@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 
 from jobtool.queries.plugins import PASSWORD_VARIABLE, open_source
-from jobtool.queries.source import QuerySource
+from jobtool.queries.source import QuerySource, RowStream
 from jobtool.queries.url import ConnectionUrl
+from tests.needs import lack
 from tests.servers.postgresql import PASSWORD
 
 
@@ -37,6 +38,20 @@ def table_of(source: QuerySource, query: str, *, rows: int = 1000) -> pa.Table:
             assert batch.schema == stream.schema
             batches.append(batch)
         return pa.Table.from_batches(batches, schema=stream.schema)
+
+
+def count_into(counts: list[int], stream: RowStream) -> None:
+    """Read a stream to its end; note the number of rows of each batch."""
+    for batch in stream:
+        counts.append(batch.num_rows)
+
+
+def need_psycopg() -> None:
+    """Require a second driver for PostgreSQL, which SQLAlchemy uses."""
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        lack("psycopg is not installed: pip install 'psycopg[binary]'")
 
 
 def one_row(source: QuerySource, query: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from jobtool.errors import (
     UnreachableError,
     UsageError,
 )
-from tests.queries.sources import one_row, opened, table_of
+from tests.queries.sources import count_into, one_row, opened, table_of
 
 TYPES = [
     ("1::TINYINT", pa.int8(), 1),
@@ -37,7 +37,7 @@ TYPES = [
     ("DATE '2024-02-29'", pa.date32(), datetime.date(2024, 2, 29)),
     ("TIMESTAMP '2024-02-29 12:00'", pa.timestamp("us"), datetime.datetime(2024, 2, 29, 12)),
     (
-        "TIMESTAMPTZ '2024-02-29 12:00+02'",
+        "TIMESTAMPTZ '2024-02-29 12:00:00+02'",
         pa.timestamp("us", "UTC"),
         datetime.datetime(2024, 2, 29, 10, tzinfo=datetime.UTC),
     ),
@@ -141,12 +141,11 @@ def test_a_failure_in_the_last_row() -> None:
         "FROM range(4000000) AS r(i)"
     )
     with opened("duckdb://") as source:
-        rows = 0
+        rows: list[int] = []
         with pytest.raises(QueryFailedError, match="Could not convert string 'x'"):
-            for batch in source.stream(query, rows=1000):
-                rows += batch.num_rows
-        assert rows > 0
-        with pytest.raises(QueryFailedError, match="'here'.*infinity"):
+            count_into(rows, source.stream(query, rows=1000))
+        assert sum(rows) > 0
+        with pytest.raises(QueryFailedError, match=r"'here'.*infinity"):
             table_of(source, "SELECT 'infinity'::TIMESTAMP AS here")
         assert one_row(source, "SELECT 1 AS a") == {"a": 1}
 
@@ -172,9 +171,11 @@ def test_options_are_settings_of_duckdb() -> None:
         assert one_row(source, asked)["t"] == 1
     with opened("duckdb:///?threads=3&memory_limit=1GiB") as source:
         assert one_row(source, asked) == {"t": 3, "m": "1.0 GiB"}
-    with opened("duckdb:///?memory_limit=20MB") as source:
-        with pytest.raises(QueryFailedError, match="add memory_limit"):
-            table_of(source, "SELECT list(i) FROM range(100000000) AS r(i)")
+    with (
+        opened("duckdb:///?memory_limit=20MB") as source,
+        pytest.raises(QueryFailedError, match="add memory_limit"),
+    ):
+        table_of(source, "SELECT list(i) FROM range(100000000) AS r(i)")
 
 
 def test_scratch_of_a_killed_process_is_removed(

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.queries.sources import need_psycopg
 from tests.servers.postgresql import PASSWORD, PostgresServer
 
 _MOST_MIB = 400
@@ -51,7 +52,7 @@ def test_postgresql(postgres: PostgresServer, rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [300_000, pytest.param(5_000_000, marks=pytest.mark.wide)])
 def test_postgresql_by_sqlalchemy(postgres: PostgresServer, rows: int) -> None:
-    pytest.importorskip("psycopg")
+    need_psycopg()
     query = f"SELECT generate_series(1, {rows}) AS i, repeat('x', 900) AS t"
     assert _peak_mib(postgres.url(driver="+psycopg"), query, rows) < _MOST_MIB
 

@@ -25,7 +25,7 @@ from jobtool.queries import sqlerrors
 from jobtool.queries.sqlalchemy import SOURCE_TYPE, dialect_of
 from jobtool.queries.sqltypes import Described, columns_of
 from jobtool.queries.url import ConnectionUrl
-from tests.queries.sources import one_row, opened, table_of
+from tests.queries.sources import need_psycopg, one_row, opened, table_of
 from tests.servers.postgresql import READER, READER_PASSWORD, PostgresServer
 
 UTC = datetime.UTC
@@ -100,20 +100,20 @@ def test_the_description_decides_without_values(
     ],
 )
 def test_a_later_value_that_does_not_fit_names_the_column(first: Any, later: Any) -> None:
-    with pytest.raises(QueryFailedError, match="'here'.*CAST"):
+    with pytest.raises(QueryFailedError, match=r"'here'.*CAST"):
         column(first).array([later])
 
 
 def test_values_without_a_type() -> None:
-    with pytest.raises(QueryRefusedError, match="'here'.*complex.*CAST"):
+    with pytest.raises(QueryRefusedError, match=r"'here'.*complex.*CAST"):
         column(1j)
-    with pytest.raises(QueryFailedError, match="'here'.*int and str.*CAST"):
+    with pytest.raises(QueryFailedError, match=r"'here'.*int and str.*CAST"):
         column(1, "a")
 
 
 @pytest.fixture
 def url(postgres: PostgresServer) -> str:
-    pytest.importorskip("psycopg")
+    need_psycopg()
     return postgres.url(driver="+psycopg")
 
 
@@ -152,9 +152,11 @@ def test_a_query_that_the_server_ends(postgres: PostgresServer, url: str) -> Non
         with pytest.raises(QueryInterruptedError):
             for _ in rows:
                 pass
-    with opened(postgres.url(driver="+psycopg", user=READER), READER_PASSWORD) as source:
-        with pytest.raises(QueryRefusedError, match="permission denied for table private"):
-            source.ask("SELECT * FROM private")
+    with (
+        opened(postgres.url(driver="+psycopg", user=READER), READER_PASSWORD) as source,
+        pytest.raises(QueryRefusedError, match="permission denied for table private"),
+    ):
+        source.ask("SELECT * FROM private")
 
 
 def test_a_package_that_is_missing_is_named() -> None:

@@ -52,7 +52,7 @@ def test_types_are_kept_with_and_without_values(file: Path, driver: str) -> None
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_a_later_value_that_does_not_fit_names_the_column(file: Path, driver: str) -> None:
     with opened(url_of(file, driver)) as source:
-        with pytest.raises(QueryFailedError, match="column 'mixed'.*CAST"):
+        with pytest.raises(QueryFailedError, match=r"column 'mixed'.*CAST"):
             table_of(source, "SELECT i, mixed FROM t ORDER BY rowid", rows=100)
         cast = table_of(source, "SELECT CAST(mixed AS TEXT) AS mixed FROM t ORDER BY rowid")
     assert cast["mixed"][-1].as_py() == "text"
@@ -122,6 +122,5 @@ def test_a_file_that_another_program_writes_may_be_free_later(file: Path) -> Non
 
 
 def test_a_file_is_opened_for_reading_only(file: Path) -> None:
-    with opened(url_of(file)) as source:
-        with pytest.raises(QueryRefusedError, match="readonly"):
-            source.ask("INSERT INTO t (i) VALUES (1)")
+    with opened(url_of(file)) as source, pytest.raises(QueryRefusedError, match="readonly"):
+        source.ask("INSERT INTO t (i) VALUES (1)")

@@ -1,8 +1,9 @@
 """A small Flight SQL server on loopback: pyarrow's Flight, with DuckDB behind it.
 
 It knows what a client needs to run a query: ``CommandStatementQuery`` for GetFlightInfo, a ticket
-for DoGet, statements that are prepared for their schemas, and a login with a password. Messages are those of FlightSql.proto
-(https://arrow.apache.org/docs/format/FlightSql.html), which are read here byte by byte.
+for DoGet, statements that are prepared for their schemas, and a login with a password. Messages are
+those of FlightSql.proto (https://arrow.apache.org/docs/format/FlightSql.html), which are read here
+byte by byte.
 """
 
 from __future__ import annotations
