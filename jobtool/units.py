@@ -20,6 +20,15 @@ def rate_text(bytes_per_second: float) -> str:
     return f"{size_text(bytes_per_second)}/s"
 
 
+def count_text(count: float) -> str:
+    """Return a number in a few characters, as ``950``, ``12.3k``, ``1.2M`` or ``20M``."""
+    for scale, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * scale and count >= 1000:
+            number = f"{count / scale:.{1 if count < 99.95 * scale else 0}f}"
+            return number.removesuffix(".0") + unit
+    return f"{count:.0f}"
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration, as ``0.5 s``, ``12 min 5 s``, ``3 h 12 min`` or ``2 d 3 h``."""
     if seconds < 59.5:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -43,6 +44,14 @@ _LOOK_SECONDS = 0.1
 
 class RowsChangedError(JobtoolError):
     """A query gave other rows than before, or the same in another order."""
+
+
+class Activity(Enum):
+    """What a maker of chunks does: it waits for the first row, or rows pass."""
+
+    QUERYING = "querying"
+    COMPARING = "comparing"
+    MAKING = "making"
 
 
 class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +107,17 @@ class ChunkMaker:
         self._is_over = False
         self._stream: RowStream | None = None
         self._thread = threading.Thread(target=self._work, name="query")
+
+    @property
+    def activity(self) -> Activity | None:
+        """What is done for the next chunk; None while files wait for their transfer, and after."""
+        with self._changed:
+            if self._is_over or not self._room:
+                return None
+        if not self.rows:
+            return Activity.QUERYING
+        is_known = self.chunks + 1 in self._arrived
+        return Activity.COMPARING if is_known else Activity.MAKING
 
     def start(self) -> None:
         """Begin to run the query."""
