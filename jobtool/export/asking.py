@@ -33,7 +33,7 @@ def ask(source: QuerySource, query: str, stop: Stop | None = None) -> pa.Table:
     try:
         while (result := asking.result(_LOOK_SECONDS)) is None:
             if stop is not None and stop.is_set():
-                raise StoppedError("stopped while the database splits the query")
+                raise StoppedError("stopped while the database works. Nothing was made")
     except BaseException:
         asking.cancel()
         raise
@@ -65,8 +65,9 @@ class _Asking(threading.Thread):
 
     def cancel(self) -> None:
         self._is_cancelled = True
-        if self._stream is not None:
-            self._stream.cancel()
+        if self._stream is None:
+            return  # its end can't be hastened: closing the connection ends the query
+        self._stream.cancel()
         self.join(_CANCEL_SECONDS)
 
     def _read(self) -> pa.Table:

@@ -28,14 +28,15 @@ def share_text(share: ExportShare, split_by: str | None) -> str:
         return "manifest"
     if share.count == 1:
         return "all rows of the query"
-    bounds = [f"from {_value(share.lower)}"] * (share.lower is not None)
-    bounds += [f"below {_value(share.upper)}"] * (share.upper is not None)
-    text = " ".join([quote(split_by or "column"), *bounds])
+    text = f"{quote(split_by or 'column')} {bounds_text(share.lower, share.upper)}".rstrip()
     if share.has_nulls:
         text += ", or NULL"
     return f"rows {share.number}/{share.count} of the query ({text})"
 
 
-def _value(bound: str | None) -> str:
-    """Return the value of a bound without its type."""
-    return (bound or "").partition(" ")[2]
+def bounds_text(lower: str | None, upper: str | None) -> str:
+    """Return bounds, as job files have them, for people: ``from 5 below 9``; empty for none."""
+    words = [("from", lower), ("below", upper)]
+    return " ".join(
+        f"{word} {bound.partition(' ')[2]}" for word, bound in words if bound is not None
+    )
