@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from jobtool.errors import NotYetError
+from jobtool.errors import NotYetError, UsageError
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.stamps import stamp_of
 from jobtool.worker.events import WorkerFinished
@@ -20,11 +20,14 @@ def exit_code_of(
 ) -> int:
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
-    The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
+    A worker's 2 means that nothing can be done before something is corrected, so it counts most. The
+    joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
     read yet, else 1 if a job is in error or invalid, else 0. A worker's own code counts more than
     5. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
+    if own == UsageError.exit_code:
+        return own
     code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
     if counts[JobStatus.TODO] > waiting or (counts[JobStatus.ONGOING] and may_be_orphans):
         code = 3

@@ -276,7 +276,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
             return f"\n  To do the rest: transfer-worker -i {path}"
         if self.exit_code == 5:
             return f"\n  To do the rest, from {self.not_before} on: transfer-worker -i {path}"
-        if self.exit_code == 4:
+        if self.exit_code in (2, 4):
             return f"\n  Once the cause is fixed: {self._retry(path)}transfer-worker -i {path}"
         if self.exit_code == 1:
             return f"\n  To see why: summarise-jobs -i {path}"
