@@ -20,13 +20,13 @@ def exit_code_of(
 ) -> int:
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
-    A worker's 2 means that nothing can be done before something is corrected, so it counts most. The
-    joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
+    The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
     read yet, else 1 if a job is in error or invalid, else 0. A worker's own code counts more than
-    5. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``.
+    5. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``. It is 2 if
+    all workers ended with that: starting them again can't help before something is corrected.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
-    if own == UsageError.exit_code:
+    if tallies and all(tally.exit_code == UsageError.exit_code for tally in tallies):
         return own
     code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
     if counts[JobStatus.TODO] > waiting or (counts[JobStatus.ONGOING] and may_be_orphans):
