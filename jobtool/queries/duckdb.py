@@ -70,7 +70,7 @@ class DuckDbSource:
         """Return the columns of a query."""
         with _translated():
             return (
-                self._connection.execute(f"SELECT * FROM (\n{stripped(query)}\n) LIMIT 0")
+                self._connection.sql(f"SELECT * FROM (\n{stripped(query)}\n) LIMIT 0")
                 .to_arrow_table()
                 .schema
             )
@@ -89,8 +89,9 @@ class DuckDbSource:
         return None
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database. A query that runs in another thread is interrupted."""
         with contextlib.suppress(Exception):
+            self._connection.interrupt()
             self._connection.close()
 
 

@@ -74,7 +74,10 @@ class QuerySource(Protocol):
         """
 
     def close(self) -> None:
-        """End the connection, and a query that still runs. Raises nothing."""
+        """End the connection, and a query that still runs. Raises nothing.
+
+        Any thread may call it: ``stream`` may wait long for the first row, and this ends the wait.
+        """
 
 
 class QuerySourceType(msgspec.Struct, frozen=True, kw_only=True):

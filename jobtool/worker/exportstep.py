@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from jobtool.errors import JobFileError
+from jobtool.errors import JobFileError, JobtoolError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats.by_name import format_of
@@ -34,6 +34,12 @@ from jobtool.worker.chunksending import ChunkSending
 from jobtool.worker.events import RowsChanged
 from jobtool.worker.filesstep import FilesStep
 from jobtool.worker.manifeststep import withdraw_manifest
+
+
+class RowsKeepChangingError(JobtoolError):
+    """The query was interrupted and gave other rows afterwards, more than once."""
+
+    retryable = True
 
 
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,14 +77,21 @@ class ExportStep(FilesStep):
         self._report.credentials(context.stores.credential_holders())
         withdraw_manifest(self._tools, context)
         own = Successes(self._tools.options.monotonic)
-        try:
-            context.retry.call(lambda: self._try(work, own), own=own)
-        except RowsChangedError as error:
-            claimed_job.log("rows-changed", reason=str(error))
-            self._tools.emit(RowsChanged(job=job.name, reason=str(error)))
-            work.log.append(RestartRecord())
-            reach("after the rows have changed")
-            context.retry.call(lambda: self._try(work, own), own=own)
+        for is_last in (False, True):
+            try:
+                context.retry.call(lambda: self._try(work, own), own=own)
+            except RowsChangedError as error:
+                claimed_job.log("rows-changed", reason=str(error))
+                self._tools.emit(RowsChanged(job=job.name, reason=str(error)))
+                work.log.append(RestartRecord())
+                reach("after the rows have changed")
+                if is_last:
+                    raise RowsKeepChangingError(
+                        f"the rows have changed twice in this attempt: {error}. Give the query an "
+                        "ORDER BY that no two rows share, or a fixed version of its tables"
+                    ) from None
+            else:
+                return
 
     def _try(self, work: _Work, own: Successes) -> None:
         """Run the query, unless all chunks have arrived."""
