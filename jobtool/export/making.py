@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,6 +50,14 @@ _LOOK_SECONDS = 0.1
 
 class RowsChangedError(JobtoolError):
     """A query gave other rows than before, or the same in another order."""
+
+
+class Activity(Enum):
+    """What a maker of chunks does: it waits for the first row, or rows pass."""
+
+    QUERYING = "querying"
+    COMPARING = "comparing"
+    MAKING = "making"
 
 
 class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +114,17 @@ class ChunkMaker:
         self._source: QuerySource | None = None
         self._stream: RowStream | None = None
         self._thread = threading.Thread(target=self._work, name="query", daemon=True)
+
+    @property
+    def activity(self) -> Activity | None:
+        """What is done for the next chunk; None while files wait for their transfer, and after."""
+        with self._changed:
+            if self._is_over or not self._room:
+                return None
+        if not self.rows:
+            return Activity.QUERYING
+        is_known = self.chunks + 1 in self._arrived
+        return Activity.COMPARING if is_known else Activity.MAKING
 
     def start(self) -> None:
         """Begin to run the query."""
