@@ -146,7 +146,9 @@ def show(costs: dict[str, list[Cost]], rows: int) -> None:
     """Print the medians, and the paired ratios of jobtool to the others."""
     print(f"{rows:,} rows, medians of {len(next(iter(costs.values())))} rounds")
     for name, found in costs.items():
-        wall, cpu = (statistics.median(getattr(one, what) for one in found) for what in ("wall", "cpu"))
+        wall, cpu = (
+            statistics.median(getattr(one, what) for one in found) for what in ("wall", "cpu")
+        )
         memory = max(one.mebibytes for one in found)
         rate = rows / wall / 1e6
         print(f"{name:14} {wall:7.2f} s  CPU {cpu:7.2f} s  {rate:5.2f} M rows/s  {memory:6.0f} MiB")

@@ -236,8 +236,8 @@ def test_a_value_that_parquet_cannot_hold_is_an_error_of_the_query(
 ) -> None:
     batch = pa.RecordBatch.from_arrays([array], schema=pa.schema([field]))
     writer = PARQUET.open(str(tmp_path / "file"), batch.schema)
-    writer.write(batch)
-    with pytest.raises(QueryFailedError, match=f"Parquet can't hold a value.*{found}"):
+    with pytest.raises(QueryFailedError, match=f"Parquet can't hold a value.*{found}"):  # noqa: PT012
+        writer.write(batch)
         writer.close()
     writer.abort()
 
