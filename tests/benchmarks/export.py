@@ -8,9 +8,9 @@ B C A B C. Each writes the rows of a Parquet file, in their order, to files of 1
 With ``--connection``, such as a PostgreSQL server's, the rows are those of its table ``bench``,
 which must have them.
 
-- ``jobtool``: ``transfer-worker`` alone; ``jobtool-split``: two of them under mpirun, on two ranges.
-  The joblist is made beforehand. Every file is hashed, read back at its destination, and has a
-  receipt.
+- ``jobtool``: ``transfer-worker`` alone; ``jobtool-split``: two of them under mpirun, on two
+  ranges. The joblist is made beforehand. Every file is hashed, read back at its destination, and
+  has a receipt.
 - ``pandas``: ``pandas.read_sql`` with ``chunksize``, and ``to_parquet`` for each chunk.
 - ``copy``: DuckDB's own ``COPY … TO``, one file of the same compression. It checks nothing.
 """
@@ -54,9 +54,11 @@ duckdb.sql(f"COPY ({query}) TO '{folder}/part.parquet' (FORMAT parquet, COMPRESS
 """
 
 _DATA = """
-SELECT range AS id, hash(range) % 1000000 AS station, TIMESTAMP '2020-01-01' + INTERVAL (range) SECOND
-    AS taken, (hash(range + 1) % 100000) / 100.0 AS value,
-    'sensor-' || (hash(range + 2) % 5000) AS sensor, (hash(range + 3) % 10000)::DECIMAL(9, 2) AS price
+SELECT range AS id, hash(range) % 1000000 AS station,
+    TIMESTAMP '2020-01-01' + INTERVAL (range) SECOND AS taken,
+    (hash(range + 1) % 100000) / 100.0 AS value,
+    'sensor-' || (hash(range + 2) % 5000) AS sensor,
+    (hash(range + 3) % 10000)::DECIMAL(9, 2) AS price
 FROM range({rows})
 """
 
@@ -146,9 +148,8 @@ def show(costs: dict[str, list[Cost]], rows: int) -> None:
     """Print the medians, and the paired ratios of jobtool to the others."""
     print(f"{rows:,} rows, medians of {len(next(iter(costs.values())))} rounds")
     for name, found in costs.items():
-        wall, cpu = (
-            statistics.median(getattr(one, what) for one in found) for what in ("wall", "cpu")
-        )
+        wall = statistics.median(one.wall for one in found)
+        cpu = statistics.median(one.cpu for one in found)
         memory = max(one.mebibytes for one in found)
         rate = rows / wall / 1e6
         print(f"{name:14} {wall:7.2f} s  CPU {cpu:7.2f} s  {rate:5.2f} M rows/s  {memory:6.0f} MiB")
