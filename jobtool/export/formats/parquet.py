@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COMPRESSIONS = ("zstd", "snappy", "gzip", "none")
 
 _ROW_GROUP_ROWS = 1024 * 1024
-_ROW_GROUP_BYTES = 64 * 1024 * 1024
+_ROW_GROUP_BYTES = 32 * 1024 * 1024
 
 
 class ParquetFormat(msgspec.Struct, frozen=True, kw_only=True):
