@@ -237,6 +237,13 @@ def test_two_exports_are_not_mixed_in_one_target(place: Place) -> None:
     place.run_ok("--target-table", "next")
 
 
+def test_other_settings_of_stores_are_not_passed_over(place: Place) -> None:
+    place.run_ok("--make-only", "--set", "s3.region=here", "--set", "credentials.provider=default")
+    assert_one_line_error(place.run("--set", "s3.region=there"), 2, "[s3]", "joblist.toml")
+    place.run_ok("--make-only", "--set", "s3.region=here")
+    place.run_ok()
+
+
 # Exporting anew.
 
 
