@@ -348,6 +348,18 @@ def test_a_stopped_command_ends_all_workers_and_goes_on(
     assert ids(place) == [*range(ROWS)]
 
 
+def test_workers_that_fail_alike_say_so_once(place: Place) -> None:
+    place.run_ok(*MANY, "--make-only")
+    place.target.write_text("in the way")
+    done = place.run(*MANY)
+    assert_one_line_error(done, 4, str(place.target))
+    assert not helpers_of(place.joblist)
+    assert set(statuses(place.joblist).values()) == {"todo"}
+    place.target.unlink()
+    place.run_ok(*MANY)
+    assert ids(place) == [*range(ROWS)]
+
+
 def test_what_has_failed_is_tried_again_by_the_same_command(place: Place) -> None:
     query = "SELECT * FROM read_csv('{}', columns = {{'id': 'BIGINT'}})"
     query = query.format(place.folder / "numbers.csv")

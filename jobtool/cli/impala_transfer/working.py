@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from jobtool.cli.console import DONE, WARNING, Console
+from jobtool.cli.console import DONE, WARNING, Console, error_line, print_error_lines
 from jobtool.cli.export import asked_password, text_of_query
 from jobtool.cli.impala_transfer.helper import HelperTask
 from jobtool.cli.impala_transfer.helpers import Helpers
@@ -235,6 +235,7 @@ def _worked_off(
         for number in range(others)
     ]
     helpers = Helpers(tasks, console, stop)
+    said = None
     try:
         code = run_worker(
             stop,
@@ -250,11 +251,13 @@ def _worked_off(
             console=console,
             chosen={"wait": True, "share": True, "threads": threads, "methods": methods},
         )
-    except BaseException:
+    except BaseException as error:
         helpers.ask_to_stop()
+        said = error_line(str(error))
         raise
     finally:
         codes = helpers.wait()
+        print_error_lines(line for line in helpers.errors if line != said)
     left = _left(joblist)
     if left:
         console.note(
