@@ -16,6 +16,7 @@ from tests.servers.ftp import FtpServer, ftp_server
 from tests.servers.gcs import GcsServer, gcs_server
 from tests.servers.hdfs import HdfsServer, hdfs_server
 from tests.servers.nginx import Nginx, nginx_server
+from tests.servers.postgresql import PostgresServer, postgres_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
 from tests.servers.spark import SparkServer, spark_server
 
@@ -118,6 +119,16 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkServer]:
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # of all workers
     with spark_server(base / "spark") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """PostgreSQL, shared by all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers
+    with postgres_server(base / "postgresql") as server:
         yield server
 
 

@@ -74,12 +74,13 @@ def explain_methods(
             destination=destination.url,
             methods=tuple(method_choices(names, settings, source, destination)),
         )
-        for source, destination in pairs_of(found, stores_of(joblist))
+        for source, destination in pairs_of(found, stores_of(joblist), staging=joblist.staging_url)
     ]
 
 
 def _job_id(joblist: JobList, job: str | None) -> str:
     """Return the ID of the named job, or of the first that isn't done."""
+    from jobtool.jobs.exportshare import MANIFEST_JOB
     from jobtool.jobs.job import JobStatus
 
     job_ids = joblist.job_ids()
@@ -90,4 +91,6 @@ def _job_id(joblist: JobList, job: str | None) -> str:
             raise UsageError(f"expected a job {quote(job)} in {quote(joblist.path)}; found none")
         return job
     is_open = (one.job_id for one in joblist.scan() if one.status is not JobStatus.SUCCESS)
+    if joblist.settings.export is not None:  # the chunks tell more than the manifest
+        is_open = (job_id for job_id in is_open if job_id != MANIFEST_JOB)
     return next(is_open, job_ids[0])

@@ -19,8 +19,11 @@ from jobtool.jobs.atomic_write import sync_folder
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 
-#: A longer line is skipped: jobtool writes some names, numbers and digests.
-MAX_LINE_BYTES = 1024 * 1024
+#: A longer line is skipped: jobtool writes names, numbers, digests, and the types of columns.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+#: A longer text isn't recorded as the least or greatest value of a chunk.
+MAX_EXTREME_CHARACTERS = 1024
 
 
 class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="chunk"):
@@ -28,8 +31,8 @@ class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     ``number`` counts the job's chunks from 1. ``rows`` is their number, ``digest`` that of the rows
     (``jobtool.export.rowdigest``). ``size`` in bytes and ``mtime_ns`` are those of the staged file.
-    ``least`` and ``greatest`` are the extremes of the ordering column, None without one or if it
-    has no values.
+    ``least`` and ``greatest`` are the extremes of the ordering column, None without one, if it has
+    no values, or for a text of more than ``MAX_EXTREME_CHARACTERS``.
     """
 
     number: int
@@ -40,6 +43,16 @@ class ChunkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     mtime_ns: int
     least: str | int | float | None = None
     greatest: str | int | float | None = None
+
+    def without_long_extremes(self) -> ChunkRecord:
+        """Return the record as it may be written."""
+        kept = {
+            name: extreme
+            for name in ("least", "greatest")
+            if not isinstance(extreme := getattr(self, name), str)
+            or len(extreme) <= MAX_EXTREME_CHARACTERS
+        }
+        return msgspec.structs.replace(self, **{"least": None, "greatest": None, **kept})
 
 
 class EndRecord(msgspec.Struct, frozen=True, kw_only=True, tag="end"):
@@ -83,6 +96,8 @@ class ChunkLog:
         """Add a line, durably. Raises ``JoblistUnavailableError``, ``ClaimLostError``."""
         if self._require_held is not None:
             self._require_held()
+        if isinstance(line, ChunkRecord):
+            line = line.without_long_extremes()
         data = self._encoder.encode(line) + b"\n"
         try:
             self._write(data)
@@ -98,6 +113,10 @@ class ChunkLog:
             self.end = None
         elif isinstance(line, EndRecord):
             self.end = line
+            # The files of others were removed before: they had no receipt.
+            self.chunks = {
+                number: chunk for number, chunk in self.chunks.items() if number <= line.chunks
+            }
         elif isinstance(line, RestartRecord):
             self.stale |= {chunk.name for chunk in self.chunks.values()}
             self.chunks, self.end = {}, None

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,11 +40,24 @@ if TYPE_CHECKING:
 #: The rows of a block, which is written at once.
 BLOCK_ROWS = 16_384
 
+#: For how long a database may take to stop a query.
+CANCEL_SECONDS = 10.0
+
+_CANCEL_AGAIN_SECONDS = 0.5
+
 _LOOK_SECONDS = 0.1
 
 
 class RowsChangedError(JobtoolError):
     """A query gave other rows than before, or the same in another order."""
+
+
+class Activity(Enum):
+    """What a maker of chunks does: it waits for the first row, or rows pass."""
+
+    QUERYING = "querying"
+    COMPARING = "comparing"
+    MAKING = "making"
 
 
 class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +111,20 @@ class ChunkMaker:
         self._made: deque[ChunkRecord | EndRecord] = deque()
         self._error: BaseException | None = None
         self._is_over = False
+        self._source: QuerySource | None = None
         self._stream: RowStream | None = None
-        self._thread = threading.Thread(target=self._work, name="query")
+        self._thread = threading.Thread(target=self._work, name="query", daemon=True)
+
+    @property
+    def activity(self) -> Activity | None:
+        """What is done for the next chunk; None while files wait for their transfer, and after."""
+        with self._changed:
+            if self._is_over or not self._room:
+                return None
+        if not self.rows:
+            return Activity.QUERYING
+        is_known = self.chunks + 1 in self._arrived
+        return Activity.COMPARING if is_known else Activity.MAKING
 
     def start(self) -> None:
         """Begin to run the query."""
@@ -125,12 +152,20 @@ class ChunkMaker:
             self._changed.notify_all()
 
     def end(self) -> None:
-        """End the query and the thread, and wait for that. Raises nothing."""
+        """End the query and the thread. Raises nothing.
+
+        A database that doesn't stop the query within ``CANCEL_SECONDS`` is left alone. The thread
+        ends with the query or the process, and makes no more files.
+        """
         self._stop.set("no more rows are wanted")
-        stream = self._stream
-        if stream is not None:
-            stream.cancel()
-        self._thread.join()
+        end = time.monotonic() + CANCEL_SECONDS
+        while self._thread.is_alive() and time.monotonic() < end:
+            stream, source = self._stream, self._source
+            if stream is not None:
+                stream.cancel()
+            elif source is not None:
+                source.close()
+            self._thread.join(_CANCEL_AGAIN_SECONDS)  # one that came too early has no effect
 
     # The thread.
 
@@ -147,13 +182,14 @@ class ChunkMaker:
                 self._changed.notify_all()
 
     def _make(self) -> None:
-        source = self._open_source()
+        source = self._source = self._open_source()
         try:
+            self._require_going()
             self.snapshot = source.snapshot()
             stream = self._stream = source.stream(self._query(source), rows=self._plan.fetch_rows)
             try:
-                if not self._stop.is_set():
-                    self._make_of(stream)
+                self._require_going()
+                self._make_of(stream)
             finally:
                 stream.close()
         finally:
@@ -198,8 +234,7 @@ class ChunkMaker:
         for block in blocks(stream, BLOCK_ROWS):
             start = 0
             while start < block.num_rows:
-                if self._stop.is_set():
-                    raise StoppedError(self._stop.reason or ASKED)
+                self._require_going()
                 count = min(block.num_rows - start, left)
                 yield block.slice(start, count)
                 start += count
@@ -212,7 +247,12 @@ class ChunkMaker:
         known = self._arrived.get(self.chunks + 1)
         return (known.rows if known else self._plan.rows) or 2**62
 
+    def _require_going(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError(self._stop.reason or ASKED)
+
     def _begin(self, schema: pa.Schema) -> _Chunk:
+        self._require_going()
         number = self.chunks + 1
         known = self._arrived.get(number)
         name, writer = self._plan.name(number), None
@@ -236,8 +276,7 @@ class ChunkMaker:
     def _wait_for_room(self) -> None:
         with self._changed:
             while not self._room:
-                if self._stop.is_set():
-                    raise StoppedError(self._stop.reason or ASKED)
+                self._require_going()
                 self._changed.wait(_LOOK_SECONDS)
             self._room -= 1
 
@@ -273,7 +312,8 @@ class _Chunk:
         if self._plan.rows is not None:
             return self._rows >= self._plan.rows
         assert self._plan.size_bytes is not None
-        return os.path.getsize(self._path) >= self._plan.size_bytes
+        with _of_staging(self._path):
+            return os.path.getsize(self._path) >= self._plan.size_bytes
 
     def add(self, block: pa.RecordBatch) -> None:
         """Add rows."""

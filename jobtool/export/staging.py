@@ -21,6 +21,7 @@ from jobtool.stores.location import is_local, join
 from jobtool.stores.store import Attributes, Entry, Store, entry_of, mismatch
 
 _PIECE_BYTES = 8 * 1024 * 1024
+_TRIES = 100
 
 
 class Staging:
@@ -49,6 +50,7 @@ class Staging:
         if self._remote is None:
             self.source = context.source(self.folder)
         self._retry = context.retry
+        self._is_prepared = False
 
     def prepare(self) -> None:
         """Make the folders, which only this user may enter, and remove what is in them.
@@ -56,8 +58,8 @@ class Staging:
         Raises ``StoreUnavailableError``.
         """
         try:
-            for folder in (*self._parents, self.folder):
-                _make_private(folder)
+            self._make_folders()
+            self._is_prepared = True
             self._clear()
         except OSError as error:
             raise StoreUnavailableError(
@@ -86,11 +88,25 @@ class Staging:
 
     def close(self) -> None:
         """Remove the job's folder. What can't be removed stays until the next attempt."""
+        if not self._is_prepared:  # it may be another user's
+            return
         with contextlib.suppress(OSError, StoreUnavailableError):
             self._clear()
         for folder in (self.folder, *reversed(self._parents)):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
+
+    def _make_folders(self) -> None:
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                os.makedirs(os.path.dirname(self._parents[0]), exist_ok=True)
+                for folder in (*self._parents, self.folder):
+                    _make_private(folder)
+            except FileNotFoundError:  # the worker of another job has just removed the parent
+                if not tries_left:
+                    raise
+            else:
+                return
 
     def _move(self, path: str, name: str) -> None:
         assert self._remote is not None
@@ -128,8 +144,9 @@ def _make_private(folder: str) -> None:
     such as /tmp are open to all.
     """
     with contextlib.suppress(FileExistsError):
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
         os.mkdir(folder, 0o700)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise NotADirectoryError(0, f"expected a folder of your own at {quote(folder)}")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        os.chmod(folder, 0o700)

@@ -6,8 +6,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jobtool.errors import UsageError
+
 _Rows = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
-_Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**44)]
+
+#: A smaller file would mostly be Parquet's own description of it.
+LEAST_CHUNK_BYTES = 1024 * 1024
+
+_Bytes = Annotated[int, msgspec.Meta(ge=LEAST_CHUNK_BYTES, le=2**44)]
 
 #: The number of rows of a chunk if neither rows nor bytes are given.
 DEFAULT_CHUNK_ROWS = 1_000_000
@@ -45,3 +51,16 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         """Refuse two sizes of chunks."""
         if self.chunk_rows is not None and self.chunk_bytes is not None:
             raise ValueError("chunk_rows and chunk_bytes: expected one of them; found both")
+
+
+def require_uncompressed(compression: str) -> None:
+    """Raise ``UsageError`` if the transfer of an export's files is to compress them.
+
+    Names and sizes in the manifest are those of the files as they were made.
+    """
+    if compression != "none":
+        raise UsageError(
+            f"compression {compression!r}: expected none for the transfer of an export: its files "
+            "are compressed by their format. Leave it out of the options and of [transfer], and "
+            "choose that of Parquet by jobtool export --compression"
+        )

@@ -27,6 +27,21 @@ def open_uploads(records: Iterable[Record]) -> dict[str, str]:
     return begun
 
 
+def open_intents(records: Iterable[Record]) -> dict[str, int]:
+    """Return the times, by destination, of intents that no record of an upload or file follows.
+
+    They may have left uploads that no record names, begun since these times, in nanoseconds since
+    1970.
+    """
+    begun: dict[str, int] = {}
+    for record in records:
+        if isinstance(record, IntentRecord) and not record.has_file:
+            begun.setdefault(record.dst_path, record.at_ns)
+        elif isinstance(record, Receipt | UploadRecord):
+            begun.pop(record.dst_path, None)
+    return begun
+
+
 def open_streams(records: Iterable[Record]) -> dict[str, int]:
     """Return the times, by destination, of compressed streams that were begun and have no receipt.
 

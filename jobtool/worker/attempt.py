@@ -32,7 +32,7 @@ from jobtool.worker.events import (
     StepBegun,
     StepDone,
 )
-from jobtool.worker.filesstep import FilesFailedError, FilesStep, Totals
+from jobtool.worker.filesstep import FilesFailedError, FilesStep, PrematureError, Totals
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.tools import AttemptTools
@@ -114,6 +114,9 @@ class Attempt:
             return self._end_in_failure(error.failures, is_doubtful=error.is_doubtful)
         except NotYetError as error:
             return self._wait(error)
+        except PrematureError as error:
+            self._set_back(self._reason(error), is_counted=False)
+            return Outcome.HANDED_BACK
         except JobtoolError as error:
             if error.retryable and self._stop.is_set():
                 return self._hand_back(self._stop.reason)  # the stop cut off its further tries
@@ -219,11 +222,19 @@ class Attempt:
         values = {"files": totals.files, "bytes": totals.bytes, "seconds": seconds}
         if totals.skipped:
             values["skipped"] = totals.skipped
+        if totals.rows is not None:
+            values["rows"] = totals.rows
         if self.report.renewals:
             values["renewals"] = self.report.renewals
         self._claimed.change(JobStatus.SUCCESS, "success", **values)
         self._tools.emit(
-            JobSucceeded(job=self._name, files=totals.files, bytes=totals.bytes, seconds=seconds)
+            JobSucceeded(
+                job=self._name,
+                files=totals.files,
+                bytes=totals.bytes,
+                seconds=seconds,
+                rows=totals.rows,
+            )
         )
         return Outcome.SUCCESS
 

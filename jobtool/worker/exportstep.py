@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
-from jobtool.errors import JobFileError, JobtoolError
+from jobtool.errors import JobFileError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats.by_name import format_of
@@ -29,16 +30,11 @@ from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Successes
+from jobtool.worker.chunkleftovers import remove_unfinished
 from jobtool.worker.chunksending import ChunkSending
 from jobtool.worker.events import RowsChanged
 from jobtool.worker.filesstep import FilesStep
 from jobtool.worker.manifeststep import withdraw_manifest
-
-
-class RowsKeepChangingError(JobtoolError):
-    """The query was interrupted and gave other rows afterwards, more than once."""
-
-    retryable = True
 
 
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,25 +70,22 @@ class ExportStep(FilesStep):
             ),
         )
         self._report.credentials(context.stores.credential_holders())
-        withdraw_manifest(self._tools, context)
+        withdraw_manifest(self._tools, context, work.destination)
         own = Successes(self._tools.options.monotonic)
-        for is_last in (False, True):
-            try:
-                context.retry.call(lambda: self._try(work, own), own=own)
-            except RowsChangedError as error:
-                claimed_job.log("rows-changed", reason=str(error))
-                self._tools.emit(RowsChanged(job=job.name, reason=str(error)))
-                work.log.append(RestartRecord())
-                reach("after the rows have changed")
-                if is_last:
-                    raise RowsKeepChangingError(
-                        f"the rows have changed twice in this attempt: {error}. Give the query an "
-                        "ORDER BY that no two rows share, or a fixed version of its tables"
-                    ) from None
-            else:
-                return
+        context.retry.call(lambda: self._try(work, own), own=own)
 
     def _try(self, work: _Work, own: Successes) -> None:
+        """Export the rows; begin anew if they have changed since an earlier attempt."""
+        try:
+            self._export(work, own)
+        except RowsChangedError as error:
+            work.claimed.log("rows-changed", reason=str(error))
+            self._tools.emit(RowsChanged(job=work.claimed.job.name, reason=str(error)))
+            work.log.append(RestartRecord())
+            reach("after the rows have changed")
+            self._export(work, own)
+
+    def _export(self, work: _Work, own: Successes) -> None:
         """Run the query, unless all chunks have arrived."""
         if work.log.stale:
             self._clear(work)
@@ -102,12 +95,14 @@ class ExportStep(FilesStep):
         staging.prepare()
         try:
             records = [*self._records.all()]
+            self._remove_unfinished(work, records)
             ledger = self._taken_up(work, Route(staging.source, work.destination), records)
             transfer = self._make_transfer(claimed, work.context, ledger)
             on_tick = self._report.progress_since(transfer.progress)
             end = work.log.end
             if end is not None and end.chunks == len(ledger.plan):
                 self._was_done = transfer.is_complete
+                self._report.rows(end.rows, end.rows)
                 transfer.run(on_tick)
             else:
                 maker = self._maker(work, staging, ledger.plan)
@@ -120,7 +115,9 @@ class ExportStep(FilesStep):
                     retry=work.context.retry,
                     stop=self._stop,
                     own=own,
-                    tell=lambda rows: self._report.rows(rows, work.share.rows),
+                    tell=lambda done, total: self._report.rows(
+                        done, work.share.rows if total is None else total
+                    ),
                 )
                 self._report.phase(Phase.QUERYING)
                 sending.run(transfer, on_tick)
@@ -130,9 +127,18 @@ class ExportStep(FilesStep):
                     self._remove_surplus(work, sending.end)
                     work.log.append(sending.end)
             self._end(claimed, work.context, ledger.plan, transfer)
+            if self.totals is not None and work.log.end is not None:
+                self.totals = replace(self.totals, rows=work.log.end.rows)
         finally:
             self._records.journal.close()
             staging.close()
+
+    def _remove_unfinished(self, work: _Work, records: list[Record]) -> None:
+        """Remove what earlier tries, of this attempt or of one before, left half sent."""
+        if work.claimed.job.attempts > 1 or records:
+            removed = work.context.retry.call(lambda: remove_unfinished(work.destination, records))
+            if removed:
+                work.claimed.log("removed-leftovers", count=removed)
 
     def _taken_up(self, work: _Work, route: Route, records: list[Record]) -> Ledger:
         """Return the ledger of the chunks that have arrived and are still there."""
@@ -188,13 +194,10 @@ class ExportStep(FilesStep):
         )
 
     def _clear(self, work: _Work) -> None:
-        """Remove the chunks of rows that have changed, and then their receipts.
+        """Remove the receipts of chunks of rows that have changed, and then the chunks.
 
         A kill in between leaves a log without ``ClearedRecord``: the next attempt does this again.
         """
-        for name in sorted(work.log.stale):
-            self._delete(work, name)
-        work.destination.sync()
         written: list[Record] = [
             IntentRecord(src_path=record.src_path, dst_path=record.dst_path, at_ns=0, has_file=True)
             if isinstance(record, Receipt)
@@ -203,6 +206,9 @@ class ExportStep(FilesStep):
         ]
         self._records.journal.replace(written)
         self._records.remove_table()
+        for name in sorted(work.log.stale):
+            self._delete(work, name)
+        work.destination.sync()
         work.log.append(ClearedRecord())
 
     def _remove_surplus(self, work: _Work, end: EndRecord) -> None:

@@ -40,12 +40,20 @@ class FilesFailedError(JobtoolError):
         self.is_doubtful = is_doubtful
 
 
+class PrematureError(JobtoolError):
+    """The job can't be done before others are. It is handed back, which isn't counted."""
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``."""
+    """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``.
+
+    ``rows`` are those of an export; None for a job that copies files.
+    """
 
     files: int
     bytes: int
     skipped: int = 0
+    rows: int | None = None
 
 
 class FilesStep:

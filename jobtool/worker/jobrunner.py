@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
+from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
@@ -102,14 +103,16 @@ class JobRunner:
         joblist = self._tools.joblist
         if joblist.settings.export is None:
             return True
-        for job_id in joblist.job_ids():
-            if job_id == MANIFEST_JOB:
-                continue
+        known = self._scan_state.finished
+        others = [job_id for job_id in joblist.job_ids() if job_id != MANIFEST_JOB]
+        # Those that aren't known first; then all, since a success may have been put back.
+        for job_id in (*(each for each in others if each not in known), *others):
             try:
-                status = self._scan_state.finished.get(job_id) or joblist.status_of(job_id)
+                status = joblist.status_of(job_id)
             except FileNotFoundError:
                 continue
             if status is not JobStatus.SUCCESS:
+                known.pop(job_id, None)
                 return False
         return True
 
@@ -123,7 +126,14 @@ class JobRunner:
                     job=job.name, stem=job_id, status=job.status, attempt=claimed.job.attempts
                 )
             )
-            tools.emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
+            tools.emit(
+                JobStarted(
+                    job=job.name,
+                    source=source_text(job, tools.joblist.settings),
+                    destination=job.target,
+                    what=what_of(job),
+                )
+            )
             attempt = Attempt(claimed, tools, stop)
             with self._liveness.working(job.name):
                 outcome = attempt.run()

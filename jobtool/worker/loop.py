@@ -50,7 +50,7 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
-from jobtool.worker.options import WorkerOptions, resolve_options
+from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.pace import Pace
 from jobtool.worker.preview import preview
 from jobtool.worker.progress import Reporter
@@ -74,7 +74,7 @@ class Worker:
 
     ``options`` that are None are taken from joblist.toml. An exception that ``emit`` raises fails
     no job; the first is shown by ``warnings``. Raises ``JoblistError`` if joblist.toml names a
-    command that isn't trusted, and ``UsageError`` for methods that aren't available here.
+    command that isn't trusted, and ``UsageError`` for options that aren't possible here.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Worker:
         options: WorkerOptions,
         emit: Emit = ignore,
     ) -> None:
-        resolved = resolve_options(options, joblist.settings.transfer)
+        resolved = options_for(joblist.settings, options)
         self._joblist = joblist
         self._environment = environment
         self._options = resolved

@@ -1,7 +1,7 @@
 """The step ``copy`` of the last job of an export: the manifest and ``_SUCCESS`` arrive.
 
-No worker claims it before all other jobs are a success. If one of them is worked on again, it is
-put back first, and ``_SUCCESS`` is removed.
+No worker claims it before all other jobs are a success. If one of them is worked on again, both
+files are removed first, and this job is put back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,12 @@ from __future__ import annotations
 import json
 import os
 
-from jobtool.errors import JobFileError, JobtoolError, StoreUnavailableError, reason_of
+from jobtool.errors import (
+    JobFileError,
+    StoppedError,
+    StoreUnavailableError,
+    reason_of,
+)
 from jobtool.export.chunknames import MANIFEST, SUCCESS
 from jobtool.export.manifest import manifest_of
 from jobtool.export.staging import Staging
@@ -19,10 +24,15 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.steps.step import StepContext
+from jobtool.stop import ASKED
+from jobtool.stores.store import Store, kind_of
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Plan, Route
-from jobtool.worker.filesstep import FilesStep
+from jobtool.worker.chunkleftovers import remove_unfinished
+from jobtool.worker.filesstep import FilesStep, PrematureError
 from jobtool.worker.tools import AttemptTools
+
+_LOOK_SECONDS = 0.5
 
 
 class ManifestStep(FilesStep):
@@ -36,12 +46,12 @@ class ManifestStep(FilesStep):
             raise JobFileError("expected a destination, and a table [export] in joblist.toml")
         for job_id in row_jobs_of(joblist):
             if joblist.status_of(job_id) is not JobStatus.SUCCESS:
-                raise NotAllDoneError(
+                raise PrematureError(
                     f"job {quote(job_id)} isn't a success. It was put back meanwhile"
                 )
         staging = Staging(joblist, claimed_job.job_id, settings, context)
+        staging.prepare()
         try:
-            staging.prepare()
             plan = Plan()
             store = context.destination(destination)
             plan.start_route(Route(staging.source, store))
@@ -50,7 +60,10 @@ class ManifestStep(FilesStep):
                 _write(os.path.join(staging.folder, name), text)
                 plan.add(staging.stage(name), name)
             ledger = Ledger(plan, self._records.journal, attempt=claimed_job.job.attempts)
-            ledger.fold(self._records.all())
+            records = [*self._records.all()]
+            if claimed_job.job.attempts > 1:
+                context.retry.call(lambda: remove_unfinished(store, records))
+            ledger.fold(records)
             ledger.compare(context.retry)
             transfer = self._make_transfer(claimed_job, context, ledger)
             try:
@@ -62,39 +75,55 @@ class ManifestStep(FilesStep):
             staging.close()
 
 
-class NotAllDoneError(JobtoolError):
-    """A job that the manifest is about isn't done."""
-
-    retryable = True
-
-
 def row_jobs_of(joblist: JobList) -> list[str]:
     """Return the IDs of the jobs that export rows."""
     return [job_id for job_id in joblist.job_ids() if job_id != MANIFEST_JOB]
 
 
-def withdraw_manifest(tools: AttemptTools, context: StepContext) -> None:
-    """Put the manifest's job back if it is a success, since chunks may change now.
+def withdraw_manifest(tools: AttemptTools, context: StepContext, destination: Store) -> None:
+    """Remove ``_SUCCESS`` and the manifest, since chunks may change now.
 
-    ``_SUCCESS`` is removed first. Raises the errors of stores and of claims, and ``JobtoolError``
-    if another worker holds that job.
+    The caller's job is ``ongoing`` already. The manifest's job looks at all others once it is
+    ``ongoing`` itself. So at least one of the two sees the other. If another worker is writing the
+    manifest, this waits for it. A manifest's job that is a success is put back.
+
+    Raises the errors of stores and of claims, ``StoppedError``, and ``PrematureError`` if another
+    worker holds that job for long.
     """
-    joblist = tools.joblist
+    joblist, retry = tools.joblist, context.retry
     try:
-        if joblist.status_of(MANIFEST_JOB) is not JobStatus.SUCCESS:
+        if joblist.status_of(MANIFEST_JOB) is JobStatus.TODO:
+            retry.call(lambda: _remove(destination))  # by ``retry`` it is todo with a manifest
             return
-        claimed = ClaimedJob.acquire(joblist, tools.claims, MANIFEST_JOB, tools.options.now)
-    except FileNotFoundError:
-        return
-    if claimed is None:
-        raise NotAllDoneError(f"job {MANIFEST_JOB!r} is held by another worker")
-    with claimed:
-        if claimed.job.status is not JobStatus.SUCCESS or claimed.job.destination is None:
-            return
-        store = context.destination(claimed.job.destination)
-        context.retry.call(lambda: store.delete(SUCCESS))
-        claimed.put_back("put-back")
-        joblist.mark_put_back()
+        with _claimed_manifest(tools, context) as claimed:
+            retry.call(lambda: _remove(destination))
+            if claimed.job.status is JobStatus.SUCCESS:
+                claimed.put_back("put-back")
+                joblist.mark_put_back()
+    except (FileNotFoundError, JobFileError):  # nobody can do it
+        retry.call(lambda: _remove(destination))
+
+
+def _claimed_manifest(tools: AttemptTools, context: StepContext) -> ClaimedJob:
+    waited = 0.0
+    while True:
+        claimed = ClaimedJob.acquire(tools.joblist, tools.claims, MANIFEST_JOB, tools.options.now)
+        if claimed is not None:
+            return claimed
+        if context.stop.is_set():
+            raise StoppedError(context.stop.reason or ASKED)
+        if waited >= context.retry.patience_seconds:
+            raise PrematureError(f"job {MANIFEST_JOB!r} is held by another worker")
+        context.stop.wait(_LOOK_SECONDS)
+        waited += _LOOK_SECONDS
+
+
+def _remove(destination: Store) -> None:
+    """Remove both files if they are there: not everybody may delete what isn't there."""
+    for name in (SUCCESS, MANIFEST):
+        if kind_of(destination, name) == "file":
+            destination.delete(name)
+    destination.sync()
 
 
 def _write(path: str, text: str) -> None:

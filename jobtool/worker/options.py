@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobtool.events import unfailing
+from jobtool.jobs.exportsettings import require_uncompressed
 from jobtool.jobs.forms import Compression
 from jobtool.methods.method import OWN_METHODS, STREAM
 from jobtool.methods.plugins import AUTO, named_methods
@@ -21,7 +22,7 @@ from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS, Retry
 
 if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import ClaimSetting
-    from jobtool.jobs.settings import TransferSettings
+    from jobtool.jobs.settings import Settings, TransferSettings
     from jobtool.stores.local import LinkPolicy
     from jobtool.worker.events import JobProgress
 
@@ -125,6 +126,17 @@ class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
             on_retry=on_retry,
             monotonic=self.monotonic,
         )
+
+
+def options_for(settings: Settings, options: WorkerOptions) -> ResolvedOptions:
+    """Decide the options of a worker on a joblist; see ``resolve_options``.
+
+    Raises ``UsageError``, also for compression of an export's files.
+    """
+    resolved = resolve_options(options, settings.transfer)
+    if settings.export is not None:
+        require_uncompressed(resolved.compression)
+    return resolved
 
 
 def resolve_options(options: WorkerOptions, settings: TransferSettings) -> ResolvedOptions:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -190,21 +191,37 @@ def test_few_values_give_few_ranges(source: QuerySource, query: str, expected: l
     assert asked == [one.rows for one in ranges] == expected
 
 
+def database(folder: Path, *statements: str) -> ConnectionUrl:
+    """Run statements on a database file, and return its URL."""
+    path = folder / "tables.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    return ConnectionUrl.parse(f"duckdb:///{path}")
+
+
 def test_rows_that_arrive_after_the_split_are_in_one_range(tmp_path: Path) -> None:
-    source = open_source(ConnectionUrl.parse("duckdb://"))
-    source.ask("CREATE TABLE later AS SELECT range AS v FROM range(100, 200)")
+    url = database(tmp_path, "CREATE TABLE later AS SELECT range AS v FROM range(100, 200)")
     query = "SELECT * FROM later"
+    source = open_source(url)
     ranges = plan_ranges(source, query, "v", 4)
-    source.ask("INSERT INTO later SELECT range FROM range(0, 300) UNION ALL SELECT NULL")
+    source.close()
+    database(tmp_path, "INSERT INTO later SELECT range FROM range(0, 300) UNION ALL SELECT NULL")
+    source = open_source(url)
     answers = [source.ask(query_of(one, query, "v", source.dialect)) for one in ranges]
     found = pa.concat_tables(answers).column("v").to_pylist()
     assert found == [*sorted([*range(300), *range(100, 200)]), None]
 
 
-def test_the_database_compares_texts_by_its_collation(source: QuerySource) -> None:
+def test_the_database_compares_texts_by_its_collation(tmp_path: Path) -> None:
     """``a`` and ``A`` are equal for this column: no bound may lie between them."""
-    source.ask("CREATE TABLE words (v VARCHAR COLLATE NOCASE)")
-    source.ask("INSERT INTO words SELECT unnest(['b', 'A', 'a', 'B', 'a', 'C', 'A', 'c'])")
+    source = open_source(
+        database(
+            tmp_path,
+            "CREATE TABLE words (v VARCHAR COLLATE NOCASE)",
+            "INSERT INTO words SELECT unnest(['b', 'A', 'a', 'B', 'a', 'C', 'A', 'c'])",
+        )
+    )
     query = "SELECT * FROM words"
     ranges = plan_ranges(source, query, "v", 8)
     answers = [source.ask(query_of(one, query, "v", source.dialect)) for one in ranges]

@@ -34,12 +34,14 @@ def _any_call(*arguments: object) -> bool:
 class At:
     """A failpoint of the package, if it is about what ``counts`` accepts.
 
-    The process dies at once or, for records, once the journal on disk has one of that kind.
+    The process dies at once or, for records, once the journal on disk has one of that kind. With
+    ``is_flushed`` all records so far are on disk.
     """
 
     point: Failpoint
     counts: Callable[..., bool] = _any_call
     is_on_record: bool = False
+    is_flushed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,32 @@ STEPS: dict[str, At | Call] = {
 }
 
 
+# Those of exports, and what only they do.
+_STAGING = "jobtool.export.staging:Staging"
+_LOG = "jobtool.export.chunklog:ChunkLog"
+
+
+def _writes_chunks(descriptor: int, *rest: object) -> bool:
+    return "/chunks/" in os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+EXPORT_STEPS: dict[str, At | Call] = {
+    "after a chunk's record": At("after a chunk's record"),
+    "after a chunk's record and all receipts": At("after a chunk's record", is_flushed=True),
+    "after the rows have changed": At("after the rows have changed"),
+    "before a chunk is staged": Call("before", _STAGING, "stage"),
+    "before a chunk's record": Call("before", _LOG, "append"),
+    "in the middle of a line of the chunks' log": Call("half", _OS, "write", _writes_chunks),
+    "before the chunks' log is synced": Call("before", _OS, "fsync", _writes_chunks),
+    "after a line of the chunks' log": Call("after", _LOG, "append"),
+    "before a staged file is removed": Call("before", _STAGING, "remove"),
+    "after a staged file is removed": Call("after", _STAGING, "remove"),
+    "before the staging folder is removed": Call("before", _STAGING, "close"),
+    "before a stale file is removed": Call("before", _STORE, "delete"),
+    "after a stale file is removed": Call("after", _STORE, "delete"),
+}
+
+
 def arm(step: At | Call, nth: int, store: str) -> None:
     """Have this process die at the ``nth`` time that it reaches ``step``."""
     if isinstance(step, At):
@@ -175,10 +203,17 @@ def arm(step: At | Call, nth: int, store: str) -> None:
 def _arm_point(step: At, nth: int) -> None:
     number = itertools.count(1)
 
+    journals: dict[str, Any] = {}
+
     def hook(point: Failpoint, *subjects: Any) -> None:
+        if point == "before a record":
+            journals[subjects[0].path] = subjects[0]
         if point == step.point and step.counts(*subjects) and next(number) == nth:
             if step.is_on_record:
                 _wait_for_record(*subjects)
+            if step.is_flushed:
+                for journal in journals.values():
+                    journal.flush()
             die()
 
     install(hook)
@@ -232,7 +267,7 @@ def main() -> None:
     step, nth, joblist = sys.argv[1:]
     settings = tomllib.loads((Path(joblist) / "joblist.toml").read_text())
     scheme, separator, _ = settings["destination"].partition("://")
-    arm(STEPS[step], int(nth), _STORE_CLASSES[scheme if separator else "file"])
+    arm({**STEPS, **EXPORT_STEPS}[step], int(nth), _STORE_CLASSES[scheme if separator else "file"])
     from jobtool.cli import transfer
 
     sys.argv = ["transfer-worker", "-i", joblist, "--threads", str(THREADS)]

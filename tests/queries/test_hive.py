@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -21,6 +24,7 @@ from jobtool.errors import (
 from jobtool.queries.plugins import open_source
 from jobtool.queries.url import ConnectionUrl
 from tests.queries.forwarder import forwarded
+from tests.servers.hdfs import free_ports
 from tests.servers.spark import SparkServer
 
 HOSTILE = "a`b\"c'd\\e\n$.x;-- é✓"
@@ -255,6 +259,34 @@ def test_another_way_to_log_in_is_named_where_the_connection_fails(spark: SparkS
     with pytest.raises(UnreachableError, match="auth_mechanism") as caught:
         opened(f"{spark.url}?auth_mechanism=NOSASL&timeout=20")
     assert one_line(caught.value)
+
+
+def test_a_server_that_never_answers_is_unreachable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for scheme in ("impala", "hive2"):
+            with pytest.raises(UnreachableError, match="auth_mechanism"):
+                opened(f"{scheme}://tester@127.0.0.1:{port}/?timeout=0.2")
+
+
+def test_an_unreachable_server_is_told_once() -> None:
+    script = (
+        "import sys; from jobtool.queries.plugins import open_source; "
+        "from jobtool.queries.url import ConnectionUrl; "
+        "open_source(ConnectionUrl.parse(sys.argv[1]))"
+    )
+    url = f"hive2://tester@127.0.0.1:{free_ports(1)[0]}/"
+    done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True)
+    assert done.stderr.startswith("Traceback"), "thrift has logged something"
+    assert done.stderr.splitlines()[-1].startswith("jobtool.errors.UnreachableError: can't connect")
+
+
+def test_a_session_that_the_server_has_ended_is_opened_again(source: Any) -> None:
+    session = source._session
+    session.call("CloseSession", sessionHandle=session._handle)  # as after hours without a query
+    with pytest.raises(QueryInterruptedError, match="Session"):
+        source.ask("SELECT 1 AS a")
+    assert source.ask("SELECT 1 AS a").to_pylist() == [{"a": 1}]
 
 
 def test_a_password_is_shown_nowhere(spark: SparkServer, monkeypatch: pytest.MonkeyPatch) -> None:

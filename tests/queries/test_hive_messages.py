@@ -178,6 +178,7 @@ CONNECTING: list[tuple[Exception, str, type[JobtoolError], str]] = [
     (AnswerError(401), "PLAIN", CredentialsError, "JOBTOOL_QUERY_PASSWORD"),
     (AnswerError(403), "JWT", CredentialsError, "JOBTOOL_QUERY_PASSWORD"),
     (AnswerError(404), "PLAIN", StoreSettingsError, "http_path"),
+    (AnswerError(405), "PLAIN", StoreSettingsError, "http_path"),
     (AnswerError(503), "PLAIN", UnreachableError, "503"),
     (Exception("[SSL: CERTIFICATE_VERIFY_FAILED]"), "PLAIN", StoreSettingsError, "ca_cert"),
     (Exception("TSocket read 0 bytes"), "GSSAPI", UnreachableError, "auth_mechanism (GSSAPI)"),
@@ -209,7 +210,7 @@ def metadata(*columns: tuple[str, int]) -> TTableSchema:
 
 
 def read(kind: int, values: list[bytes], unit: str = "us") -> list[Any]:
-    schema = schema_of(metadata(("c", kind)), timestamp_unit=unit, prefixed=False)
+    schema = schema_of(metadata(("c", kind)), timestamp_unit=unit)
     column = TColumn(stringVal=TStringColumn(values=values, nulls=b""))
     found: list[Any] = batch_of(TRowSet(columns=[column]), schema).column(0).to_pylist()
     return found
@@ -229,7 +230,7 @@ def test_nanoseconds_are_kept_or_refused_but_not_cut_off() -> None:
     with pytest.raises(QueryFailedError, match=r"'c'.*timestamp_unit=ns"):
         read(TTypeId.TIMESTAMP_TYPE, values)
     column = TColumn(stringVal=TStringColumn(values=values, nulls=b""))
-    schema = schema_of(metadata(("c", TTypeId.TIMESTAMP_TYPE)), timestamp_unit="ns", prefixed=False)
+    schema = schema_of(metadata(("c", TTypeId.TIMESTAMP_TYPE)), timestamp_unit="ns")
     found = batch_of(TRowSet(columns=[column]), schema).column(0)
     assert found.cast(pa.int64()).to_pylist() == [1_577_934_245_123_456_789]
     with pytest.raises(QueryFailedError, match="'c'"):
@@ -248,7 +249,7 @@ def test_nulls_are_where_the_bitmap_says(values: list[int | None], cut: int) -> 
     if cut:  # servers leave out zero bytes at the end, some of them all
         nulls = nulls.rstrip(b"\0")
     column = TColumn(i32Val=TI32Column(values=[value or 0 for value in values], nulls=nulls))
-    schema = schema_of(metadata(("c", TTypeId.INT_TYPE)), timestamp_unit="us", prefixed=False)
+    schema = schema_of(metadata(("c", TTypeId.INT_TYPE)), timestamp_unit="us")
     batch = batch_of(TRowSet(columns=[column]), schema)
     batch.validate(full=True)
     assert batch.column(0).to_pylist() == values
@@ -256,7 +257,7 @@ def test_nulls_are_where_the_bitmap_says(values: list[int | None], cut: int) -> 
 
 
 def test_an_answer_may_have_no_rows() -> None:
-    schema = schema_of(metadata(("c", TTypeId.INT_TYPE)), timestamp_unit="us", prefixed=False)
+    schema = schema_of(metadata(("c", TTypeId.INT_TYPE)), timestamp_unit="us")
     for rows in (None, TRowSet(columns=None), TRowSet(columns=[])):
         assert batch_of(rows, schema).num_rows == 0
 
@@ -270,12 +271,15 @@ def test_an_answer_may_have_no_rows() -> None:
         (["a", "b"], ["a", "b"]),
         (["t.a.b", "t."], ["a.b", "t."]),
         (["_c0", "x y.z"], ["_c0", "x y.z"]),
+        (["own.na`me", "t.b"], ["own.na`me", "b"]),
+        (["jobtool_rows.own.na`me"], ["own.na`me"]),
     ],
 )
 def test_hives_names_lose_their_tables_where_they_stay_different(
     names: list[str], expected: list[str]
 ) -> None:
-    assert without_prefixes(names) == expected
+    query = "SELECT 1 AS `Own.Na``me`, t.* FROM t JOIN u"
+    assert without_prefixes(names, query) == expected
 
 
 def login(url: str, password: str | None = None) -> Login:

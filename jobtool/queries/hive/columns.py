@@ -45,12 +45,12 @@ def _arrow_types() -> dict[int, pa.DataType]:
     }
 
 
-def schema_of(metadata: Any, *, timestamp_unit: str, prefixed: bool) -> pa.Schema:
+def schema_of(metadata: Any, *, timestamp_unit: str, hive_query: str | None = None) -> pa.Schema:
     """Return the columns of a result's metadata (``TTableSchema``).
 
     Types without an equal in the protocol are texts: arrays, maps, structs, intervals, and Hive's
-    timestamps with a zone. With ``prefixed``, names lose the table's name before them, except those
-    that other columns would then have too.
+    timestamps with a zone. ``hive_query`` is the query if Hive itself runs it: names then lose the
+    tables' names before them.
     """
     import pyarrow as pa
     from impala.hiveserver2 import TTypeId
@@ -68,16 +68,23 @@ def schema_of(metadata: Any, *, timestamp_unit: str, prefixed: bool) -> pa.Schem
             types.append(pa.timestamp(timestamp_unit))
         else:
             types.append(_arrow_types().get(kind, pa.string()))
-    if prefixed:
-        names = without_prefixes(names)
+    if hive_query is not None:
+        names = without_prefixes(names, hive_query)
     return pa.schema(list(zip(names, types, strict=True)))
 
 
-def without_prefixes(names: list[str]) -> list[str]:
-    """Return names without a table's name, where that leaves them different from all others."""
-    short = [_PREFIX.sub("", name, count=1) for name in names]
+def without_prefixes(names: list[str], query: str) -> list[str]:
+    """Return names without a table's name, where that leaves them different from all others.
+
+    A name that the query gives to a column, with its dot, stays as it is.
+    """
+    query = query.lower()
+    short = [
+        name if f"`{name.replace('`', '``')}`" in query else _PREFIX.sub("", name, count=1)
+        for name in names
+    ]
     return [
-        new if short.count(new) == 1 and new not in names else old
+        new if short.count(new) == 1 and (new == old or new not in names) else old
         for old, new in zip(names, short, strict=True)
     ]
 

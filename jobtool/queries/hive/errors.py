@@ -48,6 +48,9 @@ _TROUBLE = re.compile(
     r"|No space left|Scratch space limit",
     re.IGNORECASE,
 )
+_NO_SESSION = re.compile(
+    r"Invalid (?:or unknown )?session ?(?:handle|id)|session.{0,60}expired", re.IGNORECASE
+)
 _ENDED = re.compile(r"cancel+ed|expired|timed? ?out|was killed|terminated", re.IGNORECASE)
 _REFUSED = re.compile(
     r"(?:Analysis|Parse|Semantic|AccessControl|Authorization|NoSuchDatabase|NoSuchTable"
@@ -87,6 +90,11 @@ def of_query(message: str | None, state: str | None) -> JobtoolError:
     return QueryFailedError(f"the query failed: {said}")
 
 
+def ends_session(message: str | None) -> bool:
+    """Return whether a server says that it doesn't know the session, or not any more."""
+    return bool(_NO_SESSION.search(_QUOTED.sub("", message or "")))
+
+
 def of_connecting(error: Exception, server: str, mechanism: str) -> JobtoolError:
     """Return the error for an attempt to connect that failed."""
     text = f"{error} {getattr(error, 'inner', None) or ''}"
@@ -109,7 +117,7 @@ def of_connecting(error: Exception, server: str, mechanism: str) -> JobtoolError
             f"{server} doesn't accept the login by {mechanism}: {said}. Check the user in the "
             "connection, and the password in JOBTOOL_QUERY_PASSWORD"
         )
-    if code == 404:
+    if code in (404, 405):
         return StoreSettingsError(f"{server}: {said}. Check http_path in the connection")
     return UnreachableError(
         f"can't connect to {server}: {said}. If it runs, check auth_mechanism ({mechanism}), "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,11 @@ _CANCEL_SECONDS = 15.0
 #: The kernel asks a silent peer after this time, so often and so many times.
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 8}
 
+#: How long a server may take to answer a login, if the connection doesn't say. One that expects
+#: another mechanism may wait for ever.
+_LOGIN_SECONDS = 120.0
+
+_SILENT = logging.NullHandler()
 
 #: A text in the protocol has a length of 32 bits with a sign.
 _LONGEST_TEXT_BYTES = 2**31 - 1
@@ -47,8 +53,6 @@ class Session:
         login = self._login
         self._service = _connected(login)
         try:
-            for each in _sockets(self._service):
-                _keep_alive(each)
             with self._lost_by_errors(connecting=True):
                 answer = _call(
                     self._service,
@@ -61,9 +65,12 @@ class Session:
             self._handle = answer.sessionHandle
             # thrift refuses texts above 16 MB until it is told otherwise.
             self._service.client._iprot.string_length_limit = _LONGEST_TEXT_BYTES
+            for each in _sockets(self._service):
+                each.settimeout(login.arguments["timeout"])
+                _keep_alive(each)
             self._opened()
         except BaseException:
-            self._drop()
+            self.close()
             raise
 
     def call_in_session(self, operation: str, **fields: Any) -> Any:
@@ -80,6 +87,8 @@ class Session:
             raise errors.of_lost(ConnectionError("it is closed"), self._login.server)
         with self._lost_by_errors():
             answer = _call(self._service, operation, **fields)
+        if errors.ends_session(answer.status.errorMessage):
+            self._drop()
         _check(answer)
         return answer
 
@@ -99,7 +108,7 @@ class Session:
         The query is closed as well. Spark cancels none that has its first rows.
         """
         try:
-            with contextlib.closing(_connected(self._login, timeout=_CANCEL_SECONDS)) as service:
+            with contextlib.closing(_connected(self._login, _CANCEL_SECONDS)) as service:
                 for operation in ("CancelOperation", "CloseOperation"):
                     _check(_call(service, operation, operationHandle=operation_handle))
         except Exception:
@@ -141,7 +150,7 @@ class Session:
                 service.close()
 
 
-def _connected(login: Login, timeout: float | None = None) -> Any:
+def _connected(login: Login, most_seconds: float = _LOGIN_SECONDS) -> Any:
     """Connect, and log in. Return impyla's service."""
     try:
         from impala.dbapi import connect
@@ -149,9 +158,10 @@ def _connected(login: Login, timeout: float | None = None) -> Any:
         raise UsageError(
             "impala:// and hive2:// need the package impyla: pip install 'jobtool[impala]'"
         ) from None
+    # thrift logs what it raises too; without a handler, that lands on standard error.
+    logging.getLogger("thrift").addHandler(_SILENT)
     arguments = dict(login.arguments)
-    if timeout is not None:
-        arguments["timeout"] = min(timeout, arguments["timeout"] or timeout)
+    arguments["timeout"] = min(most_seconds, arguments["timeout"] or most_seconds)
     if arguments["use_http_transport"]:
         arguments["timeout"] = None  # impyla has none there
     try:
@@ -187,7 +197,8 @@ def _sockets(service: Any) -> Iterator[socket.socket]:
     """Yield the socket below impyla's transports. There is none between two requests of HTTP."""
     transport = service and service.client._iprot.trans
     while transport is not None:
-        handle = getattr(transport, "handle", None)
+        request = getattr(transport, "_ImpalaHttpClient__http", None)
+        handle = getattr(transport, "handle", None) or getattr(request, "sock", None)
         if isinstance(handle, socket.socket):
             yield handle
         inner = getattr(transport, "_TBufferedTransport__trans", None)

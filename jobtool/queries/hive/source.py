@@ -26,6 +26,9 @@ _WRITES = re.compile(r"\b(?:INSERT|UPSERT|UPDATE|DELETE|MERGE|INTO|OVERWRITE)\b"
 #: A place in a query that stands one line further down in another.
 _LINE = re.compile(r"\b([Ll]ine )([2-9]|[1-9]\d+)\b")
 
+#: Hive's name for a column of a subquery whose own name another column has.
+_NAMELESS = re.compile(r"_col\d+")
+
 
 class HiveDialect(Dialect, frozen=True, kw_only=True):
     """SQL as Impala, Hive and Spark all read it. Impala has no literals of timestamps."""
@@ -53,7 +56,7 @@ class HiveSource:
     def __init__(self, url: ConnectionUrl, password: str | None) -> None:
         self._login = Login(url, password)
         self._is_impala = url.scheme == "impala"
-        self._is_hive = False
+        self._is_hive = self._is_spark = False
         self._session = Session(self._login, self._prepare)
         self._running: HiveStream | None = None
         self._session.open()
@@ -61,18 +64,23 @@ class HiveSource:
     def describe(self, query: str) -> pa.Schema:
         """Return the columns of a query.
 
-        The servers plan ``SELECT * FROM (query) LIMIT 0`` and compute nothing. Hive can't have WITH
-        in there, and none can have two columns of one name: such a query begins to run, and is
-        closed as soon as its columns are known.
+        The servers plan ``SELECT * FROM (query) LIMIT 0`` and compute nothing. Where a server can't
+        have the query in there, or gives a column another name there, as Impala and Hive do with
+        two columns of one name, the query begins to run and is closed as soon as its columns are
+        known.
         """
+        inner = stripped(query)
         try:
-            return self._described(f"{self.dialect.rows_of(query)} LIMIT 0")
+            found = self._described(f"{self.dialect.rows_of(inner)} LIMIT 0")
         except QueryRefusedError as error:
-            if not _READS.match(query) or _WRITES.search(query):
-                said = _LINE.sub(lambda found: f"{found[1]}{int(found[2]) - 1}", str(error))
+            if not _reads(inner):
+                said = _LINE.sub(lambda place: f"{place[1]}{int(place[2]) - 1}", str(error))
                 raise QueryRefusedError(said) from None
+        else:
+            if not (self._is_hive and any(map(_NAMELESS.fullmatch, found.names))):
+                return found
         # If it is refused too, the message is about its own text.
-        return self._described(stripped(query))
+        return self._described(inner)
 
     def ask(self, query: str) -> pa.Table:
         """Return the result of a query."""
@@ -89,7 +97,7 @@ class HiveSource:
             stripped(query),
             rows=rows,
             timestamp_unit=self._login.timestamp_unit,
-            prefixed=self._is_hive,
+            by_hive=self._is_hive,
         )
         return self._running
 
@@ -104,7 +112,7 @@ class HiveSource:
 
     def _described(self, query: str) -> pa.Schema:
         with contextlib.closing(self.stream(query, rows=1)) as stream:
-            return stream.schema
+            return stream.schema if self._is_spark else stream.planned_schema()
 
     def _end(self) -> None:
         if self._running is not None:
@@ -113,7 +121,8 @@ class HiveSource:
 
     def _prepare(self) -> None:
         """Make a new session that of the URL."""
-        self._is_hive = not self._is_impala and "Hive" in self._session.engine()
+        engine = self._session.engine()
+        self._is_hive, self._is_spark = "Hive" in engine, "Spark" in engine
         for name, text in self._login.settings.items():
             value = self.dialect.value(text) if self._is_impala else text
             self._run(f"SET {name}={value}")
@@ -121,6 +130,10 @@ class HiveSource:
             self._run(f"USE {self.dialect.name(self._login.database)}")
 
     def _run(self, statement: str) -> None:
-        running = HiveStream(self._session, statement, rows=1, timestamp_unit="us", prefixed=False)
+        running = HiveStream(self._session, statement, rows=1, timestamp_unit="us", by_hive=False)
         with contextlib.closing(running):
             running.wait()
+
+
+def _reads(query: str) -> bool:
+    return bool(_READS.match(query)) and not _WRITES.search(query)

@@ -21,6 +21,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.01, 1.0
 #: How long a thread that waits for a cancelled query may get no answer.
 _ANSWER_SECONDS = 5.0
 
+_NO_ROWS = "expected a query that returns rows, such as SELECT …"
+
 
 class HiveStream:
     """A running query. It begins at once and computes while nobody waits.
@@ -31,12 +33,12 @@ class HiveStream:
     """
 
     def __init__(
-        self, session: Session, query: str, *, rows: int, timestamp_unit: str, prefixed: bool
+        self, session: Session, query: str, *, rows: int, timestamp_unit: str, by_hive: bool
     ) -> None:
         self._session = session
         self._rows = rows
         self._timestamp_unit = timestamp_unit
-        self._prefixed = prefixed
+        self._hive_query = query if by_hive else None
         self._cancelled = threading.Event()
         self._answered = threading.Event()
         self._answered.set()
@@ -48,9 +50,18 @@ class HiveStream:
     def schema(self) -> pa.Schema:
         """The columns."""
         if not self.wait():
-            raise QueryRefusedError("expected a query that returns rows, such as SELECT …")
+            raise QueryRefusedError(_NO_ROWS)
+        return self._columns()
+
+    def planned_schema(self) -> pa.Schema:
+        """Return the columns before the first row is there. Spark can't tell them so early."""
+        if not self._handle.hasResultSet:
+            raise QueryRefusedError(_NO_ROWS)
+        return self._columns()
+
+    def _columns(self) -> pa.Schema:
         metadata = self._call("GetResultSetMetadata").schema
-        return schema_of(metadata, timestamp_unit=self._timestamp_unit, prefixed=self._prefixed)
+        return schema_of(metadata, timestamp_unit=self._timestamp_unit, hive_query=self._hive_query)
 
     def wait(self) -> bool:
         """Wait until the query has its first rows, or is done. Return whether it returns rows."""
