@@ -210,7 +210,7 @@ def test_what_is_missing_or_wrong_is_named(
 def test_a_dry_run_changes_nothing(place: Place) -> None:
     done = place.run_ok("--dry-run", "--split-by", "id")
     assert str(place.target) in done.lines[0]
-    assert any("rows-0001" in line for line in done.lines)
+    assert done.lines[-1] == f"💡 Would create 9 job(s) for {ROWS:,} rows."
     assert not place.target.exists()
     assert not [*place.state.iterdir()]
 
