@@ -23,6 +23,7 @@ Failpoint = Literal[
     "after looking at the destination",
     "after reading the records",
     "before leftovers are removed",
+    "before leftovers of chunks are removed",
     "after a chunk's record",
     "after the rows have changed",
     "after the mark of an export anew",

@@ -210,7 +210,7 @@ def test_what_is_missing_or_wrong_is_named(
 def test_a_dry_run_changes_nothing(place: Place) -> None:
     done = place.run_ok("--dry-run", "--split-by", "id")
     assert str(place.target) in done.lines[0]
-    assert any("rows-0001" in line for line in done.lines)
+    assert done.lines[-1] == f"💡 Would create 9 job(s) for {ROWS:,} rows."
     assert not place.target.exists()
     assert not [*place.state.iterdir()]
 
@@ -235,6 +235,13 @@ def test_two_exports_are_not_mixed_in_one_target(place: Place) -> None:
         assert_one_line_error(other, 2, str(place.target), "another export", "--target-table")
     assert {path.name: path.stat().st_mtime_ns for path in place.target.iterdir()} == before
     place.run_ok("--target-table", "next")
+
+
+def test_other_settings_of_stores_are_not_passed_over(place: Place) -> None:
+    place.run_ok("--make-only", "--set", "s3.region=here", "--set", "credentials.provider=default")
+    assert_one_line_error(place.run("--set", "s3.region=there"), 2, "[s3]", "joblist.toml")
+    place.run_ok("--make-only", "--set", "s3.region=here")
+    place.run_ok()
 
 
 # Exporting anew.
@@ -338,6 +345,18 @@ def test_a_stopped_command_ends_all_workers_and_goes_on(
     there = len(place.parts())
     assert there < ROWS // 100
     assert place.run_ok(*MANY).exit_code == 0
+    assert ids(place) == [*range(ROWS)]
+
+
+def test_workers_that_fail_alike_say_so_once(place: Place) -> None:
+    place.run_ok(*MANY, "--make-only")
+    place.target.write_text("in the way")
+    done = place.run(*MANY)
+    assert_one_line_error(done, 4, str(place.target))
+    assert not helpers_of(place.joblist)
+    assert set(statuses(place.joblist).values()) == {"todo"}
+    place.target.unlink()
+    place.run_ok(*MANY)
     assert ids(place) == [*range(ROWS)]
 
 

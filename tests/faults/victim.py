@@ -158,6 +158,7 @@ STEPS: dict[str, At | Call] = {
     "after the journal is removed": At("after the journal is removed"),
     # What only a job that is taken up again does.
     "before leftovers are removed": At("before leftovers are removed"),
+    "before leftovers of chunks are removed": At("before leftovers of chunks are removed"),
     "before an upload is dropped": Call("before", _STORE, "abort"),
     "after an upload is dropped": Call("after", _STORE, "abort"),
     "after the held parts are known": Call("after", _STORE, "held_parts"),

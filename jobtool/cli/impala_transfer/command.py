@@ -89,7 +89,7 @@ _OF_THE_SOURCE = (
     "--query",
     variable="QUERY",
     metavar="SQL|@FILE",
-    help="The query, or a file with it. (required)",
+    help="The query, or a file with it. Needed.",
 )
 @option(
     "--chunk-size",

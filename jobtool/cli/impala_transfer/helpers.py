@@ -28,7 +28,8 @@ _STOPPING = "finishing files in progress"
 class Helpers:
     """Workers in processes of their own, each of which takes jobs until none is left.
 
-    ``stop`` asks them to stop, too. What they print is printed by ``console``.
+    ``stop`` asks them to stop, too. What they print is printed by ``console``; their errors are
+    kept in ``errors``, each once, since workers that fail alike say the same.
     """
 
     def __init__(self, tasks: Iterable[HelperTask], console: Console, stop: Stop) -> None:
@@ -36,7 +37,7 @@ class Helpers:
         self._stop = stop
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._said: set[str] = set()
+        self.errors: list[str] = []
         self._threads: list[threading.Thread] = []
         self._processes = [self._start(task) for task in tasks]
         self._watch = threading.Thread(target=self._forward, name="stops", daemon=True)
@@ -85,17 +86,14 @@ class Helpers:
         for line in _lines(stream):
             with contextlib.suppress(Exception):  # output that can't be printed stops no work
                 if is_error:
-                    self._print_error(line)
+                    self._keep_error(line)
                 else:
                     self._console.result(line)
 
-    def _print_error(self, line: str) -> None:
-        """Print an error, once: workers that fail alike say the same."""
+    def _keep_error(self, line: str) -> None:
         with self._lock:
-            if not line or line in self._said or _STOPPING in line:
-                return
-            self._said.add(line)
-        sys.stderr.write(f"{line}\n")
+            if line and line not in self.errors and _STOPPING not in line:
+                self.errors.append(line)
 
     def _forward(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):

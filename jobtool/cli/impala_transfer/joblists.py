@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from jobtool.api.generate import with_absolute_paths
 from jobtool.api.statefolder import state_folder
 from jobtool.errors import FileError, JoblistError, UsageError
 from jobtool.export.chunknames import MANIFEST, SUCCESS
@@ -46,13 +47,37 @@ def settings_at(folder: str) -> ExportSettings | None:
     return found
 
 
-def require_free(destination: str, tables: Mapping[str, Any]) -> None:
+def require_same_tables(
+    folder: str, stores: Mapping[str, Any], credentials: Mapping[str, Any]
+) -> None:
+    """Refuse tables of stores that aren't those of a joblist, whose workers read its own.
+
+    Raises ``UsageError``.
+    """
+    settings = JobList.open(folder).settings
+    kept = {**settings.store_tables, "credentials": settings.credentials}
+    given = {**with_absolute_paths(stores), "credentials": with_absolute_paths(credentials)}
+    for name, table in given.items():
+        if table and table != kept.get(name):
+            raise UsageError(
+                f"--set: the joblist {quote(folder)} is there with another table [{name}]. Change "
+                f"that in its {FILENAME}, and leave --set out or as it was"
+            )
+
+
+def require_free(
+    destination: str, stores: Mapping[str, Any], credentials: Mapping[str, Any]
+) -> None:
     """Refuse a destination that has files of another export: two would be mixed.
 
-    ``tables`` are those of joblist.toml for stores. A folder that can't be listed is passed. Raises
-    ``UsageError``, and what the store raises if it can't be used at all.
+    ``stores`` are the tables of joblist.toml for stores, by scheme. A folder that can't be listed
+    is passed. Raises ``UsageError``, and what the store raises if it can't be used at all.
     """
-    store = stores_by(msgspec.convert(dict(tables), Settings)).open(destination, "destination")
+    tables = {
+        "stores": with_absolute_paths(stores),
+        "credentials": with_absolute_paths(credentials),
+    }
+    store = stores_by(msgspec.convert(tables, Settings)).open(destination, "destination")
     found: str | None = None
     try:
         for child in store.children(""):

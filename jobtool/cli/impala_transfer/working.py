@@ -9,11 +9,16 @@ from typing import Any
 
 import msgspec
 
-from jobtool.cli.console import DONE, WARNING, Console
+from jobtool.cli.console import DONE, WARNING, Console, error_line, print_error_lines
 from jobtool.cli.export import asked_password, text_of_query
 from jobtool.cli.impala_transfer.helper import HelperTask
 from jobtool.cli.impala_transfer.helpers import Helpers
-from jobtool.cli.impala_transfer.joblists import default_folder, require_free, settings_at
+from jobtool.cli.impala_transfer.joblists import (
+    default_folder,
+    require_free,
+    require_same_tables,
+    settings_at,
+)
 from jobtool.cli.impala_transfer.targets import Way, methods_for
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.errors import JoblistError, UsageError
@@ -109,25 +114,24 @@ def _made(
 ) -> tuple[str, ...] | None:
     """Make the joblist unless it is there, with the settings ``known``; return the methods."""
     from jobtool.api.export import export_query
-    from jobtool.queries.plugins import PASSWORD_VARIABLE
 
     way = request.way
     if known is None:
-        require_free(way.destination, {**request.tables, "credentials": request.credentials})
+        require_free(way.destination, request.tables, request.credentials)
         for remark in way.remarks:
             console.note(remark)
         staging, methods = way.staging, way.methods
         staged = _files_at_a_time(request)
     else:  # a way that was begun is kept
+        require_same_tables(folder, request.tables, request.credentials)
         staging, staged = known.staging, known.staged_chunks
         methods = methods_for(staging, way.destination, request.use_distcp)
     console.note(
         f"The rows of {request.connection} go to {quote(way.destination)} by "
         f"{', '.join(methods or ('stream',))}; the joblist is {quote(folder)}"
     )
-    password = asked_password(request.connection)
-    if password is not None:
-        os.environ[PASSWORD_VARIABLE] = password  # where workers look
+    if known is None:
+        _ask_password(request)
     try:
         export_query(
             request.connection,
@@ -152,6 +156,15 @@ def _made(
     except JoblistError as error:
         raise JoblistError(str(error).replace("--output-path", "--joblist")) from None
     return methods
+
+
+def _ask_password(request: Request) -> None:
+    """Ask for the password if one is needed and isn't known; it is kept where workers look."""
+    from jobtool.queries.plugins import PASSWORD_VARIABLE
+
+    password = asked_password(request.connection)
+    if password is not None:
+        os.environ[PASSWORD_VARIABLE] = password
 
 
 def _files_at_a_time(request: Request) -> int | None:
@@ -205,6 +218,7 @@ def _worked_off(
     """Run the workers; return the exit code for all of them."""
     from jobtool.cli.transfer import run_worker
 
+    _ask_password(request)
     joblist = JobList.open(folder)
     ranges = sum(name != MANIFEST_JOB for name in joblist.job_ids())
     others = min(request.max_workers, ranges) - 1
@@ -221,6 +235,7 @@ def _worked_off(
         for number in range(others)
     ]
     helpers = Helpers(tasks, console, stop)
+    said = None
     try:
         code = run_worker(
             stop,
@@ -236,11 +251,13 @@ def _worked_off(
             console=console,
             chosen={"wait": True, "share": True, "threads": threads, "methods": methods},
         )
-    except BaseException:
+    except BaseException as error:
         helpers.ask_to_stop()
+        said = error_line(str(error))
         raise
     finally:
         codes = helpers.wait()
+        print_error_lines(line for line in helpers.errors if line != said)
     left = _left(joblist)
     if left:
         console.note(
