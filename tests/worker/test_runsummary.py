@@ -64,7 +64,7 @@ def test_the_highest_exit_code_of_any_worker_counts() -> None:
 
 def test_workers_that_all_met_wrong_usage_are_not_to_be_started_again() -> None:
     refused = Tally(name="other", is_over=True, exit_code=2)
-    counts = {status: 0 for status in (*JobStatus, None)} | {JobStatus.TODO: 1}
+    counts = dict.fromkeys((*JobStatus, None), 0) | {JobStatus.TODO: 1}
     assert exit_code_of(counts, [refused, refused], may_be_orphans=True) == 2
     assert exit_code_of(counts, [refused, Tally(name="this")], may_be_orphans=True) == 3
 
