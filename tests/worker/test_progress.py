@@ -117,3 +117,27 @@ def test_the_rows_of_exports_are_added_up(joblist: JobList) -> None:
     assert told.text() == (
         "0/9 jobs by 2 worker(s), 2,001,500 rows, 6 chunks, 2.9 MiB, 293 KiB/s, 200,150 rows/s"
     )
+
+
+def test_the_line_of_an_export_counts_rows() -> None:
+    counted = replace(
+        progress(files_sent=3, bytes_sent=30 * MEGABYTE),
+        rows_done=1_500_000,
+        rows_total=2_000_000,
+        rows_per_second=50_000.4,
+        seconds_left=10.0,
+        phase="exporting",
+    )
+    assert counted.text() == (
+        "a job: 1,500,000 of 2,000,000 rows, 3 chunks, 28.6 MiB, 977 KiB/s, 50,000 rows/s, "
+        "10 s left, exporting"
+    )
+    waiting = replace(
+        progress(files_sent=0, bytes_sent=0),
+        rows_done=0,
+        rows_per_second=0.0,
+        phase="running the query",
+    )
+    assert waiting.text() == (
+        "a job: 0 rows, 0 chunks, 0 B, 977 KiB/s, 0 rows/s, running the query"
+    )
