@@ -90,7 +90,11 @@ def _job_id(joblist: JobList, job: str | None) -> str:
         if job not in job_ids:
             raise UsageError(f"expected a job {quote(job)} in {quote(joblist.path)}; found none")
         return job
-    is_open = (one.job_id for one in joblist.scan() if one.status is not JobStatus.SUCCESS)
-    if joblist.settings.export is not None:  # the chunks tell more than the manifest
-        is_open = (job_id for job_id in is_open if job_id != MANIFEST_JOB)
-    return next(is_open, job_ids[0])
+    # The chunks of an export tell more than its manifest.
+    passed_over = None if joblist.settings.export is None else MANIFEST_JOB
+    is_open = (
+        one.job_id
+        for one in joblist.scan()
+        if one.status is not JobStatus.SUCCESS and one.job_id != passed_over
+    )
+    return next(is_open, next((one for one in job_ids if one != passed_over), job_ids[0]))

@@ -87,7 +87,11 @@ def _as_bytes(context: click.Context, parameter: click.Parameter, value: str | N
     help="Ask for the rows in the order of these columns, after --split-by.",
 )
 @click.option(
-    "--output-format", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
+    "--output-format",
+    type=click.Choice(["parquet", "csv"]),
+    default="parquet",
+    show_default=True,
+    help="The format of the files.",
 )
 @click.option(
     "--compression",
@@ -102,7 +106,10 @@ def _as_bytes(context: click.Context, parameter: click.Parameter, value: str | N
     "methods such as distcp take them. [in the joblist]",
 )
 @click.option(
-    "--staged-chunks", type=click.IntRange(1, 10_000), metavar="N", help="Files waiting. [3]"
+    "--staged-chunks",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="How many files of a job wait at most. [3]",
 )
 @click.option(
     "--fetch-rows",
