@@ -20,6 +20,7 @@ def finished(
     has_ended_early: bool = False,
     has_left_alone: bool = False,
     waiting: Collection[datetime] = (),
+    blocked: int = 0,
 ) -> WorkerFinished:
     reporting = Tally(name="reporting", succeeded=1, failed=2, handed_back=3)
     return summarise(
@@ -31,6 +32,7 @@ def finished(
         stopped=None,
         path="/list",
         waiting=waiting,
+        blocked=blocked,
     )
 
 
@@ -60,6 +62,18 @@ def test_ongoing_jobs_are_left_if_a_worker_died_or_this_one_left_early() -> None
 def test_the_highest_exit_code_of_any_worker_counts() -> None:
     other = Tally(name="other", is_over=True, exit_code=4)
     assert finished({JobStatus.TODO: 1}, other).exit_code == 4
+
+
+def test_what_has_to_be_corrected_first_counts_more_than_work_that_is_left() -> None:
+    other = Tally(name="other", is_over=True, exit_code=2)
+    assert finished({JobStatus.TODO: 1}, other).exit_code == 2
+
+
+def test_a_job_that_waits_for_one_in_error_is_no_work_that_is_left() -> None:
+    assert finished({JobStatus.TODO: 1, JobStatus.ERROR: 1}, blocked=1).exit_code == 1
+    assert finished({JobStatus.TODO: 1, None: 1}, blocked=1).exit_code == 1
+    assert finished({JobStatus.TODO: 2, JobStatus.ERROR: 1}, blocked=1).exit_code == 3
+    assert finished({JobStatus.TODO: 1}, blocked=1).exit_code == 3
 
 
 def test_jobs_that_wait_for_files_are_told_apart() -> None:
