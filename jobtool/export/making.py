@@ -29,6 +29,7 @@ from jobtool.export.chunklog import ChunkRecord, EndRecord
 from jobtool.export.formats.format import ChunkWriter, Format
 from jobtool.export.rowdigest import RowDigest
 from jobtool.export.statistics import Extremes
+from jobtool.liveness import QUERY_THREAD
 from jobtool.names import quote
 from jobtool.queries.source import Interruptible, QuerySource, RowStream
 from jobtool.stop import ASKED, Stop
@@ -43,7 +44,6 @@ BLOCK_ROWS = 16_384
 CANCEL_SECONDS = 10.0
 
 _CANCEL_AGAIN_SECONDS = 0.5
-
 _LOOK_SECONDS = 0.1
 
 
@@ -104,7 +104,7 @@ class ChunkMaker:
         self._is_over = False
         self._source: QuerySource | None = None
         self._stream: RowStream | None = None
-        self._thread = threading.Thread(target=self._work, name="query", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=QUERY_THREAD, daemon=True)
 
     def start(self) -> None:
         """Begin to run the query."""
