@@ -20,6 +20,9 @@ _TASKS = "/proc/self/task"
 #: How threads are named that work for Python threads but aren't Python's: obstore's runtime.
 SERVANTS = (b"tokio",)
 
+#: The name of a thread that waits for a database. Nothing may be able to end it.
+QUERY_THREAD = "query"
+
 #: How many times the threads are checked within the time that they may stand still.
 _LOOKS = 8
 _LONGEST_PAUSE_SECONDS = 10.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import functools
 import math
+import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -16,6 +18,7 @@ from jobtool import __version__
 from jobtool.cli import streams
 from jobtool.cli.console import WARNING, print_error
 from jobtool.errors import JobtoolError, UsageError
+from jobtool.liveness import QUERY_THREAD
 from jobtool.redact import redact_tracebacks
 from jobtool.worker.duration import parse_duration
 
@@ -97,6 +100,7 @@ def command(
                 code = error.exit_code
             if is_output_result or arguments.get("dry_run"):
                 code = code or _code_of_output()
+            _leave_hanging_queries(code)
             sys.exit(code)
 
         decorator: Callable[[Callable[..., Any]], click.Command] = click.command(
@@ -112,6 +116,17 @@ def command(
         return decorator(run)
 
     return decorate
+
+
+def _leave_hanging_queries(code: int) -> None:
+    """End the process at once if a query goes on that its database doesn't stop.
+
+    DuckDB, for one, waits for its queries when Python ends.
+    """
+    if any(thread.name == QUERY_THREAD for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _code_of_output() -> int:

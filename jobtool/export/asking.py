@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from jobtool.errors import StoppedError
+from jobtool.liveness import QUERY_THREAD
 from jobtool.queries.source import QuerySource, RowStream
 from jobtool.stop import Stop
 
@@ -44,7 +45,7 @@ def ask(source: QuerySource, query: str, stop: Stop | None = None) -> pa.Table:
 
 class _Asking(threading.Thread):
     def __init__(self, source: QuerySource, query: str) -> None:
-        super().__init__(name="jobtool-ask", daemon=True)
+        super().__init__(name=QUERY_THREAD, daemon=True)
         self._source = source
         self._query = query
         self._stream: RowStream | None = None

@@ -67,11 +67,20 @@ class RestartRecord(msgspec.Struct, frozen=True, kw_only=True, tag="restart"):
     """Chunks that were recorded before don't count any more: the rows have changed."""
 
 
+class StaleRecord(msgspec.Struct, frozen=True, kw_only=True, tag="stale"):
+    """Files of these names have receipts, and are about to be removed: no chunk is known of them.
+
+    What is recorded of other chunks still counts.
+    """
+
+    names: tuple[str, ...]
+
+
 class ClearedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="cleared"):
     """The files of chunks that don't count any more are gone from the destination."""
 
 
-Line = ChunkRecord | EndRecord | RestartRecord | ClearedRecord
+Line = ChunkRecord | EndRecord | RestartRecord | StaleRecord | ClearedRecord
 
 
 class ChunkLog:
@@ -120,6 +129,8 @@ class ChunkLog:
         elif isinstance(line, RestartRecord):
             self.stale |= {chunk.name for chunk in self.chunks.values()}
             self.chunks, self.end = {}, None
+        elif isinstance(line, StaleRecord):
+            self.stale |= set(line.names)
         else:
             self.stale = set()
 

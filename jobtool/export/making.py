@@ -30,6 +30,7 @@ from jobtool.export.chunklog import ChunkRecord, EndRecord
 from jobtool.export.formats.format import ChunkWriter, Format
 from jobtool.export.rowdigest import RowDigest
 from jobtool.export.statistics import Extremes
+from jobtool.liveness import QUERY_THREAD
 from jobtool.names import quote
 from jobtool.queries.source import QuerySource, RowStream
 from jobtool.stop import ASKED, Stop
@@ -44,7 +45,6 @@ BLOCK_ROWS = 16_384
 CANCEL_SECONDS = 10.0
 
 _CANCEL_AGAIN_SECONDS = 0.5
-
 _LOOK_SECONDS = 0.1
 
 
@@ -113,7 +113,7 @@ class ChunkMaker:
         self._is_over = False
         self._source: QuerySource | None = None
         self._stream: RowStream | None = None
-        self._thread = threading.Thread(target=self._work, name="query", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=QUERY_THREAD, daemon=True)
 
     @property
     def activity(self) -> Activity | None:

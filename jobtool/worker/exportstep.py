@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import JobFileError
-from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord
+from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord, StaleRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats.by_name import format_of
 from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
@@ -25,6 +25,7 @@ from jobtool.jobs.records import IntentRecord, Receipt, Record
 from jobtool.queries.plugins import open_source
 from jobtool.queries.url import ConnectionUrl
 from jobtool.steps.step import StepContext
+from jobtool.stores.location import parent_of
 from jobtool.stores.store import Entry, Store
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase
@@ -87,8 +88,9 @@ class ExportStep(FilesStep):
 
     def _export(self, work: _Work, own: Successes) -> None:
         """Run the query, unless all chunks have arrived."""
-        if work.log.stale:
-            self._clear(work)
+        unwanted = work.log.stale | self._unknown(work)
+        if unwanted:
+            self._clear(work, unwanted)
         self._report.phase(Phase.COMPARING)
         joblist, claimed = self._tools.joblist, work.claimed
         staging = Staging(joblist, claimed.job_id, work.settings, work.context)
@@ -193,20 +195,36 @@ class ExportStep(FilesStep):
             stop=self._stop,
         )
 
-    def _clear(self, work: _Work) -> None:
-        """Remove the receipts of chunks of rows that have changed, and then the chunks.
+    def _unknown(self, work: _Work) -> set[str]:
+        """Return the names of files that have receipts and no chunk: the log of chunks was lost.
+
+        Perhaps the query has fewer chunks now, which would then never be replaced.
+        """
+        known = {chunk.name for chunk in work.log.chunks.values()}
+        named = {parent_of(receipt.dst_path)[1]: receipt for receipt in self._records.receipts()}
+        return {
+            name
+            for name, receipt in named.items()
+            if name not in known and receipt.dst_path == work.destination.url_of(name)
+        }
+
+    def _clear(self, work: _Work, names: set[str]) -> None:
+        """Remove the receipts of chunks that don't count any more, and then the chunks.
 
         A kill in between leaves a log without ``ClearedRecord``: the next attempt does this again.
         """
+        urls = {work.destination.url_of(name) for name in names}
         written: list[Record] = [
             IntentRecord(src_path=record.src_path, dst_path=record.dst_path, at_ns=0, has_file=True)
-            if isinstance(record, Receipt)
+            if isinstance(record, Receipt) and record.dst_path in urls
             else record
             for record in self._records.all()
         ]
+        if work.log.stale != names:  # for an attempt after a kill
+            work.log.append(StaleRecord(names=tuple(sorted(names))))
         self._records.journal.replace(written)
         self._records.remove_table()
-        for name in sorted(work.log.stale):
+        for name in sorted(names):
             self._delete(work, name)
         work.destination.sync()
         work.log.append(ClearedRecord())

@@ -113,7 +113,10 @@ class JobRunner:
                 continue
             if status is not JobStatus.SUCCESS:
                 known.pop(job_id, None)
+                if status in (JobStatus.ERROR, None):
+                    self._scan_state.blocked.add(MANIFEST_JOB)
                 return False
+        self._scan_state.blocked.discard(MANIFEST_JOB)
         return True
 
     def _run_claimed(self, claimed: ClaimedJob, stop: Stop) -> None:

@@ -70,11 +70,10 @@ class Worker:
     """Works on a joblist until no job is left that it could claim.
 
     A worker first runs the jobs that are ``todo``, from a start of its own. Then it runs those that
-    are ``ongoing`` but that no worker holds, because their worker has died.
-
-    ``options`` that are None are taken from joblist.toml. An exception that ``emit`` raises fails
-    no job; the first is shown by ``warnings``. Raises ``JoblistError`` if joblist.toml names a
-    command that isn't trusted, and ``UsageError`` for options that aren't possible here.
+    are ``ongoing`` but that no worker holds, because their worker has died. ``options`` that are
+    None are taken from joblist.toml. An exception that ``emit`` raises fails no job; the first is
+    shown by ``warnings``. Raises ``JoblistError`` if joblist.toml names a command that isn't
+    trusted, and ``UsageError`` for options that aren't possible here.
     """
 
     def __init__(
@@ -345,6 +344,7 @@ class Worker:
             stopped=self._options.stop.reason,
             path=self._joblist.path,
             waiting=self._scan_state.waiting.values(),
+            blocked=len(self._scan_state.blocked),
         )
         self._emit(finished)
         return finished.exit_code

@@ -26,7 +26,8 @@ class ScanState:
     ``ongoing`` lists the jobs that others held when last looked at. ``too_long`` holds the jobs
     that can't be done in the time that is left. ``waiting`` holds the time until which a job waits
     for files that can't be read yet, by the clock ``now``. ``left_alone`` holds the jobs that
-    require what this worker lacks: a newer version, or one of the ``plugins``.
+    require what this worker lacks: a newer version, or one of the ``plugins``. ``blocked`` holds
+    the jobs that nobody can do as long as another is in error.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class ScanState:
         self.too_long: set[str] = set()
         self.waiting: dict[str, datetime] = {}
         self.left_alone: set[str] = set()
+        self.blocked: set[str] = set()
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
