@@ -23,6 +23,7 @@ Failpoint = Literal[
     "after looking at the destination",
     "after reading the records",
     "before leftovers are removed",
+    "before unfinished chunks are removed",
     "after a chunk's record",
     "after the rows have changed",
     "before a record",

@@ -179,6 +179,7 @@ EXPORT_STEPS: dict[str, At | Call] = {
     "after a chunk's record": At("after a chunk's record"),
     "after a chunk's record and all receipts": At("after a chunk's record", is_flushed=True),
     "after the rows have changed": At("after the rows have changed"),
+    "before unfinished chunks are removed": At("before unfinished chunks are removed"),
     "before a chunk is staged": Call("before", _STAGING, "stage"),
     "before a chunk's record": Call("before", _LOG, "append"),
     "in the middle of a line of the chunks' log": Call("half", _OS, "write", _writes_chunks),
