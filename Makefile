@@ -18,7 +18,7 @@ FAULTS := tests/faults tests/trust
 CLUSTER := tests/cluster
 PAGES := tests/pages
 
-.PHONY: venv demo bench test test-faults test-cluster test-pages test-wide test-all test-long check fmt docs clean
+.PHONY: dependencies venv demo bench test test-faults test-cluster test-pages test-wide test-all test-long check fmt docs clean
 
 demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
@@ -59,6 +59,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks.peers $(firstword $(wildcard /dev/shm) /tmp) $(BENCH)
 
 venv: $(VENV)/.dev
+
+# What jobtool needs of PyPI, without jobtool itself, which wants a compiler. Only uv can do it.
+dependencies: | $(BIN)/python
+	$(BY_UV) && $(UV) --requirements pyproject.toml --extra dev || true
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -38,9 +38,13 @@ INTRODUCTION = """\
 
 # Commands
 
-The first three are programs of their own, and every command is a subcommand of `jobtool`. Long
+`generate-joblist`, `transfer-worker` and `summarise-jobs` are programs of their own, and every
+command is a subcommand of `jobtool`, except `impala-transfer`, which is a program alone. Long
 options may be written with dashes or underscores: `--input-path` and `--input_path` are the same.
 """
+
+#: Programs that are no subcommands of ``jobtool``, and the modules whose ``cli`` they are.
+PROGRAMS = {"impala-transfer": "jobtool.cli.impala_transfer.command"}
 
 ERRORS_INTRODUCTION = """\
 <!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
@@ -135,7 +139,8 @@ def errors_page() -> str:
 
 def commands_page() -> str:
     """Return the whole page of commands."""
-    commands = {name: import_module(module).cli for name, module in COMMANDS.items()}
+    modules = {**COMMANDS, **PROGRAMS}
+    commands = {name: import_module(module).cli for name, module in modules.items()}
     codes = {name: exit_codes(command) for name, command in commands.items()}
     common = next(iter(codes.values()))
     lines = [INTRODUCTION]
@@ -155,6 +160,8 @@ def section(name: str, command: click.Command) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield from (f"## {command.name}", "")
     lines = dict.fromkeys((f"{command.name} {usage}", f"jobtool {name} {usage}"))
+    if name in PROGRAMS:
+        lines = {f"{name} {usage}": None}
     yield from ("```text", *lines, "```", "")
     yield from (inspect.cleandoc(command.help or ""), "")
     yield from ("| option | meaning |", "| --- | --- |")
@@ -180,6 +187,8 @@ def option_row(option: click.Option) -> str:
     if option.show_default and option.default is not None:
         notes.append(f"default {option.default}")
     meaning = " ".join((option.help or "").split())
+    if option.envvar:
+        notes.append(f"variable `{option.envvar}`")
     if notes:
         meaning += f" ({', '.join(notes)})"
     return f"| `{spelling}` | {meaning} |"

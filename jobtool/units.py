@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+#: The factors of units' prefixes, in small letters.
+DECIMAL_PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BINARY_PREFIXES = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -15,9 +22,31 @@ def size_text(size_bytes: float) -> str:
     return f"{size:.{1 if size < 99.95 else 0}f} {_UNITS[unit]}"
 
 
+def parse_size(text: str) -> int:
+    """Read a size such as ``256MiB``, ``1.5GB`` or ``1000000``; return it in bytes.
+
+    Raises ``ValueError``, which says what was expected.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    unit = found[2].lower().removesuffix("b") if found else ""
+    scale = (DECIMAL_PREFIXES | BINARY_PREFIXES).get(unit)
+    if found is None or scale is None:
+        raise ValueError(f"expected a size such as 256MiB, 1GB or 1000000; found {text!r}")
+    return round(float(found[1]) * scale) if "." in found[1] else int(found[1]) * scale
+
+
 def rate_text(bytes_per_second: float) -> str:
     """Return a rate, as ``35.2 MiB/s``."""
     return f"{size_text(bytes_per_second)}/s"
+
+
+def count_text(count: float) -> str:
+    """Return a number in a few characters, as ``950``, ``12.3k``, ``1.2M`` or ``20M``."""
+    for scale, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * scale and count >= 1000:
+            number = f"{count / scale:.{1 if count < 99.95 * scale else 0}f}"
+            return number.removesuffix(".0") + unit
+    return f"{count:.0f}"
 
 
 def duration_text(seconds: float) -> str:

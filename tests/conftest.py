@@ -16,7 +16,9 @@ from tests.servers.ftp import FtpServer, ftp_server
 from tests.servers.gcs import GcsServer, gcs_server
 from tests.servers.hdfs import HdfsServer, hdfs_server
 from tests.servers.nginx import Nginx, nginx_server
+from tests.servers.postgresql import PostgresServer, postgres_server
 from tests.servers.s3 import S3Server, moto_server, rclone_server
+from tests.servers.spark import SparkServer, spark_server
 
 # Without it each process that the tests start compiles all of jobtool: 0.2 s of CPU.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -107,6 +109,26 @@ def hdfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HdfsServer]:
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # of all workers
     with hdfs_server(base / "hdfs") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkServer]:
+    """Spark's Thrift server, shared by all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers
+    with spark_server(base / "spark") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """PostgreSQL, shared by all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # of all workers
+    with postgres_server(base / "postgresql") as server:
         yield server
 
 

@@ -18,6 +18,7 @@ BIN = Path(sys.executable).parent
 
 MAINS = {
     "generate-joblist": "jobtool.cli.generate:main",
+    "impala-transfer": "jobtool.cli.impala_transfer.command:main",
     "jobtool": "jobtool.cli.main:main",
     "summarise-jobs": "jobtool.cli.summarise:main",
     "transfer-worker": "jobtool.cli.transfer:main",

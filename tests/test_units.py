@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from jobtool.suggest import closest, did_you_mean, misfit
-from jobtool.units import duration_text, rate_text, size_text
+from jobtool.units import count_text, duration_text, parse_size, rate_text, size_text
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,48 @@ def test_what_doesn_t_fit_is_told_in_words(table: dict[str, Any], expected: str)
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert(table, Outer)
     assert misfit(caught.value, Outer, where="toml") == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1000, "1k"),
+        (12_345, "12.3k"),
+        (99_951, "100k"),
+        (999_499, "999k"),
+        (999_500, "1M"),
+        (1_234_567, "1.2M"),
+        (20_000_000, "20M"),
+        (3.2e9, "3.2G"),
+        (5e15, "5000T"),
+    ],
+)
+def test_counts(count: float, text: str) -> None:
+    assert count_text(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1000000", 1_000_000),
+        ("256MiB", 256 * 1024**2),
+        ("256 mib", 256 * 1024**2),
+        ("1.5GB", 1_500_000_000),
+        ("2k", 2000),
+        ("1Ti", 1024**4),
+        ("999999999999999999", 999_999_999_999_999_999),
+    ],
+)
+def test_sizes_are_read(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "MiB", "-1", "1e9", "5 parsecs", "1MiBit", "1,5GB", "\u0663M"]
+)
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a size such as 256MiB, 1GB or 1000000"):
+        parse_size(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jobtool.api.generate import with_absolute_paths
 from jobtool.api.places import Place, destination_url, local_path
@@ -33,6 +33,7 @@ def export_query(
     fetch_rows: int | None = None,
     staging: Place | None = None,
     staged_chunks: int | None = None,
+    existing_data: Literal["error", "ignore"] = "error",
     password: str | None = None,
     s3: Mapping[str, Any] | None = None,
     stores: Mapping[str, Mapping[str, Any]] | None = None,
@@ -67,6 +68,8 @@ def export_query(
         fetch_rows: How many rows are fetched at a time, 16,384 by default.
         staging: The folder or URL in which chunks wait, by default in the joblist.
         staged_chunks: How many chunks of a job wait at most, 3 by default.
+        existing_data: What it means if the destination has data files already, which readers would
+            mix with the rows: an ``error``, or ``ignore`` them. They stay either way.
         password: That of the database's user, for this call. It is written nowhere: workers take
             it from the environment variable ``JOBTOOL_QUERY_PASSWORD``, as this call does by
             default.
@@ -86,7 +89,8 @@ def export_query(
         counted.
 
     Raises:
-        UsageError: An argument is invalid, or a column's type can't be written.
+        UsageError: An argument is invalid, a column's type can't be written, or the destination
+            holds other data.
         JoblistError: The output isn't empty, or is another joblist.
         QueryRefusedError: The database refuses the query.
         InfrastructureError: The database can't be used, for example for lack of credentials.
@@ -105,6 +109,8 @@ def export_query(
     from jobtool.queries.url import ConnectionUrl
     from jobtool.suggest import misfit
 
+    if existing_data not in ("error", "ignore"):
+        raise UsageError(f"existing_data: expected 'error' or 'ignore'; found {existing_data!r}")
     if splits is not None and split_by is None:
         raise UsageError("splits: expected split_by, the column to split by; found none")
     url = ConnectionUrl.parse(connection)
@@ -139,6 +145,7 @@ def export_query(
         export=settings,
         splits=8 if splits is None else splits,
         count=count,
+        may_mix_with_data=existing_data == "ignore",
         tables=tables,
         transfer=transfer or {},
         dry_run=dry_run,

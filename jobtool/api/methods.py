@@ -74,12 +74,13 @@ def explain_methods(
             destination=destination.url,
             methods=tuple(method_choices(names, settings, source, destination)),
         )
-        for source, destination in pairs_of(found, stores_of(joblist))
+        for source, destination in pairs_of(found, stores_of(joblist), staging=joblist.staging_url)
     ]
 
 
 def _job_id(joblist: JobList, job: str | None) -> str:
     """Return the ID of the named job, or of the first that isn't done."""
+    from jobtool.jobs.exportshare import MANIFEST_JOB
     from jobtool.jobs.job import JobStatus
 
     job_ids = joblist.job_ids()
@@ -89,5 +90,11 @@ def _job_id(joblist: JobList, job: str | None) -> str:
         if job not in job_ids:
             raise UsageError(f"expected a job {quote(job)} in {quote(joblist.path)}; found none")
         return job
-    is_open = (one.job_id for one in joblist.scan() if one.status is not JobStatus.SUCCESS)
-    return next(is_open, job_ids[0])
+    # The chunks of an export tell more than its manifest.
+    passed_over = None if joblist.settings.export is None else MANIFEST_JOB
+    is_open = (
+        one.job_id
+        for one in joblist.scan()
+        if one.status is not JobStatus.SUCCESS and one.job_id != passed_over
+    )
+    return next(is_open, next((one for one in job_ids if one != passed_over), job_ids[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobtool.level import Level
@@ -86,4 +86,15 @@ class Console:
 
 def print_error(text: str) -> None:
     """Print an error as one line on standard error."""
-    sys.stderr.write(f"{FAILED} {redact(text)}\n")
+    print_error_lines([error_line(text)])
+
+
+def error_line(text: str) -> str:
+    """Return the line that ``print_error`` prints."""
+    return f"{FAILED} {redact(text)}"
+
+
+def print_error_lines(lines: Iterable[str]) -> None:
+    """Print lines on standard error."""
+    for line in lines:
+        sys.stderr.write(f"{line}\n")

@@ -22,8 +22,14 @@ from rich.text import Text
 
 from jobtool.events import Event
 from jobtool.names import is_utf8, quote
-from jobtool.units import rate_text, size_text
+from jobtool.transfer.phases import Phase
+from jobtool.units import count_text, rate_text, size_text
 from jobtool.worker.events import JobPhase, JobProgress
+
+_MEGABYTE = 1_000_000
+
+#: From this number of columns on, a line has room for exact counts and both rates.
+_WIDE = 120
 
 
 class _Display:
@@ -61,12 +67,20 @@ class _Display:
 
 
 class _RateColumn(ProgressColumn):
-    """The rate, in the units that are used everywhere else."""
+    """The rate, in the units that are used everywhere else.
+
+    For a task that counts rows its field ``byte_rate`` is the rate in bytes; it may be left out.
+    """
 
     def render(self, task: Task) -> Text:
         """Return the text."""
         speed = task.finished_speed or task.speed
-        return Text("" if not speed else rate_text(speed), style="progress.data.speed")
+        byte_rate = task.fields.get("byte_rate")
+        if byte_rate is None:
+            shown = [rate_text(speed)] if speed else []
+        else:
+            shown = [byte_rate, *([f"{count_text(speed)} rows/s"] if speed else [])]
+        return Text(" ".join(filter(None, shown)), style="progress.data.speed")
 
 
 class CountDisplay(_Display):
@@ -84,7 +98,10 @@ class CountDisplay(_Display):
 
 
 class ProgressDisplay(_Display):
-    """Draws the running job: its phase, files, bytes, rate and time left."""
+    """Draws the running job: its phase, files, bytes, rate and time left; for an export its rows.
+
+    A terminal of fewer than ``_WIDE`` columns has no room for all that is known of an export.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -116,6 +133,9 @@ class ProgressDisplay(_Display):
     def show(self, progress: JobProgress) -> None:
         """Draw the progress of a job."""
         self._begin(progress.job)
+        if progress.rows_done is not None:
+            self._show_rows(progress, progress.rows_done)
+            return
         self._draw(
             quote(progress.job),
             # A job of empty files has 0 bytes.
@@ -124,4 +144,21 @@ class ProgressDisplay(_Display):
             files=f"{progress.files_done}/{progress.files_total} files",
             sizes=f"{size_text(progress.bytes_done)} of {size_text(progress.bytes_total)}",
             phase=progress.phase,
+        )
+
+    def _show_rows(self, progress: JobProgress, rows: int) -> None:
+        is_wide = self._console.width >= _WIDE
+        counted = (lambda number: f"{number:,}") if is_wide else count_text
+        total = progress.rows_total
+        of = "" if total is None else f"/{counted(total)}"
+        is_moving = progress.phase == Phase.EXPORTING
+        self._draw(
+            quote(progress.job),
+            total=total,
+            completed=rows,
+            files=f"{counted(rows)}{of} rows",
+            sizes=f"{progress.files_done} chunks {size_text(progress.bytes_done)}",
+            # Moving counts need no word for it.
+            phase="" if is_moving and not is_wide else progress.phase,
+            byte_rate=rate_text(progress.rate_mb_s * _MEGABYTE) if is_wide else "",
         )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import getpass
 import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -11,8 +14,30 @@ from jobtool.cli.console import DONE, Console
 from jobtool.cli.generate import assignments_of
 from jobtool.cli.options import comma_separated, command, dry_run_option, output_options
 from jobtool.cli.stopsignals import stop_signals, stopping
-from jobtool.errors import UsageError
+from jobtool.errors import StoppedError, UsageError, reason_of
+from jobtool.jobs.exportsettings import LEAST_CHUNK_BYTES
 from jobtool.names import quote
+from jobtool.units import parse_size
+
+if TYPE_CHECKING:
+    from jobtool.stop import Stop
+
+_LOOK_SECONDS = 0.1
+
+#: How long a database may take to end its query before it is left alone.
+_END_SECONDS = 6.0
+
+
+def _as_bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        size = parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if size < LEAST_CHUNK_BYTES:
+        raise click.BadParameter(f"expected at least 1MiB; found {value!r}")
+    return size
 
 
 @command(
@@ -28,7 +53,12 @@ from jobtool.names import quote
     "postgresql://USER@HOST/DATABASE, and what SQLAlchemy knows. Its password is taken from "
     "JOBTOOL_QUERY_PASSWORD, or asked for.",
 )
-@click.option("--query", required=True, metavar="SQL|@FILE", help="The query, or a file with it.")
+@click.option(
+    "--query",
+    required=True,
+    metavar="SQL|@FILE|-",
+    help="The query, a file with it, or - for standard input.",
+)
 @click.option(
     "-d", "--destination", required=True, metavar="URL", help="The folder for the chunks."
 )
@@ -38,9 +68,9 @@ from jobtool.names import quote
 )
 @click.option(
     "--chunk-bytes",
-    type=click.IntRange(min=1024 * 1024),
-    metavar="N",
-    help="In place of --chunk-size: close a file once it has N bytes.",
+    callback=_as_bytes,
+    metavar="SIZE",
+    help="In place of --chunk-size: close a file once it has this size, such as 256MiB.",
 )
 @click.option(
     "--split-by",
@@ -57,7 +87,11 @@ from jobtool.names import quote
     help="Ask for the rows in the order of these columns, after --split-by.",
 )
 @click.option(
-    "--output-format", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True
+    "--output-format",
+    type=click.Choice(["parquet", "csv"]),
+    default="parquet",
+    show_default=True,
+    help="The format of the files.",
 )
 @click.option(
     "--compression",
@@ -72,7 +106,10 @@ from jobtool.names import quote
     "methods such as distcp take them. [in the joblist]",
 )
 @click.option(
-    "--staged-chunks", type=click.IntRange(1, 10_000), metavar="N", help="Files waiting. [3]"
+    "--staged-chunks",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="How many files of a job wait at most. [3]",
 )
 @click.option(
     "--fetch-rows",
@@ -93,6 +130,14 @@ from jobtool.names import quote
     metavar="KEY=VALUE",
     help="SCHEME.KEY or credentials.KEY for the joblist's table of that name, such as "
     "s3.endpoint_url. Repeatable.",
+)
+@click.option(
+    "--existing-data",
+    type=click.Choice(["error", "ignore"]),
+    default="error",
+    show_default=True,
+    help="Data files that the destination has already, which readers would mix with the rows: an "
+    "error, or leave them there.",
 )
 @dry_run_option
 @output_options
@@ -115,6 +160,7 @@ def cli(
     fetch_rows: int | None,
     methods: tuple[str, ...] | None,
     given: tuple[str, ...],
+    existing_data: Literal["error", "ignore"],
     dry_run: bool,
     verbosity: int,
     as_json: bool,
@@ -128,15 +174,24 @@ def cli(
     from jobtool.stop import Stop
 
     console = Console(verbosity=verbosity, as_json=as_json)
+    if chunk_size is not None and chunk_bytes is not None:
+        raise UsageError("expected --chunk-size or --chunk-bytes; found both. Leave one out.")
+    if splits is not None and split_by is None:
+        raise UsageError(
+            "--splits: expected --split-by, the column to split by; found none. Add it."
+        )
     values, tables = assignments_of(given)
     if values:
         raise UsageError(f"--set {min(values)}: expected SCHEME.KEY or credentials.KEY")
     credentials = tables.pop("credentials", {})
+    text = text_of_query(query)
+    password = asked_password(connection)
     stop = Stop()
-    with stopping(stop, stop_signals()):
+
+    def make() -> None:
         export_query(
             connection,
-            text_of_query(query),
+            text,
             output_path,
             destination=destination,
             output_format=output_format,
@@ -150,7 +205,8 @@ def cli(
             fetch_rows=fetch_rows,
             staging=staging,
             staged_chunks=staged_chunks,
-            password=asked_password(connection),
+            existing_data=existing_data,
+            password=password,
             stores=tables,
             credentials=credentials,
             transfer={} if methods is None else {"methods": methods},
@@ -158,24 +214,61 @@ def cli(
             stop=stop,
             on_event=console.emit,
         )
+
+    with stopping(stop, stop_signals(), doing="ending the query"):
+        _run(make, stop)
     if not dry_run:
         console.note(f"Run: transfer-worker -i {quote(output_path)}", DONE)
     return 0
 
 
+def _run(make: Callable[[], None], stop: Stop) -> None:
+    """Call ``make`` in another thread; raise what it raises, and ``StoppedError`` if it hangs.
+
+    Drivers wait for a database in C, where Python handles no signal.
+    """
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            make()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, name="jobtool-export", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(_LOOK_SECONDS)
+    thread.join(_END_SECONDS)
+    if thread.is_alive():
+        raise StoppedError("stopped while the database didn't answer. Nothing was made")
+    if raised:
+        raise raised[0]
+
+
 def text_of_query(given: str) -> str:
-    """Return a query, from its file if the option is ``@FILE``; raise ``UsageError``."""
+    """Return a query: the option, its file if that is ``@FILE``, or standard input if it is ``-``.
+
+    Raises ``UsageError``.
+    """
     from jobtool.jobs.safe_read import UnfitFileError, read_bounded
     from jobtool.jobs.settings import MAX_BYTES
 
-    if not given.startswith("@"):
+    if given != "-" and not given.startswith("@"):
         return given
-    path = given[1:]
+    most, where = MAX_BYTES // 2, "standard input" if given == "-" else quote(given[1:])
     try:
-        return read_bounded(path, MAX_BYTES // 2).decode()
-    except (OSError, UnfitFileError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"--query: can't read {quote(path)}: {reason}") from None
+        data = sys.stdin.buffer.read(most + 1) if given == "-" else read_bounded(given[1:], most)
+    except (OSError, UnfitFileError) as error:
+        raise UsageError(f"--query: can't read {where}: {reason_of(error)}") from None
+    if len(data) > most:
+        raise UsageError(f"--query: expected at most {most:,} bytes in {where}; found more")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"--query: expected text in UTF-8 in {where}; found other bytes. Save it as UTF-8."
+        ) from None
 
 
 def asked_password(connection: str) -> str | None:

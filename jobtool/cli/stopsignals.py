@@ -27,8 +27,13 @@ def stop_signals() -> tuple[signal.Signals, ...]:
 
 
 @contextlib.contextmanager
-def stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Set ``stop`` on the first of ``signals``; exit on Ctrl-C after that."""
+def stopping(
+    stop: Stop, signals: tuple[signal.Signals, ...], *, doing: str = "finishing files in progress"
+) -> Iterator[None]:
+    """Set ``stop`` on the first of ``signals``; exit on Ctrl-C after that.
+
+    ``doing`` says what is done between the two.
+    """
     interrupts = 0
 
     def handle(number: int, frame: object) -> None:
@@ -41,7 +46,7 @@ def stopping(stop: Stop, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
         with contextlib.suppress(OSError):  # the same signal may have ended the reader
             again = "; Ctrl-C again stops at once" if number == signal.SIGINT else ""
             name = signal.Signals(number).name
-            os.write(2, f"\n{name}: finishing files in progress{again}\n".encode())
+            os.write(2, f"\n{name}: {doing}{again}\n".encode())
 
     before = {number: signal.signal(number, handle) for number in signals}
     try:

@@ -57,7 +57,7 @@ def _print(summary: Summary, console: Console) -> None:
     console.note(f"Found {len(summary.jobs)} job file(s).")
     if console.verbosity >= 2:
         if summary.jobs:
-            _print_jobs(summary.jobs)
+            _print_jobs(summary)
     else:
         for cause in causes_of(summary.needing_attention):
             _print_cause(cause, console)
@@ -78,6 +78,9 @@ def _print(summary: Summary, console: Console) -> None:
         (FAILED, "Error", JobStatus.ERROR),
     ):
         console.result(f"{symbol} {word} jobs: {summary.count(status)}")
+    if summary.rows_done is not None:
+        of = "" if summary.rows_total is None else f" of {summary.rows_total:,}"
+        console.result(f"{INFO} Rows of finished jobs: {summary.rows_done:,}{of}")
     if summary.waiting:
         files = sum(job.waiting_files for job in summary.waiting)
         console.result(
@@ -116,23 +119,32 @@ def _print_rest(count: int, console: Console) -> None:
         console.result(f"  and {count - _NAMED} more (-v 2 shows all)")
 
 
-def _print_jobs(jobs: tuple[JobLine, ...]) -> None:
+def _print_jobs(summary: Summary) -> None:
     from rich.console import Console as RichConsole
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("job", "status", "files", "note"):
-        table.add_column(heading, no_wrap=heading in ("status", "files"), overflow="fold")
-    for job in jobs:
+    rows = ("rows",) if summary.is_export else ()
+    for heading in ("job", "status", "files", *rows, "note"):
+        table.add_column(heading, no_wrap=heading not in ("job", "note"), overflow="fold")
+    for job in summary.jobs:
         files = "" if job.files_total is None else f"{job.files_done}/{job.files_total}"
         note = f"requires intervention: {job.note}" if job.requires_intervention else job.note
-        row = (quote(job.job), job.status or "invalid", files, note)
+        counted = (_rows_text(job),) if summary.is_export else ()
+        row = (quote(job.job), job.status or "invalid", files, *counted, note)
         table.add_row(*(Text(cell) for cell in row))
     console = RichConsole(highlight=False)
     if not console.is_terminal:
         console.width = 10_000  # no wrapping for grep
     console.print(table)
+
+
+def _rows_text(job: JobLine) -> str:
+    if job.rows_done is None:
+        return "" if job.rows_total is None else f"0/{job.rows_total:,}"
+    total = "?" if job.rows_total is None else f"{job.rows_total:,}"
+    return f"{job.rows_done:,}/{total}"
 
 
 def main() -> None:

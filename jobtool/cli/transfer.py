@@ -203,7 +203,7 @@ def cli(
         from jobtool.api.options import require_grace
 
         require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
-        return _transfer(
+        return run_worker(
             stop,
             signals,
             joblist_path=joblist_path,
@@ -233,7 +233,7 @@ def cli(
         )
 
 
-def _transfer(
+def run_worker(
     stop: Stop,
     signals: tuple[signal.Signals, ...],
     *,
@@ -246,8 +246,12 @@ def _transfer(
     verbosity: int,
     as_json: bool,
     chosen: dict[str, Any],
+    console: Console | None = None,
 ) -> int:
-    """Run the worker as ``cli`` describes; ``chosen`` are the worker's own options."""
+    """Run the worker as ``cli`` describes; ``chosen`` are the worker's own options.
+
+    ``console`` is used in place of a new one.
+    """
     from jobtool.worker.environment import joined, launched_size
 
     link = None
@@ -268,7 +272,7 @@ def _transfer(
     environment = joined(os.environ)
     if link is not None:
         link.introduce(environment)
-    console = Console(
+    console = console or Console(
         verbosity=_verbosity(verbosity, environment), as_json=as_json, place=rank_place(environment)
     )
     if verbosity:

@@ -22,9 +22,9 @@ class Verdict(StrEnum):
 class CheckResult(Event, frozen=True, kw_only=True):
     """The result of one check.
 
-    ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source`` or
-    ``surroundings``), ``where`` its path or URL, empty if it has none. ``advice`` is empty if there
-    is nothing to do.
+    ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source``,
+    ``staging`` or ``surroundings``), ``where`` its path or URL, empty if it has none. ``advice`` is
+    empty if there is nothing to do.
     """
 
     kind: ClassVar[str] = "check"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
+from jobtool.doctor.existing import existing_folder, missing_folders
 from jobtool.doctor.folder import judge_clock, space_result
 from jobtool.doctor.proofs import PROVEN_BY
 from jobtool.errors import (
@@ -41,6 +42,8 @@ from jobtool.stores.store import (
     kind_of,
 )
 
+STAGING = "staging"
+
 _PART_BYTES = 5 * 1024 * 1024  # the least that S3 takes for a part that isn't the last
 _SMALL = b"Written by jobtool doctor, and to be removed by it.\n"
 _LITTLE_BYTES = 1024 * 1024 * 1024
@@ -56,6 +59,8 @@ _ACTIONS = (
 class DestinationProbe(msgspec.Struct):
     """Tries one destination. ``is_strict`` says that workers rely on create-only writes.
 
+    ``about`` is ``destination``, or ``staging`` for the place where chunks of an export wait.
+
     ``made_folders`` are local folders that weren't there before, the uppermost first.
 
     Use it in a ``with`` statement. Entering it looks which folders aren't there yet; leaving it
@@ -67,6 +72,7 @@ class DestinationProbe(msgspec.Struct):
     stores: StoreRegistry
     token: str
     is_strict: bool = False
+    about: str = "destination"
     made_folders: list[str] = msgspec.field(default_factory=list)
     _store: Store | None = None
     _is_empty: bool = False
@@ -74,7 +80,7 @@ class DestinationProbe(msgspec.Struct):
     @property
     def subject(self) -> Subject:
         """The subject of the results."""
-        return Subject("destination", self.url)
+        return Subject(self.about, self.url)
 
     @property
     def _is_local(self) -> bool:
@@ -87,7 +93,7 @@ class DestinationProbe(msgspec.Struct):
     def __enter__(self) -> DestinationProbe:
         if self._is_local:
             with contextlib.suppress(JobtoolError):  # an invalid URL, which a check reports
-                self.made_folders = _missing_folders(Location.parse(self._probe_url).url)
+                self.made_folders = missing_folders(Location.parse(self._probe_url).url)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,7 +107,12 @@ class DestinationProbe(msgspec.Struct):
         self._remove()
 
     def briefly(self) -> Iterator[CheckResult]:
-        """Yield whether it can be reached, written and read; for all nodes except the first."""
+        """Yield whether it can be reached, written and read; for all nodes except the first.
+
+        For a staging folder, which may be one of each node, also how much room there is.
+        """
+        if self.about == STAGING and self._is_local:
+            yield self._space()
         yield from self._checks(self._whole)
 
     def thoroughly(self) -> Iterator[CheckResult]:
@@ -130,7 +141,7 @@ class DestinationProbe(msgspec.Struct):
 
     def _space(self) -> CheckResult:
         try:
-            folder = _existing(Location.parse(self.url).url)
+            folder = existing_folder(Location.parse(self.url).url)
             return space_result(self.subject, folder, little_bytes=_LITTLE_BYTES)
         except UsageError as error:
             return self.subject.failed("space", str(error), "Correct the destination.")
@@ -332,18 +343,3 @@ def _put_part(store: Multipart, upload: Upload, number: int, offset: int, data: 
 
 def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
-
-
-def _missing_folders(path: str) -> list[str]:
-    """Return the folders that would have to be made for ``path``, the uppermost first."""
-    missing: list[str] = []
-    while not os.path.lexists(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    return missing[::-1]
-
-
-def _existing(folder: str) -> str:
-    while folder != "/" and not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder

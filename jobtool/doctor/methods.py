@@ -50,5 +50,5 @@ def _pairs(joblist: JobList, stores: StoreRegistry) -> list[tuple[Store, Store]]
             job = with_destination(joblist.load(scanned.job_id)[0], joblist.settings)
         except (JobFileError, FileNotFoundError):
             continue
-        return pairs_of(job, stores)
+        return pairs_of(job, stores, staging=joblist.staging_url)
     return []

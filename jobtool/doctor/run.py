@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from jobtool.doctor.checkresult import CheckResult, Subject, Verdict
 from jobtool.doctor.claims import View, chosen, claims_result
-from jobtool.doctor.destination import DestinationProbe
+from jobtool.doctor.destination import STAGING, DestinationProbe
 from jobtool.doctor.environment import surrounding_results, versions
 from jobtool.doctor.folder import (
     clock_result,
@@ -36,7 +36,7 @@ from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
 #: The subjects of the checks, in the order in which they are printed.
-ORDER = ("surroundings", "joblist", "nodes", "source", "destination")
+ORDER = ("surroundings", "joblist", "nodes", "source", "staging", "destination")
 
 #: How many seconds stores may take: each has timeouts of its own, and there are several.
 _STORES_SECONDS = 900.0
@@ -236,8 +236,10 @@ class _Examination:
                     probes = [self._entered(probe, then) for probe in self._probes(orders)]
                 if ranks.rank in orders.deputies | {0}:
                     mine += (source_result(url, self._stores) for url in places.sources)
+                    mine += self._export_results()
                 for probe in probes:
-                    mine += probe.briefly() if ranks.rank else probe.thoroughly()
+                    is_brief = ranks.rank or probe.about == STAGING
+                    mine += probe.briefly() if is_brief else probe.thoroughly()
             told = ranks.gather(mine, timeout_seconds=_STORES_SECONDS)
         self.results += self._merged("reach from other nodes", told)
         if ranks.rank == 0:
@@ -257,6 +259,20 @@ class _Examination:
         token = f"{orders.token}-{self._ranks.rank}"
         for url in orders.places.destinations:
             yield DestinationProbe(url, self._stores, token, is_strict=is_strict)
+        export = self._joblist.settings.export
+        if export is not None and export.staging is not None:
+            yield DestinationProbe(export.staging, self._stores, token, about=STAGING)
+
+    def _export_results(self) -> Iterator[CheckResult]:
+        """Yield what is checked of an export only."""
+        settings = self._joblist.settings.export
+        if settings is None:
+            return
+        from jobtool.doctor.export import default_staging_result, query_results
+
+        yield from query_results(settings)
+        if settings.staging is None:
+            yield default_staging_result(self._joblist, settings)
 
     def _entered(self, probe: DestinationProbe, stack: contextlib.ExitStack) -> DestinationProbe:
         stack.enter_context(probe)

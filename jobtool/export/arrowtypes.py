@@ -26,7 +26,8 @@ def values_type(kind: Any) -> Any:
 def type_words(kind: Any) -> Any:
     """Return the name of a type as ``jobtool.export.rowdigest`` defines it, for JSON.
 
-    Raises ``TypeError``, with Arrow's own name of the type, if it has none.
+    Raises ``TypeError``, with Arrow's own name of the type, if it has none: unions, and run ends
+    within lists and structs, which Arrow can't decode under nulls.
     """
     from pyarrow import types
 
@@ -45,15 +46,23 @@ def type_words(kind: Any) -> Any:
     if types.is_fixed_size_binary(kind):
         return ["fixed_size_binary", kind.byte_width]
     if types.is_fixed_size_list(kind):
-        return ["fixed_size_list", kind.list_size, type_words(kind.value_type)]
+        return ["fixed_size_list", kind.list_size, _inner_words(kind.value_type)]
     if types.is_map(kind):
-        return ["map", type_words(kind.key_type), type_words(kind.item_type)]
+        return ["map", _inner_words(kind.key_type), _inner_words(kind.item_type)]
     if types.is_struct(kind):
-        return ["struct", [[field.name, type_words(field.type)] for field in kind]]
+        return ["struct", [[field.name, _inner_words(field.type)] for field in kind]]
     for name in ("list", "large_list", "list_view", "large_list_view"):
         if getattr(types, f"is_{name}")(kind):
-            return [name, type_words(kind.value_type)]
+            return [name, _inner_words(kind.value_type)]
     raise TypeError(str(kind))
+
+
+def _inner_words(kind: Any) -> Any:
+    from pyarrow import types
+
+    if types.is_run_end_encoded(kind):
+        raise TypeError(str(kind))
+    return type_words(kind)
 
 
 def plain(array: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobtool.errors import StoppedError
 from jobtool.liveness import QUERY_THREAD
-from jobtool.queries.source import Interruptible, QuerySource, RowStream
+from jobtool.queries.source import QuerySource, RowStream
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
@@ -26,15 +26,15 @@ def ask(source: QuerySource, query: str, stop: Stop | None = None) -> pa.Table:
     """Return the whole result of a query that returns a few rows after a long time.
 
     Raises what ``source`` does, ``StoppedError`` if a stop is requested, and ``KeyboardInterrupt``.
-    The query is then cancelled. Drivers wait in C, where Python handles no signal: so another
-    thread waits.
+    The query is then cancelled, and ``source`` is closed if the database hasn't begun to answer.
+    Drivers wait in C, where Python handles no signal: so another thread waits.
     """
     asking = _Asking(source, query)
     asking.start()
     try:
         while (result := asking.result(_LOOK_SECONDS)) is None:
             if stop is not None and stop.is_set():
-                raise StoppedError("stopped while the database splits the query")
+                raise StoppedError("stopped while the database works. Nothing was made")
     except BaseException:
         asking.cancel()
         raise
@@ -49,7 +49,6 @@ class _Asking(threading.Thread):
         self._source = source
         self._query = query
         self._stream: RowStream | None = None
-        self._is_cancelled = False
         self._results: queue.SimpleQueue[pa.Table | BaseException] = queue.SimpleQueue()
 
     def run(self) -> None:
@@ -65,11 +64,11 @@ class _Asking(threading.Thread):
             return None
 
     def cancel(self) -> None:
-        self._is_cancelled = True
-        if self._stream is not None:
-            self._stream.cancel()
-        elif isinstance(self._source, Interruptible):
-            self._source.interrupt()
+        stream = self._stream
+        if stream is not None:
+            stream.cancel()
+        else:
+            self._source.close()
         self.join(_CANCEL_SECONDS)
 
     def _read(self) -> pa.Table:
@@ -77,9 +76,6 @@ class _Asking(threading.Thread):
 
         self._stream = stream = self._source.stream(self._query, rows=_ROWS)
         try:
-            batches = []
-            if not self._is_cancelled:
-                batches = list(stream)
-            return pa.Table.from_batches(batches, schema=stream.schema)
+            return pa.Table.from_batches(stream, schema=stream.schema)
         finally:
             stream.close()

@@ -44,13 +44,15 @@ _FORMS = {
 
 
 def has_bounds(column_type: pa.DataType) -> bool:
-    """Return whether a column of that type can be split by.
+    """Return whether a column of that type can be split by. UUIDs are texts in queries.
 
     Truth values have no bounds that all databases compare. Enumerations have none because DuckDB
     sorts them by their declaration, but compares them with a literal as texts.
     """
     from pyarrow import types
 
+    if _is_uuid(column_type):
+        return True
     column_type = getattr(column_type, "storage_type", column_type)
     return any(
         is_type(column_type)
@@ -144,6 +146,8 @@ def _read(column: pa.ChunkedArray) -> Iterable[Value | None]:
     import pyarrow as pa
 
     kind = column.type
+    if _is_uuid(kind):
+        return [None if value is None else str(value) for value in column.to_pylist()]
     if isinstance(kind, pa.BaseExtensionType):
         kind = kind.storage_type
         column = column.cast(kind)
@@ -154,6 +158,10 @@ def _read(column: pa.ChunkedArray) -> Iterable[Value | None]:
         days = column.cast(pa.date32()).cast(pa.int32()).to_pylist()
         return [_date(value) for value in days]
     return list[Any](column.to_pylist())
+
+
+def _is_uuid(column_type: pa.DataType) -> bool:
+    return getattr(column_type, "extension_name", None) == "arrow.uuid"
 
 
 def _timestamp(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from jobtool.events import Event
+from jobtool.export.sharetext import bounds_text
+from jobtool.level import Level
 from jobtool.names import quote
 
 
@@ -31,10 +33,37 @@ class Splitting(Event, frozen=True, kw_only=True):
         return f"Asking for the bounds of ranges of {quote(self.column)}."
 
 
+class Counting(Event, frozen=True, kw_only=True):
+    """The database counts the rows."""
+
+    kind: ClassVar[str] = "counting"
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return "Counting the rows."
+
+
+class DestinationUnseen(Event, frozen=True, kw_only=True):
+    """The destination can't be listed from here, so it isn't known whether it holds other data."""
+
+    kind: ClassVar[str] = "destination-unseen"
+    symbol: ClassVar[str] = "❗"
+    destination: str
+    reason: str
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"Can't look for other data in {quote(self.destination)} from here, which readers "
+            f"would mix with the rows: {self.reason}"
+        )
+
+
 class RangePlanned(Event, frozen=True, kw_only=True):
     """A job was planned. ``rows`` is None if they weren't counted."""
 
     kind: ClassVar[str] = "range"
+    level: ClassVar[Level] = Level.DETAIL
     job: str
     lower: str | None
     upper: str | None
@@ -42,10 +71,8 @@ class RangePlanned(Event, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """Return the sentence."""
-        bounds = [f"from {self.lower}"] * (self.lower is not None)
-        bounds += [f"below {self.upper}"] * (self.upper is not None)
         counted = "" if self.rows is None else f", {self.rows:,} rows"
-        return f"{quote(self.job)}: {', '.join(bounds) or 'all rows'}{counted}"
+        return f"{quote(self.job)}: {bounds_text(self.lower, self.upper) or 'all rows'}{counted}"
 
 
 class ExportGenerated(Event, frozen=True, kw_only=True):

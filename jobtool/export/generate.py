@@ -17,9 +17,18 @@ import msgspec
 from jobtool import __version__
 from jobtool.errors import JoblistError, UsageError, reason_of
 from jobtool.events import Emit, ignore
+from jobtool.export.asking import ask
 from jobtool.export.bounds import encode_value
-from jobtool.export.events import ExportGenerated, QueryAccepted, RangePlanned, Splitting
+from jobtool.export.events import (
+    Counting,
+    DestinationUnseen,
+    ExportGenerated,
+    QueryAccepted,
+    RangePlanned,
+    Splitting,
+)
 from jobtool.export.formats.by_name import format_of
+from jobtool.export.placement import require_apart, require_no_data
 from jobtool.export.ranges import Range, plan_ranges
 from jobtool.jobs.exportsettings import ExportSettings, require_uncompressed
 from jobtool.jobs.exportshare import MANIFEST_JOB, ExportShare
@@ -33,9 +42,14 @@ from jobtool.queries.source import QuerySource
 from jobtool.stop import Stop
 from jobtool.stores.location import is_local
 from jobtool.suggest import did_you_mean
+from jobtool.transfer.stores_of import stores_by
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+#: Two values of a setting are shown if they are short enough to be compared by eye.
+_MOST_TOLD = 300
 
 
 class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +57,8 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``joblist_path`` is absolute, ``destination`` a URL or an absolute path, and so is
     ``export.staging``. The query is split into at most ``splits`` ranges. With ``count`` the rows
-    of an unsplit query are counted. ``tables`` are those of joblist.toml for stores and filesystems
+    of an unsplit query are counted. Data at the destination is an error unless it
+    ``may_mix_with_data``. ``tables`` are those of joblist.toml for stores and filesystems
     (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
     """
 
@@ -52,6 +67,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     export: ExportSettings
     splits: int = 1
     count: bool = False
+    may_mix_with_data: bool = False
     tables: Mapping[str, Any] = msgspec.field(default_factory=dict)
     transfer: Mapping[str, Any] = msgspec.field(default_factory=dict)
     dry_run: bool = False
@@ -66,16 +82,26 @@ def generate_export(
 ) -> ExportGenerated:
     """Make the joblist; leave one that was made by the same request as it is.
 
-    Raises ``JoblistError`` if another joblist is there, ``UsageError`` for a column that the query
-    lacks or the format can't hold, ``StoppedError``, and what ``open_source`` and the database
-    raise.
+    Raises ``JoblistError`` if another joblist is there, ``UsageError`` for places that aren't apart
+    or hold other data and for a column that the query lacks or the format can't hold,
+    ``StoppedError``, and what ``open_source`` and the database raise.
     """
+    if not stripped(request.export.query):
+        raise UsageError("--query: expected the SQL of a query; found nothing")
+    require_apart(request.joblist_path, request.destination, request.export.staging)
     settings = _settings_of(request)
     require_uncompressed(settings.transfer.compression or "none")
     existing = _existing(request, settings)
     if existing is not None:
         emit(existing)
         return existing
+    if not request.may_mix_with_data:
+        why_unseen = require_no_data(
+            request.destination,
+            lambda: stores_by(settings).open(request.destination, "destination"),
+        )
+        if why_unseen is not None:
+            emit(DestinationUnseen(destination=request.destination, reason=why_unseen))
     source = open_source()
     try:
         schema = source.describe(stripped(request.export.query))
@@ -137,9 +163,11 @@ def _existing(request: ExportRequest, settings: Settings) -> ExportGenerated | N
                 for each in (found, settings)
             )
             if old != new:
+                told = f": expected {old!r}; found {new!r}"
+                if len(told) > _MOST_TOLD:
+                    told = ""
                 raise JoblistError(
-                    f"{quote(path)} was made with another {name}: expected {old!r}; found {new!r}. "
-                    "Use another --output-path."
+                    f"{quote(path)} was made with another {name}{told}. Use another --output-path."
                 )
         return ExportGenerated(
             created=0, existing=len(joblist.job_ids()), rows=None, dry_run=request.dry_run
@@ -158,8 +186,9 @@ def _require_columns(request: ExportRequest, schema: pa.Schema) -> None:
     for column in request.export.order_by:
         if column not in schema.names:
             raise UsageError(
-                f"--order-by: the query has no column {quote(column)}."
-                f"{did_you_mean(column, schema.names)} It has {', '.join(schema.names)}."
+                f"--order-by {quote(column)}: the query has no such column."
+                f"{did_you_mean(column, schema.names)} Its columns are: "
+                f"{', '.join(map(quote, schema.names))}"
             )
 
 
@@ -172,7 +201,9 @@ def _ranges(
         return plan_ranges(source, stripped(query), column, request.splits, stop=stop)
     rows = None
     if request.count:
-        rows = int(source.ask(source.dialect.rows_of(query, "COUNT(*)")).column(0)[0].as_py())
+        emit(Counting())
+        counted = ask(source, source.dialect.rows_of(query, "COUNT(*)"), stop)
+        rows = int(counted.column(0)[0].as_py())
     return (Range(number=1, count=1, rows=rows),)
 
 

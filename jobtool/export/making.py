@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,7 +32,7 @@ from jobtool.export.rowdigest import RowDigest
 from jobtool.export.statistics import Extremes
 from jobtool.liveness import QUERY_THREAD
 from jobtool.names import quote
-from jobtool.queries.source import Interruptible, QuerySource, RowStream
+from jobtool.queries.source import QuerySource, RowStream
 from jobtool.stop import ASKED, Stop
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ _LOOK_SECONDS = 0.1
 
 class RowsChangedError(JobtoolError):
     """A query gave other rows than before, or the same in another order."""
+
+
+class Activity(Enum):
+    """What a maker of chunks does: it waits for the first row, or rows pass."""
+
+    QUERYING = "querying"
+    COMPARING = "comparing"
+    MAKING = "making"
 
 
 class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +115,17 @@ class ChunkMaker:
         self._stream: RowStream | None = None
         self._thread = threading.Thread(target=self._work, name=QUERY_THREAD, daemon=True)
 
+    @property
+    def activity(self) -> Activity | None:
+        """What is done for the next chunk; None while files wait for their transfer, and after."""
+        with self._changed:
+            if self._is_over or not self._room:
+                return None
+        if not self.rows:
+            return Activity.QUERYING
+        is_known = self.chunks + 1 in self._arrived
+        return Activity.COMPARING if is_known else Activity.MAKING
+
     def start(self) -> None:
         """Begin to run the query."""
         self._thread.start()
@@ -143,8 +163,8 @@ class ChunkMaker:
             stream, source = self._stream, self._source
             if stream is not None:
                 stream.cancel()
-            elif isinstance(source, Interruptible):
-                source.interrupt()
+            elif source is not None:
+                source.close()
             self._thread.join(_CANCEL_AGAIN_SECONDS)  # one that came too early has no effect
 
     # The thread.

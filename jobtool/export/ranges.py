@@ -35,8 +35,8 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     """One of ``count`` ranges, by ``number`` from 1.
 
     Its rows have a value of at least ``lower`` and below ``upper``; None is no bound. With
-    ``has_nulls`` the rows whose value is NULL belong to it, which come last. ``rows`` is how many
-    rows it had when the query was split; None if that is unknown.
+    ``has_nulls`` the rows whose value is NULL belong to it, which come last. ``rows`` is about how
+    many rows it had when the query was split; None if that is unknown.
     """
 
     number: int
@@ -61,7 +61,8 @@ def plan_ranges(
 
     The database sorts the column once, and returns 16 of its values per range. There are fewer
     ranges if there are fewer distinct values, and one if there are no rows. Rows with equal values
-    are in the same range.
+    are in the same range. Each range's query runs ``query`` again, so it must choose the same rows
+    each time: one with LIMIT needs an ORDER BY that leaves no choice.
 
     Raises ``UsageError`` for a column that isn't in the query or can't be split by and a ``count``
     that isn't 1 to 10,000, ``StoppedError`` if a stop is requested, and what ``source`` raises.
@@ -72,9 +73,9 @@ def plan_ranges(
     asked = ask(source, _query_of_candidates(source.dialect, query, column, count), stop)
     if not asked.num_rows:
         return (Range(number=1, count=1, has_nulls=True, rows=0),)
-    rows = int(asked.column(2)[0].as_py())
-    candidates = _distinct(
-        values_of(asked.column(0), source.dialect), [int(n) for n in asked.column(1).to_pylist()]
+    rows = int(asked.column(3)[0].as_py())
+    candidates = _candidates(
+        values_of(asked.column(1), source.dialect), [int(n) for n in asked.column(2).to_pylist()]
     )
     bounds = _chosen(candidates, rows, count)
     edges = [0, *(bound.below for bound in bounds), rows]
@@ -101,9 +102,8 @@ def query_of(
     a bound that the dialect can't write.
     """
     name = dialect.name(column)
-    order = ", ".join(
-        [*_order(name), *(dialect.name(further) for further in order_by if further != column)]
-    )
+    by = [name, *(dialect.name(further) for further in order_by if further != column)]
+    order = ", ".join([_nulls_last(name), *by] if rows.has_nulls else by)
     condition = _condition(rows, name, dialect)
     where = f"\nWHERE {condition}" if condition else ""
     return f"{dialect.rows_of(query)}{where}\nORDER BY {order}"
@@ -125,42 +125,44 @@ def _condition(rows: Range, name: str, dialect: Dialect) -> str:
     return f"({between}) OR {name} IS NULL" if between else ""
 
 
-def _order(name: str) -> tuple[str, str]:
-    """Return what sorts by a column with NULLs last. Not all databases know ``NULLS LAST``."""
-    return f"CASE WHEN {name} IS NULL THEN 1 ELSE 0 END", name
+def _nulls_last(name: str) -> str:
+    """Return what sorts NULLs behind values. Not all databases know ``NULLS LAST``."""
+    return f"CASE WHEN {name} IS NULL THEN 1 ELSE 0 END"
 
 
 def _query_of_candidates(dialect: Dialect, query: str, column: str, count: int) -> str:
     """Return the query for values at equal distances in the sorted column.
 
-    Its columns are the value, the number of rows below it, and the number of all rows. The window
-    functions share one sort. By ``RANK`` the database itself says which values are equal.
+    Its columns are the row's place, its value, the number of rows below that, and the number of all
+    rows. The window functions share one sort. By ``RANK`` the database says which values are equal.
     """
     name, wanted = dialect.name(column), count * _CANDIDATES
     value, place, below, rows, numbered = (
         dialect.name(f"jobtool_{word}") for word in ("value", "place", "below", "count", "numbered")
     )
-    order = ", ".join(_order(name))
+    order = f"{_nulls_last(name)}, {name}"
     columns = (
         f"{name} AS {value}, ROW_NUMBER() OVER (ORDER BY {order}) - 1 AS {place}, "
         f"RANK() OVER (ORDER BY {order}) - 1 AS {below}, COUNT(*) OVER () AS {rows}"
     )
     return (
-        f"SELECT {value}, {below}, {rows} FROM (\n"
+        f"SELECT {place}, {value}, {below}, {rows} FROM (\n"
         f"{dialect.rows_of(query, columns)}\n) AS {numbered}\n"
         f"WHERE ({place} * {wanted}) % {rows} < {wanted}\nORDER BY {place}"
     )
 
 
-def _distinct(values: list[Value | None], below: list[int]) -> list[_Candidate]:
-    """Return the candidates above the least value, each once."""
+def _candidates(values: list[Value | None], below: list[int]) -> list[_Candidate]:
+    """Return the candidates above the least value.
+
+    Values can differ in the database and be equal here: their nanoseconds are cut.
+    """
     found: list[_Candidate] = []
     last = values[0]
     for value, rows in zip(values, below, strict=True):
-        if value is None or rows == 0 or value == last or (found and rows == found[-1].below):
-            continue
-        found.append(_Candidate(value, rows))
-        last = value
+        if value is not None and rows > 0 and value != last:
+            found.append(_Candidate(value, rows))
+            last = value
     return found
 
 

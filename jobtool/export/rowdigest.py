@@ -67,8 +67,8 @@ _VERSION = "jobtool-rows-1:"
 class RowDigest:
     """The digest of rows that come batch by batch.
 
-    Raises ``UsageError``, which names the column, if the digest isn't defined for its type, such as
-    a union; and on a big-endian machine.
+    Raises ``UsageError``, which names the column, if the digest isn't defined for its type: a
+    union, or run ends within a list or struct; and on a big-endian machine.
     """
 
     def __init__(self, schema: pa.Schema) -> None:

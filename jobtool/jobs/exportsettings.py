@@ -9,7 +9,11 @@ import msgspec
 from jobtool.errors import UsageError
 
 _Rows = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
-_Bytes = Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**44)]
+
+#: A smaller file would mostly be Parquet's own description of it.
+LEAST_CHUNK_BYTES = 1024 * 1024
+
+_Bytes = Annotated[int, msgspec.Meta(ge=LEAST_CHUNK_BYTES, le=2**44)]
 
 #: The number of rows of a chunk if neither rows nor bytes are given.
 DEFAULT_CHUNK_ROWS = 1_000_000

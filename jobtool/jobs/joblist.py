@@ -150,6 +150,12 @@ class JobList(JobFolder):
         """The folder in which chunks are made."""
         return os.path.join(self.path, _STAGING_FOLDER)
 
+    @property
+    def staging_url(self) -> str:
+        """The place from which chunks are sent: that of ``[export]``, or the joblist's own."""
+        export = self.settings.export
+        return self.staging_path if export is None or export.staging is None else export.staging
+
     def blocks_path_of(self, job_id: str) -> str:
         """Return the folder of a job's shared batches; see ``jobtool.sharing``."""
         return os.path.join(self._journals_path, job_id + _BLOCKS_SUFFIX)

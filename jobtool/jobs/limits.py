@@ -7,6 +7,8 @@ import re
 
 import msgspec
 
+from jobtool.units import BINARY_PREFIXES, DECIMAL_PREFIXES
+
 #: What ``bandwidth`` says where no limit applies.
 UNLIMITED = "unlimited"
 
@@ -17,11 +19,10 @@ _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*(?:/\s*(s|sec|second)
 _RANGE = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})\s+(\S.*)")
 _ELSE = re.compile(r"else\s+(\S.*)")
 
-_PREFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SCALES = {
-    **{f"{prefix}b": float(scale) for prefix, scale in (_PREFIXES | _BINARY).items()},
-    **{f"{prefix}bit": scale / 8 for prefix, scale in _PREFIXES.items()},
+    **{f"{prefix}b": float(scale) for prefix, scale in DECIMAL_PREFIXES.items()},
+    **{f"{prefix}b": float(scale) for prefix, scale in BINARY_PREFIXES.items()},
+    **{f"{prefix}bit": scale / 8 for prefix, scale in DECIMAL_PREFIXES.items()},
 }
 _WRITTEN = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 _DAY_MINUTES = 24 * 60

@@ -16,16 +16,19 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A dialect of SQL. The default is that of the standard.
 
     ``quote_mark`` stands around identifiers and is doubled inside. With ``escapes_backslash`` a
-    backslash in a text must be doubled. ``date_prefix`` and ``timestamp_prefix`` stand before texts
-    that are dates and times, and ``timestamptz_prefix`` before times in UTC that end with
-    ``+00:00``: PostgreSQL ignores a zone after ``TIMESTAMP``.
+    backslash in a text must be doubled. ``text_prefix``, ``date_prefix`` and ``timestamp_prefix``
+    stand before texts, and before texts that are dates and times. ``zoned_prefix`` stands before
+    times in UTC that end with ``+00:00``: PostgreSQL ignores a zone after ``TIMESTAMP``.
+    ``alias_word`` stands before the name of a query in ``FROM``.
     """
 
     quote_mark: str = '"'
     escapes_backslash: bool = False
     date_prefix: str = "DATE "
     timestamp_prefix: str = "TIMESTAMP "
-    timestamptz_prefix: str = "TIMESTAMP WITH TIME ZONE "
+    zoned_prefix: str = "TIMESTAMP WITH TIME ZONE "
+    text_prefix: str = ""
+    alias_word: str = "AS "
 
     def name(self, identifier: str) -> str:
         """Return an identifier as it stands in a query."""
@@ -43,17 +46,18 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(value, float):
             return repr(value)
         if isinstance(value, datetime.datetime):
-            if value.tzinfo is not None:
+            if value.utcoffset() is not None:
                 value = value.astimezone(datetime.UTC)
-                return self.timestamptz_prefix + self._text(value.isoformat(sep=" "))
+                return self.zoned_prefix + self._text(value.isoformat(sep=" "))
             return self.timestamp_prefix + self._text(value.isoformat(sep=" "))
         if isinstance(value, datetime.date):
             return self.date_prefix + self._text(value.isoformat())
-        return self._text(value)
+        return self.text_prefix + self._text(value)
 
     def rows_of(self, query: str, columns: str = "*") -> str:
         """Return a query for ``columns`` of another query's rows."""
-        return f"SELECT {columns} FROM (\n{stripped(query)}\n) AS {self.name('jobtool_rows')}"
+        named = self.alias_word + self.name("jobtool_rows")
+        return f"SELECT {columns} FROM (\n{stripped(query)}\n) {named}"
 
     def _text(self, text: str) -> str:
         if "\0" in text:

@@ -30,10 +30,14 @@ def type_of(url: ConnectionUrl) -> QuerySourceType:
     assert isinstance(found, QuerySourceType)
     if found.options is not None:
         for key in url.options:
-            if key not in found.options:
+            if key not in found.options and not _has_prefix(key, found.options):
                 unknown = unknown_key(key, sorted(found.options), what="an option")
                 raise UsageError(f"connection, {url.scheme}://: {unknown}")
     return found
+
+
+def _has_prefix(key: str, options: frozenset[str]) -> bool:
+    return any(name.endswith("*") and key.startswith(name[:-1]) for name in options)
 
 
 def open_source(url: ConnectionUrl, password: str | None = None) -> QuerySource:

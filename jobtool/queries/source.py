@@ -8,7 +8,7 @@ entry point has the name of the URL's scheme without a driver: ``impala`` for ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -74,17 +74,9 @@ class QuerySource(Protocol):
         """
 
     def close(self) -> None:
-        """End the connection, and a query that still runs. Raises nothing."""
+        """End the connection, and a query that still runs. Raises nothing.
 
-
-@runtime_checkable
-class Interruptible(Protocol):
-    """A source whose ``stream`` returns only after a long time can be interrupted meanwhile."""
-
-    def interrupt(self) -> None:
-        """Ask the database to stop what runs on the connection. Any thread may call it.
-
-        The thread that waits then gets an error. Does nothing if nothing runs. Raises nothing.
+        Any thread may call it: ``stream`` may wait long for the first row, and this ends the wait.
         """
 
 
@@ -94,8 +86,9 @@ class QuerySourceType(msgspec.Struct, frozen=True, kw_only=True):
     ``open`` connects. It is passed the URL, and the password if one is known; it raises what
     ``QuerySource`` does, and ``UsageError`` for a part of the URL that it can't use or a package
     that isn't installed (naming the extra of jobtool that brings it). ``options`` are the names
-    that the URL may have behind ``?``; None allows any. ``needs_password`` returns whether a
-    password is needed that neither the URL nor the environment of the database's own client gives.
+    that the URL may have behind ``?``; a name that ends with ``*`` stands for all that begin so.
+    None allows any. ``needs_password`` returns whether a password is needed that neither the URL
+    nor the environment of the database's own client gives.
     """
 
     open: Callable[[ConnectionUrl, str | None], QuerySource]

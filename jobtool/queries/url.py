@@ -9,8 +9,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 import msgspec
 
 from jobtool.errors import UsageError
+from jobtool.redact import sounds_secret
 
 _SCHEME = re.compile(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?\Z")
+
+#: The names of options that are secrets, by their ends: ``secret_directory`` is none.
+_SECRET = re.compile("(password|passwd|passphrase|pwd|secret|token|_key)$", re.IGNORECASE)
 
 
 class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +38,10 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
         """Read a URL. Raises ``UsageError``, which doesn't show a password."""
         scheme, separator, rest = text.partition("://")
         if not separator or not _SCHEME.match(scheme):
+            begin = re.split("[:@/]", scheme)[0]  # a password may follow
             raise UsageError(
                 "expected a connection such as duckdb://, postgresql://USER@HOST/DATABASE or "
-                f"impala://HOST:21050/DATABASE; found {scheme[:40]!r}"
+                f"impala://HOST:21050/DATABASE; found {begin[:40]!r}"
                 f"{' without ://' if not separator else ''}"
             )
         rest, _, asked = rest.partition("?")
@@ -52,8 +57,20 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
         host, port = _address(address)
         options: dict[str, str] = {}
         for key, value in parse_qsl(asked, keep_blank_values=True):
+            if _SECRET.search(key):
+                raise UsageError(
+                    f"connection: the option {key!r} is a secret, which others could read in the "
+                    "list of processes and in joblist.toml. Leave it out, and set "
+                    "JOBTOOL_QUERY_PASSWORD in the environment of export and of workers"
+                )
             if key in options:
                 raise UsageError(f"connection: expected the option {key!r} once; found it twice")
+            if sounds_secret(key) or "authorization" in key.lower() or key.lower() == "pwd":
+                raise UsageError(
+                    f"the connection has the option {key!r}, which others could read in the list "
+                    "of processes. Leave it out, and set JOBTOOL_QUERY_PASSWORD in the environment "
+                    "of export and of workers"
+                )
             options[key] = value
         name, _, driver = scheme.partition("+")
         return cls(

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from jobtool.errors import JobFileError, UnmetRequirementError
-from jobtool.jobs.job import JobStatus
+from jobtool.jobs.exportshare import MANIFEST_JOB
+from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, last_records, number_of
 from jobtool.jobs.requirements import require_understood
@@ -28,7 +29,9 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     kept parts of unfinished files. ``is_abandoned``: it is ongoing, and no worker seems to hold it,
     as seen from this node. ``needs_newer``: this version of jobtool leaves it alone, and ``note``
     is why. ``waiting_files`` counts the files that can't be read yet, for which the job waits.
-    ``steps`` are the states of the steps that its file names, in their order.
+    ``steps`` are the states of the steps that its file names, in their order. ``rows_done`` are the
+    rows of an export that its last attempt has read, and ``rows_total`` all of its rows; both are
+    None for a job that exports none.
     """
 
     job: str
@@ -45,6 +48,8 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     needs_newer: bool = False
     waiting_files: int = 0
     steps: Mapping[str, JobStatus] = msgspec.field(default_factory=dict)
+    rows_done: int | None = None
+    rows_total: int | None = None
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -63,14 +68,17 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
             "needs_newer": self.needs_newer,
             "waiting_files": self.waiting_files,
             "steps": {name: status.value for name, status in self.steps.items()},
+            "rows_done": self.rows_done,
+            "rows_total": self.rows_total,
         }
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All jobs of a joblist, sorted by name."""
+    """All jobs of a joblist, sorted by name. ``is_export``: they export the rows of a query."""
 
     path: str
     jobs: tuple[JobLine, ...]
+    is_export: bool = False
 
     def count(self, status: JobStatus | None) -> int:
         """Return how many jobs have a status; None counts the invalid ones."""
@@ -97,6 +105,20 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(job for job in self.jobs if job.waiting_files)
 
     @property
+    def rows_done(self) -> int | None:
+        """The rows of the jobs that are a success; None unless the jobs export rows."""
+        done = [job.rows_done or 0 for job in self.jobs if job.status is JobStatus.SUCCESS]
+        return sum(done) if self.is_export else None
+
+    @property
+    def rows_total(self) -> int | None:
+        """The rows of all jobs; None unless each of them is known."""
+        known = [job.rows_total for job in self.jobs if job.job != MANIFEST_JOB]
+        if not self.is_export or not known or None in known:
+            return None
+        return sum(rows or 0 for rows in known)
+
+    @property
     def exit_code(self) -> int:
         """1 if a job is in error or invalid, else 0."""
         return 1 if self.needing_attention else 0
@@ -114,6 +136,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "waiting_files": sum(job.waiting_files for job in self.jobs),
             "bytes_done": sum(job.bytes_done or 0 for job in self.jobs),
             "files_done": sum(job.files_done or 0 for job in self.jobs),
+            "rows_done": self.rows_done,
+            "rows_total": self.rows_total,
             "jobs": [job.json() for job in self.jobs],
         }
 
@@ -122,7 +146,11 @@ def summarise(joblist: JobList) -> Summary:
     """Read every job file once and add up what they say. Writes nothing."""
     signs = SignsOfLife(joblist)
     lines = (_line(joblist, job_id, signs) for job_id in joblist.job_ids())
-    return Summary(path=joblist.path, jobs=tuple(line for line in lines if line is not None))
+    return Summary(
+        path=joblist.path,
+        jobs=tuple(line for line in lines if line is not None),
+        is_export=joblist.settings.export is not None,
+    )
 
 
 def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
@@ -138,6 +166,7 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
     last = last_records(log, _EVENTS)
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")
+    rows_done, rows_total = _rows(job, last)
     note, is_abandoned = _note(job.status, last), False
     if job.status is JobStatus.SUCCESS and job.undone_steps:
         note = f"says success, but its step {job.undone_steps[0]} isn't done"
@@ -166,6 +195,8 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
         is_abandoned=is_abandoned,
         waiting_files=waiting_files,
         steps={name: job.step_state(name).status for name in job.steps},
+        rows_done=rows_done,
+        rows_total=rows_total,
     )
 
 
@@ -190,6 +221,14 @@ def _counts(
         latest = max(told, key=lambda record: record.time)
         done, _, total = latest.values.get(key, "").partition("/")
     return number_of(done), number_of(total)
+
+
+def _rows(job: Job, last: dict[str, LogRecord]) -> tuple[int | None, int | None]:
+    """Return the rows that an export job's last attempt has read, and all of its rows."""
+    if job.export is None or job.export.kind != "rows":
+        return None, None
+    done, total = _counts(job.status, last, "rows")
+    return done, job.export.rows if total is None else total
 
 
 def _note(status: JobStatus, last: dict[str, LogRecord]) -> str:

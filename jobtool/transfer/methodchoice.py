@@ -90,17 +90,21 @@ def _why_not_own(name: str, source: Store, destination: Store) -> str | None:
     return NO_SERVICE if service is None else service.why_not_inside(source)
 
 
-def pairs_of(job: Job, stores: StoreRegistry) -> list[tuple[Store, Store]]:
+def pairs_of(
+    job: Job, stores: StoreRegistry, *, staging: str | None = None
+) -> list[tuple[Store, Store]]:
     """Return the pairs of stores that a job has files in, each once. No server is contacted.
 
-    Raises ``FileError`` for a job without source or destination, and ``UsageError`` for a place
-    that no store can have.
+    The chunks of an export are sent from ``staging``. Raises ``FileError`` for a job without source
+    or destination, and ``UsageError`` for a place that no store can have.
     """
     if job.files:
         roots = [
             (resolve(pair.source, job.source)[0], resolve_destination(pair.destination, job)[0])
             for pair in job.files
         ]
+    elif job.export is not None and staging is not None and job.destination is not None:
+        roots = [(staging, job.destination)]
     elif job.source is None or job.destination is None:
         raise FileError(f"job {quote(job.name)}: expected a source and a destination")
     else:

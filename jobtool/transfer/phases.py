@@ -11,6 +11,8 @@ class Phase(StrEnum):
 
     LISTING = "listing"
     QUERYING = "running the query"
+    COMPARING_ROWS = "comparing rows"
+    EXPORTING = "exporting"
     COMPARING = "comparing with the destination"
     CHECKING_PARTS = "checking parts"
     COPYING = "copying"

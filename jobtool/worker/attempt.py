@@ -222,11 +222,19 @@ class Attempt:
         values = {"files": totals.files, "bytes": totals.bytes, "seconds": seconds}
         if totals.skipped:
             values["skipped"] = totals.skipped
+        if totals.rows is not None:
+            values["rows"] = totals.rows
         if self.report.renewals:
             values["renewals"] = self.report.renewals
         self._claimed.change(JobStatus.SUCCESS, "success", **values)
         self._tools.emit(
-            JobSucceeded(job=self._name, files=totals.files, bytes=totals.bytes, seconds=seconds)
+            JobSucceeded(
+                job=self._name,
+                files=totals.files,
+                bytes=totals.bytes,
+                seconds=seconds,
+                rows=totals.rows,
+            )
         )
         return Outcome.SUCCESS
 

@@ -22,7 +22,7 @@ def remove_unfinished(destination: Store, records: Sequence[Record]) -> int:
     ``records`` are all records of the job. Raises the errors of stores after which another try may
     help. Without permission to list uploads those that no record names stay.
     """
-    reach("before unfinished chunks are removed")
+    reach("before leftovers of chunks are removed")
     found: dict[str, Upload] = {}
     if supports(destination, Temporaries):
         found = {one.token: one for one in _leftovers(destination, "file", 0)}

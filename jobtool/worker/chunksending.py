@@ -10,26 +10,34 @@ from msgspec.structs import replace
 
 from jobtool.errors import StoppedError
 from jobtool.export.chunklog import ChunkLog, ChunkRecord, EndRecord
-from jobtool.export.making import ChunkMaker
+from jobtool.export.making import Activity, ChunkMaker
 from jobtool.export.staging import Staging
 from jobtool.failpoints import reach
 from jobtool.jobs.records import Receipt, Record
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.store import Entry
 from jobtool.transfer.ledger import Ledger
+from jobtool.transfer.phases import Phase
 from jobtool.transfer.progress import Progress
 from jobtool.transfer.retry import Retry, Successes
 from jobtool.transfer.run import JobTransfer
 
 _LOOK_SECONDS = 0.1
 
+#: What is shown while the query has not given all rows, and isn't kept waiting by transfers.
+_PHASES = {
+    Activity.QUERYING: Phase.QUERYING,
+    Activity.COMPARING: Phase.COMPARING_ROWS,
+    Activity.MAKING: Phase.EXPORTING,
+}
+
 
 class ChunkSending:
     """Sends what ``maker`` makes: files of ``staging``, which join the ledger's plan.
 
     The plan has the chunks that have arrived before. ``records`` are those of the job. ``own``
-    records each chunk that has come. ``tell`` is passed the number of rows that have passed,
-    several times a second. ``end`` is None until the query has ended.
+    records each chunk that has come. ``tell`` is passed the number of rows that have passed, and
+    that of all rows or None, several times a second. ``end`` is None until the query has ended.
     """
 
     def __init__(
@@ -43,7 +51,7 @@ class ChunkSending:
         retry: Retry,
         stop: Stop,
         own: Successes,
-        tell: Callable[[int], None],
+        tell: Callable[[int, int | None], None],
     ) -> None:
         self.end: EndRecord | None = None
         self._maker = maker
@@ -67,8 +75,10 @@ class ChunkSending:
         """Have all chunks made and sent. Raises what making and sending raise."""
 
         def tick(progress: Progress) -> None:
-            self._tell(self._maker.rows)
-            on_tick(progress)
+            activity = self._maker.activity
+            phase = None if activity is None else _PHASES[activity]
+            self._tell(self._maker.rows, None if self.end is None else self.end.rows)
+            on_tick(progress if phase is None else replace(progress, phase=phase))
 
         self._on_tick = lambda: tick(transfer.progress)
         self._maker.start()

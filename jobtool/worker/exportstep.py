@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from jobtool.errors import JobFileError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord, StaleRecord
@@ -103,6 +104,7 @@ class ExportStep(FilesStep):
             end = work.log.end
             if end is not None and end.chunks == len(ledger.plan):
                 self._was_done = transfer.is_complete
+                self._report.rows(end.rows, end.rows)
                 transfer.run(on_tick)
             else:
                 maker = self._maker(work, staging, ledger.plan)
@@ -115,7 +117,9 @@ class ExportStep(FilesStep):
                     retry=work.context.retry,
                     stop=self._stop,
                     own=own,
-                    tell=lambda rows: self._report.rows(rows, work.share.rows),
+                    tell=lambda done, total: self._report.rows(
+                        done, work.share.rows if total is None else total
+                    ),
                 )
                 self._report.phase(Phase.QUERYING)
                 sending.run(transfer, on_tick)
@@ -125,6 +129,8 @@ class ExportStep(FilesStep):
                     self._remove_surplus(work, sending.end)
                     work.log.append(sending.end)
             self._end(claimed, work.context, ledger.plan, transfer)
+            if self.totals is not None and work.log.end is not None:
+                self.totals = replace(self.totals, rows=work.log.end.rows)
         finally:
             self._records.journal.close()
             staging.close()

@@ -45,11 +45,15 @@ class PrematureError(JobtoolError):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``."""
+    """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``.
+
+    ``rows`` are those of an export; None for a job that copies files.
+    """
 
     files: int
     bytes: int
     skipped: int = 0
+    rows: int | None = None
 
 
 class FilesStep:

@@ -40,6 +40,9 @@ LOGGED_FILES = 20
 #: After how long the rate is good enough to say how long a job will take.
 _ESTIMATE_SECONDS = 10.0
 
+#: Phases that a transfer enters by itself.
+_TOLD_PHASES = (Phase.COMPARING_ROWS, Phase.EXPORTING, Phase.SYNCING)
+
 
 class JobReport:
     """Reports how an attempt goes while it is under way.
@@ -133,8 +136,11 @@ class JobReport:
         )
 
     def rows(self, done: int, total: int | None) -> None:
-        """Note how many rows of an export have passed; the next progress has it."""
-        self._rows = done, total
+        """Note how many rows of an export have passed; the next progress has it.
+
+        ``total`` is None if it isn't known. A table may have grown since its rows were counted.
+        """
+        self._rows = done, total if total is None or done <= total else None
 
     def progress_since(self, before: Progress) -> Callable[[Progress], None]:
         """Return the reporter of progress for a transfer that begins now."""
@@ -144,6 +150,8 @@ class JobReport:
         def on_tick(progress: Progress) -> None:
             nonlocal last
             now = monotonic()
+            seconds = max(now - started, 1e-3)
+            rows_done, rows_total = self._rows
             self.files_done = progress.files_done - before.files_done
             self.bytes_done = progress.bytes_done - before.bytes_done
             told = JobProgress(
@@ -154,12 +162,14 @@ class JobReport:
                 bytes_total=progress.bytes_total,
                 files_sent=progress.files_sent,
                 bytes_sent=progress.bytes_sent,
-                rate_mb_s=progress.bytes_sent / 1e6 / max(now - started, 1e-3),
+                rate_mb_s=progress.bytes_sent / 1e6 / seconds,
                 phase=progress.phase,
-                rows_done=self._rows[0],
-                rows_total=self._rows[1],
+                rows_done=rows_done,
+                rows_total=rows_total,
+                rows_per_second=None if rows_done is None else rows_done / seconds,
+                seconds_left=_seconds_left(rows_done, rows_total, seconds),
             )
-            if progress.phase is Phase.SYNCING:
+            if progress.phase in _TOLD_PHASES:
                 self.phase(progress.phase)
             self.totals = {
                 name: getattr(told, name)
@@ -169,6 +179,9 @@ class JobReport:
                 "files": f"{told.files_done}/{told.files_total}",
                 "bytes": f"{told.bytes_done}/{told.bytes_total}",
             }
+            if rows_done is not None:
+                self.totals["rows_done"] = rows_done
+                self.counts["rows"] = f"{rows_done}" + (f"/{rows_total}" if rows_total else "")
             self._watch(told)
             self._tell_outlasting(told, now - started)
             if now - last >= PROGRESS_SECONDS:
@@ -222,6 +235,11 @@ class JobReport:
                 count=lacks.count,
                 first=", ".join(map(quote, lacks.first)),
             )
+
+
+def _seconds_left(done: int | None, total: int | None, seconds: float) -> float | None:
+    """Return how long the rest of the rows takes at the rate so far; None if that is unknown."""
+    return (total - done) * seconds / done if done and total is not None else None
 
 
 def described(holder: CredentialHolder) -> dict[str, str]:

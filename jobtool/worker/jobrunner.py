@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
+from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
@@ -128,7 +129,14 @@ class JobRunner:
                     job=job.name, stem=job_id, status=job.status, attempt=claimed.job.attempts
                 )
             )
-            tools.emit(JobStarted(job=job.name, source=job.origin, destination=job.target))
+            tools.emit(
+                JobStarted(
+                    job=job.name,
+                    source=source_text(job, tools.joblist.settings),
+                    destination=job.target,
+                    what=what_of(job),
+                )
+            )
             attempt = Attempt(claimed, tools, stop)
             with self._liveness.working(job.name):
                 outcome = attempt.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobtool.events import Emit
+from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.joblist import JobList
 from jobtool.worker.events import JobsFound, WouldTransfer
 from jobtool.worker.jobrunner import CLAIMABLE
@@ -17,5 +18,12 @@ def preview(joblist: JobList, scan_state: ScanState, emit: Emit) -> int:
         if found.status in (*CLAIMABLE, None):
             job = scan_state.load(found.job_id)
             if job is not None:
-                emit(WouldTransfer(job=job.name, source=job.origin, destination=job.target))
+                emit(
+                    WouldTransfer(
+                        job=job.name,
+                        source=source_text(job, joblist.settings),
+                        destination=job.target,
+                        what=what_of(job),
+                    )
+                )
     return 1 if scan_state.invalid else 0

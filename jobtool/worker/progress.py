@@ -31,12 +31,15 @@ class Reporter:
         self._rank = rank
         self._files_before = 0  # sent by the jobs that have ended
         self._bytes_before = 0
+        self._rows_before = 0
         self._started = self._emitted = options.monotonic()
 
     def watch(self, progress: JobProgress) -> None:
         """Update the tally with the running job's progress; called several times a second."""
         self._tally.files_sent = self._files_before + progress.files_sent
         self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
+        if progress.rows_done is not None:
+            self._tally.rows_read = self._rows_before + progress.rows_done
         if self._rank_group.is_alone:
             self._options.watch(progress)
         else:
@@ -46,6 +49,7 @@ class Reporter:
         """Add what the running job has sent to the totals."""
         self._files_before = self._tally.files_sent
         self._bytes_before = self._tally.bytes_sent
+        self._rows_before = self._tally.rows_read or 0
         self._rank_group.publish(self._tally)
 
     def tick(self) -> None:
@@ -59,6 +63,8 @@ class Reporter:
         self._emitted = now
         tallies = self._rank_group.tallies()
         bytes_sent = sum(tally.bytes_sent for tally in tallies)
+        rows = [tally.rows_read for tally in tallies if tally.rows_read is not None]
+        seconds = max(now - self._started, 1e-3)
         self._emit(
             RunProgress(
                 workers=sum(not tally.is_over for tally in tallies),
@@ -66,6 +72,8 @@ class Reporter:
                 jobs_total=self.jobs_total,
                 files_sent=sum(tally.files_sent for tally in tallies),
                 bytes_sent=bytes_sent,
-                rate_mb_s=bytes_sent / 1e6 / max(now - self._started, 1e-3),
+                rate_mb_s=bytes_sent / 1e6 / seconds,
+                rows_read=sum(rows) if rows else None,
+                rows_per_second=sum(rows) / seconds if rows else None,
             )
         )

@@ -34,7 +34,8 @@ _LOOKS_PER_CHECK = 10
 class Tally(msgspec.Struct, kw_only=True):
     """What a worker has done since its start.
 
-    The counts are of jobs that it claimed, of files, and of bytes. ``exit_code`` is the code of the
+    The counts are of jobs that it claimed, of files, and of bytes. ``rows_read`` are those that the
+    queries of exports gave, None if it did no export. ``exit_code`` is the code of the
     error that ended it, else 0. ``is_over`` is True once it has ended.
     """
 
@@ -45,6 +46,7 @@ class Tally(msgspec.Struct, kw_only=True):
     lost: int = 0
     files_sent: int = 0
     bytes_sent: int = 0
+    rows_read: int | None = None
     exit_code: int = 0
     is_over: bool = False
 

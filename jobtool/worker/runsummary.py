@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from jobtool.errors import NotYetError, StoppedError, UsageError
+from jobtool.errors import NotYetError, UsageError
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.stamps import stamp_of
 from jobtool.worker.events import WorkerFinished
@@ -27,15 +27,17 @@ def exit_code_of(
 
     The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
     read yet, else 1 if a job is in error or invalid, else 0. A worker's own code counts more than
-    5, and a 2 of its own more than 3: the rest can't be done before that is corrected. Jobs that
-    other workers hold don't count as work left, unless ``may_be_orphans``, nor do ``blocked`` ones,
-    which can't be done before one in error is.
+    5. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``, nor do
+    ``blocked`` ones, which can't be done before one in error is. It is 2 if all workers ended with
+    that: starting them again can't help before something is corrected.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
+    if tallies and all(tally.exit_code == UsageError.exit_code for tally in tallies):
+        return own
     code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
     if counts[JobStatus.TODO] > waiting + blocked or (counts[JobStatus.ONGOING] and may_be_orphans):
-        return own if own == UsageError.exit_code else max(own, StoppedError.exit_code)
-    if waiting:
+        code = 3
+    elif waiting:
         return own or NotYetError.exit_code
     return max(code, own)
 

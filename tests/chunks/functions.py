@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +78,12 @@ class Counted:
 
 def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.endswith(".chunk"))
+
+
+def wait_until_sent(folder: Path, chunks: int, process: subprocess.Popen[str]) -> None:
+    """Wait until so many chunks are sent, by all processes together, or this one has ended."""
+    path = folder / "sent"
+    while chunks and process.poll() is None:
+        if path.exists() and path.read_text().count("\n") >= chunks:
+            return
+        time.sleep(0.002)

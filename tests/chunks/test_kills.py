@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chunks.functions import leftovers
+from tests.chunks.functions import leftovers, wait_until_sent
 from tests.chunks.victim import CHUNKSIZE
 from tests.commands import finish, start_module
 
@@ -54,7 +54,8 @@ def test_random_kills_lose_nothing(folder: Path, mode: str, kind: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         if kills < int(os.environ.get("JOBTOOL_CHUNKS_KILLS", "3")):
-            time.sleep(randomness.uniform(0, 0.1))
+            wait_until_sent(folder, randomness.randrange(6 * (kills + 1)), process)
+            time.sleep(randomness.uniform(0, 0.01))
             process.send_signal(signal.SIGKILL)
         done = finish(process)
         if done.exit_code == 0:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chunks.functions import leftovers
+from tests.chunks.functions import leftovers, wait_until_sent
 from tests.chunks.victim import CHUNKSIZE
 from tests.commands import finish, start_module
 from tests.servers.azure import AzureServer
@@ -47,7 +47,8 @@ def test_random_kills_lose_nothing(
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
         if killed < kills:
-            time.sleep(randomness.uniform(0, 0.4))
+            wait_until_sent(tmp_path, randomness.randrange(6 * (killed + 1)), process)
+            time.sleep(randomness.uniform(0, 0.01))
             process.send_signal(signal.SIGKILL)
         done = finish(process)
         if done.exit_code == 0:

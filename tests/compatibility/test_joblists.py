@@ -170,7 +170,11 @@ class Earlier:
         assert os.listdir(self.path / "journals") == []
 
 
-@pytest.mark.parametrize("case", SOURCES)
+@pytest.mark.parametrize(
+    "case",
+    # What "lent-s3" has more than "lent" and "ongoing-s3" is that both are in one joblist.
+    [pytest.param(case, marks=[pytest.mark.wide] * (case == "lent-s3")) for case in SOURCES],
+)
 @pytest.mark.usefixtures("place")
 def test_nothing_that_had_arrived_is_sent_again_and_all_ends_in_success(
     rclone_s3, case: str

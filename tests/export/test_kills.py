@@ -59,7 +59,7 @@ UNSPLIT = {
         ("before a file is published", 1),  # of _SUCCESS
         ("after a file is published", 1),
         ("after the table", 1),
-        ("before unfinished chunks are removed", 1),
+        ("before leftovers of chunks are removed", 1),
         ("before the staging folder is removed", 1),
         ("before the new job file is renamed", 2),
     ],

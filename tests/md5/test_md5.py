@@ -145,7 +145,7 @@ def test_the_length_of_a_message_counts_in_64_bits(function):
 
 
 def test_a_child_process_hashes_though_a_thread_of_its_parent_was_hashing():
-    data = os.urandom(16 * KIBIBYTE * KIBIBYTE)
+    data = os.urandom(4 * KIBIBYTE * KIBIBYTE)
     expected = hashlib.md5(data).hexdigest()
     stop = threading.Event()
 

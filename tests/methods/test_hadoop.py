@@ -85,6 +85,7 @@ def test_a_tree_of_odd_names_goes_up_and_down_again(
     assert not [*back.rglob(".jobtool-*")]
 
 
+@pytest.mark.wide
 def test_distcp_whose_worker_is_killed_brings_the_rest_in_one_call(
     hdfs: HdfsServer, lists: Lists
 ) -> None:

@@ -133,6 +133,8 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "invalid": 1,
         "bytes_done": 6000,
         "files_done": 550,
+        "rows_done": None,
+        "rows_total": None,
     }
     assert jobs["done"] == {
         "status": "success",
@@ -148,6 +150,8 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "needs_newer": False,
         "waiting_files": 0,
         "steps": {},
+        "rows_done": None,
+        "rows_total": None,
     }
     assert jobs["spoilt"]["status"] == "invalid"
 

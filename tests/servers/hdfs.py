@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -17,7 +15,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ import pytest
 
 from tests.needs import need
 from tests.servers.installed import installed
+from tests.servers.shared import shared_server, stop_processes
 
 USER = "tester"  # the superuser: the one who starts the NameNode, whatever its real name
 PAGE_SIZE = 100  # names in a page of a listing, where other clusters have 1,000
@@ -141,35 +140,9 @@ def hdfs_server(shared: Path, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Hdf
     """
     need("java", packages="openjdk-17-jre-headless")
     jars = installed("hdfs", "lib")
-    shared.mkdir(parents=True, exist_ok=True)
-    with (shared / "users").open("wb") as users:
-        with _locked(shared / "lock"):
-            fcntl.flock(users, fcntl.LOCK_SH)
-            ready = shared / "ready.json"
-            if not ready.exists():
-                ready.write_text(json.dumps(_start(shared, jars, block_bytes)))
-            found = json.loads(ready.read_text())
-        try:
-            yield HdfsServer(
-                folder=shared, rpc_port=found["rpc_port"], http_port=found["http_port"]
-            )
-        finally:
-            with _locked(shared / "lock"):
-                try:
-                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    pass  # others use it
-                else:
-                    ready.unlink()
-                    stop_processes(found["processes"])
-                    shutil.rmtree(shared / "data", ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    start = partial(_start, shared, jars, block_bytes)
+    with shared_server(shared, start, data="data") as found:
+        yield HdfsServer(folder=shared, rpc_port=found["rpc_port"], http_port=found["http_port"])
 
 
 def _start(folder: Path, jars: str, block_bytes: int) -> dict[str, Any]:
@@ -239,12 +212,6 @@ def _wait_until_writable(folder: Path, port: int, started: list[subprocess.Popen
                 return
         time.sleep(0.1)
     raise AssertionError(f"HDFS wasn't writable after {_START_SECONDS} s: {said}; see {folder}")
-
-
-def stop_processes(processes: list[int]) -> None:
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process, signal.SIGKILL)  # its data is thrown away
 
 
 def free_ports(count: int) -> list[int]:

@@ -22,11 +22,11 @@ from tests.servers.hdfs import (
     LIFETIME_SECONDS,
     HdfsServer,
     free_ports,
-    stop_processes,
     superuser_environment,
     write_xml,
 )
 from tests.servers.installed import installed
+from tests.servers.shared import stop_processes
 
 _START_SECONDS = 120
 _END_SECONDS = 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from jobtool.events import Event
 from jobtool.jobs.joblist import JobList
@@ -100,3 +101,43 @@ def test_no_other_rank_tells_it_again(joblist: JobList) -> None:
         first.reporter.tick()
     assert [event.kind for event in first.told] == ["run-progress"] * 3
     assert second.told == []
+
+
+def test_the_rows_of_exports_are_added_up(joblist: JobList) -> None:
+    clock = Clock()
+    first, second = (Rank(joblist, rank, clock) for rank in (0, 1))
+    second.reporter.watch(replace(progress(files_sent=1, bytes_sent=MEGABYTE), rows_done=500))
+    second.reporter.end_job()
+    clock.now += RUN_PROGRESS_SECONDS
+    second.reporter.watch(replace(progress(files_sent=2, bytes_sent=MEGABYTE), rows_done=1_000))
+    first.reporter.watch(replace(progress(files_sent=3, bytes_sent=MEGABYTE), rows_done=2_000_000))
+    (told,) = first.told
+    assert isinstance(told, RunProgress)
+    assert told.rows_read == 2_001_500
+    assert told.text() == (
+        "0/9 jobs by 2 worker(s), 2,001,500 rows, 6 chunks, 2.9 MiB, 293 KiB/s, 200,150 rows/s"
+    )
+
+
+def test_the_line_of_an_export_counts_rows() -> None:
+    counted = replace(
+        progress(files_sent=3, bytes_sent=30 * MEGABYTE),
+        rows_done=1_500_000,
+        rows_total=2_000_000,
+        rows_per_second=50_000.4,
+        seconds_left=10.0,
+        phase="exporting",
+    )
+    assert counted.text() == (
+        "a job: 1,500,000 of 2,000,000 rows, 3 chunks, 28.6 MiB, 977 KiB/s, 50,000 rows/s, "
+        "10 s left, exporting"
+    )
+    waiting = replace(
+        progress(files_sent=0, bytes_sent=0),
+        rows_done=0,
+        rows_per_second=0.0,
+        phase="running the query",
+    )
+    assert waiting.text() == (
+        "a job: 0 rows, 0 chunks, 0 B, 977 KiB/s, 0 rows/s, running the query"
+    )

@@ -10,7 +10,7 @@ import pytest
 from jobtool.jobs.job import JobStatus
 from jobtool.worker.events import WorkerFinished
 from jobtool.worker.rankgroup import Tally
-from jobtool.worker.runsummary import summarise
+from jobtool.worker.runsummary import exit_code_of, summarise
 
 
 def finished(
@@ -64,9 +64,11 @@ def test_the_highest_exit_code_of_any_worker_counts() -> None:
     assert finished({JobStatus.TODO: 1}, other).exit_code == 4
 
 
-def test_what_has_to_be_corrected_first_counts_more_than_work_that_is_left() -> None:
-    other = Tally(name="other", is_over=True, exit_code=2)
-    assert finished({JobStatus.TODO: 1}, other).exit_code == 2
+def test_workers_that_all_met_wrong_usage_are_not_to_be_started_again() -> None:
+    refused = Tally(name="other", is_over=True, exit_code=2)
+    counts = dict.fromkeys((*JobStatus, None), 0) | {JobStatus.TODO: 1}
+    assert exit_code_of(counts, [refused, refused], may_be_orphans=True) == 2
+    assert exit_code_of(counts, [refused, Tally(name="this")], may_be_orphans=True) == 3
 
 
 def test_a_job_that_waits_for_one_in_error_is_no_work_that_is_left() -> None:

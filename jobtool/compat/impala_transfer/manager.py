@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -12,14 +11,15 @@ from typing import Any
 from jobtool.api.generate import generate_joblist
 from jobtool.api.places import Filesystem, Place, destination_url, local_path, text_of
 from jobtool.api.retry import retry_jobs
+from jobtool.api.statefolder import state_folder
 from jobtool.api.transfer import transfer_jobs
 from jobtool.compat.impala_transfer.table import Files, write_table
-from jobtool.errors import InfrastructureError, JobtoolError, UsageError, reason_of
+from jobtool.errors import JobtoolError, UsageError
 from jobtool.events import Event
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.level import Level
-from jobtool.names import filename_of, name_of, quote
+from jobtool.names import name_of, quote
 from jobtool.redact import redact, without_secrets
 from jobtool.stores.location import Location, parent_of
 from jobtool.stores.sides import OBJECT, TABLES, Side, protocol_of, side_of
@@ -182,18 +182,7 @@ class FSSpecFileTransferManager:
         """Return the folder for these arguments; made are only the folders above it."""
         facts = [*(source for source, _ in files.rows), files.destination, table]
         facts += [f"{role} {_identity_of(given)}" for role, given in sorted(self._given.items())]
-        text = "\0".join(facts).encode("utf-8", "surrogateescape")
-        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        parent = os.path.join(state, "jobtool", "impala_transfer")
-        try:
-            os.makedirs(parent, mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise InfrastructureError(
-                f"can't make the folder {quote(parent)} for joblists: {reason_of(error)}. Name "
-                "another by joblist=…"
-            ) from None
-        name = f"{filename_of(table)[:64].rstrip(' %.')}-{hashlib.sha256(text).hexdigest()[:16]}"
-        return os.path.join(os.path.realpath(parent), name)
+        return state_folder("impala_transfer", table, facts, option="joblist=…")
 
 
 def _put_back(joblist: JobList) -> None:

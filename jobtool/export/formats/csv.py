@@ -7,8 +7,8 @@ r"""CSV files, by RFC 4180, in UTF-8 with ``\n``.
   ``2024-01-31T12:34:56.789``, with as many digits as the unit of the column has. Times with a zone
   are written in UTC, ``2024-01-31T12:34:56.789Z``.
 - Decimals have all their digits and no exponent.
-- Floats have the fewest digits that give the same number again: ``0.1``, ``1e+300``, ``nan``,
-  ``inf``, ``-inf``.
+- Floats have the fewest digits that give the same number of the column's type again: ``0.1``,
+  ``1e+300``, ``nan``, ``inf``, ``-inf``.
 - Truth values are ``true`` and ``false``.
 
 pyarrow.csv writes all of this but dates and times, which it writes with a space between date and
@@ -102,15 +102,20 @@ class CsvWriter:
 
 def _misfits(schema: Any) -> Iterator[tuple[Any, str]]:
     """Yield the columns that CSV can't hold, each with what to write instead."""
+    import pyarrow as pa
     from pyarrow import types
 
     for field in schema:
         kind = values_type(field.type)
-        if types.is_nested(kind) and not types.is_union(kind):
+        if _fits(kind):
+            continue
+        if isinstance(field.type, pa.BaseExtensionType) or types.is_union(kind):
+            yield field, cast_to(field.name, "VARCHAR")
+        elif types.is_nested(kind):
             yield field, call_of("to_json", field.name)
-        elif _is_binary(kind) and not _is_uuid(field.type):
+        elif _is_binary(kind):
             yield field, call_of("hex", field.name)
-        elif not _fits(kind):
+        else:
             yield field, cast_to(field.name, "VARCHAR")
 
 
@@ -119,10 +124,6 @@ def _is_binary(kind: Any) -> bool:
 
     checks = ("binary", "large_binary", "binary_view", "fixed_size_binary")
     return any(getattr(types, f"is_{name}")(kind) for name in checks)
-
-
-def _is_uuid(kind: Any) -> bool:
-    return getattr(kind, "extension_name", None) == "arrow.uuid"
 
 
 def _fits(kind: Any) -> bool:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from jobtool.errors import QueryFailedError
 from jobtool.export.arrowtypes import decoded, decoded_type, size_bytes
 from jobtool.export.formats.chunkfile import ChunkFile
 from jobtool.export.formats.format import cast_to, refuse, require_names
+from jobtool.names import in_one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 COMPRESSIONS = ("zstd", "snappy", "gzip", "none")
 
 _ROW_GROUP_ROWS = 1024 * 1024
-_ROW_GROUP_BYTES = 64 * 1024 * 1024
+_ROW_GROUP_BYTES = 32 * 1024 * 1024
 
 
 class ParquetFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +56,7 @@ class ParquetWriter:
         import pyarrow as pa
 
         # What drivers note about the whole result, such as pandas' metadata, isn't kept.
-        self._schema = pa.schema([field.with_type(decoded_type(field.type)) for field in schema])
+        self._schema = pa.schema([field.with_type(_written_type(field.type)) for field in schema])
         self._held: list[Any] = []
         self._held_rows = self._held_bytes = 0
         self._open = True
@@ -71,10 +73,13 @@ class ParquetWriter:
 
         if not block.num_rows:
             return
-        columns = [
-            decoded(array, field.type)
-            for array, field in zip(block.columns, self._schema, strict=True)
-        ]
+        try:
+            columns = [
+                decoded(array, field.type)
+                for array, field in zip(block.columns, self._schema, strict=True)
+            ]
+        except pa.ArrowInvalid as error:
+            raise _misfit(error) from None
         block = pa.RecordBatch.from_arrays(columns, schema=self._schema)
         self._held.append(block)
         self._held_rows += block.num_rows
@@ -108,7 +113,32 @@ class ParquetWriter:
 
         table = pa.Table.from_batches(self._held, self._schema)
         rows, self._held, self._held_rows, self._held_bytes = self._held_rows, [], 0, 0
-        self._writer.write_table(table, row_group_size=rows)
+        try:
+            self._writer.write_table(table, row_group_size=rows)
+        except pa.ArrowInvalid as error:
+            raise _misfit(error) from None
+
+
+def _misfit(error: Exception) -> QueryFailedError:
+    return QueryFailedError(
+        f"Parquet can't hold a value of these rows: {in_one_line(str(error))}. Convert the column "
+        "in the query, with CAST or COALESCE."
+    )
+
+
+def _written_type(kind: Any) -> Any:
+    """Return the type that Arrow writes a column with.
+
+    Seconds are made milliseconds here, since before pyarrow 25 its writer doesn't notice values
+    that are too large for them.
+    """
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = decoded_type(kind)
+    if types.is_timestamp(kind) and kind.unit == "s":
+        return pa.timestamp("ms", kind.tz)
+    return kind
 
 
 def _writer(file: Any, schema: Any, compression: str) -> Any:
@@ -121,25 +151,40 @@ def _writer(file: Any, schema: Any, compression: str) -> Any:
 
 def _misfits(schema: Any) -> Iterator[tuple[Any, str]]:
     """Yield the columns that pyarrow can't write, each with what to write instead."""
-    import pyarrow as pa
     from pyarrow import types
 
     for field in schema:
         kind = decoded_type(field.type)
-        try:
-            _try(pa.schema([field.with_type(kind)]))
-        except (pa.ArrowException, OSError):
-            if types.is_decimal(kind) and kind.scale < 0:
-                yield field, cast_to(field.name, f"DECIMAL({kind.precision - kind.scale}, 0)")
-            else:
-                yield field, cast_to(field.name, "VARCHAR")
+        if _fits(field.with_type(kind)):
+            continue
+        if types.is_decimal(kind) and kind.scale < 0:
+            yield field, cast_to(field.name, f"DECIMAL({kind.precision - kind.scale}, 0)")
+        else:
+            yield field, cast_to(field.name, "VARCHAR")
 
 
-def _try(schema: Any) -> None:
-    """Write a file without rows to memory. Raises what pyarrow raises for types that don't fit."""
+def _fits(field: Any) -> bool:
+    """Return whether pyarrow writes a column, and reads it again."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pa.BufferOutputStream() as sink:
-        pq.write_table(schema.empty_table(), sink, version="2.6")
-        pq.read_schema(pa.BufferReader(sink.getvalue()))
+    if _has_empty_lists(field.type):
+        return False  # pyarrow writes them, but reads none of them
+    schema = pa.schema([field.with_nullable(True)])
+    try:
+        table = pa.table([pa.nulls(1, field.type)], schema=schema)
+        with pa.BufferOutputStream() as sink:
+            pq.write_table(table, sink, version="2.6")
+            pq.read_table(pa.BufferReader(sink.getvalue()))
+    except (pa.ArrowException, OSError):
+        return False
+    return True
+
+
+def _has_empty_lists(kind: Any) -> bool:
+    """Return whether a type is or holds lists of the fixed length 0."""
+    from pyarrow import types
+
+    if types.is_fixed_size_list(kind) and kind.list_size == 0:
+        return True
+    return any(_has_empty_lists(kind.field(place).type) for place in range(kind.num_fields))

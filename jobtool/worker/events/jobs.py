@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jobtool.events import Event
 from jobtool.level import Level
@@ -11,6 +11,9 @@ from jobtool.stores.location import type_of
 from jobtool.units import duration_text, rate_text, size_text
 
 _MEGABYTE = 1_000_000
+
+#: What a job brings to its destination.
+What = Literal["files", "rows", "manifest"]
 
 
 class JobClaimed(Event, frozen=True, kw_only=True):
@@ -28,15 +31,24 @@ class JobClaimed(Event, frozen=True, kw_only=True):
 
 
 class JobStarted(Event, frozen=True, kw_only=True):
-    """The job's files are about to be listed and copied."""
+    """The job's files are about to be listed and copied, or its rows to be exported.
+
+    ``what`` the job brings: ``files``, ``rows`` of a query, or the ``manifest`` of an export.
+    ``source`` then says which rows.
+    """
 
     kind: ClassVar[str] = "started"
     job: str
     source: str
     destination: str
+    what: What = "files"
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.what == "rows":
+            return f"Exporting {self.source} to '{quote(self.destination)}'..."
+        if self.what == "manifest":
+            return f"Writing the manifest and _SUCCESS to '{quote(self.destination)}'..."
         kind = type_of(self.destination)
         if kind is not None and kind.service:
             return f"Uploading files from '{quote(self.source)}' to {kind.service}..."
@@ -81,8 +93,12 @@ class JobProgress(Event, frozen=True, kw_only=True):
     """The progress of the job.
 
     ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
-    of 10**6 bytes a second. For an export ``rows_done`` are the rows that have passed, and
-    ``rows_total`` those that were counted beforehand.
+    of 10**6 bytes a second.
+
+    For an export the files are its chunks, and the totals of files and bytes are those of the
+    chunks made so far. ``rows_done`` are the rows that the query has given in this attempt,
+    including those of chunks that have arrived before. ``rows_total`` and ``seconds_left`` are None
+    as long as the number of rows isn't known.
     """
 
     kind: ClassVar[str] = "progress"
@@ -97,25 +113,39 @@ class JobProgress(Event, frozen=True, kw_only=True):
     phase: str = "copying"
     rows_done: int | None = None
     rows_total: int | None = None
+    rows_per_second: float | None = None
+    seconds_left: float | None = None
 
     def text(self) -> str:
         """Return the sentence."""
         if self.rows_done is not None:
-            of = "" if self.rows_total is None else f" of {self.rows_total:,}"
-            return (
-                f"{quote(self.job)}: {self.rows_done:,}{of} rows, {self.files_done} chunks, "
-                f"{size_text(self.bytes_done)}, {rate_text(self.rate_mb_s * _MEGABYTE)}, "
-                f"{self.phase}"
-            )
+            return self._rows_text(self.rows_done)
         return (
             f"{quote(self.job)}: {self.files_done}/{self.files_total} files, "
             f"{size_text(self.bytes_done)} of {size_text(self.bytes_total)}, "
             f"{rate_text(self.rate_mb_s * _MEGABYTE)}, {self.phase}"
         )
 
+    def _rows_text(self, rows: int) -> str:
+        of = "" if self.rows_total is None else f" of {self.rows_total:,}"
+        told = [
+            f"{rows:,}{of} rows",
+            f"{self.files_done} chunks",
+            size_text(self.bytes_done),
+            rate_text(self.rate_mb_s * _MEGABYTE),
+        ]
+        if self.rows_per_second is not None:
+            told.append(f"{self.rows_per_second:,.0f} rows/s")
+        if self.seconds_left is not None:
+            told.append(f"{duration_text(self.seconds_left)} left")
+        return f"{quote(self.job)}: {', '.join(told)}, {self.phase}"
+
 
 class JobSucceeded(Event, frozen=True, kw_only=True):
-    """Every file of the job is verified. ``seconds`` is how long this attempt took."""
+    """Every file of the job is verified. ``seconds`` is how long this attempt took.
+
+    ``rows`` are those of an export, whose ``files`` are chunks; None for a job that copies files.
+    """
 
     kind: ClassVar[str] = "success"
     symbol: ClassVar[str] = "✅"
@@ -123,11 +153,13 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     files: int
     bytes: int
     seconds: float
+    rows: int | None = None
 
     def text(self) -> str:
         """Return the sentence."""
+        what = "files" if self.rows is None else f"chunks, {self.rows:,} rows"
         return (
-            f"{quote(self.job)}: {self.files} files, {size_text(self.bytes)} in "
+            f"{quote(self.job)}: {self.files} {what}, {size_text(self.bytes)} in "
             f"{duration_text(self.seconds)}, all verified"
         )
 
@@ -182,7 +214,8 @@ class JobHandedBack(Event, frozen=True, kw_only=True):
 
     ``parts_bytes`` counts the bytes of unfinished files that needn't be sent again. All counts are
     0 if the job wasn't listed yet. ``waiting_files`` counts the files that can't be read yet. If
-    there are any, no worker takes the job up before ``not_before``, in UTC.
+    there are any, no worker takes the job up before ``not_before``, in UTC. ``rows_done`` is as in
+    ``JobProgress``: the files of an export are its chunks.
     """
 
     kind: ClassVar[str] = "handed-back"
@@ -196,10 +229,13 @@ class JobHandedBack(Event, frozen=True, kw_only=True):
     parts_bytes: int = 0
     waiting_files: int = 0
     not_before: str | None = None
+    rows_done: int | None = None
 
     def text(self) -> str:
         """Return the sentence."""
         kept = f"; kept: {self.files_done} of {self.files_total} files" if self.files_total else ""
+        if self.rows_done is not None:
+            kept = f"; kept: {self.files_done} chunks" if self.files_done else ""
         if self.parts_bytes:
             kept += f", {size_text(self.parts_bytes)} of parts"
         until = f" until {self.not_before}" if self.not_before else ""
@@ -270,15 +306,20 @@ class CredentialsTooShort(Event, frozen=True, kw_only=True):
 
 
 class WouldTransfer(Event, frozen=True, kw_only=True):
-    """A dry run found a job that a worker would transfer."""
+    """A dry run found a job that a worker would transfer. ``what`` is as in ``JobStarted``."""
 
     kind: ClassVar[str] = "would-transfer"
     job: str
     source: str
     destination: str
+    what: What = "files"
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.what == "rows":
+            return f"Would export {quote(self.job)}: {self.source} -> {quote(self.destination)}"
+        if self.what == "manifest":
+            return f"Would then write the manifest and _SUCCESS: {quote(self.destination)}"
         return (
             f"Would transfer {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
         )

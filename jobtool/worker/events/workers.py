@@ -172,7 +172,9 @@ class Stalled(Event, frozen=True, kw_only=True):
 class RunProgress(Event, frozen=True, kw_only=True):
     """The progress of all ranks of a rank group together.
 
-    ``workers`` of them are still running. ``rate_mb_s`` is in units of 10**6 bytes a second.
+    ``workers`` of them are still running. ``rate_mb_s`` is in units of 10**6 bytes a second. For an
+    export the files are its chunks, and ``rows_read`` are the rows that its queries gave; None for
+    joblists that copy files.
     """
 
     kind: ClassVar[str] = "run-progress"
@@ -182,13 +184,19 @@ class RunProgress(Event, frozen=True, kw_only=True):
     files_sent: int
     bytes_sent: int
     rate_mb_s: float
+    rows_read: int | None = None
+    rows_per_second: float | None = None
 
     def text(self) -> str:
         """Return the sentence."""
+        jobs = f"{self.jobs_done}/{self.jobs_total} jobs by {self.workers} worker(s)"
+        moved = f"{size_text(self.bytes_sent)}, {rate_text(self.rate_mb_s * _MEGABYTE)}"
+        if self.rows_read is None:
+            return f"{jobs}, {self.files_sent} files, {moved}"
+        per_second = self.rows_per_second or 0
         return (
-            f"{self.jobs_done}/{self.jobs_total} jobs by {self.workers} worker(s), "
-            f"{self.files_sent} files, {size_text(self.bytes_sent)}, "
-            f"{rate_text(self.rate_mb_s * _MEGABYTE)}"
+            f"{jobs}, {self.rows_read:,} rows, {self.files_sent} chunks, {moved}, "
+            f"{per_second:,.0f} rows/s"
         )
 
 
@@ -268,7 +276,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
             return f"\n  To do the rest: transfer-worker -i {path}"
         if self.exit_code == 5:
             return f"\n  To do the rest, from {self.not_before} on: transfer-worker -i {path}"
-        if self.exit_code == 4:
+        if self.exit_code in (2, 4):
             return f"\n  Once the cause is fixed: {self._retry(path)}transfer-worker -i {path}"
         if self.exit_code == 1:
             return f"\n  To see why: summarise-jobs -i {path}"
