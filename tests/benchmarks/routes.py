@@ -34,12 +34,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from msgspec import structs
+
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from jobtool.routes.conditions import Probed
 from jobtool.routes.found import Route, RouteLeg
 from jobtool.routes.plan import plan_route
-from jobtool.routes.sites import SiteLocation
+from jobtool.routes.sites import SiteLocation, Sites
 from jobtool.routes.sitesfile import read_sites
 
 TB = 10**12
@@ -101,6 +103,7 @@ class Parameters:
     storage_gb_s: float = 20.0
     least_workers: int = 8  # that share a package before a site begins another
     most_workers: int = 64  # that share one package
+    most_per_route: int = 0  # packages that a route copies at a time; 0 for any number
     kill_hours: float = 168.0  # between two kills of a worker
     restart_seconds: float = 600.0
     lost_gb: float = 3.0  # in flight at a kill: 30 TB in 10,000 parts
@@ -204,6 +207,7 @@ class Simulation:
         self.total, self.count = total, len(sizes)
         self.found = Found(packages=len(sizes))
         self.by_route: Counter[str] = Counter()
+        self.on_route: Counter[str] = Counter()  # packages that wait for their copies, or have one
         self.waited: Counter[str] = Counter()
         self.busy = 0.0
 
@@ -295,8 +299,12 @@ class Simulation:
         """Plan the ways of packages at the source, until there is none for the next."""
         while self.source and self.may_plan:
             package = self.source[0]
+            sites = self._with_free_routes()
+            if not sites.routes:
+                self.may_plan = False
+                return
             route = plan_route(
-                self.sites,
+                sites,
                 "chile",
                 "cologne",
                 at=_BEGIN + timedelta(seconds=self.now),
@@ -309,12 +317,21 @@ class Simulation:
             self.source.popleft()
             package.route = route
             self.by_route[route.legs[0].route] += 1
+            self.on_route[route.legs[0].route] += 1
             for leg in route.legs:
                 self.reserved[leg.target.place.text()] += package.size
                 self.found.leg_bytes += package.size
                 package.steps.append(("copy", leg))
             package.steps += (("unpack", None), ("archive", None))
             self._queue(package)
+
+    def _with_free_routes(self) -> Sites:
+        """Return the sites with the routes that may copy another package."""
+        most = self.parameters.most_per_route
+        if not most:
+            return self.sites
+        free = tuple(rule for rule in self.sites.routes if self.on_route[rule.name] < most)
+        return structs.replace(self.sites, routes=free)
 
     def _queue(self, package: Package) -> None:
         step, leg = package.steps[0]
@@ -434,6 +451,9 @@ class Simulation:
         self.found.catalog_files += 1
         self.found.catalog_rows += self.parameters.items_per_package
         self.found.catalog_write_seconds += self.parameters.catalog_write_seconds
+        if task.step == "copy" and package.steps[0][0] != "copy":
+            assert package.route is not None
+            self.on_route[package.route.legs[0].route] -= 1
         if task.leg is not None and task.leg.origin.place.text() in ROOM_TB:
             self.reserved[task.leg.origin.place.text()] -= package.size  # the hub's is released
         if package.steps:

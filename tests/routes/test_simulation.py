@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.benchmarks.routes import Parameters, simulate
+from tests.benchmarks.routes import Parameters, Simulation, simulate
 
 SMALL = Parameters(petabytes=0.5, workers=100)
 
@@ -50,3 +50,12 @@ def test_links_bound_what_is_moved() -> None:
 def test_what_fits_nowhere_is_no_endless_run() -> None:
     with pytest.raises(SystemExit, match="fits nowhere"):
         simulate(replace(SMALL.without_failures(), package_tb=500.0, years=0.1))
+
+
+def test_a_route_copies_no_more_packages_at_a_time_than_it_may() -> None:
+    simulation = Simulation(replace(SMALL, most_per_route=2))
+    found = simulation.run()
+    assert sum(found.by_route.values()) == 17
+    assert len(found.by_route) == 3
+    assert set(simulation.on_route.values()) == {0}
+    assert found.queue_most["a way"] >= 17 - 3 * 2
