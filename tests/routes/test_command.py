@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import jobtool
+from jobtool.routes.conditions import Probed
 from jobtool.routes.probe import StoreProbe
 from jobtool.routes.sitesfile import load_sites
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.servers.s3 import S3Server
 
 TEXT = """
 [sites.chile]
@@ -152,6 +154,27 @@ def test_a_server_that_refuses_connections_is_not_reachable(tmp_path: Path) -> N
         found = probed(tmp_path, f"sftp://127.0.0.1:{taken.getsockname()[1]}/x")
     assert found.is_reachable is False
     assert found.why
+
+
+def test_a_bucket_is_asked_by_the_settings_of_its_location(
+    tmp_path: Path, moto_s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, moto_s3.environment[name])
+    settings = f'{{ endpoint_url = "{moto_s3.endpoint_url}" }}'
+    moto_s3.client.create_bucket(Bucket="routes-there")
+    found = probed(tmp_path, "s3://routes-there/buffer", settings)
+    assert found == Probed(is_reachable=True)
+    missing = probed(tmp_path, "s3://routes-nowhere/buffer", settings)
+    assert missing.is_reachable is False
+    assert "routes-nowhere" in missing.why
+
+
+def test_without_credentials_nothing_is_known(tmp_path: Path, moto_s3: S3Server) -> None:
+    settings = f'{{ endpoint_url = "{moto_s3.endpoint_url}" }}'
+    found = probed(tmp_path, "s3://routes-there/buffer", settings)
+    assert found.is_reachable is None
+    assert "credentials" in found.why
 
 
 def test_settings_that_no_store_has_are_unknown_not_unreachable(tmp_path: Path) -> None:
