@@ -53,6 +53,10 @@ class LayoutError(UsageError):
     """A layout is malformed, or the source tree doesn't fit it."""
 
 
+class RouteError(UsageError):
+    """A file of sites and routes is malformed, or has no way between two sites."""
+
+
 class JobFileError(JobtoolError):
     """A job file is malformed. The job is invalid and is never claimed."""
 
