@@ -27,7 +27,8 @@ class Composer:
     """Composes ranges. Threads may call it.
 
     The members are read from ``source``, by up to ``readers`` threads at a time if it isn't cheap
-    to read. ``digests`` gets what is read. ``package`` is the tar's name for messages.
+    to read. ``digests`` gets what is read. ``package`` is the tar's name for messages. Each thread
+    calls ``on_thread`` first.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Composer:
         *,
         package: str,
         readers: int,
+        on_thread: Callable[[], None] | None = None,
     ) -> None:
         self._layout = layout
         self._members = layout.members
@@ -49,7 +51,7 @@ class Composer:
         self._most_waiting = 4 * readers
         self._pool: ThreadPoolExecutor | None = None
         if readers > 1 and not source.capabilities.cheap_reads:
-            self._pool = ThreadPoolExecutor(readers, thread_name_prefix="package")
+            self._pool = ThreadPoolExecutor(readers, "package", initializer=on_thread)
 
     def close(self) -> None:
         """End the threads."""

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jobtool.errors import JoblistUnavailableError, reason_of
+from jobtool.errors import reason_of
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 
@@ -38,7 +38,10 @@ class DigestRecord(NamedTuple):
 
 
 class DigestLog:
-    """The log at a path, of the list of members with a fingerprint of 32 characters."""
+    """The log at a path, of the list of members with a fingerprint of 32 characters.
+
+    Only one process writes it. ``failure`` says why that wasn't possible, else it is None.
+    """
 
     def __init__(self, path: str, fingerprint: str) -> None:
         self.path = path
@@ -47,9 +50,10 @@ class DigestLog:
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []
         self._is_ours = False
+        self.failure: str | None = None
 
     def read(self) -> Iterator[DigestRecord]:
-        """Yield the records; none if the file is missing or about other members."""
+        """Yield the records; none if the file can't be read or is about other members."""
         try:
             with open(self.path, "rb", opener=open_without_waiting) as file:
                 if file.read(len(self._head)) != self._head:
@@ -61,10 +65,8 @@ class DigestLog:
                         if zlib.crc32(data[at : at + _CHECKED_BYTES]) != checksum:
                             return
                         yield DigestRecord(number, end, digest)
-        except FileNotFoundError:
+        except OSError:
             return
-        except OSError as error:
-            raise self._unavailable("read", error) from None
 
     def append(self, record: DigestRecord) -> None:
         """Add a record. It is written with others."""
@@ -76,15 +78,15 @@ class DigestLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write the records that wait. Raises ``JoblistUnavailableError``."""
+        """Write the records that wait. Those that can't be written are dropped."""
         with self._lock:
-            if not self._waiting:
+            data, self._waiting = b"".join(self._waiting), []
+            if not data:
                 return
             try:
-                self._write(b"".join(self._waiting))
+                self._write(data)
             except OSError as error:
-                raise self._unavailable("write", error) from None
-            self._waiting = []
+                self.failure = f"can't write {quote(self.path)}: {reason_of(error)}"
 
     def _write(self, data: bytes) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -105,6 +107,3 @@ class DigestLog:
         finally:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
-
-    def _unavailable(self, verb: str, error: OSError) -> JoblistUnavailableError:
-        return JoblistUnavailableError(f"can't {verb} {quote(self.path)}: {reason_of(error)}")

@@ -25,8 +25,8 @@ class MemberDigests:
 
     ``log`` is the path of a file that digests are appended to, so that they count after a kill;
     None to keep them in memory. ``others`` are further such files, of other workers, which are
-    only read. A file about other members counts as empty. Raises ``JoblistUnavailableError`` if a
-    file can't be read.
+    only read. A file that can't be read, or is about other members, counts as empty: the members
+    are read again. ``log_failure`` says why the log couldn't be written, else it is None.
     """
 
     def __init__(
@@ -37,7 +37,9 @@ class MemberDigests:
         self._digests = bytearray(len(members) * _MD5_BYTES)
         self._known = bytearray(len(members))
         self._missing = len(members)
-        self._states: dict[tuple[int, int], MD5 | str] = {}
+        # By a member's number and the offset up to which it is hashed.
+        self._states: dict[int, dict[int, MD5 | str]] = {}
+        self._states_count = 0
         self._log: DigestLog | None = None
         fingerprint = members.fingerprint()
         for path in others:
@@ -67,7 +69,7 @@ class MemberDigests:
     def furthest(self, number: int) -> int:
         """Return up to which offset a member without an MD5 needn't be read again."""
         with self._lock:
-            return max((at for which, at in self._states if which == number), default=0)
+            return max(self._states.get(number, ()), default=0)
 
     def add(self, number: int, start: int, data: bytes | memoryview) -> None:
         """Hash what was read of a member, from the offset ``start`` in it.
@@ -88,29 +90,44 @@ class MemberDigests:
             self._keep(number, end, hasher)
 
     def flush(self) -> None:
-        """Append what is new to the log. Raises ``JoblistUnavailableError``.
+        """Append what is new to the log, if there is one.
 
         It isn't synced: members whose MD5s are lost are read again.
         """
         if self._log is not None:
             self._log.flush()
 
+    @property
+    def log_failure(self) -> str | None:
+        """Why digests couldn't be written to the log; None if they could."""
+        return None if self._log is None else self._log.failure
+
     def _resumed(self, number: int, start: int) -> MD5 | None:
         with self._lock:
-            state = self._states.get((number, start))
+            of_member = self._states.get(number, {})
+            state = of_member.get(start)
             if isinstance(state, MD5):  # it has no other copy
-                del self._states[number, start]
+                del of_member[start]
+                self._states_count -= 1
                 return state
         return None if state is None else MD5(state, start)
 
     def _keep(self, number: int, end: int, hasher: MD5) -> None:
         state = hasher.state
         with self._lock:
-            while len(self._states) >= MOST_STATES:
-                del self._states[next(iter(self._states))]
-            self._states[number, end] = hasher if state is None else state
+            self._add_state(number, end, hasher if state is None else state)
         if state is not None and self._log is not None:
             self._log.append(DigestRecord(number, end, bytes.fromhex(state)))
+
+    def _add_state(self, number: int, end: int, state: MD5 | str) -> None:
+        while self._states_count >= MOST_STATES:
+            self._drop_states(next(iter(self._states)))
+        of_member = self._states.setdefault(number, {})
+        self._states_count += end not in of_member
+        of_member[end] = state
+
+    def _drop_states(self, number: int) -> None:
+        self._states_count -= len(self._states.pop(number, ()))
 
     def _put(self, number: int, md5: str) -> None:
         digest = bytes.fromhex(md5)
@@ -124,6 +141,7 @@ class MemberDigests:
         is_new = not self._known[number] or self._digests[place] != digest
         self._missing -= not self._known[number]
         self._known[number] = 1
+        self._drop_states(number)
         self._digests[place] = digest
         return is_new
 
@@ -135,4 +153,4 @@ class MemberDigests:
             if record.end == self._members.size_of(record.number):
                 self._set(record.number, record.digest)
             elif resumes and 0 < record.end < self._members.size_of(record.number):
-                self._states[record.number, record.end] = record.digest.hex()
+                self._add_state(record.number, record.end, record.digest.hex())

@@ -11,6 +11,7 @@ import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
 
@@ -153,14 +154,14 @@ class MemberList:
 
     def items(self) -> Iterator[PackedItem]:
         """Yield the items in their order."""
-        bounds = [*self._item_starts, len(self)]
-        for name, start, end in zip(self._items, bounds, bounds[1:], strict=False):
-            yield PackedItem(name=name, members=end - start, bytes=sum(self._sizes[start:end]))
+        for name, numbers in self.item_ranges():
+            size = sum(self._sizes[numbers.start : numbers.stop])
+            yield PackedItem(name=name, members=len(numbers), bytes=size)
 
     def item_ranges(self) -> Iterator[tuple[str, range]]:
         """Yield each item's name and the numbers of its members."""
         bounds = [*self._item_starts, len(self)]
-        for name, start, end in zip(self._items, bounds, bounds[1:], strict=False):
+        for name, (start, end) in zip(self._items, pairwise(bounds), strict=True):
             yield name, range(start, end)
 
     def fingerprint(self) -> str:

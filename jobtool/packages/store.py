@@ -6,7 +6,7 @@ parts, resumed, hashed, shared by workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jobtool.errors import (
     NotFoundError,
@@ -44,10 +44,9 @@ class PackageStore(SourceOnly):
     so receipts and parts of a package that was planned with other members don't count for this one.
     The tar's time is that of its newest member. ``digests`` collects the members' MD5s; without it
     they are kept in memory. ``readers`` members are read at the same time, if ``source`` isn't
-    cheap to read. Close the store to end its threads.
+    cheap to read; each thread calls ``on_thread`` first (``Liveness.join``). Close the store to end
+    them.
     """
-
-    capabilities = Capabilities(cheap_reads=False, reads_ranges=True)
 
     def __init__(
         self,
@@ -58,6 +57,7 @@ class PackageStore(SourceOnly):
         layout: TarLayout | None = None,
         digests: MemberDigests | None = None,
         readers: int = DEFAULT_READERS,
+        on_thread: Callable[[], None] | None = None,
     ) -> None:
         require_package_name(name)
         self.name = name
@@ -65,11 +65,17 @@ class PackageStore(SourceOnly):
         self.layout = layout or TarLayout(members)
         self.digests = digests or MemberDigests(members)
         self.file_name = name + TAR_SUFFIX
+        self.capabilities = Capabilities(reads_ranges=source.capabilities.reads_ranges)
         self._fingerprint = members.fingerprint()
         self.url = f"package://{self._fingerprint}"
         self.entry = Entry(self.file_name, self.layout.total_size, members.newest_ns)
         self._composer = Composer(
-            self.layout, source, self.digests, package=self.file_name, readers=readers
+            self.layout,
+            source,
+            self.digests,
+            package=self.file_name,
+            readers=readers,
+            on_thread=on_thread,
         )
 
     def close(self) -> None:

@@ -146,6 +146,6 @@ def _block(
     return b"%b%06o\0 %b" % (start, total, end)
 
 
-#: Link name, magic, version, user name, group name, device numbers.
-_MIDDLE = bytes(100) + b"ustar\x0000" + bytes(32) + bytes(32) + b"0000000\x000000000\0"
+#: Link name, magic, version; user name, group name and device numbers, all without a value.
+_MIDDLE = bytes(100) + b"ustar\x0000" + bytes(32 + 32 + 8 + 8)
 _TAIL = bytes(12)
