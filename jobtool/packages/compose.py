@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import TypeVar
 
 from jobtool.errors import SourceChangedError, StoreError
 from jobtool.names import quote
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.tarlayout import Span, TarLayout
-from jobtool.stores.store import READ_BYTES, Entry, Store
+from jobtool.stores.store import Entry, Store
 
 #: A member up to this size is read whole. What belongs to the next range is kept for it.
 SMALL_BYTES = 1024 * 1024
 
 #: How many members are kept for next ranges: one at each end, of some ranges read at a time.
 _MOST_KEPT = 8
+
+#: A thread reads as many members of a cheap store at a time. This saves handing them over.
+_BATCH = 8
+
+#: One thread reads as many members before it looks whether it mostly waited: a filesystem of a
+#: server may take a millisecond for each.
+_ALONE = 32
+_MOST_WAITING = 4  # times the time on a CPU
+
+#: How many bytes of a member are read at a time only to be hashed, by each thread.
+_HASH_BYTES = 4 * 1024 * 1024
 
 T = TypeVar("T")
 
@@ -27,8 +40,8 @@ class Composer:
     """Composes ranges. Threads may call it.
 
     The members are read from ``source``, by up to ``readers`` threads at a time if it isn't cheap
-    to read. ``digests`` gets what is read. ``package`` is the tar's name for messages. Each thread
-    calls ``on_thread`` first.
+    to read, or turns out to be slow. Each thread calls ``on_thread`` first. ``digests`` gets what
+    is read. ``package`` is the tar's name for messages.
     """
 
     def __init__(
@@ -48,15 +61,14 @@ class Composer:
         self._package = package
         self._lock = threading.Lock()
         self._kept: dict[int, memoryview] = {}
-        self._most_waiting = 4 * readers
-        self._pool: ThreadPoolExecutor | None = None
-        if readers > 1 and not source.capabilities.cheap_reads:
-            self._pool = ThreadPoolExecutor(readers, "package", initializer=on_thread)
+        self._is_cheap = source.capabilities.cheap_reads
+        self._batch = _BATCH if self._is_cheap else 1
+        self._most_waiting = 2 * readers
+        self._pool = ThreadPoolExecutor(readers, "package", initializer=on_thread)
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._pool.shutdown(cancel_futures=True)
 
     def compose(self, offset: int, length: int) -> memoryview:
         """Return a range of the tar. Raises ``SourceChangedError`` and the errors of reading."""
@@ -73,23 +85,33 @@ class Composer:
         self._each(self._digests.missing(), self._hash)
 
     def _each(self, values: Iterator[T], act: Callable[[T], None]) -> None:
-        """Call ``act`` for each value, in several threads if there are any. Raise its errors."""
-        if self._pool is None:
-            for value in values:
-                act(value)
+        """Call ``act`` for each value, in several threads if it waits for the store.
+
+        Raises its errors.
+        """
+        if self._is_cheap and self._alone(values, act):
             return
         waiting: deque[Future[None]] = deque()
         try:
-            for value in values:
+            while batch := [*islice(values, self._batch)]:
                 if len(waiting) >= self._most_waiting:
                     waiting.popleft().result()
-                waiting.append(self._pool.submit(act, value))
+                waiting.append(self._pool.submit(_call_each, act, batch))
             while waiting:
                 waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
             wait(waiting)
+
+    def _alone(self, values: Iterator[T], act: Callable[[T], None]) -> bool:
+        """Call ``act`` in this thread. Return False as soon as that waits, else True at the end."""
+        while batch := [*islice(values, _ALONE)]:
+            began, worked = time.monotonic(), time.thread_time()
+            _call_each(act, batch)
+            if time.monotonic() - began > _MOST_WAITING * (time.thread_time() - worked):
+                return False
+        return True
 
     def _fill(self, buffer: memoryview, span: Span) -> None:
         data = self._data_of(span)
@@ -122,7 +144,7 @@ class Composer:
         size = self._members.size_of(number)
         start = self._digests.furthest(number)
         while True:
-            end = min(start + READ_BYTES, size)
+            end = min(start + _HASH_BYTES, size)
             self._digests.add(number, start, self._read(number, start, end))
             if end == size:
                 return
@@ -145,3 +167,8 @@ class Composer:
                 f"{quote(self._source.url_of(entry.path))}; read {len(data)}"
             )
         return data
+
+
+def _call_each(act: Callable[[T], None], values: Iterable[T]) -> None:
+    for value in values:
+        act(value)

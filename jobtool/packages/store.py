@@ -33,7 +33,7 @@ from jobtool.stores.store import (
 
 TAR_SUFFIX = ".tar"
 
-#: How many members of a store that isn't cheap to read are read at the same time.
+#: How many small members are read at the same time.
 DEFAULT_READERS = 16
 
 
@@ -43,9 +43,9 @@ class PackageStore(SourceOnly):
     ``source`` is the store that the members lie in. The URL holds the fingerprint of the members,
     so receipts and parts of a package that was planned with other members don't count for this one.
     The tar's time is that of its newest member. ``digests`` collects the members' MD5s; without it
-    they are kept in memory. ``readers`` members are read at the same time, if ``source`` isn't
-    cheap to read; each thread calls ``on_thread`` first (``Liveness.join``). Close the store to end
-    them.
+    they are kept in memory. ``readers`` small members are read at the same time, if ``source``
+    isn't cheap to read or is slow; each thread calls ``on_thread`` first (``Liveness.join``). Close
+    the store to end them.
     """
 
     def __init__(

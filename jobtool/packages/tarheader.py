@@ -9,6 +9,9 @@ so the same member has the same bytes everywhere.
 
 from __future__ import annotations
 
+import unicodedata
+from functools import lru_cache
+
 #: Everything in a tar is padded to blocks of this size.
 BLOCK_BYTES = 512
 
@@ -71,15 +74,15 @@ def header(path: bytes, size: int, mtime_ns: int, mode: int) -> bytes:
     )
     if not records:
         return own
-    first = _block(_EXTENDED_NAME, b"", len(records), 0, 0o644, _EXTENDED)
-    return b"".join((first, records, bytes(-len(records) % BLOCK_BYTES), own))
+    padding = bytes(-len(records) % BLOCK_BYTES)
+    return b"".join((_extended(len(records)), records, padding, own))
 
 
 def _records(path: bytes, size: int, mtime_ns: int) -> bytes:
     """Return the records of the extended header; none if ustar holds everything."""
     found = b""
     if not path.isascii() or _split(path) is None:
-        if not _is_utf8(path):
+        if not _is_text(path):
             found += _record(b"hdrcharset", b"BINARY")
         found += _record(b"path", path)
     if size > _MOST_NUMBER:
@@ -120,32 +123,42 @@ def _fallback(path: bytes) -> bytes:
     return path[:_NAME_BYTES].rstrip(b"/")
 
 
-def _is_utf8(path: bytes) -> bool:
+def _is_text(path: bytes) -> bool:
+    """Return True if readers that expect UTF-8 keep a path as it is.
+
+    libarchive composes what isn't in the normal form NFC, such as "e" with an accent on its own.
+    """
     try:
-        path.decode()
+        return unicodedata.is_normalized("NFC", path.decode())
     except UnicodeDecodeError:
         return False
-    return True
+
+
+@lru_cache(maxsize=1024)
+def _extended(length: int) -> bytes:
+    """Return the header of ``length`` bytes of records."""
+    return _block(_EXTENDED_NAME, b"", length, 0, 0o644, _EXTENDED)
 
 
 def _block(
     name: bytes, prefix: bytes, size: int, seconds: int, mode: int, typeflag: bytes
 ) -> bytes:
     """Return a ustar header: user and group 0 without names, no device."""
-    start = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
-        name.ljust(_NAME_BYTES, b"\0"),
-        mode,
-        0,
-        0,
-        size,
-        seconds,
-    )
-    end = b"%b%b%b%b" % (typeflag, _MIDDLE, prefix.ljust(_PREFIX_BYTES, b"\0"), _TAIL)
+    numbers = b"%07o\x000000000\x000000000\0%011o\0%011o\0" % (mode, size, seconds)
     # The checksum is the sum of all bytes, with its own eight as spaces.
-    total = sum(start) + sum(end) + 8 * ord(" ")
-    return b"%b%06o\0 %b" % (start, total, end)
+    total = sum(name) + sum(numbers) + sum(prefix) + sum(typeflag) + _SUM_OF_REST
+    return b"%b%b%06o\0 %b%b%b%b" % (
+        name.ljust(_NAME_BYTES, b"\0"),
+        numbers,
+        total,
+        typeflag,
+        _MIDDLE,
+        prefix.ljust(_PREFIX_BYTES, b"\0"),
+        _TAIL,
+    )
 
 
 #: Link name, magic, version; user name, group name and device numbers, all without a value.
 _MIDDLE = bytes(100) + b"ustar\x0000" + bytes(32 + 32 + 8 + 8)
 _TAIL = bytes(12)
+_SUM_OF_REST = sum(_MIDDLE) + sum(b" " * 8)

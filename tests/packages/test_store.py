@@ -7,6 +7,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 from itertools import pairwise
 
 import pytest
@@ -219,6 +220,23 @@ def test_members_of_a_slow_store_are_read_at_the_same_time():
     assert read(store) == tar_by_hand(members)
     store.close()
     assert len(joined) == 4
+
+
+def test_members_of_a_cheap_store_are_read_by_threads_once_it_turns_out_to_be_slow():
+    members = small_files(200, 3)
+    source = Endless(members)
+    inner, readers = source.read, set()
+
+    def slow(entry, offset, length):
+        time.sleep(0.002)
+        readers.add(threading.current_thread().name)
+        return inner(entry, offset, length)
+
+    source.read = slow
+    store = PackageStore("p", members, source, readers=4)
+    assert read(store) == tar_by_hand(members)
+    store.close()
+    assert len(readers) > 1
 
 
 def test_threads_may_read_one_package():

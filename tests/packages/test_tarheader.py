@@ -83,6 +83,12 @@ def test_a_header_is_extended_only_where_ustar_does_not_hold_the_member(
     assert read(data).name == path
 
 
+def test_a_name_that_readers_of_text_would_change_is_marked_as_bytes():
+    for path, is_text in [("\u00e9", True), ("e\u0301", False), ("\udcff", False), ("名", True)]:
+        data = made(Member(path=path, size=0, mtime_ns=0))
+        assert (b"21 hdrcharset=BINARY\n" in data) is not is_text
+
+
 def test_a_plain_header_is_that_of_tarfile():
     info = tarfile.TarInfo("folder/file")
     info.size, info.mtime, info.mode = 1234, 1_700_000_000, 0o640
