@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ from jobtool.errors import SourceChangedError, StoreError
 from jobtool.names import quote
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.tarlayout import Span, TarLayout
-from jobtool.stores.store import Entry, Store
+from jobtool.stores.store import READ_BYTES, Entry, Store
 
 #: A member up to this size is read whole. What belongs to the next range is kept for it.
 SMALL_BYTES = 1024 * 1024
@@ -25,9 +26,9 @@ _MOST_KEPT = 8
 #: A thread reads as many members of a cheap store at a time. This saves handing them over.
 _BATCH = 8
 
-#: One thread reads as many members before it looks whether it mostly waited: a filesystem of a
-#: server may take a millisecond for each.
-_ALONE = 32
+#: So often one thread looks whether it mostly waits: a filesystem of a server may take a
+#: millisecond for each member.
+_LOOK_SECONDS = 0.02
 _MOST_WAITING = 4  # times the time on a CPU
 
 #: How many bytes of a member are read at a time only to be hashed, by each thread.
@@ -61,6 +62,8 @@ class Composer:
         self._package = package
         self._lock = threading.Lock()
         self._kept: dict[int, memoryview] = {}
+        # Where what comes before a range is read, too, it is read once.
+        self._piece_bytes = READ_BYTES if source.capabilities.reads_ranges else sys.maxsize
         self._is_cheap = source.capabilities.cheap_reads
         self._batch = _BATCH if self._is_cheap else 1
         self._most_waiting = 2 * readers
@@ -72,17 +75,38 @@ class Composer:
 
     def compose(self, offset: int, length: int) -> memoryview:
         """Return a range of the tar. Raises ``SourceChangedError`` and the errors of reading."""
-        span = self._layout.only_span(offset, length)
-        if span is not None:
-            return self._data_of(span)
+        only = self._layout.only_span(offset, length)
+        if only is not None and length <= self._piece_bytes and self._is_large(only):
+            data = self._read(only.number, only.start, only.end)
+            self._digests.add(only.number, only.start, data)
+            return data
         buffer = memoryview(bytearray(length))
-        spans = self._layout.fill_headers(buffer, offset)
-        self._each(spans, lambda span: self._fill(buffer, span))
+        large: list[Span] = []
+        pieces = self._pieces(self._layout.fill_headers(buffer, offset), large)
+        self._each(pieces, lambda span: self._fill(buffer, span))
+        for span in large:
+            data = buffer[span.at : span.at + span.end - span.start]
+            self._digests.add(span.number, span.start, data)
         return buffer.toreadonly()
 
-    def finish(self) -> None:
+    def finish(self, require_going: Callable[[], None]) -> None:
         """Read the members whose MD5s aren't known, each from where it is known."""
-        self._each(self._digests.missing(), self._hash)
+        self._each(self._digests.missing(), lambda number: self._hash(number, require_going))
+
+    def _is_large(self, span: Span) -> bool:
+        return self._members.size_of(span.number) > SMALL_BYTES
+
+    def _pieces(self, spans: Iterator[Span], large: list[Span]) -> Iterator[Span]:
+        """Yield spans, those of large members in pieces; add the latter to ``large``."""
+        for span in spans:
+            if not self._is_large(span):
+                yield span
+                continue
+            large.append(span)
+            number, start, end, at = span
+            for first in range(start, end, self._piece_bytes):
+                last = min(first + self._piece_bytes, end)
+                yield Span(number, first, last, at + first - start)
 
     def _each(self, values: Iterator[T], act: Callable[[T], None]) -> None:
         """Call ``act`` for each value, in several threads if it waits for the store.
@@ -106,44 +130,45 @@ class Composer:
 
     def _alone(self, values: Iterator[T], act: Callable[[T], None]) -> bool:
         """Call ``act`` in this thread. Return False as soon as that waits, else True at the end."""
-        while batch := [*islice(values, _ALONE)]:
-            began, worked = time.monotonic(), time.thread_time()
-            _call_each(act, batch)
-            if time.monotonic() - began > _MOST_WAITING * (time.thread_time() - worked):
+        began, worked = time.monotonic(), time.thread_time()
+        for value in values:
+            act(value)
+            seconds = time.monotonic() - began
+            if seconds < _LOOK_SECONDS:
+                continue
+            if seconds > _MOST_WAITING * (time.thread_time() - worked):
                 return False
+            began, worked = time.monotonic(), time.thread_time()
         return True
 
     def _fill(self, buffer: memoryview, span: Span) -> None:
-        data = self._data_of(span)
-        buffer[span.at : span.at + len(data)] = data
-
-    def _data_of(self, span: Span) -> memoryview:
-        """Return the bytes of a span, and hash them if they weren't read before.
-
-        A small member is read whole, once for the two ranges that it straddles.
-        """
-        number, start, end, _ = span
-        size = self._members.size_of(number)
-        if size > SMALL_BYTES:
+        number, start, end, at = span
+        if self._is_large(span):
             data = self._read(number, start, end)
-            self._digests.add(number, start, data)
-            return data
+        else:
+            data = self._whole(number, is_wanted_again=end < self._members.size_of(number))
+            data = data[start:end]
+        buffer[at : at + len(data)] = data
+
+    def _whole(self, number: int, *, is_wanted_again: bool) -> memoryview:
+        """Return the bytes of a small member, read and hashed once for all ranges it lies in."""
         with self._lock:
-            whole = self._kept.pop(number, None)
-        if whole is None:
-            whole = self._read(number, 0, size)
-            self._digests.add(number, 0, whole)
-        if end < size:
+            data = self._kept.pop(number, None)
+        if data is None:
+            data = self._read(number, 0, self._members.size_of(number))
+            self._digests.add(number, 0, data)
+        if is_wanted_again:
             with self._lock:
                 while len(self._kept) >= _MOST_KEPT:
                     del self._kept[next(iter(self._kept))]
-                self._kept[number] = whole
-        return whole[start:end]
+                self._kept[number] = data
+        return data
 
-    def _hash(self, number: int) -> None:
+    def _hash(self, number: int, require_going: Callable[[], None]) -> None:
         size = self._members.size_of(number)
         start = self._digests.furthest(number)
         while True:
+            require_going()
             end = min(start + _HASH_BYTES, size)
             self._digests.add(number, start, self._read(number, start, end))
             if end == size:

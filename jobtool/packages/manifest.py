@@ -7,14 +7,14 @@ and no names of users or machines, so the same package has the same manifest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from jobtool.errors import JobFileError, PackageError
 from jobtool.names import quote, unquote
-from jobtool.packages.index import INDEX_SUFFIX
+from jobtool.packages.index import INDEX_SUFFIX, IndexRow, read_index
 from jobtool.packages.members import MemberList, PackedItem
 from jobtool.packages.store import TAR_SUFFIX, require_package_name
 
@@ -104,6 +104,8 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     Raises ``PackageError`` for what isn't a manifest, is of a later version, or doesn't add up.
     """
     try:
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ValueError(f"expected at most {MAX_MANIFEST_BYTES} bytes; found {len(data)}")
         version = msgspec.json.decode(data, type=_Version).format
         if version != FORMAT:
             raise ValueError(
@@ -126,6 +128,27 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     return found
 
 
+def read_package_index(file: Any, manifest: Manifest, *, name: str) -> Iterator[IndexRow]:
+    """Yield the rows of the index of a package with a manifest; see ``read_index``.
+
+    Raises ``PackageError``, at the latest after the last row, also for an index that has other
+    members than the manifest says.
+    """
+    count = size = 0
+    for row in read_index(file, name=name, tar_size=manifest.tar.size):
+        count += 1
+        size += row.size
+        if count > manifest.members or size > manifest.bytes:
+            break
+        yield row
+    if (count, size) != (manifest.members, manifest.bytes):
+        raise PackageError(
+            f"{quote(name)}: expected {manifest.members} members of {manifest.bytes} bytes, as the "
+            f"manifest says; found {count} of {size} bytes or more. Index and manifest are of two "
+            "packages, or one was changed"
+        )
+
+
 class _Version(msgspec.Struct):
     format: int
 
@@ -140,8 +163,9 @@ def _require_sums(found: Manifest) -> None:
                 f"{file.name!r}: expected a size and an MD5 of 32 hexadecimal digits; found "
                 f"{file.size} and {file.md5[:40]!r}"
             )
-    counts: Iterable[int] = (found.members, found.bytes, *(i.members for i in found.items))
-    if min((*counts, *(item.bytes for item in found.items))) < 0:
+    counts = [found.members, found.bytes]
+    counts += [count for item in found.items for count in (item.members, item.bytes)]
+    if min(counts) < 0:
         raise ValueError("expected numbers from 0 on; found a negative one")
     members, size = sum(i.members for i in found.items), sum(i.bytes for i in found.items)
     if found.items and (members > found.members or size > found.bytes):

@@ -140,9 +140,9 @@ class MemberDigests:
         place = slice(number * _MD5_BYTES, (number + 1) * _MD5_BYTES)
         is_new = not self._known[number] or self._digests[place] != digest
         self._missing -= not self._known[number]
+        self._digests[place] = digest  # before it is known: readers don't wait for the lock
         self._known[number] = 1
         self._drop_states(number)
-        self._digests[place] = digest
         return is_new
 
     def _take(self, records: Iterable[DigestRecord]) -> None:

@@ -23,6 +23,9 @@ from jobtool.transfer.plan import METADATA_NAMES
 #: The permissions of a member whose store keeps none.
 DEFAULT_MODE = 0o644
 
+#: Longer paths are refused. Filesystems allow some 4,096 bytes, stores of objects 1,024.
+MAX_PATH_BYTES = 32768
+
 _MODE_BITS = 0o7777
 _SEPARATOR = b"\0"  # the one byte that no name holds
 
@@ -91,15 +94,9 @@ class MemberList:
 
     def add(self, member: Member) -> None:
         """Add a member at the end. Raises ``PackageError`` for a path or number that can't be."""
-        reason = unfit_reason(member.path)
-        if reason is not None:
-            raise PackageError(
-                f"{quote(member.path)}: expected the relative path of a member, without empty "
-                f"parts, '.' or '..'; found {reason}"
-            )
-        name = os.fsencode(member.path)
+        name = _fit(member.path)
         if member.source is not None and member.source != member.path:
-            name += _SEPARATOR + os.fsencode(member.source)
+            name += _SEPARATOR + _fit(member.source)
         try:
             self._add(name, member.size, member.mtime_ns, member.mode)
         except OverflowError:
@@ -220,6 +217,20 @@ def item_or_all(members: MemberList) -> Iterator[tuple[str | None, range]]:
     if first:
         yield None, range(first)
     yield from ranges
+
+
+def _fit(path: str) -> bytes:
+    """Return a path as bytes. Raises ``PackageError`` for one that no file of a store has."""
+    name = os.fsencode(path)
+    reason = unfit_reason(path)
+    if len(name) > MAX_PATH_BYTES:
+        reason = f"one of {len(name)} bytes"
+    if reason is not None:
+        raise PackageError(
+            f"{quote(path[:200])}: expected the relative path of a member, without empty parts, "
+            f"'.' or '..' and of at most {MAX_PATH_BYTES} bytes; found {reason}"
+        )
+    return name
 
 
 def _unfit(member: Member) -> PackageError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 
 import msgspec
 
@@ -32,7 +33,13 @@ class Sidecars(msgspec.Struct, frozen=True, kw_only=True):
     content: Manifest
 
 
-def write_sidecars(folder: str, package: PackageStore, *, tar_md5: str) -> Sidecars:
+def write_sidecars(
+    folder: str,
+    package: PackageStore,
+    *,
+    tar_md5: str,
+    require_going: Callable[[], None] | None = None,
+) -> Sidecars:
     """Write the index and the manifest of a package that was read, into an existing folder.
 
     ``tar_md5`` is the MD5 of the tar in hex, as its receipt has it. Members whose MD5s aren't known
@@ -40,7 +47,7 @@ def write_sidecars(folder: str, package: PackageStore, *, tar_md5: str) -> Sidec
     package gives the same files. Raises ``StoreUnavailableError``, and the errors of
     ``PackageStore.finish_index``.
     """
-    package.finish_index()
+    package.finish_index(require_going)
     index = os.path.join(folder, index_name(package.name))
     manifest = os.path.join(folder, manifest_name(package.name))
     try:

@@ -43,7 +43,7 @@ class PackageStore(SourceOnly):
     ``source`` is the store that the members lie in. The URL holds the fingerprint of the members,
     so receipts and parts of a package that was planned with other members don't count for this one.
     The tar's time is that of its newest member. ``digests`` collects the members' MD5s; without it
-    they are kept in memory. ``readers`` small members are read at the same time, if ``source``
+    they are kept in memory. ``readers`` members are read at the same time, if ``source``
     isn't cheap to read or is slow; each thread calls ``on_thread`` first (``Liveness.join``). Close
     the store to end them.
     """
@@ -130,13 +130,17 @@ class PackageStore(SourceOnly):
         """Return the MD5 of the tar, read once."""
         return digest_by_reading(self, path)
 
-    def finish_index(self) -> None:
+    def finish_index(self, require_going: Callable[[], None] | None = None) -> None:
         """Read the members again whose MD5s aren't known, such as those that a kill has lost.
 
-        Afterwards ``digests`` has the MD5 of every member. Raises the errors of ``read``.
+        Afterwards ``digests`` has the MD5 of every member. Raises the errors of ``read``, and those
+        of ``require_going``, which is called between reads from any thread. What was hashed until
+        then isn't read again.
         """
-        self._composer.finish()
-        self.digests.flush()
+        try:
+            self._composer.finish(require_going or (lambda: None))
+        finally:
+            self.digests.flush()
 
 
 def require_package_name(name: str) -> None:

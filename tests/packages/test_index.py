@@ -20,6 +20,7 @@ from jobtool.packages.manifest import (
     decode_manifest,
     encode_manifest,
     manifest_of,
+    read_package_index,
 )
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.members import Member, PackedItem
@@ -238,6 +239,21 @@ def test_what_is_no_manifest_is_refused():
 # Both, beside the tar
 
 
+@pytest.mark.parametrize(
+    ("members", "size", "fits"),
+    [(2, 600, True), (1, 600, False), (3, 600, False), (2, 599, False), (2, 601, False)],
+)
+def test_an_index_must_have_the_members_that_the_manifest_says(members, size, fits):
+    file = io.BytesIO(index_of([GOOD, NEXT]))
+    content = manifest(members=members, bytes=size, items=())
+    rows = read_package_index(file, content, name="the index")
+    if fits:
+        assert list(rows) == [GOOD, NEXT]
+    else:
+        with pytest.raises(PackageError, match=r"the index: expected .* as the manifest says"):
+            list(rows)
+
+
 @given(lists())
 def test_a_package_has_the_same_index_and_manifest_each_time(tmp_path_factory, members):
     found = []
@@ -251,6 +267,7 @@ def test_a_package_has_the_same_index_and_manifest_each_time(tmp_path_factory, m
     index, data = found[0]
     read_back = decode_manifest(data, where="x")
     assert read_back == written.content
+    assert list(read_package_index(io.BytesIO(index), read_back, name="x")) == read(index)
     assert read_back == manifest_of(
         "p",
         members,

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.errors import SourceChangedError
 from jobtool.md5 import md5_of
 from jobtool.packages.index import read_index
 from jobtool.packages.manifest import decode_manifest
 from jobtool.packages.memberfile import write_members
 from jobtool.packages.members import Member, MemberList, in_package_order
+from jobtool.packages.store import PackageStore
 from jobtool.stores.local import LocalStore
+from jobtool.stores.registry import StoreRegistry
 from tests.commands import finish, start_module
 
 MIB = 1024 * 1024
@@ -130,3 +133,26 @@ def test_a_member_that_changed_meanwhile_fails_the_package(sending, tmp_path):
     assert done.exit_code == 1
     assert 'member "raw/large 2"' in done.stderr or "member raw/large 2" in done.stderr
     assert not (to / "package.tar").exists()
+
+
+def test_members_are_read_from_s3(tmp_path, rclone_s3, monkeypatch):
+    for name, value in rclone_s3.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = rclone_s3.new_bucket()
+    content = {f"plate/c/{number}": f"chunk {number}".encode() * 99 for number in range(60)}
+    content |= {"plate/large": random.Random(1).randbytes(9 * MIB), "plate/zarr.json": b"{}"}
+    for path, data in content.items():
+        rclone_s3.client.put_object(Bucket=bucket, Key=path, Body=data)
+    source = StoreRegistry().open(f"s3://{bucket}", "source")
+    members = MemberList()
+    for entry in source.list():
+        members.add(Member(path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns))
+    store = PackageStore("p", in_package_order(members), source)
+    data = bytes(store.read(store.entry, 0, store.entry.size).data)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert {info.name: tar.extractfile(info).read() for info in tar} == content
+    assert store.digests.missing_count == 0
+    rclone_s3.client.put_object(Bucket=bucket, Key="plate/c/7", Body=b"other")
+    with pytest.raises(SourceChangedError, match="member plate/c/7"):
+        store.read(store.entry, 0, store.entry.size)
+    store.close()

@@ -8,14 +8,22 @@ import subprocess
 import tarfile
 import threading
 import time
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobtool.errors import FileError, NotFoundError, SourceChangedError, SourceError
+from jobtool.errors import (
+    FileError,
+    NotFoundError,
+    SourceChangedError,
+    SourceError,
+    StoppedError,
+)
+from jobtool.md5 import can_resume
 from jobtool.packages.index import rows_of
+from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.members import Member, MemberList
 from jobtool.packages.store import PackageStore
 from jobtool.packages.tarlayout import TarLayout
@@ -203,6 +211,43 @@ def test_a_large_member_is_read_in_the_ranges_that_are_asked_for():
     source.reads.clear()
     store.finish_index()
     assert source.reads == []
+
+
+@pytest.mark.parametrize("cheap_reads", [True, False])
+def test_a_long_range_of_a_large_member_is_read_in_pieces(cheap_reads):
+    members = list_of([Member(path="large", size=20 * MIB + 1, mtime_ns=0)])
+    source = Endless(members, cheap_reads=cheap_reads)
+    store = PackageStore("p", members, source)
+    assert read(store) == tar_by_hand(members)
+    assert sorted(source.reads) == [
+        ("large", 0, 8 * MIB),
+        ("large", 8 * MIB, 8 * MIB),
+        ("large", 16 * MIB, 4 * MIB + 1),
+    ]
+    assert store.digests.missing_count == 0
+    store.close()
+
+
+def test_a_stop_while_the_index_is_finished_loses_nothing(tmp_path):
+    members = list_of(Member(path=str(number), size=9 * MIB, mtime_ns=0) for number in range(2))
+    source, log = Endless(members), str(tmp_path / "md5s")
+    store = PackageStore("p", members, source, digests=MemberDigests(members, log=log))
+    calls = count()
+
+    def require_going():
+        if next(calls) == 4:
+            raise StoppedError("stopped")
+
+    with pytest.raises(StoppedError):
+        store.finish_index(require_going)
+    read_before = sum(length for _, _, length in source.reads)
+    store = PackageStore("p", members, source, digests=MemberDigests(members, log=log))
+    store.finish_index()
+    read_again = sum(length for _, _, length in source.reads) - 18 * MIB
+    assert 0 < read_before < 18 * MIB
+    assert read_again == 0 or not can_resume()
+    for number, row in enumerate(rows_of(store.layout, store.digests)):
+        assert row.md5 == hashlib.md5(content_of(str(number), 0, 9 * MIB)).hexdigest()
 
 
 def test_members_of_a_slow_store_are_read_at_the_same_time():
