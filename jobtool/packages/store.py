@@ -6,6 +6,7 @@ parts, resumed, hashed, shared by workers.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from jobtool.errors import (
@@ -14,7 +15,7 @@ from jobtool.errors import (
     SourceChangedError,
     SourceError,
 )
-from jobtool.names import quote
+from jobtool.names import MAX_FILENAME_BYTES, quote
 from jobtool.packages.compose import Composer
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.members import MemberList
@@ -145,7 +146,10 @@ class PackageStore(SourceOnly):
 
 def require_package_name(name: str) -> None:
     """Raise ``PackageError`` unless a name can be that of a package's files in a folder."""
-    if not name or "/" in name or "\0" in name or name in (".", ".."):
+    size = len(os.fsencode(name))
+    is_part = name not in ("", ".", "..") and "/" not in name and "\0" not in name
+    if not is_part or size > MAX_FILENAME_BYTES:
         raise PackageError(
-            f"{quote(name)}: expected the name of a package, without slash and NUL; use another one"
+            f"{quote(name[:200])}: expected the name of a package, without slash and NUL and of at "
+            f"most {MAX_FILENAME_BYTES} bytes; found one of {size} bytes. Use another one"
         )

@@ -368,7 +368,7 @@ def test_the_store_has_one_file_and_takes_none():
         store.read(store.entry, store.entry.size, 1)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a\0"])
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a\0", "a" * 201])
 def test_a_name_that_no_file_can_have_is_refused(name):
     with pytest.raises(FileError, match="name of a package"):
         PackageStore(name, MemberList(), Endless(MemberList()))
