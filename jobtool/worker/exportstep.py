@@ -6,10 +6,11 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import JobFileError
+from jobtool.export.chunk import ChunkPlan, RowsChangedError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord, StaleRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats.by_name import format_of
-from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
+from jobtool.export.making import ChunkMaker
 from jobtool.export.queryof import query_of_share
 from jobtool.export.staging import Staging
 from jobtool.failpoints import reach
@@ -193,6 +194,7 @@ class ExportStep(FilesStep):
             },
             room=settings.staged_chunks or DEFAULT_STAGED_CHUNKS,
             stop=self._stop,
+            require_held=work.context.require_held,
         )
 
     def _unknown(self, work: _Work) -> set[str]:
