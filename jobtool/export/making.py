@@ -21,6 +21,7 @@ from jobtool.export.chunk import Chunk, ChunkPlan, RowsChangedError, of_staging
 from jobtool.export.chunklog import ChunkRecord, EndRecord
 from jobtool.export.formats.format import Format
 from jobtool.liveness import QUERY_THREAD
+from jobtool.names import quote
 from jobtool.queries.source import QuerySource, RowStream
 from jobtool.stop import ASKED, Stop
 
@@ -227,6 +228,11 @@ class ChunkMaker:
         number = self.chunks + 1
         known = self._arrived.get(number)
         name, writer = self._plan.name(number), None
+        if known is not None and known.name != name:
+            raise RowsChangedError(
+                f"{quote(known.name)} has arrived before, and would be {quote(name)} now: the "
+                "joblist or the job was changed"
+            )
         path = os.path.join(self._folder, name)
         if known is None:
             self._wait_for_room()
