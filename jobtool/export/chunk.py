@@ -1,4 +1,4 @@
-"""A chunk under way: its rows are written, or compared with those of one that has arrived."""
+"""A chunk under way: a file is written, or rows are compared with those of an earlier one."""
 
 from __future__ import annotations
 

@@ -15,10 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from jobtool.errors import (
-    ExhaustedError,
-    StoppedError,
-)
+from jobtool.errors import ExhaustedError, StoppedError
 from jobtool.export.blocks import blocks
 from jobtool.export.chunk import Chunk, ChunkPlan, RowsChangedError, of_staging
 from jobtool.export.chunklog import ChunkRecord, EndRecord
@@ -52,7 +49,8 @@ class ChunkMaker:
     """Makes chunks in a thread of its own, for one that sends them.
 
     ``arrived`` has the chunks that needn't be made if their rows are the same. At most ``room``
-    files wait in ``folder``: ``free`` makes room for one more. ``rows`` is the number of rows that
+    files wait in ``folder``: ``free`` makes room for one more. ``require_held`` is called before
+    each is made. ``rows`` is the number of rows that
     have passed, ``chunks`` that of the chunks.
     """
 
@@ -67,6 +65,7 @@ class ChunkMaker:
         arrived: Mapping[int, ChunkRecord],
         room: int,
         stop: Stop,
+        require_held: Callable[[], None],
     ) -> None:
         self.rows = self.chunks = 0
         self.snapshot: str | None = None
@@ -77,6 +76,7 @@ class ChunkMaker:
         self._folder = folder
         self._arrived = arrived
         self._stop = Stop(parent=stop)
+        self._require_held = require_held
         self._changed = threading.Condition()
         self._room = room
         self._made: deque[ChunkRecord | EndRecord] = deque()
@@ -227,9 +227,15 @@ class ChunkMaker:
         number = self.chunks + 1
         known = self._arrived.get(number)
         name, writer = self._plan.name(number), None
+        if known is not None and known.name != name:
+            raise RowsChangedError(
+                f"{quote(known.name)} has arrived before, and would be {quote(name)} now: the "
+                "joblist or the job was changed"
+            )
         path = os.path.join(self._folder, name)
         if known is None:
             self._wait_for_room()
+            self._require_held()
             with of_staging(path):
                 writer = self._format.open(path, schema)
         return Chunk(number, name, path, schema, self._plan, writer, known)

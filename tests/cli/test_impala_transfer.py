@@ -27,7 +27,7 @@ from tests.commands import (
     start_module,
     wait_for,
 )
-from tests.trees import statuses
+from tests.trees import events, statuses
 
 ROWS = 100_000
 QUERY = f"SELECT range AS id, range * 7 % 1000 AS other FROM range({ROWS})"
@@ -297,10 +297,34 @@ def test_a_killed_export_anew_is_completed_by_the_same_command(
     assert ids(place) == [*range(7, ROWS + 7)]
 
 
+def test_no_worker_mixes_two_states_after_a_killed_export_anew(place: Place, table: Path) -> None:
+    """A ``transfer-worker`` that is started by hand knows nothing of ``--fresh``."""
+    place.run_ok(*SPLIT, **options_of(table))
+    write(table, ROWS, start=7)
+    _, *arguments = map(str, place.command(*SPLIT, "--fresh", **options_of(table)))
+    for point, count, exit_code in (
+        ("after the chunks of a job count no more", 2, 0),
+        ("after a job is to be exported anew", 2, 1),
+    ):
+        victim = start_module(
+            "tests.cli.impala_victim", point, str(count), *arguments, env=place.env
+        )
+        assert finish(victim).exit_code == -signal.SIGKILL
+        done = run("transfer-worker", "-i", place.joblist)
+        assert done.exit_code == exit_code, done
+        if exit_code == 0:
+            assert ids(place) == [*range(ROWS)]
+        assert (place.target / "_SUCCESS").exists() == (exit_code == 0)
+    (line,) = events(place.joblist / "manifest.txt", "error")
+    assert f"jobtool retry {place.joblist} --job rows-0003 --job manifest" in line
+    place.run_ok(*SPLIT, **options_of(table))
+    assert ids(place) == [*range(7, ROWS + 7)]
+
+
 def test_nothing_is_exported_anew_while_it_is_worked_on(place: Place) -> None:
     process = start(*place.command("--chunk-size", 10), env=place.env)
     wait_for(lambda: len(place.parts()) > 3)
-    assert_one_line_error(place.run("--chunk-size", 10, "--fresh"), 2, "worked on")
+    assert_one_line_error(place.run("--chunk-size", 10, "--fresh"), 2, "a worker is on it")
     process.kill()
     finish(process)
     assert not (place.joblist / "export-anew").exists()

@@ -112,6 +112,17 @@ def test_rows_in_another_order_are_another_state(tmp_path: Path) -> None:
     export.assert_perfect()
 
 
+def test_another_format_in_the_joblist_is_another_state(export: Export) -> None:
+    killed_in_the_middle(export)
+    toml = export.joblist / "joblist.toml"
+    text = toml.read_text()
+    toml.write_text(text.replace('output_format = "parquet"', 'output_format = "csv"'))
+    export.work()
+    assert is_told(export)
+    assert {Path(name).suffix for name in export.parts()} == {".csv"}
+    export.assert_perfect()
+
+
 #: Kills after the rows have changed, one after the other.
 CLEARING = [
     ("after the rows have changed", 1),

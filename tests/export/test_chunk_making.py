@@ -161,6 +161,7 @@ class World:
             arrived=known,
             room=2,
             stop=Stop(),
+            require_held=lambda: None,
         )
         maker.start()
         try:
