@@ -20,14 +20,13 @@ from jobtool.errors import (
     QueryInterruptedError,
     QueryRefusedError,
 )
-from jobtool.queries import sqlalchemy
 from jobtool.queries.adbc import AdbcKind, AdbcSource, AdbcStream, load
 from jobtool.queries.adbcerrors import Phase, made, message_of
 from jobtool.queries.dialect import Dialect
 from jobtool.queries.source import QuerySource, QuerySourceType, RowStream
 from jobtool.queries.url import ConnectionUrl
 
-#: SQLite's own parameters of a file's URI (https://www.sqlite.org/uri.html), and ``+driver``'s.
+#: SQLite's own parameters of a file's URI (https://www.sqlite.org/uri.html).
 _PARAMETERS = frozenset({"cache", "immutable", "nolock", "psow", "vfs"})
 
 _MISMATCH = re.compile(r"Type mismatch in column (\d+): (.*)")
@@ -92,8 +91,6 @@ KIND = AdbcKind(
 
 
 def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
-    if url.driver is not None:
-        return sqlalchemy.SOURCE_TYPE.open(url, password)
     driver = load("sqlite", url.scheme)
     path = url.database
     if not path or path == ":memory:":
@@ -106,4 +103,4 @@ def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
     )
 
 
-SOURCE_TYPE = QuerySourceType(open=_open, options=_PARAMETERS)
+SOURCE_TYPE = QuerySourceType(open=_open, options=_PARAMETERS, has_host=False)
