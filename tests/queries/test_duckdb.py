@@ -231,14 +231,18 @@ def test_a_type_that_arrow_does_not_have_is_named(expression: str, kind: str) ->
                 use(query)
 
 
-@pytest.mark.parametrize("form", ["{}", "[{}]", "{{'a': {}}}", "MAP {{'a': {}}}", "[{}]::HUGEINT[1]"])
+@pytest.mark.parametrize(
+    "form", ["{}", "[{}]", "{{'a': {}}}", "MAP {{'a': {}}}", "[{}]::HUGEINT[1]"]
+)
 def test_whole_numbers_have_up_to_38_digits(form: str) -> None:
     most = 10**38 - 1
     with opened("duckdb://") as source:
         fits = form.format(f"'-{most}'::HUGEINT")
         assert str(most) in str(one_row(source, f"SELECT {fits} AS h"))
         misfit = form.format(f"'{most + 1}'::HUGEINT")
-        with pytest.raises(QueryFailedError, match="column 'h': expected whole numbers of up to 38"):
+        with pytest.raises(
+            QueryFailedError, match="column 'h': expected whole numbers of up to 38"
+        ):
             table_of(source, f"SELECT {misfit} AS h")
 
 

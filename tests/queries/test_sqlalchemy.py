@@ -96,6 +96,8 @@ def test_the_description_decides_without_values(
         ("a", b"a"),
         (datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12)),
         (datetime.datetime(2024, 2, 29), datetime.datetime(2024, 2, 29, tzinfo=UTC)),
+        (datetime.time(12), datetime.time(12, tzinfo=UTC)),
+        (1.5, 2**53 + 1),
         ([1], ["a"]),
     ],
 )
