@@ -1,4 +1,4 @@
-"""A bound on the memory that the C library keeps after it was freed."""
+"""A bound on the memory that allocators keep after it was freed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ def bound_arenas() -> None:
     parts of large files have left in it. With two, a worker that sends large files takes 190 MiB in
     place of 270, and no longer. ``MALLOC_ARENA_MAX`` in the environment has priority. Call this
     before threads are started. Does nothing with another C library.
+
+    Arrow gets the same allocator: its own keeps 40 MiB more while an export writes Parquet.
+    ``ARROW_DEFAULT_MEMORY_POOL`` in the environment has priority. Call this before Arrow is
+    imported.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if "MALLOC_ARENA_MAX" in os.environ:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

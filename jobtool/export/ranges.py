@@ -184,19 +184,19 @@ def _require_column(schema: pa.Schema, column: str) -> None:
     if names.count(column) != 1:
         if column in names:
             raise UsageError(
-                f"--split-by {column}: the query has {names.count(column)} columns of that name. "
-                "Give each a name of its own with AS."
+                f"can't split by {column!r}: the query has {names.count(column)} columns of that "
+                "name. Give each a name of its own with AS."
             )
         shown = ", ".join(names[:50]) + (", …" if len(names) > 50 else "")
         raise UsageError(
-            f"--split-by {column}: the query has no such column.{_hint(column, names)} "
+            f"can't split by {column!r}: the query has no such column.{_hint(column, names)} "
             f"Its columns are: {shown}"
         )
     found = schema.field(column).type
     if not has_bounds(found):
         raise UsageError(
-            f"--split-by {column}: expected {SPLITTABLE}; found a column of the type {found}. "
-            "Split by another column, or CAST this one in the query."
+            f"can't split by {column!r}: expected {SPLITTABLE}; found a column of the type "
+            f"{found}. Split by another column, or CAST this one in the query."
         )
 
 

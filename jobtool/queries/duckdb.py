@@ -2,7 +2,7 @@
 
 Options of the URL are DuckDB's own settings (https://duckdb.org/docs/stable/configuration), such as
 ``duckdb:///file.db?memory_limit=1GB&threads=4``. Without them a connection is small, since a worker
-for each core of a node may have one: see ``DEFAULTS``.
+for each core of a node may have one: see ``jobtool.queries.duckdbsettings``.
 """
 
 from __future__ import annotations
@@ -22,24 +22,11 @@ from jobtool.errors import (
 )
 from jobtool.names import in_one_line
 from jobtool.queries.dialect import Dialect, stripped
-from jobtool.queries.finite import may_be_infinite, require_finite
+from jobtool.queries.duckdbsettings import Settings
+from jobtool.queries.duckdbtypes import ValueCheck, require_types
 from jobtool.queries.scratch import ScratchFolder
 from jobtool.queries.source import QuerySource, QuerySourceType, RowStream
 from jobtool.queries.url import ConnectionUrl
-
-#: DuckDB's settings that the URL doesn't name. Measured with DuckDB 2.0: with one thread 160 MB are
-#: enough to sort 20 million rows of six columns on disk, and the process stays below 300 MiB; with
-#: two threads they aren't. A query can't name variables of this program as if they were tables.
-DEFAULTS = {
-    "memory_limit": "160MB",
-    "threads": "1",
-    "preserve_insertion_order": "true",
-    "autoinstall_known_extensions": "false",
-    "python_enable_replacements": "false",
-}
-
-#: The same for settings of a session. The bar would be in the output of the command.
-_SESSION = {"TimeZone": "UTC", "enable_progress_bar": "false"}
 
 # DuckDB's errors begin with their kinds, also where Arrow passes them on as another class.
 _REFUSED = (
@@ -60,11 +47,11 @@ class DuckDbStream:
         self._is_cancelled = False
         with _translated(at_start=True):
             self._relation = _relation(connection, query)
-            self.schema = self._relation.limit(0).to_arrow_table().schema
+            self.schema = _schema_of(self._relation)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows as batches."""
-        times = list(_times(self.schema))
+        check = ValueCheck(self._relation, self.schema)
         with _translated():
             # 1.4 has only the older name. A relation streams, the result of execute() doesn't.
             opened = getattr(self._relation, "to_arrow_reader", None)
@@ -77,8 +64,7 @@ class DuckDbStream:
                     batch = self._reader.read_next_batch()
                 except StopIteration:
                     return
-            for position, name in times:
-                require_finite(batch.column(position), name)
+            check.require(batch)
             yield batch
         raise QueryInterruptedError("DuckDB: the query was cancelled")
 
@@ -112,27 +98,25 @@ class DuckDbSource:
         if path and path != ":memory:" and not os.path.isfile(path):
             raise QueryRefusedError(f"connection: expected a database file; found none at {path!r}")
         is_file = bool(path) and path != ":memory:"
-        config: dict[str, Any] = {**DEFAULTS, **url.options}
-        self._scratch = ScratchFolder() if "temp_directory" not in url.options else None
+        settings = Settings(url.options)
+        config = settings.of_database
+        self._scratch = None if settings.has_scratch else ScratchFolder()
         if self._scratch is not None:
             config["temp_directory"] = self._scratch.path
         try:
-            with _opening(path):
+            with _opening(path, settings):
                 self._connection = duckdb.connect(
                     path or ":memory:", read_only=is_file, config=config
                 )
+                settings.set_in(self._connection)
         except BaseException:
             self._remove_scratch()
             raise
-        for key, value in _SESSION.items():
-            if key not in url.options:
-                with contextlib.suppress(duckdb.Error):  # without ICU there are no time zones
-                    self._connection.execute(f"SET {key} = '{value}'")
 
     def describe(self, query: str) -> Any:
         """Return the columns of a query."""
         with _translated(at_start=True):
-            return _relation(self._connection, query).limit(0).to_arrow_table().schema
+            return _schema_of(_relation(self._connection, query))
 
     def ask(self, query: str) -> Any:
         """Return the result of a query."""
@@ -174,14 +158,13 @@ def _relation(connection: Any, query: str) -> Any:
     return connection.sql(stripped(query))
 
 
-def _times(schema: Any) -> Iterator[tuple[int, str]]:
-    for position, field in enumerate(schema):
-        if may_be_infinite(field.type):
-            yield position, field.name
+def _schema_of(relation: Any) -> Any:
+    require_types(relation)
+    return relation.limit(0).to_arrow_table().schema
 
 
 @contextlib.contextmanager
-def _opening(path: str) -> Iterator[None]:
+def _opening(path: str, settings: Settings) -> Iterator[None]:
     import duckdb
 
     try:
@@ -192,9 +175,9 @@ def _opening(path: str) -> Iterator[None]:
             raise UnreachableError(
                 f"connection: another program has {path!r} open to write to it: {said}"
             ) from None
-        if isinstance(error, duckdb.IOException):
+        if isinstance(error, duckdb.IOException) and path:
             raise QueryRefusedError(f"connection: DuckDB can't open {path!r}: {said}") from None
-        raise UsageError(f"connection, duckdb://: {said}") from None
+        raise settings.misfit(error) from None
 
 
 @contextlib.contextmanager
@@ -223,4 +206,4 @@ def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
     return DuckDbSource(url)
 
 
-SOURCE_TYPE = QuerySourceType(open=_open)
+SOURCE_TYPE = QuerySourceType(open=_open, has_host=False)

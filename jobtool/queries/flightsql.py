@@ -79,4 +79,8 @@ def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
     return AdbcSource(KIND, lambda: driver.connect(address, db_kwargs=options, autocommit=True))
 
 
-SOURCE_TYPE = QuerySourceType(open=_open, needs_password=lambda url: url.user is not None)
+SOURCE_TYPE = QuerySourceType(
+    open=_open,
+    has_drivers=True,
+    needs_password=lambda url: url.user is not None,
+)

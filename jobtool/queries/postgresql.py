@@ -21,7 +21,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobtool.errors import JobtoolError, QueryFailedError, UsageError
-from jobtool.queries import sqlalchemy
 from jobtool.queries.adbc import AdbcKind, AdbcSource, load
 from jobtool.queries.dialect import Dialect, stripped
 from jobtool.queries.pgerrors import translate_postgres
@@ -135,8 +134,6 @@ def _escaped(value: str) -> str:
 
 
 def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
-    if url.driver is not None:
-        return sqlalchemy.SOURCE_TYPE.open(url, password)
     redact.learn(password, os.environ.get("PGPASSWORD"))
     driver = load("postgresql", url.scheme)
     for key in url.options:
@@ -148,8 +145,6 @@ def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
 
 def needs_password(url: ConnectionUrl) -> bool:
     """Return True if the server may ask for a password, and libpq has none in its own places."""
-    if url.driver is not None:
-        return sqlalchemy.SOURCE_TYPE.needs_password(url)
     if os.environ.get("PGPASSWORD") or os.environ.get("PGSERVICE") or "service" in url.options:
         return False
     is_socket = not url.host and not os.environ.get("PGHOST") and "host" not in url.options

@@ -87,10 +87,14 @@ class QuerySourceType(msgspec.Struct, frozen=True, kw_only=True):
     ``QuerySource`` does, and ``UsageError`` for a part of the URL that it can't use or a package
     that isn't installed (naming the extra of jobtool that brings it). ``options`` are the names
     that the URL may have behind ``?``; a name that ends with ``*`` stands for all that begin so.
-    None allows any. ``needs_password`` returns whether a password is needed that neither the URL
-    nor the environment of the database's own client gives.
+    None allows any. With ``has_drivers`` it reads the word behind ``+`` in the scheme; else a URL
+    with such a word is SQLAlchemy's. ``has_host`` is False for databases in files, whose URLs have
+    three slashes. ``needs_password`` returns whether a password is needed that neither the URL nor
+    the environment of the database's own client gives.
     """
 
     open: Callable[[ConnectionUrl, str | None], QuerySource]
     options: frozenset[str] | None = None
+    has_drivers: bool = False
+    has_host: bool = True
     needs_password: Callable[[ConnectionUrl], bool] = lambda _: False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobtool.errors import JobtoolError, QueryInterruptedError, QueryRefusedError, UsageError
 from jobtool.names import in_one_line
+from jobtool.plugins import QUERIES, names
 from jobtool.queries.adbcerrors import Phase
 from jobtool.queries.dialect import Dialect, stripped
 from jobtool.queries.source import QuerySource, QuerySourceType, RowStream
@@ -21,6 +22,7 @@ from jobtool.queries.sqlerrors import translate
 from jobtool.queries.sqltypes import FIRST_ROWS, Column, columns_of, describe
 from jobtool.queries.url import ConnectionUrl
 from jobtool.redact import redact
+from jobtool.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,24 +47,30 @@ _DIALECTS: dict[str, dict[str, Any]] = {
     "trino": {"zoned_prefix": "TIMESTAMP "},
 }
 
-#: Packages with dialects (https://docs.sqlalchemy.org/dialects), and drivers whose packages have
-#: other names than their modules.
-_PACKAGES = {
-    "MySQLdb": "mysqlclient",
+#: The dialects of SQLAlchemy itself that jobtool has no faster way to.
+_BUILT_IN = ("mariadb", "mssql", "mysql", "oracle")
+
+#: Packages with dialects (https://docs.sqlalchemy.org/dialects), by the schemes of their URLs.
+_PACKAGES_OF_DIALECTS = {
     "awsathena": "PyAthena",
     "bigquery": "sqlalchemy-bigquery",
     "clickhouse": "clickhouse-sqlalchemy",
     "databricks": "databricks-sqlalchemy",
     "druid": "pydruid",
     "hana": "sqlalchemy-hana",
-    "mysql.connector": "mysql-connector-python",
     "presto": "pyhive",
-    "psycopg": "psycopg[binary]",
-    "psycopg2": "psycopg2-binary",
     "redshift": "sqlalchemy-redshift",
     "snowflake": "snowflake-sqlalchemy",
     "teradatasql": "teradatasqlalchemy",
     "trino": "trino[sqlalchemy]",
+}
+
+#: Packages of drivers that have other names than their modules.
+_PACKAGES_OF_DRIVERS = {
+    "MySQLdb": "mysqlclient",
+    "mysql.connector": "mysql-connector-python",
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
 }
 
 
@@ -215,7 +223,8 @@ def _engine(url: ConnectionUrl, password: str | None) -> Any:
         import sqlalchemy
     except ImportError:
         raise UsageError(
-            f"{url.scheme}:// needs the package sqlalchemy: pip install 'jobtool[sql]'"
+            f"connection: {url.scheme}:// needs the package sqlalchemy: pip install 'jobtool[sql]'."
+            f"{did_you_mean(url.scheme, _schemes())}"
         ) from None
     redact.learn(password)
     name = f"{url.scheme}+{url.driver}" if url.driver else url.scheme
@@ -235,19 +244,39 @@ def _engine(url: ConnectionUrl, password: str | None) -> Any:
             hide_parameters=True,
         )
     except sqlalchemy.exc.NoSuchModuleError:
-        package = _PACKAGES.get(url.scheme)
-        advice = f": pip install '{package}'" if package else ""
-        raise UsageError(
-            f"connection: SQLAlchemy has no dialect {name} here. Install the package that has it"
-            f"{advice}"
-        ) from None
+        raise _unknown_scheme(url, name) from None
     except ImportError as error:
-        package = _PACKAGES.get(error.name or "", error.name or "")
+        package = _PACKAGES_OF_DRIVERS.get(error.name or "", error.name or "")
         raise UsageError(
             f"connection, {name}://: its driver isn't installed: pip install '{package}'"
         ) from None
     except Exception as error:  # a dialect's own check of the URL
         raise UsageError(f"connection, {name}://: {redact(in_one_line(str(error)))}") from None
+
+
+def _unknown_scheme(url: ConnectionUrl, name: str) -> UsageError:
+    package = _PACKAGES_OF_DIALECTS.get(url.scheme)
+    if package is not None:
+        return UsageError(
+            f"connection: {name}:// needs the package {package}: pip install '{package}'"
+        )
+    schemes = _schemes()
+    if url.driver is not None and url.scheme in schemes:
+        return UsageError(
+            f"connection: SQLAlchemy has no driver {url.driver!r} for {url.scheme}:// here. "
+            f"Install the package that has it, or leave it out: {url.scheme}://"
+        )
+    return UsageError(
+        f"connection: no package that is installed here knows {name}://."
+        f"{did_you_mean(url.scheme, schemes)} Correct the scheme, or install the package that has "
+        "it for SQLAlchemy: https://docs.sqlalchemy.org/dialects"
+    )
+
+
+def _schemes() -> list[str]:
+    """Return the schemes of jobtool's own databases, of packages', and of SQLAlchemy's."""
+    known = {*names(QUERIES), *_PACKAGES_OF_DIALECTS, *_BUILT_IN}
+    return sorted(known - {"sqlalchemy"})
 
 
 def _require_file(url: ConnectionUrl) -> None:

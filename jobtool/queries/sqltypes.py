@@ -62,6 +62,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
             is_zoned = self.type.tz is not None
             if any(v is not None and (v.utcoffset() is not None) != is_zoned for v in values):
                 raise self._misfit("times with and without an offset from UTC")
+        if pa.types.is_time(self.type) and any(v is not None and v.tzinfo for v in values):
+            raise self._misfit("times of a day with an offset from UTC")  # Arrow drops it
         if self.prepare is not None:
             values = [None if value is None else self.prepare(value) for value in values]
         try:

@@ -178,6 +178,74 @@ def test_options_are_settings_of_duckdb() -> None:
         table_of(source, "SELECT list(i) FROM range(100000000) AS r(i)")
 
 
+@pytest.mark.parametrize(
+    ("options", "name", "expected"),
+    [
+        ("max_memory=1GiB", "memory_limit", "1.0 GiB"),
+        ("MEMORY_LIMIT=1GiB", "memory_limit", "1.0 GiB"),
+        ("worker_threads=3", "threads", 3),
+        ("TIMEZONE=Asia/Tokyo", "TimeZone", "Asia/Tokyo"),
+        ("streaming_buffer_size=2MiB", "streaming_buffer_size", "2.0 MiB"),
+        ("Temp_Directory=/nowhere", "temp_directory", "/nowhere"),
+    ],
+)
+def test_an_option_by_another_name_or_of_a_session_has_effect(
+    options: str, name: str, expected: object
+) -> None:
+    with opened(f"duckdb://?{options}") as source:
+        assert one_row(source, f"SELECT current_setting('{name}') AS s") == {"s": expected}
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("duckdb://?memory_limt=1GB", "no setting 'memory_limt' here. Did you mean 'memory_limit'"),
+        ("duckdb://?memory_limit=lots", "connection, duckdb://: .*Memory must have a number"),
+        ("duckdb://?timezone=Mars", "connection, duckdb://: .*Mars"),
+        ("duckdb://?threads=1&Threads=2", "expected 'threads' once"),
+        ("duckdb://file.db", "expected duckdb:///PATH with three slashes.*host 'file.db'"),
+        ("duckdb+other:///file.db", "no driver 'other' for duckdb://"),
+    ],
+)
+def test_a_url_that_duckdb_cannot_use(url: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said), opened(url):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind"),
+    [
+        ("340282366920938463463374607431768211455::UHUGEINT", "UHUGEINT"),
+        ("'12:00:00+05'::TIMETZ", "TIME WITH TIME ZONE"),
+        ("'0101'::BIT", "BIT"),
+        ("12345678901234567890123456789012345678901::BIGNUM", "BIGNUM"),
+        ("[{'a': 1::UHUGEINT}]", r"STRUCT\(a UHUGEINT\)\[\]"),
+        ("MAP {'a': '1'::BIT}", r"MAP\(VARCHAR, BIT\)"),
+    ],
+)
+def test_a_type_that_arrow_does_not_have_is_named(expression: str, kind: str) -> None:
+    query = f"SELECT 1 AS a, {expression} AS b"
+    with opened("duckdb://") as source:
+        for use in (source.describe, source.ask):
+            with pytest.raises(QueryRefusedError, match=f"column 'b' has DuckDB's type {kind}, "):
+                use(query)
+
+
+@pytest.mark.parametrize(
+    "form", ["{}", "[{}]", "{{'a': {}}}", "MAP {{'a': {}}}", "[{}]::HUGEINT[1]"]
+)
+def test_whole_numbers_have_up_to_38_digits(form: str) -> None:
+    most = 10**38 - 1
+    with opened("duckdb://") as source:
+        fits = form.format(f"'-{most}'::HUGEINT")
+        assert str(most) in str(one_row(source, f"SELECT {fits} AS h"))
+        misfit = form.format(f"'{most + 1}'::HUGEINT")
+        with pytest.raises(
+            QueryFailedError, match="column 'h': expected whole numbers of up to 38"
+        ):
+            table_of(source, f"SELECT {misfit} AS h")
+
+
 def test_scratch_of_a_killed_process_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

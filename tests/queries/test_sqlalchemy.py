@@ -96,6 +96,8 @@ def test_the_description_decides_without_values(
         ("a", b"a"),
         (datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12)),
         (datetime.datetime(2024, 2, 29), datetime.datetime(2024, 2, 29, tzinfo=UTC)),
+        (datetime.time(12), datetime.time(12, tzinfo=UTC)),
+        (1.5, 2**53 + 1),
         ([1], ["a"]),
     ],
 )
@@ -161,8 +163,11 @@ def test_a_query_that_the_server_ends(postgres: PostgresServer, url: str) -> Non
 
 def test_a_package_that_is_missing_is_named() -> None:
     for text, said in {
-        "trino://host/x": r"trino\[sqlalchemy\]",
-        "nonsense://host/x": "no dialect nonsense",
+        "trino://host/x": r"pip install 'trino\[sqlalchemy\]'",
+        "trinoo://host/x": r"knows trinoo://. Did you mean 'trino'\?",
+        "postgresq://host/x": r"Did you mean 'postgresql'\?",
+        "postgresql+nonsense://host/x": "no driver 'nonsense' for postgresql://",
+        "xyzzy://host/x": r"no package .* knows xyzzy://\. Correct the scheme, or install",
         "oracle+cx_oracle://host/x": "cx_Oracle",
     }.items():
         with pytest.raises(UsageError, match=said):

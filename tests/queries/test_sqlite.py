@@ -59,6 +59,33 @@ def test_a_later_value_that_does_not_fit_names_the_column(file: Path, driver: st
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("1.5", str(2**53 + 1)),
+        (str(-(2**53) - 1), "1.5"),
+        ("'a'", "0.1 + 0.2"),
+        ("x'00'", "1e300 / 3"),
+    ],
+)
+def test_numbers_that_would_be_rounded_fail_the_query(values: list[str], driver: str) -> None:
+    with opened(f"sqlite{driver}://") as source:
+        rows = ", ".join(f"({value})" for value in values)
+        query = f"SELECT column1 AS v FROM (VALUES {rows})"
+        with pytest.raises(QueryFailedError, match=r"column 'v'.*CAST"):
+            table_of(source, query)
+
+
+def test_numbers_that_only_look_rounded_pass() -> None:
+    with opened("sqlite://") as source:
+        query = "SELECT 1e300 AS d, '1.500000e+00' AS t UNION ALL SELECT 1, 'b'"
+        assert table_of(source, query).to_pylist() == [
+            {"d": 1e300, "t": "1.500000e+00"},
+            {"d": 1.0, "t": "b"},
+        ]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
 def test_rows_keep_their_order(file: Path, driver: str) -> None:
     query = (
         "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 20000) "

@@ -28,7 +28,7 @@ class ParquetFormat(msgspec.Struct, frozen=True, kw_only=True):
     """Parquet as pyarrow writes it.
 
     A row group ends with the block that brings it to 1,048,576 rows or, before compression, to
-    64 MiB. About so much is held in memory.
+    32 MiB. About so much is held in memory.
 
     Parquet has no seconds: ``time32`` and ``timestamp`` in seconds become milliseconds, and
     ``date64`` becomes ``date32``. Dictionaries and run ends are written as the values they stand
