@@ -131,22 +131,22 @@ def test_a_query_file_must_be_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("destination", "joblist", "staging", "option"),
+    ("destination", "joblist", "staging", "other"),
     [
-        ("out", "out/list", None, "--output-path"),
-        ("out", "out", None, "--output-path"),
-        ("list/out", "list", None, "--destination"),
-        ("out", "list", "out/staging", "--staging"),
-        ("out", "list", "out", "--staging"),
+        ("out", "out/list", None, "folder for the joblist"),
+        ("out", "out", None, "folder for the joblist"),
+        ("list/out", "list", None, "destination"),
+        ("out", "list", "out/staging", "staging folder"),
+        ("out", "list", "out", "staging folder"),
     ],
 )
 def test_places_are_apart(
-    tmp_path: Path, destination: str, joblist: str, staging: str | None, option: str
+    tmp_path: Path, destination: str, joblist: str, staging: str | None, other: str
 ) -> None:
     staged = () if staging is None else ("--staging", tmp_path / staging)
     places = ("-d", tmp_path / destination, "-o", tmp_path / joblist, *staged)
     done = run("jobtool", "export", "--connection", "duckdb://", "--query", ROWS, *places)
-    assert_one_line_error(done, 2, f"another {option}")
+    assert_one_line_error(done, 2, f"another {other}")
     assert os.listdir(tmp_path) == []
 
 
@@ -169,6 +169,29 @@ def test_other_files_and_the_own_chunks_are_no_other_data(tmp_path: Path) -> Non
     again = export(tmp_path)
     assert (again.exit_code, again.stderr) == (0, "")
     assert "It stays as it is" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--splits", 4), "another splits: expected 3; found 4"),
+        (("--chunk-size", 4), "another chunk_rows: expected 5000; found 4"),
+        (("--methods", "scp"), "another 'methods' in [transfer]"),
+        (("--set", "s3.region=there"), "another 'region' in [s3]"),
+        (("--set", "s3.endpoint_url=http://127.0.0.1:9"), "another 'endpoint_url' in [s3]"),
+    ],
+)
+def test_another_export_is_no_second_time(
+    tmp_path: Path, options: tuple[str, object], expected: str
+) -> None:
+    same = {"--split-by": "id", "--splits": 3, "--chunk-size": 5000, "--set": "s3.region=here"}
+    first = [word for option in same.items() for word in option]
+    assert export(tmp_path, *first).exit_code == 0
+    before = (tmp_path / "list" / "joblist.toml").read_bytes()
+    assert "It stays as it is" in export(tmp_path, *first).stdout
+    other = [word for option in {**same, options[0]: options[1]}.items() for word in option]
+    assert_one_line_error(export(tmp_path, *other), 2, expected)
+    assert (tmp_path / "list" / "joblist.toml").read_bytes() == before
 
 
 def test_a_destination_out_of_reach_is_told_and_prevents_nothing(tmp_path: Path) -> None:
