@@ -280,6 +280,9 @@ def test_a_refused_query_is_told_by_the_database_and_ends_workers(split: Path) -
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert "nowhere" in done.stderr
+    assert "handed back: the database refuses its query\n" in done.stdout
+    assert "nowhere" not in done.stdout
+    assert "nowhere" in (split / "rows-0001.txt").read_text()
     assert "Once the cause is fixed: transfer-worker" in done.stdout
     assert "2 todo" not in done.stdout
     looked = run("jobtool", "doctor", split)
