@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.retry import Retried, retry_jobs
+    from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         QueryInterruptedError,
         QueryRefusedError,
         RefusedError,
+        RouteError,
         Scope,
         ServerError,
         SourceChangedError,
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
     from jobtool.report.summary import JobLine, Summary
+    from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -74,6 +77,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ClaimLostError": "jobtool.errors",
     "Cleaned": "jobtool.api.clean",
+    "ConsideredRoute": "jobtool.routes.found",
     "CredentialsError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
@@ -109,6 +113,9 @@ _HOMES = {
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
     "Retried": "jobtool.api.retry",
+    "Route": "jobtool.routes.found",
+    "RouteError": "jobtool.errors",
+    "RouteLeg": "jobtool.routes.found",
     "Scope": "jobtool.errors",
     "ServerError": "jobtool.errors",
     "SourceChangedError": "jobtool.errors",
@@ -132,6 +139,7 @@ _HOMES = {
     "clean_jobs": "jobtool.api.clean",
     "export_query": "jobtool.api.export",
     "explain_methods": "jobtool.api.methods",
+    "explain_route": "jobtool.api.routes",
     "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
     "read_receipts": "jobtool.api.receipts",
@@ -147,6 +155,7 @@ _HOMES = {
 __all__ = [
     "ClaimLostError",
     "Cleaned",
+    "ConsideredRoute",
     "CredentialsError",
     "DigestMismatchError",
     "Event",
@@ -183,6 +192,9 @@ __all__ = [
     "Receipt",
     "RefusedError",
     "Retried",
+    "Route",
+    "RouteError",
+    "RouteLeg",
     "Scope",
     "ServerError",
     "SourceChangedError",
@@ -205,6 +217,7 @@ __all__ = [
     "__version__",
     "clean_jobs",
     "explain_methods",
+    "explain_route",
     "export_query",
     "generate_joblist",
     "load_layout",

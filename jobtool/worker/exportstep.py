@@ -6,10 +6,11 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import JobFileError
+from jobtool.export.chunk import ChunkPlan, RowsChangedError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord, StaleRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats.by_name import format_of
-from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
+from jobtool.export.making import ChunkMaker
 from jobtool.export.queryof import query_of_share
 from jobtool.export.staging import Staging
 from jobtool.failpoints import reach
