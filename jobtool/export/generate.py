@@ -19,6 +19,7 @@ from jobtool.errors import JoblistError, UsageError, reason_of
 from jobtool.events import Emit, ignore
 from jobtool.export.asking import ask
 from jobtool.export.bounds import encode_value
+from jobtool.export.columns import require_column
 from jobtool.export.events import (
     Counting,
     DestinationUnseen,
@@ -41,11 +42,10 @@ from jobtool.queries.dialect import stripped
 from jobtool.queries.source import QuerySource
 from jobtool.stop import Stop
 from jobtool.stores.location import is_local
-from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 
 #: Two values of a setting are shown if they are short enough to be compared by eye.
@@ -91,6 +91,7 @@ def generate_export(
             "--splits: expected --split-by, the column to split by; found none. Add it."
         )
     require_apart(request.joblist_path, request.destination, request.export.staging)
+    chunk_format = format_of(request.export.output_format, compression=request.export.compression)
     settings = _settings_of(request)
     require_uncompressed(settings.transfer.compression or "none")
     existing = _existing(request, settings)
@@ -108,8 +109,9 @@ def generate_export(
     try:
         schema = source.describe(stripped(request.export.query))
         emit(QueryAccepted(columns=tuple((field.name, str(field.type)) for field in schema)))
-        format_of(request.export.output_format).check(schema)
-        _require_columns(request, schema)
+        chunk_format.check(schema)
+        for column in request.export.order_by:
+            require_column(schema, column, option="--order-by")
         ranges = _ranges(source, request, emit, stop)
     finally:
         source.close()
@@ -201,16 +203,6 @@ def _require_same(request: ExportRequest, settings: Settings, found: Settings) -
 def _tables_of(settings: Settings) -> dict[str, Any]:
     tables: dict[str, Any] = msgspec.to_builtins(settings)
     return {**tables, **tables["stores"]}
-
-
-def _require_columns(request: ExportRequest, schema: pa.Schema) -> None:
-    for column in request.export.order_by:
-        if column not in schema.names:
-            raise UsageError(
-                f"--order-by {quote(column)}: the query has no such column."
-                f"{did_you_mean(column, schema.names)} Its columns are: "
-                f"{', '.join(map(quote, schema.names))}"
-            )
 
 
 def _ranges(

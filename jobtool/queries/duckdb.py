@@ -60,7 +60,7 @@ class DuckDbStream:
         self._is_cancelled = False
         with _translated(at_start=True):
             self._relation = _relation(connection, query)
-            self.schema = self._relation.limit(0).to_arrow_table().schema
+            self.schema = _schema_of(self._relation)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows as batches."""
@@ -132,7 +132,7 @@ class DuckDbSource:
     def describe(self, query: str) -> Any:
         """Return the columns of a query."""
         with _translated(at_start=True):
-            return _relation(self._connection, query).limit(0).to_arrow_table().schema
+            return _schema_of(_relation(self._connection, query))
 
     def ask(self, query: str) -> Any:
         """Return the result of a query."""
@@ -172,6 +172,12 @@ def _relation(connection: Any, query: str) -> Any:
         found = ", ".join(kind.name for kind in kinds) or "no statement"
         raise QueryRefusedError(f"DuckDB: expected one query that only reads; found {found}")
     return connection.sql(stripped(query))
+
+
+def _schema_of(relation: Any) -> Any:
+    """Return the columns of a bound query, with the names that its rows have."""
+    no_rows = relation.limit(0).to_arrow_table()  # which renames a second column named a
+    return no_rows.rename_columns(relation.columns).schema
 
 
 def _times(schema: Any) -> Iterator[tuple[int, str]]:
