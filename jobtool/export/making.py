@@ -21,6 +21,7 @@ from jobtool.export.chunk import Chunk, ChunkPlan, RowsChangedError, of_staging
 from jobtool.export.chunklog import ChunkRecord, EndRecord
 from jobtool.export.formats.format import Format
 from jobtool.liveness import QUERY_THREAD
+from jobtool.names import quote
 from jobtool.queries.source import QuerySource, RowStream
 from jobtool.stop import ASKED, Stop
 

@@ -151,7 +151,7 @@ def test_row_groups_end_at_blocks_by_rows_or_bytes(tmp_path: Path) -> None:
     written(tmp_path / "bytes", wide.schema, *[wide] * 6)
     found = pq.read_metadata(tmp_path / "bytes")
     groups = [found.row_group(place).num_rows for place in range(found.num_row_groups)]
-    assert groups == [64, 32]
+    assert groups == [32, 32, 32]
 
 
 def test_files_have_statistics_compression_and_no_metadata_of_drivers(tmp_path: Path) -> None:
