@@ -75,7 +75,7 @@ class ChunkSending:
         """Have all chunks made and sent. Raises what making and sending raise."""
 
         def tick(progress: Progress) -> None:
-            activity = self._maker.activity
+            activity = self._maker.activity if self.end is None else None
             phase = None if activity is None else _PHASES[activity]
             self._tell(self._maker.rows, None if self.end is None else self.end.rows)
             on_tick(progress if phase is None else replace(progress, phase=phase))
