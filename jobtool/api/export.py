@@ -126,6 +126,7 @@ def export_query(
         "staging": None if staging is None else staging_url(os.fspath(staging)),
         "staged_chunks": staged_chunks,
         "compression": compression,
+        "existing_data": "ignore" if existing_data == "ignore" else None,
     }
     try:
         settings = msgspec.convert(table, ExportSettings)
@@ -145,7 +146,6 @@ def export_query(
         export=settings,
         splits=8 if splits is None else splits,
         count=count,
-        may_mix_with_data=existing_data == "ignore",
         tables=tables,
         transfer=transfer or {},
         dry_run=dry_run,

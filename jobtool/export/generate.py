@@ -57,8 +57,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``joblist_path`` is absolute, ``destination`` a URL or an absolute path, and so is
     ``export.staging``. The query is split into at most ``splits`` ranges. With ``count`` the rows
-    of an unsplit query are counted. Data at the destination is an error unless it
-    ``may_mix_with_data``. ``tables`` are those of joblist.toml for stores and filesystems
+    of an unsplit query are counted. ``tables`` are those of joblist.toml for stores and filesystems
     (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
     """
 
@@ -67,7 +66,6 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     export: ExportSettings
     splits: int = 1
     count: bool = False
-    may_mix_with_data: bool = False
     tables: Mapping[str, Any] = msgspec.field(default_factory=dict)
     transfer: Mapping[str, Any] = msgspec.field(default_factory=dict)
     dry_run: bool = False
@@ -95,7 +93,7 @@ def generate_export(
     if existing is not None:
         emit(existing)
         return existing
-    if not request.may_mix_with_data:
+    if request.export.existing_data != "ignore":
         why_unseen = require_no_data(
             request.destination,
             lambda: stores_by(settings).open(request.destination, "destination"),
@@ -158,6 +156,8 @@ def _existing(request: ExportRequest, settings: Settings) -> ExportGenerated | N
                 f"{quote(path)} is a joblist that copies files. Use another --output-path."
             )
         for name in ("destination", *ExportSettings.__struct_fields__):
+            if name == "existing_data":
+                continue  # it doesn't change what is exported
             old, new = (
                 getattr(each if name == "destination" else each.export, name)
                 for each in (found, settings)

@@ -32,7 +32,8 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     range are asked for; without either the query runs as it is. ``fetch_rows`` rows are fetched at
     a time. ``staging`` is the folder or URL in which chunks wait for their transfer; by default it
     is in the joblist. At most ``staged_chunks`` of a job are there at a time. ``compression`` is
-    that of Parquet.
+    that of Parquet. ``existing_data`` says what other data files at the destination mean, which
+    readers would mix with the rows.
     """
 
     connection: str
@@ -46,6 +47,7 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     staging: str | None = None
     staged_chunks: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     compression: Literal["zstd", "snappy", "gzip", "none"] | None = None
+    existing_data: Literal["error", "ignore"] | None = None
 
     def __post_init__(self) -> None:
         """Refuse two sizes of chunks."""
