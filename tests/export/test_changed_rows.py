@@ -14,6 +14,7 @@ from tests.commands import finish, run, run_ok, start_module
 from tests.export.worlds import LAST, Export, Kills, Row, rows_of
 from tests.trees import events, statuses
 
+WITH_RECEIPTS = "after a chunk's record and all receipts"
 CHUNK = 100
 ROWS = 1000  # ten chunks
 
@@ -33,7 +34,7 @@ def kill_at(step: str, nth: int, export: Export) -> None:
 def killed_in_the_middle(export: Export, *options: object) -> None:
     """Have six chunks arrive with receipts, and a seventh without one."""
     export.generate("--chunk-size", CHUNK, "--staged-chunks", 1, *options)
-    kill_at("after a chunk's record and all receipts", 7, export)
+    kill_at(WITH_RECEIPTS, 7, export)
     assert len(export.parts()) == len(export.receipts()) == 6
     export.assert_honest()
 
@@ -61,7 +62,20 @@ CHANGES: dict[str, tuple[Callable[[list[Row]], list[Row]], bool]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+#: The others belong to `make test-wide`.
+ALWAYS = (
+    "a value in the first chunk",
+    "more rows at the end",
+    "fewer rows than have arrived",
+    "no rows",
+    "rows to the end of the last chunk that has arrived",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.wide]) for name in CHANGES],
+)
 def test_rows_that_change_after_a_kill_are_exported_as_they_are_now(
     export: Export, name: str
 ) -> None:
@@ -85,6 +99,7 @@ def test_a_column_of_another_type_is_another_state(export: Export) -> None:
     export.assert_perfect()
 
 
+@pytest.mark.wide
 def test_rows_in_another_order_are_another_state(tmp_path: Path) -> None:
     export = Export(tmp_path)
     export.query = f"SELECT * FROM '{export.table}'"
@@ -134,7 +149,7 @@ def test_kills_while_changed_rows_are_cleared_mix_nothing(export: Export) -> Non
 def test_rows_that_change_twice_are_exported_as_they_are_at_the_end(export: Export) -> None:
     killed_in_the_middle(export)
     export.write(_with_value(rows_of(ROWS), 3))
-    kill_at("after a chunk's record and all receipts", 9, export)
+    kill_at(WITH_RECEIPTS, 9, export)
     export.write(_with_value(rows_of(350), 4))
     kill_at("after a stale file is removed", 2, export)
     export.write(rows_of(250, 5))
