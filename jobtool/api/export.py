@@ -126,6 +126,7 @@ def export_query(
         "staging": None if staging is None else staging_url(os.fspath(staging)),
         "staged_chunks": staged_chunks,
         "compression": compression,
+        "existing_data": "ignore" if existing_data == "ignore" else None,
     }
     try:
         settings = msgspec.convert(table, ExportSettings)
@@ -144,7 +145,6 @@ def export_query(
         destination=destination_url(destination),
         export=settings,
         count=count,
-        may_mix_with_data=existing_data == "ignore",
         tables=tables,
         transfer=transfer or {},
         dry_run=dry_run,

@@ -51,8 +51,7 @@ class ChunkMaker:
 
     ``arrived`` has the chunks that needn't be made if their rows are the same. At most ``room``
     files wait in ``folder``: ``free`` makes room for one more. ``require_held`` is called before
-    each is made. ``rows`` is the number of rows that
-    have passed, ``chunks`` that of the chunks.
+    each is made. ``rows`` is the number of rows that have passed, ``chunks`` that of the chunks.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from jobtool.errors import (
     FileError,
@@ -18,7 +18,7 @@ from jobtool.errors import (
 from jobtool.export.chunknames import MANIFEST, SUCCESS
 from jobtool.names import quote
 from jobtool.stores.location import inside, is_local
-from jobtool.stores.store import Store
+from jobtool.stores.store import Store, kind_of
 
 #: Endings of files that programs read as the rows of a folder.
 _ENDINGS = (".parquet", ".csv", ".csv.gz", ".csv.zst")
@@ -103,6 +103,23 @@ def _found(open_store: Callable[[], Store]) -> list[str] | str:
     if isinstance(answer, JobtoolError):
         raise answer
     return answer
+
+
+def other_data(store: Store, own: Container[str]) -> list[str]:
+    """Return the names of data files in a destination that aren't among ``own``.
+
+    Only the names of its first level are looked at. A name that is listed late, after its file was
+    removed, isn't returned. Raises the errors of stores.
+    """
+    try:
+        listed = [getattr(child, "name", "") for child in store.children("")]
+    except NotFoundError:
+        return []
+    return [
+        name
+        for name in listed
+        if _is_data(name) and name not in own and kind_of(store, name) == "file"
+    ]
 
 
 def _is_data(name: str) -> bool:

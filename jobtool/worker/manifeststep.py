@@ -10,13 +10,17 @@ import json
 import os
 
 from jobtool.errors import (
+    CredentialsError,
+    FileError,
     JobFileError,
+    JobtoolError,
     StoppedError,
     StoreUnavailableError,
     reason_of,
 )
 from jobtool.export.chunknames import MANIFEST, SUCCESS
 from jobtool.export.manifest import manifest_of
+from jobtool.export.placement import other_data
 from jobtool.export.staging import Staging
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.exportshare import MANIFEST_JOB
@@ -55,7 +59,10 @@ class ManifestStep(FilesStep):
             plan = Plan()
             store = context.destination(destination)
             plan.start_route(Route(staging.source, store))
-            content = json.dumps(manifest_of(joblist, store), indent=1, ensure_ascii=False)
+            manifest = manifest_of(joblist, store)
+            if settings.existing_data != "ignore":
+                _require_alone(context, store, {each["file"] for each in manifest["files"]})
+            content = json.dumps(manifest, indent=1, ensure_ascii=False)
             for name, text in ((MANIFEST, content + "\n"), (SUCCESS, "")):
                 _write(os.path.join(staging.folder, name), text)
                 plan.add(staging.stage(name), name)
@@ -125,6 +132,27 @@ def _remove(destination: Store) -> None:
         if kind_of(destination, name) == "file":
             destination.delete(name)
     destination.sync()
+
+
+def _require_alone(context: StepContext, destination: Store, files: set[str]) -> None:
+    """Raise ``JobtoolError`` if readers would read other data files than those of the manifest.
+
+    A destination that can't be listed isn't looked at.
+    """
+    own = files | {MANIFEST, SUCCESS}
+    try:
+        found = context.retry.call(lambda: other_data(destination, own))
+    except (CredentialsError, FileError) as error:
+        if error.retryable:
+            raise
+        return
+    if found:
+        raise JobtoolError(
+            f"expected only the files of this export in {quote(destination.url)}; found "
+            f"{quote(found[0])}{f' and {len(found) - 1:,} more' if found[1:] else ''}. Readers "
+            "would mix them with the exported rows. Move them away, or write existing_data = "
+            f'"ignore" into [export] of joblist.toml; then: jobtool retry --job {MANIFEST_JOB}'
+        )
 
 
 def _write(path: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,24 @@ def test_a_chunk_that_was_recorded_and_never_arrived_is_forgotten_if_there_are_f
     export.work()
     export.assert_perfect()
     assert len(export.parts()) == 6
+
+
+def test_files_that_nobody_knows_any_more_get_no_success(export: Export) -> None:
+    """Readers would read them with the rows, such as chunks whose records are lost."""
+    killed_in_the_middle(export)
+    for name in ("chunks", "receipts", "journals"):
+        shutil.rmtree(export.joblist / name, ignore_errors=True)
+    export.write(rows_of(350))
+    done = run("transfer-worker", "-i", export.joblist)
+    assert done.exit_code == 1, done
+    assert not set(LAST) & export.visible().keys()
+    (line,) = events(export.joblist / "manifest.txt", "error")
+    assert "found part-000005.parquet and 1 more" in line
+    for number in (5, 6):
+        (export.out / f"part-{number:06d}.parquet").unlink()
+    run_ok("jobtool", "retry", "-i", export.joblist, "--job", "manifest")
+    export.work()
+    export.assert_perfect()
 
 
 # After success.
