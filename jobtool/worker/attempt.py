@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from jobtool.errors import (
@@ -36,18 +35,8 @@ from jobtool.worker.events import (
 from jobtool.worker.filesstep import FilesFailedError, FilesStep, PrematureError, Totals
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
+from jobtool.worker.outcome import Outcome
 from jobtool.worker.tools import AttemptTools
-
-
-class Outcome(Enum):
-    """How an attempt ended."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    HANDED_BACK = "handed-back"
-    DOUBTFUL = "doubtful"
-    WAITING = "waiting"
-    LOST = "lost"
 
 
 class Attempt:

@@ -13,8 +13,9 @@ from jobtool.layouts.destination import with_destination
 from jobtool.liveness import Liveness
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
-from jobtool.worker.attempt import Attempt, Outcome
+from jobtool.worker.attempt import Attempt
 from jobtool.worker.events import CredentialsMissing, JobClaimed, JobLost, JobStarted
+from jobtool.worker.outcome import Outcome
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import Tally
 from jobtool.worker.scanstate import FINISHED, ScanState

@@ -65,7 +65,7 @@ def split(tmp_path: Path) -> Path:
         (ROWS, ("--splits", 3), ["--splits: expected --split-by"]),
         (ROWS, ("--output-format", "csv", "--compression", "zstd"), ["none for csv; found 'zstd'"]),
         (ROWS, ("--split-by", "nam"), ["can't split by nam", "'name'"]),
-        (ROWS, ("--split-by", "n\n\x1b[31m"), [r'by "n\n\u001b[31m": the query has no']),
+        (ROWS, ("--split-by", "n\n\x1b[31m"), [r'split by "n\n\u001b[31m"', "no such column"]),
         ("SELECT 1 AS a, 2 AS a", (), ["more than one column named 'a'", "a AS a_2"]),
         (ROWS, ("--order-by", "nam"), ["can't order by nam", "Did you mean 'name'?"]),
         (ROWS, ("--existing-data", "mix"), ["--existing-data"]),
