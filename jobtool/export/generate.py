@@ -56,15 +56,9 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A joblist to make.
 
     ``joblist_path`` is absolute, ``destination`` a URL or an absolute path, and so is
-<<<<<<< HEAD
-    ``export.staging``. With ``count`` the rows of an unsplit query are counted. Data at the
-    destination is an error unless it ``may_mix_with_data``. ``tables`` are those of joblist.toml
-    for stores and filesystems (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
-=======
-    ``export.staging``. The query is split into at most ``splits`` ranges. With ``count`` the rows
-    of an unsplit query are counted. ``tables`` are those of joblist.toml for stores and filesystems
-    (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
->>>>>>> r1
+    ``export.staging``. With ``count`` the rows of an unsplit query are counted. ``tables`` are
+    those of joblist.toml for stores and filesystems (keywords of ``Settings``), ``transfer`` its
+    table ``[transfer]``.
     """
 
     joblist_path: str
@@ -161,29 +155,7 @@ def _existing(request: ExportRequest, settings: Settings) -> ExportGenerated | N
     path = request.joblist_path
     if os.path.exists(os.path.join(path, FILENAME)):
         joblist = JobList.open(path)
-<<<<<<< HEAD
         _require_same(request, settings, joblist.settings)
-=======
-        found = joblist.settings
-        if found.export is None:
-            raise JoblistError(
-                f"{quote(path)} is a joblist that copies files. Use another --output-path."
-            )
-        for name in ("destination", *ExportSettings.__struct_fields__):
-            if name == "existing_data":
-                continue  # it doesn't change what is exported
-            old, new = (
-                getattr(each if name == "destination" else each.export, name)
-                for each in (found, settings)
-            )
-            if old != new:
-                told = f": expected {old!r}; found {new!r}"
-                if len(told) > _MOST_TOLD:
-                    told = ""
-                raise JoblistError(
-                    f"{quote(path)} was made with another {name}{told}. Use another --output-path."
-                )
->>>>>>> r1
         return ExportGenerated(
             created=0, existing=len(joblist.job_ids()), rows=None, dry_run=request.dry_run
         )
@@ -207,7 +179,7 @@ def _require_same(request: ExportRequest, settings: Settings, found: Settings) -
             f"{path} is a joblist that copies files. Choose another folder for the joblist."
         )
     pairs = [("destination", found.destination, request.destination)]
-    names = ExportSettings.__struct_fields__
+    names = [name for name in ExportSettings.__struct_fields__ if name != "existing_data"]
     pairs += [(name, getattr(found.export, name), getattr(request.export, name)) for name in names]
     for name, old, new in pairs:
         if old != new:

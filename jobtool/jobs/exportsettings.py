@@ -30,20 +30,12 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     ``connection`` is the URL of the database, without a password. ``query`` is the SQL. A chunk has
     ``chunk_rows`` rows, or is closed once its file has ``chunk_bytes`` bytes. ``split_by`` is the
-<<<<<<< HEAD
     column whose ranges are the jobs, ``splits`` how many were asked for, and ``order_by`` the
     columns in whose order the rows of a range are asked for; without either column the query runs
     as it is. ``fetch_rows`` rows are fetched at a time. ``staging`` is the folder or URL in which
     chunks wait for their transfer; by default it is in the joblist. At most ``staged_chunks`` of a
-    job are there at a time. ``compression`` is that of Parquet.
-=======
-    column whose ranges are the jobs, and ``order_by`` the columns in whose order the rows of a
-    range are asked for; without either the query runs as it is. ``fetch_rows`` rows are fetched at
-    a time. ``staging`` is the folder or URL in which chunks wait for their transfer; by default it
-    is in the joblist. At most ``staged_chunks`` of a job are there at a time. ``compression`` is
-    that of Parquet. ``existing_data`` says what other data files at the destination mean, which
-    readers would mix with the rows.
->>>>>>> r1
+    job are there at a time. ``compression`` is that of Parquet. ``existing_data`` says what other
+    data files at the destination mean, which readers would mix with the rows.
     """
 
     connection: str
