@@ -114,6 +114,10 @@ class NotYetError(FileError):
         self.files = files
 
 
+class PackageError(FileError):
+    """A package's tar, index, manifest or list of members isn't one, or they don't fit together."""
+
+
 class RefusedError(FileError):
     """A store refuses access (403, EACCES, EPERM): to this one file, or to every file."""
 
