@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-import tempfile
 from typing import BinaryIO
 
 from jobtool.errors import FileError, PackageError
 from jobtool.names import is_text, quote
 from jobtool.packages.package import Package
-from jobtool.packages.putting import put_file
+from jobtool.packages.putting import put_file, temporary_file
 from jobtool.packages.selection import Selection
 from jobtool.stores.store import Entry, Store
 
@@ -51,8 +50,8 @@ def write_bag(package: Package, destination: Store, selection: Selection) -> Non
         tags.append((md5, name))
 
     count = size = 0
-    with tempfile.TemporaryFile() as manifest:
-        for placed in package.members():
+    with temporary_file() as manifest:
+        for placed in package.members(are_distinct=True):
             row = placed.row
             if selection.matches(row.path):
                 count += 1

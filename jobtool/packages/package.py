@@ -70,11 +70,19 @@ class Package:
         self.url = store.url_of(entry.path)
         self.retry = retry
 
-    def members(self, *, on_left_out: Callable[[TarItem], None] | None = None) -> Iterator[Placed]:
+    def members(
+        self,
+        *,
+        on_left_out: Callable[[TarItem], None] | None = None,
+        are_distinct: bool = False,
+    ) -> Iterator[Placed]:
         """Yield the members in the order of the tar, from the index or else from the headers.
 
-        Takes 100 bytes of memory for each. ``on_left_out`` gets the links of a tar without an
-        index: packages hold files. Raises ``PackageError``, at the latest after the last one, for
+        Takes 100 bytes of memory for each, or none with ``are_distinct``: the caller has called
+        this before, and knows that the paths are distinct. ``on_left_out`` gets the links of a tar
+        without an index: packages hold files.
+
+        Raises ``PackageError``, at the latest after the last one, for
         an index that can't be that of this tar, a tar that isn't one, paths that aren't relative
         or hold ``..``, two members of one path, a path that is both file and folder, devices, hard
         links, and links that lead out of the tree; and the errors of reading.
@@ -82,7 +90,8 @@ class Package:
         paths = DistinctPaths(self.url)
         found = self._from_headers(on_left_out) if self.index_entry is None else self._from_index()
         for placed in found:
-            paths.add(placed.row.path)
+            if not are_distinct:
+                paths.add(placed.row.path)
             yield placed
 
     def read(self, offset: int, length: int) -> memoryview:

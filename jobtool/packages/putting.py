@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from jobtool.errors import StoreUnavailableError, reason_of
 from jobtool.md5 import hasher_for
+from jobtool.names import quote
 from jobtool.stores.store import READ_BYTES, Attributes, Part, Store, composite_md5, mismatch
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.whole import proof_of
+
+
+@contextlib.contextmanager
+def temporary_file() -> Iterator[BinaryIO]:
+    """Open a local file without a name, which is gone at the end.
+
+    Raises ``StoreUnavailableError`` if it can't be written, for an ``OSError`` within.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield cast("BinaryIO", file)
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"can't write a temporary file below {quote(tempfile.gettempdir())}: "
+            f"{reason_of(error)}. Make space there, or set TMPDIR to another folder"
+        ) from None
 
 
 def put_file(

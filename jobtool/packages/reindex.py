@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +15,7 @@ from jobtool.packages.distinct import DistinctPaths
 from jobtool.packages.index import INDEX_SUFFIX, IndexRow, write_index
 from jobtool.packages.manifest import MANIFEST_SUFFIX, Manifest, encode_manifest
 from jobtool.packages.package import Package, row_of
-from jobtool.packages.putting import put_file
+from jobtool.packages.putting import put_file, temporary_file
 from jobtool.packages.storefile import StoreFile, buffered_file, reader_at
 from jobtool.packages.tarheader import padded
 from jobtool.packages.tarreading import TarItem, read_item
@@ -54,7 +53,7 @@ def reindex(
             counts[1] += row.size
             yield row
 
-    with tempfile.TemporaryFile() as file:
+    with temporary_file() as file:
         write_index(file, rows())
         if manifest is not None:
             _require_same(package, manifest, reading.md5(), (counts[0], counts[1]))

@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from jobtool.errors import FileError, SourceChangedError
+from jobtool.errors import FileError, NotYetError, SourceChangedError
 from jobtool.events import Emit, unfailing
 from jobtool.names import quote
 from jobtool.packages.index import IndexRow
@@ -75,10 +75,9 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 class Unpacking:
     """Writes the selected members of a package below ``folder`` of a store.
 
-    Call ``run``; or ``check``, ``remove_leftovers``, ``write_data`` and ``write_metadata``, the
-    third one in several workers, each for other numbers of members. The destination's ``owner``
-    marks unfinished files; two unpackings with one owner and folder must not run at a time, but for
-    workers that call ``write_data`` alone.
+    Call ``run``; or ``check``, ``remove_leftovers``, ``write_data``, ``write_metadata``. Once one
+    worker has checked, several may call ``write_data`` at a time, each for other numbers of
+    members; the rest is for one worker alone. The destination's ``owner`` marks unfinished files.
 
     ``threads`` write at a time. Without ``may_replace`` a file that is there with other bytes is an
     error of its member; otherwise it is replaced. ``on_event`` gets the events of ``readevents``.
@@ -168,7 +167,7 @@ class Unpacking:
         """Write what isn't metadata: all of it, or the members with these numbers in the tar."""
         self._write(
             placed
-            for number, placed in enumerate(self._package.members())
+            for number, placed in enumerate(self._package.members(are_distinct=True))
             if (numbers is None or number in numbers)
             and not is_metadata(placed.row.path)
             and self._selection.matches(placed.row.path)
@@ -181,7 +180,7 @@ class Unpacking:
                 return
             self._write(
                 placed
-                for placed in self._package.members()
+                for placed in self._package.members(are_distinct=True)
                 if placed.row.path.count("/") == depth
                 and is_metadata(placed.row.path)
                 and self._selection.matches(placed.row.path)
@@ -232,7 +231,7 @@ class Unpacking:
     def _tried(self, row: IndexRow, put: Callable[[], MemberUnpacked]) -> _Outcome:
         try:
             return put()
-        except SourceChangedError:
+        except (SourceChangedError, NotYetError):  # it is about the tar
             raise
         except FileError as error:
             self._first_error = self._first_error or error

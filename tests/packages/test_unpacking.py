@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from jobtool.errors import (
     NotFoundError,
     PackageError,
     SourceChangedError,
+    StoreUnavailableError,
 )
 from jobtool.packages.index import IndexRow
 from jobtool.packages.package import Placed
@@ -254,10 +256,11 @@ def test_a_package_and_a_manifest_that_differ_are_refused(tmp_path):
         unpack(tar, tmp_path / "other")
 
 
-def test_a_tar_that_is_replaced_meanwhile_ends_it(tmp_path):
+@pytest.mark.parametrize("which", [lambda tar: tar, index_of], ids=["tar", "index"])
+def test_a_file_that_is_replaced_meanwhile_ends_it(tmp_path, which):
     tar = make_package(tmp_path, FILES)
     package = opened(tar)
-    os.utime(tar, ns=(1, 1))
+    os.utime(which(tar), ns=(1, 1))
     with pytest.raises(SourceChangedError, match=r"p\.tar"):
         Unpacking(package, local(tmp_path / "out")).run()
     assert visible(tmp_path / "out") == {}
@@ -318,6 +321,13 @@ def test_an_index_made_again_is_the_one_that_was_packed(tmp_path):
     index_of(tar).write_bytes(b"damaged")
     reindex(opened(tar, has_index=False), LocalStore(str(tmp_path)))
     assert (index_of(tar).read_bytes(), manifest_of(tar).read_bytes()) == before
+
+
+def test_an_index_that_has_no_room_is_an_error_of_the_machine(tmp_path, monkeypatch):
+    tar = make_package(tmp_path, PLATE)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nosuch"))
+    with pytest.raises(StoreUnavailableError, match="TMPDIR"):
+        reindex(opened(tar, has_index=False), LocalStore(str(tmp_path)))
 
 
 def test_a_damaged_tar_gets_no_index(tmp_path):
