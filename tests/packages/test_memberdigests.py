@@ -98,6 +98,29 @@ def test_a_file_that_is_no_log_of_these_members_is_replaced(tmp_path, data):
     assert MemberDigests(MEMBERS, log=str(path)).missing_count == 0
 
 
+def test_nothing_of_a_log_of_other_members_is_left(tmp_path):
+    path = str(tmp_path / "md5s")
+    others = list_of(Member(path=f"other {number}", size=1, mtime_ns=0) for number in range(5))
+    before = MemberDigests(others, log=path)
+    for number in range(5):
+        before.add(number, 0, b"x")
+    before.flush()
+    digests = MemberDigests(MEMBERS, log=path)
+    add(digests, 1, 0, 1)
+    digests.flush()
+    assert check(MemberDigests(MEMBERS, log=path)) == {0, 2, 3, 4}
+    assert MemberDigests(others, log=path).missing_count == 5
+
+
+def test_many_digests_are_on_disk_without_a_flush(tmp_path):
+    members = list_of(Member(path=str(number), size=1, mtime_ns=0) for number in range(1500))
+    digests = MemberDigests(members, log=str(tmp_path / "md5s"))
+    for number in range(1500):
+        digests.add(number, 0, b"x")
+    found = MemberDigests(members, others=[str(tmp_path / "md5s")])
+    assert 0 < found.missing_count < 600
+
+
 def test_a_damaged_record_and_what_follows_do_not_count(tmp_path):
     path = tmp_path / "md5s"
     digests = MemberDigests(MEMBERS, log=str(path))

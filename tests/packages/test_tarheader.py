@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 
@@ -94,3 +95,17 @@ def test_a_plain_header_is_that_of_tarfile():
     info.size, info.mtime, info.mode = 1234, 1_700_000_000, 0o640
     member = Member(path=info.name, size=info.size, mtime_ns=info.mtime * 10**9, mode=info.mode)
     assert made(member) == info.tobuf(tarfile.PAX_FORMAT)
+
+
+def test_these_headers_never_change():
+    """A package that is packed again by a later version has the same bytes."""
+    found = b"".join(
+        made(Member(path=path, size=size, mtime_ns=mtime_ns, mode=mode))
+        for path, size, mtime_ns, mode in [
+            ("plate.zarr/0/c/0", 4096, 1_700_000_000_123_456_789, 0o644),
+            ("p" * 155 + "/" + "a" * 100, OCTAL, -1_500_000_000, 0o755),
+            ("é/e\u0301\udcff" + "x" * 600, 0, 2**63 - 1, 0),
+        ]
+    )
+    assert len(found) == (3 + 3 + 2 + 2) * BLOCK_BYTES
+    assert hashlib.md5(found).hexdigest() == "4fe3e788792f8cf61f52d36b10a38644"
