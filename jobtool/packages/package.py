@@ -196,12 +196,22 @@ class Package:
             start = row.offset + padded(row.size)
 
     def _from_headers(self, on_left_out: Callable[[TarItem], None] | None) -> Iterator[Placed]:
+        count = size = 0
         for item in self.items():
             row = row_of(item, name=self.url)
             if row is not None:
+                count += 1
+                size += row.size
                 yield Placed(row, item.start)
             elif item.kind == "symlink" and on_left_out is not None:
                 on_left_out(item)
+        said = self.manifest
+        if said is not None and (count, size) != (said.members, said.bytes):
+            raise PackageError(
+                f"{quote(self.url)}: expected {said.members} members of {said.bytes} bytes, as the "
+                f"manifest says; found {count} of {size} bytes. The tar was changed, or the "
+                "manifest is another one's"
+            )
 
     def _unlisted(self, item: TarItem) -> PackageError:
         return self._unfit(

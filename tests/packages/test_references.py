@@ -126,7 +126,6 @@ def validate(folder):
 
 
 def test_a_bag_is_valid_and_the_same_each_time(tmp_path):
-    pytest.importorskip("bagit")
     tar = make_package(tmp_path, FILES)
     bags = [tmp_path / name for name in ("one", "two")]
     for bag in bags:
@@ -142,7 +141,6 @@ def test_a_bag_is_valid_and_the_same_each_time(tmp_path):
 
 
 def test_a_bag_of_some_members_is_valid(tmp_path):
-    pytest.importorskip("bagit")
     bag = tmp_path / "bag"
     run_ok("jobtool", "get", make_package(tmp_path, FILES), "folder", "-d", bag, "--bag")
     assert validate(bag).returncode == 0

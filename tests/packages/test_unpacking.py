@@ -256,6 +256,19 @@ def test_a_package_and_a_manifest_that_differ_are_refused(tmp_path):
         unpack(tar, tmp_path / "other")
 
 
+def test_without_an_index_the_manifest_still_counts(tmp_path):
+    tar = make_package(tmp_path, FILES)
+    index_of(tar).unlink()
+    unpack(tar, tmp_path / "out")
+    assert visible(tmp_path / "out") == FILES
+    data = bytearray(tar.read_bytes())
+    data[-3072:] = bytes(3072)  # the archive ends before its last member
+    tar.write_bytes(data)
+    with pytest.raises(PackageError, match="expected 3 members"):
+        unpack(tar, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("which", [lambda tar: tar, index_of], ids=["tar", "index"])
 def test_a_file_that_is_replaced_meanwhile_ends_it(tmp_path, which):
     tar = make_package(tmp_path, FILES)
