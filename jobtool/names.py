@@ -73,6 +73,11 @@ def _is_plain(name: str) -> bool:
     return not _NEEDS_QUOTES.search(name)
 
 
+def is_text(name: str) -> bool:
+    """Return True unless a name holds bytes that aren't UTF-8, which are surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def in_one_line(text: str, *, most: int | None = None) -> str:
     """Return a text of another program on one line, cut after ``most`` characters."""
     return " ".join(text.split())[:most]
