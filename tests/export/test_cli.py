@@ -63,7 +63,7 @@ def split(tmp_path: Path) -> Path:
         (ROWS, ("--chunk-bytes", "5"), ["at least 1MiB"]),
         (ROWS, ("--chunk-bytes", "5 parsecs"), ["a size such as 256MiB", "5 parsecs"]),
         (ROWS, ("--splits", 3), ["--splits: expected --split-by"]),
-        (ROWS, ("--split-by", "nam"), ["--split-by nam", "'name'"]),
+        (ROWS, ("--split-by", "nam"), ["split by 'nam'", "'name'"]),
         (ROWS, ("--order-by", "nam"), ["--order-by nam", "Did you mean 'name'?"]),
         (ROWS, ("--existing-data", "mix"), ["--existing-data"]),
     ],

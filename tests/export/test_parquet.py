@@ -144,10 +144,10 @@ def test_row_groups_end_at_blocks_by_rows_or_bytes(tmp_path: Path) -> None:
     groups = [found.row_group(place).num_rows for place in range(found.num_row_groups)]
     assert groups == [1_200_000, 600_000]
     wide = pa.record_batch({"x": ["x" * 1024 * 1024] * 16})
-    written(tmp_path / "bytes", wide.schema, *[wide] * 6)
+    written(tmp_path / "bytes", wide.schema, *[wide] * 3)
     found = pq.read_metadata(tmp_path / "bytes")
     groups = [found.row_group(place).num_rows for place in range(found.num_row_groups)]
-    assert groups == [64, 32]
+    assert groups == [32, 16]
 
 
 def test_files_have_statistics_compression_and_no_metadata_of_drivers(tmp_path: Path) -> None:
