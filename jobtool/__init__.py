@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.retry import Retried, retry_jobs
+    from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
         MembershipLostError,
         NotFoundError,
         NotYetError,
+        PackageError,
         QueryFailedError,
         QueryInterruptedError,
         QueryRefusedError,
         RefusedError,
+        RouteError,
         Scope,
         ServerError,
         SourceChangedError,
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
     from jobtool.report.summary import JobLine, Summary
+    from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -74,6 +78,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "ClaimLostError": "jobtool.errors",
     "Cleaned": "jobtool.api.clean",
+    "ConsideredRoute": "jobtool.routes.found",
     "CredentialsError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
@@ -101,6 +106,7 @@ _HOMES = {
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
+    "PackageError": "jobtool.errors",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
@@ -109,6 +115,9 @@ _HOMES = {
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
     "Retried": "jobtool.api.retry",
+    "Route": "jobtool.routes.found",
+    "RouteError": "jobtool.errors",
+    "RouteLeg": "jobtool.routes.found",
     "Scope": "jobtool.errors",
     "ServerError": "jobtool.errors",
     "SourceChangedError": "jobtool.errors",
@@ -132,6 +141,7 @@ _HOMES = {
     "clean_jobs": "jobtool.api.clean",
     "export_query": "jobtool.api.export",
     "explain_methods": "jobtool.api.methods",
+    "explain_route": "jobtool.api.routes",
     "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
     "read_receipts": "jobtool.api.receipts",
@@ -147,6 +157,7 @@ _HOMES = {
 __all__ = [
     "ClaimLostError",
     "Cleaned",
+    "ConsideredRoute",
     "CredentialsError",
     "DigestMismatchError",
     "Event",
@@ -175,6 +186,7 @@ __all__ = [
     "MembershipLostError",
     "NotFoundError",
     "NotYetError",
+    "PackageError",
     "Policies",
     "PutBack",
     "QueryFailedError",
@@ -183,6 +195,9 @@ __all__ = [
     "Receipt",
     "RefusedError",
     "Retried",
+    "Route",
+    "RouteError",
+    "RouteLeg",
     "Scope",
     "ServerError",
     "SourceChangedError",
@@ -205,6 +220,7 @@ __all__ = [
     "__version__",
     "clean_jobs",
     "explain_methods",
+    "explain_route",
     "export_query",
     "generate_joblist",
     "load_layout",

@@ -53,6 +53,10 @@ class LayoutError(UsageError):
     """A layout is malformed, or the source tree doesn't fit it."""
 
 
+class RouteError(UsageError):
+    """A file of sites and routes is malformed, or has no way between two sites."""
+
+
 class JobFileError(JobtoolError):
     """A job file is malformed. The job is invalid and is never claimed."""
 
@@ -112,6 +116,10 @@ class NotYetError(FileError):
         super().__init__(message)
         self.seconds = seconds
         self.files = files
+
+
+class PackageError(FileError):
+    """A package's tar, index, manifest or list of members isn't one, or they don't fit together."""
 
 
 class RefusedError(FileError):

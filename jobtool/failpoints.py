@@ -27,6 +27,7 @@ Failpoint = Literal[
     "after a chunk's record",
     "after the rows have changed",
     "after the mark of an export anew",
+    "after the chunks of a job count no more",
     "after a job is to be exported anew",
     "before a record",
     "after a record",

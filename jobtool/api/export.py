@@ -69,7 +69,8 @@ def export_query(
         staging: The folder or URL in which chunks wait, by default in the joblist.
         staged_chunks: How many chunks of a job wait at most, 3 by default.
         existing_data: What it means if the destination has data files already, which readers would
-            mix with the rows: an ``error``, or ``ignore`` them. They stay either way.
+            mix with the rows: an ``error``, or ``ignore`` them. Files with the names of the
+            export's own are then overwritten.
         password: That of the database's user, for this call. It is written nowhere: workers take
             it from the environment variable ``JOBTOOL_QUERY_PASSWORD``, as this call does by
             default.
@@ -104,15 +105,13 @@ def export_query(
     import msgspec
 
     from jobtool.export.generate import ExportRequest, generate_export, staging_url
-    from jobtool.jobs.exportsettings import ExportSettings
+    from jobtool.jobs.exportsettings import DEFAULT_SPLITS, ExportSettings
     from jobtool.queries.plugins import open_source
     from jobtool.queries.url import ConnectionUrl
     from jobtool.suggest import misfit
 
     if existing_data not in ("error", "ignore"):
         raise UsageError(f"existing_data: expected 'error' or 'ignore'; found {existing_data!r}")
-    if splits is not None and split_by is None:
-        raise UsageError("splits: expected split_by, the column to split by; found none")
     url = ConnectionUrl.parse(connection)
     table = {
         "connection": connection,
@@ -121,6 +120,7 @@ def export_query(
         "chunk_rows": chunk_rows,
         "chunk_bytes": chunk_bytes,
         "split_by": split_by,
+        "splits": DEFAULT_SPLITS if splits is None and split_by is not None else splits,
         "order_by": tuple(order_by),
         "fetch_rows": fetch_rows,
         "staging": None if staging is None else staging_url(os.fspath(staging)),
@@ -143,7 +143,6 @@ def export_query(
         joblist_path=local_path(output),
         destination=destination_url(destination),
         export=settings,
-        splits=8 if splits is None else splits,
         count=count,
         may_mix_with_data=existing_data == "ignore",
         tables=tables,

@@ -1,15 +1,19 @@
 """Exporting anew: a query that was exported runs again, and its files replace those that are there.
 
 Each job of rows starts over as if its rows had changed: its files and their receipts are removed
-before it makes others. A file in the joblist says that this is to be done. It is written first and
-removed last, so that a call that is killed in between is completed by the next one. Otherwise some
-ranges would stay as they were, and two states be mixed.
+before it makes others. First the chunks of all jobs are made to count no more, and only then is the
+first job put back. So whichever worker comes after a kill, no manifest names chunks of both states:
+it is made only once each job knows all its chunks.
+
+A file in the joblist says that this is to be done. It is written first and removed last, so that
+the next call completes one that is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from jobtool.audit.events import LeftAlone
 from jobtool.audit.putback import claim_job
@@ -19,6 +23,7 @@ from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
@@ -35,49 +40,55 @@ def is_to_be_anew(joblist: JobList) -> bool:
 def start_anew(joblist: JobList) -> None:
     """Have all rows of an export made again; its jobs are ``todo`` afterwards.
 
-    Raises ``UsageError`` if a worker is on a job, and ``JoblistUnavailableError``. The next call
-    then goes on.
+    Raises ``UsageError`` if a worker is on a job or a job file can't be read, and
+    ``JoblistUnavailableError``. The next call then goes on.
     """
     ongoing = [each.job_id for each in joblist.scan() if each.status is JobStatus.ONGOING]
     if ongoing:
-        raise _busy(joblist, min(ongoing))
+        raise _refusal(joblist, min(ongoing), "a worker is on it")
     path = _path(joblist)
     try:
         replace_file(path, b"")
     except OSError as error:
         raise JoblistUnavailableError(f"can't write {quote(path)}: {reason_of(error)}") from None
     reach("after the mark of an export anew")
-    claims = Claims.of(joblist)
-    for job_id in joblist.job_ids():
-        job, _ = joblist.load(job_id)
-        if job.export is None or job.export.kind != "rows":
-            continue  # the manifest's job is put back when the first of the others is worked on
-        claimed = claim_job(joblist, claims, job_id, job.name)
-        if isinstance(claimed, LeftAlone):
-            raise _busy(joblist, job_id)
-        with claimed:
-            _restart(joblist, claimed)
-        joblist.mark_put_back()
+    for claimed in _row_jobs(joblist):
+        log = ChunkLog(joblist.chunks_path_of(claimed.job_id), claimed.claim.require_held)
+        if log.chunks or log.end is not None:
+            log.append(RestartRecord())
+        reach("after the chunks of a job count no more")
+    for claimed in _row_jobs(joblist):
+        if claimed.job.status is not JobStatus.TODO:
+            claimed.put_back("anew")
+            joblist.mark_put_back()
         reach("after a job is to be exported anew")
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
         sync_folder(joblist.path)
 
 
-def _restart(joblist: JobList, claimed: ClaimedJob) -> None:
-    log = ChunkLog(joblist.chunks_path_of(claimed.job_id), claimed.claim.require_held)
-    if log.chunks:
-        log.append(RestartRecord())
-    if claimed.job.status is not JobStatus.TODO:
-        claimed.put_back("anew")
+def _row_jobs(joblist: JobList) -> Iterator[ClaimedJob]:
+    """Yield the jobs that export rows, each under its claim. Raises ``UsageError``.
+
+    The manifest's job is put back when the first of the others is worked on.
+    """
+    claims = Claims.of(joblist)
+    for job_id in joblist.job_ids():
+        if job_id == MANIFEST_JOB:
+            continue
+        claimed = claim_job(joblist, claims, job_id, job_id)
+        if isinstance(claimed, LeftAlone):
+            raise _refusal(joblist, job_id, claimed.reason)
+        with claimed:
+            yield claimed
 
 
 def _path(joblist: JobList) -> str:
     return os.path.join(joblist.path, ANEW)
 
 
-def _busy(joblist: JobList, job_id: str) -> UsageError:
+def _refusal(joblist: JobList, job_id: str, reason: str) -> UsageError:
     return UsageError(
-        f"job {quote(job_id)} of {quote(joblist.path)} is worked on, so its rows can't be exported "
-        "anew now. End its worker first, or wait for it"
+        f"the rows of {quote(joblist.path)} can't be exported anew now: job {quote(job_id)}: "
+        f"{reason}. Correct that, or wait for the worker, and give the same command again"
     )

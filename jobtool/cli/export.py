@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
-import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from jobtool.cli.console import DONE, Console
 from jobtool.cli.generate import assignments_of
 from jobtool.cli.options import comma_separated, command, dry_run_option, output_options
-from jobtool.cli.stopsignals import stop_signals, stopping
-from jobtool.errors import StoppedError, UsageError, reason_of
+from jobtool.cli.querying import asked_password, existing_data_option, text_of_query, until_stopped
+from jobtool.errors import UsageError
 from jobtool.jobs.exportsettings import LEAST_CHUNK_BYTES
 from jobtool.names import quote
 from jobtool.units import parse_size
-
-if TYPE_CHECKING:
-    from jobtool.stop import Stop
-
-_LOOK_SECONDS = 0.1
-
-#: How long a database may take to end its query before it is left alone.
-_END_SECONDS = 6.0
 
 
 def _as_bytes(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
@@ -131,14 +119,7 @@ def _as_bytes(context: click.Context, parameter: click.Parameter, value: str | N
     help="SCHEME.KEY or credentials.KEY for the joblist's table of that name, such as "
     "s3.endpoint_url. Repeatable.",
 )
-@click.option(
-    "--existing-data",
-    type=click.Choice(["error", "ignore"]),
-    default="error",
-    show_default=True,
-    help="Data files that the destination has already, which readers would mix with the rows: an "
-    "error, or leave them there.",
-)
+@existing_data_option
 @dry_run_option
 @output_options
 def cli(
@@ -176,10 +157,6 @@ def cli(
     console = Console(verbosity=verbosity, as_json=as_json)
     if chunk_size is not None and chunk_bytes is not None:
         raise UsageError("expected --chunk-size or --chunk-bytes; found both. Leave one out.")
-    if splits is not None and split_by is None:
-        raise UsageError(
-            "--splits: expected --split-by, the column to split by; found none. Add it."
-        )
     values, tables = assignments_of(given)
     if values:
         raise UsageError(f"--set {min(values)}: expected SCHEME.KEY or credentials.KEY")
@@ -215,72 +192,7 @@ def cli(
             on_event=console.emit,
         )
 
-    with stopping(stop, stop_signals(), doing="ending the query"):
-        _run(make, stop)
+    until_stopped(make, stop)
     if not dry_run:
         console.note(f"Run: transfer-worker -i {quote(output_path)}", DONE)
     return 0
-
-
-def _run(make: Callable[[], None], stop: Stop) -> None:
-    """Call ``make`` in another thread; raise what it raises, and ``StoppedError`` if it hangs.
-
-    Drivers wait for a database in C, where Python handles no signal.
-    """
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            make()
-        except BaseException as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=run, name="jobtool-export", daemon=True)
-    thread.start()
-    while thread.is_alive() and not stop.is_set():
-        thread.join(_LOOK_SECONDS)
-    thread.join(_END_SECONDS)
-    if thread.is_alive():
-        raise StoppedError("stopped while the database didn't answer. Nothing was made")
-    if raised:
-        raise raised[0]
-
-
-def text_of_query(given: str) -> str:
-    """Return a query: the option, its file if that is ``@FILE``, or standard input if it is ``-``.
-
-    Raises ``UsageError``.
-    """
-    from jobtool.jobs.safe_read import UnfitFileError, read_bounded
-    from jobtool.jobs.settings import MAX_BYTES
-
-    if given != "-" and not given.startswith("@"):
-        return given
-    most, where = MAX_BYTES // 2, "standard input" if given == "-" else quote(given[1:])
-    try:
-        data = sys.stdin.buffer.read(most + 1) if given == "-" else read_bounded(given[1:], most)
-    except (OSError, UnfitFileError) as error:
-        raise UsageError(f"--query: can't read {where}: {reason_of(error)}") from None
-    if len(data) > most:
-        raise UsageError(f"--query: expected at most {most:,} bytes in {where}; found more")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(
-            f"--query: expected text in UTF-8 in {where}; found other bytes. Save it as UTF-8."
-        ) from None
-
-
-def asked_password(connection: str) -> str | None:
-    """Ask for a password if the database needs one, none is set, and somebody is there to ask."""
-    import os
-
-    from jobtool.queries.plugins import PASSWORD_VARIABLE, type_of
-    from jobtool.queries.url import ConnectionUrl
-
-    url = ConnectionUrl.parse(connection)
-    if os.environ.get(PASSWORD_VARIABLE) or not sys.stdin.isatty():
-        return None
-    if not type_of(url).needs_password(url):
-        return None
-    return getpass.getpass(f"Password of {url.user or 'the user'} at {url.host or url.scheme}: ")

@@ -24,6 +24,7 @@ COMMANDS = {
     "clean": "jobtool.cli.clean",
     "doctor": "jobtool.cli.doctor",
     "methods": "jobtool.cli.methods",
+    "routes": "jobtool.cli.routes",
 }
 
 
@@ -38,8 +39,10 @@ _SYNONYMS = {
     "pbs": "sbatch",
     "qsub": "sbatch",
     "query": "export",
+    "route": "routes",
     "run": "transfer",
     "script": "sbatch",
+    "sites": "routes",
     "status": "summarise",
     "summarise-jobs": "summarise",
     "summarize": "summarise",

@@ -33,7 +33,7 @@ def query_results(settings: ExportSettings) -> Iterator[CheckResult]:
         schema = source.describe(stripped(settings.query))
         yield database.passed("connect", "the database answers")
         yield database.passed("query", f"accepted: {len(schema)} column(s)")
-        format_of(settings.output_format).check(schema)
+        format_of(settings.output_format, compression=settings.compression).check(schema)
     except JobtoolError as error:
         check = "column types" if isinstance(error, UsageError) else "query"
         yield database.failed(check, str(error), _advice(error))

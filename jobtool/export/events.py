@@ -18,7 +18,7 @@ class QueryAccepted(Event, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """Return the sentence."""
-        shown = ", ".join(f"{quote(name)} {kind}" for name, kind in self.columns)
+        shown = ", ".join(f"{quote(name)} {quote(kind)}" for name, kind in self.columns)
         return f"The query has {len(self.columns)} column(s): {shown}"
 
 

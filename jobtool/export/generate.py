@@ -19,6 +19,7 @@ from jobtool.errors import JoblistError, UsageError, reason_of
 from jobtool.events import Emit, ignore
 from jobtool.export.asking import ask
 from jobtool.export.bounds import encode_value
+from jobtool.export.columns import require_column
 from jobtool.export.events import (
     Counting,
     DestinationUnseen,
@@ -30,7 +31,7 @@ from jobtool.export.events import (
 from jobtool.export.formats.by_name import format_of
 from jobtool.export.placement import require_apart, require_no_data
 from jobtool.export.ranges import Range, plan_ranges
-from jobtool.jobs.exportsettings import ExportSettings, require_uncompressed
+from jobtool.jobs.exportsettings import DEFAULT_SPLITS, ExportSettings, require_uncompressed
 from jobtool.jobs.exportshare import MANIFEST_JOB, ExportShare
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
@@ -41,11 +42,10 @@ from jobtool.queries.dialect import stripped
 from jobtool.queries.source import QuerySource
 from jobtool.stop import Stop
 from jobtool.stores.location import is_local
-from jobtool.suggest import did_you_mean
 from jobtool.transfer.stores_of import stores_by
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 
 #: Two values of a setting are shown if they are short enough to be compared by eye.
@@ -56,16 +56,14 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A joblist to make.
 
     ``joblist_path`` is absolute, ``destination`` a URL or an absolute path, and so is
-    ``export.staging``. The query is split into at most ``splits`` ranges. With ``count`` the rows
-    of an unsplit query are counted. Data at the destination is an error unless it
-    ``may_mix_with_data``. ``tables`` are those of joblist.toml for stores and filesystems
-    (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
+    ``export.staging``. With ``count`` the rows of an unsplit query are counted. Data at the
+    destination is an error unless it ``may_mix_with_data``. ``tables`` are those of joblist.toml
+    for stores and filesystems (keywords of ``Settings``), ``transfer`` its table ``[transfer]``.
     """
 
     joblist_path: str
     destination: str
     export: ExportSettings
-    splits: int = 1
     count: bool = False
     may_mix_with_data: bool = False
     tables: Mapping[str, Any] = msgspec.field(default_factory=dict)
@@ -88,7 +86,12 @@ def generate_export(
     """
     if not stripped(request.export.query):
         raise UsageError("--query: expected the SQL of a query; found nothing")
+    if request.export.splits is not None and request.export.split_by is None:
+        raise UsageError(
+            "--splits: expected --split-by, the column to split by; found none. Add it."
+        )
     require_apart(request.joblist_path, request.destination, request.export.staging)
+    chunk_format = format_of(request.export.output_format, compression=request.export.compression)
     settings = _settings_of(request)
     require_uncompressed(settings.transfer.compression or "none")
     existing = _existing(request, settings)
@@ -106,8 +109,9 @@ def generate_export(
     try:
         schema = source.describe(stripped(request.export.query))
         emit(QueryAccepted(columns=tuple((field.name, str(field.type)) for field in schema)))
-        format_of(request.export.output_format).check(schema)
-        _require_columns(request, schema)
+        chunk_format.check(schema)
+        for column in request.export.order_by:
+            require_column(schema, column, doing="order by")
         ranges = _ranges(source, request, emit, stop)
     finally:
         source.close()
@@ -152,44 +156,53 @@ def _existing(request: ExportRequest, settings: Settings) -> ExportGenerated | N
     path = request.joblist_path
     if os.path.exists(os.path.join(path, FILENAME)):
         joblist = JobList.open(path)
-        found = joblist.settings
-        if found.export is None:
-            raise JoblistError(
-                f"{quote(path)} is a joblist that copies files. Use another --output-path."
-            )
-        for name in ("destination", *ExportSettings.__struct_fields__):
-            old, new = (
-                getattr(each if name == "destination" else each.export, name)
-                for each in (found, settings)
-            )
-            if old != new:
-                told = f": expected {old!r}; found {new!r}"
-                if len(told) > _MOST_TOLD:
-                    told = ""
-                raise JoblistError(
-                    f"{quote(path)} was made with another {name}{told}. Use another --output-path."
-                )
+        _require_same(request, settings, joblist.settings)
         return ExportGenerated(
             created=0, existing=len(joblist.job_ids()), rows=None, dry_run=request.dry_run
         )
     if os.path.isdir(path) and os.listdir(path):
         raise JoblistError(
-            f"{quote(path)} is neither a joblist nor empty. Choose another --output-path, or an "
-            "empty folder."
+            f"{quote(path)} is neither a joblist nor empty. Choose another folder for the joblist."
         )
     if os.path.lexists(path) and not os.path.isdir(path):
         raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
     return None
 
 
-def _require_columns(request: ExportRequest, schema: pa.Schema) -> None:
-    for column in request.export.order_by:
-        if column not in schema.names:
-            raise UsageError(
-                f"--order-by {quote(column)}: the query has no such column."
-                f"{did_you_mean(column, schema.names)} Its columns are: "
-                f"{', '.join(map(quote, schema.names))}"
+def _require_same(request: ExportRequest, settings: Settings, found: Settings) -> None:
+    """Raise ``JoblistError`` unless ``found`` are the ``settings`` that a request asks for.
+
+    Tables may have further keys: what workers are to do is changed there.
+    """
+    path = quote(request.joblist_path)
+    if found.export is None:
+        raise JoblistError(
+            f"{path} is a joblist that copies files. Choose another folder for the joblist."
+        )
+    pairs = [("destination", found.destination, request.destination)]
+    names = ExportSettings.__struct_fields__
+    pairs += [(name, getattr(found.export, name), getattr(request.export, name)) for name in names]
+    for name, old, new in pairs:
+        if old != new:
+            told = f": expected {old!r}; found {new!r}"
+            raise JoblistError(
+                f"{path} was made with another {name}{told if len(told) <= _MOST_TOLD else ''}. "
+                "Choose another folder for the joblist."
             )
+    old_tables, new_tables = _tables_of(found), _tables_of(settings)
+    given = {**request.tables, **request.tables.get("stores", {}), "transfer": request.transfer}
+    for table in given.keys() - {"stores"}:
+        for key in given[table]:
+            if old_tables.get(table, {}).get(key) != new_tables[table].get(key):
+                raise JoblistError(
+                    f"{path} was made with another {key!r} in [{table}]. Change that in its "
+                    f"{FILENAME}, or choose another folder for the joblist."
+                )
+
+
+def _tables_of(settings: Settings) -> dict[str, Any]:
+    tables: dict[str, Any] = msgspec.to_builtins(settings)
+    return {**tables, **tables["stores"]}
 
 
 def _ranges(
@@ -198,7 +211,8 @@ def _ranges(
     query, column = request.export.query, request.export.split_by
     if column is not None:
         emit(Splitting(column=column))
-        return plan_ranges(source, stripped(query), column, request.splits, stop=stop)
+        splits = request.export.splits or DEFAULT_SPLITS
+        return plan_ranges(source, stripped(query), column, splits, stop=stop)
     rows = None
     if request.count:
         emit(Counting())

@@ -7,7 +7,6 @@ doesn't, ``RowsChangedError`` ends the making, and nothing of the two states is 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -16,20 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from jobtool.errors import (
-    ExhaustedError,
-    JobtoolError,
-    StoppedError,
-    StoreUnavailableError,
-    reason_of,
-)
+from jobtool.errors import ExhaustedError, StoppedError
 from jobtool.export.blocks import blocks
+from jobtool.export.chunk import Chunk, ChunkPlan, RowsChangedError, of_staging
 from jobtool.export.chunklog import ChunkRecord, EndRecord
-from jobtool.export.formats.format import ChunkWriter, Format
-from jobtool.export.rowdigest import RowDigest
-from jobtool.export.statistics import Extremes
+from jobtool.export.formats.format import Format
 from jobtool.liveness import QUERY_THREAD
 from jobtool.names import quote
 from jobtool.queries.source import QuerySource, RowStream
@@ -48,10 +38,6 @@ _CANCEL_AGAIN_SECONDS = 0.5
 _LOOK_SECONDS = 0.1
 
 
-class RowsChangedError(JobtoolError):
-    """A query gave other rows than before, or the same in another order."""
-
-
 class Activity(Enum):
     """What a maker of chunks does: it waits for the first row, or rows pass."""
 
@@ -60,28 +46,12 @@ class Activity(Enum):
     MAKING = "making"
 
 
-class ChunkPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How the rows of a job are cut into chunks.
-
-    A chunk has ``rows`` rows or, if that is None, is closed after the block with which its file has
-    reached ``size_bytes``. ``fetch_rows`` rows are asked for at a time. ``name`` returns the name
-    of a chunk by its number, from 1. With ``has_file_without_rows`` a result without rows gives one
-    file. ``extremes_of`` is the column whose extremes are recorded.
-    """
-
-    rows: int | None
-    size_bytes: int | None
-    fetch_rows: int
-    name: Callable[[int], str]
-    has_file_without_rows: bool
-    extremes_of: str | None = None
-
-
 class ChunkMaker:
     """Makes chunks in a thread of its own, for one that sends them.
 
     ``arrived`` has the chunks that needn't be made if their rows are the same. At most ``room``
-    files wait in ``folder``: ``free`` makes room for one more. ``rows`` is the number of rows that
+    files wait in ``folder``: ``free`` makes room for one more. ``require_held`` is called before
+    each is made. ``rows`` is the number of rows that
     have passed, ``chunks`` that of the chunks.
     """
 
@@ -96,6 +66,7 @@ class ChunkMaker:
         arrived: Mapping[int, ChunkRecord],
         room: int,
         stop: Stop,
+        require_held: Callable[[], None],
     ) -> None:
         self.rows = self.chunks = 0
         self.snapshot: str | None = None
@@ -106,6 +77,7 @@ class ChunkMaker:
         self._folder = folder
         self._arrived = arrived
         self._stop = Stop(parent=stop)
+        self._require_held = require_held
         self._changed = threading.Condition()
         self._room = room
         self._made: deque[ChunkRecord | EndRecord] = deque()
@@ -197,7 +169,7 @@ class ChunkMaker:
 
     def _make_of(self, stream: RowStream) -> None:
         self._format.check(stream.schema)
-        chunk: _Chunk | None = None
+        chunk: Chunk | None = None
         try:
             for piece in self._pieces(stream):
                 if chunk is None:
@@ -251,19 +223,25 @@ class ChunkMaker:
         if self._stop.is_set():
             raise StoppedError(self._stop.reason or ASKED)
 
-    def _begin(self, schema: pa.Schema) -> _Chunk:
+    def _begin(self, schema: pa.Schema) -> Chunk:
         self._require_going()
         number = self.chunks + 1
         known = self._arrived.get(number)
         name, writer = self._plan.name(number), None
+        if known is not None and known.name != name:
+            raise RowsChangedError(
+                f"{quote(known.name)} has arrived before, and would be {quote(name)} now: the "
+                "joblist or the job was changed"
+            )
         path = os.path.join(self._folder, name)
         if known is None:
             self._wait_for_room()
-            with _of_staging(path):
+            self._require_held()
+            with of_staging(path):
                 writer = self._format.open(path, schema)
-        return _Chunk(number, name, path, schema, self._plan, writer, known)
+        return Chunk(number, name, path, schema, self._plan, writer, known)
 
-    def _finish(self, chunk: _Chunk) -> None:
+    def _finish(self, chunk: Chunk) -> None:
         record = chunk.finish()
         self.chunks += 1
         self._hand_on(record)
@@ -279,92 +257,3 @@ class ChunkMaker:
                 self._require_going()
                 self._changed.wait(_LOOK_SECONDS)
             self._room -= 1
-
-
-class _Chunk:
-    """A chunk under way: its rows are written, or compared with those of one that has arrived."""
-
-    def __init__(
-        self,
-        number: int,
-        name: str,
-        path: str,
-        schema: pa.Schema,
-        plan: ChunkPlan,
-        writer: ChunkWriter | None,
-        known: ChunkRecord | None,
-    ) -> None:
-        self._number = number
-        self._name = name
-        self._path = path
-        self._plan = plan
-        self._writer = writer
-        self._known = known
-        self._rows = 0
-        self._digest = RowDigest(schema)
-        self._extremes = Extremes(plan.extremes_of) if plan.extremes_of else None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more rows belong to it."""
-        if self._known is not None:
-            return self._rows >= self._known.rows
-        if self._plan.rows is not None:
-            return self._rows >= self._plan.rows
-        assert self._plan.size_bytes is not None
-        with _of_staging(self._path):
-            return os.path.getsize(self._path) >= self._plan.size_bytes
-
-    def add(self, block: pa.RecordBatch) -> None:
-        """Add rows."""
-        self._rows += block.num_rows
-        self._digest.update(block)
-        if self._writer is not None:
-            if self._extremes is not None:
-                self._extremes.update(block)
-            with _of_staging(self._path):
-                self._writer.write(block)
-
-    def finish(self) -> ChunkRecord:
-        """Close the file, and return its record."""
-        digest = self._digest.hexdigest()
-        if self._known is not None:
-            if (self._rows, digest) != (self._known.rows, self._known.digest):
-                raise RowsChangedError(
-                    f"{quote(self._name)} has arrived before, and the query gives other rows for "
-                    "it now, or the same in another order"
-                )
-            return self._known
-        assert self._writer is not None
-        with _of_staging(self._path):
-            self._writer.close()
-            found = os.stat(self._path)
-        extremes = self._extremes
-        return ChunkRecord(
-            number=self._number,
-            name=self._name,
-            rows=self._rows,
-            digest=digest,
-            size=found.st_size,
-            mtime_ns=found.st_mtime_ns,
-            least=extremes.minimum if extremes else None,
-            greatest=extremes.maximum if extremes else None,
-        )
-
-    def abort(self) -> None:
-        """Remove an unfinished file."""
-        if self._writer is not None:
-            with contextlib.suppress(Exception):
-                self._writer.abort()
-
-
-@contextlib.contextmanager
-def _of_staging(path: str) -> Iterator[None]:
-    """Translate the errors of the staging folder: a full disk isn't a fault of the job."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailableError(
-            f"can't write {quote(path)}: {reason_of(error)}. Chunks are staged in "
-            f"{quote(os.path.dirname(path))}: free space there, or export with another --staging"
-        ) from None

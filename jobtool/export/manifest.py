@@ -34,7 +34,7 @@ def manifest_of(joblist: JobList, destination: Store) -> dict[str, Any]:
         if log.end is None or sorted(log.chunks) != [*range(1, log.end.chunks + 1)]:
             raise JobtoolError(
                 f"job {quote(job_id)}: expected the records of all its chunks in "
-                f"{quote(log.path)}; found {len(log.chunks)}. Put the job back: jobtool retry"
+                f"{quote(log.path)}; found {len(log.chunks)}. {_advice(joblist, job_id)}"
             )
         receipts = {
             (receipt.dst_path, receipt.size, receipt.mtime_ns): receipt
@@ -54,8 +54,8 @@ def manifest_of(joblist: JobList, destination: Store) -> dict[str, Any]:
             receipt = receipts.get((destination.url_of(chunk.name), chunk.size, chunk.mtime_ns))
             if receipt is None:
                 raise JobtoolError(
-                    f"job {quote(job_id)}: {quote(chunk.name)} has no receipt. Put the job back: "
-                    "jobtool retry"
+                    f"job {quote(job_id)}: {quote(chunk.name)} has no receipt. "
+                    f"{_advice(joblist, job_id)}"
                 )
             found: dict[str, Any] = {
                 "file": chunk.name,
@@ -79,6 +79,10 @@ def manifest_of(joblist: JobList, destination: Store) -> dict[str, Any]:
         "columns": [{"name": name, "type": " or ".join(kinds)} for name, kinds in columns],
         "files": sorted(files, key=lambda each: str(each["file"])),
     }
+
+
+def _advice(joblist: JobList, job_id: str) -> str:
+    return f"Put it back: jobtool retry {quote(joblist.path)} --job {job_id} --job {MANIFEST_JOB}"
 
 
 def _shares_of(joblist: JobList) -> dict[str, ExportShare | None]:

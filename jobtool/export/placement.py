@@ -37,18 +37,18 @@ def require_apart(joblist_path: str, destination: str, staging: str | None) -> N
         raise UsageError(
             f"expected the joblist outside of the destination {quote(destination)}; found "
             f"{quote(joblist_path)}. Readers of the rows would read tables of the joblist. Choose "
-            "another --output-path."
+            "another folder for the joblist."
         )
     if inside(_real(joblist_path), target) is not None:
         raise UsageError(
             f"expected the destination outside of the joblist {quote(joblist_path)}; found "
-            f"{quote(destination)}. Choose another --destination."
+            f"{quote(destination)}. Choose another destination."
         )
     if staging is not None and inside(target, _real(staging)) is not None:
         raise UsageError(
             f"expected the staging folder outside of the destination {quote(destination)}; found "
             f"{quote(staging)}. Readers of the rows would read unfinished chunks. Choose another "
-            "--staging."
+            "staging folder."
         )
 
 
@@ -61,7 +61,7 @@ def require_no_data(destination: str, open_store: Callable[[], Store]) -> str | 
     if is_local(destination) and os.path.lexists(destination) and not os.path.isdir(destination):
         raise UsageError(
             f"expected a folder as the destination {quote(destination)}; found a file. Choose "
-            "another --destination."
+            "another destination."
         )
     found = _found(open_store)
     if not isinstance(found, list):
@@ -71,7 +71,7 @@ def require_no_data(destination: str, open_store: Callable[[], Store]) -> str | 
         more = f" and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
         raise UsageError(
             f"expected no data in the destination {quote(destination)}; found {shown}{more}. "
-            "Readers would mix them with the exported rows. Choose another --destination, or add "
+            "Readers would mix them with the exported rows. Choose another destination, or add "
             "--existing-data ignore."
         )
     return None

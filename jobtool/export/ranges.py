@@ -16,10 +16,11 @@ import msgspec
 from jobtool.errors import UsageError
 from jobtool.export.asking import ask
 from jobtool.export.bounds import SPLITTABLE, has_bounds, values_of
+from jobtool.export.columns import require_column
+from jobtool.names import quote
 from jobtool.queries.dialect import Dialect, Value
 from jobtool.queries.source import QuerySource
 from jobtool.stop import Stop
-from jobtool.suggest import closest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -180,27 +181,10 @@ def _chosen(candidates: list[_Candidate], rows: int, count: int) -> list[_Candid
 
 
 def _require_column(schema: pa.Schema, column: str) -> None:
-    names = list(schema.names)
-    if names.count(column) != 1:
-        if column in names:
-            raise UsageError(
-                f"can't split by {column!r}: the query has {names.count(column)} columns of that "
-                "name. Give each a name of its own with AS."
-            )
-        shown = ", ".join(names[:50]) + (", …" if len(names) > 50 else "")
-        raise UsageError(
-            f"can't split by {column!r}: the query has no such column.{_hint(column, names)} "
-            f"Its columns are: {shown}"
-        )
+    require_column(schema, column, doing="split by")
     found = schema.field(column).type
     if not has_bounds(found):
         raise UsageError(
-            f"can't split by {column!r}: expected {SPLITTABLE}; found a column of the type "
-            f"{found}. Split by another column, or CAST this one in the query."
+            f"can't split by {quote(column)}: expected {SPLITTABLE}; found a column of the type "
+            f"{quote(str(found))}. Split by another column, or CAST this one in the query."
         )
-
-
-def _hint(column: str, names: list[str]) -> str:
-    by_case = [name for name in names if name.casefold() == column.casefold()]
-    found = by_case[0] if by_case else closest(column, names)
-    return f" Did you mean {found!r}?" if found else ""

@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from jobtool.errors import FileError, StoreUnavailableError, reason_of
+from jobtool.errors import FileError, JobtoolError, StoreUnavailableError, reason_of
 from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.joblist import JobList
 from jobtool.md5 import hasher_for
@@ -26,6 +26,9 @@ _TRIES = 100
 
 class Staging:
     """The staging place of one job. Nobody else uses it as long as the job's claim is held.
+
+    So each method that changes it first asks if it is; all but ``close`` raise
+    ``ClaimLostError``. A worker that wakes up must not touch the files of the next one.
 
     ``folder`` is that of this machine in which files are made, and ``source`` the store from which
     they are sent.
@@ -50,6 +53,7 @@ class Staging:
         if self._remote is None:
             self.source = context.source(self.folder)
         self._retry = context.retry
+        self._require_held = context.require_held
         self._is_prepared = False
 
     def prepare(self) -> None:
@@ -57,6 +61,7 @@ class Staging:
 
         Raises ``StoreUnavailableError``.
         """
+        self._require_held()
         try:
             self._make_folders()
             self._is_prepared = True
@@ -72,6 +77,7 @@ class Staging:
 
         Raises the errors of stores.
         """
+        self._require_held()
         if self._remote is not None:
             path = os.path.join(self.folder, name)
             self._retry.call(lambda: self._move(path, name))
@@ -80,6 +86,7 @@ class Staging:
 
     def remove(self, name: str) -> None:
         """Remove a file. One that can't be removed stays until the next attempt."""
+        self._require_held()
         with contextlib.suppress(FileNotFoundError, OSError):
             os.unlink(os.path.join(self.folder, name))
         if self._remote is not None:
@@ -89,6 +96,10 @@ class Staging:
     def close(self) -> None:
         """Remove the job's folder. What can't be removed stays until the next attempt."""
         if not self._is_prepared:  # it may be another user's
+            return
+        try:
+            self._require_held()
+        except (JobtoolError, OSError):  # the claim is lost, or nobody can tell
             return
         with contextlib.suppress(OSError, StoreUnavailableError):
             self._clear()

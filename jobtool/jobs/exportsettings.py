@@ -20,6 +20,8 @@ DEFAULT_CHUNK_ROWS = 1_000_000
 
 DEFAULT_FETCH_ROWS = 16_384
 
+DEFAULT_SPLITS = 8
+
 DEFAULT_STAGED_CHUNKS = 3
 
 
@@ -28,11 +30,11 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     ``connection`` is the URL of the database, without a password. ``query`` is the SQL. A chunk has
     ``chunk_rows`` rows, or is closed once its file has ``chunk_bytes`` bytes. ``split_by`` is the
-    column whose ranges are the jobs, and ``order_by`` the columns in whose order the rows of a
-    range are asked for; without either the query runs as it is. ``fetch_rows`` rows are fetched at
-    a time. ``staging`` is the folder or URL in which chunks wait for their transfer; by default it
-    is in the joblist. At most ``staged_chunks`` of a job are there at a time. ``compression`` is
-    that of Parquet.
+    column whose ranges are the jobs, ``splits`` how many were asked for, and ``order_by`` the
+    columns in whose order the rows of a range are asked for; without either column the query runs
+    as it is. ``fetch_rows`` rows are fetched at a time. ``staging`` is the folder or URL in which
+    chunks wait for their transfer; by default it is in the joblist. At most ``staged_chunks`` of a
+    job are there at a time. ``compression`` is that of Parquet.
     """
 
     connection: str
@@ -41,6 +43,7 @@ class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     chunk_rows: _Rows | None = None
     chunk_bytes: _Bytes | None = None
     split_by: str | None = None
+    splits: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     order_by: tuple[str, ...] = ()
     fetch_rows: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] | None = None
     staging: str | None = None

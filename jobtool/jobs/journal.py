@@ -157,12 +157,18 @@ class Journal:
     def replace(self, records: Iterable[Record]) -> None:
         """Replace all records, atomically and durably.
 
-        ``records`` may be read from the journal itself. Raises ``OSError``, and what
-        ``require_held`` raises.
+        ``records`` may be read from the journal itself. Raises ``JoblistUnavailableError``, and
+        what ``require_held`` raises.
         """
         self.close()
         lines = [self._encoder.encode(quoted(record)) + b"\n" for record in records]
-        replace_file(self.path, b"".join(lines), before=self._require_held)
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            replace_file(self.path, b"".join(lines), before=self._require_held)
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(self.path)}: {reason_of(error)}"
+            ) from None
 
     def remove(self) -> None:
         """Remove the journal. Its receipts must be in the table.

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any, BinaryIO, Literal
 
-#: What a column holds: text, numbers of 64 or 32 bits, or UTC times since 1970 in micro- or
+#: What a column holds: text, bytes, numbers of 64 or 32 bits, or UTC times since 1970 in micro- or
 #: milliseconds.
-Kind = Literal["string", "int64", "int32", "us", "ms"]
+Kind = Literal["string", "binary", "int64", "int32", "us", "ms"]
 
 _MAGIC = b"PAR1"
 
@@ -79,6 +79,7 @@ def _time(unit: int) -> bytes:
 #: The physical type, the converted type of older readers and the logical type of each kind.
 _TYPES: dict[Kind, tuple[int, int | None, bytes]] = {
     "string": (_BYTE_ARRAY, 0, _struct((1, _STRUCT, b"\0"))),
+    "binary": (_BYTE_ARRAY, None, b""),
     "int64": (_INT64, None, b""),
     "int32": (_INT32, None, b""),
     "us": (_INT64, 10, _time(2)),
@@ -207,10 +208,10 @@ def _page(kind: Kind, values: Sequence[Any]) -> bytes:
 
 
 def _plain(kind: Kind, values: Sequence[Any]) -> bytes:
-    if kind != "string":
+    if kind not in ("string", "binary"):
         return struct.pack(f"<{len(values)}{'i' if kind == 'int32' else 'q'}", *values)
     found: list[bytes] = []
     for value in values:
-        text = value.encode()
+        text = value if kind == "binary" else value.encode()
         found += len(text).to_bytes(4, "little"), text
     return b"".join(found)

@@ -296,6 +296,11 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if value != {}}
 
 
+def looks_secret(key: str, value: object) -> bool:
+    """Return True if a setting looks like a secret, by its name or by its value."""
+    return sounds_secret(key) or _SECRET_VALUE.search(str(value)) is not None
+
+
 def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
     for key, value in table.items():
         if key == "layout":
@@ -307,7 +312,7 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
         tables = [each for each in parts if isinstance(each, dict)]
         for table_in in tables:
             _refuse_secrets(table_in, path=path)
-        if sounds_secret(key) or (not tables and _SECRET_VALUE.search(str(value))):
+        if looks_secret(key, None if tables else value):
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
@@ -318,7 +323,7 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
 
 def _refuse_secrets_of_filesystem(name: str, table: Mapping[str, Any], *, path: str) -> None:
     for key, value in table.items():
-        if is_secret(key, value) or _SECRET_VALUE.search(str(value)):
+        if is_secret(key, value) or looks_secret("", value):
             protocol = str(table.get("protocol", "")).lower()
             better = _BETTER_PLACES.get(
                 _SAME_PLACE.get(protocol, protocol),

@@ -159,8 +159,10 @@ def _relation(connection: Any, query: str) -> Any:
 
 
 def _schema_of(relation: Any) -> Any:
+    """Return the columns of a bound query, with the names that its rows have."""
     require_types(relation)
-    return relation.limit(0).to_arrow_table().schema
+    no_rows = relation.limit(0).to_arrow_table()  # which renames a second column named a
+    return no_rows.rename_columns(relation.columns).schema
 
 
 @contextlib.contextmanager

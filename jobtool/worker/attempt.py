@@ -12,6 +12,7 @@ from jobtool.errors import (
     JobtoolError,
     MembershipLostError,
     NotYetError,
+    QueryRefusedError,
     Scope,
     StoppedError,
 )
@@ -104,6 +105,10 @@ class Attempt:
             return self._fail([Failure(path="", error=unasked)])
         except ProviderError:
             self._set_back("no credentials", is_counted=False)  # the reason is reported at the end
+            raise
+        except QueryRefusedError as error:
+            # The database's message may be long, and ends the command: it is told once.
+            self._set_back(self._reason(error), told="the database refuses its query")
             raise
         except InfrastructureError as error:
             if error.retryable and self._stop.is_set():
@@ -279,10 +284,11 @@ class Attempt:
         self._set_back(self._reason(self.doubt), is_counted=not doubts.is_met_again(job_id))
         return Outcome.DOUBTFUL
 
-    def _set_back(self, reason: str, *, is_counted: bool = True) -> None:
+    def _set_back(self, reason: str, *, is_counted: bool = True, told: str | None = None) -> None:
         """Hand the job back for a reason that isn't its own, unless that happened too often.
 
-        A hand-back that ``is_counted`` may be about this job alone after all.
+        A hand-back that ``is_counted`` may be about this job alone after all. ``told`` is told in
+        place of the reason, which the job's log has.
         """
         self._copy.tell_left_out()
         kept = self._kept_counts()
@@ -301,7 +307,7 @@ class Attempt:
                 )
             )
         else:
-            self._tell_handed_back(reason, kept)
+            self._tell_handed_back(told or reason, kept)
 
     def _wait(self, error: NotYetError) -> Outcome:
         """Hand the job back until its store may have fetched the files that can't be read yet."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from jobtool.errors import JobFileError
+from jobtool.errors import CredentialsError, JobFileError, RefusedError
+from jobtool.export.chunk import ChunkPlan, RowsChangedError
 from jobtool.export.chunklog import ChunkLog, ClearedRecord, EndRecord, RestartRecord, StaleRecord
 from jobtool.export.chunknames import name_of_chunk
 from jobtool.export.formats.by_name import format_of
-from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
+from jobtool.export.making import ChunkMaker
 from jobtool.export.queryof import query_of_share
 from jobtool.export.staging import Staging
 from jobtool.failpoints import reach
@@ -26,7 +27,7 @@ from jobtool.queries.plugins import open_source
 from jobtool.queries.url import ConnectionUrl
 from jobtool.steps.step import StepContext
 from jobtool.stores.location import parent_of
-from jobtool.stores.store import Entry, Store
+from jobtool.stores.store import Entry, Store, kind_of
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Plan, Route
@@ -193,6 +194,7 @@ class ExportStep(FilesStep):
             },
             room=settings.staged_chunks or DEFAULT_STAGED_CHUNKS,
             stop=self._stop,
+            require_held=work.context.require_held,
         )
 
     def _unknown(self, work: _Work) -> set[str]:
@@ -236,5 +238,10 @@ class ExportStep(FilesStep):
                 self._delete(work, chunk.name)
 
     def _delete(self, work: _Work, name: str) -> None:
+        """Remove a file. Without permission to, this is an error only if it is there."""
         work.context.require_held()
-        work.context.retry.call(lambda: work.destination.delete(name))
+        try:
+            work.context.retry.call(lambda: work.destination.delete(name))
+        except (CredentialsError, RefusedError):
+            if work.context.retry.call(lambda: kind_of(work.destination, name)) != "missing":
+                raise

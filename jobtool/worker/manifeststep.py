@@ -85,7 +85,8 @@ def withdraw_manifest(tools: AttemptTools, context: StepContext, destination: St
 
     The caller's job is ``ongoing`` already. The manifest's job looks at all others once it is
     ``ongoing`` itself. So at least one of the two sees the other. If another worker is writing the
-    manifest, this waits for it. A manifest's job that is a success is put back.
+    manifest, this waits for it. A manifest's job that is done is put back, also one in error: what
+    it lacked may be there now.
 
     Raises the errors of stores and of claims, ``StoppedError``, and ``PrematureError`` if another
     worker holds that job for long.
@@ -97,7 +98,7 @@ def withdraw_manifest(tools: AttemptTools, context: StepContext, destination: St
             return
         with _claimed_manifest(tools, context) as claimed:
             retry.call(lambda: _remove(destination))
-            if claimed.job.status is JobStatus.SUCCESS:
+            if claimed.job.status in (JobStatus.SUCCESS, JobStatus.ERROR):
                 claimed.put_back("put-back")
                 joblist.mark_put_back()
     except (FileNotFoundError, JobFileError):  # nobody can do it

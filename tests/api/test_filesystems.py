@@ -11,7 +11,7 @@ import fsspec
 import pytest
 
 import jobtool
-from jobtool.api.generate import _with_absolute_paths
+from jobtool.api.generate import with_absolute_paths
 from jobtool.errors import JoblistError, StoreSettingsError, UsageError
 from tests import commands
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
@@ -107,7 +107,7 @@ def test_secrets_given_in_python_stay_in_the_process(rclone_s3, tmp_path):
 def test_relative_paths_in_tables_become_absolute(table, is_path):
     key = list(table)[-1]
     value = os.path.abspath(table[key]) if is_path else table[key]
-    assert _with_absolute_paths(table) == {**table, key: value}
+    assert with_absolute_paths(table) == {**table, key: value}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ function for a whole table. Each is the best of three rounds.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -80,6 +81,8 @@ def digested(batch: Any) -> None:
 
 def written(name: str, batch: Any, path: str, **settings: Any) -> None:
     """Write a batch, block by block."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
     writer = format_of(name, **settings).open(path, batch.schema)
     for block in blocks([batch], _BLOCK_ROWS):
         writer.write(block)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tests.commands import (
     start_module,
     wait_for,
 )
-from tests.trees import statuses
+from tests.trees import events, statuses
 
 ROWS = 100_000
 QUERY = f"SELECT range AS id, range * 7 % 1000 AS other FROM range({ROWS})"
@@ -193,7 +194,7 @@ HDFS = ("--target-hdfs-path", "hdfs://127.0.0.1:1/target")
         (
             ("--target-path", "x", "--query", "SELECT 1 AS id", "--splits", 3),
             {},
-            ("split_by",),
+            ("--splits: expected --split-by",),
         ),
     ],
     ids=str,
@@ -224,7 +225,9 @@ def test_a_joblist_is_made_for_other_workers(place: Place) -> None:
     assert ids(place) == [*range(ROWS)]
     assert "already" in place.run_ok("--joblist", joblist).lines[-1]
     other = place.run("--joblist", joblist, query="SELECT 1 AS id")
-    assert_one_line_error(other, 2, "another query", "--joblist")
+    assert_one_line_error(other, 2, "another query", "another folder for the joblist")
+    more = place.run("--joblist", joblist, "--split-by", "id")
+    assert_one_line_error(more, 2, "another split_by")
 
 
 def test_two_exports_are_not_mixed_in_one_target(place: Place) -> None:
@@ -232,7 +235,7 @@ def test_two_exports_are_not_mixed_in_one_target(place: Place) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in place.target.iterdir()}
     for options in ((), ("--fresh",)):
         other = place.run(*options, query=f"SELECT range AS id FROM range({ROWS + 1})")
-        assert_one_line_error(other, 2, str(place.target), "another export", "--target-table")
+        assert_one_line_error(other, 2, str(place.target), "--existing-data ignore")
     assert {path.name: path.stat().st_mtime_ns for path in place.target.iterdir()} == before
     place.run_ok("--target-table", "next")
 
@@ -297,10 +300,34 @@ def test_a_killed_export_anew_is_completed_by_the_same_command(
     assert ids(place) == [*range(7, ROWS + 7)]
 
 
+def test_no_worker_mixes_two_states_after_a_killed_export_anew(place: Place, table: Path) -> None:
+    """A ``transfer-worker`` that is started by hand knows nothing of ``--fresh``."""
+    place.run_ok(*SPLIT, **options_of(table))
+    write(table, ROWS, start=7)
+    _, *arguments = map(str, place.command(*SPLIT, "--fresh", **options_of(table)))
+    for point, count, exit_code in (
+        ("after the chunks of a job count no more", 2, 0),
+        ("after a job is to be exported anew", 2, 1),
+    ):
+        victim = start_module(
+            "tests.cli.impala_victim", point, str(count), *arguments, env=place.env
+        )
+        assert finish(victim).exit_code == -signal.SIGKILL
+        done = run("transfer-worker", "-i", place.joblist)
+        assert done.exit_code == exit_code, done
+        if exit_code == 0:
+            assert ids(place) == [*range(ROWS)]
+        assert (place.target / "_SUCCESS").exists() == (exit_code == 0)
+    (line,) = events(place.joblist / "manifest.txt", "error")
+    assert f"jobtool retry {place.joblist} --job rows-0003 --job manifest" in line
+    place.run_ok(*SPLIT, **options_of(table))
+    assert ids(place) == [*range(7, ROWS + 7)]
+
+
 def test_nothing_is_exported_anew_while_it_is_worked_on(place: Place) -> None:
     process = start(*place.command("--chunk-size", 10), env=place.env)
     wait_for(lambda: len(place.parts()) > 3)
-    assert_one_line_error(place.run("--chunk-size", 10, "--fresh"), 2, "worked on")
+    assert_one_line_error(place.run("--chunk-size", 10, "--fresh"), 2, "a worker is on it")
     process.kill()
     finish(process)
     assert not (place.joblist / "export-anew").exists()
@@ -358,6 +385,22 @@ def test_workers_that_fail_alike_say_so_once(place: Place) -> None:
     place.target.unlink()
     place.run_ok(*MANY)
     assert ids(place) == [*range(ROWS)]
+
+
+def test_a_database_that_does_not_answer_can_be_left(place: Place) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        del place.env["SOURCE_CONNECTION"]
+        options = ("--source-host", "127.0.0.1", "--source-port", port)
+        process = start(*place.command(*options), env=place.env)
+        accepted, _ = server.accept()
+        process.send_signal(signal.SIGINT)
+        done = finish(process)
+        accepted.close()
+    assert done.exit_code == 3, done
+    assert "ending the query" in done.stderr
+    assert "stopped while the database didn't answer" in done.stderr
+    assert not [*place.state.iterdir()]
 
 
 def test_what_has_failed_is_tried_again_by_the_same_command(place: Place) -> None:

@@ -13,6 +13,7 @@ from tests.commands import finish, run, run_ok, start_module
 from tests.export.worlds import LAST, Export, Kills, Row, rows_of
 from tests.trees import events, statuses
 
+WITH_RECEIPTS = "after a chunk's record and all receipts"
 CHUNK = 100
 ROWS = 1000  # ten chunks
 
@@ -32,7 +33,7 @@ def kill_at(step: str, nth: int, export: Export) -> None:
 def killed_in_the_middle(export: Export, *options: object) -> None:
     """Have six chunks arrive with receipts, and a seventh without one."""
     export.generate("--chunk-size", CHUNK, "--staged-chunks", 1, *options)
-    kill_at("after a chunk's record and all receipts", 7, export)
+    kill_at(WITH_RECEIPTS, 7, export)
     assert len(export.parts()) == len(export.receipts()) == 6
     export.assert_honest()
 
@@ -60,7 +61,20 @@ CHANGES: dict[str, tuple[Callable[[list[Row]], list[Row]], bool]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+#: The others belong to `make test-wide`.
+ALWAYS = (
+    "a value in the first chunk",
+    "more rows at the end",
+    "fewer rows than have arrived",
+    "no rows",
+    "rows to the end of the last chunk that has arrived",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.wide]) for name in CHANGES],
+)
 def test_rows_that_change_after_a_kill_are_exported_as_they_are_now(
     export: Export, name: str
 ) -> None:
@@ -84,6 +98,7 @@ def test_a_column_of_another_type_is_another_state(export: Export) -> None:
     export.assert_perfect()
 
 
+@pytest.mark.wide
 def test_rows_in_another_order_are_another_state(tmp_path: Path) -> None:
     export = Export(tmp_path)
     export.query = f"SELECT * FROM '{export.table}'"
@@ -94,6 +109,17 @@ def test_rows_in_another_order_are_another_state(tmp_path: Path) -> None:
     export.write(rows)
     export.work()
     assert is_told(export)
+    export.assert_perfect()
+
+
+def test_another_format_in_the_joblist_is_another_state(export: Export) -> None:
+    killed_in_the_middle(export)
+    toml = export.joblist / "joblist.toml"
+    text = toml.read_text()
+    toml.write_text(text.replace('output_format = "parquet"', 'output_format = "csv"'))
+    export.work()
+    assert is_told(export)
+    assert {Path(name).suffix for name in export.parts()} == {".csv"}
     export.assert_perfect()
 
 
@@ -122,7 +148,7 @@ def test_kills_while_changed_rows_are_cleared_mix_nothing(export: Export) -> Non
 def test_rows_that_change_twice_are_exported_as_they_are_at_the_end(export: Export) -> None:
     killed_in_the_middle(export)
     export.write(_with_value(rows_of(ROWS), 3))
-    kill_at("after a chunk's record and all receipts", 9, export)
+    kill_at(WITH_RECEIPTS, 9, export)
     export.write(_with_value(rows_of(350), 4))
     kill_at("after a stale file is removed", 2, export)
     export.write(rows_of(250, 5))

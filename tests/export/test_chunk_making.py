@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobtool.export import making
+from jobtool.export.chunk import ChunkPlan, RowsChangedError
 from jobtool.export.chunklog import ChunkLog, ChunkRecord, ClearedRecord, EndRecord, RestartRecord
 from jobtool.export.formats.by_name import format_of
-from jobtool.export.making import ChunkMaker, ChunkPlan, RowsChangedError
+from jobtool.export.making import ChunkMaker
 from jobtool.queries.dialect import Dialect
 from jobtool.stop import Stop
 from tests.export.worlds import _read
@@ -160,6 +161,7 @@ class World:
             arrived=known,
             room=2,
             stop=Stop(),
+            require_held=lambda: None,
         )
         maker.start()
         try:

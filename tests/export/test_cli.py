@@ -63,8 +63,11 @@ def split(tmp_path: Path) -> Path:
         (ROWS, ("--chunk-bytes", "5"), ["at least 1MiB"]),
         (ROWS, ("--chunk-bytes", "5 parsecs"), ["a size such as 256MiB", "5 parsecs"]),
         (ROWS, ("--splits", 3), ["--splits: expected --split-by"]),
-        (ROWS, ("--split-by", "nam"), ["split by 'nam'", "'name'"]),
-        (ROWS, ("--order-by", "nam"), ["--order-by nam", "Did you mean 'name'?"]),
+        (ROWS, ("--output-format", "csv", "--compression", "zstd"), ["none for csv; found 'zstd'"]),
+        (ROWS, ("--split-by", "nam"), ["can't split by nam", "'name'"]),
+        (ROWS, ("--split-by", "n\n\x1b[31m"), [r'split by "n\n\u001b[31m"']),
+        ("SELECT 1 AS a, 2 AS a", (), ["more than one column named 'a'", "a AS a_2"]),
+        (ROWS, ("--order-by", "nam"), ["can't order by nam", "Did you mean 'name'?"]),
         (ROWS, ("--existing-data", "mix"), ["--existing-data"]),
     ],
 )
@@ -131,22 +134,22 @@ def test_a_query_file_must_be_utf8(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("destination", "joblist", "staging", "option"),
+    ("destination", "joblist", "staging", "other"),
     [
-        ("out", "out/list", None, "--output-path"),
-        ("out", "out", None, "--output-path"),
-        ("list/out", "list", None, "--destination"),
-        ("out", "list", "out/staging", "--staging"),
-        ("out", "list", "out", "--staging"),
+        ("out", "out/list", None, "folder for the joblist"),
+        ("out", "out", None, "folder for the joblist"),
+        ("list/out", "list", None, "destination"),
+        ("out", "list", "out/staging", "staging folder"),
+        ("out", "list", "out", "staging folder"),
     ],
 )
 def test_places_are_apart(
-    tmp_path: Path, destination: str, joblist: str, staging: str | None, option: str
+    tmp_path: Path, destination: str, joblist: str, staging: str | None, other: str
 ) -> None:
     staged = () if staging is None else ("--staging", tmp_path / staging)
     places = ("-d", tmp_path / destination, "-o", tmp_path / joblist, *staged)
     done = run("jobtool", "export", "--connection", "duckdb://", "--query", ROWS, *places)
-    assert_one_line_error(done, 2, f"another {option}")
+    assert_one_line_error(done, 2, f"another {other}")
     assert os.listdir(tmp_path) == []
 
 
@@ -169,6 +172,29 @@ def test_other_files_and_the_own_chunks_are_no_other_data(tmp_path: Path) -> Non
     again = export(tmp_path)
     assert (again.exit_code, again.stderr) == (0, "")
     assert "It stays as it is" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--splits", 4), "another splits: expected 3; found 4"),
+        (("--chunk-size", 4), "another chunk_rows: expected 5000; found 4"),
+        (("--methods", "scp"), "another 'methods' in [transfer]"),
+        (("--set", "s3.region=there"), "another 'region' in [s3]"),
+        (("--set", "s3.endpoint_url=http://127.0.0.1:9"), "another 'endpoint_url' in [s3]"),
+    ],
+)
+def test_another_export_is_no_second_time(
+    tmp_path: Path, options: tuple[str, object], expected: str
+) -> None:
+    same = {"--split-by": "id", "--splits": 3, "--chunk-size": 5000, "--set": "s3.region=here"}
+    first = [word for option in same.items() for word in option]
+    assert export(tmp_path, *first).exit_code == 0
+    before = (tmp_path / "list" / "joblist.toml").read_bytes()
+    assert "It stays as it is" in export(tmp_path, *first).stdout
+    other = [word for option in {**same, options[0]: options[1]}.items() for word in option]
+    assert_one_line_error(export(tmp_path, *other), 2, expected)
+    assert (tmp_path / "list" / "joblist.toml").read_bytes() == before
 
 
 def test_a_destination_out_of_reach_is_told_and_prevents_nothing(tmp_path: Path) -> None:
@@ -257,6 +283,9 @@ def test_a_refused_query_is_told_by_the_database_and_ends_workers(split: Path) -
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert "nowhere" in done.stderr
+    assert "handed back: the database refuses its query\n" in done.stdout
+    assert "nowhere" not in done.stdout
+    assert "nowhere" in (split / "rows-0001.txt").read_text()
     assert "Once the cause is fixed: transfer-worker" in done.stdout
     assert "2 todo" not in done.stdout
     looked = run("jobtool", "doctor", split)

@@ -57,6 +57,7 @@ FOR_DUCKDB = {
 
 def written(schema: pa.Schema, *batches: pa.RecordBatch, path: Path) -> bytes:
     CSV.check(schema)
+    path.unlink(missing_ok=True)
     writer = CSV.open(str(path), schema)
     for batch in batches:
         writer.write(batch)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.commands import BIN, finish, run_ok, start, start_module, start_ranks
+from tests.export.test_changed_rows import CLEARING, WITH_RECEIPTS
 from tests.export.worlds import Export, Kills, rows_of
+from tests.faults.victim import EXPORT_STEPS
 
-KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "6"))
 ROWS = 4000
 
 #: Steps, each with the time at which it is reached, one after the other in one export.
@@ -99,7 +101,7 @@ def test_a_query_exported_through_kills_at_each_step_arrives_once_and_in_order(
     assert [each["rows"] for each in export.manifest()["files"]] == [500] * 8
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("kind", ["parquet", pytest.param("csv", marks=pytest.mark.wide)])
 def test_ranges_exported_through_kills_arrive_once_and_in_order(export: Export, kind: str) -> None:
     options = ("--split-by", "id", "--splits", 3, "--output-format", kind)
     export.generate("--chunk-size", 300, *options)
@@ -110,6 +112,12 @@ def test_ranges_exported_through_kills_arrive_once_and_in_order(export: Export, 
     export.work()
     kills.check()
     export.assert_perfect()
+
+
+def test_the_kills_are_at_every_step_of_exports() -> None:
+    sequences = [*UNSPLIT.values(), SPLIT, CLEARING]
+    tried = {step for kills in sequences for step, _ in kills} | {WITH_RECEIPTS}
+    assert EXPORT_STEPS.keys() <= tried
 
 
 def killed_at_random(export: Export, moments: random.Random) -> bool:
@@ -167,7 +175,7 @@ def test_ranks_killed_under_mpirun_lose_and_repeat_no_row(tmp_path: Path) -> Non
     export.generate("--chunk-size", 20, "--split-by", "id", "--splits", 4)
     worker = (BIN / "transfer-worker", "-i", export.joblist, "--threads", 1)
     kills = Kills(export)
-    for number in range(3):
+    for number in range(2):
         process = start_ranks(worker, worker)
         deadline = time.monotonic() + 60
         while not len(export.times_made()) > 40 * number and process.poll() is None:

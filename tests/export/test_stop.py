@@ -131,7 +131,7 @@ class Watch(threading.Thread):
         return self.most
 
 
-@pytest.mark.parametrize("room", [1, 2])
+@pytest.mark.parametrize("room", [pytest.param(1, marks=pytest.mark.wide), 2])
 def test_no_more_files_wait_than_was_asked_for(tmp_path: Path, room: int) -> None:
     """A slow destination holds the query back: 40 chunks of 20 kB, at 200 kB/s."""
     export = Export(tmp_path)

@@ -158,7 +158,6 @@ STEPS: dict[str, At | Call] = {
     "after the journal is removed": At("after the journal is removed"),
     # What only a job that is taken up again does.
     "before leftovers are removed": At("before leftovers are removed"),
-    "before leftovers of chunks are removed": At("before leftovers of chunks are removed"),
     "before an upload is dropped": Call("before", _STORE, "abort"),
     "after an upload is dropped": Call("after", _STORE, "abort"),
     "after the held parts are known": Call("after", _STORE, "held_parts"),
@@ -180,6 +179,7 @@ EXPORT_STEPS: dict[str, At | Call] = {
     "after a chunk's record": At("after a chunk's record"),
     "after a chunk's record and all receipts": At("after a chunk's record", is_flushed=True),
     "after the rows have changed": At("after the rows have changed"),
+    "before leftovers of chunks are removed": At("before leftovers of chunks are removed"),
     "before a chunk is staged": Call("before", _STAGING, "stage"),
     "before a chunk's record": Call("before", _LOG, "append"),
     "in the middle of a line of the chunks' log": Call("half", _OS, "write", _writes_chunks),

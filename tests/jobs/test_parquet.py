@@ -14,6 +14,7 @@ from jobtool.jobs.parquet import ParquetWriter
 
 TYPES = {
     "string": pa.string(),
+    "binary": pa.binary(),
     "int64": pa.int64(),
     "int32": pa.int32(),
     "us": pa.timestamp("us", tz="UTC"),
@@ -21,6 +22,7 @@ TYPES = {
 }
 EXTREMES = {
     "string": ["", "a", "\u00e9\U0001d11e\0\n", "long" * 300],
+    "binary": [b"", b"a", b"\xff\0/\n", bytes(range(256)) * 4],
     "int32": [0, -(2**31), 2**31 - 1],
     **{kind: [0, -1, -(2**63), 2**63 - 1] for kind in ("int64", "us", "ms")},
 }

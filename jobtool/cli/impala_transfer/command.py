@@ -12,6 +12,7 @@ from jobtool.cli.impala_transfer.targets import Given, way_of
 from jobtool.cli.impala_transfer.variables import is_given, is_on_command_line, option
 from jobtool.cli.impala_transfer.working import Request, transfer_rows
 from jobtool.cli.options import comma_separated, command, dry_run_option, output_options
+from jobtool.cli.querying import existing_data_option
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 
@@ -88,8 +89,8 @@ _OF_THE_SOURCE = (
 @option(
     "--query",
     variable="QUERY",
-    metavar="SQL|@FILE",
-    help="The query, or a file with it. Needed.",
+    metavar="SQL|@FILE|-",
+    help="The query, a file with it, or - for standard input. Needed.",
 )
 @option(
     "--chunk-size",
@@ -187,6 +188,7 @@ _OF_THE_SOURCE = (
     help="SCHEME.KEY or credentials.KEY for the joblist's table of that name, such as "
     "s3.endpoint_url or sftp.identity_file. Repeatable.",
 )
+@existing_data_option
 @click.option(
     "--joblist",
     type=click.Path(),

@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from jobtool.cli.console import DONE, WARNING, Console, error_line, print_error_lines
-from jobtool.cli.export import asked_password, text_of_query
 from jobtool.cli.impala_transfer.helper import HelperTask
 from jobtool.cli.impala_transfer.helpers import Helpers
-from jobtool.cli.impala_transfer.joblists import (
-    default_folder,
-    require_free,
-    require_same_tables,
-    settings_at,
-)
+from jobtool.cli.impala_transfer.joblists import default_folder, settings_at
 from jobtool.cli.impala_transfer.targets import Way, methods_for
+from jobtool.cli.querying import asked_password, text_of_query, until_stopped
 from jobtool.cli.stopsignals import stop_signals, stopping
-from jobtool.errors import JoblistError, UsageError
+from jobtool.errors import UsageError
 from jobtool.jobs.exportsettings import DEFAULT_STAGED_CHUNKS, ExportSettings
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
@@ -47,6 +42,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     count: bool
     tables: Mapping[str, Any]
     credentials: Mapping[str, Any]
+    existing_data: Literal["error", "ignore"]
     joblist: str | None
     fresh: bool
     make_only: bool
@@ -69,13 +65,13 @@ def transfer_rows(request: Request) -> int:
         )
     console = Console(verbosity=request.verbosity, as_json=request.as_json)
     stop, signals = Stop(), stop_signals()
+    query = text_of_query(request.query)
+    folder = _folder_of(request, query)
+    known = settings_at(folder)
+    methods = _made(request, query, folder, known, stop, console)
+    if request.dry_run:
+        return 0
     with stopping(stop, signals):
-        query = text_of_query(request.query)
-        folder = _folder_of(request, query)
-        known = settings_at(folder)
-        methods = _made(request, query, folder, known, stop, console)
-        if request.dry_run:
-            return 0
         joblist = JobList.open(folder)
         if not _has_work(request, joblist, console, has_been_made_before=known is not None):
             return 0
@@ -117,13 +113,11 @@ def _made(
 
     way = request.way
     if known is None:
-        require_free(way.destination, request.tables, request.credentials)
         for remark in way.remarks:
             console.note(remark)
         staging, methods = way.staging, way.methods
         staged = _files_at_a_time(request)
     else:  # a way that was begun is kept
-        require_same_tables(folder, request.tables, request.credentials)
         staging, staged = known.staging, known.staged_chunks
         methods = methods_for(staging, way.destination, request.use_distcp)
     console.note(
@@ -132,7 +126,8 @@ def _made(
     )
     if known is None:
         _ask_password(request)
-    try:
+
+    def make() -> None:
         export_query(
             request.connection,
             query,
@@ -146,15 +141,16 @@ def _made(
             count=request.count,
             staging=staging,
             staged_chunks=staged,
+            existing_data=request.existing_data,
             stores=request.tables,
             credentials=request.credentials,
-            transfer={} if methods is None else {"methods": methods},
+            transfer={} if known is not None or methods is None else {"methods": methods},
             dry_run=request.dry_run,
             stop=stop,
             on_event=console.emit,
         )
-    except JoblistError as error:
-        raise JoblistError(str(error).replace("--output-path", "--joblist")) from None
+
+    until_stopped(make, stop)
     return methods
 
 

@@ -14,12 +14,16 @@ class ChunkFile:
 
     Arrow's own files wrap errors of the filesystem, and its writers write the end of a file when
     they are freed. Here an ``OSError`` stays what it is, and after ``abort`` writes go nowhere.
+
+    A file that is there already belongs to somebody else, such as another worker that took this
+    one for dead: ``FileExistsError``.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._position = 0
-        self._file = open(path, "wb", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._file = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115
+        self._own = os.fstat(self._file.fileno())
 
     @property
     def closed(self) -> bool:
@@ -54,4 +58,5 @@ class ChunkFile:
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._path)
+            if os.path.samestat(self._own, os.lstat(self._path)):
+                os.unlink(self._path)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from jobtool.errors import UsageError
+from jobtool.names import quote
 from jobtool.queries.dialect import Dialect
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def require_names(schema: pa.Schema) -> None:
 def refuse(format_name: str, misfits: Iterable[tuple[pa.Field, str]]) -> None:
     """Raise ``UsageError`` for columns that a format can't hold, each with SQL that it can."""
     lines = [
-        f"column {field.name!r} has the type {field.type}; write {instead} in the query"
+        f"column {field.name!r} has the type {quote(str(field.type))}; write {instead} in the query"
         for field, instead in misfits
     ]
     if lines:

@@ -1,0 +1,1 @@
+"""Packages: many files as one tar, its index and its manifest."""
