@@ -17,7 +17,7 @@ def bound_arenas() -> None:
     place of 270, and no longer. ``MALLOC_ARENA_MAX`` in the environment has priority. Call this
     before threads are started. Does nothing with another C library.
 
-    Arrow gets the same allocator: its own keeps 40 MiB more while an export writes Parquet.
+    Arrow gets the same allocator: its own keeps 20 MiB more while an export writes Parquet.
     ``ARROW_DEFAULT_MEMORY_POOL`` in the environment has priority. Call this before Arrow is
     imported.
     """

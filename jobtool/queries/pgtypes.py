@@ -28,16 +28,7 @@ def adapt(field: Any, name_of: Callable[[int], str]) -> tuple[Any, Convert | Non
     """
     import pyarrow as pa
 
-    metadata = field.metadata or {}
-    typname = metadata.get(b"POSTGRESQL:type", b"").decode()
-    typmod = int(metadata.get(b"POSTGRESQL:typmod", b"-1"))
-    if typname in _REFUSED:
-        raise _refusal(field.name, typname, _REFUSED[typname])
-    if typname == "oid":
-        kind: Any = pa.int64()
-        convert: Convert | None = _oids
-    else:
-        kind, convert = _adapted(field.type, field.name, typmod, name_of)
+    kind, convert = _adapted(field, field.name, name_of)
     return pa.field(field.name, kind), convert
 
 
@@ -55,11 +46,17 @@ def decimal_of(typmod: int) -> Any:
     return pa.decimal128(digits, scale) if digits <= 38 else pa.decimal256(digits, scale)
 
 
-def _adapted(
-    kind: Any, column: str, typmod: int, name_of: Callable[[int], str]
-) -> tuple[Any, Convert | None]:
+def _adapted(field: Any, column: str, name_of: Callable[[int], str]) -> tuple[Any, Convert | None]:
+    """Return the type and the conversion of a column, or of the elements of its arrays."""
     import pyarrow as pa
 
+    kind, metadata = field.type, field.metadata or {}
+    typname = metadata.get(b"POSTGRESQL:type", b"").decode()
+    typmod = int(metadata.get(b"POSTGRESQL:typmod", b"-1"))
+    if typname in _REFUSED:
+        raise _refusal(column, typname, _REFUSED[typname])
+    if typname == "oid":
+        return pa.int64(), _oids
     extension = getattr(kind, "extension_name", None)
     if extension == "arrow.json":
         return pa.string(), lambda array: _storage(array).cast(pa.string())
@@ -68,7 +65,7 @@ def _adapted(
     if extension == "arrow.opaque":
         return _opaque(kind.type_name, column, typmod, name_of)
     if pa.types.is_list(kind):
-        inner, convert = _adapted(kind.value_type, column, -1, name_of)
+        inner, convert = _adapted(kind.value_field, column, name_of)
         if convert is None:
             return kind, None
         of_values = convert

@@ -80,7 +80,8 @@ class PostgresSource(AdbcSource):
     def _require_flat_arrays(self, query: str) -> None:
         """Refuse arrays of several dimensions, which the driver gives as if they had one.
 
-        Nothing else tells them: the query runs twice if it has arrays, in one transaction.
+        It doesn't read those whose first element has another number than 0 or 1. Nothing else tells
+        either: the query runs twice if it has arrays, in one transaction.
         """
         import pyarrow as pa
 
@@ -88,12 +89,16 @@ class PostgresSource(AdbcSource):
         if not lists:
             return
         name = self.dialect.name
-        deep = " OR ".join(f"array_ndims({name(column)}) > 1" for column in lists)
+        deep = " OR ".join(
+            f"array_ndims({name(column)}) > 1 OR array_lower({name(column)}, 1) NOT IN (0, 1)"
+            for column in lists
+        )
         rows = f"SELECT 1 FROM (\n{stripped(query)}\n) AS jobtool_rows WHERE {deep} LIMIT 1"
         if super().ask(rows).num_rows:
             raise QueryFailedError(
-                f"PostgreSQL: expected arrays of one dimension in {', '.join(map(repr, lists))}; "
-                "found one of several. Write array_to_json(column) in the query"
+                "PostgreSQL: expected arrays of one dimension, numbered from 1, in "
+                f"{', '.join(map(repr, lists))}; found another. Write array_to_json(column) in "
+                "the query"
             )
 
 

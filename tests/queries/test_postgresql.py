@@ -127,6 +127,7 @@ def test_uuids_in_a_slice_are_texts() -> None:
         ("'127.0.0.1'::inet", "inet"),
         ("int4range(1, 2)", "int4range"),
         ("1::money", "money"),
+        ("array[1::money]", "money"),
         ("row(1, 2)", "record"),
         ("row(1.5, 'a')::pair", "composite"),
         ("array[row(1.5, 'a')::pair]", "composite"),
@@ -152,6 +153,7 @@ def test_a_type_without_an_arrow_type_is_named(
         "'294276-12-31'::timestamp",
         "'NaN'::numeric(5,2)",
         "array[[1,2],[3,4]]",
+        "'[2:3]={1,2}'::int[]",
     ],
 )
 def test_a_value_without_an_arrow_value_is_named(postgres: PostgresServer, expression: str) -> None:
@@ -159,6 +161,12 @@ def test_a_value_without_an_arrow_value_is_named(postgres: PostgresServer, expre
         with pytest.raises(QueryFailedError, match="'here'"):
             table_of(source, f"SELECT {expression} AS here")
         assert one_row(source, "SELECT 1 AS a") == {"a": 1}
+
+
+def test_oids_are_unsigned(postgres: PostgresServer) -> None:
+    with opened(postgres.url()) as source:
+        row = one_row(source, "SELECT 4000000000::oid AS a, array[4000000000::oid, NULL] AS b")
+    assert row == {"a": 4_000_000_000, "b": [4_000_000_000, None]}
 
 
 def test_rows_keep_their_order(postgres: PostgresServer) -> None:

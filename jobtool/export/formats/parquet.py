@@ -23,6 +23,10 @@ COMPRESSIONS = ("zstd", "snappy", "gzip", "none")
 _ROW_GROUP_ROWS = 1024 * 1024
 _ROW_GROUP_BYTES = 32 * 1024 * 1024
 
+#: From this size on a column's dictionary is given up. At pyarrow's default, 1 MiB, those of six
+#: columns take 40 MiB more memory, and files of numbers and short texts are 4 % larger.
+_DICTIONARY_BYTES = 512 * 1024
+
 
 class ParquetFormat(msgspec.Struct, frozen=True, kw_only=True):
     """Parquet as pyarrow writes it.
@@ -145,7 +149,12 @@ def _writer(file: Any, schema: Any, compression: str) -> Any:
     import pyarrow.parquet as pq
 
     return pq.ParquetWriter(
-        file, schema, compression=compression, version="2.6", write_statistics=True
+        file,
+        schema,
+        compression=compression,
+        version="2.6",
+        write_statistics=True,
+        dictionary_pagesize_limit=_DICTIONARY_BYTES,
     )
 
 
