@@ -103,8 +103,8 @@ class Doubts:
         if isinstance(error, InfrastructureError):
             raise error
         raise StoreUnavailableError(
-            f"{error}. Nothing else was transferred meanwhile, so this may be true of all jobs: "
-            "check the credentials and permissions, or the server."
+            f"{error}. Nothing was transferred for {len(self._row)} job(s) in a row, so this "
+            "may be true of all: check the credentials and permissions, or the server."
         )
 
     def _works_elsewhere(self) -> bool:

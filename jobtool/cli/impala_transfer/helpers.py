@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,10 @@ _LOOK_SECONDS = 0.2
 
 #: What a worker writes when it is asked to stop; this process has written it already.
 _STOPPING = "finishing files in progress"
+
+
+#: How often a worker has met an error.
+_JOBS = re.compile(r"\b\d+ job\(s\)")
 
 
 class Helpers:
@@ -92,7 +97,11 @@ class Helpers:
 
     def _keep_error(self, line: str) -> None:
         with self._lock:
-            if line and line not in self.errors and _STOPPING not in line:
+            if (
+                line
+                and _STOPPING not in line
+                and not any(is_alike(line, one) for one in self.errors)
+            ):
                 self.errors.append(line)
 
     def _forward(self) -> None:
@@ -106,3 +115,8 @@ def _lines(stream: IO[str]) -> Iterator[str]:
     with stream:
         for line in stream:
             yield line.rstrip("\n")
+
+
+def is_alike(line: str, other: str | None) -> bool:
+    """Return True for errors that differ by the number of jobs that met them at most."""
+    return other is not None and _JOBS.sub("", line) == _JOBS.sub("", other)

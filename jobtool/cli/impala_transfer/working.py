@@ -11,7 +11,7 @@ import msgspec
 
 from jobtool.cli.console import DONE, WARNING, Console, error_line, print_error_lines
 from jobtool.cli.impala_transfer.helper import HelperTask
-from jobtool.cli.impala_transfer.helpers import Helpers
+from jobtool.cli.impala_transfer.helpers import Helpers, is_alike
 from jobtool.cli.impala_transfer.joblists import default_folder, settings_at
 from jobtool.cli.impala_transfer.targets import Way, methods_for
 from jobtool.cli.querying import asked_password, text_of_query, until_stopped
@@ -253,7 +253,7 @@ def _worked_off(
         raise
     finally:
         codes = helpers.wait()
-        print_error_lines(line for line in helpers.errors if line != said)
+        print_error_lines(line for line in helpers.errors if not is_alike(line, said))
     left = _left(joblist)
     if left:
         console.note(
