@@ -87,7 +87,7 @@ class Staging:
     def remove(self, name: str) -> None:
         """Remove a file. One that can't be removed stays until the next attempt."""
         self._require_held()
-        with contextlib.suppress(FileNotFoundError, OSError):
+        with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.folder, name))
         if self._remote is not None:
             with contextlib.suppress(FileError):

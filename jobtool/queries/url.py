@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
@@ -13,8 +13,8 @@ from jobtool.redact import sounds_secret
 
 _SCHEME = re.compile(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?\Z")
 
-#: The names of options that are secrets, by their ends: ``secret_directory`` is none.
-_SECRET = re.compile("(password|passwd|passphrase|pwd|secret|token|_key)$", re.IGNORECASE)
+#: Options that are secrets, besides those that sound so in any setting.
+_SECRET = re.compile("(pwd|_key)$|authorization", re.IGNORECASE)
 
 
 class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
         host, port = _address(address)
         options: dict[str, str] = {}
         for key, value in parse_qsl(asked, keep_blank_values=True):
-            if _SECRET.search(key):
+            if _SECRET.search(key) or sounds_secret(key):
                 raise UsageError(
                     f"connection: the option {key!r} is a secret, which others could read in the "
                     "list of processes and in joblist.toml. Leave it out, and set "
@@ -65,12 +65,6 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
                 )
             if key in options:
                 raise UsageError(f"connection: expected the option {key!r} once; found it twice")
-            if sounds_secret(key) or "authorization" in key.lower() or key.lower() == "pwd":
-                raise UsageError(
-                    f"the connection has the option {key!r}, which others could read in the list "
-                    "of processes. Leave it out, and set JOBTOOL_QUERY_PASSWORD in the environment "
-                    "of export and of workers"
-                )
             options[key] = value
         name, _, driver = scheme.partition("+")
         return cls(
@@ -83,15 +77,6 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
             database=unquote(database) if slash else "",
             options=options,
         )
-
-    def with_database(self, database: str) -> ConnectionUrl:
-        """Return the URL of another database at the same place."""
-        head, _, asked = self.text.partition("?")
-        scheme, _, rest = head.partition("://")
-        text = f"{scheme}://{rest.partition('/')[0]}/{quote(database)}"
-        if asked:
-            text += f"?{urlencode(self.options)}"
-        return msgspec.structs.replace(self, text=text, database=database)
 
 
 def _address(address: str) -> tuple[str | None, int | None]:

@@ -89,15 +89,16 @@ class ExportStep(FilesStep):
 
     def _export(self, work: _Work, own: Successes) -> None:
         """Run the query, unless all chunks have arrived."""
-        unwanted = work.log.stale | self._unknown(work)
+        records = [*self._records.all()]
+        unwanted = work.log.stale | _unknown(work, records)
         if unwanted:
-            self._clear(work, unwanted)
+            self._clear(work, unwanted, records)
+            records = [*self._records.all()]
         self._report.phase(Phase.COMPARING)
         joblist, claimed = self._tools.joblist, work.claimed
         staging = Staging(joblist, claimed.job_id, work.settings, work.context)
         staging.prepare()
         try:
-            records = [*self._records.all()]
             self._remove_unfinished(work, records)
             ledger = self._taken_up(work, Route(staging.source, work.destination), records)
             transfer = self._make_transfer(claimed, work.context, ledger)
@@ -197,20 +198,7 @@ class ExportStep(FilesStep):
             require_held=work.context.require_held,
         )
 
-    def _unknown(self, work: _Work) -> set[str]:
-        """Return the names of files that have receipts and no chunk: the log of chunks was lost.
-
-        Perhaps the query has fewer chunks now, which would then never be replaced.
-        """
-        known = {chunk.name for chunk in work.log.chunks.values()}
-        named = {parent_of(receipt.dst_path)[1]: receipt for receipt in self._records.receipts()}
-        return {
-            name
-            for name, receipt in named.items()
-            if name not in known and receipt.dst_path == work.destination.url_of(name)
-        }
-
-    def _clear(self, work: _Work, names: set[str]) -> None:
+    def _clear(self, work: _Work, names: set[str], records: list[Record]) -> None:
         """Remove the receipts of chunks that don't count any more, and then the chunks.
 
         A kill in between leaves a log without ``ClearedRecord``: the next attempt does this again.
@@ -220,7 +208,7 @@ class ExportStep(FilesStep):
             IntentRecord(src_path=record.src_path, dst_path=record.dst_path, at_ns=0, has_file=True)
             if isinstance(record, Receipt) and record.dst_path in urls
             else record
-            for record in self._records.all()
+            for record in records
         ]
         if work.log.stale != names:  # for an attempt after a kill
             work.log.append(StaleRecord(names=tuple(sorted(names))))
@@ -245,3 +233,14 @@ class ExportStep(FilesStep):
         except (CredentialsError, RefusedError):
             if work.context.retry.call(lambda: kind_of(work.destination, name)) != "missing":
                 raise
+
+
+def _unknown(work: _Work, records: list[Record]) -> set[str]:
+    """Return the names of files that have receipts and no chunk: the log of chunks was lost.
+
+    Perhaps the query has fewer chunks now, which would then never be replaced.
+    """
+    known = {chunk.name for chunk in work.log.chunks.values()}
+    urls = {record.dst_path for record in records if isinstance(record, Receipt)}
+    names = {parent_of(url)[1] for url in urls} - known
+    return {name for name in names if work.destination.url_of(name) in urls}
