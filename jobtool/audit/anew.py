@@ -23,7 +23,6 @@ from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.claimedjob import ClaimedJob
-from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
@@ -73,9 +72,7 @@ def _row_jobs(joblist: JobList) -> Iterator[ClaimedJob]:
     The manifest's job is put back when the first of the others is worked on.
     """
     claims = Claims.of(joblist)
-    for job_id in joblist.job_ids():
-        if job_id == MANIFEST_JOB:
-            continue
+    for job_id in joblist.row_job_ids():
         claimed = claim_job(joblist, claims, job_id, job_id)
         if isinstance(claimed, LeftAlone):
             raise _refusal(joblist, job_id, claimed.reason)

@@ -87,10 +87,9 @@ def _advice(joblist: JobList, job_id: str) -> str:
 
 def _shares_of(joblist: JobList) -> dict[str, ExportShare | None]:
     shares = {}
-    for job_id in joblist.job_ids():
-        if job_id != MANIFEST_JOB:
-            try:
-                shares[job_id] = joblist.load(job_id)[0].export
-            except JobFileError as error:
-                raise JobtoolError(f"job {quote(job_id)}: {error}") from None
+    for job_id in joblist.row_job_ids():
+        try:
+            shares[job_id] = joblist.load(job_id)[0].export
+        except JobFileError as error:
+            raise JobtoolError(f"job {quote(job_id)}: {error}") from None
     return shares

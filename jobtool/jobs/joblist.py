@@ -11,6 +11,7 @@ import msgspec
 from jobtool.errors import JoblistError, JoblistUnavailableError, reason_of
 from jobtool.jobs import settings
 from jobtool.jobs.atomic_write import replace_file
+from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.jobfolder import JobFolder
 from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal, read_journals
 from jobtool.jobs.records import Receipt, Record
@@ -140,6 +141,10 @@ class JobList(JobFolder):
     def journal_of(self, job_id: str, require_held: Callable[[], None] | None = None) -> Journal:
         """Return the journal of a job in progress; see ``Journal`` for ``require_held``."""
         return Journal(os.path.join(self._journals_path, job_id + JOURNAL_SUFFIX), require_held)
+
+    def row_job_ids(self) -> list[str]:
+        """Return the IDs of the jobs that export rows: all of an export but the manifest's."""
+        return [job_id for job_id in self.job_ids() if job_id != MANIFEST_JOB]
 
     def chunks_path_of(self, job_id: str) -> str:
         """Return the path of the log of an export job's chunks."""

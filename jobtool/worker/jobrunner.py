@@ -105,7 +105,7 @@ class JobRunner:
         if joblist.settings.export is None:
             return True
         known = self._scan_state.finished
-        others = [job_id for job_id in joblist.job_ids() if job_id != MANIFEST_JOB]
+        others = joblist.row_job_ids()
         # Those that aren't known first; then all, since a success may have been put back.
         for job_id in (*(each for each in others if each not in known), *others):
             try:

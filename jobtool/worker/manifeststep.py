@@ -25,7 +25,6 @@ from jobtool.export.staging import Staging
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
-from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED
@@ -48,7 +47,7 @@ class ManifestStep(FilesStep):
         settings = joblist.settings.export
         if settings is None or destination is None:
             raise JobFileError("expected a destination, and a table [export] in joblist.toml")
-        for job_id in row_jobs_of(joblist):
+        for job_id in joblist.row_job_ids():
             if joblist.status_of(job_id) is not JobStatus.SUCCESS:
                 raise PrematureError(
                     f"job {quote(job_id)} isn't a success. It was put back meanwhile"
@@ -80,11 +79,6 @@ class ManifestStep(FilesStep):
             self._end(claimed_job, context, plan, transfer)
         finally:
             staging.close()
-
-
-def row_jobs_of(joblist: JobList) -> list[str]:
-    """Return the IDs of the jobs that export rows."""
-    return [job_id for job_id in joblist.job_ids() if job_id != MANIFEST_JOB]
 
 
 def withdraw_manifest(tools: AttemptTools, context: StepContext, destination: Store) -> None:

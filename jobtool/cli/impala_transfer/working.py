@@ -216,7 +216,7 @@ def _worked_off(
 
     _ask_password(request)
     joblist = JobList.open(folder)
-    ranges = sum(name != MANIFEST_JOB for name in joblist.job_ids())
+    ranges = len(joblist.row_job_ids())
     others = min(request.max_workers, ranges) - 1
     threads = request.max_workers if request.split_by is None else None
     tasks = [
