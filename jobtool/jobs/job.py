@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from jobtool.errors import JobtoolError
 from jobtool.jobs.exportshare import ExportShare
+from jobtool.jobs.packagetask import PackageTask
 
 
 class JobStatus(StrEnum):
@@ -69,7 +70,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     when to look again at a ``todo`` job whose files can't be read yet, in UTC.
 
     ``export`` is the share of an export that the job does; None for a job that copies files. Its
-    chunks are files below the destination.
+    chunks are files below the destination. ``package`` is the step of a package that the job does;
+    None for other jobs.
 
     ``requires`` are words that a version must know to work on the job (``jobs.requirements``).
     ``steps`` is the chain of steps, empty if the job file names none. ``step_states`` has the state
@@ -89,6 +91,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     hand_backs: int = 0
     not_before: datetime | None = None
     export: ExportShare | None = None
+    package: PackageTask | None = None
     requires: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     step_states: Mapping[str, StepState] = msgspec.field(default_factory=dict)
@@ -128,6 +131,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         """The source to show for the job: its own, that of its first file, or its share."""
         if self.export is not None:
             return ", ".join(value for _, value in self.export.lines())
+        if self.source is None and self.package is not None and not self.files:
+            return f"package {self.package.package}"
         return self.source or self.files[0].source
 
     @property

@@ -27,7 +27,11 @@ from jobtool.jobs.exportshare import PREFIX as EXPORT_PREFIX
 from jobtool.jobs.exportshare import ExportShare
 from jobtool.jobs.job import FilePair, Job, JobStatus, StepState
 from jobtool.jobs.joblog import MAX_LINE_BYTES
+from jobtool.jobs.packagetask import KEY as PACKAGE
+from jobtool.jobs.packagetask import PREFIX as PACKAGE_PREFIX
+from jobtool.jobs.packagetask import PackageTask
 from jobtool.jobs.requirements import EXPORT as REQUIRES_EXPORT
+from jobtool.jobs.requirements import PACKAGE as REQUIRES_PACKAGE
 from jobtool.jobs.requirements import STEPS, require_understood
 from jobtool.jobs.stamps import stamp_of, time_of
 from jobtool.jobs.steps import (
@@ -154,6 +158,9 @@ def _header_lines(job: Job) -> Iterator[str]:
     if job.export is not None:
         for key, value in job.export.lines():
             yield f"{key}: {value}"
+    if job.package is not None:
+        for key, value in job.package.lines():
+            yield f"{key}: {value}"
     for key, value in job.fields.items():
         yield f"{FIELD_PREFIX}{key}: {quote(value)}"
     for key, value in job.extra:
@@ -171,6 +178,7 @@ class _HeaderReader:
         self._files: list[FilePair] = []
         self._extra: list[tuple[str, str]] = []
         self._export: dict[str, str] = {}
+        self._package: dict[str, list[str]] = {}
         self._steps: tuple[str, ...] = ()
         self.requires: tuple[str, ...] = ()
 
@@ -195,6 +203,10 @@ class _HeaderReader:
             if key in self._export:
                 raise JobFileError(f"expected one line {key!r}; found a second")
             self._export[key] = value  # values have a quoting of their own
+        elif REQUIRES_PACKAGE in self.requires and (
+            key == PACKAGE or key.startswith(PACKAGE_PREFIX)
+        ):
+            self._package.setdefault(key, []).append(value)
         elif key in _KNOWN_KEYS or self._is_name(key, value):
             self._once(self._known, key, value)
         elif key.startswith(FIELD_PREFIX) and key != FIELD_PREFIX:
@@ -235,7 +247,11 @@ class _HeaderReader:
         export = ExportShare.read(self._export)
         if REQUIRES_EXPORT in self.requires and export is None:
             raise JobFileError(f"expected a line '{EXPORT}:'; found none")
-        if "source" not in known and not self._files and export is None:
+        package = PackageTask.read(self._package)
+        if REQUIRES_PACKAGE in self.requires and package is None:
+            raise JobFileError(f"expected a line '{PACKAGE}:'; found none")
+        has_task = export is not None or package is not None
+        if "source" not in known and not self._files and not has_task:
             raise JobFileError("expected a 'source:' line or 'file:' lines; found neither")
         return Job(
             name=known.get("name") or name_of(self._job_id),
@@ -250,6 +266,7 @@ class _HeaderReader:
             hand_backs=self._number("hand_backs"),
             not_before=self._not_before(),
             export=export,
+            package=package,
             requires=self.requires,
             steps=self._steps,
             step_states=states,

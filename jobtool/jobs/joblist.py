@@ -19,7 +19,7 @@ from jobtool.jobs.safe_read import UnfitFileError
 from jobtool.jobs.settings import Settings
 from jobtool.jobs.table import TABLE_SUFFIX, read_table
 from jobtool.jobs.trust import TRUSTED, CommandTrust, read_trusted
-from jobtool.names import quote, require_utf8
+from jobtool.names import filename_of, quote, require_utf8
 
 CLAIMS_FOLDER = ".claims"
 WORKERS_FOLDER = "workers"  # in that folder: the markers of workers
@@ -29,7 +29,9 @@ _RECEIPTS_FOLDER = "receipts"
 _JOURNALS_FOLDER = "journals"
 _CHUNKS_FOLDER = "chunks"
 _STAGING_FOLDER = "staging"
+_PACKAGES_FOLDER = "packages"
 _BLOCKS_SUFFIX = ".blocks"
+_MEMBERS_SUFFIX = ".members.jsonl"
 
 
 class JobList(JobFolder):
@@ -160,6 +162,15 @@ class JobList(JobFolder):
         """The place from which chunks are sent: that of ``[export]``, or the joblist's own."""
         export = self.settings.export
         return self.staging_path if export is None or export.staging is None else export.staging
+
+    @property
+    def packages_path(self) -> str:
+        """The folder of the packages' lists of members, indexes and manifests."""
+        return os.path.join(self.path, _PACKAGES_FOLDER)
+
+    def members_path_of(self, package: str) -> str:
+        """Return the path of the list of a package's members."""
+        return os.path.join(self.packages_path, filename_of(package) + _MEMBERS_SUFFIX)
 
     def blocks_path_of(self, job_id: str) -> str:
         """Return the folder of a job's shared batches; see ``jobtool.sharing``."""

@@ -14,12 +14,14 @@ from jobtool.errors import UnmetRequirementError
 
 STEPS = "steps"
 EXPORT = "export"
+PACKAGE = "package"
 
 #: The words that this version understands, each with its meaning.
 UNDERSTOOD: Mapping[str, str] = MappingProxyType(
     {
         STEPS: "the job is a chain of steps: its lines 'steps' and 'step.NAME' count",
         EXPORT: "the job exports rows of a query: its lines 'export' and 'export.NAME' count",
+        PACKAGE: "the job is a step of a package: its lines 'package' and 'package.NAME' count",
     }
 )
 

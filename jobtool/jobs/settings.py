@@ -14,6 +14,7 @@ from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.forms import Compression
 from jobtool.jobs.limits import Bandwidth
+from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
@@ -128,7 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     joblist must know (``jobs.requirements``). ``steps`` is the chain of steps that new jobs get,
     empty for ``copy`` alone. ``methods`` holds the tables of methods that run other programs, by
     the method's name, ``ssh`` and ``hadoop`` what several of these have in common. ``export`` is
-    the query of an export; None for a joblist whose jobs copy files.
+    the query of an export, ``packages`` says how packages are made; None for other joblists.
     """
 
     format: int = FORMAT
@@ -149,6 +150,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ssh: dict[str, Any] = {}
     hadoop: dict[str, Any] = {}
     export: ExportSettings | None = None
+    packages: PackageSettings | None = None
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -269,6 +271,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         ("transfer", TransferSettings.__struct_fields__),
         ("layout", LAYOUT_KEYS),
         ("export", ExportSettings.__struct_fields__),
+        ("packages", PackageSettings.__struct_fields__),
     ):
         found = table.get(name)
         if isinstance(found, Mapping):
