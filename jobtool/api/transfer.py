@@ -55,6 +55,7 @@ def transfer_jobs(
     time_limit_seconds: float | None = None,
     grace_seconds: float | None = None,
     wait: bool = False,
+    site: str | None = None,
     share: bool = True,
     claims: ClaimSetting | None = None,
     part_size_bytes: int | None = None,
@@ -98,6 +99,8 @@ def transfer_jobs(
         grace_seconds: How many seconds before that to begin to stop; 120 by default, or a quarter
             of the time if that is less.
         wait: Stay until no job is ongoing, and take what is left.
+        site: Where this worker is, by the joblist's sites file: it does the steps of packages that
+            belong there. None does those of all sites.
         share: Help other workers with a large job, and let them help.
         claims: ``lock``, ``lease`` or ``auto``, by the filesystem.
         part_size_bytes: The size from which files are sent in parts, and that of each part, 5 MiB
@@ -192,6 +195,7 @@ def transfer_jobs(
     chosen = {
         "max_jobs": max_jobs,
         "wait": wait,
+        "site": site,
         "share": share,
         "claims": claims,
         "part_bytes": part_size_bytes,

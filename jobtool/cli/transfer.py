@@ -81,6 +81,13 @@ def _as_bandwidth(
     "--wait", is_flag=True, help="Stay until no job is ongoing, and transfer what is left."
 )
 @click.option(
+    "--site",
+    metavar="NAME",
+    envvar="JOBTOOL_SITE",
+    help="Where this worker is, by the joblist's sites file: it does the steps of packages that "
+    "belong there. [default: JOBTOOL_SITE, or the steps of all sites]",
+)
+@click.option(
     "--share/--no-share",
     default=True,
     help="Idle workers help with large jobs. [default: share]",
@@ -172,6 +179,7 @@ def cli(
     time_limit: float | None,
     grace: float | None,
     wait: bool,
+    site: str | None,
     share: bool,
     claims: ClaimSetting | None,
     if_exists: IfExists | None,
@@ -218,6 +226,7 @@ def cli(
                 "max_jobs": max_jobs,
                 "claims": claims,
                 "wait": wait,
+                "site": site,
                 "share": share,
                 "threads": threads,
                 "if_exists": if_exists,

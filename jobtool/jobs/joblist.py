@@ -172,6 +172,10 @@ class JobList(JobFolder):
         """Return the path of the list of a package's members."""
         return os.path.join(self.packages_path, filename_of(package) + _MEMBERS_SUFFIX)
 
+    def sidecars_path_of(self, job_id: str) -> str:
+        """Return the folder in which a job that packs makes the index and the manifest."""
+        return os.path.join(self.packages_path, job_id)
+
     def blocks_path_of(self, job_id: str) -> str:
         """Return the folder of a job's shared batches; see ``jobtool.sharing``."""
         return os.path.join(self._journals_path, job_id + _BLOCKS_SUFFIX)

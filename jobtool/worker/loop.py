@@ -65,6 +65,9 @@ from jobtool.worker.waiting import RANKS_LOOK_SECONDS, may_get_work, pause_secon
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
 
+#: A worker without work waits for a step of a package that is tried again within this time.
+_SOON_SECONDS = 300.0
+
 
 class Worker:
     """Works on a joblist until no job is left that it could claim.
@@ -303,6 +306,8 @@ class Worker:
             is_claim_undecided=claims.watch.is_undecided,
             # Look once more after the last of them has ended: it may have left a job.
             must_wait_for_ranks=waited or self._waited_for_ranks,
+            awaits_jobs=bool(self._scan_state.premature),
+            is_due_soon=self._scan_state.is_any_due(_SOON_SECONDS),
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()
@@ -345,6 +350,8 @@ class Worker:
             path=self._joblist.path,
             waiting=self._scan_state.waiting.values(),
             blocked=len(self._scan_state.blocked),
+            premature=len(self._scan_state.premature),
+            elsewhere=len(self._scan_state.elsewhere),
         )
         self._emit(finished)
         return finished.exit_code
