@@ -42,3 +42,9 @@ def settings_by_url(sites: Sites) -> Mapping[str, Mapping[str, Any]]:
         for location in site.locations.values()
         if location.settings
     }
+
+
+def require_site(sites: Sites, name: str | None) -> None:
+    """Raise ``RouteError`` unless a worker can be at a site: that is one of the sites, or None."""
+    if name is not None:
+        sites.site(name, where="--site")

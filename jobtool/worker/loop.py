@@ -31,6 +31,7 @@ from jobtool.jobs.membership import Membership
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
+from jobtool.routes.places import require_site, settings_by_url, sites_of
 from jobtool.sharing.helper import Helper
 from jobtool.steps.plugins import StepPlugins
 from jobtool.transfer.copy import Copier
@@ -98,6 +99,10 @@ class Worker:
             read_back=resolved.policies.verify == "read-back",
             keep=resolved.policies.preserve,
         )
+        sites = sites_of(joblist)
+        if sites is not None:
+            require_site(sites, resolved.site)
+            self._stores.use_places(settings_by_url(sites))
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or claim_setting_of(joblist))

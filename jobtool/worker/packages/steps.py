@@ -5,10 +5,15 @@ from __future__ import annotations
 from jobtool.jobs.packagetask import PackageTask
 from jobtool.worker.filesstep import FilesStep
 from jobtool.worker.packages.movestep import MembersStep, MoveStep
+from jobtool.worker.packages.verifystep import VerifyStep
 
 
 def step_of(task: PackageTask) -> type[FilesStep]:
     """Return the class that does a task."""
-    if task.step in ("unpack", "stage"):
-        return MembersStep
-    return MoveStep
+    match task.step:
+        case "unpack" | "stage":
+            return MembersStep
+        case "verify":
+            return VerifyStep
+        case _:
+            return MoveStep
