@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from jobtool.errors import (
         ClaimLostError,
         CredentialsError,
+        DamagedSourceError,
         DigestMismatchError,
         ExhaustedError,
         FileError,
@@ -80,6 +81,7 @@ _HOMES = {
     "Cleaned": "jobtool.api.clean",
     "ConsideredRoute": "jobtool.routes.found",
     "CredentialsError": "jobtool.errors",
+    "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
     "ExhaustedError": "jobtool.errors",
@@ -159,6 +161,7 @@ __all__ = [
     "Cleaned",
     "ConsideredRoute",
     "CredentialsError",
+    "DamagedSourceError",
     "DigestMismatchError",
     "Event",
     "ExhaustedError",

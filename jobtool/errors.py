@@ -91,6 +91,12 @@ class SourceDigestError(SourceError):
     retryable = True
 
 
+class DamagedSourceError(SourceDigestError):
+    """The bytes read don't have the digest that is known for them, and won't by another read."""
+
+    retryable = False
+
+
 class DigestMismatchError(FileError):
     """The destination didn't hold what was sent. What was written has been removed."""
 

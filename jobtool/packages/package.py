@@ -279,8 +279,12 @@ def open_package(
     folder, name = parent_of(url)
     if not name:
         raise UsageError(f"{quote(place)}: expected the tar of a package; found a root")
-    retry = retry or Retry()
     store = stores.open(folder, "source")
+    return package_in(store, name, retry=retry or Retry(), has_index=has_index)
+
+
+def package_in(store: Store, name: str, *, retry: Retry, has_index: bool = True) -> Package:
+    """Open the package whose tar is the file ``name`` of a store; see ``open_package``."""
     entry = retry.call(lambda: entry_of(store, name))
     index_entry = None
     if has_index:

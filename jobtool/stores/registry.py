@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,6 +13,7 @@ from jobtool.names import require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
+from jobtool.stores.infiles import service_url
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.location import Location, inside
 from jobtool.stores.optional import supports
@@ -42,7 +44,14 @@ class _Scheme:
         self._settings = settings_of_roles(scheme, kind, setup)
         self.shared = kind.share(setup) if kind.share is not None else None
 
-    def open(self, location: Location, role: Role, owner: str, mirrors: Store | None) -> Store:
+    def open(
+        self,
+        location: Location,
+        role: Role,
+        owner: str,
+        mirrors: Store | None,
+        other: Callable[[str], Store],
+    ) -> Store:
         if role == "destination":
             require_writable(location.url, location.scheme, self._kind)
         opening = Opening(
@@ -52,6 +61,7 @@ class _Scheme:
             mirrors=mirrors,
             settings=self._settings.get(role),
             shared=self.shared,
+            other=other,
         )
         return self._kind.open(location, opening)
 
@@ -112,7 +122,8 @@ class StoreRegistry:
         a store, and ``CredentialsError``.
         """
         location = Location.parse(url)
-        return self._scheme_of(location).open(location, role, owner, mirrors)
+        other = partial(self.open, role=role)
+        return self._scheme_of(location).open(location, role, owner, mirrors, other)
 
     def use_places(self, places: Mapping[str, Mapping[str, Any]]) -> None:
         """Use other tables for the stores below some URLs from now on."""
@@ -131,7 +142,7 @@ class StoreRegistry:
         """
         for role, url in urls.items():
             if url is not None:
-                location = Location.parse(url)
+                location = Location.parse(service_url(url))
                 shared = self._scheme_of(location).shared
                 if supports(shared, Credentialed):
                     shared.prepare(location, role)
