@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
     from jobtool.errors import (
+        CatalogError,
         ClaimLostError,
         CredentialsError,
         DigestMismatchError,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CatalogError": "jobtool.errors",
     "ClaimLostError": "jobtool.errors",
     "Cleaned": "jobtool.api.clean",
     "ConsideredRoute": "jobtool.routes.found",
@@ -155,6 +157,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CatalogError",
     "ClaimLostError",
     "Cleaned",
     "ConsideredRoute",
