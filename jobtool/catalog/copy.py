@@ -77,12 +77,17 @@ def order_of(record: Record) -> tuple[object, ...]:
     the same result.
     """
     copy = record.copy
+    package, digest = copy.package, copy.digest
     return (
         microseconds(copy.verified_at),
         copy.state != "present",
         copy.state,
         microseconds(record.recorded_at),
-        record.writer.encode("utf-8", "surrogatepass"),
+        quote(record.writer),
+        (package is not None, quote(package or "")),
+        *(quote(name) for name in (copy.site, copy.location)),
+        *(copy.form, copy.size, copy.files),
+        (digest is not None, digest or ""),
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SMALL_BYTES = 1 << 20
 
 #: So many rows of small files are held in memory; more become sorted files in a temporary folder.
-ROWS_IN_MEMORY = 400_000
+ROWS_IN_MEMORY = 200_000
 
 _THREADS = 8
 _BUFFER_BYTES = 256 * 1024
