@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobtool.api.catalog import catalog_writer, compact_catalog, open_catalog, rebuild_catalog
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
+    from jobtool.catalog.catalog import Catalog
+    from jobtool.catalog.compaction import Compacted
+    from jobtool.catalog.copy import Copy
+    from jobtool.catalog.counting import ItemCopies, count_copies
+    from jobtool.catalog.writer import CatalogWriter
     from jobtool.errors import (
+        CatalogError,
         ClaimLostError,
         CredentialsError,
         DamagedSourceError,
@@ -77,9 +84,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Catalog": "jobtool.catalog.catalog",
+    "CatalogError": "jobtool.errors",
+    "CatalogWriter": "jobtool.catalog.writer",
     "ClaimLostError": "jobtool.errors",
     "Cleaned": "jobtool.api.clean",
+    "Compacted": "jobtool.catalog.compaction",
     "ConsideredRoute": "jobtool.routes.found",
+    "Copy": "jobtool.catalog.copy",
     "CredentialsError": "jobtool.errors",
     "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
@@ -91,6 +103,8 @@ _HOMES = {
     "FilePair": "jobtool.jobs.job",
     "Finding": "jobtool.audit.events",
     "Generated": "jobtool.layouts.events",
+    "InfrastructureError": "jobtool.errors",
+    "ItemCopies": "jobtool.catalog.counting",
     "Job": "jobtool.jobs.job",
     "JobFileError": "jobtool.errors",
     "JobLine": "jobtool.report.summary",
@@ -139,15 +153,19 @@ _HOMES = {
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
-    "InfrastructureError": "jobtool.errors",
+    "catalog_writer": "jobtool.api.catalog",
     "clean_jobs": "jobtool.api.clean",
-    "export_query": "jobtool.api.export",
+    "compact_catalog": "jobtool.api.catalog",
+    "count_copies": "jobtool.catalog.counting",
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
+    "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
     "load_layout": "jobtool.layouts.layout",
+    "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
+    "rebuild_catalog": "jobtool.api.catalog",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -157,9 +175,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Catalog",
+    "CatalogError",
+    "CatalogWriter",
     "ClaimLostError",
     "Cleaned",
+    "Compacted",
     "ConsideredRoute",
+    "Copy",
     "CredentialsError",
     "DamagedSourceError",
     "DigestMismatchError",
@@ -172,6 +195,7 @@ __all__ = [
     "Finding",
     "Generated",
     "InfrastructureError",
+    "ItemCopies",
     "Job",
     "JobFileError",
     "JobLine",
@@ -221,14 +245,19 @@ __all__ = [
     "Verification",
     "Verified",
     "__version__",
+    "catalog_writer",
     "clean_jobs",
+    "compact_catalog",
+    "count_copies",
     "explain_methods",
     "explain_route",
     "export_query",
     "generate_joblist",
     "load_layout",
+    "open_catalog",
     "read_receipts",
     "read_table",
+    "rebuild_catalog",
     "retry_jobs",
     "stores_of",
     "summarise_jobs",

@@ -40,6 +40,11 @@ Failpoint = Literal[
     "after the table",
     "before the journal is removed",
     "after the journal is removed",
+    "before a compacted file is written",
+    "after a compacted file is written",
+    "after a compaction is marked",
+    "before an input of a compaction is removed",
+    "after the inputs of a compaction are removed",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.

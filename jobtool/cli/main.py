@@ -29,12 +29,17 @@ COMMANDS = {
     "cat": "jobtool.cli.cat",
     "get": "jobtool.cli.get",
     "refs": "jobtool.cli.refs",
+    "where": "jobtool.cli.where",
+    "copies": "jobtool.cli.copies",
+    "catalog": "jobtool.cli.catalog",
 }
 
 
 #: Other names that people use for the commands.
 _SYNONYMS = {
+    "catalogue": "catalog",
     "check": "verify",
+    "compact": "catalog",
     "diagnose": "doctor",
     "dump": "export",
     "engines": "methods",
@@ -44,11 +49,13 @@ _SYNONYMS = {
     "init": "generate",
     "kerchunk": "refs",
     "list": "ls",
+    "locate": "where",
     "pbs": "sbatch",
     "qsub": "sbatch",
     "query": "export",
     "route": "routes",
     "references": "refs",
+    "replicas": "copies",
     "run": "transfer",
     "script": "sbatch",
     "sites": "routes",
