@@ -35,13 +35,16 @@ def sites_of(joblist: JobList, *, trust: bool = False) -> Sites | None:
 
 
 def settings_by_url(sites: Sites) -> Mapping[str, Mapping[str, Any]]:
-    """Return the settings of the stores of all locations that have some, by their URL."""
-    return {
+    """Return the settings of the stores of locations and of the catalog, by URL, if any."""
+    tables = {
         location.url: location.settings
         for site in sites.sites.values()
         for location in site.locations.values()
         if location.settings
     }
+    if sites.catalog is not None and sites.catalog.settings:
+        tables[sites.catalog.url] = sites.catalog.settings
+    return tables
 
 
 def require_site(sites: Sites, name: str | None) -> None:
