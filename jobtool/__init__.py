@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobtool.api.bundle import generate_packages
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
+    from jobtool.bundling.events import PackagesGenerated
     from jobtool.errors import (
         ClaimLostError,
         CredentialsError,
@@ -107,6 +109,7 @@ _HOMES = {
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
     "PackageError": "jobtool.errors",
+    "PackagesGenerated": "jobtool.bundling.events",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
@@ -143,6 +146,7 @@ _HOMES = {
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
     "generate_joblist": "jobtool.api.generate",
+    "generate_packages": "jobtool.api.bundle",
     "load_layout": "jobtool.layouts.layout",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
@@ -187,6 +191,7 @@ __all__ = [
     "NotFoundError",
     "NotYetError",
     "PackageError",
+    "PackagesGenerated",
     "Policies",
     "PutBack",
     "QueryFailedError",
@@ -223,6 +228,7 @@ __all__ = [
     "explain_route",
     "export_query",
     "generate_joblist",
+    "generate_packages",
     "load_layout",
     "read_receipts",
     "read_table",

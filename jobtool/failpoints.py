@@ -37,6 +37,9 @@ Failpoint = Literal[
     "after the table",
     "before the journal is removed",
     "after the journal is removed",
+    "before a package's members are written",
+    "after a package's members are written",
+    "before a package's job is written",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.
