@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobtool.api.bundle import generate_packages
     from jobtool.api.catalog import catalog_writer, compact_catalog, open_catalog, rebuild_catalog
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
+    from jobtool.bundling.events import PackagesGenerated
     from jobtool.catalog.catalog import Catalog
     from jobtool.catalog.compaction import Compacted
     from jobtool.catalog.copy import Copy
@@ -123,6 +125,7 @@ _HOMES = {
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
     "PackageError": "jobtool.errors",
+    "PackagesGenerated": "jobtool.bundling.events",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
@@ -161,6 +164,7 @@ _HOMES = {
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
+    "generate_packages": "jobtool.api.bundle",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
@@ -214,6 +218,7 @@ __all__ = [
     "NotFoundError",
     "NotYetError",
     "PackageError",
+    "PackagesGenerated",
     "Policies",
     "PutBack",
     "QueryFailedError",
@@ -253,6 +258,7 @@ __all__ = [
     "explain_route",
     "export_query",
     "generate_joblist",
+    "generate_packages",
     "load_layout",
     "open_catalog",
     "read_receipts",

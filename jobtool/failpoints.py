@@ -45,6 +45,9 @@ Failpoint = Literal[
     "after a compaction is marked",
     "before an input of a compaction is removed",
     "after the inputs of a compaction are removed",
+    "before a package's members are written",
+    "after a package's members are written",
+    "before a package's job is written",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.
