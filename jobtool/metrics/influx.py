@@ -67,7 +67,7 @@ class Influx:
     def send(self, drained: Drained, *, is_last: bool) -> None:
         """Post the points that wait. Raises the errors of urllib3, ``OSError`` for an answer."""
         try:
-            self._lines.extend([*self._points(drained)])
+            self._lines.extend([*self.lines_of(drained)])
         except ImportError:
             self._dropped += len(drained.counts)
             raise OSError("it needs more packages: pip install 'jobtool[metrics]'") from None
@@ -88,7 +88,8 @@ class Influx:
     def close(self) -> None:
         """Nothing is held: each request has a connection of its own."""
 
-    def _points(self, drained: Drained) -> Iterator[str]:
+    def lines_of(self, drained: Drained) -> Iterator[str]:
+        """Yield the points of what was done, as lines."""
         for place, counts in drained.counts.items():
             # The first point has the counts; others only say that further attempts ended.
             states = [*counts.ended.items()] or [("ongoing", 0)]
@@ -103,7 +104,10 @@ class Influx:
         tags = {**self._tags, "state": state, "step": place.step, "route": place.route}
         fields: dict[str, Any] = {"worker": self._worker, "ended": ended}
         if place.job is not None:
-            (tags if self._per_job else fields)["job"] = quote(place.job)
+            if self._per_job:
+                tags["job"] = place.job
+            else:
+                fields["job"] = quote(place.job)
             fields["attempt"] = place.attempt
         if place.step is not None:
             fields |= {
