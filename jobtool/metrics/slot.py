@@ -19,7 +19,10 @@ MOST_SLOTS = 1024
 #: How long the file of a worker that has ended is kept.
 KEEP_SECONDS = 86400.0
 
-_FILE = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+#: How often in a row a file may come and go before a slot is passed over.
+_TRIES = 3
 
 
 class Slot:
@@ -74,8 +77,10 @@ def lock_of(path: str) -> str:
 
 
 def _locked(path: str) -> int | None:
-    """Return the descriptor of a locked file; None if another process has the lock."""
-    descriptor = os.open(path, _FILE, 0o644)
+    """Return the descriptor of a locked file; None if another process or user has it."""
+    descriptor = _opened(path)
+    if descriptor is None:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -85,6 +90,23 @@ def _locked(path: str) -> int | None:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _opened(path: str) -> int | None:
+    """Open or make a file; return None if it is another user's.
+
+    A file that exists is opened without O_CREAT, which the kernel refuses for other users' files
+    in a folder that all may write to (fs.protected_regular).
+    """
+    for _ in range(_TRIES):
+        try:
+            return os.open(path, _FILE)
+        except PermissionError:
+            return None
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                return os.open(path, _FILE | os.O_CREAT | os.O_EXCL, 0o644)
+    return None
 
 
 def _may_replace(path: str) -> bool:

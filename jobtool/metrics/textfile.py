@@ -23,6 +23,9 @@ MOST_SERIES = 1000
 #: The label of all further ones.
 OTHERS = "(others)"
 
+#: The states that have samples from the start, so that the first such end is an increase.
+_USUAL = ("success", "failed", "error")
+
 #: The collector runs as another user, whatever this user's mask.
 _MODE = 0o644
 
@@ -55,6 +58,8 @@ class Textfile:
         self._started = now()
         self._slot: Slot | None = None
         self._totals: dict[Place, Counts] = {}
+        if not per_job:
+            self._totals[Place(None, None, None, 0)] = Counts()
 
     def send(self, drained: Drained, *, is_last: bool) -> None:
         """Add what was done, and write the file. Raises ``OSError``; the next call tries again."""
@@ -120,9 +125,9 @@ class Textfile:
                 help=text,
                 type="counter",
                 samples={
-                    (*labels, ("state", state)): count
+                    (*labels, ("state", state)): counts.ended.get(state, 0)
                     for labels, counts in by_labels.items()
-                    for state, count in counts.ended.items()
+                    for state in dict.fromkeys((*_USUAL, *counts.ended))
                 },
             )
 

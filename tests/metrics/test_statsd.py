@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from jobtool.metrics.counts import Counts, Drained, Place
 from jobtool.metrics.statsd import MOST_BYTES, StatsD, datagrams
 from tests.commands import run_ok
 from tests.metrics.places import make_joblist
+from tests.needs import need
 from tests.trees import receipts, statuses
 
 #: StatsD's own form of a line that counts.
@@ -79,4 +81,28 @@ def test_a_name_that_is_not_found_fails_nothing(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, 2, metrics='statsd = "no-such-host.invalid:8125"')
     done = run_ok("transfer-worker", "-i", joblist)
     assert "point(s) of metrics for statsd no-such-host.invalid:8125 were lost" in done.stdout
+    assert set(statuses(joblist).values()) == {"success"}
+
+
+_HANGING_NAMES = """
+#include <unistd.h>
+int getaddrinfo(const char *node, const char *service, const void *hints, void **found) {
+    for (;;) pause();
+}
+"""
+
+
+def test_a_name_that_is_never_looked_up_fails_nothing(tmp_path: Path) -> None:
+    need("cc", packages="gcc libc6-dev")
+    library = tmp_path / "names.so"
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-w", "-x", "c", "-o", library, "-"],
+        input=_HANGING_NAMES.encode(),
+        check=True,
+    )
+    joblist = make_joblist(tmp_path, 2, metrics='statsd = "host:1"\ninflux = "http://host/write"')
+    done = run_ok("transfer-worker", "-i", joblist, env={"LD_PRELOAD": str(library)})
+    for place in ("statsd host:1", "influx http://host/write"):
+        (line,) = [line for line in done.lines if f"of metrics for {place} were lost" in line]
+        assert "it doesn't answer" in line
     assert set(statuses(joblist).values()) == {"success"}

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobtool.api.transfer import transfer_jobs
+from jobtool.errors import UsageError
+from jobtool.events import Event
 from jobtool.metrics.counts import Counts, Drained, Place
+from jobtool.metrics.events import MetricsLost
 from jobtool.metrics.exposition import Family, text_of
-from jobtool.metrics.slot import KEEP_SECONDS, take_slot
+from jobtool.metrics.slot import KEEP_SECONDS, lock_of, take_slot
 from jobtool.metrics.textfile import MOST_SERIES, OTHERS, Textfile
 from jobtool.names import quote
 from tests.commands import BIN, finish, run, run_ok, start, start_ranks, wait_for
@@ -54,8 +58,10 @@ def test_the_totals_are_those_of_the_receipts(tmp_path: Path, folder: Path) -> N
     assert found["jobtool_step_sent_bytes_total"] == found["jobtool_step_bytes_total"]
     assert found["jobtool_step_files_total"] == len(proven) == 8
     assert found["jobtool_step_attempts_total"] == found["jobtool_job_attempts_total"] == 4
+    assert found["jobtool_step_running"] == 0
     (samples,) = textfiles(folder).values()
     assert value_of(samples, "jobtool_job_attempts_total", state="success", joblist="list") == 4
+    assert value_of(samples, "jobtool_job_attempts_total", state="error") == 0
     assert value_of(samples, "jobtool_step_files_total", step="copy") == 8
     assert value_of(samples, "jobtool_worker_running") == 0
     assert all("job_name" not in dict(labels) and "route" not in dict(labels)
@@ -206,12 +212,52 @@ def test_slots_are_reused_and_old_files_of_ended_workers_removed(folder: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
-def test_a_slot_whose_file_is_anothers_is_left_to_them(folder: Path) -> None:
-    first = take_slot(str(folder), "a")
-    Path(first.path).write_text("x 1\n")
-    first.release()
-    os.chown(first.path, 12345, 12345)
+def test_in_a_folder_of_all_users_slots_of_others_are_left_to_them(folder: Path) -> None:
+    folder.chmod(0o1777)
+    slots = [take_slot(str(folder), "a") for _ in range(2)]
+    for slot in slots:
+        slot.release()
+    Path(slots[0].path).write_text("x 1\n")
+    os.chown(slots[0].path, 12345, 12345)
+    os.chown(lock_of(slots[0].path), 12345, 12345)
+    os.chown(lock_of(slots[1].path), 12345, 12345)  # its file is gone: anybody may have it
     assert take_slot(str(folder), "a").number == 1
+
+
+def test_what_is_no_lock_file_stops_nothing(folder: Path) -> None:
+    path = Path(lock_of(str(folder / "jobtool-a-0.prom")))
+    os.mkfifo(path)
+    take_slot(str(folder), "a").release()
+    path.unlink()
+    path.symlink_to(folder / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        take_slot(str(folder), "a")
+    assert not (folder / "elsewhere").exists()
+
+
+def test_a_full_disk_fails_nothing_and_tears_nothing(tmp_path: Path, folder: Path) -> None:
+    if os.system(f"mount -t tmpfs -o size=4k,nr_inodes=9 tmpfs {folder} 2> {os.devnull}"):
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        (folder / "other").write_bytes(bytes(4096))
+        joblist = make_joblist(tmp_path, 1, metrics=f'textfile = "{folder}"')
+        done = run_ok("transfer-worker", "-i", joblist)
+        assert "No space left on device" in done.stdout
+        assert set(statuses(joblist).values()) == {"success"}
+        assert textfiles(folder) == {}
+    finally:
+        os.system(f"umount {folder}")
+
+
+def test_the_function_writes_them_too(tmp_path: Path, folder: Path) -> None:
+    joblist = make_joblist(tmp_path, 2)
+    seen: list[Event] = []
+    transfer_jobs(joblist, metrics_textfile=folder, on_event=seen.append)
+    assert totals(folder)["jobtool_step_files_total"] == 4
+    transfer_jobs(joblist, metrics_textfile=folder / "gone", on_event=seen.append)
+    assert isinstance(seen[-1], MetricsLost)
+    with pytest.raises(UsageError, match="found a URL"):
+        transfer_jobs(joblist, metrics_textfile="s3://bucket/x")
 
 
 def test_the_collector_may_read_it_whatever_the_mask(folder: Path) -> None:
