@@ -92,8 +92,10 @@ class JobPhase(Event, frozen=True, kw_only=True):
 class JobProgress(Event, frozen=True, kw_only=True):
     """The progress of the job.
 
-    ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
-    of 10**6 bytes a second.
+    ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``files_proven`` and
+    ``bytes_proven`` count the files that got a receipt since it began, those included that were
+    there already, that helpers sent or that other programs moved. ``rate_mb_s`` is in units of
+    10**6 bytes a second.
 
     For an export the files are its chunks, and the totals of files and bytes are those of the
     chunks made so far. ``rows_done`` are the rows that the query has given in this attempt,
@@ -115,6 +117,8 @@ class JobProgress(Event, frozen=True, kw_only=True):
     rows_total: int | None = None
     rows_per_second: float | None = None
     seconds_left: float | None = None
+    files_proven: int = 0
+    bytes_proven: int = 0
 
     def text(self) -> str:
         """Return the sentence."""

@@ -11,12 +11,16 @@ from jobtool.units import duration_text
 
 
 class StepBegun(Event, frozen=True, kw_only=True):
-    """A step of a job that names its steps begins. ``attempt`` counts the attempts at the step."""
+    """A step of a job that names its steps begins. ``attempt`` counts the attempts at the step.
+
+    ``route`` is the way that the step's data goes, None if it has none.
+    """
 
     kind: ClassVar[str] = "step-begun"
     job: str
     step: str
     attempt: int
+    route: str | None = None
 
     def text(self) -> str:
         """Return the sentence."""
