@@ -28,7 +28,7 @@ def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext)
     joblist, job = tools.joblist, claimed.job
     if task_of(job).step in ("copy", "relay"):
         sites = sites_of(joblist)
-        following = None if sites is None else next_leg(joblist, job, sites)
+        following = None if sites is None else next_leg(job, sites)
         if following is not None:
             context.require_held()
             joblist.add(following)  # unless an earlier attempt has
