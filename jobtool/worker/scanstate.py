@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -59,7 +60,7 @@ class ScanState:
         until = self.waiting.get(job_id)
         return until is not None and self._now() < until
 
-    def is_any_due(self, seconds: float) -> bool:
+    def is_any_due(self, seconds: float = math.inf) -> bool:
         """Return True if a step of a package that waits is due within ``seconds``."""
         if self._joblist.settings.packages is None or not self.waiting:
             return False
@@ -147,4 +148,5 @@ class ScanState:
         self.waiting = {job_id: at for job_id, at in self.waiting.items() if job_id in todo}
         self.premature &= todo
         self.elsewhere &= todo
+        self.blocked &= todo
         return counts

@@ -20,7 +20,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.records import Receipt
 from jobtool.md5 import md5_of
 from jobtool.packages.manifest import decode_manifest
-from tests.commands import Done, run, run_ok
+from tests.commands import Done, finish, run_ok, start
 from tests.faults.test_faulty_world import as_root
 from tests.trees import contents, statuses, write
 
@@ -38,7 +38,11 @@ def make_source(root: Path, items: int, sizes: tuple[int, ...], *, seed: int = 1
     chosen = random.Random(seed)
     for item in range(items):
         for number, size in enumerate(sizes):
-            name = f"item{item:02d}/deep folder/f{number}" if number % 2 else f"item{item:02d}/é{number}"
+            name = (
+                f"item{item:02d}/deep folder/f{number}"
+                if number % 2
+                else f"item{item:02d}/é{number}"
+            )
             write(root / name, chosen.randbytes(size))
 
 
@@ -130,7 +134,8 @@ class Chain:
     def work(self, site: str | None = None, *options: object) -> Done:
         """Run a worker at a site to its end."""
         at = () if site is None else ("--site", site)
-        return run("transfer-worker", "-i", self.joblist, *at, *options, env=self.env)
+        started = start("transfer-worker", "-i", self.joblist, *at, *options, env=self.env)
+        return finish(started, timeout_seconds=60)
 
     def work_ok(self, site: str | None = None, *options: object) -> Done:
         """The same; it must do all that is left."""
@@ -192,7 +197,9 @@ class Chain:
     def assert_packages(self, folder: Path) -> None:
         """A folder has all packages, each as its manifest says."""
         for package in self.packages():
-            manifest = decode_manifest((folder / f"{package}.tar.manifest.json").read_bytes(), where="")
+            manifest = decode_manifest(
+                (folder / f"{package}.tar.manifest.json").read_bytes(), where=""
+            )
             data = (folder / f"{package}.tar").read_bytes()
             assert (manifest.tar.size, manifest.tar.md5) == (len(data), md5_of(data))
             index = (folder / f"{package}.tar.index.parquet").read_bytes()
