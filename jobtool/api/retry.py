@@ -48,7 +48,8 @@ def retry_jobs(
 
     Raises:
         UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; or a job of
-            ``jobs`` doesn't exist or is ``todo`` already. The other jobs are put back even so.
+            ``jobs`` doesn't exist, or is ``todo`` already and waits for nothing. The other jobs are
+            put back even so.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read or written.
 

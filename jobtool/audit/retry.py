@@ -26,9 +26,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     match: str | None = None
 
     def includes(self, job: Job, log: bytes) -> bool:
-        """Return True if a job is selected. A job that is ``todo`` never is."""
+        """Return True if a job is selected. One that is ``todo`` is only by name, if it waits."""
         if job.status is JobStatus.TODO:
-            return False
+            return job.not_before is not None and job.name in self.names
         if self.names:
             return job.name in self.names
         return job.status is JobStatus.ERROR and (

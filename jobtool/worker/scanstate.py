@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from datetime import datetime
 
@@ -60,7 +59,7 @@ class ScanState:
         until = self.waiting.get(job_id)
         return until is not None and self._now() < until
 
-    def is_any_due(self, seconds: float = math.inf) -> bool:
+    def is_any_due(self, seconds: float) -> bool:
         """Return True if a step of a package that waits is due within ``seconds``."""
         if self._joblist.settings.packages is None or not self.waiting:
             return False

@@ -77,8 +77,6 @@ class Gate:
             start = job_name(asking.package, "copy", "")
             if name.startswith(start) and asking.step not in ("copy", "relay"):
                 return _of_legs(legs_of(self._joblist, asking.package, name.removeprefix(start)))
-            if self._scan_state.finished.get(job_id) is JobStatus.SUCCESS:
-                return JobStatus.SUCCESS
             status = self._joblist.status_of(job_id)
             if asking.step in ("copy", "relay") and status is not JobStatus.SUCCESS:
                 return status if self._holds_up(job_id, asking) else JobStatus.SUCCESS
