@@ -28,9 +28,10 @@ from jobtool.jobs.requirements import PACKAGE
 from jobtool.names import filename_of, quote, unquote
 from jobtool.routes.conditions import Probed
 from jobtool.routes.found import Route, RouteLeg
-from jobtool.routes.plan import plan_route
+from jobtool.routes.plan import leg_of, plan_route
 from jobtool.routes.probe import StoreProbe
 from jobtool.routes.sites import SiteLocation, Sites
+from jobtool.routes.sitesfile import place_of
 from jobtool.stores.location import is_local
 
 #: A package that no route may take now is looked at again after this time, unless an hour is known
@@ -174,9 +175,10 @@ def next_leg(joblist: JobList, job: Job, sites: Sites) -> Job | None:
     if len(task.way) <= 2 or task.to is None:
         return None
     number = int(job.name.rpartition(".")[2]) + 1 if task.step == "relay" else 2
-    place, after = task.way[1], task.way[2]
-    here = sites.sites[place.partition(".")[0]].locations[place.partition(".")[2]]
-    there = sites.sites[after.partition(".")[0]].locations[after.partition(".")[2]]
+    here, there = (
+        sites.location(place_of(place, sites, where="the way of a package"), where="its way")
+        for place in task.way[1:3]
+    )
     return Job(
         name=relay_name(task.package, task.to, number),
         source=here.url,
@@ -188,7 +190,7 @@ def next_leg(joblist: JobList, job: Job, sites: Sites) -> Job | None:
             to=task.to,
             at=sites_able(here, there),
             after=(job.name,),
-            way=(place,),
+            way=(task.way[1],),
         ),
     )
 
@@ -204,25 +206,11 @@ def sites_able(origin: SiteLocation, target: SiteLocation) -> tuple[str, ...]:
 
 def _leg_between(sites: Sites, task: PackageTask) -> RouteLeg:
     """Return the leg that a job has begun, with what its route asks for now, if there still is."""
-    ends = []
-    for place in task.way[:2]:
-        site, _, location = place.partition(".")
-        found = sites.site(site, where="the way of the package").locations.get(location)
-        if found is None:
-            raise JobFileError(
-                f"expected the location {place}, to which the package is under way, in "
-                f"{quote(sites.path)}; found none. Put it back"
-            )
-        ends.append(found)
-    rule = next((rule for rule in sites.routes if rule.name == task.route), None)
-    methods = (rule.methods if rule is not None else ()) or ends[1].methods or ends[0].methods
-    return RouteLeg(
-        origin=ends[0],
-        target=ends[1],
-        route=task.route or "",
-        methods=methods,
-        bandwidth=rule.bandwidth if rule is not None else ends[1].bandwidth,
+    origin, target = (
+        place_of(place, sites, where="the way of a package") for place in task.way[:2]
     )
+    rule = next((rule for rule in sites.routes if rule.name == task.route), None)
+    return leg_of(sites, rule, origin, target)
 
 
 def _passed(joblist: JobList, task: PackageTask) -> set[str]:
