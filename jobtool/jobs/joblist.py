@@ -31,7 +31,11 @@ _CHUNKS_FOLDER = "chunks"
 _STAGING_FOLDER = "staging"
 _PACKAGES_FOLDER = "packages"
 _BLOCKS_SUFFIX = ".blocks"
+
 _MEMBERS_SUFFIX = ".members.jsonl"
+
+#: The folders that a joblist has from its beginning.
+FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER)
 
 
 class JobList(JobFolder):
