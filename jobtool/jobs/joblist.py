@@ -31,7 +31,6 @@ _CHUNKS_FOLDER = "chunks"
 _STAGING_FOLDER = "staging"
 _PACKAGES_FOLDER = "packages"
 _BLOCKS_SUFFIX = ".blocks"
-
 _MEMBERS_SUFFIX = ".members.jsonl"
 
 #: The folders that a joblist has from its beginning.
