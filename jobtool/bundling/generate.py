@@ -353,7 +353,7 @@ class _Generation:
 
     def _save(self, held: dict[str, float]) -> None:
         done = Making(last_number=self._making.last_number, waiting=held)
-        if not self._request.dry_run:
+        if not self._request.dry_run and done != self._making:
             self._folder.save(done)
 
     def _tell_left_out(self) -> None:

@@ -33,6 +33,9 @@ _PACKAGES_FOLDER = "packages"
 _BLOCKS_SUFFIX = ".blocks"
 _MEMBERS_SUFFIX = ".members.jsonl"
 
+#: The folders that a joblist has from its beginning.
+FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER)
+
 
 class JobList(JobFolder):
     """A joblist on disk: job files, their receipts and journals, and ``settings``.
