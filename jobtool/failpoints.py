@@ -32,6 +32,8 @@ Failpoint = Literal[
     "after the way is planned",
     "after the index was made",
     "after the next leg's job",
+    "after a package is recorded as received",
+    "after a job of a received package",
     "before a record",
     "after a record",
     "before the journal is flushed",

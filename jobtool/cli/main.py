@@ -15,6 +15,7 @@ from jobtool.suggest import closest
 COMMANDS = {
     "generate": "jobtool.cli.generate",
     "export": "jobtool.cli.export",
+    "receive": "jobtool.cli.receive",
     "transfer": "jobtool.cli.transfer",
     "sbatch": "jobtool.cli.sbatch",
     "summarise": "jobtool.cli.summarise",

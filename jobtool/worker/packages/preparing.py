@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC
 
 from msgspec.structs import replace
@@ -13,11 +14,14 @@ from jobtool.jobs.packagechain import landing_of, task_of
 from jobtool.methods.plugins import AUTO, load_methods, named_methods
 from jobtool.names import quote
 from jobtool.packages.manifest import tar_name
+from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.memberfile import read_members
+from jobtool.packages.membersurl import members_url
 from jobtool.packages.tarlayout import TarLayout
 from jobtool.routes.found import RouteLeg
 from jobtool.routes.places import settings_by_url, sites_of
-from jobtool.stores.location import join
+from jobtool.transfer.credentialscopes import credential_scopes_of
+from jobtool.transfer.retry import Retry
 from jobtool.worker.filesstep import PrematureError
 from jobtool.worker.options import shares_with
 from jobtool.worker.packages.way import plan_leg
@@ -63,14 +67,9 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
             raise PrematureError(f"package {quote(task.package)} hasn't arrived")
         url = landing.url
         if task.step == "unpack":
-            url = members_url(join(url, tar_name(task.package)))
+            url = members_url(url, tar_name(task.package))
         claimed.amend(replace(claimed.job, source=url), "found", source=url)
     return tools
-
-
-def members_url(tar: str) -> str:
-    """Return the URL of the members of a package whose tar is at a path or URL."""
-    return f"package+{tar}" if "://" in tar else f"package+file://{tar}"
 
 
 def _come_after(claimed: ClaimedJob, owner: str, way: tuple[str, ...]) -> None:
@@ -87,9 +86,17 @@ def _come_after(claimed: ClaimedJob, owner: str, way: tuple[str, ...]) -> None:
 
 
 def _size_of(claimed: ClaimedJob, tools: AttemptTools) -> int:
-    """Return the size of a package's tar, in bytes."""
-    package = task_of(claimed.job).package
-    return TarLayout(read_members(tools.joblist.members_path_of(package))).total_size
+    """Return the size of a package's tar, in bytes.
+
+    A joblist of packages that were received has no lists of their members.
+    """
+    job, package = claimed.job, task_of(claimed.job).package
+    members = tools.joblist.members_path_of(package)
+    if job.source is None or task_of(job).packs or os.path.exists(members):
+        return TarLayout(read_members(members)).total_size
+    tools.stores.reach_job(credential_scopes_of(job))
+    source = tools.stores.open(job.source, "source")
+    return read_manifest(source, package, Retry(patience_seconds=0)).tar.size
 
 
 def _by_leg(tools: AttemptTools, leg: RouteLeg, *, packs: bool) -> AttemptTools:
