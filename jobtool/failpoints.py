@@ -37,6 +37,13 @@ Failpoint = Literal[
     "after the table",
     "before the journal is removed",
     "after the journal is removed",
+    "before a deletion's record",
+    "after a deletion's record",
+    "before files are moved to the trash",
+    "before a file is moved to the trash",
+    "after a file is moved to the trash",
+    "before a file is removed from the trash",
+    "after a file is removed from the trash",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.

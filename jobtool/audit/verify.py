@@ -37,7 +37,7 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
-from jobtool.report.merged import last_of_each
+from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 

@@ -29,6 +29,7 @@ _RECEIPTS_FOLDER = "receipts"
 _JOURNALS_FOLDER = "journals"
 _CHUNKS_FOLDER = "chunks"
 _STAGING_FOLDER = "staging"
+_DELETIONS_FOLDER = "deletions"
 _BLOCKS_SUFFIX = ".blocks"
 
 
@@ -149,6 +150,10 @@ class JobList(JobFolder):
     def chunks_path_of(self, job_id: str) -> str:
         """Return the path of the log of an export job's chunks."""
         return os.path.join(self.path, _CHUNKS_FOLDER, job_id + JOURNAL_SUFFIX)
+
+    def deletions_path_of(self, job_id: str) -> str:
+        """Return the path of the log of the files that were removed of a job's source."""
+        return os.path.join(self.path, _DELETIONS_FOLDER, job_id + JOURNAL_SUFFIX)
 
     @property
     def staging_path(self) -> str:
