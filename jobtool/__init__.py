@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
@@ -114,6 +115,7 @@ _HOMES = {
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
+    "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
     "Route": "jobtool.routes.found",
     "RouteError": "jobtool.errors",
@@ -146,6 +148,7 @@ _HOMES = {
     "load_layout": "jobtool.layouts.layout",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
+    "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -194,6 +197,7 @@ __all__ = [
     "QueryRefusedError",
     "Receipt",
     "RefusedError",
+    "Released",
     "Retried",
     "Route",
     "RouteError",
@@ -226,6 +230,7 @@ __all__ = [
     "load_layout",
     "read_receipts",
     "read_table",
+    "release_jobs",
     "retry_jobs",
     "stores_of",
     "summarise_jobs",

@@ -155,6 +155,15 @@ class JobList(JobFolder):
         """Return the path of the log of the files that were removed of a job's source."""
         return os.path.join(self.path, _DELETIONS_FOLDER, job_id + JOURNAL_SUFFIX)
 
+    def job_ids_with_deletions(self) -> list[str]:
+        """Return the IDs of the jobs of whose source files were removed, sorted."""
+        try:
+            names = os.listdir(os.path.join(self.path, _DELETIONS_FOLDER))
+        except OSError:
+            return []
+        ending = JOURNAL_SUFFIX
+        return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
+
     @property
     def staging_path(self) -> str:
         """The folder in which chunks are made."""

@@ -8,7 +8,7 @@ from itertools import islice
 
 import msgspec
 
-from jobtool.errors import FileError, NotFoundError, RefusedError, UsageError
+from jobtool.errors import FileError, NotFoundError, UsageError
 from jobtool.names import quote
 from jobtool.release.context import ReleaseContext
 from jobtool.release.destinations import (
@@ -72,7 +72,7 @@ def check_file(
     """
     try:
         return _check(place, destinations, candidate, context)
-    except (FileError, RefusedError, UsageError) as error:
+    except (FileError, UsageError) as error:
         return Stay(path=candidate.path, reason=str(error))
 
 

@@ -241,8 +241,7 @@ def read_digests(
     """
     if not part_sizes and entry.size <= READ_BYTES:
         return Digests(md5=context.retry.call(lambda: store.digest(entry.path)))
-    whole = hasher_for(entry.size)
-    parts = {size: _Parts(size) for size in part_sizes}
+    reading = PartDigests(entry.size, part_sizes)
     for offset in range(0, entry.size, READ_BYTES):
         context.require_going()
         length = min(READ_BYTES, entry.size - offset)
@@ -250,13 +249,27 @@ def read_digests(
         def read(offset: int = offset, length: int = length) -> memoryview:
             return memoryview(store.read(entry, offset, length).data)
 
-        data = context.retry.call(read)
-        whole.update(data)
-        for one in parts.values():
+        reading.update(context.retry.call(read))
+    return reading.digests()
+
+
+class PartDigests:
+    """The digests of a file of ``size`` bytes that is read in order."""
+
+    def __init__(self, size: int, part_sizes: frozenset[int]) -> None:
+        self._whole = hasher_for(size)
+        self._parts = {each: _Parts(each) for each in part_sizes}
+
+    def update(self, data: memoryview) -> None:
+        """Add data."""
+        self._whole.update(data)
+        for one in self._parts.values():
             one.update(data)
-    return Digests(
-        md5=whole.hexdigest(), composites={size: one.etag() for size, one in parts.items()}
-    )
+
+    def digests(self) -> Digests:
+        """Return the digests at the end of the file."""
+        composites = {size: one.etag() for size, one in self._parts.items()}
+        return Digests(md5=self._whole.hexdigest(), composites=composites)
 
 
 class _Parts:

@@ -16,6 +16,10 @@ import msgspec
 from jobtool.errors import FileError, NotFoundError
 from jobtool.failpoints import reach
 from jobtool.jobs.stamps import stamp_of
+from jobtool.packages.index import INDEX_SUFFIX, IndexRow
+from jobtool.packages.manifest import MANIFEST_SUFFIX
+from jobtool.packages.package import open_package
+from jobtool.release.buffercheck import look_at_members, members_evidence
 from jobtool.release.context import ReleaseContext
 from jobtool.release.deletionlog import DeletionLog
 from jobtool.release.destinations import (
@@ -32,7 +36,7 @@ from jobtool.release.moving import placed, settle
 from jobtool.release.place import Fingerprint, Place
 from jobtool.release.records import Evidence, IntentRecord, RemovalRecord, RemovedRecord
 from jobtool.release.trash import TrashRecord, boot_id, decode_record, why_not_due
-from jobtool.stores.location import parent_of
+from jobtool.stores.location import join, parent_of
 from jobtool.transfer.parallel import in_parallel
 
 _BATCH_FILES = 128
@@ -130,7 +134,7 @@ class _Emptying:
     def folder(self, folder: str, intents: Sequence[IntentRecord], *, is_whole: bool) -> None:
         """Empty one folder of the trash, and remove it."""
         for batch in _batches(intents, len(intents) if is_whole else _BATCH_FILES):
-            looks = _Looks(self._context)
+            looks = _Looks(self._log, self._context)
             check = partial(self._check, looks)
             found = [*in_parallel(check, batch, threads=self._context.threads)]
             staying = [one for one in found if one.reason is not None]
@@ -165,7 +169,7 @@ class _Emptying:
                 )
             for one in intent.evidence:
                 require_apart(copy_seen(one), intent.trashed_to, found.file)
-            evidence = tuple(looks.look(copy_seen(one), read) for one in intent.evidence)
+            evidence = tuple(looks.look(intent, one, read) for one in intent.evidence)
             if not evidence:
                 raise UnprovenError("its record names no destination, so nothing proves it")
         except FileError as error:
@@ -235,22 +239,46 @@ class _Emptying:
 
 
 class _Looks:
-    """Looks at the copies of one batch; at a package once for all its members."""
+    """Looks at the copies of one batch; at a package once for all its files or members."""
 
-    def __init__(self, context: ReleaseContext) -> None:
+    def __init__(self, log: DeletionLog, context: ReleaseContext) -> None:
+        self._log, self._context = log, context
         self._destinations = Destinations(context)
-        self._packages: dict[Copy, Evidence] = {}
+        self._packages: dict[tuple[Copy, str], Evidence] = {}
         self._lock = Lock()
 
-    def look(self, copy: Copy, read: Digests) -> Evidence:
+    def look(self, intent: IntentRecord, before: Evidence, read: Digests) -> Evidence:
         """Return the evidence of now. Raises as ``Destinations.look``."""
-        if copy.holds != "package":
+        copy = copy_seen(before)
+        if before.holds not in ("package", "members"):
             return self._destinations.look(copy, read)
+        key = copy, intent.trash
         with self._lock:
-            if copy not in self._packages:
-                digests = Digests(md5=copy.md5 or "")
-                self._packages[copy] = self._destinations.look(copy, digests)
-            return self._packages[copy]
+            if key not in self._packages:
+                if before.holds == "members":
+                    self._packages[key] = self._look_at_members(intent, before)
+                else:
+                    digests = Digests(md5=before.md5)
+                    self._packages[key] = self._destinations.look(copy, digests)
+            return self._packages[key]
+
+    def _look_at_members(self, intent: IntentRecord, before: Evidence) -> Evidence:
+        """Prove the members of a package in the trash. Its tar is the first of it to be removed."""
+        tar = intent.trashed_to.removesuffix(INDEX_SUFFIX).removesuffix(MANIFEST_SUFFIX)
+        if tar not in self._log.trashed:
+            return msgspec.structs.replace(before, verified_by="removed-before")
+        package = open_package(tar, self._context.stores, retry=self._context.retry)
+        manifest = package.manifest
+        if manifest is None or manifest.index.md5 != before.md5:
+            raise UnprovenError("expected the manifest of the package in the trash; found another")
+        package.require_index_digest()
+
+        def copy_for(row: IndexRow) -> Copy:
+            url = join(before.url, row.path)
+            return Copy(url=url, root=before.url, size=row.size, md5=row.md5)
+
+        at = look_at_members(package, copy_for, self._destinations, self._context)
+        return members_evidence(before.url, manifest, at)
 
 
 def _batches(intents: Sequence[IntentRecord], size: int) -> Iterator[Sequence[IntentRecord]]:

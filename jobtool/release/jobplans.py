@@ -24,6 +24,9 @@ from jobtool.release.destinations import Copy, UnprovenError, copy_of
 from jobtool.release.plan import ReleasePlan, open_place
 from jobtool.stores.location import absolute, inside, is_local, parent_of
 
+#: What job files of a package's steps require.
+PACKAGE = "package"
+
 
 class Senders:
     """Which jobs of a joblist send which files.
@@ -48,6 +51,10 @@ class Senders:
             self.jobs[job_id] = job
             starts += ((path, job_id) for path in _sent_by(job))
         self._starts = sorted(starts)
+
+    def refresh(self, job_id: str, job: Job) -> None:
+        """Take the job as it is under its claim."""
+        self.jobs[job_id] = with_destination(job, self._joblist.settings)
 
     def others(self, job_id: str) -> list[str]:
         """Return the IDs of the other jobs that may send some of a job's files."""
@@ -95,6 +102,11 @@ def plan_of_job(
         raise UnprovenError(f"expected a job that is success; found {job.status.value}")
     if job.export is not None:
         raise UnprovenError("expected a job that copies files; found one that exports rows")
+    if PACKAGE in job.requires:
+        raise UnprovenError(
+            "expected a job that copies files; found a step of a package, which "
+            "has a step of its own to release"
+        )
     root = _root_of(joblist, job_id, job)
     source = joblist.settings.source
     beside = root

@@ -42,7 +42,7 @@ class Mover:
         With ``is_whole`` all are put back if one stays. Raises ``StoppedError``,
         ``ClaimLostError``, ``InfrastructureError``; what was moved by then has its record.
         """
-        intents = [self._intent(one) for one in batch]
+        intents = [self._intent(one, is_whole=is_whole) for one in batch]
         self._log.append(intents)
         results: list[tuple[Checked, str, str | None]] = []
         ends: list[TrashedRecord | ReturnedRecord] = []
@@ -53,7 +53,7 @@ class Mover:
                 if reason is None:
                     self._context.require_going()
                     reason = self._move_one(checked, intent)
-                ends.append(self._end(intent, reason))
+                ends.append(_end(intent, reason, self._context))
                 results.append((checked, intent.trashed_to, reason))
                 is_over = is_whole and reason is not None
             if is_over:
@@ -62,7 +62,7 @@ class Mover:
             self._log.append(ends)
         return results
 
-    def _intent(self, checked: Checked) -> IntentRecord:
+    def _intent(self, checked: Checked, *, is_whole: bool) -> IntentRecord:
         place = self._place
         return IntentRecord(
             path=join(place.url, checked.path),
@@ -74,16 +74,11 @@ class Mover:
             trash=join(place.trash_url, self._folder),
             trashed_to=join(place.trash_url, self._trashed(checked)),
             at=stamp_of(self._context.now()),
+            is_whole=is_whole,
         )
 
     def _trashed(self, checked: Checked) -> str:
         return f"{self._folder}/{FILES}/{checked.path}"
-
-    def _end(self, intent: IntentRecord, reason: str | None) -> TrashedRecord | ReturnedRecord:
-        at = stamp_of(self._context.now())
-        if reason is None:
-            return TrashedRecord(path=intent.path, trashed_to=intent.trashed_to, at=at)
-        return ReturnedRecord(path=intent.path, trashed_to=intent.trashed_to, at=at, reason=reason)
 
     def _move_one(self, checked: Checked, intent: IntentRecord) -> str | None:
         """Move one file. Return why it stays, or None."""
@@ -114,42 +109,76 @@ class Mover:
                 self._place.put_back(self._trashed(checked), checked.path)
             found.append((checked, trashed_to, reason or _NOT_ALL))
         return found, [
-            self._end(intent, reason) for intent, (_, _, reason) in zip(intents, found, strict=True)
+            _end(intent, reason, self._context)
+            for intent, (_, _, reason) in zip(intents, found, strict=True)
         ]
 
 
 def settle(log: DeletionLog, context: ReleaseContext) -> list[tuple[str, str]]:
-    """Finish the moves that a killed release has begun. Return the paths that couldn't be settled.
+    """Finish what a killed release has begun. Return the paths that couldn't be settled, and why.
 
     A file that is in the trash and whose copies are there is recorded so. One whose copies aren't
-    there any more is put back. Nothing else is moved or removed.
+    there any more is put back, and so are all files of a package of which not all were moved: they
+    are proven again as a whole. Nothing else is moved or removed.
     """
     failed: list[tuple[str, str]] = []
     destinations = Destinations(context)
-    for intent in [*log.unfinished.values()]:
+    folders: dict[str, list[IntentRecord]] = {}
+    for intent in log.unfinished.values():
+        folders.setdefault(intent.trash, []).append(intent)
+    for trash, intents in folders.items():
         context.require_going()
-        at = stamp_of(context.now())
-        reason: str | None = None
-        try:
-            place, path, trashed = placed(intent, context)
-            if place.fingerprint_in_trash(trashed) is None:
-                reason = _NOT_MOVED
-            elif not _is_at(place, path):
-                copies = tuple(copy_seen(one) for one in intent.evidence)
-                reason = _return_if_lost(place, path, trashed, copies, destinations)
-        except FileError as error:
-            failed.append((intent.path, str(error)))
-            continue
-        if reason is None:
-            end: TrashedRecord | ReturnedRecord = TrashedRecord(
-                path=intent.path, trashed_to=intent.trashed_to, at=at
-            )
-        else:
-            end = ReturnedRecord(
-                path=intent.path, trashed_to=intent.trashed_to, at=at, reason=reason
-            )
-        log.append([end])
+        if intents[0].is_whole:
+            moved = [one for one in log.trashed.values() if one.trash == trash]
+            if not all(_is_in_trash(one, context) for one in intents):
+                for intent in [*intents, *moved]:
+                    failed += _settle_one(intent, log, context, None)
+                continue
+        for intent in intents:
+            failed += _settle_one(intent, log, context, destinations)
     return failed
+
+
+def _settle_one(
+    intent: IntentRecord,
+    log: DeletionLog,
+    context: ReleaseContext,
+    destinations: Destinations | None,
+) -> list[tuple[str, str]]:
+    """Settle a file, without ``destinations`` by putting it back. Return why that failed."""
+    reason: str | None = None
+    try:
+        place, path, trashed = placed(intent, context)
+        if place.fingerprint_in_trash(trashed) is None:
+            reason = _NOT_MOVED
+        elif destinations is None:
+            if not _is_at(place, path):
+                place.put_back(trashed, path)
+                reason = _NOT_ALL
+        elif not _is_at(place, path):
+            copies = tuple(copy_seen(one) for one in intent.evidence if one.holds != "members")
+            reason = _return_if_lost(place, path, trashed, copies, destinations)
+    except FileError as error:
+        return [(intent.path, str(error))]
+    log.append([_end(intent, reason, context)])
+    return []
+
+
+def _is_in_trash(intent: IntentRecord, context: ReleaseContext) -> bool:
+    try:
+        place, _, trashed = placed(intent, context)
+        return place.fingerprint_in_trash(trashed) is not None
+    except FileError:
+        return False
+
+
+def _end(
+    intent: IntentRecord, reason: str | None, context: ReleaseContext
+) -> TrashedRecord | ReturnedRecord:
+    at = stamp_of(context.now())
+    if reason is None:
+        return TrashedRecord(path=intent.path, trashed_to=intent.trashed_to, at=at)
+    return ReturnedRecord(path=intent.path, trashed_to=intent.trashed_to, at=at, reason=reason)
 
 
 def placed(intent: IntentRecord, context: ReleaseContext) -> tuple[Place, str, str]:

@@ -23,7 +23,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``size`` in bytes and ``md5`` in hex are those of the bytes that lie at ``url``. ``verified_by``
     says how they were proven, in the words of receipts. ``holds`` says what of the file lies there:
-    ``file`` itself, ``compressed``, or a ``package`` that the file is a member of. ``looked_at`` is
+    ``file`` itself, ``compressed``, a ``package`` that it is or that it is a member of, or the
+    ``members`` of the package as files below ``url``; then ``size`` is that of all members, and
+    ``md5`` that of the package's index. ``looked_at`` is
     in UTC. For a compressed file ``form`` is its compression and ``content_size`` the size of its
     content in bytes.
     """
@@ -44,7 +46,8 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     ``path`` and ``trashed_to`` are absolute paths or URLs. ``size`` is in bytes, ``mtime_ns`` in
     nanoseconds since 1970, ``md5`` that of the bytes that were read in this pass. ``root`` is the
-    place that the file is removed from, ``trash`` the folder of this release in the trash.
+    place that the file is removed from, ``trash`` the folder of this release in the trash. If the
+    release ``is_whole``, all its files go or none.
     """
 
     path: str
@@ -56,6 +59,7 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     trash: str
     trashed_to: str
     at: str
+    is_whole: bool = False
 
 
 class TrashedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="trashed"):
