@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
@@ -133,6 +134,7 @@ _HOMES = {
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
+    "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
     "Route": "jobtool.routes.found",
     "RouteError": "jobtool.errors",
@@ -170,6 +172,7 @@ _HOMES = {
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
+    "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -226,6 +229,7 @@ __all__ = [
     "QueryRefusedError",
     "Receipt",
     "RefusedError",
+    "Released",
     "Retried",
     "Route",
     "RouteError",
@@ -264,6 +268,7 @@ __all__ = [
     "read_receipts",
     "read_table",
     "rebuild_catalog",
+    "release_jobs",
     "retry_jobs",
     "stores_of",
     "summarise_jobs",

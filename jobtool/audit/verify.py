@@ -32,12 +32,12 @@ from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
+from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.jobs.records import planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
-from jobtool.report.merged import last_of_each
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 

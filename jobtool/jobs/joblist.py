@@ -30,6 +30,7 @@ _JOURNALS_FOLDER = "journals"
 _CHUNKS_FOLDER = "chunks"
 _STAGING_FOLDER = "staging"
 _PACKAGES_FOLDER = "packages"
+_DELETIONS_FOLDER = "deletions"
 _BLOCKS_SUFFIX = ".blocks"
 _MEMBERS_SUFFIX = ".members.jsonl"
 
@@ -156,6 +157,19 @@ class JobList(JobFolder):
     def chunks_path_of(self, job_id: str) -> str:
         """Return the path of the log of an export job's chunks."""
         return os.path.join(self.path, _CHUNKS_FOLDER, job_id + JOURNAL_SUFFIX)
+
+    def deletions_path_of(self, job_id: str) -> str:
+        """Return the path of the log of the files that were removed of a job's source."""
+        return os.path.join(self.path, _DELETIONS_FOLDER, job_id + JOURNAL_SUFFIX)
+
+    def job_ids_with_deletions(self) -> list[str]:
+        """Return the IDs of the jobs of whose source files were removed, sorted."""
+        try:
+            names = os.listdir(os.path.join(self.path, _DELETIONS_FOLDER))
+        except OSError:
+            return []
+        ending = JOURNAL_SUFFIX
+        return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
 
     @property
     def staging_path(self) -> str:

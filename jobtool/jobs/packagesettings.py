@@ -39,8 +39,9 @@ class PackageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     differ in a field of ``group_by`` never share a package. ``item`` is the pattern of the items
     below the source, None for all entries of its root. ``name`` is what the packages' names begin
     with, None for that of the joblist's folder. ``backoff_seconds`` is how long a failed
-    step waits before it is tried again, twice as long after each further failure. ``receive`` says what is done
-    with packages that have arrived from elsewhere; None for a joblist that makes packages.
+    step waits before it is tried again, twice as long after each further failure. ``receive`` says
+    what is done with packages that have arrived from elsewhere; None for a joblist that makes
+    packages.
     """
 
     sites: str | None = None

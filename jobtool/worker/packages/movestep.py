@@ -25,7 +25,7 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.packagechain import task_of
 from jobtool.jobs.records import Receipt, Record
 from jobtool.names import filename_of, quote
-from jobtool.packages.manifest import index_name, manifest_name, tar_name
+from jobtool.packages.manifest import Manifest, index_name, manifest_name, tar_name
 from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
@@ -239,6 +239,6 @@ class MembersStep(CopyStep):
         joblist, task = self._tools.joblist, task_of(claimed_job.job)
         if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
             folder = context.source(service_url(claimed_job.job.source))
-            keep_manifest(joblist, _manifest_in(folder, task.package, context))
+            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)
