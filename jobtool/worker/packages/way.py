@@ -23,7 +23,7 @@ from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import legs_of, relay_name, task_of
-from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.jobs.requirements import PACKAGE
 from jobtool.names import filename_of, quote, unquote
 from jobtool.routes.conditions import Probed
@@ -192,6 +192,27 @@ def next_leg(joblist: JobList, job: Job, sites: Sites) -> Job | None:
             after=(job.name,),
             way=(task.way[1],),
         ),
+    )
+
+
+def release_of_hub(joblist: JobList, job: Job) -> Job | None:
+    """Return the job that frees the package at the end of a leg; None if that isn't asked for.
+
+    Generation makes the jobs that free what lies at the origin and at the destinations.
+    """
+    task, packages = task_of(job), joblist.settings.packages
+    if packages is None or packages.release == "nothing" or len(task.way) <= 2:
+        return None
+    site = task.way[1].partition(".")[0]
+    if site in packages.to:
+        return None
+    last = packages.steps[-1] if packages.steps else "copy"
+    ends = tuple(job_name(task.package, last, to) for to in packages.to)
+    return Job(
+        name=job_name(task.package, "release", site),
+        requires=(PACKAGE,),
+        fields=job.fields,
+        package=PackageTask(package=task.package, step="release", to=site, at=(site,), after=ends),
     )
 
 
