@@ -11,6 +11,7 @@ import msgspec
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
 from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 from jobtool.release.records import (
@@ -125,3 +126,18 @@ def read_deletions(path: str) -> Iterator[DeletionRecord]:
         raise JobtoolError(
             f"{quote(path)} can't be read as a log of deletions: {reason_of(error)}"
         ) from None
+
+
+def released_paths(joblist: JobList) -> frozenset[str]:
+    """Return the paths and URLs of the files that the jobs of a joblist have released.
+
+    Raises ``JobtoolError`` if a log can't be read.
+    """
+    released: set[str] = set()
+    for job_id in joblist.job_ids_with_deletions():
+        for record in read_deletions(joblist.deletions_path_of(job_id)):
+            if isinstance(record, TrashedRecord):
+                released.add(record.path)
+            elif isinstance(record, ReturnedRecord):
+                released.discard(record.path)
+    return frozenset(released)
