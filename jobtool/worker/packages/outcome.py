@@ -28,7 +28,7 @@ def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext)
     joblist, job = tools.joblist, claimed.job
     if task_of(job).step in ("copy", "relay"):
         sites = sites_of(joblist)
-        following = None if sites is None else next_leg(joblist, job, sites)
+        following = None if sites is None else next_leg(job, sites)
         new = [each for each in (following, release_of_hub(joblist, job)) if each is not None]
         if new:
             context.require_held()
