@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def errors_page() -> str:
 def commands_page() -> str:
     """Return the whole page of commands."""
     modules = {**COMMANDS, **PROGRAMS}
-    commands = {name: import_module(module).cli for name, module in modules.items()}
+    commands = dict(commands_of((name, import_module(m).cli) for name, m in modules.items()))
     codes = {name: exit_codes(command) for name, command in commands.items()}
     common = next(iter(codes.values()))
     lines = [INTRODUCTION]
@@ -152,6 +152,17 @@ def commands_page() -> str:
             lines += ["### Its exit codes", "", *code_table(codes[name]), ""]
     lines += ["## Exit codes", "", *code_table(common)]
     return "\n".join(lines) + "\n"
+
+
+def commands_of(
+    found: Iterable[tuple[str, click.Command]],
+) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands, those of a group in its place."""
+    for name, command in found:
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", each) for inner, each in command.commands.items())
+        else:
+            yield name, command
 
 
 def section(name: str, command: click.Command) -> Iterator[str]:

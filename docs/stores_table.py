@@ -11,6 +11,7 @@ from jobtool.stores.optional import (
     ComparesInside,
     CopiesInside,
     FolderAttributes,
+    KnowsMd5s,
     Multipart,
     Prover,
     Specials,
@@ -46,6 +47,11 @@ STORES: Sequence[tuple[Sequence[str], str, str]] = (
         "anyfs.store:FsspecStore",
         "../how-to/fsspec.md#dictionaries-and-objects-in-python",
     ),
+    (
+        ["package+file", "package+s3"],
+        "jobtool.packages.memberstore:MemberStore",
+        "../how-to/packages-reading.md#members-as-the-source-of-a-transfer",
+    ),
 )
 
 #: The columns of the table, by the protocols that a store has.
@@ -59,6 +65,7 @@ COLUMNS: Sequence[tuple[str, type]] = (
     ("checks access itself", AccessCheck),
     ("copies inside its service", CopiesInside),
     ("compares inside its service", ComparesInside),
+    ("knows MD5s before reading", KnowsMd5s),
 )
 
 NOTES = """
@@ -77,6 +84,9 @@ NOTES = """
 - **copies inside its service**: with the [method](transfers.md#methods) `server-side`, no byte
   passes through the worker if one service has both source and destination. HDFS has no such copy:
   `hdfs dfs -cp` reads and writes all bytes, too.
+- **knows MD5s before reading**: what is read must have the MD5 that the package's index has, or
+  the file doesn't get its name at the destination. `package+` stands before the URL of a package
+  in any store.
 
 Any other scheme that fsspec knows, such as `smb://` with smbprotocol, has [what fsspec
 has](../how-to/fsspec.md): files are sent whole and read back, in both directions where its
@@ -101,7 +111,9 @@ def _rows() -> Iterator[str]:
     yield f"|{' --- |' * len(headings)}"
     for schemes, place, page in STORES:
         module, name = place.split(":")
-        store = getattr(import_module(f"jobtool.stores.{module}"), name)
+        if not module.startswith("jobtool."):
+            module = f"jobtool.stores.{module}"
+        store = getattr(import_module(module), name)
         kind = store_type(schemes[0])
         assert kind is not None, schemes
         yield f"| {' | '.join(_cells(schemes, kind, store, page))} |"

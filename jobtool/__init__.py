@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobtool.api.bundle import generate_packages
+    from jobtool.api.catalog import catalog_writer, compact_catalog, open_catalog, rebuild_catalog
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
@@ -23,9 +25,16 @@ if TYPE_CHECKING:
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
     from jobtool.bundling.events import PackagesGenerated
+    from jobtool.catalog.catalog import Catalog
+    from jobtool.catalog.compaction import Compacted
+    from jobtool.catalog.copy import Copy
+    from jobtool.catalog.counting import ItemCopies, count_copies
+    from jobtool.catalog.writer import CatalogWriter
     from jobtool.errors import (
+        CatalogError,
         ClaimLostError,
         CredentialsError,
+        DamagedSourceError,
         DigestMismatchError,
         ExhaustedError,
         FileError,
@@ -78,10 +87,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Catalog": "jobtool.catalog.catalog",
+    "CatalogError": "jobtool.errors",
+    "CatalogWriter": "jobtool.catalog.writer",
     "ClaimLostError": "jobtool.errors",
     "Cleaned": "jobtool.api.clean",
+    "Compacted": "jobtool.catalog.compaction",
     "ConsideredRoute": "jobtool.routes.found",
+    "Copy": "jobtool.catalog.copy",
     "CredentialsError": "jobtool.errors",
+    "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
     "ExhaustedError": "jobtool.errors",
@@ -91,6 +106,8 @@ _HOMES = {
     "FilePair": "jobtool.jobs.job",
     "Finding": "jobtool.audit.events",
     "Generated": "jobtool.layouts.events",
+    "InfrastructureError": "jobtool.errors",
+    "ItemCopies": "jobtool.catalog.counting",
     "Job": "jobtool.jobs.job",
     "JobFileError": "jobtool.errors",
     "JobLine": "jobtool.report.summary",
@@ -117,6 +134,7 @@ _HOMES = {
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
+    "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
     "Route": "jobtool.routes.found",
     "RouteError": "jobtool.errors",
@@ -140,16 +158,21 @@ _HOMES = {
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
-    "InfrastructureError": "jobtool.errors",
+    "catalog_writer": "jobtool.api.catalog",
     "clean_jobs": "jobtool.api.clean",
-    "export_query": "jobtool.api.export",
+    "compact_catalog": "jobtool.api.catalog",
+    "count_copies": "jobtool.catalog.counting",
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
+    "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
     "load_layout": "jobtool.layouts.layout",
+    "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
+    "rebuild_catalog": "jobtool.api.catalog",
+    "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -159,10 +182,16 @@ _HOMES = {
 }
 
 __all__ = [
+    "Catalog",
+    "CatalogError",
+    "CatalogWriter",
     "ClaimLostError",
     "Cleaned",
+    "Compacted",
     "ConsideredRoute",
+    "Copy",
     "CredentialsError",
+    "DamagedSourceError",
     "DigestMismatchError",
     "Event",
     "ExhaustedError",
@@ -173,6 +202,7 @@ __all__ = [
     "Finding",
     "Generated",
     "InfrastructureError",
+    "ItemCopies",
     "Job",
     "JobFileError",
     "JobLine",
@@ -199,6 +229,7 @@ __all__ = [
     "QueryRefusedError",
     "Receipt",
     "RefusedError",
+    "Released",
     "Retried",
     "Route",
     "RouteError",
@@ -223,15 +254,21 @@ __all__ = [
     "Verification",
     "Verified",
     "__version__",
+    "catalog_writer",
     "clean_jobs",
+    "compact_catalog",
+    "count_copies",
     "explain_methods",
     "explain_route",
     "export_query",
     "generate_joblist",
     "generate_packages",
     "load_layout",
+    "open_catalog",
     "read_receipts",
     "read_table",
+    "rebuild_catalog",
+    "release_jobs",
     "retry_jobs",
     "stores_of",
     "summarise_jobs",

@@ -57,6 +57,10 @@ class RouteError(UsageError):
     """A file of sites and routes is malformed, or has no way between two sites."""
 
 
+class CatalogError(JobtoolError):
+    """A file of a catalog isn't one, or a catalog can't be read as a whole."""
+
+
 class JobFileError(JobtoolError):
     """A job file is malformed. The job is invalid and is never claimed."""
 
@@ -89,6 +93,12 @@ class SourceDigestError(SourceError):
     """The digest of the bytes read differs from the one in the source's own metadata."""
 
     retryable = True
+
+
+class DamagedSourceError(SourceDigestError):
+    """The bytes read don't have the digest that is known for them, and won't by another read."""
+
+    retryable = False
 
 
 class DigestMismatchError(FileError):

@@ -40,7 +40,8 @@ class Comparison:
     """Compares receipts with destinations and adds verdicts to ``findings``.
 
     ``stores`` opens the destinations. ``threads`` files are checked or read at a time; with
-    ``deep`` all are read. ``watch`` is called with the number of files done.
+    ``deep`` all are read. ``watch`` is called with the number of files done, and what it raises
+    ends the comparison. Each thread calls ``on_thread`` first.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Comparison:
         deep: bool,
         threads: int,
         watch: Callable[[int], None] | None,
+        on_thread: Callable[[], None] | None,
     ) -> None:
         self._stores = stores
         self._findings = findings
@@ -59,6 +61,7 @@ class Comparison:
         self._deep = deep
         self._threads = threads
         self._watch = watch
+        self._on_thread = on_thread
 
     def tree(
         self,
@@ -125,7 +128,7 @@ class Comparison:
     def _judge(self, job: str, tasks: Iterable[Callable[[], Verdict]]) -> set[str]:
         """Run tasks in threads; add their verdicts in order; return the URLs to repair."""
         repair: set[str] = set()
-        verdicts = in_parallel(call, tasks, threads=self._threads)
+        verdicts = in_parallel(call, tasks, threads=self._threads, on_thread=self._on_thread)
         with contextlib.closing(verdicts):
             for done, verdict in enumerate(verdicts, start=1):
                 if self._watch is not None:

@@ -32,12 +32,12 @@ from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
+from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.jobs.records import planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
-from jobtool.report.merged import last_of_each
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 
@@ -46,7 +46,8 @@ class Audit:
     """Compares receipts with destinations and emits the findings.
 
     ``stores`` opens the destinations. ``threads`` files are checked or read at a time. ``watch`` is
-    called with the number of files done.
+    called with the number of files done; what it raises ends the audit. Each thread calls
+    ``on_thread`` first.
     """
 
     def __init__(
@@ -57,12 +58,19 @@ class Audit:
         deep: bool,
         threads: int = 16,
         watch: Callable[[int], None] | None = None,
+        on_thread: Callable[[], None] | None = None,
     ) -> None:
         self._stores = stores
         self._emit = emit
         self._findings = Findings(emit)
         self._comparison = Comparison(
-            stores, self._findings, Times(emit), deep=deep, threads=threads, watch=watch
+            stores,
+            self._findings,
+            Times(emit),
+            deep=deep,
+            threads=threads,
+            watch=watch,
+            on_thread=on_thread,
         )
 
     def joblist(
@@ -145,7 +153,9 @@ class Audit:
         receipts = partial(joblist.receipts_of, job_id)
         lines = joblist.journal_of(job_id).read()
         dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(job_id))))
-        root = None if job.files or job.export else job.destination
+        # Packages share a folder, and so do the items of several packages.
+        has_own_folder = not (job.files or job.export or job.package)
+        root = job.destination if has_own_folder else None
         first = next(receipts(), None)
         if root is not None and (first is None or planned_dst_path(first) != root):
             result = self._comparison.tree(job.name, root, receipts, dropped)

@@ -54,7 +54,15 @@ def jobs_of(package: str, settings: Settings, sites: Sites | None) -> Iterator[J
     buffer = sites.location(origin, where="from").url
     is_packed = packages.pack == "buffer"
     if is_packed:
-        yield _job(package, "pack", source=settings.source, destination=buffer, packs=True, at=here)
+        yield _job(
+            package,
+            "pack",
+            source=settings.source,
+            destination=buffer,
+            packs=True,
+            at=here,
+            way=(origin.text(),),
+        )
     ends: list[str] = []
     for site in packages.to:
         copy = _job(
@@ -93,11 +101,14 @@ def _job(
     at: tuple[str, ...] = (),
     after: tuple[str, ...] = (),
     packs: bool = False,
+    way: tuple[str, ...] = (),
 ) -> Job:
     return Job(
         name=job_name(package, step, to),
         source=source,
         destination=destination,
         requires=(PACKAGE,),
-        package=PackageTask(package=package, step=step, to=to, at=at, after=after, packs=packs),
+        package=PackageTask(
+            package=package, step=step, to=to, at=at, after=after, packs=packs, way=way
+        ),
     )

@@ -182,16 +182,34 @@ class ClaimedJob:
             told = {"step": name, "step_attempt": state.attempts, **values}
             self.change(JobStatus.ONGOING, event, **told)
 
-    def fail(self, values: Mapping[str, object], *, may_pass: bool, max_attempts: int) -> JobStatus:
+    def amend(self, job: Job, event: str, **values: object) -> None:
+        """Write other header lines of the ongoing job, logged with ``values``."""
+        self.job = job
+        self.change(JobStatus.ONGOING, event, **values)
+
+    def fail(
+        self,
+        values: Mapping[str, object],
+        *,
+        may_pass: bool,
+        max_attempts: int,
+        backoff_seconds: float = 0.0,
+    ) -> JobStatus:
         """Count a failure, logged with ``values``; return the new status of the job.
 
         It is ``todo`` if the failure may pass and attempts are left, else ``error``. If the failure
-        may pass and no attempts are left, the job gets ``requires_intervention``.
+        may pass and no attempts are left, the job gets ``requires_intervention``. With
+        ``backoff_seconds`` a ``todo`` job waits for so long, and twice as long after each further
+        failure.
         """
         self.job = replace(self.job, failures=self.job.failures + 1)
         status = JobStatus.ERROR
         if may_pass and self.job.failures < max_attempts:
             status = JobStatus.TODO
+            if backoff_seconds:
+                wait = min(backoff_seconds * 2.0 ** (self.job.failures - 1), MAX_WAIT_SECONDS)
+                until = self._now() + timedelta(seconds=wait)
+                self.job = replace(self.job, not_before=until.replace(microsecond=0))
         elif may_pass:
             self.job = replace(self.job, requires_intervention=True)
         self.change(status, "error", **values)

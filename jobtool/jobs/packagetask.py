@@ -24,7 +24,7 @@ KEY = "package"
 PREFIX = "package."
 
 _WAY = " > "
-_ENDS = ("step", "to", "at", "after", "packs", "way", "route")
+_ENDS = ("step", "to", "at", "after", "packs", "way", "route", "brought_by")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PLACE = re.compile(r"[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}")
 
@@ -36,7 +36,8 @@ class PackageTask(msgspec.Struct, frozen=True, kw_only=True):
     ``at`` are the sites whose workers do the job, empty for any worker. ``after`` are the names of
     jobs that must be a success before. With ``packs`` the tar is composed of its members in this
     job. ``way`` are the places that the package passes, as ``SITE.LOCATION``, empty as long as it
-    isn't planned. ``route`` is the name of the route that the job's own leg is of.
+    isn't planned. ``route`` is the name of the route that the job's own leg is of. ``brought_by``
+    is the name of another job that does the same leg, so that this one moves nothing.
     """
 
     package: str
@@ -47,6 +48,7 @@ class PackageTask(msgspec.Struct, frozen=True, kw_only=True):
     packs: bool = False
     way: tuple[str, ...] = ()
     route: str | None = None
+    brought_by: str | None = None
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield the task's lines in a job file, as keys and values."""
@@ -64,6 +66,8 @@ class PackageTask(msgspec.Struct, frozen=True, kw_only=True):
             yield f"{PREFIX}way", _WAY.join(self.way)
         if self.route is not None:
             yield f"{PREFIX}route", quote(self.route)
+        if self.brought_by is not None:
+            yield f"{PREFIX}brought_by", quote(self.brought_by)
 
     @classmethod
     def read(cls, lines: Mapping[str, list[str]]) -> PackageTask | None:
@@ -90,7 +94,7 @@ class PackageTask(msgspec.Struct, frozen=True, kw_only=True):
         packs = one.get(f"{PREFIX}packs", "false")
         if packs not in ("true", "false"):
             raise JobFileError(f"{PREFIX}packs: expected true or false; found {packs[:40]!r}")
-        route = one.get(f"{PREFIX}route")
+        route, brought_by = one.get(f"{PREFIX}route"), one.get(f"{PREFIX}brought_by")
         return cls(
             package=package,
             step=step,
@@ -100,6 +104,7 @@ class PackageTask(msgspec.Struct, frozen=True, kw_only=True):
             packs=packs == "true",
             way=_words(one.get(f"{PREFIX}way"), "way", ">", _PLACE, "places as SITE.LOCATION"),
             route=None if route is None else unquote(route),
+            brought_by=None if brought_by is None else unquote(brought_by),
         )
 
 

@@ -17,15 +17,15 @@ from jobtool.stores.location import Location
 def with_destination(job: Job, settings: Settings) -> Job:
     """Return the job with the destination that joblist.toml's layout gives to its source.
 
-    A job that names a destination keeps it. Raises ``JobFileError`` if the layout doesn't fit the
-    source, for a path or URL that can't be carried, and for a path that depends on the folder in
-    which a worker was started.
+    A job that names a destination keeps it, and a step of a package gets one later. Raises
+    ``JobFileError`` if the layout doesn't fit the source, for a path or URL that can't be carried,
+    and for a path that depends on the folder in which a worker was started.
     """
     source = job.source and _place("source", job.source)
     destination = job.destination and _place("destination", job.destination)
     if (source, destination) != (job.source, job.destination):
         job = replace(job, source=source, destination=destination)
-    if job.destination is not None or job.files or job.source is None:
+    if job.destination is not None or job.files or job.source is None or job.package is not None:
         return job
     problem = f"it names no destination, and {FILENAME} gives none"
     if settings.destination is None or "pattern" not in settings.layout:

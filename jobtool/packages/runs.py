@@ -17,7 +17,7 @@ RUN_BYTES = 4 * 1024 * 1024
 
 #: How many members are read by one request at most, and what may lie between two of them.
 _RUN_MEMBERS = 256
-_HOLE_BYTES = 64 * 1024
+HOLE_BYTES = 64 * 1024
 
 #: How much of a large member is read at a time.
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -50,7 +50,7 @@ def runs_of(members: Iterable[Placed]) -> Iterator[Run]:
     for placed in members:
         if held and (
             placed.end - held[0].start > RUN_BYTES
-            or placed.start - held[-1].end > _HOLE_BYTES
+            or placed.start - held[-1].end > HOLE_BYTES
             or len(held) == _RUN_MEMBERS
         ):
             yield Run(tuple(held))

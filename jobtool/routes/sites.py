@@ -58,6 +58,13 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     locations: Mapping[str, SiteLocation] = {}
 
 
+class CatalogPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the catalog is. ``settings`` are those of its store, as for a location."""
+
+    url: str
+    settings: Mapping[str, Any] = {}
+
+
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     """When a route may be used; None and False ask for nothing.
 
@@ -110,6 +117,7 @@ class Sites(msgspec.Struct, frozen=True, kw_only=True):
     sites: Mapping[str, Site]
     routes: tuple[RouteRule, ...] = ()
     time_zone: str | None = None
+    catalog: CatalogPlace | None = None
 
     def site(self, name: str, *, where: str) -> Site:
         """Return a site; ``where`` says what names it. Raises ``RouteError``."""

@@ -21,6 +21,7 @@ from jobtool.routes.secrets import refuse_secrets
 from jobtool.routes.sites import (
     LOCATION_KINDS,
     ROUTE_TYPES,
+    CatalogPlace,
     Conditions,
     Place,
     RouteRule,
@@ -37,7 +38,7 @@ MAX_BYTES = 1 << 20
 
 _MOST_PRIORITY = 10**6
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
-_TOP = ("time_zone", "sites", "routes")
+_TOP = ("time_zone", "catalog", "sites", "routes")
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -48,6 +49,11 @@ class _LocationTable(msgspec.Struct, kw_only=True):
     keep_free: int | str | None = None
     methods: tuple[str, ...] | None = None
     bandwidth: str | None = None
+    settings: dict[str, Any] = {}
+
+
+class _CatalogTable(msgspec.Struct, kw_only=True):
+    url: str
     settings: dict[str, Any] = {}
 
 
@@ -106,7 +112,8 @@ def read_sites(text: str, *, path: str) -> Sites:
     entries = table.get("routes", [])
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise RouteError(f"{where}: expected routes as tables [[routes]], in double brackets")
-    found = Sites(path=path, sites=sites, time_zone=zone)
+    catalog = _catalog(table.get("catalog"), f"{where}, catalog")
+    found = Sites(path=path, sites=sites, time_zone=zone, catalog=catalog)
     rules = tuple(_rule(number, each, found, where) for number, each in enumerate(entries, 1))
     _require_distinct(rules, where)
     loop = loop_of(rules)
@@ -152,18 +159,34 @@ def _site(name: str, found: object, where: str) -> Site:
 
 def _location(site: str, kind: str, found: object, where: str) -> SiteLocation:
     table = _converted(_table(found, where), _LocationTable, where)
-    try:
-        url = Location.parse(table.url).url
-    except UsageError as error:
-        raise RouteError(f"{where}, url: {error}") from None
     return SiteLocation(
         place=Place(site, kind),
-        url=url,
+        url=_url(table.url, f"{where}, url"),
         keep_free=_read(parse_space, table.keep_free, f"{where}, keep_free"),
         methods=_methods(table.methods, where),
         bandwidth=_read(Bandwidth.parse, table.bandwidth, f"{where}, bandwidth"),
         settings=table.settings,
     )
+
+
+def _catalog(found: object, where: str) -> CatalogPlace | None:
+    if found is None:
+        return None
+    if isinstance(found, str):
+        return CatalogPlace(url=_url(found, where))
+    if not isinstance(found, Mapping):
+        raise RouteError(
+            f"{where}: expected a URL, or a table of url and settings; found {found!r}"
+        )
+    table = _converted(found, _CatalogTable, where)
+    return CatalogPlace(url=_url(table.url, f"{where}, url"), settings=table.settings)
+
+
+def _url(text: str, where: str) -> str:
+    try:
+        return Location.parse(text).url
+    except UsageError as error:
+        raise RouteError(f"{where}: {error}") from None
 
 
 def _rule(number: int, found: Mapping[str, Any], sites: Sites, where: str) -> RouteRule:

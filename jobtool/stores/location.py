@@ -1,6 +1,7 @@
 """Locations: the grammar of paths and URLs, and their relations.
 
 A location is an absolute path of this machine, ``file:///PATH``, or a URL ``SCHEME://NAME/PATH``.
+A URL ``package+SCHEME://…/NAME.tar/PATH`` is a location inside a file of another store.
 An installed package must have a store for the scheme (``storetype``), and may refuse more. A path
 below a store's root has parts joined by ``/``. No part is empty, ``.`` or ``..``, or holds NUL. S3
 allows such keys, but no filesystem can hold them, and a key without the odd part is another object.
@@ -43,7 +44,8 @@ _NO_ODD_PARTS = "without empty parts, '.' or '..'"
 class Location(msgspec.Struct, frozen=True, kw_only=True):
     """A location: ``root`` is the widest store that holds it, ``path`` is relative to that.
 
-    The root is ``/`` or ``SCHEME://NAME``. The path is empty for the root itself.
+    The root is ``/`` or ``SCHEME://NAME``, or the URL of a file whose members are a store. The path
+    is empty for the root itself.
     """
 
     scheme: str
@@ -78,6 +80,8 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
                 f"{suggestion(scheme, rest)} The schemes here are {', '.join(names(STORES))}, and "
                 "those of fsspec if that is installed (pip install 'jobtool[fsspec]')."
             )
+        if kind.split is not None:
+            return _in_file(kind, scheme, rest, url)
         return _in_store(kind, scheme, rest, url)
 
     @classmethod
@@ -247,6 +251,8 @@ def parent_of(url: str) -> tuple[str, str]:
     scheme = _written_scheme(url)
     if scheme == LOCAL:
         return parent_of(Location.parse(url).url)
+    if "+" in scheme and Location.parse(url).path == "":
+        return url, ""
     start = url[: len(scheme) + len("://")] if scheme else ""
     path = url[len(start) :].rstrip("/")
     folder, slash, name = path.rpartition("/")
@@ -258,6 +264,9 @@ def parent_of(url: str) -> tuple[str, str]:
 def _as_jobtool_writes(text: str) -> str:
     """Return the URL that a person means by a text (``StoreType.as_typed``). Raises as that."""
     kind = type_of(text)
+    if kind is not None and kind.split is not None:
+        outer, plus, other = text.partition("+")
+        return outer + plus + (other if is_local(other) else _as_jobtool_writes(other))
     return text if kind is None or kind.as_typed is None else kind.as_typed(in_lower_case(text))
 
 
@@ -308,6 +317,23 @@ def _in_store(kind: StoreType, scheme: str, rest: str, url: str) -> Location:
             f"transferred{did_you_mean_url(cleaned)}"
         )
     return Location(scheme=scheme, root=root, path=path)
+
+
+def _in_file(kind: StoreType, scheme: str, rest: str, url: str) -> Location:
+    """Parse a location inside a file. Unlike after ``file://``, nothing is percent-encoded."""
+    outer, plus, other = scheme.partition("+")
+    if other != LOCAL:
+        around = Location.parse(f"{other}://{rest}")
+        start, path = around.root, around.path
+    elif rest.startswith("/"):
+        start, path = f"{LOCAL}://", _local_path(rest, url)
+    else:
+        raise UsageError(f"{quote(url)}: expected an absolute path after {scheme}://")
+    found = None if kind.split is None else kind.split(path)
+    if found is None:
+        shown = kind.file_shown
+        raise UsageError(f"{quote(url)}: expected a part {shown}, as in {scheme}://…/{shown}")
+    return Location(scheme=scheme, root=f"{outer}{plus}{start}/{found[0]}", path=found[1])
 
 
 def _resolved(parts: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
+from jobtool.errors import DamagedSourceError
 from jobtool.stores.original import Original
 from jobtool.stores.store import (
     Attributes,
@@ -253,6 +254,21 @@ class ComparesInside(Store, Protocol):
         """
 
 
+@runtime_checkable
+class KnowsMd5s(Protocol):
+    """A source that knows the MD5s of its files from elsewhere than the files, such as an index.
+
+    What is read of a file is compared with it before the file gets its name at the destination.
+    Without the protocol there is nothing to compare with.
+    """
+
+    def known_md5(self, path: str) -> str | None:
+        """Return the MD5 of a file in hex as it must be; None if it isn't known."""
+
+    def damaged(self, path: str, found: str) -> DamagedSourceError:
+        """Return the error for a file that was read with the MD5 ``found``."""
+
+
 #: All optional protocols.
 PROTOCOLS: tuple[type, ...] = (
     Multipart,
@@ -264,6 +280,7 @@ PROTOCOLS: tuple[type, ...] = (
     AccessCheck,
     CopiesInside,
     ComparesInside,
+    KnowsMd5s,
 )
 
 P = TypeVar("P")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,8 +13,9 @@ from jobtool.names import require_utf8
 from jobtool.stores.credentials.holder import CredentialHolder
 from jobtool.stores.credentials.provider import CredentialScope
 from jobtool.stores.credentials.settings import make_provider, settings_of
+from jobtool.stores.infiles import service_url
 from jobtool.stores.local.links import LinkPolicy
-from jobtool.stores.location import Location
+from jobtool.stores.location import Location, inside
 from jobtool.stores.optional import supports
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.sides import Side
@@ -42,7 +44,14 @@ class _Scheme:
         self._settings = settings_of_roles(scheme, kind, setup)
         self.shared = kind.share(setup) if kind.share is not None else None
 
-    def open(self, location: Location, role: Role, owner: str, mirrors: Store | None) -> Store:
+    def open(
+        self,
+        location: Location,
+        role: Role,
+        owner: str,
+        mirrors: Store | None,
+        other: Callable[[str], Store],
+    ) -> Store:
         if role == "destination":
             require_writable(location.url, location.scheme, self._kind)
         opening = Opening(
@@ -52,6 +61,7 @@ class _Scheme:
             mirrors=mirrors,
             settings=self._settings.get(role),
             shared=self.shared,
+            other=other,
         )
         return self._kind.open(location, opening)
 
@@ -61,7 +71,8 @@ class StoreRegistry:
 
     ``tables`` are the tables of joblist.toml that are named after schemes. ``sides`` are what
     ``source_fs`` and ``target_fs`` add to them for their role. ``credentials`` is the table of that
-    name. See ``Setup`` for the other arguments. Raises ``UsageError`` for an invalid
+    name. ``places`` are tables for the stores below some URLs, which go before those of their
+    scheme. See ``Setup`` for the other arguments. Raises ``UsageError`` for an invalid
     table, and if this Python doesn't decode file names as UTF-8.
     """
 
@@ -70,6 +81,7 @@ class StoreRegistry:
         tables: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         sides: Sequence[Side] = (),
+        places: Mapping[str, Mapping[str, Any]] | None = None,
         credentials: Mapping[str, Any] | None = None,
         connections: int = 16,
         links: LinkPolicy = "follow",
@@ -78,7 +90,8 @@ class StoreRegistry:
         shown: str = "joblist.toml",
     ) -> None:
         require_utf8()
-        self._schemes: dict[str, _Scheme] = {}
+        self._schemes: dict[tuple[str, str | None], _Scheme] = {}  # also by place
+        self._places = dict(places or {})
         self._scopes: Mapping[Role, CredentialScope] | None = None
         self.on_renewal: Callable[[CredentialHolder], None] | None = None
         self._tables = dict(tables or {})
@@ -100,7 +113,7 @@ class StoreRegistry:
         )
         for scheme, table in self._tables.items():
             if table:  # errors in it are raised at once
-                self._scheme(scheme)
+                self._scheme(scheme, None)
 
     def open(self, url: str, role: Role, *, owner: str = "", mirrors: Store | None = None) -> Store:
         """Return the store rooted at ``url``. No server is contacted yet.
@@ -109,7 +122,17 @@ class StoreRegistry:
         a store, and ``CredentialsError``.
         """
         location = Location.parse(url)
-        return self._scheme(location.scheme).open(location, role, owner, mirrors)
+        other = partial(self.open, role=role)
+        return self._scheme_of(location).open(location, role, owner, mirrors, other)
+
+    def use_places(self, places: Mapping[str, Mapping[str, Any]]) -> None:
+        """Use other tables for the stores below some URLs from now on."""
+        changed = {
+            url for url in {*self._places, *places} if self._places.get(url) != places.get(url)
+        }
+        self._places = dict(places)
+        for key in [key for key in self._schemes if key[1] in changed]:
+            del self._schemes[key]
 
     def prepare(self, urls: Mapping[Role, str | None]) -> None:
         """Make the clients that URLs will need, so that wrong settings are reported at once.
@@ -119,8 +142,8 @@ class StoreRegistry:
         """
         for role, url in urls.items():
             if url is not None:
-                location = Location.parse(url)
-                shared = self._scheme(location.scheme).shared
+                location = Location.parse(service_url(url))
+                shared = self._scheme_of(location).shared
                 if supports(shared, Credentialed):
                     shared.prepare(location, role)
 
@@ -150,8 +173,13 @@ class StoreRegistry:
         found = (scheme.shared for scheme in list(self._schemes.values()))
         return [shared for shared in found if supports(shared, Credentialed)]
 
-    def _scheme(self, scheme: str) -> _Scheme:
-        if scheme not in self._schemes:
+    def _scheme_of(self, location: Location) -> _Scheme:
+        around = [url for url in self._places if inside(url, location.url) is not None]
+        return self._scheme(location.scheme, max(around, key=len, default=None))
+
+    def _scheme(self, scheme: str, place: str | None) -> _Scheme:
+        key = scheme, place
+        if key not in self._schemes:
             kind = store_type(scheme)
             if kind is None:
                 raise UsageError(
@@ -161,14 +189,23 @@ class StoreRegistry:
             ours = [side for side in self._sides if side.scheme == scheme]
             setup = replace(
                 self._setup,
-                table=self._tables.get(scheme, {}),
+                table=self._table(scheme, place),
                 secrets={side.role: side.secrets for side in ours if side.secrets},
                 filesystems={side.role: side.filesystem for side in ours},
             )
-            made = self._schemes.setdefault(scheme, _Scheme(scheme, kind, setup))
+            made = self._schemes.setdefault(key, _Scheme(scheme, kind, setup))
             if supports(made.shared, Credentialed) and self._scopes is not None:
                 made.shared.begin_job(self._scopes)
-        return self._schemes[scheme]
+        return self._schemes[key]
+
+    def _table(self, scheme: str, place: str | None) -> Mapping[str, Any]:
+        """Return the table of a scheme; what a place has goes before all else."""
+        table = self._tables.get(scheme, {})
+        if place is None:
+            return table
+        own = self._places[place]
+        roles: dict[str, Any] = {role: {**table.get(role, {}), **own} for role in ROLES}
+        return {**table, **own, **roles}
 
     def _tell_renewal(self, holder: CredentialHolder) -> None:
         if self.on_renewal is not None:

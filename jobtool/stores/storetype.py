@@ -5,6 +5,9 @@ A package declares it in the group ``jobtool.stores`` of its pyproject.toml, und
     [project.entry-points."jobtool.stores"]
     lab = "our_package.lab_store:STORE_TYPE"
 
+Types whose stores lie inside files of other stores have a name that ends in a plus, such as
+``package+``. Their URLs have the other store's scheme after it: ``package+s3://BUCKET/NAME.tar``.
+
 The entry point is loaded for the first URL of that scheme, or for a table of that name in
 joblist.toml. Its module should import little. Import the client of the service in ``open``.
 """
@@ -71,7 +74,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
 
     ``owner`` marks the store's unfinished files. ``mirrors`` is the store whose folder attributes
     this store's folders will be given. ``settings`` are those of the role, of the type
-    ``StoreType.settings``. ``shared`` is what ``StoreType.share`` returned.
+    ``StoreType.settings``. ``shared`` is what ``StoreType.share`` returned. ``other`` opens the
+    store of another URL for the same role, by the settings of the same run.
     """
 
     role: Role
@@ -80,6 +84,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     mirrors: Store | None = None
     settings: Any = None
     shared: Any = None
+    other: Callable[[str], Store] | None = None
 
 
 @runtime_checkable
@@ -124,6 +129,9 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     - ``as_typed``: returns the URL, as jobtool writes it, for one that a person wrote. Needed if
       people write other text: web addresses are percent-encoded, and jobtool's URLs have the plain
       names. Raises ``UsageError``.
+    - ``split``: only for types whose stores lie inside files of other stores. Splits a path of the
+      other store into that of the file and that inside the file; None if no part of it names one.
+    - ``file_shown``: what the file's name looks like, for messages.
     - ``root``: a word for the part after ``://``.
     - ``name``: a regular expression for that part, and ``name_shown`` the same in words.
     - ``modules``: the modules of other packages that the store imports. ``extra`` is the extra of
@@ -142,6 +150,8 @@ class StoreType(msgspec.Struct, frozen=True, kw_only=True):
     share: Callable[[Setup], object] | None = None
     check: Callable[[Location, str], None] | None = None
     as_typed: Callable[[str], str] | None = None
+    split: Callable[[str], tuple[str, str] | None] | None = None
+    file_shown: str = ""
     root: str = "name"
     name: str = r"[A-Za-z0-9][A-Za-z0-9._:-]+"
     name_shown: str = (
@@ -161,7 +171,10 @@ def store_type(scheme: str) -> StoreType | None:
 
     A scheme without an entry point may be one that fsspec knows.
     """
-    entry = find(STORES, scheme)
+    outer, plus, other = scheme.partition("+")
+    entry = find(STORES, scheme) if other or not plus else None
+    if entry is None and other and store_type(other) is not None:
+        entry = find(STORES, outer + plus)
     if entry is None:
         from jobtool.stores.anyfs.kind import fsspec_type
 

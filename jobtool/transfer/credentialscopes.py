@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobtool.jobs.job import Job
 from jobtool.stores.credentials.provider import CredentialScope
+from jobtool.stores.infiles import service_url
 from jobtool.stores.location import absolute, in_lower_case
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 def credential_scopes_of(job: Job) -> dict[Role, CredentialScope]:
     """Return the credential scopes of a job's source and destination.
 
-    They have the URLs of the job, or those of the folders that all its files have in common.
+    They have the URLs of the job, or those of the folders that all its files have in common. For a
+    store inside a file it is the folder of the file, in the store that the file lies in.
     """
     sources = [pair.source for pair in job.files]
     destinations = [pair.destination for pair in job.files]
@@ -35,7 +37,7 @@ def _around(root: str | None, paths: list[str]) -> str:
     Its scheme is in lower case, as providers of credentials expect it.
     """
     if not paths:
-        return in_lower_case(root or "")
+        return service_url(in_lower_case(root or ""))
     full = [in_lower_case(absolute(root, path)) for path in paths]
     folders = [path.rpartition("/")[0].split("/") for path in full]
     common = []
@@ -43,4 +45,4 @@ def _around(root: str | None, paths: list[str]) -> str:
         if len(set(parts)) > 1:
             break
         common.append(parts[0])
-    return "/".join(common)
+    return service_url("/".join(common))

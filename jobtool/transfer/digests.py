@@ -8,10 +8,17 @@ from itertools import islice
 import msgspec
 from msgspec.structs import replace
 
-from jobtool.errors import ClaimLostError, SourceChangedError, SourceDigestError, StoppedError
+from jobtool.errors import (
+    ClaimLostError,
+    DamagedSourceError,
+    SourceChangedError,
+    SourceDigestError,
+    StoppedError,
+)
 from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.stop import Stop
+from jobtool.stores.optional import KnowsMd5s, supports
 from jobtool.stores.store import Attributes, Content, Entry
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.ledger.digests import KnownDigests
@@ -35,7 +42,7 @@ def read_digests(
     """Read a file once for the digests of the whole and of its parts.
 
     Parts that earlier tries and attempts have read aren't read again. Raises the errors of the
-    source's store, and ``StoppedError`` between two parts.
+    source's store, ``DamagedSourceError``, and ``StoppedError`` between two parts.
     """
     size = item.entry.size
     known = log.digests(part_size) if size > part_size else fresh_digests(item, part_size)
@@ -60,6 +67,11 @@ def read_digests(
         if size > part_size:
             log.hashed(known)
     assert known.whole is not None, "the file was read to its end"
+    try:
+        require_known(item, known.whole)
+    except DamagedSourceError:
+        log.forget_digests()
+        raise
     return Digests(whole=known.whole, parts=known, attributes=attributes)
 
 
@@ -162,6 +174,28 @@ def read_attributes(item: Item, known: KnownDigests) -> Attributes:
     return read_part(item, known, 0, min(1, item.entry.size)).attributes
 
 
+def known_md5_of(item: Item) -> str | None:
+    """Return the MD5 that the source knows of a file; None if it knows none."""
+    source = item.route.source
+    return source.known_md5(item.entry.path) if supports(source, KnowsMd5s) else None
+
+
+def is_hashed_first(item: Item) -> bool:
+    """Whether a file in parts is read before it is sent: its MD5 goes with the first part."""
+    return (
+        item.route.destination.capabilities.attributes_first
+        and item.route.source.capabilities.cheap_reads
+        and known_md5_of(item) is None
+    )
+
+
+def require_known(item: Item, found: str) -> None:
+    """Raise ``DamagedSourceError`` if the source knows another MD5 than that of the data read."""
+    source = item.route.source
+    if supports(source, KnowsMd5s) and known_md5_of(item) not in (None, found):
+        raise source.damaged(item.entry.path, found)
+
+
 def require_going(stop: Stop, item: Item) -> None:
     """Raise ``StoppedError`` once ``stop`` is set."""
     if stop.is_set():
@@ -175,7 +209,11 @@ def require_held(stop: Stop, item: Item) -> None:
 
 
 def require_recorded(item: Item, *, recorded: str | None, found: str) -> None:
-    """Raise ``SourceDigestError`` if the source's metadata has another MD5 than the data read."""
+    """Raise ``SourceDigestError`` if the source's metadata has another MD5 than the data read.
+
+    Raises ``DamagedSourceError`` if the source knows another one (``KnowsMd5s``).
+    """
+    require_known(item, found)
     if recorded is not None and recorded != found:
         raise SourceDigestError(
             f"{quote(item.source_url)}: expected MD5 {recorded} as in its metadata; found {found}"

@@ -19,6 +19,7 @@ from jobtool.stores.storetype import ROLES, Role
 def stores_of(
     joblist: JobList,
     *,
+    places: Mapping[str, Mapping[str, Any]] | None = None,
     connections: int = 16,
     links: LinkPolicy | None = None,
     read_back: bool = False,
@@ -34,6 +35,7 @@ def stores_of(
     return stores_by(
         joblist.settings,
         filesystems=joblist.filesystems,
+        places=places,
         connections=connections,
         links=links,
         read_back=read_back,
@@ -46,6 +48,7 @@ def stores_by(
     settings: Settings,
     *,
     filesystems: Mapping[str, Any] | None = None,
+    places: Mapping[str, Mapping[str, Any]] | None = None,
     connections: int = 16,
     links: LinkPolicy | None = None,
     read_back: bool = False,
@@ -60,6 +63,7 @@ def stores_by(
     return StoreRegistry(
         settings.store_tables,
         sides=[*sides_by(settings, filesystems, shown=shown).values()],
+        places=places,
         credentials=settings.credentials,
         connections=connections,
         links=links or settings.transfer.links or "follow",

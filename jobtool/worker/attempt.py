@@ -28,6 +28,7 @@ from jobtool.worker.events import (
     JobFailed,
     JobHandedBack,
     JobLost,
+    JobStarted,
     JobSucceeded,
     StepBegun,
     StepDone,
@@ -35,6 +36,7 @@ from jobtool.worker.events import (
 from jobtool.worker.filesstep import FilesFailedError, FilesStep, PrematureError, Totals
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
+from jobtool.worker.jobtext import source_text, what_of
 from jobtool.worker.outcome import Outcome
 from jobtool.worker.tools import AttemptTools
 
@@ -127,6 +129,18 @@ class Attempt:
         Raises what a step raises, and ``StoppedError`` between two steps.
         """
         claimed, tools = self._claimed, self._tools
+        if claimed.job.package is not None:
+            from jobtool.worker.packages.preparing import prepared
+
+            self._copy.use(prepared(claimed, tools))
+        tools.emit(
+            JobStarted(
+                job=self._name,
+                source=source_text(claimed.job, tools.joblist.settings),
+                destination=claimed.job.target,
+                what=what_of(claimed.job),
+            )
+        )
         tools.stores.on_renewal = self.report.renewal
         tools.stores.begin_job(credential_scopes_of(claimed.job))
         retry = tools.options.retry(self._stop, on_retry=self.report.retry)
@@ -208,6 +222,12 @@ class Attempt:
         """The step at which the attempt ended, as fields of its log line."""
         return {"step": self._step} if self._claimed.job.steps and self._step else {}
 
+    @property
+    def _backoff_seconds(self) -> float:
+        """How long a job that failed waits for its second try."""
+        packages = self._tools.joblist.settings.packages
+        return 0.0 if packages is None else packages.backoff_seconds
+
     def _reason(self, error: BaseException) -> str:
         """Return the text of an error, with the name of the step unless it is ``copy``."""
         return str(error) if self._step in (None, COPY) else f"step {self._step}: {error}"
@@ -244,6 +264,7 @@ class Attempt:
             {**self._counts, "failed_files": count, **self._where, "reason": reason},
             may_pass=may_pass,
             max_attempts=self._tools.options.max_attempts,
+            backoff_seconds=self._backoff_seconds,
         )
         self._tools.emit(
             JobFailed(
@@ -336,6 +357,10 @@ class Attempt:
 
 def _files_step_of(job: Job) -> type[FilesStep]:
     """Return the class of the step ``copy`` of a job. What exports need is imported for exports."""
+    if job.package is not None:
+        from jobtool.worker.packages.steps import step_of
+
+        return step_of(job.package)
     if job.export is None:
         return CopyStep
     if job.export.kind == "manifest":

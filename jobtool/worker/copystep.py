@@ -7,6 +7,7 @@ from functools import partial
 from jobtool.errors import JobtoolError
 from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.job import Job
 from jobtool.sharing.holder import WorkSharing, settle
 from jobtool.steps.step import StepContext
 from jobtool.transfer.ledger import Ledger
@@ -26,6 +27,8 @@ from jobtool.worker.filesstep import FilesStep
 class CopyStep(FilesStep):
     """One attempt at copying what isn't proven yet."""
 
+    _may_share = True  # other workers can open the source by its URL
+
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Copy the files, write the table of receipts, remove the journal.
 
@@ -39,7 +42,7 @@ class CopyStep(FilesStep):
         records, retry = self._records, context.retry
         self._report.phase(Phase.LISTING)
         reach("before the plan")
-        plan, listing = open_plan(job, context.stores, owner=context.owner, retry=retry)
+        plan, listing = self._open(job, context)
         if listing is not None:
             listing.throttle = tools.copier.throttle
         reach("after the plan")
@@ -65,7 +68,7 @@ class CopyStep(FilesStep):
             ledger,
             tools.copier,
             policies=options.policies,
-            consumer=self._sharing(ledger) if options.share else None,
+            consumer=self._sharing(ledger) if options.share and self._may_share else None,
             threads=options.threads,
             worker=tools.worker,
             stop=self._stop,
@@ -83,6 +86,9 @@ class CopyStep(FilesStep):
         finally:
             records.journal.close()
         return plan, transfer
+
+    def _open(self, job: Job, context: StepContext) -> tuple[Plan, TreeListing | None]:
+        return open_plan(job, context.stores, owner=context.owner, retry=context.retry)
 
     def _take_up(
         self, plan: Plan, listing: TreeListing | None, retry: Retry, attempt: int

@@ -76,6 +76,10 @@ class FilesStep:
         self._transfer: JobTransfer | None = None
         self._was_done = self._has_told_left_out = False
 
+    def use(self, tools: AttemptTools) -> None:
+        """Use other tools than the worker's, such as the methods that a route asks for."""
+        self._tools = tools
+
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Bring the files. Raises what ``_end`` does, and what prevents the step."""
         raise NotImplementedError

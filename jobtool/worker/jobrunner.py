@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
-from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
@@ -14,8 +13,9 @@ from jobtool.liveness import Liveness
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.worker.attempt import Attempt
-from jobtool.worker.events import CredentialsMissing, JobClaimed, JobLost, JobStarted
+from jobtool.worker.events import CredentialsMissing, JobClaimed, JobLost
 from jobtool.worker.outcome import Outcome
+from jobtool.worker.packages.gate import Gate
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import Tally
 from jobtool.worker.scanstate import FINISHED, ScanState
@@ -48,6 +48,7 @@ class JobRunner:
         self._reporter = reporter
         self._scan_state = scan_state
         self._tally = tally
+        self._gate = Gate(tools.joblist, scan_state, tools.options.site)
         self._credential_failures = 0  # in a row
 
     def run(self, job_id: str) -> bool:
@@ -57,6 +58,8 @@ class JobRunner:
         ``InfrastructureError`` after handing the job back, and ``MembershipLostError``.
         """
         if job_id == MANIFEST_JOB and not self._may_write_manifest():
+            return True
+        if not self._gate.is_open(job_id):
             return True
         # Before a job is claimed: settings that no client can be made from aren't a job's fault.
         tools, settings = self._tools, self._tools.joblist.settings
@@ -130,14 +133,6 @@ class JobRunner:
                     job=job.name, stem=job_id, status=job.status, attempt=claimed.job.attempts
                 )
             )
-            tools.emit(
-                JobStarted(
-                    job=job.name,
-                    source=source_text(job, tools.joblist.settings),
-                    destination=job.target,
-                    what=what_of(job),
-                )
-            )
             attempt = Attempt(claimed, tools, stop)
             with self._liveness.working(job.name):
                 outcome = attempt.run()
@@ -158,12 +153,18 @@ class JobRunner:
             self._leave_edited(job_id, error)
             return
         finally:
+            tools.use_routes({})
             self._reporter.end_job()
+        self._count(claimed, attempt, outcome, seconds=tools.options.monotonic() - started)
+
+    def _count(
+        self, claimed: ClaimedJob, attempt: Attempt, outcome: Outcome, *, seconds: float
+    ) -> None:
+        tools, job_id = self._tools, claimed.job_id
         self._credential_failures = 0
         if outcome is Outcome.SUCCESS:
             tools.doubts.note_success()
             self._tally.succeeded += 1
-            seconds = tools.options.monotonic() - started
             tools.pace.add(
                 seconds, files=attempt.report.files_done, size_bytes=attempt.report.bytes_done
             )
@@ -181,6 +182,8 @@ class JobRunner:
             self._scan_state.too_long.add(job_id)  # it was only listed, so it isn't counted
         else:
             self._tally.handed_back += 1
+            if claimed.job.not_before is not None:  # after a failure
+                self._scan_state.waiting[job_id] = claimed.job.not_before
         if claimed.job.status in FINISHED and outcome is not Outcome.LOST:
             self._scan_state.finished[job_id] = claimed.job.status
 

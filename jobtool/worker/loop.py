@@ -31,6 +31,7 @@ from jobtool.jobs.membership import Membership
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
+from jobtool.routes.places import require_site, settings_by_url, sites_of
 from jobtool.sharing.helper import Helper
 from jobtool.steps.plugins import StepPlugins
 from jobtool.transfer.copy import Copier
@@ -65,6 +66,9 @@ from jobtool.worker.waiting import RANKS_LOOK_SECONDS, may_get_work, pause_secon
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
 
+#: A worker without work waits for a step of a package that is tried again within this time.
+_SOON_SECONDS = 300.0
+
 
 class Worker:
     """Works on a joblist until no job is left that it could claim.
@@ -95,6 +99,10 @@ class Worker:
             read_back=resolved.policies.verify == "read-back",
             keep=resolved.policies.preserve,
         )
+        sites = sites_of(joblist)
+        if sites is not None:
+            require_site(sites, resolved.site)
+            self._stores.use_places(settings_by_url(sites))
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or claim_setting_of(joblist))
@@ -215,6 +223,7 @@ class Worker:
             methods=self._methods,
             pace=self._pace,
             doubts=self._doubts,
+            use_routes=self._limits.use_routes,
         )
         runner = JobRunner(
             tools,
@@ -303,6 +312,8 @@ class Worker:
             is_claim_undecided=claims.watch.is_undecided,
             # Look once more after the last of them has ended: it may have left a job.
             must_wait_for_ranks=waited or self._waited_for_ranks,
+            awaits_jobs=bool(self._scan_state.premature),
+            is_due_soon=self._scan_state.is_any_due(_SOON_SECONDS),
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()
@@ -345,6 +356,8 @@ class Worker:
             path=self._joblist.path,
             waiting=self._scan_state.waiting.values(),
             blocked=len(self._scan_state.blocked),
+            premature=len(self._scan_state.premature),
+            elsewhere=len(self._scan_state.elsewhere),
         )
         self._emit(finished)
         return finished.exit_code

@@ -52,7 +52,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     and end. ``drain_at`` is when that happens for lack of time, on the ``monotonic`` clock, None
     for never. The worker begins no job that would take longer. ``claims`` is the kind of claims,
     None for the joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``. Without
-    ``share`` it neither helps other workers nor accepts help.
+    ``share`` it neither helps other workers nor accepts help. ``site`` is where the worker is: it
+    does the steps of packages that belong there; None for those of all sites.
 
     ``watch`` is called with the progress several times a second. An exception from it fails no job.
     ``now`` and ``monotonic`` (seconds) are the clock. ``sleep`` waits between tries; by default
@@ -78,6 +79,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     claims: ClaimSetting | None = None
     wait: bool = False
     share: bool = True
+    site: str | None = None
     watch: Callable[[JobProgress], None] = _watch_nothing
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
@@ -157,12 +159,16 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
     asked = decided.get("methods", OWN_METHODS)
     compression = decided.get("compression", "none")
     methods = named_methods(asked, compression)
-    can_help = STREAM in methods and set(methods) <= set(OWN_METHODS)
     decided |= {
         "methods": methods,
         "is_auto": AUTO in asked,
-        "share": options.share and can_help,
+        "share": options.share and shares_with(methods),
         "watch": unfailing(options.watch),
     }
     require_usable(compression, methods)
     return ResolvedOptions(**decided)
+
+
+def shares_with(methods: Sequence[str]) -> bool:
+    """Return True if workers may help each other: helpers know of no methods but jobtool's own."""
+    return STREAM in methods and set(methods) <= set(OWN_METHODS)

@@ -22,6 +22,7 @@ def exit_code_of(
     may_be_orphans: bool,
     waiting: int = 0,
     blocked: int = 0,
+    elsewhere: int = 0,
 ) -> int:
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
@@ -29,11 +30,12 @@ def exit_code_of(
     read yet, else 1 if a job is in error or invalid, else 0. A worker's own code counts more than
     5, and a 2 of its own more than 3: the rest can't be done before that is corrected. Jobs that
     other workers hold don't count as work left, unless ``may_be_orphans``, nor do ``blocked`` ones,
-    which can't be done before one in error is.
+    which can't be done before one in error is, and those for workers ``elsewhere``.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
     code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
-    if counts[JobStatus.TODO] > waiting + blocked or (counts[JobStatus.ONGOING] and may_be_orphans):
+    is_left = counts[JobStatus.TODO] > waiting + blocked + elsewhere
+    if is_left or (counts[JobStatus.ONGOING] and may_be_orphans):
         return own if own == UsageError.exit_code else max(own, StoppedError.exit_code)
     if waiting:
         return own or NotYetError.exit_code
@@ -51,6 +53,8 @@ def summarise(
     path: str,
     waiting: Collection[datetime] = (),
     blocked: int = 0,
+    premature: int = 0,
+    elsewhere: int = 0,
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
 
@@ -59,7 +63,8 @@ def summarise(
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
     looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
     is the reason if it was asked to stop, else None. ``waiting`` has the time until which each of
-    the ``todo`` jobs waits whose files can't be read yet.
+    the ``todo`` jobs waits whose files can't be read yet. ``premature`` of the ``todo`` jobs come
+    after jobs that aren't done yet, ``elsewhere`` are for workers at other sites.
     """
     died = workers - 1 - sum(tally.is_over for tally in tallies)
     may_be_orphans = has_ended_early or has_left_alone or died > 0
@@ -77,11 +82,14 @@ def summarise(
             counts,
             tallies,
             may_be_orphans=may_be_orphans,
-            waiting=len(waiting),
+            waiting=len(waiting) + premature,
             blocked=blocked if counts[JobStatus.ERROR] or counts[None] else 0,
+            elsewhere=elsewhere,
         ),
         stopped=stopped,
         path=path,
         waiting=len(waiting),
         not_before=stamp_of(min(waiting)) if waiting else None,
+        premature=premature,
+        elsewhere=elsewhere,
     )

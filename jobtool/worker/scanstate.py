@@ -27,7 +27,8 @@ class ScanState:
     that can't be done in the time that is left. ``waiting`` holds the time until which a job waits
     for files that can't be read yet, by the clock ``now``. ``left_alone`` holds the jobs that
     require what this worker lacks: a newer version, or one of the ``plugins``. ``blocked`` holds
-    the jobs that nobody can do as long as another is in error.
+    the jobs that nobody can do as long as another is in error. ``premature`` holds those that come
+    after jobs which aren't done yet, ``elsewhere`` those for workers at other sites.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class ScanState:
         self.waiting: dict[str, datetime] = {}
         self.left_alone: set[str] = set()
         self.blocked: set[str] = set()
+        self.premature: set[str] = set()
+        self.elsewhere: set[str] = set()
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
@@ -55,6 +58,12 @@ class ScanState:
         """Return True if a job needn't be looked at yet, since its files can't be read yet."""
         until = self.waiting.get(job_id)
         return until is not None and self._now() < until
+
+    def is_any_due(self, seconds: float) -> bool:
+        """Return True if a step of a package that waits is due within ``seconds``."""
+        if self._joblist.settings.packages is None or not self.waiting:
+            return False
+        return (min(self.waiting.values()) - self._now()).total_seconds() <= seconds
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
@@ -136,4 +145,6 @@ class ScanState:
             if status is JobStatus.TODO:
                 todo.add(job_id)
         self.waiting = {job_id: at for job_id, at in self.waiting.items() if job_id in todo}
+        self.premature &= todo
+        self.elsewhere &= todo
         return counts

@@ -47,11 +47,17 @@ def may_get_work(
     may_help: bool,
     is_claim_undecided: bool,
     must_wait_for_ranks: bool,
+    awaits_jobs: bool = False,
+    is_due_soon: bool = False,
 ) -> bool:
     """Return True if an idle worker may still get work, so that it stays.
 
     ``is_any_ongoing``: other workers hold jobs. A worker that ``waits`` (``--wait``) may get these
     jobs, as may any worker if a claim may belong to a dead one; or the worker ``may_help`` with
     them. ``must_wait_for_ranks``: this rank is responsible for what the others leave behind.
+    ``awaits_jobs``: there are jobs that come after others, which are done now, or later elsewhere.
+    ``is_due_soon``: a job that failed is tried again soon.
     """
-    return must_wait_for_ranks or (is_any_ongoing and (waits or may_help or is_claim_undecided))
+    if must_wait_for_ranks or is_due_soon or (awaits_jobs and waits):
+        return True
+    return is_any_ongoing and (waits or may_help or is_claim_undecided or awaits_jobs)

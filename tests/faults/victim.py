@@ -193,6 +193,22 @@ EXPORT_STEPS: dict[str, At | Call] = {
 }
 
 
+#: Those of a catalog's compaction.
+COMPACTION_STEPS: dict[str, At | Call] = {
+    "before a compacted file is written": At("before a compacted file is written"),
+    "in the middle of a compacted file": Call("half", _OS, "pwrite"),
+    "after a compacted file is put": Call("after", _STORE, "write"),
+    "before a compacted file is read back": Call("before", _STORE, "digest"),
+    "after a compacted file is written": At("after a compacted file is written"),
+    "after a compaction is marked": At("after a compaction is marked"),
+    "before an input of a compaction is removed": At("before an input of a compaction is removed"),
+    "after an input of a compaction is removed": Call("after", _STORE, "delete"),
+    "after the inputs of a compaction are removed": At(
+        "after the inputs of a compaction are removed"
+    ),
+}
+
+
 def arm(step: At | Call, nth: int, store: str) -> None:
     """Have this process die at the ``nth`` time that it reaches ``step``."""
     if isinstance(step, At):
@@ -263,12 +279,17 @@ def die() -> None:
         time.sleep(1)
 
 
+def store_class(place: str) -> str:
+    """Return the class of the store at a path or URL, as ``arm`` takes it."""
+    scheme, separator, _ = place.partition("://")
+    return _STORE_CLASSES[scheme if separator else "file"]
+
+
 def main() -> None:
     """Work on a joblist, and die at the step."""
     step, nth, joblist = sys.argv[1:]
     settings = tomllib.loads((Path(joblist) / "joblist.toml").read_text())
-    scheme, separator, _ = settings["destination"].partition("://")
-    arm({**STEPS, **EXPORT_STEPS}[step], int(nth), _STORE_CLASSES[scheme if separator else "file"])
+    arm({**STEPS, **EXPORT_STEPS}[step], int(nth), store_class(settings["destination"]))
     from jobtool.cli import transfer
 
     sys.argv = ["transfer-worker", "-i", joblist, "--threads", str(THREADS)]

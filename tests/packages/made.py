@@ -22,7 +22,9 @@ from jobtool.transfer.retry import Retry
 MTIME_NS = 1_700_000_000_123_456_789
 
 
-def make_package(folder: Path, files: dict[str, bytes], *, name: str = "p", mode=0o640) -> Path:
+def make_package(
+    folder: Path, files: dict[str, bytes], *, name: str = "p", mode=0o640, times=None
+) -> Path:
     """Write NAME.tar, its index and its manifest; return the tar's path."""
     source = folder / f"source of {name}"
     members = MemberList()
@@ -30,8 +32,9 @@ def make_package(folder: Path, files: dict[str, bytes], *, name: str = "p", mode
         full = os.path.join(source, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
         Path(full).write_bytes(data)
-        os.utime(full, ns=(MTIME_NS, MTIME_NS))
-        members.add(Member(path=path, size=len(data), mtime_ns=MTIME_NS, mode=mode))
+        mtime_ns = (times or {}).get(path, MTIME_NS)
+        os.utime(full, ns=(mtime_ns, mtime_ns))
+        members.add(Member(path=path, size=len(data), mtime_ns=mtime_ns, mode=mode))
     package = PackageStore(name, members, LocalStore(str(source)))
     tar = folder / f"{name}.tar"
     data = bytes(package.read(package.entry, 0, package.entry.size).data)

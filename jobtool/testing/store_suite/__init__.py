@@ -32,6 +32,7 @@ from jobtool.testing.store_suite.multipart import MultipartSuite, TemporariesSui
 from jobtool.testing.store_suite.others import (
     AccessCheckSuite,
     FolderAttributesSuite,
+    KnowsMd5sSuite,
     ProverSuite,
     SpecialsSuite,
     TakesFilesSuite,
@@ -44,6 +45,7 @@ __all__ = [
     "ComparesInsideSuite",
     "CopiesInsideSuite",
     "FolderAttributesSuite",
+    "KnowsMd5sSuite",
     "MultipartSuite",
     "ProverSuite",
     "RawAccess",

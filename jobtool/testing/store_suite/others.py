@@ -15,6 +15,7 @@ from jobtool.errors import (
 from jobtool.stores.optional import (
     AccessCheck,
     FolderAttributes,
+    KnowsMd5s,
     Multipart,
     Prover,
     Specials,
@@ -44,6 +45,19 @@ from jobtool.testing.store_suite.common import (
     write,
     write_in_parts,
 )
+
+
+class KnowsMd5sSuite(Suite):
+    """Knowing the MD5s of files before they are read."""
+
+    protocol: ClassVar = KnowsMd5s
+
+    def test_the_known_md5_is_that_of_the_bytes(self, store: KnowsMd5s, raw: RawAccess) -> None:
+        """A file that isn't there has none, and the error for a damaged one says both MD5s."""
+        raw.write("folder/file", b"data")
+        assert store.known_md5("folder/file") in (None, md5_of(b"data"))
+        assert store.known_md5("folder/other") is None
+        assert md5_of(b"other") in str(store.damaged("folder/file", md5_of(b"other")))
 
 
 class ProverSuite(Suite):

@@ -220,7 +220,9 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     its group. ``left_todo``, ``left_ongoing``, ``in_error`` and ``invalid`` count the jobs of the
     joblist at ``path``. ``died`` counts the ``workers`` that didn't end by themselves. ``stopped``
     says why the work ended early, None if it didn't. ``waiting`` counts those of ``left_todo`` that
-    wait for files that can't be read yet, the first of them until ``not_before``, in UTC.
+    wait, for files that can't be read yet or for another try of a step of a package, the first of
+    them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
+    aren't done yet, ``elsewhere`` are for workers at other sites.
     """
 
     kind: ClassVar[str] = "finished"
@@ -238,6 +240,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     path: str = ""
     waiting: int = 0
     not_before: str | None = None
+    premature: int = 0
+    elsewhere: int = 0
 
     def mark(self) -> str:
         """Return the symbol that its line begins with."""
@@ -248,8 +252,10 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         left = [
             f"{count} {what}"
             for count, what in (
-                (self.left_todo - self.waiting, "todo"),
-                (self.waiting, "waiting for files that can't be read yet"),
+                (self.left_todo - self.waiting - self.premature - self.elsewhere, "todo"),
+                (self.waiting, "waiting for files that can't be read yet or for another try"),
+                (self.premature, "waiting for steps that come before"),
+                (self.elsewhere, "for workers at other sites"),
                 (self.left_ongoing, "ongoing"),
                 (self.in_error, "in error"),
                 (self.invalid, "invalid"),
@@ -275,7 +281,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         if self.exit_code == 3:
             return f"\n  To do the rest: transfer-worker -i {path}"
         if self.exit_code == 5:
-            return f"\n  To do the rest, from {self.not_before} on: transfer-worker -i {path}"
+            when = f"from {self.not_before} on" if self.not_before else "once these are done"
+            return f"\n  To do the rest, {when}: transfer-worker -i {path}"
         if self.exit_code in (2, 4):
             return f"\n  Once the cause is fixed: {self._retry(path)}transfer-worker -i {path}"
         if self.exit_code == 1:

@@ -1,0 +1,1 @@
+"""The catalog: what lies where, as records of physical copies that no server keeps."""

@@ -1,0 +1,150 @@
+"""The folder of a catalog in any store: files of records, and marks of compactions.
+
+::
+
+    records/WRITER-NUMBER-RANDOM.parquet   records, written once and never changed
+    records/compacted-RANDOM.parquet       those of several such files, written by a compaction
+    compactions/RANDOM.json                what a compaction is about to remove, kept for ever
+
+A listing of ``records`` takes time, and isn't of one moment. A compaction might write its file
+behind the listing's back and remove an input before the listing gets there: neither would be
+listed. So a compaction writes its mark after its file and before it removes anything. If no mark
+appears while ``records`` is listed, no removal that began meanwhile can have hidden a record; else
+it is listed again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+from jobtool.errors import CatalogError, DigestMismatchError, NotFoundError
+from jobtool.names import filename_of, quote
+from jobtool.stores.location import Location, join
+from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.store import Attributes, Entry, Proof, Store, Unlisted
+from jobtool.stores.storetype import Role
+from jobtool.transfer.retry import Retry
+
+RECORDS = "records"
+COMPACTIONS = "compactions"
+SUFFIX = ".parquet"
+
+#: How often a listing is repeated while compactions are busy.
+_MOST_LISTINGS = 50
+
+_MOST_NAME = 60
+
+Data = bytes | memoryview
+
+
+class CatalogFolder:
+    """A catalog's folder at a URL or path, as a user types it. Contacts no server yet.
+
+    ``role`` is ``"source"`` to read and ``"destination"`` to write. Raises ``UsageError`` for a URL
+    without a store or one that can't be written to, and the errors of opening a store.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        stores: StoreRegistry | None = None,
+        *,
+        role: Role = "source",
+        retry: Retry | None = None,
+    ) -> None:
+        self.url = Location.resolve(place).url
+        self.retry = retry or Retry()
+        stores = stores or StoreRegistry(shown="catalog")
+        owner = f"catalog {self.url}"
+        self.records = stores.open(join(self.url, RECORDS), role, owner=owner)
+        self.compactions = stores.open(join(self.url, COMPACTIONS), role, owner=owner)
+
+    def listing(self) -> list[Entry]:
+        """Return the files of records, by name: all that were complete when the call began.
+
+        Raises ``CatalogError`` for a file that can't be read, and the errors of listing.
+        """
+        before = {entry.path for entry in self._list(self.compactions)}
+        for _ in range(_MOST_LISTINGS):
+            found = self._list(self.records)
+            after = {entry.path for entry in self._list(self.compactions)}
+            if before == after:
+                return [entry for entry in found if _is_ours(entry.path)]
+            before = after
+        raise CatalogError(
+            f"{quote(self.url)}: expected a moment without a compaction; found one in each of "
+            f"{_MOST_LISTINGS} listings. Try again later"
+        )
+
+    def new_name(self, writer: str, number: int) -> str:
+        """Return a name of a file of records that no other writer has."""
+        stem = filename_of(writer).encode()[:_MOST_NAME].decode("utf-8", "ignore")
+        return f"{stem}-{number:06d}-{secrets.token_hex(8)}{SUFFIX}"
+
+    def publish(
+        self, store: Store, name: str, chunks: Callable[[], Iterable[Data]], md5: str
+    ) -> None:
+        """Write a new file, prove it and make it durable. ``chunks`` is called for each try.
+
+        Raises the errors of writing.
+        """
+        attributes = Attributes(mtime_ns=time.time_ns(), md5=md5, may_replace=False)
+        is_first = True
+
+        def write() -> Proof | Entry | None:
+            nonlocal is_first
+            if not is_first:  # the answer to an earlier try may have been lost
+                found = store.stat(name, file_only=True)
+                if isinstance(found, Entry) and store.digest(name) == md5:
+                    return found
+            is_first = False
+            return store.write(name, chunks(), attributes)
+
+        proof = self.retry.call(write)
+        if proof is None:
+            found = self.retry.call(lambda: store.digest(name))
+            if found != md5:
+                store.delete(name)
+                raise DigestMismatchError(
+                    f"{quote(store.url_of(name))}: expected MD5 {md5}, as it was sent; the store "
+                    f"holds {found}. What was written has been removed."
+                )
+        store.sync()
+
+    def read(self, entry: Entry) -> memoryview:
+        """Return all bytes of a small file of records."""
+        from jobtool.packages.storefile import read_range
+
+        return read_range(self.records, entry, 0, entry.size, self.retry)
+
+    def _list(self, store: Store) -> list[Entry]:
+        return self.retry.call(lambda: _listed(store))
+
+
+def folder_at(
+    place: str | CatalogFolder, stores: StoreRegistry | None, *, role: Role = "source"
+) -> CatalogFolder:
+    """Return an open folder unchanged, or open one."""
+    return place if isinstance(place, CatalogFolder) else CatalogFolder(place, stores, role=role)
+
+
+def _listed(store: Store) -> list[Entry]:
+    found: list[Entry] = []
+    try:
+        for each in store.list():
+            if isinstance(each, Unlisted):
+                raise each.error
+            if isinstance(each, Entry):
+                found.append(each)
+    except NotFoundError:
+        if store.stat("") == "missing":
+            return []
+        raise
+    return found
+
+
+def _is_ours(path: str) -> bool:
+    """Return False for unfinished files and what people put beside."""
+    return path.endswith(SUFFIX) and not path.startswith(".") and "/" not in path

@@ -1,0 +1,71 @@
+"""``jobtool catalog``: keeping the catalog."""
+
+from __future__ import annotations
+
+import click
+
+from jobtool.cli.catalogoptions import catalog_options
+from jobtool.cli.console import DONE, Console
+from jobtool.cli.options import OneLineErrors, command, output_options
+from jobtool.names import quote
+
+
+class _Group(OneLineErrors, click.Group):
+    """A group whose errors are lines, too."""
+
+
+@click.group(
+    name="jobtool catalog",
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  jobtool catalog compact --catalog s3://bucket/catalog",
+)
+def cli() -> None:
+    """Keep the catalog: the records of what lies where."""
+
+
+@command(
+    name="jobtool catalog compact",
+    example="jobtool catalog compact --catalog s3://bucket/catalog",
+)
+@catalog_options
+@output_options
+def compact(
+    *,
+    catalog: str | None,
+    sites: str | None,
+    stores: dict[str, dict[str, str]],
+    verbosity: int,
+    as_json: bool,
+) -> int:
+    """Replace the many files of a catalog by one, so that it is read faster.
+
+    Workers may write meanwhile, and others read. The new file is read back before the old ones are
+    removed. If the command is killed, run it again.
+    """
+    from jobtool.api.catalog import compact_catalog
+
+    console = Console(verbosity=verbosity, as_json=as_json)
+    done = compact_catalog(catalog, sites=sites, stores=stores)
+    if as_json:
+        console.print_json(
+            {
+                "event": "compacted",
+                "catalog": done.url,
+                "file": done.file,
+                "inputs": done.inputs,
+                "records": done.records,
+            }
+        )
+    elif done.file is None:
+        console.note(f"{quote(done.url)} has fewer than two files: there is nothing to compact.")
+    else:
+        console.note(
+            f"Replaced {done.inputs} file(s) of {quote(done.url)} by {quote(done.file)} with "
+            f"{done.records} record(s).",
+            DONE,
+        )
+    return 0
+
+
+cli.add_command(compact, "compact")

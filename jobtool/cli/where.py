@@ -1,0 +1,55 @@
+"""``jobtool where``: where the copies of items are."""
+
+from __future__ import annotations
+
+import click
+
+from jobtool.cli.catalogoptions import catalog_options, line_of, values_of
+from jobtool.cli.console import Console, print_error
+from jobtool.cli.options import command, output_options
+from jobtool.names import quote
+
+
+@command(
+    name="jobtool where",
+    example="jobtool where 2026-02-01/scan_07 --catalog s3://bucket/catalog",
+    is_output_result=True,
+)
+@click.argument("items", nargs=-1, required=True, metavar="ITEM...")
+@catalog_options
+@output_options
+def cli(
+    *,
+    items: tuple[str, ...],
+    catalog: str | None,
+    sites: str | None,
+    stores: dict[str, dict[str, str]],
+    verbosity: int,
+    as_json: bool,
+) -> int:
+    """Say where the copies of items are, by the catalog.
+
+    It shows the newest record of each copy: present, missing, damaged or released. The copies
+    themselves aren't looked at. The exit code is 1 if an item isn't in the catalog.
+    """
+    from jobtool.api.catalog import open_catalog
+
+    console = Console(verbosity=verbosity, as_json=as_json)
+    opened = open_catalog(catalog, sites=sites, stores=stores)
+    shown: str | None = None
+    found = set()
+    for copy in opened.copies(items):
+        found.add(copy.item)
+        if as_json:
+            console.print_json({"event": "copy", **values_of(copy)})
+            continue
+        if copy.item != shown:
+            console.result(quote(copy.item))
+            shown = copy.item
+        console.result(line_of(copy))
+    lacking = [item for item in dict.fromkeys(items) if item not in found]
+    for item in lacking:
+        print_error(f"{quote(item)}: no copy is on record in the catalog {quote(opened.url)}.")
+    if not found and opened.is_empty():
+        print_error(f"{quote(opened.url)} holds no records. Is it the catalog?")
+    return 1 if lacking else 0

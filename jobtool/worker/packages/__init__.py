@@ -1,0 +1,1 @@
+"""The steps of packages, as workers do them."""

@@ -1,0 +1,184 @@
+"""What a finished step of a package says for the catalog: the copies that it has made.
+
+All of it comes from the job file, the receipts and the package's manifest in the joblist. So the
+same records can be made again from a joblist.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+import msgspec
+
+from jobtool.catalog.copy import Copy
+from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
+from jobtool.jobs.atomic_write import replace_file
+from jobtool.jobs.job import Job
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.packagechain import task_of
+from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.records import Receipt
+from jobtool.jobs.stamps import time_of
+from jobtool.md5 import md5_of
+from jobtool.names import quote
+from jobtool.packages.manifest import Manifest, decode_manifest, encode_manifest, tar_name
+from jobtool.stores.location import inside, join
+
+#: The site and the location of copies at a destination that isn't one of the sites.
+NO_SITE = "-"
+
+#: Where steps bring data within the site that they serve.
+_LOCATIONS = {"unpack": "processing", "stage": "processing", "archive": "archive"}
+
+_DIGITS = 32
+_MODULUS = 1 << 128
+
+
+def manifest_path_of(joblist: JobList, package: str) -> str:
+    """Return the path of a package's manifest in the joblist."""
+    return joblist.members_path_of(package).removesuffix(".members.jsonl") + ".manifest.json"
+
+
+def keep_manifest(joblist: JobList, manifest: Manifest) -> None:
+    """Write a package's manifest into the joblist. Raises ``JoblistUnavailableError``."""
+    path = manifest_path_of(joblist, manifest.name)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        replace_file(path, encode_manifest(manifest))
+    except OSError as error:
+        raise JoblistUnavailableError(f"can't write {quote(path)}: {reason_of(error)}") from None
+
+
+def kept_manifest(joblist: JobList, package: str) -> Manifest | None:
+    """Return a package's manifest in the joblist; None without. Raises ``PackageError``."""
+    path = manifest_path_of(joblist, package)
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise JoblistUnavailableError(f"can't read {quote(path)}: {reason_of(error)}") from None
+    return decode_manifest(data, where=path)
+
+
+def copies_made(joblist: JobList, job: Job, receipts: Iterable[Receipt]) -> Iterator[Copy]:
+    """Yield the copies that a job has made, by its receipts; none for other steps.
+
+    Raises ``JobFileError``, ``PackageError``, ``JoblistUnavailableError``.
+    """
+    task = task_of(job)
+    manifest = kept_manifest(joblist, task.package)
+    if job.destination is None or manifest is None or task.brought_by is not None:
+        return
+    if task.step in ("pack", "copy", "relay", "archive"):
+        yield from _packed(job, task, manifest, receipts)
+    elif task.step in ("unpack", "stage"):
+        yield from _open(job, task, manifest, receipts)
+
+
+def place_of(task: PackageTask) -> tuple[str, str]:
+    """Return the site and the location that a step brings a package to."""
+    if task.step in ("copy", "relay") and len(task.way) > 1:
+        site, _, location = task.way[1].partition(".")
+        return site, location
+    if task.step == "pack" and task.way:
+        site, _, location = task.way[0].partition(".")
+        return site, location
+    kind = _LOCATIONS.get(task.step)
+    return (task.to, kind) if task.to is not None and kind is not None else (NO_SITE, NO_SITE)
+
+
+def _packed(
+    job: Job, task: PackageTask, manifest: Manifest, receipts: Iterable[Receipt]
+) -> Iterator[Copy]:
+    assert job.destination is not None
+    url = join(job.destination, tar_name(task.package))
+    arrived = None
+    for receipt in receipts:
+        if receipt.dst_path == url:
+            arrived = receipt
+    if arrived is None:
+        raise JobFileError(f"job {quote(job.name)}: expected a receipt of {quote(url)}; found none")
+    site, location = place_of(task)
+    md5 = arrived.hashsum_dst or manifest.tar.md5
+    for item in manifest.items:
+        yield Copy(
+            item=item.name,
+            package=task.package,
+            site=site,
+            location=location,
+            url=url,
+            form="package",
+            size=item.bytes,
+            files=item.members,
+            digest=f"md5:{md5}",
+            verified_at=_time(arrived),
+            state="present",
+        )
+
+
+class _Open(msgspec.Struct):
+    """An item's files, as their receipts are read."""
+
+    files: int = 0
+    size: int = 0
+    digest: int = 0
+    verified_at: datetime = datetime.min.replace(tzinfo=UTC)
+
+
+def _open(
+    job: Job, task: PackageTask, manifest: Manifest, receipts: Iterable[Receipt]
+) -> Iterator[Copy]:
+    """Yield an open copy of each item whose files have all arrived.
+
+    Its digest is independent of their order: the sum of the MD5s of the lines ``MD5  PATH``,
+    modulo 2**128, where the path is below the destination.
+    """
+    assert job.destination is not None
+    found = {item.name: _Open() for item in manifest.items}
+    for receipt in receipts:
+        path = inside(job.destination, receipt.dst_path)
+        item = None if path is None else _item_of(path, found)
+        if path is None or item is None:
+            continue
+        line = f"{receipt.hashsum_dst}  {quote(path)}\n".encode("utf-8", "surrogateescape")
+        item.files += 1
+        item.size += receipt.size
+        item.digest = (item.digest + int(md5_of(line), 16)) % _MODULUS
+        item.verified_at = max(item.verified_at, _time(receipt))
+    site, location = place_of(task)
+    for each in manifest.items:
+        there = found[each.name]
+        if (there.files, there.size) != (each.members, each.bytes):
+            continue
+        yield Copy(
+            item=each.name,
+            package=task.package,
+            site=site,
+            location=location,
+            url=join(job.destination, each.name),
+            form="files",
+            size=there.size,
+            files=there.files,
+            digest=f"members-md5:{there.digest:0{_DIGITS}x}",
+            verified_at=there.verified_at,
+            state="present",
+        )
+
+
+def _item_of(path: str, items: dict[str, _Open]) -> _Open | None:
+    """Return the item of a member by its path, which begins with the item's name."""
+    end = len(path)
+    while end > 0:
+        found = items.get(path[:end])
+        if found is not None:
+            return found
+        end = path.rfind("/", 0, end)
+    return None
+
+
+def _time(receipt: Receipt) -> datetime:
+    return time_of(receipt.verified_at).replace(tzinfo=UTC)

@@ -1,0 +1,76 @@
+"""Which jobs of a joblist with packages this worker may do now."""
+
+from __future__ import annotations
+
+from jobtool.errors import JobFileError
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.packagechain import legs_of
+from jobtool.jobs.packagetask import PackageTask, job_name
+from jobtool.names import filename_of
+from jobtool.worker.scanstate import ScanState
+
+
+class Gate:
+    """Keeps a worker from jobs of other sites, and from those that come after undone ones.
+
+    ``site`` is the worker's, None for one that does the jobs of all sites.
+    """
+
+    def __init__(self, joblist: JobList, scan_state: ScanState, site: str | None) -> None:
+        self._joblist = joblist
+        self._scan_state = scan_state
+        self._site = site
+
+    def is_open(self, job_id: str) -> bool:
+        """Return True if a job may be claimed, as far as its file tells; record why not.
+
+        This is asked without the claim: a worker that held it meanwhile would keep it from the one
+        that finishes what the job comes after.
+        """
+        if self._joblist.settings.packages is None:
+            return True
+        state = self._scan_state
+        for jobs in (state.elsewhere, state.premature, state.blocked):
+            jobs.discard(job_id)
+        task = self._task_of(job_id)
+        if task is None:
+            return True
+        if self._site is not None and task.at and self._site not in task.at:
+            state.elsewhere.add(job_id)
+            return False
+        for name in task.after:
+            status = self._status_of(name, task)
+            if status is JobStatus.SUCCESS:
+                continue
+            is_blocked = status is JobStatus.ERROR or filename_of(name) in state.blocked
+            (state.blocked if is_blocked else state.premature).add(job_id)
+            return False
+        return True
+
+    def _task_of(self, job_id: str) -> PackageTask | None:
+        """Return a job's task; None if its file can't be read, which is found once it is tried."""
+        try:
+            return self._joblist.load(job_id)[0].package
+        except (FileNotFoundError, JobFileError):
+            return None
+
+    def _status_of(self, name: str, asking: PackageTask) -> JobStatus | None:
+        """Return the status of a job that another comes after; of a way, that of its legs."""
+        job_id = filename_of(name)
+        try:
+            is_way = name == job_name(asking.package, "copy", asking.to)
+            if is_way and asking.step != "relay":
+                return _of_legs(legs_of(self._joblist, asking.package, asking.to))
+            if self._scan_state.finished.get(job_id) is JobStatus.SUCCESS:
+                return JobStatus.SUCCESS
+            return self._joblist.status_of(job_id)
+        except (FileNotFoundError, JobFileError):
+            return None
+
+
+def _of_legs(legs: list[Job]) -> JobStatus:
+    statuses = {job.status for job in legs}
+    if JobStatus.ERROR in statuses:
+        return JobStatus.ERROR
+    return JobStatus.SUCCESS if statuses == {JobStatus.SUCCESS} else JobStatus.TODO

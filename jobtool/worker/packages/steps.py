@@ -1,0 +1,19 @@
+"""Which class does a step of a package."""
+
+from __future__ import annotations
+
+from jobtool.jobs.packagetask import PackageTask
+from jobtool.worker.filesstep import FilesStep
+from jobtool.worker.packages.movestep import MembersStep, MoveStep
+from jobtool.worker.packages.verifystep import VerifyStep
+
+
+def step_of(task: PackageTask) -> type[FilesStep]:
+    """Return the class that does a task."""
+    match task.step:
+        case "unpack" | "stage":
+            return MembersStep
+        case "verify":
+            return VerifyStep
+        case _:
+            return MoveStep

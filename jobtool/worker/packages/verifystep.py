@@ -1,0 +1,68 @@
+"""The step ``verify``: what arrived at a site is read back and compared with its receipts."""
+
+from __future__ import annotations
+
+from jobtool.audit.verify import Audit
+from jobtool.errors import JobtoolError, StoppedError
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.packagechain import landing_of, task_of
+from jobtool.jobs.packagetask import job_name
+from jobtool.names import quote
+from jobtool.steps.step import StepContext
+from jobtool.stop import ASKED
+from jobtool.worker.filesstep import FilesStep, PrematureError, Totals
+
+
+class FoundDamageError(JobtoolError):
+    """Files that had arrived are missing or changed. The job that brought them does so again."""
+
+    retryable = True
+
+
+class VerifyStep(FilesStep):
+    """One attempt at reading back what the step before has brought."""
+
+    def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
+        """Read the files. What isn't as it should be is brought again, by the job that did before.
+
+        Raises ``FoundDamageError``, ``StoppedError``, ``PrematureError`` if the files aren't there
+        yet, and the errors of stores and of the joblist.
+        """
+        tools, liveness = self._tools, self._tools.copier.liveness
+
+        def watch(done: int) -> None:
+            if self._stop.is_set():
+                raise StoppedError(self._stop.reason or ASKED)
+
+        audit = Audit(
+            context.stores,
+            tools.emit,
+            deep=True,
+            threads=tools.options.threads,
+            watch=watch,
+            on_thread=liveness.join,
+        )
+        with liveness.aside():
+            found = audit.joblist(
+                tools.joblist, names=frozenset({self._brought_by(claimed_job)}), repair=True
+            )
+        if found.unfinished_jobs:
+            raise PrematureError("the job that brings the files was put back meanwhile")
+        wrong = found.missing + found.changed + found.unproven + found.unreadable
+        claimed_job.log("verified", files=found.files, bytes=found.bytes, wrong=wrong)
+        if wrong:
+            raise FoundDamageError(
+                f"{wrong} of {found.files} files are missing, changed or can't be read. Those that "
+                "can be are brought again"
+            )
+        self.totals = Totals(files=found.files, bytes=found.bytes)
+
+    def _brought_by(self, claimed: ClaimedJob) -> str:
+        """Return the name of the job whose files are verified."""
+        task = task_of(claimed.job)
+        if job_name(task.package, "copy", task.to) not in task.after:
+            return task.after[0]
+        landing = landing_of(self._tools.joblist, task.package, task.to)
+        if landing is None:
+            raise PrematureError(f"package {quote(task.package)} hasn't arrived")
+        return landing.job

@@ -1,0 +1,249 @@
+"""The way of a package: planned when a job that moves it is claimed, one leg a job.
+
+Each job plans the rest of the way anew, by the routes and conditions of now, and moves the package
+over the first leg of it. So a change of the routes changes what is still to be moved, and nothing
+that has been. As soon as a byte was sent the job stays with its leg.
+
+Two jobs may want to bring a package to the same place, for two sites behind one relay. The first to
+write the leg's file moves it, the other comes after that job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from jobtool.errors import JobFileError, JoblistUnavailableError, NotYetError, reason_of
+from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.packagechain import legs_of, relay_name, task_of
+from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.requirements import PACKAGE
+from jobtool.names import filename_of, quote, unquote
+from jobtool.routes.conditions import Probed
+from jobtool.routes.found import Route, RouteLeg
+from jobtool.routes.plan import leg_of, plan_route
+from jobtool.routes.probe import StoreProbe
+from jobtool.routes.sites import SiteLocation, Sites
+from jobtool.routes.sitesfile import place_of
+from jobtool.stores.location import is_local
+
+#: A package that no route may take now is looked at again after this time, unless an hour is known
+#: at which one opens.
+_LOOK_AGAIN_SECONDS = 300.0
+
+
+class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True):
+    """The leg that a job does. ``owner`` is another job that does it already, else None."""
+
+    leg: RouteLeg
+    way: tuple[str, ...]
+    owner: str | None = None
+
+
+class NoWayYetError(NotYetError):
+    """The conditions of no route to a site hold now."""
+
+
+class Legs:
+    """Which job brings a package to which place: a small file for each, in the joblist."""
+
+    def __init__(self, joblist: JobList) -> None:
+        self._joblist = joblist
+        self._folder = os.path.join(joblist.packages_path, "legs")
+
+    def take(self, package: str, place: str, job: str, size: int) -> str:
+        """Take a leg for a job; return the name of the job that has it, perhaps another one.
+
+        Raises ``JoblistUnavailableError``.
+        """
+        path = self._path_of(package, place)
+        content = msgspec.json.encode({"job": quote(job), "bytes": size})
+        temporary = f"{path}.{secrets.token_hex(6)}.tmp"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                with contextlib.suppress(FileExistsError):
+                    os.link(temporary, path)
+            finally:
+                os.unlink(temporary)
+            return self._read(path).job
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(path)}: {reason_of(error)}"
+            ) from None
+
+    def leave(self, package: str, place: str, job: str) -> None:
+        """Leave a leg that a job has taken and that nothing was moved over."""
+        path = self._path_of(package, place)
+        with contextlib.suppress(OSError, JobFileError):
+            if self._read(path).job == job:
+                os.unlink(path)
+
+    def reserved_bytes(self, place: str, job: str) -> int:
+        """Return how many bytes other jobs are bringing to a place now."""
+        folder = os.path.join(self._folder, place)
+        size = 0
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                with contextlib.suppress(OSError, JobFileError):
+                    leg = self._read(os.path.join(folder, name))
+                    status = self._joblist.status_of(filename_of(leg.job))
+                    if leg.job != job and status is JobStatus.ONGOING:
+                        size += leg.bytes
+        return size
+
+    def _path_of(self, package: str, place: str) -> str:
+        return os.path.join(self._folder, place, filename_of(package))
+
+    def _read(self, path: str) -> _LegFile:
+        with open(path, "rb") as file:
+            try:
+                found = msgspec.json.decode(file.read(1 << 20), type=_LegFile)
+            except msgspec.DecodeError as error:
+                raise JobFileError(f"{quote(path)}: {error}. Remove the file") from None
+        return replace(found, job=unquote(found.job))
+
+
+class _LegFile(msgspec.Struct, frozen=True):
+    job: str
+    bytes: int
+
+
+def plan_leg(
+    joblist: JobList,
+    claimed: ClaimedJob,
+    sites: Sites,
+    *,
+    size: int,
+    has_begun: bool,
+    now: datetime | None = None,
+) -> PlannedLeg:
+    """Return the leg of a claimed job that moves a package of ``size`` bytes.
+
+    With ``has_begun`` the job stays with the leg that it has. Raises ``NoWayYetError`` if the
+    conditions of no route hold, ``RouteError``, ``JobFileError``, ``JoblistUnavailableError``.
+    """
+    job, task = claimed.job, task_of(claimed.job)
+    packages = joblist.settings.packages
+    if packages is None or packages.origin is None or task.to is None:
+        raise JobFileError("expected an origin in [packages] of joblist.toml, and a site to go to")
+    legs = Legs(joblist)
+    origin = task.way[0] if task.step == "relay" and task.way else packages.origin
+    if has_begun and len(task.way) > 1:
+        leg = _leg_between(sites, task)
+        return PlannedLeg(leg=leg, way=task.way)
+    route = plan_route(
+        sites,
+        origin,
+        task.to,
+        at=now or datetime.now(UTC),
+        size_bytes=size,
+        probe=_Reserving(StoreProbe(sites), legs, job.name),
+    )
+    if not route.is_usable:
+        raise _no_way(job, route, now or datetime.now(UTC))
+    way = tuple(place.text() for place in route.places)
+    passed = _passed(joblist, task)
+    again = next((place for place in way[1:] if place.partition(".")[0] in passed), None)
+    if again is not None:
+        raise NoWayYetError(
+            f"the routes lead from {origin} to {task.to} by {again}, where the package has been "
+            f"already. Change them in {quote(sites.path)}",
+            seconds=_LOOK_AGAIN_SECONDS,
+            files=0,
+        )
+    if len(task.way) > 1 and task.way[1] != way[1]:
+        legs.leave(task.package, task.way[1], job.name)
+    owner = legs.take(task.package, way[1], job.name, size)
+    return PlannedLeg(leg=route.legs[0], way=way, owner=None if owner == job.name else owner)
+
+
+def next_leg(joblist: JobList, job: Job, sites: Sites) -> Job | None:
+    """Return the job of the leg after this one; None if the package has arrived."""
+    task = task_of(job)
+    if len(task.way) <= 2 or task.to is None:
+        return None
+    number = int(job.name.rpartition(".")[2]) + 1 if task.step == "relay" else 2
+    here, there = (
+        sites.location(place_of(place, sites, where="the way of a package"), where="its way")
+        for place in task.way[1:3]
+    )
+    return Job(
+        name=relay_name(task.package, task.to, number),
+        source=here.url,
+        requires=(PACKAGE,),
+        fields=job.fields,
+        package=PackageTask(
+            package=task.package,
+            step="relay",
+            to=task.to,
+            at=sites_able(here, there),
+            after=(job.name,),
+            way=(task.way[1],),
+        ),
+    )
+
+
+def sites_able(origin: SiteLocation, target: SiteLocation) -> tuple[str, ...]:
+    """Return the sites whose workers reach both ends of a leg: a path is only seen at its site."""
+    if is_local(origin.url):
+        return (origin.place.site,)
+    if is_local(target.url):
+        return (target.place.site,)
+    return tuple(dict.fromkeys((origin.place.site, target.place.site)))
+
+
+def _leg_between(sites: Sites, task: PackageTask) -> RouteLeg:
+    """Return the leg that a job has begun, with what its route asks for now, if there still is."""
+    origin, target = (
+        place_of(place, sites, where="the way of a package") for place in task.way[:2]
+    )
+    rule = next((rule for rule in sites.routes if rule.name == task.route), None)
+    return leg_of(sites, rule, origin, target)
+
+
+def _passed(joblist: JobList, task: PackageTask) -> set[str]:
+    """Return the sites that a package has left on its way to a site."""
+    if task.step != "relay":
+        return set()
+    legs = legs_of(joblist, task.package, task.to)
+    return {leg.package.way[0].partition(".")[0] for leg in legs[:-1] if leg.package is not None}
+
+
+def _no_way(job: Job, route: Route, now: datetime) -> NoWayYetError:
+    seconds = _LOOK_AGAIN_SECONDS
+    if route.usable_from is not None:
+        seconds = max((route.usable_from - now).total_seconds(), 1.0)
+    reasons = "; ".join(f"{each.route}: {each.why}" for each in route.considered)
+    return NoWayYetError(
+        f"no route from {route.origin} to {route.target} may be used now ({reasons})",
+        seconds=seconds,
+        files=0,
+    )
+
+
+class _Reserving:
+    """Looks at locations, and counts what other jobs are bringing there as taken."""
+
+    def __init__(self, probe: StoreProbe, legs: Legs, job: str) -> None:
+        self._probe = probe
+        self._legs = legs
+        self._job = job
+
+    def __call__(self, location: SiteLocation) -> Probed:
+        found = self._probe(location)
+        if found.free_bytes is None:
+            return found
+        reserved = self._legs.reserved_bytes(location.place.text(), self._job)
+        return replace(found, free_bytes=found.free_bytes - reserved)

@@ -1,0 +1,143 @@
+"""Kills of compactions, and processes that write, compact and read at the same time."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from jobtool.catalog.catalog import Catalog
+from jobtool.catalog.compaction import compact
+from jobtool.catalog.copy import Copy
+from jobtool.catalog.folder import CatalogFolder
+from jobtool.catalog.writer import CatalogWriter
+from jobtool.stores.memory import MemoryStore
+from jobtool.stores.registry import StoreRegistry
+from tests.catalog.made import a_copy
+from tests.catalog.victim import FLUSHES, ITEMS
+from tests.commands import finish, run, start, start_module
+from tests.faults.victim import COMPACTION_STEPS
+
+COPIES = [a_copy(f"item{number % 5}", number, url=f"/{number % 3}") for number in range(12)]
+
+
+def filled(place: str) -> list[Copy]:
+    """Write some files of records; return what the catalog answers."""
+    for number in range(0, len(COPIES), 3):
+        writer = CatalogWriter(place, "w")
+        writer.add(COPIES[number : number + 3])
+        writer.flush()
+    return list(Catalog(place).copies())
+
+
+@pytest.mark.parametrize("step", COMPACTION_STEPS)
+def test_a_compaction_killed_at_any_step_changes_no_answer(tmp_path: Path, step: str) -> None:
+    place = str(tmp_path)
+    expected = filled(place)
+    nth = 2 if "an input" in step else 1
+    done = finish(start_module("tests.catalog.victim", step, str(nth), place))
+    assert done.exit_code == -signal.SIGKILL, done
+    catalog = Catalog(place)
+    assert list(catalog.copies()) == expected
+    # The next one ends the work, or begins it anew.
+    compact(place)
+    assert len(catalog.folder.listing()) == 1
+    assert list(catalog.copies()) == expected
+
+
+def test_writers_compactions_that_are_killed_and_readers_at_the_same_time(tmp_path: Path) -> None:
+    place = str(tmp_path / "catalog")
+    names = ["one", "two"]
+    writers = {name: start_module("tests.catalog.victim", "write", name, place) for name in names}
+    flushed = dict.fromkeys(names, -1)
+
+    def follow(name: str) -> None:
+        assert writers[name].stdout is not None
+        for line in writers[name].stdout:
+            flushed[name] = int(line)
+
+    followers = [threading.Thread(target=follow, args=(name,)) for name in names]
+    for follower in followers:
+        follower.start()
+    catalog, chance = Catalog(place), random.Random(7)
+    kills = 0
+    while any(follower.is_alive() for follower in followers) or not kills:
+        compactions = [start("jobtool", "catalog", "compact", "--catalog", place) for _ in range(2)]
+        until = time.monotonic() + chance.uniform(0.2, 0.8)
+        while time.monotonic() < until:
+            require_seen(catalog, dict(flushed))
+        for process in compactions:
+            process.kill()
+            kills += finish(process).exit_code == -signal.SIGKILL
+    for follower in followers:
+        follower.join()
+    assert [process.wait() for process in writers.values()] == [0, 0]
+    expected = {(name, item): newest(FLUSHES - 1, item) for name in names for item in range(ITEMS)}
+    assert seen(catalog) == expected
+    assert run("jobtool", "catalog", "compact", "--catalog", place).exit_code == 0
+    assert seen(catalog) == expected
+
+
+def newest(flushed: int, item: int) -> int:
+    """The number of the last flush up to ``flushed`` that was about an item; negative if none."""
+    return flushed - (flushed - item) % ITEMS
+
+
+def require_seen(catalog: Catalog, flushed: dict[str, int]) -> None:
+    """What was flushed before a reader begins is in its answer."""
+    found = seen(catalog)
+    for name, last in flushed.items():
+        for item in range(ITEMS):
+            number = newest(last, item)
+            if number >= 0:
+                assert found[name, item] >= number
+
+
+def seen(catalog: Catalog) -> dict[tuple[str, int], int]:
+    return {
+        (copy.url.removeprefix("/"), int(copy.item.removeprefix("item"))): copy.size
+        for copy in catalog.copies()
+    }
+
+
+class SlowlyListed(MemoryStore):
+    """A store that lists names first and looks at them later, as many filesystems do."""
+
+    meanwhile: list = []  # noqa: RUF012 - one for all stores of a test
+
+    def list(self):
+        names = [entry.path for entry in super().list()]
+        if self.meanwhile and self.url.endswith("records"):
+            self.meanwhile.pop()()
+        yield from (entry for entry in super().list() if entry.path in names)
+
+
+@pytest.mark.parametrize("compactions", [1, 2, 3])
+def test_a_listing_hides_nothing_that_compactions_move_meanwhile(compactions: int) -> None:
+    registry = StoreRegistry()
+    place = "memory://catalog"
+    folder = CatalogFolder(place, registry, role="destination")
+
+    def add(number: int) -> None:
+        writer = CatalogWriter(folder, "w")
+        writer.add([a_copy(f"item{number}")])
+        writer.flush()
+
+    for number in range(3):
+        add(number)
+    reading = CatalogFolder(place, registry, role="destination")
+    memory = reading.records.memory
+    reading.records = SlowlyListed(memory, f"{place}/records", "records")
+
+    def change() -> None:
+        add(10)
+        compact(folder)
+
+    SlowlyListed.meanwhile = [change] * compactions
+    found = {copy.item for copy in Catalog(reading).copies()}
+    assert not SlowlyListed.meanwhile
+    assert {"item0", "item1", "item2"} <= found
