@@ -22,6 +22,7 @@ from jobtool.release.records import IntentRecord, ReturnedRecord, TrashedRecord
 from jobtool.stores.location import inside, join, parent_of
 
 _NOT_MOVED = "it wasn't moved"
+NOT_APART = "the copy of another file went with it, so source and destination may be one"
 _NOT_ALL = "another file of the package stays"
 
 
@@ -33,6 +34,8 @@ class Mover:
     ) -> None:
         self._place, self._folder, self._log, self._context = place, folder, log, context
         self._destinations = Destinations(context)
+        #: Whether a file was put back, since its copy went with it.
+        self.has_lost_a_copy = False
 
     def move(
         self, batch: Sequence[Checked], *, is_whole: bool
@@ -50,6 +53,8 @@ class Mover:
         try:
             for checked, intent in zip(batch, intents, strict=True):
                 reason = _NOT_ALL if is_over else None
+                if self.has_lost_a_copy:
+                    reason = NOT_APART
                 if reason is None:
                     self._context.require_going()
                     reason = self._move_one(checked, intent)
@@ -92,9 +97,11 @@ class Mover:
                 return str(error)
             # The answer was lost, but the file is in the trash.
         reach("after a file is moved to the trash")
-        return _return_if_lost(
+        lost = _return_if_lost(
             self._place, checked.path, trashed, checked.copies, self._destinations
         )
+        self.has_lost_a_copy = self.has_lost_a_copy or lost is not None
+        return lost
 
     def _all_back(
         self,
@@ -221,8 +228,8 @@ def _return_if_lost(
     """
     try:
         for copy in copies:
-            destinations.entry(copy)
-    except UnprovenError as error:
+            destinations.require_there(copy)
+    except FileError as error:
         why = str(error)
     else:
         return None
