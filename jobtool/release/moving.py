@@ -7,6 +7,7 @@ with both places.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from jobtool.errors import FileError, JobtoolError, NotFoundError
@@ -66,6 +67,11 @@ class Mover:
         finally:
             self._log.append(ends)
         return results
+
+    def tidy(self) -> None:
+        """Remove the folder of this release from the trash if no file is in it."""
+        with contextlib.suppress(JobtoolError):
+            self._place.remove_folder(self._folder)
 
     def _intent(self, checked: Checked, *, is_whole: bool) -> IntentRecord:
         place = self._place
@@ -140,10 +146,21 @@ def settle(log: DeletionLog, context: ReleaseContext) -> list[tuple[str, str]]:
             if not all(_is_in_trash(one, context) for one in intents):
                 for intent in [*intents, *moved]:
                     failed += _settle_one(intent, log, context, None)
+                _tidy(intents[0], log, context)
                 continue
         for intent in intents:
             failed += _settle_one(intent, log, context, destinations)
+        _tidy(intents[0], log, context)
     return failed
+
+
+def _tidy(intent: IntentRecord, log: DeletionLog, context: ReleaseContext) -> None:
+    """Remove the folder of a release from the trash if none of its files is there."""
+    if any(one.trash == intent.trash for one in log.trashed.values()):
+        return
+    with contextlib.suppress(JobtoolError):
+        place, _, trashed = placed(intent, context)
+        place.remove_folder(trashed.partition("/")[0])
 
 
 def _settle_one(

@@ -66,6 +66,8 @@ def release(
                 _tell(plan, checked, trashed_to, context, counts)
             else:
                 stay(join(plan.place.url, checked.path), why)
+    if mover is not None and not counts["files"]:
+        mover.tidy()
     return JobReleased(
         job=plan.name,
         files=counts["files"],
