@@ -38,7 +38,11 @@ def make_source(root: Path, items: int, sizes: tuple[int, ...], *, seed: int = 1
     chosen = random.Random(seed)
     for item in range(items):
         for number, size in enumerate(sizes):
-            name = f"item{item:02d}/deep folder/f{number}" if number % 2 else f"item{item:02d}/é{number}"
+            name = (
+                f"item{item:02d}/deep folder/f{number}"
+                if number % 2
+                else f"item{item:02d}/é{number}"
+            )
             write(root / name, chosen.randbytes(size))
 
 
@@ -192,7 +196,9 @@ class Chain:
     def assert_packages(self, folder: Path) -> None:
         """A folder has all packages, each as its manifest says."""
         for package in self.packages():
-            manifest = decode_manifest((folder / f"{package}.tar.manifest.json").read_bytes(), where="")
+            manifest = decode_manifest(
+                (folder / f"{package}.tar.manifest.json").read_bytes(), where=""
+            )
             data = (folder / f"{package}.tar").read_bytes()
             assert (manifest.tar.size, manifest.tar.md5) == (len(data), md5_of(data))
             index = (folder / f"{package}.tar.index.parquet").read_bytes()
