@@ -6,23 +6,20 @@ the package in the buffer that it has passed. Nothing goes that isn't proven onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC
 from functools import partial
 
 from msgspec.structs import replace
 
-from jobtool.catalog.copy import Copy
 from jobtool.errors import JobFileError, JobtoolError, NotYetError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import landing_of, legs_of, task_of
 from jobtool.jobs.packagesettings import PackageSettings
-from jobtool.jobs.packagetask import PackageTask, job_name
+from jobtool.jobs.packagetask import job_name
 from jobtool.jobs.records import Receipt
 from jobtool.names import filename_of, quote
-from jobtool.packages.manifest import Manifest, tar_name
+from jobtool.packages.manifest import tar_name
 from jobtool.packages.memberfile import read_members
 from jobtool.release.context import ReleaseContext
 from jobtool.release.deletionlog import DeletionLog
@@ -37,7 +34,7 @@ from jobtool.release.packages import (
 from jobtool.steps.step import StepContext
 from jobtool.stores.location import join
 from jobtool.worker.filesstep import FilesStep, Totals
-from jobtool.worker.packages.copies import kept_manifest
+from jobtool.worker.packages.copies import buffers_of, copies_made, kept_manifest
 from jobtool.worker.packages.outcome import record_copies
 
 #: How long a release waits for jobs that may still read what it would free.
@@ -82,7 +79,7 @@ class ReleaseStep(FilesStep):
             if is_origin or to == site or _passes(joblist, task.package, to, site)
         ]
         files = size = 0
-        for url, place in self._buffers(task, settings, is_origin=is_origin):
+        for url, place in buffers_of(joblist, task):
             _require_unneeded(joblist, settings, task.package, place)
             done = release_package(
                 joblist,
@@ -104,9 +101,6 @@ class ReleaseStep(FilesStep):
                 joblist_id=joblist.settings.id,
                 context=releasing,
             )
-            record_copies(
-                tools, claimed_job, context, partial(self._released, task, manifest, url, place)
-            )
         if is_origin and settings.release == "source" and joblist.settings.source is not None:
             done = release_source(
                 joblist,
@@ -123,48 +117,10 @@ class ReleaseStep(FilesStep):
             _require_done(done.stay)
             files, size = files + done.files, size + done.bytes
         claimed_job.log("released", files=files, bytes=size)
+        record_copies(
+            tools, claimed_job, context, lambda: copies_made(joblist, claimed_job.job, ())
+        )
         self.totals = Totals(files=files, bytes=size)
-
-    def _buffers(
-        self, task: PackageTask, settings: PackageSettings, *, is_origin: bool
-    ) -> Iterator[tuple[str, str]]:
-        """Yield the URL and the place of each location that holds the package only in passing."""
-        joblist = self._tools.joblist
-        found: dict[str, str] = {}
-        if is_origin and settings.pack == "buffer":
-            packed, _ = joblist.load(filename_of(job_name(task.package, "pack")))
-            if packed.destination is not None:
-                found[packed.destination] = next(iter(task_of(packed).way), "")
-        for to in settings.to:
-            for leg in legs_of(joblist, task.package, to):
-                way = task_of(leg).way
-                is_passed = leg.destination is not None and len(way) > 1
-                if is_passed and way[1].partition(".")[0] == task.to and _is_buffer(way[1]):
-                    found[str(leg.destination)] = way[1]
-        yield from found.items()
-
-    def _released(
-        self, task: PackageTask, manifest: Manifest, url: str, place: str
-    ) -> Iterator[Copy]:
-        site, _, location = place.partition(".")
-        for item in manifest.items:
-            yield Copy(
-                item=item.name,
-                package=task.package,
-                site=site,
-                location=location,
-                url=join(url, tar_name(task.package)),
-                form="package",
-                size=item.bytes,
-                files=item.members,
-                digest=f"md5:{manifest.tar.md5}",
-                verified_at=self._tools.options.now().astimezone(UTC),
-                state="released",
-            )
-
-
-def _is_buffer(place: str) -> bool:
-    return place.partition(".")[2] == "buffer"
 
 
 def _passes(joblist: JobList, package: str, to: str, site: str) -> bool:
