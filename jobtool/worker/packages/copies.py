@@ -102,7 +102,7 @@ def copies_of_joblist(joblist: JobList) -> Iterator[Copy]:
 
 def _released(joblist: JobList, job: Job, task: PackageTask, manifest: Manifest) -> Iterator[Copy]:
     """Yield the copies that a job of the step ``release`` has freed, by its log of deletions."""
-    places = {join(url, manifest.tar.name): place for url, place in buffers_of(joblist, task)}
+    places = {join(url, manifest.tar.name): place for url, place in buffers_of(joblist, job)}
     for record in read_deletions(joblist.deletions_path_of(filename_of(job.name))):
         if not isinstance(record, TrashedRecord) or record.path not in places:
             continue
@@ -123,13 +123,18 @@ def _released(joblist: JobList, job: Job, task: PackageTask, manifest: Manifest)
             )
 
 
-def buffers_of(joblist: JobList, task: PackageTask) -> list[tuple[str, str]]:
-    """Return the URL and the place of each buffer at ``task.to`` that the package has passed.
+def buffers_of(joblist: JobList, job: Job) -> list[tuple[str, str]]:
+    """Return the URL and the place of each buffer at a site that a package has passed.
+
+    ``job`` is the one that releases the package there.
 
     Raises ``JobFileError`` and ``FileNotFoundError`` for jobs that can't be read.
     """
-    settings = joblist.settings.packages
+    settings, task = joblist.settings.packages, task_of(job)
     assert settings is not None
+    if settings.receive is not None:
+        place = settings.origin or f"{task.to or NO_SITE}.buffer"
+        return [] if job.source is None else [(job.source, place)]
     found: dict[str, str] = {}
     if settings.origin is not None and settings.origin.partition(".")[0] == task.to:
         with contextlib.suppress(FileNotFoundError):  # composed while it was sent

@@ -64,22 +64,25 @@ class ReleaseStep(FilesStep):
         joblist, site = tools.joblist, task.to
         settings = joblist.settings.packages
         manifest = kept_manifest(joblist, task.package)
-        if settings is None or site is None or manifest is None:
+        if settings is None or manifest is None:
             raise JobFileError(
-                f"job {quote(claimed_job.job.name)}: expected a site, a table [packages] in "
-                f"joblist.toml and the manifest of {quote(task.package)}; one is missing"
+                f"job {quote(claimed_job.job.name)}: expected a table [packages] in "
+                f"joblist.toml and the manifest of {quote(task.package)}; one of them is missing"
             )
         releasing = replace(
             ReleaseContext.of_step(context, threads=tools.options.threads), now=tools.options.now
         )
         is_origin = settings.origin is not None and settings.origin.partition(".")[0] == site
-        required = [
-            _required(joblist, settings, task.package, to)
-            for to in settings.to
-            if is_origin or to == site or _passes(joblist, task.package, to, site)
-        ]
+        if settings.receive is not None:
+            required = _required_here(joblist, settings, task.package)
+        else:
+            required = [
+                _required(joblist, settings, task.package, to)
+                for to in settings.to
+                if is_origin or to == site or _passes(joblist, task.package, to, site)
+            ]
         files = size = 0
-        for url, place in buffers_of(joblist, task):
+        for url, place in buffers_of(joblist, claimed_job.job):
             _require_unneeded(joblist, settings, task.package, place)
             done = release_package(
                 joblist,
@@ -123,7 +126,7 @@ class ReleaseStep(FilesStep):
         self.totals = Totals(files=files, bytes=size)
 
 
-def _passes(joblist: JobList, package: str, to: str, site: str) -> bool:
+def _passes(joblist: JobList, package: str, to: str, site: str | None) -> bool:
     """Return True if the way of a package to another site leads through this one."""
     places = [place for leg in legs_of(joblist, package, to) for place in task_of(leg).way]
     return any(place.partition(".")[0] == site for place in places)
@@ -134,20 +137,40 @@ def _required(joblist: JobList, settings: PackageSettings, package: str, to: str
 
     Raises ``StillNeededError`` if it hasn't arrived there.
     """
+    made = _made_at(joblist, settings, package, to)
+    if made is not None:
+        return made
+    landing = landing_of(joblist, package, to)
+    if landing is None:
+        raise _needed(f"package {quote(package)} hasn't arrived at {to}")
+    return PackedAt(receipt=_tar_receipt(joblist, _finished(joblist, landing.job)))
+
+
+def _required_here(joblist: JobList, settings: PackageSettings, package: str) -> list[Required]:
+    """Return what must hold a package that was received: this site, and the next ones."""
+    assert settings.receive is not None
+    made = _made_at(joblist, settings, package, settings.receive.site)
+    required = [] if made is None else [made]
+    for to in settings.to:
+        leg = _finished(joblist, job_name(package, "copy", to))
+        required.append(PackedAt(receipt=_tar_receipt(joblist, leg)))
+    return required
+
+
+def _made_at(
+    joblist: JobList, settings: PackageSettings, package: str, site: str | None
+) -> Required | None:
+    """Return what the steps at a site have made of a package; None if they make nothing."""
     if "archive" in settings.steps:
-        name = job_name(package, "archive", to)
-    elif "unpack" in settings.steps:
-        name = job_name(package, "unpack", to)
-        job = _finished(joblist, name)
+        job = _finished(joblist, job_name(package, "archive", site))
+        return PackedAt(receipt=_tar_receipt(joblist, job))
+    if "unpack" in settings.steps:
+        job = _finished(joblist, job_name(package, "unpack", site))
         return UnpackedAt(
-            root=str(job.destination), receipts=partial(joblist.receipts_of, filename_of(name))
+            root=str(job.destination),
+            receipts=partial(joblist.receipts_of, filename_of(job.name)),
         )
-    else:
-        landing = landing_of(joblist, package, to)
-        if landing is None:
-            raise _needed(f"package {quote(package)} hasn't arrived at {to}")
-        name = landing.job
-    return PackedAt(receipt=_tar_receipt(joblist, _finished(joblist, name)))
+    return None
 
 
 def _finished(joblist: JobList, name: str) -> Job:
