@@ -175,7 +175,7 @@ class _Run:
 
     def events(self) -> Iterator[Event]:
         """Release the jobs, and yield what the context hasn't told."""
-        from jobtool.release.jobplans import Senders
+        from jobtool.release.jobplans import PACKAGE, Senders
 
         with_trash = frozenset(self._joblist.job_ids_with_deletions())
         named = {filename_of(name) for name in self._names}
@@ -192,9 +192,10 @@ class _Run:
             return
         senders = Senders(self._joblist)
         for job_id in sorted(senders.jobs):
-            if self._names and senders.jobs[job_id].name not in self._names:
-                continue
-            if self._names or senders.jobs[job_id].status == "success":
+            job = senders.jobs[job_id]
+            is_plain = PACKAGE not in job.requires and job.export is None
+            is_asked_for = job.name in self._names
+            if is_asked_for or not self._names and is_plain and job.status == "success":
                 yield from self._one(job_id, senders)
 
     def _one(self, job_id: str, senders: Senders | None) -> Iterator[Event]:
@@ -234,7 +235,9 @@ class _Run:
         joblist_id = self._joblist.settings.id
         if senders is None:
             if log.trashed or log.unfinished:
-                yield empty_trash(name, job_id, log, joblist_id=joblist_id, context=context)
+                done = empty_trash(name, job_id, log, joblist_id=joblist_id, context=context)
+                if done.removed or done.stay:
+                    yield done
             return
         job = senders.jobs[job_id]
         context.stores.reach_job(credential_scopes_of(job))
