@@ -120,6 +120,11 @@ class JobList(JobFolder):
             **{role: each for role, each in given.items() if each is not None},
         }
 
+    @property
+    def is_trusted_anyway(self) -> bool:
+        """Whether the user trusts this joblist, though others could have written it."""
+        return self._trust.is_overridden
+
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 

@@ -11,12 +11,12 @@ import msgspec
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
 from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 from jobtool.release.records import (
     DeletionRecord,
     IntentRecord,
-    RemovalRecord,
     RemovedRecord,
     ReturnedRecord,
     TrashedRecord,
@@ -32,7 +32,7 @@ class DeletionLog:
     """The deletions of one job. One thread uses it at a time.
 
     ``unfinished`` has the intents without an end, and ``trashed`` the files in the trash, both by
-    where they lie in the trash. ``latest`` is the greatest time of all records, empty for none.
+    where they lie in the trash. ``announced`` has those of ``trashed`` whose removal was begun. ``latest`` is the greatest time of all records, empty for none.
     ``require_held`` is called before every write.
 
     Raises ``JobtoolError`` if the file can't be read.
@@ -42,6 +42,7 @@ class DeletionLog:
         self.path = path
         self.unfinished: dict[str, IntentRecord] = {}
         self.trashed: dict[str, IntentRecord] = {}
+        self.announced: set[str] = set()
         self.latest = ""
         self._require_held = require_held
         for record in read_deletions(path):
@@ -77,8 +78,9 @@ class DeletionLog:
         elif isinstance(record, RemovedRecord | ReturnedRecord):
             self.unfinished.pop(record.trashed_to, None)
             self.trashed.pop(record.trashed_to, None)
-        else:
-            assert isinstance(record, RemovalRecord)  # the file is in the trash until it is removed
+            self.announced.discard(record.trashed_to)
+        elif record.trashed_to in self.trashed:
+            self.announced.add(record.trashed_to)
 
     def _write(self, data: bytes) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -125,3 +127,18 @@ def read_deletions(path: str) -> Iterator[DeletionRecord]:
         raise JobtoolError(
             f"{quote(path)} can't be read as a log of deletions: {reason_of(error)}"
         ) from None
+
+
+def released_paths(joblist: JobList) -> frozenset[str]:
+    """Return the paths and URLs of the files that the jobs of a joblist have released.
+
+    Raises ``JobtoolError`` if a log can't be read.
+    """
+    released: set[str] = set()
+    for job_id in joblist.job_ids_with_deletions():
+        for record in read_deletions(joblist.deletions_path_of(job_id)):
+            if isinstance(record, TrashedRecord):
+                released.add(record.path)
+            elif isinstance(record, ReturnedRecord):
+                released.discard(record.path)
+    return frozenset(released)

@@ -123,6 +123,16 @@ class Destinations:
             )
         return found
 
+    def require_there(self, copy: Copy) -> None:
+        """Raise ``UnprovenError`` or another ``FileError`` unless a copy can be opened now.
+
+        A file of a filesystem is opened: a mount may answer from memory whether it is there.
+        """
+        entry = self.entry(copy)
+        if is_local(copy.url):
+            store, path = self._at(copy)
+            store.read(Entry(path, entry.size, entry.mtime_ns), 0, min(1, entry.size))
+
     def look(self, copy: Copy, digests: Digests) -> Evidence:
         """Prove that a copy holds the bytes that were read of the original, or of its package.
 

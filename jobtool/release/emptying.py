@@ -265,9 +265,15 @@ class _Looks:
     def _look_at_members(self, intent: IntentRecord, before: Evidence) -> Evidence:
         """Prove the members of a package in the trash. Its tar is the first of it to be removed."""
         tar = intent.trashed_to.removesuffix(INDEX_SUFFIX).removesuffix(MANIFEST_SUFFIX)
+        removed = msgspec.structs.replace(before, verified_by="removed-before")
         if tar not in self._log.trashed:
-            return msgspec.structs.replace(before, verified_by="removed-before")
-        package = open_package(tar, self._context.stores, retry=self._context.retry)
+            return removed
+        try:
+            package = open_package(tar, self._context.stores, retry=self._context.retry)
+        except NotFoundError:
+            if tar in self._log.announced:  # by a process that was killed right after
+                return removed
+            raise
         manifest = package.manifest
         if manifest is None or manifest.index.md5 != before.md5:
             raise UnprovenError("expected the manifest of the package in the trash; found another")

@@ -92,7 +92,9 @@ class JobReleased(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         would = "would go" if self.is_dry_run else "are in the trash"
-        parts = [f"{self.files} file(s), {size_text(self.bytes)}, {would}"]
+        parts = []
+        if self.files or not (self.stay or self.removed):
+            parts.append(f"{self.files} file(s), {size_text(self.bytes)}, {would}")
         if self.stay:
             parts.append(f"{self.stay} stay(s)")
         if self.removed:

@@ -7,6 +7,7 @@ with both places.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from jobtool.errors import FileError, JobtoolError, NotFoundError
@@ -22,6 +23,7 @@ from jobtool.release.records import IntentRecord, ReturnedRecord, TrashedRecord
 from jobtool.stores.location import inside, join, parent_of
 
 _NOT_MOVED = "it wasn't moved"
+NOT_APART = "the copy of another file went with it, so source and destination may be one"
 _NOT_ALL = "another file of the package stays"
 
 
@@ -33,6 +35,8 @@ class Mover:
     ) -> None:
         self._place, self._folder, self._log, self._context = place, folder, log, context
         self._destinations = Destinations(context)
+        #: Whether a file was put back, since its copy went with it.
+        self.has_lost_a_copy = False
 
     def move(
         self, batch: Sequence[Checked], *, is_whole: bool
@@ -50,6 +54,8 @@ class Mover:
         try:
             for checked, intent in zip(batch, intents, strict=True):
                 reason = _NOT_ALL if is_over else None
+                if self.has_lost_a_copy:
+                    reason = NOT_APART
                 if reason is None:
                     self._context.require_going()
                     reason = self._move_one(checked, intent)
@@ -61,6 +67,11 @@ class Mover:
         finally:
             self._log.append(ends)
         return results
+
+    def tidy(self) -> None:
+        """Remove the folder of this release from the trash if no file is in it."""
+        with contextlib.suppress(JobtoolError):
+            self._place.remove_folder(self._folder)
 
     def _intent(self, checked: Checked, *, is_whole: bool) -> IntentRecord:
         place = self._place
@@ -92,9 +103,11 @@ class Mover:
                 return str(error)
             # The answer was lost, but the file is in the trash.
         reach("after a file is moved to the trash")
-        return _return_if_lost(
+        lost = _return_if_lost(
             self._place, checked.path, trashed, checked.copies, self._destinations
         )
+        self.has_lost_a_copy = self.has_lost_a_copy or lost is not None
+        return lost
 
     def _all_back(
         self,
@@ -133,10 +146,21 @@ def settle(log: DeletionLog, context: ReleaseContext) -> list[tuple[str, str]]:
             if not all(_is_in_trash(one, context) for one in intents):
                 for intent in [*intents, *moved]:
                     failed += _settle_one(intent, log, context, None)
+                _tidy(intents[0], log, context)
                 continue
         for intent in intents:
             failed += _settle_one(intent, log, context, destinations)
+        _tidy(intents[0], log, context)
     return failed
+
+
+def _tidy(intent: IntentRecord, log: DeletionLog, context: ReleaseContext) -> None:
+    """Remove the folder of a release from the trash if none of its files is there."""
+    if any(one.trash == intent.trash for one in log.trashed.values()):
+        return
+    with contextlib.suppress(JobtoolError):
+        place, _, trashed = placed(intent, context)
+        place.remove_folder(trashed.partition("/")[0])
 
 
 def _settle_one(
@@ -221,8 +245,8 @@ def _return_if_lost(
     """
     try:
         for copy in copies:
-            destinations.entry(copy)
-    except UnprovenError as error:
+            destinations.require_there(copy)
+    except FileError as error:
         why = str(error)
     else:
         return None

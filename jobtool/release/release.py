@@ -11,7 +11,7 @@ from jobtool.release.context import ReleaseContext
 from jobtool.release.deletionlog import DeletionLog
 from jobtool.release.destinations import UnprovenError
 from jobtool.release.events import FileReleased, FileStays, JobReleased
-from jobtool.release.moving import Mover, settle
+from jobtool.release.moving import NOT_APART, Mover, settle
 from jobtool.release.place import FILES, Place
 from jobtool.release.plan import Checked, ReleasePlan, Stay
 from jobtool.release.trash import encode_record, new_folder_name, record_of
@@ -43,6 +43,9 @@ def release(
     mover: Mover | None = None
     for batch in plan.check(context):
         context.require_going()
+        if mover is not None and mover.has_lost_a_copy:
+            stay(plan.place.url, f"the rest: {NOT_APART}")
+            break
         going = _sorted_out(plan, batch, stay)
         if not going:
             continue
@@ -63,6 +66,8 @@ def release(
                 _tell(plan, checked, trashed_to, context, counts)
             else:
                 stay(join(plan.place.url, checked.path), why)
+    if mover is not None and not counts["files"]:
+        mover.tidy()
     return JobReleased(
         job=plan.name,
         files=counts["files"],

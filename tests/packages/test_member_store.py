@@ -27,6 +27,7 @@ from jobtool.packages.tarheader import padded
 from jobtool.stores.infiles import service_url
 from jobtool.stores.location import Location, parent_of
 from jobtool.stores.registry import StoreRegistry
+from jobtool.stores.sides import side_of
 from jobtool.stores.store import Child, entry_of, kind_of
 from jobtool.testing.store_suite import KnowsMd5sSuite, SourceSuite
 from jobtool.transfer.credentialscopes import credential_scopes_of
@@ -151,6 +152,16 @@ def test_credentials_are_for_the_folder_that_the_tars_lie_in():
     assert scope(source=tar, destination="/out", files=pairs("a/b", "c")) == "s3://bucket/d"
     assert scope(files=pairs(tar + "/a", "package+s3://bucket/d/q.tar/a")) == "s3://bucket/d"
     assert scope(files=pairs(tar + "/a", "package+s3://bucket/e/q.tar/a")) == "s3://bucket"
+
+
+def test_settings_are_those_of_the_store_around_the_tar(tmp_path):
+    make_package(tmp_path, {"a": b"1"})
+    side = side_of({"protocol": "s3", "bucket": "bucket"}, "source", where="source_fs")
+    assert side.url_of("package+S3://bucket/p.tar/a") == "package+s3://bucket/p.tar/a"
+    with pytest.raises(UsageError, match="source_fs"):
+        side.url_of("package+gs://bucket/p.tar")
+    with pytest.raises(UsageError, match="endpoint_url"):
+        StoreRegistry({"s3": {"endpoint_url": "nowhere"}}).open("package+s3://b1/p.tar", "source")
 
 
 def test_a_folder_of_a_package_is_a_store_of_its_own(tmp_path):

@@ -16,7 +16,7 @@ from jobtool.steps.step import StepContext
 from jobtool.stores.location import Location
 from jobtool.worker.events import CatalogBehind
 from jobtool.worker.packages.copies import copies_made
-from jobtool.worker.packages.way import next_leg
+from jobtool.worker.packages.way import next_leg, release_of_hub
 from jobtool.worker.tools import AttemptTools
 
 
@@ -28,10 +28,12 @@ def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext)
     joblist, job = tools.joblist, claimed.job
     if task_of(job).step in ("copy", "relay"):
         sites = sites_of(joblist)
-        following = None if sites is None else next_leg(joblist, job, sites)
-        if following is not None:
+        following = None if sites is None else next_leg(job, sites)
+        new = [each for each in (following, release_of_hub(joblist, job)) if each is not None]
+        if new:
             context.require_held()
-            joblist.add(following)  # unless an earlier attempt has
+            for each in new:
+                joblist.add(each)  # unless an earlier attempt has
             joblist.flush()
             reach("after the next leg's job")
     record_copies(tools, claimed, context, lambda: copies_made(joblist, job, context.receipts()))
