@@ -31,11 +31,11 @@ _S3_OBJECT_BYTES = 10_000 * 5 * 2**30
 _SITE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check_settings(joblist: JobList, *, trust: bool) -> Sites | None:
+def check_settings(joblist: JobList) -> Sites | None:
     """Raise ``UsageError`` for settings that can't be meant; return the sites, if any are used.
 
-    ``joblist`` needn't exist. With ``trust`` the file of sites may name commands, even if others
-    could have written it. Raises ``LayoutError`` for a pattern that isn't one, and ``RouteError``.
+    ``joblist`` needn't exist. Raises ``LayoutError`` for a pattern that isn't one, and
+    ``RouteError``.
     """
     settings, joblist_path = joblist.settings, joblist.path
     packages = settings.packages
@@ -51,7 +51,7 @@ def check_settings(joblist: JobList, *, trust: bool) -> Sites | None:
             )
     if packages.release != "source" and packages.keep_days != PackageSettings().keep_days:
         raise UsageError("--keep-days is about files of the source: expected --release source")
-    sites = sites_of(joblist, trust=trust)
+    sites = sites_of(joblist)
     if sites is None:
         _check_alone(settings, packages)
         assert settings.destination is not None

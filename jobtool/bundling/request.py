@@ -119,7 +119,7 @@ def resolve(request: PackagesRequest) -> Resolution:
     )
     if existing is not None:
         _require_same(request, existing, settings)
-    sites = check_settings(JobList(request.joblist_path, settings), trust=request.trust)
+    sites = check_settings(_joblist(request, settings))
     if sites is not None and packages.pack == "buffer":  # ways begin where packages lie
         packages = replace(packages, origin=origin_of(packages, sites).text())
         settings = replace(settings, packages=packages)
@@ -135,6 +135,15 @@ def resolve(request: PackagesRequest) -> Resolution:
             places=None if sites is None else settings_by_url(sites),
         ),
     )
+
+
+def _joblist(request: PackagesRequest, settings: Settings) -> JobList:
+    """Return the joblist as it will be, trusted as the user says if there is one already."""
+    if not os.path.exists(os.path.join(request.joblist_path, FILENAME)):
+        return JobList(request.joblist_path, settings)
+    joblist = JobList.open(request.joblist_path, trust=request.trust)
+    joblist.settings = settings
+    return joblist
 
 
 def _require_free(path: str, before: Settings) -> None:
