@@ -10,18 +10,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobtool.api.catalog import catalog_writer, compact_catalog, open_catalog, rebuild_catalog
+    from jobtool.api.bundle import generate_packages
+    from jobtool.api.catalog import (
+        catalog_writer,
+        compact_catalog,
+        copies_of_joblists,
+        open_catalog,
+        rebuild_catalog,
+    )
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
+    from jobtool.bundling.events import PackagesGenerated
     from jobtool.catalog.catalog import Catalog
     from jobtool.catalog.compaction import Compacted
     from jobtool.catalog.copy import Copy
@@ -123,6 +132,7 @@ _HOMES = {
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
     "PackageError": "jobtool.errors",
+    "PackagesGenerated": "jobtool.bundling.events",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
@@ -130,6 +140,7 @@ _HOMES = {
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
+    "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
     "Route": "jobtool.routes.found",
     "RouteError": "jobtool.errors",
@@ -156,16 +167,19 @@ _HOMES = {
     "catalog_writer": "jobtool.api.catalog",
     "clean_jobs": "jobtool.api.clean",
     "compact_catalog": "jobtool.api.catalog",
+    "copies_of_joblists": "jobtool.api.catalog",
     "count_copies": "jobtool.catalog.counting",
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
+    "generate_packages": "jobtool.api.bundle",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
+    "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -214,6 +228,7 @@ __all__ = [
     "NotFoundError",
     "NotYetError",
     "PackageError",
+    "PackagesGenerated",
     "Policies",
     "PutBack",
     "QueryFailedError",
@@ -221,6 +236,7 @@ __all__ = [
     "QueryRefusedError",
     "Receipt",
     "RefusedError",
+    "Released",
     "Retried",
     "Route",
     "RouteError",
@@ -248,16 +264,19 @@ __all__ = [
     "catalog_writer",
     "clean_jobs",
     "compact_catalog",
+    "copies_of_joblists",
     "count_copies",
     "explain_methods",
     "explain_route",
     "export_query",
     "generate_joblist",
+    "generate_packages",
     "load_layout",
     "open_catalog",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
+    "release_jobs",
     "retry_jobs",
     "stores_of",
     "summarise_jobs",

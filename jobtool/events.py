@@ -17,6 +17,19 @@ from jobtool.level import Level
 from jobtool.redact import redact
 
 
+class Amount(msgspec.Struct, frozen=True, kw_only=True):
+    """What an event adds to the counts of the step that a worker does.
+
+    ``files`` and ``bytes`` are those that are done and proven. ``sent_bytes`` were moved, whether
+    or not they are proven later.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    sent_bytes: int = 0
+    retries: int = 0
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened. Subclasses add fields, ``kind`` and ``text``."""
 
@@ -36,6 +49,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         """Return the event as plain values. New versions add fields and never remove any."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
         return {"event": self.kind, **values}
+
+    def amount(self) -> Amount | None:
+        """Return what metrics count of the event; None for nothing.
+
+        It is counted for the step under way (``jobtool.metrics``). A step calls ``emit`` with such
+        events for what it has done since the last one.
+        """
+        return None
 
 
 Emit = Callable[[Event], None]

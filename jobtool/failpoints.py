@@ -47,6 +47,16 @@ Failpoint = Literal[
     "after a compaction is marked",
     "before an input of a compaction is removed",
     "after the inputs of a compaction are removed",
+    "before a package's members are written",
+    "after a package's members are written",
+    "before a package's job is written",
+    "before a deletion's record",
+    "after a deletion's record",
+    "before files are moved to the trash",
+    "before a file is moved to the trash",
+    "after a file is moved to the trash",
+    "before a file is removed from the trash",
+    "after a file is removed from the trash",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.

@@ -116,7 +116,7 @@ def generate_joblist(
     request = Request(
         source=located_source(source, sides.get("source"), before, wanted),
         joblist_path=local_path(output),
-        destination=_destination(
+        destination=destination_of(
             destination,
             sides.get("destination"),
             is_known=before.destination is not None and target_fs is None,
@@ -155,7 +155,7 @@ def located_source(source: Place, side: Side | None, before: Settings, layout: s
     return existing_path(source, None if is_manifest else side)
 
 
-def _destination(path: Place | None, side: Side | None, *, is_known: bool) -> str | None:
+def destination_of(path: Place | None, side: Side | None, *, is_known: bool) -> str | None:
     """Return the URL of a destination; without a path that of its side, unless one is known."""
     if path is not None:
         return destination_url(path, side)

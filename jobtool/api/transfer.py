@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.api.background import Call, in_background
-from jobtool.api.places import Filesystem, Place, opened
+from jobtool.api.places import Filesystem, Place, local_path, opened
 from jobtool.errors import UsageError
 from jobtool.events import Emit, Event, ignore, unfailing
 from jobtool.stop import Stop
@@ -70,6 +70,7 @@ def transfer_jobs(
     methods: Sequence[str] | None = None,
     bandwidth: str | None = None,
     max_requests_per_second: float | None = None,
+    metrics_textfile: Place | None = None,
     credentials: Mapping[str, Any] | None = None,
     source_fs: Filesystem | None = None,
     target_fs: Filesystem | None = None,
@@ -125,6 +126,8 @@ def transfer_jobs(
             together; or a timetable, such as ``08:00-18:00 50MB/s, else unlimited``.
         max_requests_per_second: The requests to stores in a second, of all workers together; 0 for
             no limit.
+        metrics_textfile: A folder in which this worker's metrics are written to a file, for
+            node_exporter's textfile collector.
         credentials: A table ``[credentials]`` in place of the joblist's.
         source_fs: The filesystem of the source, as for ``generate_joblist``: a dictionary, over
             that of joblist.toml, or an object. Its secrets stay in this process.
@@ -150,6 +153,7 @@ def transfer_jobs(
     """
     from jobtool.api.options import require_grace, require_seconds, require_settings, worker_options
     from jobtool.jobs.job import JobStatus
+    from jobtool.metrics.meter import metered
     from jobtool.worker.environment import alone
     from jobtool.worker.events import WorkerFinished
     from jobtool.worker.loop import Worker
@@ -190,6 +194,7 @@ def transfer_jobs(
         source_fs=source_fs,
         target_fs=target_fs,
     )
+    textfile = None if metrics_textfile is None else local_path(metrics_textfile)
     tell, show = unfailing(on_event), unfailing(on_progress)
     own_stop = Stop(parent=stop)
     chosen = {
@@ -219,7 +224,9 @@ def transfer_jobs(
             call(partial(tell, event))
 
         watched = replace(options, watch=lambda progress: call(partial(show, progress)))
-        Worker(joblist, alone(os.environ), watched, emit).run()
+        environment = alone(os.environ)
+        with metered(joblist, environment, emit, watched, textfile=textfile) as (told, watched):
+            Worker(joblist, environment, watched, told).run()
         return finished[-1]
 
     finished = in_background(work, own_stop)

@@ -36,17 +36,16 @@ from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
+from jobtool.jobs.lastreceipts import last_of_each
+from jobtool.jobs.packagetask import BRINGS_NOTHING
 from jobtool.jobs.records import Receipt, planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
-from jobtool.report.merged import last_of_each
+from jobtool.release.deletionlog import released_paths
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
-
-#: The steps of packages that write no files, and so have no receipts.
-_BRING_NOTHING = ("verify", "release")
 
 
 class Audit:
@@ -77,6 +76,7 @@ class Audit:
         self._drawn: Drawn | None = None
         self._emit = emit
         self._findings = Findings(emit)
+        self._released: frozenset[str] = frozenset()
         self._comparison = Comparison(
             stores,
             self._findings,
@@ -100,9 +100,11 @@ class Audit:
         ``UsageError`` if a named job doesn't exist.
         """
         left = {filename_of(name): name for name in names}
+        if joblist.settings.packages is not None:
+            self._released = released_paths(joblist)
         repairs = Repair(joblist) if repair else None
         with self._summed_up():
-            self._draw(_drawable(joblist, names))
+            self._draw(self._drawable(joblist, names))
             for job_id in joblist.job_ids():
                 try:
                     job, log = joblist.load(job_id)
@@ -120,10 +122,10 @@ class Audit:
                 if names and job.name not in names:
                     continue
                 left.pop(filename_of(job.name), None)
+                if job.package is not None and job.package.step in BRINGS_NOTHING:
+                    continue
                 if job.status is not JobStatus.SUCCESS:
                     self._findings.count_unfinished_job()
-                    continue
-                if job.package is not None and job.package.step in _BRING_NOTHING:
                     continue
                 try:
                     require_understood(job.requires)
@@ -166,6 +168,26 @@ class Audit:
                 self._findings.finish(is_complete=False)
             raise
 
+    def _receipts(self, joblist: JobList, job_id: str) -> Iterator[Receipt]:
+        """Yield the receipts of a job, but for files that were released since."""
+        receipts = joblist.receipts_of(job_id)
+        if not self._released:
+            return receipts
+        return (each for each in receipts if each.dst_path not in self._released)
+
+    def _drawable(
+        self, joblist: JobList, names: frozenset[str]
+    ) -> Iterator[tuple[str, Iterator[Receipt]]]:
+        """Yield the name and the receipts of each finished job.
+
+        What can't be read is found later.
+        """
+        for job_id in joblist.job_ids():
+            with contextlib.suppress(JobFileError, FileNotFoundError):
+                job, _ = joblist.load(job_id)
+                if job.status is JobStatus.SUCCESS and (not names or job.name in names):
+                    yield job.name, _readable(self._receipts(joblist, job_id))
+
     def _draw(self, jobs: Iterable[tuple[str, Iterable[Receipt]]]) -> None:
         """Draw the sample, if only one is to be looked at."""
         if self._share is not None:
@@ -196,7 +218,7 @@ class Audit:
         self, joblist: JobList, job_id: str, job: Job, log: bytes, repairs: Repair | None
     ) -> None:
         self._stores.reach_job(credential_scopes_of(job))
-        receipts = partial(joblist.receipts_of, job_id)
+        receipts = partial(self._receipts, joblist, job_id)
         lines = joblist.journal_of(job_id).read()
         dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(job_id))))
         # Packages share a folder, and so do the items of several packages.
@@ -212,7 +234,10 @@ class Audit:
         for url in sorted(dropped - result.repair):
             detail = "its receipt was dropped by a repair that didn't finish"
             self._comparison.add(job.name, Verdict(url=url, what="unproven", detail=detail))
-        lack = lack_of_receipts(job, log, result.receipts)
+        found = result.receipts
+        if self._released:
+            found += sum(each.dst_path in self._released for each in joblist.receipts_of(job_id))
+        lack = lack_of_receipts(job, log, found)
         if lack and not dropped:
             self._comparison.add(job.name, Verdict(url=job.target, what="unproven", detail=lack))
         if repairs is not None and (result.repair or dropped or lack):
@@ -220,15 +245,6 @@ class Audit:
             self._emit(repaired)
             if isinstance(repaired, PutBack):
                 joblist.mark_put_back()
-
-
-def _drawable(joblist: JobList, names: frozenset[str]) -> Iterator[tuple[str, Iterator[Receipt]]]:
-    """Yield the name and the receipts of each finished job. What can't be read is found later."""
-    for job_id in joblist.job_ids():
-        with contextlib.suppress(JobFileError, FileNotFoundError):
-            job, _ = joblist.load(job_id)
-            if job.status is JobStatus.SUCCESS and (not names or job.name in names):
-                yield job.name, _readable(joblist.receipts_of(job_id))
 
 
 def _readable(receipts: Iterator[Receipt]) -> Iterator[Receipt]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
 from jobtool.cli.options import (
     assignments,
@@ -49,13 +50,14 @@ from jobtool.plugins import is_scheme
     "-l",
     "--layout",
     metavar="NAME|FILE.toml",
-    help="plates, partitions, tree, manifest, auto (look and pick; the default), or a file.",
+    help="plates, partitions, tree, manifest, packages, auto (look and pick; the default), or a "
+    "file.",
 )
 @click.option(
     "--steps",
     metavar="NAMES",
     help="The steps of each job in order, such as 'check,copy,note'. Needed once; kept in "
-    "joblist.toml. The default is 'copy'; packages add others.",
+    "joblist.toml. The default is 'copy'; installed packages add others.",
 )
 @click.option(
     "--set",
@@ -65,6 +67,7 @@ from jobtool.plugins import is_scheme
     help="A value for the layout's templates, or SCHEME.KEY, credentials.KEY, source_fs.KEY or "
     "target_fs.KEY for the joblist's table of that name, such as s3.endpoint_url. Repeatable.",
 )
+@bundle_options
 @trust_option
 @dry_run_option
 @output_options
@@ -76,6 +79,7 @@ def cli(
     layout: str | None,
     steps: str | None,
     given: tuple[str, ...],
+    bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
     verbosity: int,
@@ -83,12 +87,14 @@ def cli(
 ) -> int:
     """Turn a results folder into a joblist: one small text file per plate or partition.
 
-    Running it again adds what is new and never touches an existing job file.
+    Running it again adds what is new and never touches an existing job file. With the layout
+    'packages', items are bundled into tars, and each step of a package is a job.
     """
+    from jobtool.api.bundle import generate_packages
     from jobtool.api.generate import generate_joblist, located_source, settings_at
     from jobtool.api.places import local_path
     from jobtool.jobs.steps import decode_words
-    from jobtool.layouts.layout import AUTO, MANIFEST, load_layout
+    from jobtool.layouts.layout import AUTO, MANIFEST, PACKAGES, load_layout
     from jobtool.transfer.stores_of import sides_by
 
     console = Console(verbosity=verbosity, as_json=as_json)
@@ -99,7 +105,12 @@ def cli(
     side = sides_by(before, {"source": source_fs}).get("source")
     source = located_source(input_path, side, before, layout or AUTO)
     console.note(f"Valid input path: {quote(source)}")
-    if layout not in (None, AUTO, MANIFEST):
+    is_bundled = layout == PACKAGES or (layout in (None, AUTO) and before.packages is not None)
+    if is_bundled:
+        refuse_for_packages(values=values, has_steps=steps is not None)
+    else:
+        require_none(bundling)
+    if layout not in (None, AUTO, MANIFEST, PACKAGES):
         load_layout(layout)  # reports an error in it before anything is made
     joblist_path = local_path(output_path)
     if not os.path.exists(joblist_path):
@@ -109,23 +120,29 @@ def cli(
     console.note(f"Valid output path: {quote(joblist_path)}")
     console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
     console.note(f"Verbosity level: {verbosity}")
-    generated = generate_joblist(
-        source,
-        joblist_path,
-        destination=destination,
-        layout=layout or AUTO,
-        steps=() if steps is None else decode_words(steps),
-        values=values,
-        stores=tables,
-        credentials=credentials,
-        source_fs=source_fs,
-        target_fs=target_fs,
-        trust=trust,
-        dry_run=dry_run,
-        on_event=console.emit,
-    )
+    common: dict[str, Any] = {
+        "destination": destination,
+        "stores": tables,
+        "credentials": credentials,
+        "source_fs": source_fs,
+        "target_fs": target_fs,
+        "trust": trust,
+        "dry_run": dry_run,
+        "on_event": console.emit,
+    }
+    if is_bundled:
+        exit_code = generate_packages(source, joblist_path, **bundling, **common).exit_code
+    else:
+        exit_code = generate_joblist(
+            source,
+            joblist_path,
+            layout=layout or AUTO,
+            steps=() if steps is None else decode_words(steps),
+            values=values,
+            **common,
+        ).exit_code
     console.note("Processing complete.", DONE)
-    return generated.exit_code
+    return exit_code
 
 
 def assignments_of(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, Any]]:

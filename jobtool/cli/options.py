@@ -275,6 +275,20 @@ def as_seconds(
         raise click.BadParameter(str(error)) from None
 
 
+def as_bandwidth(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    """Check a rate or a timetable of rates; the callback of such options."""
+    if value is not None:
+        from jobtool.jobs.limits import Bandwidth
+
+        try:
+            Bandwidth.parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    return value
+
+
 def sentence(message: str) -> str:
     """Return a message of click in jobtool's words, with a full stop."""
     for kind, expected in (("integer", "a whole number"), ("float", "a number")):

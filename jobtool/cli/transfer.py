@@ -16,6 +16,7 @@ import click
 from jobtool.cli.console import WARNING, Console
 from jobtool.cli.options import (
     NumberRange,
+    as_bandwidth,
     as_seconds,
     assignments,
     comma_separated,
@@ -41,19 +42,6 @@ if TYPE_CHECKING:
     from jobtool.worker.deadline import Deadline
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
-
-
-def _as_bandwidth(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> str | None:
-    if value is not None:
-        from jobtool.jobs.limits import Bandwidth
-
-        try:
-            Bandwidth.parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-    return value
 
 
 @command(name="transfer-worker", example="mpirun -n 4 transfer-worker -i source08")
@@ -147,7 +135,7 @@ def _as_bandwidth(
 )
 @click.option(
     "--bandwidth",
-    callback=_as_bandwidth,
+    callback=as_bandwidth,
     metavar="RATE",
     help="The bytes that may be moved in a second, such as 200MB/s, by all workers of the joblist "
     "together; or a timetable, such as '08:00-18:00 50MB/s, else unlimited'. "
@@ -159,6 +147,12 @@ def _as_bandwidth(
     metavar="N",
     help="The requests to stores in a second, by all workers together; 0 for no limit. "
     "[default: joblist.toml's, or no limit]",
+)
+@click.option(
+    "--metrics-textfile",
+    metavar="FOLDER",
+    help="Write this worker's metrics to a file in this folder, which node_exporter's textfile "
+    "collector reads. [default: joblist.toml's]",
 )
 @click.option(
     "--credentials",
@@ -191,6 +185,7 @@ def cli(
     methods: tuple[str, ...] | None,
     bandwidth: str | None,
     max_requests_per_second: float | None,
+    metrics_textfile: str | None,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -222,6 +217,7 @@ def cli(
             dry_run=dry_run,
             verbosity=verbosity,
             as_json=as_json,
+            metrics_textfile=metrics_textfile,
             chosen={
                 "max_jobs": max_jobs,
                 "claims": claims,
@@ -255,6 +251,7 @@ def run_worker(
     verbosity: int,
     as_json: bool,
     chosen: dict[str, Any],
+    metrics_textfile: str | None = None,
     console: Console | None = None,
 ) -> int:
     """Run the worker as ``cli`` describes; ``chosen`` are the worker's own options.
@@ -274,6 +271,7 @@ def run_worker(
 
     from jobtool.api.options import worker_options
     from jobtool.cli.arenas import bound_arenas
+    from jobtool.metrics.meter import metered
     from jobtool.worker.loop import Worker
 
     bound_arenas()
@@ -319,8 +317,12 @@ def run_worker(
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
     display = _display(console, options) if is_alone else nullcontext(options)
-    with display as options:
-        worker = Worker(joblist, environment, options, console.emit)
+    textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
+    with (
+        display as options,
+        metered(joblist, environment, console.emit, options, textfile=textfile) as (emit, options),
+    ):
+        worker = Worker(joblist, environment, options, emit)
         code = worker.run(None if link is None else link.joined)
     if link is not None:
         link.finish(code)

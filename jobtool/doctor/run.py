@@ -23,6 +23,7 @@ from jobtool.doctor.folder import (
 )
 from jobtool.doctor.janitor import Janitor
 from jobtool.doctor.methods import methods_results
+from jobtool.doctor.metrics import metrics_results
 from jobtool.doctor.nodes import Between, look_between
 from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
@@ -36,7 +37,7 @@ from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
 #: The subjects of the checks, in the order in which they are printed.
-ORDER = ("surroundings", "joblist", "nodes", "source", "staging", "destination")
+ORDER = ("surroundings", "joblist", "nodes", "source", "staging", "destination", "metrics")
 
 #: How many seconds stores may take: each has timeouts of its own, and there are several.
 _STORES_SECONDS = 900.0
@@ -237,6 +238,7 @@ class _Examination:
                 if ranks.rank in orders.deputies | {0}:
                     mine += (source_result(url, self._stores) for url in places.sources)
                     mine += self._export_results()
+                    mine += metrics_results(self._joblist.settings.metrics)
                 for probe in probes:
                     is_brief = ranks.rank or probe.about == STAGING
                     mine += probe.briefly() if is_brief else probe.thoroughly()

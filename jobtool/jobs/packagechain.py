@@ -32,7 +32,7 @@ def relay_name(package: str, to: str, leg: int) -> str:
 
 
 def legs_of(joblist: JobList, package: str, to: str | None) -> list[Job]:
-    """Return the jobs that move a package to a site, in order, up to the first without a way.
+    """Return the jobs that move a package to a site, in order, up to the first that isn't done.
 
     Raises ``FileNotFoundError`` if one of them isn't there yet, and ``JobFileError``.
     """
@@ -41,7 +41,7 @@ def legs_of(joblist: JobList, package: str, to: str | None) -> list[Job]:
     while len(found) < _MOST_LEGS:
         job, _ = joblist.load(filename_of(name))
         found.append(job)
-        if to is None or len(task_of(job).way) <= 2:
+        if to is None or len(task_of(job).way) <= 2 or job.status is not JobStatus.SUCCESS:
             return found
         name = relay_name(package, to, len(found) + 1)
     raise JobFileError(f"package {quote(package)}: its way to {to} has no end")

@@ -36,10 +36,12 @@ class PackageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     A package is closed once its items have ``package_bytes`` bytes, or ``max_wait_seconds`` after
     its first item was seen; without that at once. Items are taken in ``order``, and those that
-    differ in a field of ``group_by`` never share a package. ``item`` is the pattern of the items'
-    folders below the source. ``backoff_seconds`` is how long a failed step waits before it is
-    tried again, twice as long after each further failure. ``receive`` says what is done with
-    packages that have arrived from elsewhere; None for a joblist that makes packages.
+    differ in a field of ``group_by`` never share a package. ``item`` is the pattern of the items
+    below the source, None for all entries of its root. ``name`` is what the packages' names begin
+    with, None for that of the joblist's folder. ``backoff_seconds`` is how long a failed
+    step waits before it is tried again, twice as long after each further failure. ``receive`` says
+    what is done with packages that have arrived from elsewhere; None for a joblist that makes
+    packages.
     """
 
     sites: str | None = None
@@ -51,6 +53,7 @@ class PackageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     keep_days: Annotated[int, msgspec.Meta(ge=0, le=36_500)] = DEFAULT_KEEP_DAYS
     catalog: str | None = None
     item: str | None = None
+    name: str | None = None
     package_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**60)] = DEFAULT_PACKAGE_BYTES
     group_by: tuple[str, ...] = ()
     order: Literal["name", "time"] = "name"

@@ -14,6 +14,7 @@ from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.forms import Compression
 from jobtool.jobs.limits import Bandwidth
+from jobtool.jobs.metricssettings import MetricsSettings, refuse_login
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.steps import require_chain
@@ -130,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     empty for ``copy`` alone. ``methods`` holds the tables of methods that run other programs, by
     the method's name, ``ssh`` and ``hadoop`` what several of these have in common. ``export`` is
     the query of an export, ``packages`` says how packages are made; None for other joblists.
+    ``metrics`` says where workers send what they have done.
     """
 
     format: int = FORMAT
@@ -151,6 +153,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     hadoop: dict[str, Any] = {}
     export: ExportSettings | None = None
     packages: PackageSettings | None = None
+    metrics: MetricsSettings = MetricsSettings()
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -175,6 +178,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tables = [sftp, *(sftp.get(side) for side in ("source", "destination"))]
         tables += [self.source_fs, self.target_fs]
         return any("config" in table for table in tables if isinstance(table, dict))
+
+    @property
+    def sends_metrics(self) -> bool:
+        """Whether the settings name a place for metrics, to which the token may be sent."""
+        return self.metrics.is_sent
 
     @property
     def steers_programs(self) -> bool:
@@ -272,6 +280,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         ("layout", LAYOUT_KEYS),
         ("export", ExportSettings.__struct_fields__),
         ("packages", PackageSettings.__struct_fields__),
+        ("metrics", MetricsSettings.__struct_fields__),
     ):
         found = table.get(name)
         if isinstance(found, Mapping):
@@ -311,6 +320,8 @@ def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
         if key in FILESYSTEM_TABLES and isinstance(value, dict):
             _refuse_secrets_of_filesystem(key, value, path=path)
             continue
+        if key == "metrics" and isinstance(value, dict):
+            refuse_login(value, path=path)
         parts = value if isinstance(value, (list, tuple)) else [value]
         tables = [each for each in parts if isinstance(each, dict)]
         for table_in in tables:

@@ -51,8 +51,9 @@ class CommandTrust(msgspec.Struct, frozen=True, kw_only=True):
             return f"Trusted as told, though others could have written it: {self.why_untrusted}"
         raise JoblistError(
             "joblist.toml names a command to run, or what may name one (an ssh_config, a program's "
-            f"options, a query), and that may not be trusted. {self.why_untrusted} Or, having read "
-            "it, use --trust (in Python JobList.open(path, trust=True))."
+            "options, a query), or a place for metrics, and that may not be trusted. "
+            f"{self.why_untrusted} Or, having read it, use --trust (in Python "
+            "JobList.open(path, trust=True))."
         )
 
 

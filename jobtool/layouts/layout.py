@@ -23,6 +23,9 @@ PRESETS = ("plates", "partitions", "tree")
 MANIFEST = "manifest"
 AUTO = "auto"
 
+#: Not a layout of this module: items become packages (``jobtool.bundling``).
+PACKAGES = "packages"
+
 _BUILT_IN_FIELDS = frozenset({"destination", "uuid"})
 
 
@@ -93,10 +96,14 @@ def load_layout(name: str) -> tuple[str, Layout]:
         text = (resources.files("jobtool.layouts") / "presets" / f"{name}.toml").read_text("utf-8")
         return name, read_layout(text, shown=name)
     if not name.endswith(".toml"):
-        known = ", ".join((AUTO, *PRESETS, MANIFEST))
+        if name == PACKAGES:
+            raise LayoutError(
+                "the layout 'packages' has arguments of its own: call jobtool.generate_packages"
+            )
+        known = (AUTO, *PRESETS, MANIFEST, PACKAGES)
         raise LayoutError(
-            f"unknown layout {quote(name)}: expected one of {known}, or a file's name that "
-            f"ends in .toml.{did_you_mean(name, (AUTO, *PRESETS, MANIFEST))}"
+            f"unknown layout {quote(name)}: expected one of {', '.join(known)}, or a file's name "
+            f"that ends in .toml.{did_you_mean(name, known)}"
         )
     try:
         text = read_bounded(name, MAX_BYTES).decode()

@@ -87,6 +87,11 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         raise JoblistError(
             f"{quote(request.joblist_path)} is the joblist of an export. Use another --output-path."
         )
+    if before.packages is not None:
+        raise JoblistError(
+            f"{quote(request.joblist_path)} is a joblist of packages. Use another --output-path, "
+            "or --layout packages."
+        )
     values: Mapping[str, str] = {**before.values, **request.values}
     tables = {**before.store_tables}
     for scheme, table in request.stores.items():

@@ -102,6 +102,19 @@ class MemberList:
         except OverflowError:
             raise _unfit(member) from None
 
+    def extend(self, other: MemberList, numbers: range) -> None:
+        """Add members of another list at the end, those of a range of numbers."""
+        bounds = slice(numbers.start, numbers.stop)
+        start = other._ends[numbers.start - 1] if numbers.start else 0
+        end = other._ends[numbers.stop - 1] if numbers.stop else 0
+        shift = len(self._paths) - start
+        self._paths += other._paths[start:end]
+        self._ends.extend(each + shift for each in other._ends[bounds])
+        self._sizes += other._sizes[bounds]
+        self._mtimes += other._mtimes[bounds]
+        self._modes += other._modes[bounds]
+        self._total += sum(other._sizes[bounds])
+
     def _add(self, name: bytes, size: int, mtime_ns: int, mode: int) -> None:
         if size < 0 or not 0 <= mode <= _MODE_BITS:
             raise OverflowError

@@ -76,7 +76,7 @@ def receive_packages(
         packages = settings.packages
         stores = stores_by(settings, places=_places(sites))
     else:
-        sites = sites_of(joblist, trust=trust)
+        sites = sites_of(joblist)
         packages = require_same(request, joblist.settings)
         stores = stores_of(joblist, places=_places(sites))
     require_apart(request.urls, packages)

@@ -13,8 +13,9 @@ from jobtool.transfer.phases import Phase, Phases
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The progress of a transfer. Bytes and files that had receipts before count as done.
 
-    ``files_sent`` and ``bytes_sent`` count what this attempt sent, including its helpers. ``phase``
-    is what the transfer is doing now.
+    ``bytes_proven`` are those of files that are done, without those under way. ``files_sent`` and
+    ``bytes_sent`` count what this attempt sent, including its helpers. ``phase`` is what the
+    transfer is doing now.
     """
 
     files_done: int
@@ -24,6 +25,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     files_sent: int
     bytes_sent: int
     phase: Phase = Phase.COPYING
+    bytes_proven: int = 0
 
 
 class Tally:
@@ -58,12 +60,14 @@ class Tally:
         """The progress of the transfer."""
         ledger = self._ledger
         with self._lock:
+            proven = ledger.bytes_proven
             return Progress(
                 files_done=ledger.files_proven,
                 files_total=len(ledger.plan),
-                bytes_done=ledger.bytes_proven + sum(self._under_way.values()),
+                bytes_done=proven + sum(self._under_way.values()),
                 bytes_total=ledger.plan.total_bytes,
                 files_sent=self._files_sent,
                 bytes_sent=self._bytes_sent,
                 phase=self.phases.now,
+                bytes_proven=proven,
             )

@@ -15,7 +15,6 @@ from jobtool.errors import (
     Scope,
     StoppedError,
 )
-from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
 from jobtool.jobs.job import COPY, Job, JobStatus
 from jobtool.jobs.stamps import stamp_of
@@ -37,6 +36,7 @@ from jobtool.worker.events import (
 from jobtool.worker.filesstep import FilesFailedError, FilesStep, PrematureError, Totals
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
+from jobtool.worker.jobtext import source_text, what_of
 from jobtool.worker.outcome import Outcome
 from jobtool.worker.tools import AttemptTools
 

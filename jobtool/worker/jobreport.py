@@ -168,6 +168,8 @@ class JobReport:
                 rows_total=rows_total,
                 rows_per_second=None if rows_done is None else rows_done / seconds,
                 seconds_left=_seconds_left(rows_done, rows_total, seconds),
+                files_proven=self.files_done,
+                bytes_proven=progress.bytes_proven - before.bytes_proven,
             )
             if progress.phase in _TOLD_PHASES:
                 self.phase(progress.phase)

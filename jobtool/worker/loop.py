@@ -223,6 +223,7 @@ class Worker:
             methods=self._methods,
             pace=self._pace,
             doubts=self._doubts,
+            use_routes=self._limits.use_routes,
         )
         runner = JobRunner(
             tools,

@@ -40,10 +40,8 @@ class Reporter:
         self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
         if progress.rows_done is not None:
             self._tally.rows_read = self._rows_before + progress.rows_done
-        if self._rank_group.is_alone:
-            self._options.watch(progress)
-        else:
-            self.tick()
+        self._options.watch(progress)
+        self.tick()
 
     def end_job(self) -> None:
         """Add what the running job has sent to the totals."""

@@ -38,7 +38,8 @@ class Rank:
         )
         self.tally = Tally(name=f"node-{rank}", **done)
         self.told: list[Event] = []
-        options = ResolvedOptions(monotonic=clock, watch=pytest.fail)  # that is for one alone
+        self.watched: list[JobProgress] = []
+        options = ResolvedOptions(monotonic=clock, watch=self.watched.append)
         self.reporter = Reporter(self.rank_group, self.tally, options, self.told.append, rank=rank)
         self.reporter.jobs_total = 9
         self.rank_group.publish(self.tally, now=True)
@@ -80,6 +81,7 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     assert first.told == [RunProgress(workers=2, rate_mb_s=rate, **expected)]
     first.reporter.tick()
     assert len(first.told) == 1
+    assert [each.files_sent for rank in (first, second) for each in rank.watched] == [2, 5]
 
     # The job under way is added to those before it, and ranks that have ended still count.
     first.reporter.end_job()

@@ -81,7 +81,10 @@ def test_jobs_that_wait_for_files_are_told_apart() -> None:
     left: dict[JobStatus | None, int] = {JobStatus.TODO: 2, JobStatus.ERROR: 1}
     told = finished(left, waiting=[late, soon])
     assert (told.exit_code, told.waiting, told.not_before) == (5, 2, "2026-11-27T05:00:00Z")
-    assert "has 2 waiting for files that can't be read yet or for another try, 1 in error." in told.text()
+    assert (
+        "has 2 waiting for files that can't be read yet or for another try, 1 in error."
+        in told.text()
+    )
     assert told.text().endswith(
         "To do the rest, from 2026-11-27T05:00:00Z on: transfer-worker -i /list"
     )

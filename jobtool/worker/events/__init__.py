@@ -23,7 +23,7 @@ from jobtool.worker.events.jobs import (
     Waiting,
     WouldTransfer,
 )
-from jobtool.worker.events.steps import StepBegun, StepDone
+from jobtool.worker.events.steps import CatalogBehind, StepBegun, StepDone
 from jobtool.worker.events.workers import (
     ClaimsChosen,
     CredentialsMissing,
@@ -41,6 +41,7 @@ from jobtool.worker.events.workers import (
 
 __all__ = [
     "AttributesUnkept",
+    "CatalogBehind",
     "ClaimsChosen",
     "CredentialsMissing",
     "CredentialsTooShort",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from jobtool.events import Event
+from jobtool.events import Amount, Event
 from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.transfer.methoduse import MethodUse
@@ -47,6 +47,10 @@ class TriedAgain(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return f"{quote(self.job)}: trying again: {self.reason}"
+
+    def amount(self) -> Amount:
+        """Return one retry."""
+        return Amount(retries=1)
 
 
 class MethodUsed(Event, frozen=True, kw_only=True):

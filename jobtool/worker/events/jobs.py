@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from jobtool.events import Event
 from jobtool.level import Level
 from jobtool.names import quote
-from jobtool.stores.location import type_of
 from jobtool.units import duration_text, rate_text, size_text
+from jobtool.worker.jobtext import What, started_text
 
 _MEGABYTE = 1_000_000
-
-#: What a job brings to its destination.
-What = Literal["files", "rows", "manifest"]
 
 
 class JobClaimed(Event, frozen=True, kw_only=True):
@@ -33,8 +30,8 @@ class JobClaimed(Event, frozen=True, kw_only=True):
 class JobStarted(Event, frozen=True, kw_only=True):
     """The job's files are about to be listed and copied, or its rows to be exported.
 
-    ``what`` the job brings: ``files``, ``rows`` of a query, or the ``manifest`` of an export.
-    ``source`` then says which rows.
+    ``what`` the job brings: ``files``, ``rows`` of a query, or the ``manifest`` of an export;
+    ``source`` then says which rows. For a step of a package it is the step, or ``brought``.
     """
 
     kind: ClassVar[str] = "started"
@@ -45,14 +42,7 @@ class JobStarted(Event, frozen=True, kw_only=True):
 
     def text(self) -> str:
         """Return the sentence."""
-        if self.what == "rows":
-            return f"Exporting {self.source} to '{quote(self.destination)}'..."
-        if self.what == "manifest":
-            return f"Writing the manifest and _SUCCESS to '{quote(self.destination)}'..."
-        kind = type_of(self.destination)
-        if kind is not None and kind.service:
-            return f"Uploading files from '{quote(self.source)}' to {kind.service}..."
-        return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
+        return started_text(self.what, self.source, self.destination)
 
 
 class JobListed(Event, frozen=True, kw_only=True):
@@ -92,8 +82,10 @@ class JobPhase(Event, frozen=True, kw_only=True):
 class JobProgress(Event, frozen=True, kw_only=True):
     """The progress of the job.
 
-    ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``rate_mb_s`` is in units
-    of 10**6 bytes a second.
+    ``files_sent`` and ``bytes_sent`` count what this attempt has sent. ``files_proven`` and
+    ``bytes_proven`` count the files that got a receipt since it began, those included that were
+    there already, that helpers sent or that other programs moved. ``rate_mb_s`` is in units of
+    10**6 bytes a second.
 
     For an export the files are its chunks, and the totals of files and bytes are those of the
     chunks made so far. ``rows_done`` are the rows that the query has given in this attempt,
@@ -115,6 +107,8 @@ class JobProgress(Event, frozen=True, kw_only=True):
     rows_total: int | None = None
     rows_per_second: float | None = None
     seconds_left: float | None = None
+    files_proven: int = 0
+    bytes_proven: int = 0
 
     def text(self) -> str:
         """Return the sentence."""

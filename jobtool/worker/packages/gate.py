@@ -21,6 +21,7 @@ class Gate:
         self._joblist = joblist
         self._scan_state = scan_state
         self._site = site
+        self._awaited: dict[str, str] = {}  # what a premature job comes after, by job ID
 
     def is_open(self, job_id: str) -> bool:
         """Return True if a job may be claimed, as far as its file tells; record why not.
@@ -43,10 +44,24 @@ class Gate:
             status = self._status_of(name, task)
             if status is JobStatus.SUCCESS:
                 continue
-            is_blocked = status is JobStatus.ERROR or filename_of(name) in state.blocked
-            (state.blocked if is_blocked else state.premature).add(job_id)
+            before = filename_of(name)
+            if status is JobStatus.ERROR or before in state.blocked:
+                self._block(job_id)
+            else:
+                state.premature.add(job_id)
+                self._awaited[job_id] = before
+            state.waiting.pop(job_id, None)
             return False
         return True
+
+    def _block(self, job_id: str) -> None:
+        """Record that a job is blocked, and with it those that come after it."""
+        state, found = self._scan_state, [job_id]
+        while found:
+            blocked = found.pop()
+            state.blocked.add(blocked)
+            state.premature.discard(blocked)
+            found += [each for each in state.premature if self._awaited.get(each) == blocked]
 
     def _task_of(self, job_id: str) -> PackageTask | None:
         """Return a job's task; None if its file can't be read, which is found once it is tried."""
@@ -59,9 +74,9 @@ class Gate:
         """Return the status of a job that another comes after; of a way, that of its legs."""
         job_id = filename_of(name)
         try:
-            is_way = name == job_name(asking.package, "copy", asking.to)
-            if is_way and asking.step != "relay":
-                return _of_legs(legs_of(self._joblist, asking.package, asking.to))
+            start = job_name(asking.package, "copy", "")
+            if name.startswith(start) and asking.step not in ("copy", "relay"):
+                return _of_legs(legs_of(self._joblist, asking.package, name.removeprefix(start)))
             if self._scan_state.finished.get(job_id) is JobStatus.SUCCESS:
                 return JobStatus.SUCCESS
             return self._joblist.status_of(job_id)

@@ -25,18 +25,20 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.packagechain import task_of
 from jobtool.jobs.records import Receipt, Record
 from jobtool.names import filename_of, quote
-from jobtool.packages.manifest import index_name, manifest_name, tar_name
+from jobtool.packages.manifest import Manifest, index_name, manifest_name, tar_name
 from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
 from jobtool.packages.store import PackageStore
 from jobtool.steps.step import StepContext
+from jobtool.stores.infiles import service_url
 from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.copystep import CopyStep
 from jobtool.worker.filesstep import Totals
+from jobtool.worker.packages.copies import keep_manifest, kept_manifest
 from jobtool.worker.packages.outcome import note_arrival
 
 _DIGESTS_SUFFIX = ".digests"
@@ -111,11 +113,11 @@ class MoveStep(CopyStep):
     def _prove_tar(self, claimed: ClaimedJob, context: StepContext) -> None:
         """Make the index and the manifest; or compare the tar that was read with its manifest."""
         md5 = self._tar_md5(claimed, context)
-        packing = self._packing
+        joblist, packing = self._tools.joblist, self._packing
         if packing is None:
-            self._require_as_packed(claimed, context, md5)
+            keep_manifest(joblist, self._require_as_packed(claimed, context, md5))
             return
-        folder = self._tools.joblist.sidecars_path_of(claimed.job_id)
+        folder = joblist.sidecars_path_of(claimed.job_id)
         try:
             os.makedirs(folder, exist_ok=True)
             sidecars = write_sidecars(
@@ -131,6 +133,7 @@ class MoveStep(CopyStep):
             raise StoreUnavailableError(
                 f"can't write {quote(folder)}: {reason_of(error)}"
             ) from None
+        keep_manifest(joblist, sidecars.content)
         reach("after the index was made")
 
     def _tar_md5(self, claimed: ClaimedJob, context: StepContext) -> str | None:
@@ -146,8 +149,8 @@ class MoveStep(CopyStep):
 
     def _require_as_packed(
         self, claimed: ClaimedJob, context: StepContext, md5: str | None
-    ) -> None:
-        """Raise ``PackageError`` if the tar that was read isn't the one of its manifest.
+    ) -> Manifest:
+        """Return the manifest; raise ``PackageError`` unless the tar that was read is that one's.
 
         What arrived is read again by the next attempt, once the source was mended.
         """
@@ -155,7 +158,7 @@ class MoveStep(CopyStep):
         source = self._source_of(job, context)
         manifest = read_manifest(source, task_of(job).package, context.retry)
         if md5 in (None, manifest.tar.md5):
-            return
+            return manifest
         url = source.url_of(manifest.tar.name)
         kept: list[Record] = [
             record
@@ -229,6 +232,13 @@ class MembersStep(CopyStep):
     """One attempt at ``unpack`` or ``stage``: members of a package arrive as files."""
 
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
-        """Copy the members that aren't proven yet. Raises what ``CopyStep.run`` does."""
+        """Copy the members that aren't proven yet.
+
+        Raises what ``CopyStep.run`` does, and ``PackageError`` for a manifest that can't be read.
+        """
+        joblist, task = self._tools.joblist, task_of(claimed_job.job)
+        if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
+            folder = context.source(service_url(claimed_job.job.source))
+            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)

@@ -11,7 +11,7 @@ from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
 from jobtool.jobs.packagechain import landing_of, task_of
-from jobtool.methods.plugins import load_methods, named_methods
+from jobtool.methods.plugins import AUTO, load_methods, named_methods
 from jobtool.names import quote
 from jobtool.packages.manifest import tar_name
 from jobtool.packages.manifestfile import read_manifest
@@ -60,7 +60,7 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
         if new != claimed.job:
             claimed.amend(new, "planned", way=" > ".join(planned.way), route=leg.route)
             reach("after the way is planned")
-        return _by_leg(tools, leg)
+        return _by_leg(tools, leg, packs=task.packs)
     if claimed.job.source is None and task.step in ("unpack", "archive"):
         landing = landing_of(joblist, task.package, task.to)
         if landing is None:
@@ -99,15 +99,23 @@ def _size_of(claimed: ClaimedJob, tools: AttemptTools) -> int:
     return read_manifest(source, package, Retry(patience_seconds=0)).tar.size
 
 
-def _by_leg(tools: AttemptTools, leg: RouteLeg) -> AttemptTools:
-    """Return the tools with the methods that a leg asks for; without any, with the joblist's."""
-    if not leg.methods:
-        return tools
+def _by_leg(tools: AttemptTools, leg: RouteLeg, *, packs: bool) -> AttemptTools:
+    """Return the tools with the methods that a leg asks for; without any, with the joblist's.
+
+    Helpers know neither these methods nor the leg's limits. A tar that is composed while it is sent
+    is no file that a program could move, so jobtool's own methods do.
+    """
+    tools.use_routes(leg.limits)
+    options = tools.options
+    if leg.limits:
+        options = replace(options, share=False)
+    if not leg.methods or packs:
+        return replace(tools, options=options)
     names = named_methods(leg.methods)
     options = replace(
-        tools.options,
+        options,
         methods=names,
-        is_auto="auto" in leg.methods,
-        share=tools.options.share and shares_with(names),
+        is_auto=AUTO in leg.methods,
+        share=options.share and shares_with(names),
     )
     return replace(tools, options=options, methods=load_methods(names, tools.joblist.settings))

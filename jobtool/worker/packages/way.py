@@ -18,17 +18,24 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec.structs import replace
 
-from jobtool.errors import JobFileError, JoblistUnavailableError, NotYetError, reason_of
+from jobtool.errors import (
+    JobFileError,
+    JoblistUnavailableError,
+    NotYetError,
+    RouteError,
+    reason_of,
+)
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import legs_of, relay_name, task_of
-from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.jobs.requirements import PACKAGE
 from jobtool.names import filename_of, quote, unquote
-from jobtool.routes.conditions import Probed
+from jobtool.routes.conditions import Probe, Probed
 from jobtool.routes.found import Route, RouteLeg
-from jobtool.routes.plan import plan_route
+from jobtool.routes.onward import plan_onward
+from jobtool.routes.plan import leg_of, plan_route
 from jobtool.routes.probe import StoreProbe
 from jobtool.routes.sites import SiteLocation, Sites
 from jobtool.stores.location import is_local
@@ -142,17 +149,11 @@ def plan_leg(
     if has_begun and len(task.way) > 1:
         leg = _leg_between(sites, task)
         return PlannedLeg(leg=leg, way=task.way)
-    route = plan_route(
-        sites,
-        origin,
-        task.to,
-        at=now or datetime.now(UTC),
-        size_bytes=size,
-        probe=_Reserving(StoreProbe(sites), legs, job.name),
-    )
+    at = now or datetime.now(UTC)
+    probe = _Reserving(StoreProbe(sites), legs, job.name)
+    route, way = _way_from(origin, task, sites, at=at, size=size, probe=probe)
     if not route.is_usable:
-        raise _no_way(job, route, now or datetime.now(UTC))
-    way = tuple(place.text() for place in route.places)
+        raise _no_way(route, at)
     passed = _passed(joblist, task)
     again = next((place for place in way[1:] if place.partition(".")[0] in passed), None)
     if again is not None:
@@ -168,15 +169,41 @@ def plan_leg(
     return PlannedLeg(leg=route.legs[0], way=way, owner=None if owner == job.name else owner)
 
 
-def next_leg(joblist: JobList, job: Job, sites: Sites) -> Job | None:
-    """Return the job of the leg after this one; None if the package has arrived."""
+def _way_from(
+    origin: str, task: PackageTask, sites: Sites, *, at: datetime, size: int, probe: Probe
+) -> tuple[Route, tuple[str, ...]]:
+    """Return the route to take now, and the places of the whole way; raises ``RouteError``.
+
+    A package that a relay has brought to its site goes on by the routes from there. If there are
+    none that may be used it goes on as the relay leads.
+    """
+    assert task.to is not None
+    route: Route | None = None
+    refusal: RouteError | None = None
+    try:
+        route = plan_route(sites, origin, task.to, at=at, size_bytes=size, probe=probe)
+    except RouteError as error:
+        refusal = error
+    if (route is None or not route.is_usable) and task.step == "relay" and len(task.way) > 1:
+        onward = plan_onward(sites, origin, task.way[1], at=at, size_bytes=size, probe=probe)
+        if onward is not None and (route is None or onward.is_usable):
+            return onward, task.way
+    if route is None:
+        assert refusal is not None
+        raise refusal
+    return route, tuple(place.text() for place in route.places)
+
+
+def next_leg(job: Job, sites: Sites) -> Job | None:
+    """Return the job of the leg after this one; None if the package has arrived.
+
+    Raises ``RouteError`` if a place of the rest of the way is gone from the file of sites.
+    """
     task = task_of(job)
     if len(task.way) <= 2 or task.to is None:
         return None
     number = int(job.name.rpartition(".")[2]) + 1 if task.step == "relay" else 2
-    place, after = task.way[1], task.way[2]
-    here = sites.sites[place.partition(".")[0]].locations[place.partition(".")[2]]
-    there = sites.sites[after.partition(".")[0]].locations[after.partition(".")[2]]
+    here, there = (_location_of(place, sites) for place in task.way[1:3])
     return Job(
         name=relay_name(task.package, task.to, number),
         source=here.url,
@@ -188,8 +215,29 @@ def next_leg(joblist: JobList, job: Job, sites: Sites) -> Job | None:
             to=task.to,
             at=sites_able(here, there),
             after=(job.name,),
-            way=(place,),
+            way=task.way[1:],
         ),
+    )
+
+
+def release_of_hub(joblist: JobList, job: Job) -> Job | None:
+    """Return the job that frees the package at the end of a leg; None if that isn't asked for.
+
+    Generation makes the jobs that free what lies at the origin and at the destinations.
+    """
+    task, packages = task_of(job), joblist.settings.packages
+    if packages is None or packages.release == "nothing" or len(task.way) <= 2:
+        return None
+    site = task.way[1].partition(".")[0]
+    if site in packages.to:
+        return None
+    last = packages.steps[-1] if packages.steps else "copy"
+    ends = tuple(job_name(task.package, last, to) for to in packages.to)
+    return Job(
+        name=job_name(task.package, "release", site),
+        requires=(PACKAGE,),
+        fields=job.fields,
+        package=PackageTask(package=task.package, step="release", to=site, at=(site,), after=ends),
     )
 
 
@@ -204,25 +252,21 @@ def sites_able(origin: SiteLocation, target: SiteLocation) -> tuple[str, ...]:
 
 def _leg_between(sites: Sites, task: PackageTask) -> RouteLeg:
     """Return the leg that a job has begun, with what its route asks for now, if there still is."""
-    ends = []
-    for place in task.way[:2]:
-        site, _, location = place.partition(".")
-        found = sites.site(site, where="the way of the package").locations.get(location)
-        if found is None:
-            raise JobFileError(
-                f"expected the location {place}, to which the package is under way, in "
-                f"{quote(sites.path)}; found none. Put it back"
-            )
-        ends.append(found)
+    origin, target = (_location_of(place, sites).place for place in task.way[:2])
     rule = next((rule for rule in sites.routes if rule.name == task.route), None)
-    methods = (rule.methods if rule is not None else ()) or ends[1].methods or ends[0].methods
-    return RouteLeg(
-        origin=ends[0],
-        target=ends[1],
-        route=task.route or "",
-        methods=methods,
-        bandwidth=rule.bandwidth if rule is not None else ends[1].bandwidth,
-    )
+    return leg_of(sites, rule, origin, target)
+
+
+def _location_of(place: str, sites: Sites) -> SiteLocation:
+    """Return the location of a place that a package's way passes; raises ``RouteError``."""
+    site, _, location = place.partition(".")
+    found = sites.sites.get(site)
+    if found is None or location not in found.locations:
+        raise RouteError(
+            f"{quote(sites.path)}: expected the location {place}, which the package's way passes; "
+            "found none. Put it back"
+        )
+    return found.locations[location]
 
 
 def _passed(joblist: JobList, task: PackageTask) -> set[str]:
@@ -233,7 +277,7 @@ def _passed(joblist: JobList, task: PackageTask) -> set[str]:
     return {leg.package.way[0].partition(".")[0] for leg in legs[:-1] if leg.package is not None}
 
 
-def _no_way(job: Job, route: Route, now: datetime) -> NoWayYetError:
+def _no_way(route: Route, now: datetime) -> NoWayYetError:
     seconds = _LOOK_AGAIN_SECONDS
     if route.usable_from is not None:
         seconds = max((route.usable_from - now).total_seconds(), 1.0)

@@ -1,0 +1,1 @@
+"""Metrics: what a worker does, for Prometheus, InfluxDB and StatsD."""
