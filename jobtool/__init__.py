@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobtool.api.bundle import generate_packages
-    from jobtool.api.catalog import catalog_writer, compact_catalog, open_catalog, rebuild_catalog
+    from jobtool.api.catalog import (
+        catalog_writer,
+        compact_catalog,
+        copies_of_joblists,
+        open_catalog,
+        rebuild_catalog,
+    )
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
@@ -161,6 +167,7 @@ _HOMES = {
     "catalog_writer": "jobtool.api.catalog",
     "clean_jobs": "jobtool.api.clean",
     "compact_catalog": "jobtool.api.catalog",
+    "copies_of_joblists": "jobtool.api.catalog",
     "count_copies": "jobtool.catalog.counting",
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
@@ -257,6 +264,7 @@ __all__ = [
     "catalog_writer",
     "clean_jobs",
     "compact_catalog",
+    "copies_of_joblists",
     "count_copies",
     "explain_methods",
     "explain_route",

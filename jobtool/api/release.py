@@ -10,12 +10,13 @@ import msgspec
 from jobtool.api.options import require_threads
 from jobtool.api.places import Place, local_path, opened, text_of
 from jobtool.api.retry import names_of
-from jobtool.errors import JobFileError, UsageError
+from jobtool.errors import FileError, JobFileError, UsageError
 from jobtool.events import Emit, Event, ignore, unfailing
 from jobtool.names import filename_of, quote
 
 if TYPE_CHECKING:
     from jobtool.audit.events import LeftAlone
+    from jobtool.jobs.job import Job
     from jobtool.jobs.joblist import JobList
     from jobtool.release.context import ReleaseContext
     from jobtool.release.events import FileStays, JobReleased, TrashWaits
@@ -192,10 +193,35 @@ class _Run:
             return
         senders = Senders(self._joblist)
         for job_id in sorted(senders.jobs):
-            if self._names and senders.jobs[job_id].name not in self._names:
+            job = senders.jobs[job_id]
+            if self._names and job.name not in self._names:
                 continue
-            if self._names or senders.jobs[job_id].status == "success":
+            if job.package is not None:
+                yield from self._of_package(job)
+            elif self._names or (job.export is None and job.status == "success"):
                 yield from self._one(job_id, senders)
+
+    def _of_package(self, job: Job) -> Iterator[Event]:
+        """Tell what a step of a package would free. Workers do it."""
+        from jobtool.release.events import FileStays
+        from jobtool.worker.packages.freeing import free
+
+        assert job.package is not None
+        if job.package.step != "release":
+            if self._names:
+                reason = "expected a job that copies files, or the step release; found another one"
+                yield FileStays(job=job.name, path=job.origin, reason=reason)
+        elif job.status == "success":
+            return
+        elif not self._context.is_dry_run:
+            reason = "it is a step of a package, which workers do: transfer-worker"
+            yield FileStays(job=job.name, path=job.origin, reason=reason)
+        else:
+            try:
+                yield free(self._joblist, job, self._context, trust=True)
+            except (FileError, JobFileError, FileNotFoundError) as error:
+                reason = "the package is still under way" * isinstance(error, FileNotFoundError)
+                yield FileStays(job=job.name, path=job.origin, reason=reason or str(error))
 
     def _one(self, job_id: str, senders: Senders | None) -> Iterator[Event]:
         """Release one job or, without ``senders``, empty its trash."""
@@ -234,7 +260,9 @@ class _Run:
         joblist_id = self._joblist.settings.id
         if senders is None:
             if log.trashed or log.unfinished:
-                yield empty_trash(name, job_id, log, joblist_id=joblist_id, context=context)
+                done = empty_trash(name, job_id, log, joblist_id=joblist_id, context=context)
+                if done.removed or done.stay:
+                    yield done
             return
         job = senders.jobs[job_id]
         context.stores.reach_job(credential_scopes_of(job))

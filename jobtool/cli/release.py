@@ -92,6 +92,6 @@ def cli(
     )
     if not yes and (released.files or released.removed):
         console.note("Nothing was changed. Do it with --yes.")
-    elif not released.jobs:
+    elif not (released.jobs or released.stays or released.waits):
         console.note("There is nothing to release.")
     return released.exit_code

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from jobtool.errors import FileError, PackageError
+from jobtool.errors import FileError, NotFoundError, PackageError
 from jobtool.names import quote
 from jobtool.packages.manifest import MANIFEST_SUFFIX, Manifest, PackedFile, manifest_name
 from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.store import TAR_SUFFIX
 from jobtool.stores.location import unfit_reason
-from jobtool.stores.store import Child, Entry, Store
+from jobtool.stores.store import Child, Entry, Store, Unlisted
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.retry import Retry
 
@@ -46,13 +46,13 @@ class Unfit(msgspec.Struct, frozen=True, kw_only=True):
 def arrivals(store: Store, retry: Retry) -> Iterator[Arrived | Incomplete | Unfit]:
     """Yield what is known of each package in a folder, in the order of their names.
 
-    A package is known by its manifest or its tar. The tar isn't read. Raises ``NotFoundError`` if
-    there is no such folder, and the errors of stores that aren't about single files.
+    A package is known by its manifest or its tar. The tar isn't read. Raises the errors of stores
+    that aren't about single files.
     """
     manifests: set[str] = set()
     tars: set[str] = set()
     odd: list[Unfit] = []
-    for child in retry.call(lambda: list(store.children(""))):
+    for child in children_of(store, retry):
         if not isinstance(child, Child):
             if child.path.endswith(_SUFFIX):
                 name = child.path.removesuffix(_SUFFIX)
@@ -70,6 +70,14 @@ def arrivals(store: Store, retry: Retry) -> Iterator[Arrived | Incomplete | Unfi
         return _look(store, name, retry)
 
     yield from in_parallel(look, names, threads=_THREADS)
+
+
+def children_of(store: Store, retry: Retry) -> list[Child | Unlisted]:
+    """Return what is in a folder; nothing if there is none, as in a bucket before data arrives."""
+    try:
+        return retry.call(lambda: list(store.children("")))
+    except NotFoundError:
+        return []
 
 
 def _look(store: Store, name: str, retry: Retry) -> Arrived | Incomplete | Unfit:

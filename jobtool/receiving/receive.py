@@ -24,7 +24,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.names import filename_of, quote
-from jobtool.receiving.arrivals import Arrived, Incomplete, arrivals
+from jobtool.receiving.arrivals import Arrived, Incomplete, arrivals, children_of
 from jobtool.receiving.events import (
     PackageIncomplete,
     PackageReceived,
@@ -64,8 +64,8 @@ def receive_packages(
     """Make the joblist, or add to it; leave the jobs that it has as they are.
 
     Raises ``UsageError``, ``JoblistError`` and ``RouteError`` before anything is written,
-    ``NotFoundError`` for a folder that isn't there, ``StoppedError`` between two packages, and the
-    errors of stores and of the joblist. What is wrong about one package is an event.
+    ``StoppedError`` between two packages, and the errors of stores and of the joblist. What is
+    wrong about one package is an event.
     """
     stop = stop or Stop()
     joblist = _existing(request, trust=trust)
@@ -83,7 +83,7 @@ def receive_packages(
     require_origin(request.urls, packages, sites)
     if joblist is None and not request.dry_run:
         for url in request.urls:  # so that a wrong one leaves no joblist behind
-            next(iter(_children(stores, url, stop)), None)
+            children_of(stores.open(url, "source"), Retry(stop=stop))
         joblist = _create(request.joblist_path, settings)
     receiving = _Receiving(joblist, packages, emit, dry_run=request.dry_run)
     for url in request.urls:
@@ -255,11 +255,6 @@ def _create(path: str, settings: Settings) -> JobList:
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return JobList(os.path.realpath(path), settings)
-
-
-def _children(stores: StoreRegistry, url: str, stop: Stop) -> Iterator[object]:
-    store = stores.open(url, "source")
-    return iter(Retry(stop=stop).call(lambda: list(store.children(""))))
 
 
 def _places(sites: Sites | None) -> dict[str, dict[str, object]]:

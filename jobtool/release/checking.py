@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
 
 import msgspec
 
@@ -24,8 +23,9 @@ from jobtool.release.plan import Checked, Stay
 from jobtool.stores.location import join
 from jobtool.transfer.parallel import in_parallel
 
-#: How many files are checked before they go: their evidence is that fresh.
+#: How many files, and bytes, are checked before they go: their evidence is that fresh.
 BATCH_FILES = 128
+BATCH_BYTES = 64 * 1024**3
 
 GONE = "it isn't there any more"
 
@@ -121,10 +121,22 @@ def check_files(
     """
     destinations = Destinations(context)
     check = partial(_check_one, place, destinations, context)
-    waiting = iter(candidates)
-    while batch := [*islice(waiting, BATCH_FILES)]:
+    for batch in _batches(candidates):
         outcomes = in_parallel(check, batch, threads=context.threads)
         yield [one for one in outcomes if not (isinstance(one, Stay) and one.reason == GONE)]
+
+
+def _batches(candidates: Iterable[Candidate]) -> Iterator[list[Candidate]]:
+    batch: list[Candidate] = []
+    size = 0
+    for candidate in candidates:
+        batch.append(candidate)
+        size += candidate.size
+        if len(batch) == BATCH_FILES or size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _check_one(

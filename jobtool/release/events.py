@@ -93,7 +93,9 @@ class JobReleased(Event, frozen=True, kw_only=True):
         """Return the sentence."""
         would = "would go" if self.is_dry_run else "are in the trash"
         parts = []
-        if self.files or not (self.stay or self.removed):
+        if not (self.files or self.stay or self.removed):
+            parts.append("nothing to release")
+        if self.files:
             parts.append(f"{self.files} file(s), {size_text(self.bytes)}, {would}")
         if self.stay:
             parts.append(f"{self.stay} stay(s)")
