@@ -205,7 +205,7 @@ class _Generation:
             found.error = SourceError(
                 f"{quote(url)} holds this joblist. Choose another --output-path to pack it"
             )
-        if found.left_out:
+        if found.left_out and self._packed.get(found.name) is None:  # else it was told then
             self._left_out.update(found.left_out)
             self._with_left_out.append(found.name)
             del self._with_left_out[_NAMED:]
