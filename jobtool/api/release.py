@@ -195,7 +195,7 @@ class _Run:
             job = senders.jobs[job_id]
             is_plain = PACKAGE not in job.requires and job.export is None
             is_asked_for = job.name in self._names
-            if is_asked_for or not self._names and is_plain and job.status == "success":
+            if is_asked_for or (not self._names and is_plain and job.status == "success"):
                 yield from self._one(job_id, senders)
 
     def _one(self, job_id: str, senders: Senders | None) -> Iterator[Event]:

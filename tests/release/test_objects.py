@@ -9,8 +9,8 @@ import pytest
 
 import jobtool
 from jobtool.jobs.table import read_table, write_table
-from tests.release.worlds import deletions, reasons, tree
 from tests.release.worlds import World as Folders
+from tests.release.worlds import deletions, reasons, tree
 from tests.servers.s3 import S3Server
 
 #: Sent in three parts, each at least S3's least size.
