@@ -312,7 +312,7 @@ class Worker:
             is_claim_undecided=claims.watch.is_undecided,
             # Look once more after the last of them has ended: it may have left a job.
             must_wait_for_ranks=waited or self._waited_for_ranks,
-            awaits_jobs=bool(self._scan_state.premature),
+            awaits_jobs=self._scan_state.awaits_jobs,
             is_due_soon=self._scan_state.is_any_due(_SOON_SECONDS),
         ):
             return self._scan_state.forget_if_put_back()
