@@ -161,4 +161,5 @@ class ScanState:
         self.premature &= todo
         self.elsewhere &= todo
         self.incoming &= todo
+        self.blocked &= todo
         return counts

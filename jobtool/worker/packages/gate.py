@@ -5,7 +5,7 @@ from __future__ import annotations
 from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.packagechain import legs_of
+from jobtool.jobs.packagechain import goes_to, legs_of
 from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.names import filename_of
 from jobtool.worker.scanstate import ScanState
@@ -91,11 +91,21 @@ class Gate:
             start = job_name(asking.package, "copy", "")
             if name.startswith(start) and asking.step not in ("copy", "relay"):
                 return _of_legs(legs_of(self._joblist, asking.package, name.removeprefix(start)))
-            if self._scan_state.finished.get(job_id) is JobStatus.SUCCESS:
-                return JobStatus.SUCCESS
-            return self._joblist.status_of(job_id)
+            status = self._joblist.status_of(job_id)
+            if asking.step in ("copy", "relay") and status is not JobStatus.SUCCESS:
+                return status if self._holds_up(job_id, asking) else JobStatus.SUCCESS
+            return status
         except (FileNotFoundError, JobFileError):
             return None
+
+    def _holds_up(self, job_id: str, asking: PackageTask) -> bool:
+        """Return False if a job for another site doesn't bring the package to this place after all.
+
+        Raises ``FileNotFoundError`` and ``JobFileError``.
+        """
+        other = self._joblist.load(job_id)[0]
+        is_for_other = other.package is not None and other.package.to not in (None, asking.to)
+        return not is_for_other or len(asking.way) < 2 or goes_to(other, asking.way[1])
 
 
 def _of_legs(legs: list[Job]) -> JobStatus:
