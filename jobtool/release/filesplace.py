@@ -67,6 +67,23 @@ class FilesPlace:
         except NotFoundError:
             return None
 
+    def check_trash(self) -> None:
+        """Look at the trash or, if there is none, at the folder that it would be made in."""
+        try:
+            if os.path.lexists(self.trash_url):
+                self._require_own()
+            elif os.stat(os.path.dirname(self.trash_url)).st_dev != os.stat(self.url).st_dev:
+                raise self._elsewhere()
+            elif not os.access(os.path.dirname(self.trash_url), os.W_OK | os.X_OK):
+                raise UnprovenError(
+                    f"the trash {quote(self.trash_url)} can't be made: its folder may not be "
+                    f"written to. {_HINT}"
+                )
+        except OSError as error:
+            raise UnprovenError(
+                f"the trash {quote(self.trash_url)} can't be used: {error.strerror}. {_HINT}"
+            ) from None
+
     def make_trash(self, folder: str, record: bytes) -> None:
         """Make a folder that only the user may enter."""
         shown = quote(self.trash_url)

@@ -72,6 +72,9 @@ class ObjectsPlace:
         except NotFoundError:
             return None
 
+    def check_trash(self) -> None:
+        """Do nothing: only a request that writes could tell."""
+
     def make_trash(self, folder: str, record: bytes) -> None:
         """Write the record."""
         attributes = Attributes(mtime_ns=0, md5=md5_of(record), may_replace=False)

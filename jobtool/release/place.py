@@ -73,6 +73,9 @@ class Place(Protocol):
     def fingerprint_in_trash(self, trashed: str) -> Fingerprint | None:
         """Return the identity of a file in the trash; None if there is none."""
 
+    def check_trash(self) -> None:
+        """Raise ``UnprovenError`` if it shows already that ``make_trash`` would. Change nothing."""
+
     def make_trash(self, folder: str, record: bytes) -> None:
         """Make a folder in the trash that holds ``record``, durably.
 

@@ -40,6 +40,11 @@ def release(
     if not context.is_dry_run:
         for path, reason in settle(log, context):
             stay(path, reason)
+    else:
+        try:
+            plan.place.check_trash()
+        except UnprovenError as error:
+            stay(plan.place.url, str(error))
     mover: Mover | None = None
     for batch in plan.check(context):
         context.require_going()

@@ -139,6 +139,7 @@ class Attempt:
                 source=source_text(claimed.job, tools.joblist.settings),
                 destination=claimed.job.target,
                 what=what_of(claimed.job),
+                route=None if claimed.job.package is None else claimed.job.package.route,
             )
         )
         tools.stores.on_renewal = self.report.renewal

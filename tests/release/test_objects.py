@@ -9,6 +9,7 @@ import pytest
 
 import jobtool
 from jobtool.jobs.table import read_table, write_table
+from tests.release.test_packages import Packages
 from tests.release.worlds import World as Folders
 from tests.release.worlds import deletions, reasons, tree
 from tests.servers.s3 import S3Server
@@ -65,21 +66,7 @@ def test_objects_in_parts_are_proven_by_the_parts_of_what_is_read(
 def test_a_receipt_forged_to_fit_other_bytes_in_parts(server: S3Server, folder: Path) -> None:
     """Its ETag is the object's. The parts of the source have another."""
     world, bucket = to_bucket(server, folder)
-    key, changed = "x/a/large", LARGE[:-1] + b"?"
-    upload = server.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-    parts = []
-    for number, start in enumerate(range(0, len(changed), PART_BYTES), start=1):
-        sent = server.client.upload_part(
-            Bucket=bucket,
-            Key=key,
-            UploadId=upload,
-            PartNumber=number,
-            Body=changed[start : start + PART_BYTES],
-        )
-        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-    etag = server.client.complete_multipart_upload(
-        Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
-    )["ETag"].strip('"')
+    etag = put_in_parts(server, bucket, "x/a/large", LARGE[:-1] + b"?")
     table = str(world.joblist / "receipts" / "a.parquet")
     write_table(
         table,
@@ -152,3 +139,48 @@ def test_a_bucket_that_is_its_own_destination(server: S3Server, folder: Path) ->
     released = world.release()
     assert "data/b/2" in objects(server, bucket)
     assert "this file itself" in reasons(released)["2"]
+
+
+def put_in_parts(server: S3Server, bucket: str, key: str, data: bytes) -> str:
+    """Send an object in parts; return its ETag."""
+    upload = server.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    parts = []
+    for number, start in enumerate(range(0, len(data), PART_BYTES), start=1):
+        sent = server.client.upload_part(
+            Bucket=bucket,
+            Key=key,
+            UploadId=upload,
+            PartNumber=number,
+            Body=data[start : start + PART_BYTES],
+        )
+        parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+    etag: str = server.client.complete_multipart_upload(
+        Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}
+    )["ETag"]
+    return etag.strip('"')
+
+
+@pytest.mark.parametrize("is_forged", [False, True])
+def test_a_package_in_parts_is_proven_by_the_tar_composed_of_the_source(
+    server: S3Server, folder: Path, is_forged: bool
+) -> None:
+    packages = Packages(folder, {"p/large": LARGE, "p/small": b"small"})
+    bucket = server.new_bucket()
+    data = packages.tar.read_bytes()
+    held = data[:600] + bytes([data[600] ^ 1]) + data[601:] if is_forged else data
+    etag = put_in_parts(server, bucket, "far/p.tar", held)
+    for name in ("p.tar.index.parquet", "p.tar.manifest.json"):
+        body = (packages.far / name).read_bytes()
+        server.client.put_object(Bucket=bucket, Key=f"far/{name}", Body=body)
+    required = packages.packed(
+        dst_path=f"s3://{bucket}/far/p.tar",
+        etag=etag,
+        part_size=PART_BYTES,
+        verified_by="multipart-etag",
+    )
+    for release, count in ((packages.release_source, 2), (packages.release_buffer, 3)):
+        done = release(required)
+        assert (done.files, bool(done.stay)) == ((0, True) if is_forged else (count, False))
+    assert ("it holds other bytes now" in packages.reasons()) is is_forged
+    if not is_forged:
+        assert packages.empty().removed == 5

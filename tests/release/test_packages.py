@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -45,17 +45,18 @@ class Packages:
     """A buffer with a package, its source, a copy at a destination, and unpacked members."""
 
     folder: Path
+    files: dict[str, bytes] = field(default_factory=lambda: MEMBERS)
 
     def __post_init__(self) -> None:
         buffer = self.folder / "buffer"
         buffer.mkdir()
-        self.tar = make_package(buffer, MEMBERS)
+        self.tar = make_package(buffer, self.files)
         self.source = self.folder / "source"
         shutil.move(buffer / "source of p", self.source)
         self.far = self.folder / "far"
         shutil.copytree(buffer, self.far)
         self.unpacked = self.folder / "unpacked"
-        for path, data in MEMBERS.items():
+        for path, data in self.files.items():
             full = self.unpacked / path
             full.parent.mkdir(parents=True, exist_ok=True)
             full.write_bytes(data)
@@ -73,7 +74,7 @@ class Packages:
         from jobtool.packages.members import Member
 
         found = MemberList()
-        for path, data in MEMBERS.items():
+        for path, data in self.files.items():
             found.add(Member(path=path, size=len(data), mtime_ns=MTIME_NS, mode=0o640))
         return found
 
@@ -102,7 +103,7 @@ class Packages:
         url = f"package+file://{self.tar}"
         receipts = [
             self.receipt(f"{url}/{path}", self.unpacked / path, data)
-            for path, data in MEMBERS.items()
+            for path, data in self.files.items()
         ]
         return UnpackedAt(root=str(self.unpacked), receipts=lambda: iter(receipts))
 

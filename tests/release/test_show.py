@@ -208,7 +208,7 @@ def test_a_destination_that_is_the_source_by_a_mount_of_other_numbers(world: Wor
         assert "It was put back" in texts
         assert "source and destination may be one" in texts
     finally:
-        subprocess.run(["umount", world.copies], check=True)
+        subprocess.run(["fusermount", "-u", world.copies], check=True)
     assert world.left() == FILES_OF
     assert world.trashed() == {}
 

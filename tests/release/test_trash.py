@@ -169,6 +169,9 @@ def test_a_trash_on_another_filesystem_is_refused(folder: Path) -> None:
         lack("/dev/shm is no other filesystem")
     other = Path("/dev/shm") / f"jobtool-trash-{os.getpid()}"
     try:
+        asked = world.release(trash=other, remove=False)
+        assert any("expected the trash" in one.reason for one in asked.stays)
+        assert not other.exists()
         released = world.release(trash=other)
     finally:
         shutil.rmtree(other, ignore_errors=True)

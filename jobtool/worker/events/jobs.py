@@ -31,7 +31,8 @@ class JobStarted(Event, frozen=True, kw_only=True):
     """The job's files are about to be listed and copied, or its rows to be exported.
 
     ``what`` the job brings: ``files``, ``rows`` of a query, or the ``manifest`` of an export;
-    ``source`` then says which rows. For a step of a package it is the step, or ``brought``.
+    ``source`` then says which rows. For a step of a package it is the step, or ``brought``;
+    ``route`` is that of its leg.
     """
 
     kind: ClassVar[str] = "started"
@@ -39,6 +40,7 @@ class JobStarted(Event, frozen=True, kw_only=True):
     source: str
     destination: str
     what: What = "files"
+    route: str | None = None
 
     def text(self) -> str:
         """Return the sentence."""
