@@ -28,7 +28,8 @@ class Recorder:
     """Counts what a worker does, in each of its feeds. Any thread may call it.
 
     A worker has one job at a time, and does one step at a time: what it tells is about these. A job
-    that names no steps has the step ``copy``, or the one that it does of a package. ``monotonic`` is the clock, in seconds.
+    that names no steps has the step ``copy``, or the one that it does of a package. ``monotonic``
+    is the clock, in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
