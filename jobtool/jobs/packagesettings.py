@@ -60,3 +60,8 @@ class PackageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_wait_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     backoff_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = DEFAULT_BACKOFF_SECONDS
     receive: ReceiveSettings | None = None
+
+
+def backoff_seconds_of(packages: PackageSettings | None) -> float:
+    """Return how long a job that failed waits for its second try; 0 for jobs without packages."""
+    return 0.0 if packages is None else packages.backoff_seconds

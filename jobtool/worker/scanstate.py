@@ -15,8 +15,12 @@ from jobtool.layouts.destination import with_destination
 from jobtool.steps.plugins import StepPlugins
 from jobtool.worker.events import JobInvalid, JobUnsuitable
 from jobtool.worker.rankgroup import Scan
+from jobtool.worker.runsummary import Left
 
 FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
+
+#: A worker without work waits for a step of a package that is tried again within this time.
+_SOON_SECONDS = 300.0
 
 
 class ScanState:
@@ -72,11 +76,24 @@ class ScanState:
         """Whether there are jobs whose end gives this worker work."""
         return bool(self.premature or self.incoming)
 
-    def is_any_due(self, seconds: float) -> bool:
-        """Return True if a step of a package that waits is due within ``seconds``."""
+    def is_any_due(self, *, waits: bool) -> bool:
+        """Return True if a step of a package is tried again soon; or later, for one that waits.
+
+        Other jobs wait for files that can't be read yet, for hours: no worker stays for these.
+        """
         if self._joblist.settings.packages is None or not self.waiting:
             return False
-        return (min(self.waiting.values()) - self._now()).total_seconds() <= seconds
+        seconds = (min(self.waiting.values()) - self._now()).total_seconds()
+        return waits or seconds <= _SOON_SECONDS
+
+    def left(self) -> Left:
+        """Return the jobs that are left for a reason, as ``count`` has found them."""
+        return Left(
+            waiting=tuple(self.waiting.values()),
+            blocked=len(self.blocked),
+            premature=len(self.premature),
+            elsewhere=len(self.elsewhere),
+        )
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""

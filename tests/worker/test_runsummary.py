@@ -10,7 +10,7 @@ import pytest
 from jobtool.jobs.job import JobStatus
 from jobtool.worker.events import WorkerFinished
 from jobtool.worker.rankgroup import Tally
-from jobtool.worker.runsummary import summarise
+from jobtool.worker.runsummary import Left, summarise
 
 
 def finished(
@@ -31,8 +31,7 @@ def finished(
         has_left_alone=has_left_alone,
         stopped=None,
         path="/list",
-        waiting=waiting,
-        blocked=blocked,
+        left=Left(waiting=tuple(waiting), blocked=blocked),
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from jobtool.events import Event
+from jobtool.jobs.job import Job
+from jobtool.jobs.settings import Settings
 from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.units import duration_text, rate_text, size_text
-from jobtool.worker.jobtext import What, started_text
+from jobtool.worker.jobtext import What, source_text, started_text, what_of
 
 _MEGABYTE = 1_000_000
 
@@ -41,6 +43,17 @@ class JobStarted(Event, frozen=True, kw_only=True):
     destination: str
     what: What = "files"
     route: str | None = None
+
+    @classmethod
+    def of(cls, job: Job, settings: Settings) -> JobStarted:
+        """Return the event for a job."""
+        return cls(
+            job=job.name,
+            source=source_text(job, settings),
+            destination=job.target,
+            what=what_of(job),
+            route=None if job.package is None else job.package.route,
+        )
 
     def text(self) -> str:
         """Return the sentence."""
