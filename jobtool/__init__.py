@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobtool.api.bundle import generate_packages
-    from jobtool.api.catalog import catalog_writer, compact_catalog, open_catalog, rebuild_catalog
+    from jobtool.api.catalog import (
+        catalog_writer,
+        compact_catalog,
+        copies_of_joblists,
+        open_catalog,
+        rebuild_catalog,
+    )
     from jobtool.api.clean import Cleaned, clean_jobs
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
     from jobtool.api.summarise import summarise_jobs
@@ -133,6 +140,7 @@ _HOMES = {
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
     "RefusedError": "jobtool.errors",
+    "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
     "Route": "jobtool.routes.found",
     "RouteError": "jobtool.errors",
@@ -159,6 +167,7 @@ _HOMES = {
     "catalog_writer": "jobtool.api.catalog",
     "clean_jobs": "jobtool.api.clean",
     "compact_catalog": "jobtool.api.catalog",
+    "copies_of_joblists": "jobtool.api.catalog",
     "count_copies": "jobtool.catalog.counting",
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
@@ -170,6 +179,7 @@ _HOMES = {
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
+    "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -226,6 +236,7 @@ __all__ = [
     "QueryRefusedError",
     "Receipt",
     "RefusedError",
+    "Released",
     "Retried",
     "Route",
     "RouteError",
@@ -253,6 +264,7 @@ __all__ = [
     "catalog_writer",
     "clean_jobs",
     "compact_catalog",
+    "copies_of_joblists",
     "count_copies",
     "explain_methods",
     "explain_route",
@@ -264,6 +276,7 @@ __all__ = [
     "read_receipts",
     "read_table",
     "rebuild_catalog",
+    "release_jobs",
     "retry_jobs",
     "stores_of",
     "summarise_jobs",

@@ -33,6 +33,8 @@ Failpoint = Literal[
     "after the way is planned",
     "after the index was made",
     "after the next leg's job",
+    "after a package is recorded as received",
+    "after a job of a received package",
     "before a record",
     "after a record",
     "before the journal is flushed",
@@ -49,6 +51,13 @@ Failpoint = Literal[
     "before a package's members are written",
     "after a package's members are written",
     "before a package's job is written",
+    "before a deletion's record",
+    "after a deletion's record",
+    "before files are moved to the trash",
+    "before a file is moved to the trash",
+    "after a file is moved to the trash",
+    "before a file is removed from the trash",
+    "after a file is removed from the trash",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.

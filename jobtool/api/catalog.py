@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobtool.api.places import Place, text_of
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jobtool.catalog.copy import Copy
     from jobtool.catalog.folder import CatalogFolder
     from jobtool.catalog.writer import CatalogWriter
+    from jobtool.jobs.joblist import JobList
     from jobtool.stores.storetype import Role
 
 #: The settings of stores by their schemes, as in joblist.toml.
@@ -78,6 +79,19 @@ def compact_catalog(
     from jobtool.catalog.compaction import compact
 
     return compact(_folder(catalog, sites, stores, "destination"))
+
+
+def copies_of_joblists(*joblists: Place | JobList) -> Iterator[Copy]:
+    """Yield the copies that joblists with packages have made or freed, by their receipts.
+
+    Pass them to ``rebuild_catalog`` to make the catalog anew. Raises ``JoblistError`` for a folder
+    that isn't a joblist, ``JobFileError`` and ``PackageError`` for files in it that can't be read.
+    """
+    from jobtool.api.places import opened
+    from jobtool.worker.packages.copies import copies_of_joblist
+
+    for joblist in joblists:
+        yield from copies_of_joblist(opened(joblist))
 
 
 def rebuild_catalog(

@@ -11,6 +11,7 @@ from jobtool.api.places import Place, opened
 from jobtool.errors import UsageError
 from jobtool.events import Emit, ignore, unfailing
 from jobtool.names import quote
+from jobtool.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jobtool.audit.events import LeftAlone, PutBack
@@ -34,6 +35,7 @@ def retry_jobs(
     *,
     jobs: Collection[str] = (),
     match: str | None = None,
+    steps: Collection[str] = (),
     on_event: Emit = ignore,
 ) -> Retried:
     """Put jobs back to ``todo``, by default all that are in error.
@@ -44,12 +46,14 @@ def retry_jobs(
         joblist: The folder, or an open joblist.
         jobs: The names of the jobs to put back, whatever their status.
         match: Only jobs in error whose reason contains this text.
+        steps: Only jobs that are at one of these steps: of packages, such as ``unpack``, or of a
+            chain of steps. Steps before it aren't done again.
         on_event: Called with each event. An exception from it stops nothing.
 
     Raises:
-        UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; or a job of
-            ``jobs`` doesn't exist, or is ``todo`` already and waits for nothing. The other jobs are
-            put back even so.
+        UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; no job has
+            a step of ``steps``; or a job of ``jobs`` doesn't exist, is at another step, or is
+            ``todo`` already and waits for nothing. The other jobs are put back even so.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read or written.
 
@@ -65,11 +69,12 @@ def retry_jobs(
     if names and match is not None:
         raise UsageError("expected either names of jobs or a text to match; found both")
     joblist = opened(joblist)
+    selection = Selection(names=names, match=match, steps=_known_steps(joblist, steps))
     emit = unfailing(on_event)
     put_back: list[PutBack] = []
     left_alone: list[LeftAlone] = []
     missing = names
-    for event in put_back_selected(joblist, Selection(names=names, match=match)):
+    for event in put_back_selected(joblist, selection):
         emit(event)
         missing -= {event.job}
         if isinstance(event, PutBack):
@@ -79,9 +84,27 @@ def retry_jobs(
     if missing:
         raise UsageError(
             f"job {quote(min(missing))} was not put back: {quote(joblist.path)} has no such job, "
-            "or it is todo already"
+            + ("it is todo already, or it is at another step" if steps else "or it is todo already")
         )
     return Retried(put_back=tuple(put_back), left_alone=tuple(left_alone))
+
+
+def _known_steps(joblist: JobList, steps: Collection[str]) -> frozenset[str]:
+    """Return steps that jobs may be at; raise ``UsageError`` for one that none may be at."""
+    from jobtool.audit.retry import steps_in
+
+    if not steps:
+        return frozenset()
+    if isinstance(steps, str):
+        raise UsageError(f"steps: expected several words, as [{steps!r}]; found a str")
+    known = sorted(steps_in(joblist))
+    for step in steps:
+        if step not in known:
+            raise UsageError(
+                f"step: expected one of {', '.join(known)}, which the jobs of "
+                f"{quote(joblist.path)} may be at; found {step!r}.{did_you_mean(step, known)}"
+            )
+    return frozenset(steps)
 
 
 def names_of(jobs: Collection[str]) -> frozenset[str]:

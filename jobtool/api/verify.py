@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,14 +50,15 @@ def verify_jobs(
     deep: bool = False,
     repair: bool = False,
     threads: int = DEFAULT_THREADS,
+    sample: str | int | None = None,
+    seed: str | None = None,
     trust: bool = False,
     on_event: Emit = ignore,
 ) -> Verification:
     """Compare the destination with the receipts of the jobs that are done.
 
     The source is hardly needed; see ``deep``. Without it the destination's listing is compared:
-    presence, size,
-    ETag.
+    presence, size, ETag.
 
     Args:
         joblist: The folder, an open joblist, or a table that ``write_receipts`` wrote. A table
@@ -67,6 +69,10 @@ def verify_jobs(
         repair: Put jobs with discrepancies to ``todo``, so that ``transfer_jobs`` sends what is
             missing or changed. The rest isn't sent again.
         threads: How many files to read or look at at a time, 1 to 256.
+        sample: Look at a random part of the files, such as ``"1%"``, or at a number of them. Every
+            job may be drawn in each run. Extra files aren't found. With ``deep``, packages are read
+            in part as well: single members, by their index.
+        seed: Draws the sample, the same one each time; by default today's date, in UTC.
         trust: Run the commands that joblist.toml names for credentials, even if others could have
             written it.
         on_event: Called with each event. An exception from it stops nothing.
@@ -94,7 +100,16 @@ def verify_jobs(
     place = joblist if isinstance(joblist, JobList) else existing_path(joblist)
     if isinstance(place, str) and not os.path.isfile(place):
         place = opened(place, trust=trust)
-    counts = audit(place, keep, jobs=jobs, deep=deep, repair=repair, threads=threads)
+    counts = audit(
+        place,
+        keep,
+        jobs=jobs,
+        deep=deep,
+        repair=repair,
+        threads=threads,
+        sample=None if sample is None else str(sample),
+        seed=seed,
+    )
     return Verification(
         counts=counts,
         discrepancies=tuple(one for one in kept if isinstance(one, Finding)),
@@ -111,18 +126,27 @@ def audit(
     deep: bool,
     repair: bool,
     threads: int,
+    sample: str | None = None,
+    seed: str | None = None,
     watch: Callable[[int], None] | None = None,
 ) -> Verified:
     """Do what ``verify_jobs`` does for a joblist or the path of a table, and keep no events.
 
     ``watch`` is called with the number of files that were looked at.
     """
+    from jobtool.audit.sample import Share
     from jobtool.audit.verify import Audit
     from jobtool.stores.registry import StoreRegistry
     from jobtool.transfer.stores_of import stores_of
 
     names = names_of(jobs)
     require_threads(threads)
+    if seed is not None and sample is None:
+        raise UsageError("seed: expected a sample for it to draw; found none. Give --sample")
+    try:
+        share = None if sample is None else Share.parse(sample)
+    except ValueError as error:
+        raise UsageError(f"sample: {error}") from None
     if isinstance(place, JobList):
         stores = stores_of(place, connections=2 * threads)
     elif names or repair:
@@ -132,7 +156,15 @@ def audit(
         )
     else:
         stores = StoreRegistry(connections=2 * threads)
-    comparing = Audit(stores, emit, deep=deep, threads=threads, watch=watch)
+    comparing = Audit(
+        stores,
+        emit,
+        deep=deep,
+        threads=threads,
+        watch=watch,
+        sample=share,
+        seed=datetime.now(UTC).date().isoformat() if seed is None else seed,
+    )
     if isinstance(place, JobList):
         return comparing.joblist(place, names=names, repair=repair)
     return comparing.table(place)

@@ -13,6 +13,7 @@ from jobtool.audit.events import Discrepancy
 from jobtool.audit.evidence import Times
 from jobtool.audit.files import check, read
 from jobtool.audit.findings import Findings
+from jobtool.audit.sampledpackage import SampledPackage
 from jobtool.audit.tree import Tree
 from jobtool.audit.verdict import Verdict, unreadable
 from jobtool.errors import UsageError
@@ -116,6 +117,15 @@ class Comparison:
 
         repair = self._judge(job, checks())
         return Result(receipts=count, repair=repair)
+
+    def package(self, job: str, sampled: SampledPackage) -> Result:
+        """Compare a sample of a package's members, in place of its tar."""
+        repair = self._judge(job, sampled.checks(self._open_source))
+        if sampled.is_readable:
+            repair |= self._judge(job, sampled.reads())
+        self._findings.count_compared(files=sampled.files, size_bytes=sampled.size_bytes)
+        self._findings.count_members(members=sampled.members, of_members=sampled.of_members)
+        return Result(receipts=sampled.receipts, repair=repair)
 
     def _open_source(self, folder: str) -> Store:
         return self._stores.open(folder, "source")

@@ -48,6 +48,9 @@ class Verified(Event, frozen=True, kw_only=True):
 
     ``is_complete`` is False if an error has ended it early. ``by_checksum`` and ``by_source`` count
     the files that were read and whose receipts have no MD5, by what they were compared with.
+
+    For a sample, ``of_files`` is the number of files that it was drawn from by ``seed``; both are
+    None for all files. ``members`` of the ``of_members`` of packages were read in place of tars.
     """
 
     kind: ClassVar[str] = "verified"
@@ -64,6 +67,10 @@ class Verified(Event, frozen=True, kw_only=True):
     is_complete: bool = True
     by_checksum: int = 0
     by_source: int = 0
+    of_files: int | None = None
+    seed: str | None = None
+    members: int = 0
+    of_members: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
@@ -77,8 +84,13 @@ class Verified(Event, frozen=True, kw_only=True):
         for count, what in ((self.by_checksum, "their checksums"), (self.by_source, "the source")):
             if count:
                 end = f" {count} file(s) without MD5 were compared with {what}.{end}"
+        files = f"{self.files} file(s)"
+        if self.of_files is not None:
+            files = f"a sample of {self.files} of {self.of_files} file(s) (seed {self.seed})"
+        if self.of_members:
+            files += f" and {self.members} of {self.of_members} member(s) of packages"
         return (
-            f"Verified {self.files} file(s), {size_text(self.bytes)}: {self.missing} missing, "
+            f"Verified {files}, {size_text(self.bytes)}: {self.missing} missing, "
             f"{self.changed} changed, {self.extra} extra{more}{left}.{end}"
         )
 

@@ -10,8 +10,8 @@ from jobtool.audit.events import TimesIgnored
 from jobtool.events import Emit
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblog import last_records, number_of
+from jobtool.jobs.lastreceipts import digest_of
 from jobtool.jobs.records import IntentRecord, Receipt, Record
-from jobtool.report.merged import digest_of
 from jobtool.stores.location import type_of
 from jobtool.stores.store import Entry
 

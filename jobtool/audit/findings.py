@@ -22,6 +22,8 @@ class _Counts(msgspec.Struct):
     unfinished_jobs: int = 0
     by_checksum: int = 0
     by_source: int = 0
+    members: int = 0
+    of_members: int = 0
 
 
 class Findings:
@@ -30,6 +32,8 @@ class Findings:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
         self._counts = _Counts()
+        self._of_files: int | None = None
+        self._seed: str | None = None
 
     def add(self, job: str, what: Discrepancy, path: str, detail: str = "") -> None:
         """Emit and count one finding."""
@@ -40,6 +44,15 @@ class Findings:
         """Count files that were compared."""
         self._counts.files += files
         self._counts.bytes += size_bytes
+
+    def note_sample(self, *, of_files: int, seed: str) -> None:
+        """Note that only a sample of ``of_files`` files is looked at, drawn by ``seed``."""
+        self._of_files, self._seed = of_files, seed
+
+    def count_members(self, *, members: int, of_members: int) -> None:
+        """Count members of a package that were read in place of its tar."""
+        self._counts.members += members
+        self._counts.of_members += of_members
 
     def count_without_md5(self, compared: Literal["checksum", "source"]) -> None:
         """Count a file whose receipt has no MD5, by what it was compared with."""
@@ -59,6 +72,11 @@ class Findings:
 
     def finish(self, *, is_complete: bool) -> Verified:
         """Emit the sum and return it."""
-        verified = Verified(**asdict(self._counts), is_complete=is_complete)
+        verified = Verified(
+            **asdict(self._counts),
+            is_complete=is_complete,
+            of_files=self._of_files,
+            seed=self._seed,
+        )
         self._emit(verified)
         return verified

@@ -9,8 +9,8 @@ from jobtool.audit.evidence import Expected
 from jobtool.audit.files import HOLLOW
 from jobtool.audit.verdict import Verdict, failure
 from jobtool.errors import FileError
+from jobtool.jobs.lastreceipts import digest_of, last_of_each
 from jobtool.jobs.records import Receipt
-from jobtool.report.merged import digest_of, last_of_each
 from jobtool.stores.store import Entry, Special, Store, Unlisted, entry_of, kind_of
 
 _MISSING, _LISTED, _HIDDEN = 0, 1, 2

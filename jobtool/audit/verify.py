@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 
-from jobtool.audit.comparison import Comparison
+from msgspec.structs import replace
+
+from jobtool.audit.comparison import Comparison, Result
 from jobtool.audit.events import PutBack, Verified
 from jobtool.audit.evidence import Times, lack_of_receipts, without_receipt
 from jobtool.audit.findings import Findings
 from jobtool.audit.putback import left_unreadable
 from jobtool.audit.repair import Repair
+from jobtool.audit.sample import Drawn, Share, draw
+from jobtool.audit.sampledpackage import MOST_FILES, sampled_package
 from jobtool.audit.verdict import Verdict, unreadable
 from jobtool.errors import (
     JobFileError,
@@ -32,12 +36,14 @@ from jobtool.events import Emit
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import read_journals
-from jobtool.jobs.records import planned_dst_path
+from jobtool.jobs.lastreceipts import last_of_each
+from jobtool.jobs.packagetask import BRINGS_NOTHING
+from jobtool.jobs.records import Receipt, planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
-from jobtool.report.merged import last_of_each
+from jobtool.release.deletionlog import released_paths
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 
@@ -47,7 +53,8 @@ class Audit:
 
     ``stores`` opens the destinations. ``threads`` files are checked or read at a time. ``watch`` is
     called with the number of files done; what it raises ends the audit. Each thread calls
-    ``on_thread`` first.
+    ``on_thread`` first. With a ``sample`` only some files are looked at, which ``seed`` draws, and
+    extra files aren't found.
     """
 
     def __init__(
@@ -59,10 +66,17 @@ class Audit:
         threads: int = 16,
         watch: Callable[[int], None] | None = None,
         on_thread: Callable[[], None] | None = None,
+        sample: Share | None = None,
+        seed: str = "",
     ) -> None:
         self._stores = stores
+        self._deep = deep
+        self._share = sample
+        self._seed = seed
+        self._drawn: Drawn | None = None
         self._emit = emit
         self._findings = Findings(emit)
+        self._released: frozenset[str] = frozenset()
         self._comparison = Comparison(
             stores,
             self._findings,
@@ -86,8 +100,11 @@ class Audit:
         ``UsageError`` if a named job doesn't exist.
         """
         left = {filename_of(name): name for name in names}
+        if joblist.settings.packages is not None:
+            self._released = released_paths(joblist)
         repairs = Repair(joblist) if repair else None
         with self._summed_up():
+            self._draw(self._drawable(joblist, names))
             for job_id in joblist.job_ids():
                 try:
                     job, log = joblist.load(job_id)
@@ -105,6 +122,8 @@ class Audit:
                 if names and job.name not in names:
                     continue
                 left.pop(filename_of(job.name), None)
+                if job.package is not None and job.package.step in BRINGS_NOTHING:
+                    continue
                 if job.status is not JobStatus.SUCCESS:
                     self._findings.count_unfinished_job()
                     continue
@@ -133,7 +152,10 @@ class Audit:
         if not os.path.exists(path):
             raise UsageError(f"expected a verification table at {quote(path)}; found nothing")
         with self._summed_up():
-            self._comparison.named_files("", read_table(path), None)
+            self._draw([("", read_table(path))])
+            receipts = read_table(path)
+            drawn = receipts if self._drawn is None else self._drawn.of_job("", receipts)
+            self._comparison.named_files("", drawn, None)
         return self._findings.finish(is_complete=True)
 
     @contextlib.contextmanager
@@ -146,25 +168,76 @@ class Audit:
                 self._findings.finish(is_complete=False)
             raise
 
+    def _receipts(self, joblist: JobList, job_id: str) -> Iterator[Receipt]:
+        """Yield the receipts of a job, but for files that were released since."""
+        receipts = joblist.receipts_of(job_id)
+        if not self._released:
+            return receipts
+        return (each for each in receipts if each.dst_path not in self._released)
+
+    def _drawable(
+        self, joblist: JobList, names: frozenset[str]
+    ) -> Iterator[tuple[str, Iterator[Receipt]]]:
+        """Yield the name and the receipts of each finished job.
+
+        What can't be read is found later.
+        """
+        for job_id in joblist.job_ids():
+            with contextlib.suppress(JobFileError, FileNotFoundError):
+                job, _ = joblist.load(job_id)
+                if job.status is JobStatus.SUCCESS and (not names or job.name in names):
+                    yield job.name, _readable(self._receipts(joblist, job_id))
+
+    def _draw(self, jobs: Iterable[tuple[str, Iterable[Receipt]]]) -> None:
+        """Draw the sample, if only one is to be looked at."""
+        if self._share is not None:
+            self._drawn = draw(self._share, self._seed, jobs)
+            self._findings.note_sample(of_files=self._drawn.files, seed=self._seed)
+
+    def _sampled(self, drawn: Drawn, job: Job, receipts: Callable[[], Iterator[Receipt]]) -> Result:
+        """Compare a job's drawn files; of a package that is read, a sample of its members."""
+        count = 0
+
+        def counted() -> Iterator[Receipt]:
+            nonlocal count
+            for receipt in last_of_each(receipts):
+                count += 1
+                yield receipt
+
+        if self._deep and job.package is not None and job.destination is not None:
+            own = tuple(islice(last_of_each(receipts), MOST_FILES + 1))
+            destination = self._stores.open(job.destination, "destination")
+            package = sampled_package(destination, job.name, job.package.package, own, drawn)
+            if package is not None:
+                return self._comparison.package(job.name, package)
+        found = drawn.of_job(job.name, counted())
+        result = self._comparison.named_files(job.name, found, job.destination)
+        return replace(result, receipts=count)
+
     def _finished_job(
         self, joblist: JobList, job_id: str, job: Job, log: bytes, repairs: Repair | None
     ) -> None:
         self._stores.reach_job(credential_scopes_of(job))
-        receipts = partial(joblist.receipts_of, job_id)
+        receipts = partial(self._receipts, joblist, job_id)
         lines = joblist.journal_of(job_id).read()
         dropped = without_receipt(chain(lines, read_journals(joblist.blocks_path_of(job_id))))
         # Packages share a folder, and so do the items of several packages.
         has_own_folder = not (job.files or job.export or job.package)
         root = job.destination if has_own_folder else None
         first = next(receipts(), None)
-        if root is not None and (first is None or planned_dst_path(first) != root):
+        if self._drawn is not None:
+            result = self._sampled(self._drawn, job, receipts)
+        elif root is not None and (first is None or planned_dst_path(first) != root):
             result = self._comparison.tree(job.name, root, receipts, dropped)
         else:
             result = self._comparison.named_files(job.name, last_of_each(receipts), job.destination)
         for url in sorted(dropped - result.repair):
             detail = "its receipt was dropped by a repair that didn't finish"
             self._comparison.add(job.name, Verdict(url=url, what="unproven", detail=detail))
-        lack = lack_of_receipts(job, log, result.receipts)
+        found = result.receipts
+        if self._released:
+            found += sum(each.dst_path in self._released for each in joblist.receipts_of(job_id))
+        lack = lack_of_receipts(job, log, found)
         if lack and not dropped:
             self._comparison.add(job.name, Verdict(url=job.target, what="unproven", detail=lack))
         if repairs is not None and (result.repair or dropped or lack):
@@ -172,3 +245,11 @@ class Audit:
             self._emit(repaired)
             if isinstance(repaired, PutBack):
                 joblist.mark_put_back()
+
+
+def _readable(receipts: Iterator[Receipt]) -> Iterator[Receipt]:
+    try:
+        yield from receipts
+    except JobtoolError as error:
+        if error.scope is Scope.STORE:
+            raise

@@ -40,6 +40,17 @@ def frees_origin(settings: PackageSettings) -> bool:
     )
 
 
+def places_of_tars(settings: PackageSettings, sites: Sites) -> Iterator[str]:
+    """Yield the URLs of the buffers and archives that packages go to."""
+    if settings.pack == "buffer":
+        yield sites.location(origin_of(settings, sites), where="from").url
+    kinds = ("buffer", "archive") if "archive" in settings.steps else ("buffer",)
+    for name in settings.to:
+        for kind in kinds:
+            if kind in sites.sites[name].locations:
+                yield sites.sites[name].locations[kind].url
+
+
 def jobs_of(package: str, settings: Settings, sites: Sites | None) -> Iterator[Job]:
     """Yield the jobs of a package, each after those that must be a success before it."""
     packages = settings.packages
@@ -54,7 +65,15 @@ def jobs_of(package: str, settings: Settings, sites: Sites | None) -> Iterator[J
     buffer = sites.location(origin, where="from").url
     is_packed = packages.pack == "buffer"
     if is_packed:
-        yield _job(package, "pack", source=settings.source, destination=buffer, packs=True, at=here)
+        yield _job(
+            package,
+            "pack",
+            source=settings.source,
+            destination=buffer,
+            packs=True,
+            at=here,
+            way=(origin.text(),),
+        )
     ends: list[str] = []
     for site in packages.to:
         copy = _job(
@@ -93,11 +112,14 @@ def _job(
     at: tuple[str, ...] = (),
     after: tuple[str, ...] = (),
     packs: bool = False,
+    way: tuple[str, ...] = (),
 ) -> Job:
     return Job(
         name=job_name(package, step, to),
         source=source,
         destination=destination,
         requires=(PACKAGE,),
-        package=PackageTask(package=package, step=step, to=to, at=at, after=after, packs=packs),
+        package=PackageTask(
+            package=package, step=step, to=to, at=at, after=after, packs=packs, way=way
+        ),
     )

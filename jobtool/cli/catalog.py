@@ -68,4 +68,37 @@ def compact(
     return 0
 
 
+@command(
+    name="jobtool catalog rebuild",
+    example="jobtool catalog rebuild joblist --catalog /data/catalog",
+)
+@click.argument("joblists", nargs=-1, required=True, metavar="JOBLIST...")
+@catalog_options
+@output_options
+def rebuild(
+    *,
+    joblists: tuple[str, ...],
+    catalog: str | None,
+    sites: str | None,
+    stores: dict[str, dict[str, str]],
+    verbosity: int,
+    as_json: bool,
+) -> int:
+    """Make the catalog anew from the receipts of joblists with packages.
+
+    Name all joblists whose packages the catalog is to know. Where there is a catalog with other
+    records already, nothing is changed.
+    """
+    from jobtool.api.catalog import copies_of_joblists, rebuild_catalog
+
+    console = Console(verbosity=verbosity, as_json=as_json)
+    records = rebuild_catalog(copies_of_joblists(*joblists), catalog, sites=sites, stores=stores)
+    if as_json:
+        console.print_json({"event": "rebuilt", "records": records})
+    else:
+        console.note(f"The catalog has {records} record(s).", DONE)
+    return 0
+
+
 cli.add_command(compact, "compact")
+cli.add_command(rebuild, "rebuild")

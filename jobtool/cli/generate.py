@@ -57,7 +57,7 @@ from jobtool.plugins import is_scheme
     "--steps",
     metavar="NAMES",
     help="The steps of each job in order, such as 'check,copy,note'. Needed once; kept in "
-    "joblist.toml. The default is 'copy'; packages add others.",
+    "joblist.toml. The default is 'copy'; installed packages add others.",
 )
 @click.option(
     "--set",

@@ -15,6 +15,7 @@ from jobtool.suggest import closest
 COMMANDS = {
     "generate": "jobtool.cli.generate",
     "export": "jobtool.cli.export",
+    "receive": "jobtool.cli.receive",
     "transfer": "jobtool.cli.transfer",
     "sbatch": "jobtool.cli.sbatch",
     "summarise": "jobtool.cli.summarise",
@@ -22,6 +23,7 @@ COMMANDS = {
     "retry": "jobtool.cli.retry",
     "receipts": "jobtool.cli.receipts",
     "clean": "jobtool.cli.clean",
+    "release": "jobtool.cli.release",
     "doctor": "jobtool.cli.doctor",
     "methods": "jobtool.cli.methods",
     "routes": "jobtool.cli.routes",
@@ -46,6 +48,7 @@ _SYNONYMS = {
     "generate-joblist": "generate",
     "extract": "get",
     "fetch": "get",
+    "free": "release",
     "init": "generate",
     "kerchunk": "refs",
     "list": "ls",

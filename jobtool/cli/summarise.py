@@ -11,6 +11,9 @@ from jobtool.cli.utf8 import ensure_utf8
 from jobtool.names import quote
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from jobtool.report.bystep import StepLine
     from jobtool.report.causes import Cause
     from jobtool.report.summary import JobLine, Summary
 
@@ -69,6 +72,8 @@ def _print(summary: Summary, console: Console) -> None:
             for job in summary.abandoned[:_NAMED]:
                 console.result(f"  {quote(job.job)} ({job.note})")
             _print_rest(len(summary.abandoned), console)
+    if steps := summary.package_steps:
+        _print_steps(steps)
     # At the end, where a person looks first.
     console.result(f"{INFO} Total jobs: {len(summary.jobs)}")
     for symbol, word, status in (
@@ -120,24 +125,54 @@ def _print_rest(count: int, console: Console) -> None:
 
 
 def _print_jobs(summary: Summary) -> None:
-    from rich.console import Console as RichConsole
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     rows = ("rows",) if summary.is_export else ()
-    for heading in ("job", "status", "files", *rows, "note"):
-        table.add_column(heading, no_wrap=heading not in ("job", "note"), overflow="fold")
+    routes = ("route",) if any(job.package for job in summary.jobs) else ()
+    headings = ("job", "status", "files", *rows, *routes, "note")
+    table = _table_of(headings, folding=("job", "note"))
     for job in summary.jobs:
         files = "" if job.files_total is None else f"{job.files_done}/{job.files_total}"
         note = f"requires intervention: {job.note}" if job.requires_intervention else job.note
         counted = (_rows_text(job),) if summary.is_export else ()
-        row = (quote(job.job), job.status or "invalid", files, *counted, note)
+        route = job.package.route if job.package is not None else None
+        taken = (quote(route) if route else "",) if routes else ()
+        row = (quote(job.job), job.status or "invalid", files, *counted, *taken, note)
         table.add_row(*(Text(cell) for cell in row))
+    _print_table(table)
+
+
+def _table_of(headings: tuple[str, ...], *, folding: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading not in folding, overflow="fold")
+    return table
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console as RichConsole
+
     console = RichConsole(highlight=False)
     if not console.is_terminal:
         console.width = 10_000  # no wrapping for grep
     console.print(table)
+
+
+def _print_steps(steps: list[StepLine]) -> None:
+    from rich.text import Text
+
+    from jobtool.units import size_text
+
+    headings = ("step", "route", "done", "bytes", "ongoing", "error", "waiting", "for other sites")
+    table = _table_of(headings, folding=("route",))
+    for line in steps:
+        counts = (line.ongoing, line.error, line.waiting, line.elsewhere)
+        done = (f"{line.done}/{line.jobs}", size_text(line.bytes_done) if line.bytes_done else "")
+        cells = (line.step, quote(line.route) if line.route else "", *done)
+        table.add_row(*map(Text, (*cells, *(str(count or "") for count in counts))))
+    _print_table(table)
 
 
 def _rows_text(job: JobLine) -> str:

@@ -42,6 +42,14 @@ from jobtool.cli.options import (
 @click.option(
     "--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="Reads at a time."
 )
+@click.option(
+    "--sample",
+    metavar="N%|N",
+    help="Only a random part of the files, such as 1%, or a number of them.",
+)
+@click.option(
+    "--seed", metavar="TEXT", help="Draw the sample by this, to draw it again. [today's date, UTC]"
+)
 @trust_option
 @output_options
 def cli(
@@ -51,6 +59,8 @@ def cli(
     deep: bool,
     repair: bool,
     threads: int,
+    sample: str | None,
+    seed: str | None,
     trust: bool,
     verbosity: int,
     as_json: bool,
@@ -58,8 +68,10 @@ def cli(
     """Compare the destination with the receipts: what is missing, changed or extra.
 
     Without --deep it compares the destination's listing: presence, size, ETag. A table that
-    `jobtool receipts` wrote needs neither the joblist nor the source. The exit code is 1 if there
-    is any finding, 3 if there is none but some jobs aren't finished.
+    `jobtool receipts` wrote needs neither the joblist nor the source. With --sample it looks at
+    other files each day, one by one, and doesn't find extra ones; with --deep as well it reads
+    single members of packages. The exit code is 1 if there is any finding, 3 if there is none but
+    some jobs aren't finished.
     """
     from jobtool.api.places import existing_path
     from jobtool.api.verify import audit
@@ -70,7 +82,15 @@ def cli(
     place = found if is_table else open_trusted(found, trust=trust, warn=console.note)
     with _watching(console) as watch:
         return audit(
-            place, console.emit, jobs=jobs, deep=deep, repair=repair, threads=threads, watch=watch
+            place,
+            console.emit,
+            jobs=jobs,
+            deep=deep,
+            repair=repair,
+            threads=threads,
+            sample=sample,
+            seed=seed,
+            watch=watch,
         ).exit_code
 
 

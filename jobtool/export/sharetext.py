@@ -1,25 +1,9 @@
-"""What a job of an export does, as text for people."""
+"""The share of an export, as text for people."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from jobtool.jobs.exportshare import ExportShare
-from jobtool.jobs.job import Job
-from jobtool.jobs.settings import Settings
 from jobtool.names import quote
-
-
-def what_of(job: Job) -> Literal["files", "rows", "manifest"]:
-    """Return what a job brings to its destination."""
-    return "files" if job.export is None else job.export.kind
-
-
-def source_text(job: Job, settings: Settings) -> str:
-    """Return the source to show for a job: its own, or its share of the query."""
-    if job.export is None:
-        return job.origin
-    return share_text(job.export, None if settings.export is None else settings.export.split_by)
 
 
 def share_text(share: ExportShare, split_by: str | None) -> str:

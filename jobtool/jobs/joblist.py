@@ -30,8 +30,12 @@ _JOURNALS_FOLDER = "journals"
 _CHUNKS_FOLDER = "chunks"
 _STAGING_FOLDER = "staging"
 _PACKAGES_FOLDER = "packages"
+_DELETIONS_FOLDER = "deletions"
 _BLOCKS_SUFFIX = ".blocks"
 _MEMBERS_SUFFIX = ".members.jsonl"
+
+#: The folders that a joblist has from its beginning.
+FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER)
 
 
 class JobList(JobFolder):
@@ -116,6 +120,11 @@ class JobList(JobFolder):
             **{role: each for role, each in given.items() if each is not None},
         }
 
+    @property
+    def is_trusted_anyway(self) -> bool:
+        """Whether the user trusts this joblist, though others could have written it."""
+        return self._trust.is_overridden
+
     def require_trusted(self) -> str | None:
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
@@ -153,6 +162,19 @@ class JobList(JobFolder):
     def chunks_path_of(self, job_id: str) -> str:
         """Return the path of the log of an export job's chunks."""
         return os.path.join(self.path, _CHUNKS_FOLDER, job_id + JOURNAL_SUFFIX)
+
+    def deletions_path_of(self, job_id: str) -> str:
+        """Return the path of the log of the files that were removed of a job's source."""
+        return os.path.join(self.path, _DELETIONS_FOLDER, job_id + JOURNAL_SUFFIX)
+
+    def job_ids_with_deletions(self) -> list[str]:
+        """Return the IDs of the jobs of whose source files were removed, sorted."""
+        try:
+            names = os.listdir(os.path.join(self.path, _DELETIONS_FOLDER))
+        except OSError:
+            return []
+        ending = JOURNAL_SUFFIX
+        return sorted(name.removesuffix(ending) for name in names if name.endswith(ending))
 
     @property
     def staging_path(self) -> str:

@@ -38,7 +38,8 @@ class Movers:
     """The workers that move data now. One thread calls the methods.
 
     ``name`` is this worker's name as a member. ``is_member`` says whether another worker may be
-    running; it is asked once for each. ``monotonic`` is the clock, in seconds.
+    running; it is asked once for each. ``monotonic`` is the clock, in seconds. Those of one
+    ``folder`` share a limit.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class Movers:
         name: str,
         is_member: Callable[[str], bool],
         monotonic: Callable[[], float] = time.monotonic,
+        folder: str = MOVERS_FOLDER,
     ) -> None:
         self.count = 0  # as last seen, with this worker
-        self._folder = os.path.join(claims_path, MOVERS_FOLDER)
+        self._folder = os.path.join(claims_path, folder)
         self._name = name
         self._is_member = is_member
         self._monotonic = monotonic

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from jobtool.jobs.receivesettings import ReceiveSettings
+
 #: What may follow once a package has arrived at a site, in this order.
 SiteStep = Literal["unpack", "verify", "archive"]
 
@@ -37,7 +39,9 @@ class PackageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     differ in a field of ``group_by`` never share a package. ``item`` is the pattern of the items
     below the source, None for all entries of its root. ``name`` is what the packages' names begin
     with, None for that of the joblist's folder. ``backoff_seconds`` is how long a failed
-    step waits before it is tried again, twice as long after each further failure.
+    step waits before it is tried again, twice as long after each further failure. ``receive`` says
+    what is done with packages that have arrived from elsewhere; None for a joblist that makes
+    packages.
     """
 
     sites: str | None = None
@@ -55,3 +59,9 @@ class PackageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     order: Literal["name", "time"] = "name"
     max_wait_seconds: Annotated[float, msgspec.Meta(ge=0)] | None = None
     backoff_seconds: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = DEFAULT_BACKOFF_SECONDS
+    receive: ReceiveSettings | None = None
+
+
+def backoff_seconds_of(packages: PackageSettings | None) -> float:
+    """Return how long a job that failed waits for its second try; 0 for jobs without packages."""
+    return 0.0 if packages is None else packages.backoff_seconds

@@ -19,6 +19,9 @@ from jobtool.names import quote, unquote
 PackageStep = Literal["pack", "copy", "relay", "unpack", "verify", "archive", "release", "stage"]
 PACKAGE_STEPS: tuple[PackageStep, ...] = get_args(PackageStep)
 
+#: Steps that bring no files anywhere.
+BRINGS_NOTHING: tuple[PackageStep, ...] = ("verify", "release")
+
 #: The line that names the package, and what the other lines of a task begin with.
 KEY = "package"
 PREFIX = "package."

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from msgspec import structs
 
 from jobtool.errors import JobFileError, JoblistError, LayoutError, UsageError
+from jobtool.jobs.atomic_write import target_of
 from jobtool.jobs.jobfolder import job_ids_in
-from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblist import FIRST_FOLDERS, JobList
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.names import quote
 from jobtool.stores.location import Location
@@ -28,13 +29,18 @@ def existing_settings(path: str, *, trust: bool) -> Settings | None:
     if os.path.exists(path) and not os.path.isdir(path):
         raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
     if os.path.isdir(path):
-        names = os.listdir(path)
+        names = [name for name in os.listdir(path) if not _is_of_a_start(name)]
         if names and not any(name.endswith(".txt") for name in names):
             raise JoblistError(
                 f"{quote(path)} is neither a joblist nor empty: it holds {quote(min(names))}. "
                 "Choose another --output-path, or an empty folder."
             )
     return None
+
+
+def _is_of_a_start(name: str) -> bool:
+    """Return True for what is there before joblist.toml: its writer may have been killed."""
+    return name in FIRST_FOLDERS or target_of(name) == FILENAME
 
 
 def canonical(settings: Settings) -> Settings:

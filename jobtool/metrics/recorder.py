@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from jobtool.events import Amount, Event
 from jobtool.jobs.job import COPY
+from jobtool.jobs.packagetask import PACKAGE_STEPS
 from jobtool.metrics.counts import Drained, Feed, Place
 from jobtool.worker.events import (
     JobClaimed,
@@ -27,7 +28,8 @@ class Recorder:
     """Counts what a worker does, in each of its feeds. Any thread may call it.
 
     A worker has one job at a time, and does one step at a time: what it tells is about these. A job
-    that names no steps has the step ``copy``. ``monotonic`` is the clock, in seconds.
+    that names no steps has the step ``copy``, or the one that it does of a package. ``monotonic``
+    is the clock, in seconds.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -65,10 +67,11 @@ class Recorder:
                     self._job = Place(event.job, None, None, event.attempt)
                     self._job_id = event.stem
                 case JobStarted():
-                    self._begin(COPY, None)
+                    step = event.what if event.what in PACKAGE_STEPS else COPY
+                    self._begin(step, route=event.route)
                     self._is_assumed = True
                 case StepBegun():
-                    self._begin(event.step, event)
+                    self._begin(event.step, attempt=event.attempt, route=event.route)
                 case StepDone():
                     self._end_step("success")
                 case JobSucceeded():
@@ -87,14 +90,14 @@ class Recorder:
                     if amount is not None:
                         self._add(amount)
 
-    def _begin(self, step: str, begun: StepBegun | None) -> None:
+    def _begin(self, step: str, *, attempt: int | None = None, route: str | None = None) -> None:
         if self._job is None:
             return
         if self._is_running and not self._is_assumed:
             self._end_step("left")
-        attempt = self._job.attempt if begun is None else begun.attempt
-        route = None if begun is None else begun.route
-        self._step = self._job._replace(step=step, attempt=attempt, route=route)
+        self._step = self._job._replace(
+            step=step, attempt=self._job.attempt if attempt is None else attempt, route=route
+        )
         self._is_running, self._is_assumed = True, False
         self._charged_at = self._monotonic()
         self._files = self._bytes = self._sent = 0

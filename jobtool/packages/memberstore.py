@@ -22,7 +22,7 @@ from jobtool.errors import (
 from jobtool.names import quote
 from jobtool.packages.neighbours import SMALL_BYTES, Neighbours
 from jobtool.packages.opened import OpenedPackage, OpenedPackages
-from jobtool.packages.package import Placed
+from jobtool.packages.package import Package, Placed
 from jobtool.packages.runs import HOLE_BYTES
 from jobtool.stores.preserve import Kept
 from jobtool.stores.sourceonly import SourceOnly
@@ -44,10 +44,43 @@ _MODE_BITS = 0o777
 _ARCHIVED_SECONDS = 60.0
 
 
+class _Tar:
+    """Ranges of the tar, for threads. The first one is read alone.
+
+    So a tar that is in an archive is asked for once, not by each thread. While it is fetched, the
+    ``NotYetError`` is raised again without a request.
+    """
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+        self._first = threading.Lock()
+        self._is_readable = False
+        self._archived: tuple[float, NotYetError] | None = None
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """Return bytes of the tar. Raises the errors of ``Package.read``."""
+        if self._is_readable:
+            return self._package.read(offset, length)
+        with self._first:
+            if self._archived is not None:
+                since, error = self._archived
+                passed = time.monotonic() - since
+                if passed < min(_ARCHIVED_SECONDS, error.seconds):
+                    raise NotYetError(str(error), seconds=error.seconds - passed)
+            try:
+                data = self._package.read(offset, length)
+            except NotYetError as error:
+                self._archived = (time.monotonic(), error)
+                raise
+            self._is_readable = True
+            return data
+
+
 class _Reading(msgspec.Struct, frozen=True):
-    """One state of the package, and its small members."""
+    """One state of the package: its members, its tar, its small members."""
 
     opened: OpenedPackage
+    tar: _Tar
     neighbours: Neighbours
 
 
@@ -81,7 +114,6 @@ class MemberStore(SourceOnly):
         )
         self._lock = threading.Lock()
         self._reading: _Reading | None = None
-        self._archived: tuple[float, NotYetError] | None = None
 
     def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at ``path``.
@@ -139,16 +171,12 @@ class MemberStore(SourceOnly):
                 f"{quote(self.url_of(entry.path))}: expected a range within {row.size} bytes; "
                 f"found {length} bytes from {offset} on"
             )
-        self._require_not_archived()
         try:
             data = self._data(reading, number, placed, offset, length)
         except SourceChangedError:
             with self._lock:
                 if self._reading is reading:
                     self._reading = None
-            raise
-        except NotYetError as error:
-            self._archived = (time.monotonic(), error)
             raise
         return Content(
             data=data,
@@ -201,35 +229,26 @@ class MemberStore(SourceOnly):
                     path = opened.table.path_of(number)
                     return not below or path.startswith(first) or path == below
 
-                neighbours = Neighbours(opened.table, opened.package.read, is_wanted)
-                self._reading = _Reading(opened, neighbours)
+                tar = _Tar(opened.package)
+                neighbours = Neighbours(opened.table, tar.read, is_wanted)
+                self._reading = _Reading(opened, tar, neighbours)
             return self._reading
-
-    def _require_not_archived(self) -> None:
-        """Raise the last ``NotYetError`` again for a while, without a request for each member."""
-        if self._archived is None:
-            return
-        since, error = self._archived
-        passed = time.monotonic() - since
-        if passed < min(_ARCHIVED_SECONDS, error.seconds):
-            raise NotYetError(str(error), seconds=error.seconds - passed)
-        self._archived = None
 
     def _data(
         self, reading: _Reading, number: int, placed: Placed, offset: int, length: int
     ) -> memoryview:
+        """Return bytes of a member. What is read from its beginning comes with its headers."""
         package, row = reading.opened.package, placed.row
+        if not length:
+            return memoryview(b"")
         before = row.offset - placed.start
-        has_index = package.index_entry is not None
-        if has_index and offset == 0 and before > HOLE_BYTES:
-            package.require_header(placed)
-            has_index = False
-        if before > HOLE_BYTES or (offset, length) != (0, row.size) or row.size > SMALL_BYTES:
-            if offset or not has_index or not length:
-                return package.read(row.offset + offset, length) if length else memoryview(b"")
-            data = package.read(placed.start, before + length)
-        else:
+        is_small = length == row.size <= SMALL_BYTES and before <= HOLE_BYTES
+        if is_small:
             data = reading.neighbours.read(number)
-        if has_index:
-            package.require_header(placed, data[:before])
+        elif offset or before > HOLE_BYTES:
+            data, before = reading.tar.read(row.offset + offset, length), 0
+        else:
+            data = reading.tar.read(placed.start, before + length)
+        if not offset and package.index_entry is not None:
+            package.require_header(placed, data[:before] if before else None)
         return data[before:]

@@ -25,6 +25,7 @@ from jobtool.packages.tarreading import TarItem, read_item
 from jobtool.stores.location import Location, parent_of, unfit_reason
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import READ_BYTES, Entry, Store, entry_of
+from jobtool.stores.storetype import Role
 from jobtool.transfer.retry import Retry
 
 #: How much is read at a time of an index, and of a tar whose headers alone are read.
@@ -266,11 +267,17 @@ def _leads_out(item: TarItem) -> bool:
 
 
 def open_package(
-    place: str, stores: StoreRegistry, *, retry: Retry | None = None, has_index: bool = True
+    place: str,
+    stores: StoreRegistry,
+    *,
+    retry: Retry | None = None,
+    has_index: bool = True,
+    role: Role = "source",
 ) -> Package:
     """Open the package whose tar is at a path or URL, as a user types it.
 
-    Without ``has_index`` the index isn't looked at, such as one that is to be made again.
+    Without ``has_index`` the index isn't looked at, such as one that is to be made again. ``role``
+    says whose server and credentials are used.
     Raises ``UsageError`` for a place that isn't one, ``NotFoundError`` if there is no tar,
     ``PackageError`` for a manifest that isn't one or is that of another tar, and the errors of
     stores.
@@ -279,7 +286,7 @@ def open_package(
     folder, name = parent_of(url)
     if not name:
         raise UsageError(f"{quote(place)}: expected the tar of a package; found a root")
-    store = stores.open(folder, "source")
+    store = stores.open(folder, role)
     return package_in(store, name, retry=retry or Retry(), has_index=has_index)
 
 

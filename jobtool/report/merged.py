@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from hashlib import blake2b
 
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.records import Receipt, planned_dst_path
+from jobtool.jobs.lastreceipts import last_of_each
+from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import write_csv, write_table
 from jobtool.names import quote
-
-
-def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]:
-    """Yield the last receipt of each file, the one in force; read the receipts twice."""
-    last: dict[bytes, int] = {}
-    for index, receipt in enumerate(receipts()):
-        last[digest_of(planned_dst_path(receipt))] = index
-    for index, receipt in enumerate(receipts()):
-        if last.get(digest_of(planned_dst_path(receipt))) == index:
-            yield receipt
-
-
-def digest_of(path: str) -> bytes:
-    """Return a short key for a path, since a million of them may be held in memory."""
-    return blake2b(path.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
 def merged_receipts(joblist: JobList) -> Iterator[Receipt]:

@@ -13,9 +13,11 @@ from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, last_records, number_of
+from jobtool.jobs.packagetask import PackageTask
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.stamps import stamp_of
 from jobtool.names import name_of
+from jobtool.report.bystep import StepLine, by_step
 from jobtool.report.life import SignsOfLife
 from jobtool.units import size_text
 
@@ -31,7 +33,8 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     is why. ``waiting_files`` counts the files that can't be read yet, for which the job waits.
     ``steps`` are the states of the steps that its file names, in their order. ``rows_done`` are the
     rows of an export that its last attempt has read, and ``rows_total`` all of its rows; both are
-    None for a job that exports none.
+    None for a job that exports none. ``package`` is the step of a package that the job does, None
+    for other jobs.
     """
 
     job: str
@@ -50,6 +53,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     steps: Mapping[str, JobStatus] = msgspec.field(default_factory=dict)
     rows_done: int | None = None
     rows_total: int | None = None
+    package: PackageTask | None = None
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -70,6 +74,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
             "steps": {name: status.value for name, status in self.steps.items()},
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
+            "package": None if self.package is None else msgspec.to_builtins(self.package),
         }
 
 
@@ -119,6 +124,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return sum(rows or 0 for rows in known)
 
     @property
+    def package_steps(self) -> list[StepLine]:
+        """The jobs of packages, counted by step and route; empty for other joblists."""
+        return by_step(self.jobs)
+
+    @property
     def exit_code(self) -> int:
         """1 if a job is in error or invalid, else 0."""
         return 1 if self.needing_attention else 0
@@ -138,6 +148,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "files_done": sum(job.files_done or 0 for job in self.jobs),
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
+            "package_steps": [line.json() for line in self.package_steps],
             "jobs": [job.json() for job in self.jobs],
         }
 
@@ -197,6 +208,7 @@ def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
         steps={name: job.step_state(name).status for name in job.steps},
         rows_done=rows_done,
         rows_total=rows_total,
+        package=job.package,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -25,7 +26,8 @@ class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
     """One transfer, from a location to another.
 
     ``methods`` is an order of methods, empty for the joblist's. ``bandwidth`` keeps the limits of
-    the route and of both locations, None for no limit. ``route`` is the name of the route it is of.
+    the route and of both locations, None for no limit; ``limits`` has each of them by its name.
+    ``route`` is the name of the route it is of.
     """
 
     origin: SiteLocation
@@ -33,6 +35,7 @@ class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     methods: tuple[str, ...] = ()
     bandwidth: Bandwidth | None = None
+    limits: Mapping[str, Bandwidth] = {}
 
     def json(self) -> dict[str, Any]:
         """Return the fields for JSON."""

@@ -14,18 +14,20 @@ from jobtool.routes.sites import Sites
 from jobtool.routes.sitesfile import load_sites
 
 
-def sites_of(joblist: JobList, *, trust: bool = False) -> Sites | None:
+def sites_of(joblist: JobList) -> Sites | None:
     """Return the sites of a joblist with packages, as their file has them now; None without.
 
     Raises ``RouteError``, also for a file that others may write and that names an ssh_config: such
-    a file may name commands. With ``trust`` it may.
+    a file may name commands. It is used if the user trusts the joblist anyway.
     """
     packages = joblist.settings.packages
     if packages is None or packages.sites is None:
         return None
     sites = load_sites(os.path.join(joblist.path, packages.sites))
     names_commands = any("config" in table for table in settings_by_url(sites).values())
-    untrusted = why_untrusted(sites.path) if names_commands and not trust else None
+    untrusted = (
+        why_untrusted(sites.path) if names_commands and not joblist.is_trusted_anyway else None
+    )
     if untrusted is not None:
         raise RouteError(
             f"{quote(sites.path)}: its settings name an ssh_config, which may name commands. "

@@ -138,9 +138,11 @@ class _Planner:
             if rule is None:
                 if part.relay is None:
                     return ()
-                legs.append(self._leg(part.relay, _place(part.origin), _place(part.target)))
+                legs.append(
+                    leg_of(self._sites, part.relay, _place(part.origin), _place(part.target))
+                )
             elif rule.via is None:
-                legs.append(self._leg(rule, rule.origin, rule.target))
+                legs.append(leg_of(self._sites, rule, rule.origin, rule.target))
             else:
                 self._passed.add(rule.via.site)
                 via = _end_at(rule.via)
@@ -209,16 +211,26 @@ class _Planner:
             assumed=assumed,
         )
 
-    def _leg(self, rule: RouteRule, origin: Place, target: Place) -> RouteLeg:
-        first = self._sites.sites[origin.site].locations[origin.location]
-        last = self._sites.sites[target.site].locations[target.location]
-        return RouteLeg(
-            origin=first,
-            target=last,
-            route=rule.name,
-            methods=rule.methods or last.methods or first.methods,
-            bandwidth=least((rule.bandwidth, first.bandwidth, last.bandwidth)),
-        )
+
+def leg_of(sites: Sites, rule: RouteRule | None, origin: Place, target: Place) -> RouteLeg:
+    """Return the leg between two locations, with what a route asks for; None for no route.
+
+    Raises ``RouteError`` if there is no such location.
+    """
+    first = sites.location(origin, where="the way of a package")
+    last = sites.location(target, where="the way of a package")
+    own = (None, ()) if rule is None else (rule.bandwidth, rule.methods)
+    limits = {origin.text(): first.bandwidth, target.text(): last.bandwidth}
+    if rule is not None:
+        limits[f"route {rule.name}"] = rule.bandwidth
+    return RouteLeg(
+        origin=first,
+        target=last,
+        route="" if rule is None else rule.name,
+        methods=own[1] or last.methods or first.methods,
+        bandwidth=least((own[0], first.bandwidth, last.bandwidth)),
+        limits={name: limit for name, limit in limits.items() if limit is not None},
+    )
 
 
 def _place(end: End) -> Place:

@@ -68,18 +68,21 @@ class Side(Unshown, frozen=True, kw_only=True):
     def url_of(self, path: str) -> str:
         """Return the URL of a path of this side. A URL of its scheme is returned as it is.
 
+        So is that of a store inside a file there, such as a package.
+
         Raises ``UsageError`` for a URL of another scheme.
         """
         if self.filesystem is not None:
             return _url_in_object(self.filesystem, path)
         scheme, is_url, _ = path.partition("://")
         if is_url and "/" not in scheme:
-            if ALIASES.get(scheme.lower(), scheme.lower()) != self.scheme:
+            outer, plus, own = scheme.lower().rpartition("+")
+            if ALIASES.get(own, own) != self.scheme:
                 raise UsageError(
                     f"{quote(path)}: expected a path, or a URL {self.scheme}://…, since "
                     f"{TABLES[self.role]} is of the protocol {self.scheme!r}; found {scheme}://"
                 )
-            return self.scheme + path[len(scheme) :]
+            return outer + plus + self.scheme + path[len(scheme) :]
         if not self.start:
             return path
         if path and not path.startswith("/") and DIALECTS.get(self.scheme, PLAIN).from_home:

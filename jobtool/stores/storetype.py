@@ -171,9 +171,9 @@ def store_type(scheme: str) -> StoreType | None:
 
     A scheme without an entry point may be one that fsspec knows.
     """
-    entry = find(STORES, scheme)
     outer, plus, other = scheme.partition("+")
-    if entry is None and plus and other and store_type(other) is not None:
+    entry = find(STORES, scheme) if other or not plus else None
+    if entry is None and other and store_type(other) is not None:
         entry = find(STORES, outer + plus)
     if entry is None:
         from jobtool.stores.anyfs.kind import fsspec_type

@@ -174,10 +174,25 @@ def read_attributes(item: Item, known: KnownDigests) -> Attributes:
     return read_part(item, known, 0, min(1, item.entry.size)).attributes
 
 
+def known_md5_of(item: Item) -> str | None:
+    """Return the MD5 that the source knows of a file; None if it knows none."""
+    source = item.route.source
+    return source.known_md5(item.entry.path) if supports(source, KnowsMd5s) else None
+
+
+def is_hashed_first(item: Item) -> bool:
+    """Whether a file in parts is read before it is sent: its MD5 goes with the first part."""
+    return (
+        item.route.destination.capabilities.attributes_first
+        and item.route.source.capabilities.cheap_reads
+        and known_md5_of(item) is None
+    )
+
+
 def require_known(item: Item, found: str) -> None:
     """Raise ``DamagedSourceError`` if the source knows another MD5 than that of the data read."""
     source = item.route.source
-    if supports(source, KnowsMd5s) and source.known_md5(item.entry.path) not in (None, found):
+    if supports(source, KnowsMd5s) and known_md5_of(item) not in (None, found):
         raise source.damaged(item.entry.path, found)
 
 

@@ -22,6 +22,7 @@ from jobtool.stop import Stop
 from jobtool.stores.store import entry_of
 from jobtool.transfer.copy import Copied, Copier, drop_upload
 from jobtool.transfer.decision import Action, Known, decide, may_replace
+from jobtool.transfer.digests import is_hashed_first
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.notes import Notes
@@ -142,14 +143,10 @@ class FileTransfer:
     def _first_phase(self, number: int, item: Item, known: Known) -> Phase:
         if decide(known, self._policies.if_exists) in (Action.ADOPT, Action.LOOK):
             return Phase.COMPARING
-        is_hashed_first = (
-            self._copier.sends_parts(item)
-            and item.route.destination.capabilities.attributes_first
-            and item.route.source.capabilities.cheap_reads
-        )
         upload = self._ledger.upload_of(number)
         is_read_back_first = upload is not None and bool(upload.parts)
-        return Phase.CHECKING_PARTS if is_hashed_first or is_read_back_first else Phase.COPYING
+        is_read_first = self._copier.sends_parts(item) and is_hashed_first(item)
+        return Phase.CHECKING_PARTS if is_read_first or is_read_back_first else Phase.COPYING
 
     def _try(self, number: int, item: Item, own: Successes, known: Known) -> Copied | None:
         """Try once to do what is decided for a file; return None if there is nothing to do.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
 from msgspec.structs import replace
 
 from jobtool.errors import (
+    DamagedSourceError,
     DigestMismatchError,
     FileError,
     NotFoundError,
@@ -25,6 +27,7 @@ from jobtool.transfer.digests import (
     begin_part,
     end_part,
     fresh_digests,
+    is_hashed_first,
     read_attributes,
     read_digests,
     read_part,
@@ -106,8 +109,10 @@ class PartsCopy:
             self._paced.owe_request()
             require_held(self._stop, self._item)
             proof = self._destination.complete(self._upload, sent, attributes)
-        except (SourceChangedError, SourceDigestError):
+        except (SourceChangedError, SourceDigestError) as error:
             self._log.forget_digests()
+            if isinstance(error, DamagedSourceError):
+                self._drop_upload()
             raise
         except (DigestMismatchError, NotFoundError) as error:
             self._log.dropped()
@@ -125,7 +130,7 @@ class PartsCopy:
         now.
         """
         source, destination = self._source.capabilities, self._destination.capabilities
-        self._is_read_first = destination.attributes_first and source.cheap_reads
+        self._is_read_first = is_hashed_first(self._item)
         self._keeps_digests = not (source.cheap_reads and destination.cheap_reads)
         self._attributes: Attributes | None = None
         if self._is_read_first:
@@ -233,6 +238,14 @@ class PartsCopy:
             f"{quote(self._item.source_url)} was changed while it was copied, without a new time: "
             f"expected MD5 {begun_with} as when its upload began; found {md5}"
         )
+
+    def _drop_upload(self) -> None:
+        """Abort the upload of bytes that must not arrive. If that fails, a later worker does it."""
+        require_held(self._stop, self._item)
+        with contextlib.suppress(FileError):
+            if self._log.under_way is not None:
+                self._log.under_way.abort(self._item)
+                self._log.dropped()
 
     def _keep(self, part: Part) -> None:
         self._parts.append(part)

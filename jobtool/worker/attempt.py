@@ -15,16 +15,15 @@ from jobtool.errors import (
     Scope,
     StoppedError,
 )
-from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.claimedjob import ClaimedJob, too_often
-from jobtool.jobs.job import COPY, Job, JobStatus
+from jobtool.jobs.job import COPY, JobStatus
+from jobtool.jobs.packagesettings import backoff_seconds_of
 from jobtool.jobs.stamps import stamp_of
 from jobtool.steps.step import LogLine, Step, StepContext
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.plan import Failure
-from jobtool.worker.copystep import CopyStep
 from jobtool.worker.events import (
     JobFailed,
     JobHandedBack,
@@ -34,7 +33,8 @@ from jobtool.worker.events import (
     StepBegun,
     StepDone,
 )
-from jobtool.worker.filesstep import FilesFailedError, FilesStep, PrematureError, Totals
+from jobtool.worker.filesstep import FilesFailedError, PrematureError, Totals
+from jobtool.worker.filessteps import files_step_of
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
 from jobtool.worker.outcome import Outcome
@@ -56,7 +56,7 @@ class Attempt:
         self._stop = stop
         self._name = claimed.job.name
         self._records = JobRecords(tools.joblist, claimed, tools.claims)
-        self._copy = _files_step_of(claimed.job)(tools, self._records, self.report, stop)
+        self._copy = files_step_of(claimed.job)(tools, self._records, self.report, stop)
         self._copied: Totals | None = None  # by an earlier attempt
         self._step: str | None = None  # the step under way
         self._has_done_step = False
@@ -133,14 +133,7 @@ class Attempt:
             from jobtool.worker.packages.preparing import prepared
 
             self._copy.use(prepared(claimed, tools))
-        tools.emit(
-            JobStarted(
-                job=self._name,
-                source=source_text(claimed.job, tools.joblist.settings),
-                destination=claimed.job.target,
-                what=what_of(claimed.job),
-            )
-        )
+        tools.emit(JobStarted.of(claimed.job, tools.joblist.settings))
         tools.stores.on_renewal = self.report.renewal
         tools.stores.begin_job(credential_scopes_of(claimed.job))
         retry = tools.options.retry(self._stop, on_retry=self.report.retry)
@@ -222,14 +215,8 @@ class Attempt:
         """The step at which the attempt ended, as fields of its log line."""
         return {"step": self._step} if self._claimed.job.steps and self._step else {}
 
-    @property
-    def _backoff_seconds(self) -> float:
-        """How long a job that failed waits for its second try."""
-        packages = self._tools.joblist.settings.packages
-        return 0.0 if packages is None else packages.backoff_seconds
-
     def _reason(self, error: BaseException) -> str:
-        """Return the text of an error, with the name of the step unless it is ``copy``."""
+        """Return the text of an error, with the step's name unless it is ``copy``."""
         return str(error) if self._step in (None, COPY) else f"step {self._step}: {error}"
 
     def _succeed(self, totals: Totals, *, seconds: float) -> Outcome:
@@ -264,7 +251,7 @@ class Attempt:
             {**self._counts, "failed_files": count, **self._where, "reason": reason},
             may_pass=may_pass,
             max_attempts=self._tools.options.max_attempts,
-            backoff_seconds=self._backoff_seconds,
+            backoff_seconds=backoff_seconds_of(self._tools.joblist.settings.packages),
         )
         self._tools.emit(
             JobFailed(
@@ -353,20 +340,3 @@ class Attempt:
         if parts_bytes is None or not self.report.counts:
             return {}
         return {"parts_bytes": parts_bytes}
-
-
-def _files_step_of(job: Job) -> type[FilesStep]:
-    """Return the class of the step ``copy`` of a job. What exports need is imported for exports."""
-    if job.package is not None:
-        from jobtool.worker.packages.steps import step_of
-
-        return step_of(job.package)
-    if job.export is None:
-        return CopyStep
-    if job.export.kind == "manifest":
-        from jobtool.worker.manifeststep import ManifestStep
-
-        return ManifestStep
-    from jobtool.worker.exportstep import ExportStep
-
-    return ExportStep

@@ -153,6 +153,7 @@ class JobRunner:
             self._leave_edited(job_id, error)
             return
         finally:
+            tools.use_routes({})
             self._reporter.end_job()
         self._count(claimed, attempt, outcome, seconds=tools.options.monotonic() - started)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import time
 
 from jobtool.errors import JoblistError, JobtoolError, reason_of
 from jobtool.events import Emit
@@ -21,11 +22,15 @@ from jobtool.transfer.throttle import Throttle
 from jobtool.worker.events import LimitsKept, LimitsSet
 from jobtool.worker.options import WorkerOptions
 from jobtool.worker.rankgroup import RankGroup
+from jobtool.worker.routelimits import RouteLimits
 
 #: How often a worker looks whether joblist.toml has changed. All ranks of a run together look about
 #: fifty times a second at most.
 _READ_SECONDS = 3.0
 _READS_PER_SECOND = 50
+
+#: In the folder of claims: the workers that move data over each route, or from or to each place.
+_ROUTES_FOLDER = "routes"
 
 #: How often the share is divided again while this worker moves data.
 _LOOK_SECONDS = 1.0
@@ -121,6 +126,15 @@ class Limits:
         self._movers = Movers(
             joblist.claims_path, name, self._membership.is_present, options.monotonic
         )
+        self._routes = RouteLimits(
+            lambda limit: Movers(
+                joblist.claims_path,
+                name,
+                self._membership.is_present,
+                options.monotonic,
+                os.path.join(_ROUTES_FOLDER, limit),
+            )
+        )
         self._rank, self._ranks = rank_group.rank, rank_group.size
         self._read_seconds = max(_READ_SECONDS, self._ranks / _READS_PER_SECOND)
         self._told: tuple[float | None, float | None] = (None, None)
@@ -140,6 +154,17 @@ class Limits:
         self.throttle.wanted.set()
         self._thread.join(_END_SECONDS)  # not for ever: the joblist's filesystem may be gone
         self._movers.leave()
+        self._routes.leave()
+
+    def use_routes(self, limits: Mapping[str, Bandwidth]) -> None:
+        """Keep the limits of a leg, too, by their names; none for jobs that aren't moved by one."""
+        if limits or self._routes.are_any:
+            self._routes.use(limits)
+            self.look_again()
+
+    def look_again(self) -> None:
+        """Have the thread look at once."""
+        self.throttle.wanted.set()
 
     def _run(self) -> None:
         try:
@@ -168,12 +193,14 @@ class Limits:
             self._read_at = now
             self._chosen.read_again()
         limits = self.tell()
-        if limits == (None, None):
-            self._leave()
-            self.throttle.set_shares(None, None)
-            return
         if self.throttle.is_in_use:
             self._used_at = now
+        is_in_use = now - self._used_at < _IDLE_SECONDS
+        of_route = self._routes.share(self._local_time, is_in_use=is_in_use)
+        if limits == (None, None):
+            self._leave()
+            self.throttle.set_shares(of_route, None)
+            return
         is_first = False
         if now - self._used_at >= _IDLE_SECONDS:
             self._leave()
@@ -182,7 +209,8 @@ class Limits:
             is_first, self._has_begun = not self._has_begun, True
             self._divide(is_first=is_first)
         shares = [self._share_of(limit) for limit in limits]
-        self.throttle.set_shares(*shares)
+        least = min((rate for rate in (shares[0], of_route) if rate is not None), default=None)
+        self.throttle.set_shares(least, shares[1])
         if is_first and shares[0] is not None:
             most = min(shares[0] * _APART_SECONDS, DEFAULT_PART_BYTES)
             self.throttle.owe_bytes(int(most * self._rank / self._ranks))
@@ -205,9 +233,13 @@ class Limits:
         self._divisor = 0
         self._movers.leave()
 
+    @property
+    def _local_time(self) -> time:
+        return self._now().astimezone().time()
+
     def tell(self) -> tuple[float | None, float | None]:
         """Return the bytes and the requests that may be moved now; emit them if they are new."""
-        rate = self._chosen.bandwidth.at(self._now().astimezone().time())
+        rate = self._chosen.bandwidth.at(self._local_time)
         limits = (rate, self._chosen.requests_per_second)
         if limits != self._told:
             self._told = limits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -32,12 +31,10 @@ from jobtool.jobs.membership import Membership
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
-from jobtool.routes.places import require_site, settings_by_url, sites_of
 from jobtool.sharing.helper import Helper
 from jobtool.steps.plugins import StepPlugins
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.partranges import DEFAULT_PART_BYTES
-from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.doubt import Doubts
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
@@ -60,15 +57,13 @@ from jobtool.worker.rankgroup import RankGroup, Tally
 from jobtool.worker.runsummary import summarise
 from jobtool.worker.scanstate import ScanState
 from jobtool.worker.schedule import Schedule, rotated
+from jobtool.worker.stores import worker_stores
 from jobtool.worker.sweep import Sweeper
 from jobtool.worker.tools import AttemptTools
 from jobtool.worker.waiting import RANKS_LOOK_SECONDS, may_get_work, pause_seconds
 
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
-
-#: A worker without work waits for a step of a package that is tried again within this time.
-_SOON_SECONDS = 300.0
 
 
 class Worker:
@@ -93,17 +88,7 @@ class Worker:
         self._environment = environment
         self._options = resolved
         self._emit = emit = unfailing(emit)
-        self._stores = stores_of(
-            joblist,
-            connections=2 * resolved.threads,
-            links=resolved.policies.links,
-            read_back=resolved.policies.verify == "read-back",
-            keep=resolved.policies.preserve,
-        )
-        sites = sites_of(joblist)
-        if sites is not None:
-            require_site(sites, resolved.site)
-            self._stores.use_places(settings_by_url(sites))
+        self._stores = worker_stores(joblist, resolved)
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
         self._proposed = propose(joblist, options.claims or claim_setting_of(joblist))
@@ -224,6 +209,7 @@ class Worker:
             methods=self._methods,
             pace=self._pace,
             doubts=self._doubts,
+            use_routes=self._limits.use_routes,
         )
         runner = JobRunner(
             tools,
@@ -315,8 +301,8 @@ class Worker:
             is_claim_undecided=claims.watch.is_undecided,
             # Look once more after the last of them has ended: it may have left a job.
             must_wait_for_ranks=waited or self._waited_for_ranks,
-            awaits_jobs=bool(self._scan_state.premature),
-            is_due_soon=self._scan_state.is_any_due(math.inf if waits else _SOON_SECONDS),
+            awaits_jobs=self._scan_state.awaits_jobs,
+            is_due_soon=self._scan_state.is_any_due(waits=waits),
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()
@@ -357,10 +343,7 @@ class Worker:
             has_left_alone=bool(self._scan_state.left_alone),
             stopped=self._options.stop.reason,
             path=self._joblist.path,
-            waiting=self._scan_state.waiting.values(),
-            blocked=len(self._scan_state.blocked),
-            premature=len(self._scan_state.premature),
-            elsewhere=len(self._scan_state.elsewhere),
+            left=self._scan_state.left(),
         )
         self._emit(finished)
         return finished.exit_code

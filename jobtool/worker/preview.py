@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from jobtool.events import Emit
-from jobtool.export.sharetext import source_text, what_of
 from jobtool.jobs.joblist import JobList
 from jobtool.worker.events import JobsFound, WouldTransfer
 from jobtool.worker.jobrunner import CLAIMABLE
+from jobtool.worker.jobtext import source_text, what_of
 from jobtool.worker.scanstate import ScanState
 
 

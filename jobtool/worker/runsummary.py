@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+import msgspec
 
 from jobtool.errors import NotYetError, StoppedError, UsageError
 from jobtool.jobs.job import JobStatus
@@ -13,6 +15,20 @@ from jobtool.worker.rankgroup import Tally
 
 #: The number of jobs by status; None stands for invalid job files.
 Counts = Mapping[JobStatus | None, int]
+
+
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """The ``todo`` jobs that are left for a reason.
+
+    ``waiting`` has the time until which each waits whose files can't be read yet, or that is tried
+    again later. ``blocked`` can't be done before a job in error is, ``premature`` come after jobs
+    that aren't done yet, ``elsewhere`` are for workers at other sites.
+    """
+
+    waiting: tuple[datetime, ...] = ()
+    blocked: int = 0
+    premature: int = 0
+    elsewhere: int = 0
 
 
 def exit_code_of(
@@ -51,10 +67,7 @@ def summarise(
     has_left_alone: bool,
     stopped: str | None,
     path: str,
-    waiting: Collection[datetime] = (),
-    blocked: int = 0,
-    premature: int = 0,
-    elsewhere: int = 0,
+    left: Left,
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
 
@@ -62,9 +75,7 @@ def summarise(
     worker, the only one still running. All other workers that aren't over have died, even if they
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
     looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
-    is the reason if it was asked to stop, else None. ``waiting`` has the time until which each of
-    the ``todo`` jobs waits whose files can't be read yet. ``premature`` of the ``todo`` jobs come
-    after jobs that aren't done yet, ``elsewhere`` are for workers at other sites.
+    is the reason if it was asked to stop, else None.
     """
     is_wrong = bool(counts[JobStatus.ERROR] or counts[None])
     died = workers - 1 - sum(tally.is_over for tally in tallies)
@@ -83,15 +94,15 @@ def summarise(
             counts,
             tallies,
             may_be_orphans=may_be_orphans,
-            waiting=len(waiting) + premature,
-            blocked=blocked if is_wrong else 0,
-            elsewhere=elsewhere,
+            waiting=len(left.waiting) + left.premature,
+            blocked=left.blocked if is_wrong else 0,
+            elsewhere=left.elsewhere,
         ),
         stopped=stopped,
         path=path,
-        waiting=len(waiting),
-        not_before=stamp_of(min(waiting)) if waiting else None,
-        premature=premature,
-        elsewhere=elsewhere,
-        blocked=blocked if is_wrong else 0,
+        waiting=len(left.waiting),
+        not_before=stamp_of(min(left.waiting)) if left.waiting else None,
+        premature=left.premature,
+        elsewhere=left.elsewhere,
+        blocked=left.blocked if is_wrong else 0,
     )

@@ -15,8 +15,12 @@ from jobtool.layouts.destination import with_destination
 from jobtool.steps.plugins import StepPlugins
 from jobtool.worker.events import JobInvalid, JobUnsuitable
 from jobtool.worker.rankgroup import Scan
+from jobtool.worker.runsummary import Left
 
 FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
+
+#: A worker without work waits for a step of a package that is tried again within this time.
+_SOON_SECONDS = 300.0
 
 
 class ScanState:
@@ -28,7 +32,8 @@ class ScanState:
     for files that can't be read yet, by the clock ``now``. ``left_alone`` holds the jobs that
     require what this worker lacks: a newer version, or one of the ``plugins``. ``blocked`` holds
     the jobs that nobody can do as long as another is in error. ``premature`` holds those that come
-    after jobs which aren't done yet, ``elsewhere`` those for workers at other sites.
+    after jobs which aren't done yet, ``elsewhere`` those for workers at other sites, of which
+    ``incoming`` may bring a package to this one.
     """
 
     def __init__(
@@ -43,11 +48,18 @@ class ScanState:
         self.blocked: set[str] = set()
         self.premature: set[str] = set()
         self.elsewhere: set[str] = set()
+        self.incoming: set[str] = set()
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
         self._now = now
         self._put_back_ns = joblist.last_put_back_ns()
+
+    def begin_pass(self) -> None:
+        """Forget what the last look at the jobs has found of those that can't be done now."""
+        self.ongoing = []
+        for jobs in (self.blocked, self.premature, self.elsewhere, self.incoming):
+            jobs.clear()
 
     def is_over(self, job_id: str) -> bool:
         """Return True if a job is known to be finished or invalid, or is left alone."""
@@ -59,11 +71,29 @@ class ScanState:
         until = self.waiting.get(job_id)
         return until is not None and self._now() < until
 
-    def is_any_due(self, seconds: float) -> bool:
-        """Return True if a step of a package that waits is due within ``seconds``."""
+    @property
+    def awaits_jobs(self) -> bool:
+        """Whether there are jobs whose end gives this worker work."""
+        return bool(self.premature or self.incoming)
+
+    def is_any_due(self, *, waits: bool) -> bool:
+        """Return True if a step of a package is tried again soon; or later, for one that waits.
+
+        Other jobs wait for files that can't be read yet, for hours: no worker stays for these.
+        """
         if self._joblist.settings.packages is None or not self.waiting:
             return False
-        return (min(self.waiting.values()) - self._now()).total_seconds() <= seconds
+        seconds = (min(self.waiting.values()) - self._now()).total_seconds()
+        return waits or seconds <= _SOON_SECONDS
+
+    def left(self) -> Left:
+        """Return the jobs that are left for a reason, as ``count`` has found them."""
+        return Left(
+            waiting=tuple(self.waiting.values()),
+            blocked=len(self.blocked),
+            premature=len(self.premature),
+            elsewhere=len(self.elsewhere),
+        )
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
@@ -147,5 +177,6 @@ class ScanState:
         self.waiting = {job_id: at for job_id, at in self.waiting.items() if job_id in todo}
         self.premature &= todo
         self.elsewhere &= todo
+        self.incoming &= todo
         self.blocked &= todo
         return counts

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from jobtool.events import Emit
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.limits import Bandwidth
 from jobtool.methods.method import Method
 from jobtool.steps.plugins import StepPlugins
 from jobtool.stores.registry import StoreRegistry
@@ -24,7 +25,9 @@ class AttemptTools(msgspec.Struct, frozen=True, kw_only=True):
 
     ``worker`` is its name in logs. ``watch`` is passed the progress several times a second.
     ``pace`` says whether a job can be done in time, ``doubts`` what else works when files are
-    refused. ``plugins`` has the steps besides ``copy``, ``methods`` the methods before ``stream``.
+    refused.
+    ``plugins`` has the steps besides ``copy``, ``methods`` the methods before ``stream``.
+    ``use_routes`` sets the limits of the leg that a package is moved over.
     """
 
     joblist: JobList
@@ -39,3 +42,4 @@ class AttemptTools(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[Method, ...]
     pace: Pace
     doubts: Doubts
+    use_routes: Callable[[Mapping[str, Bandwidth]], None]

@@ -19,6 +19,7 @@ WITH_EXAMPLES = [
     jobtool.clean_jobs,
     jobtool.generate_joblist,
     jobtool.read_receipts,
+    jobtool.release_jobs,
     jobtool.retry_jobs,
     jobtool.Stop,
     jobtool.summarise_jobs,

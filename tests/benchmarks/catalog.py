@@ -47,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     place = arguments.folder / "jobtool-catalog"
     if arguments.case:
-        print(json.dumps(CASES[arguments.case](str(place), arguments)))  # noqa: T201
+        print(json.dumps(CASES[arguments.case](str(place), arguments)))
         return 0
     shutil.rmtree(place, ignore_errors=True)
     try:
@@ -73,7 +73,7 @@ def run(case: str) -> None:
 
 def _show(case: str, seconds: float, usage: resource.struct_rusage, said: Any) -> None:
     cpu, mebibytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-    print(  # noqa: T201
+    print(
         f"{case:8} {seconds:8.2f} s  {cpu:8.2f} s of CPU  {mebibytes:6.0f} MiB  {said}", flush=True
     )
 

@@ -23,12 +23,19 @@ MTIME_NS = 1_700_000_000_123_456_789
 
 
 def make_package(
-    folder: Path, files: dict[str, bytes], *, name: str = "p", mode=0o640, times=None
+    folder: Path, files: dict[str, bytes], *, name: str = "p", mode=0o640, times=None, items=False
 ) -> Path:
-    """Write NAME.tar, its index and its manifest; return the tar's path."""
+    """Write NAME.tar, its index and its manifest; return the tar's path.
+
+    With ``items``, the first parts of the paths are its items.
+    """
     source = folder / f"source of {name}"
     members = MemberList()
+    item = None
     for path, data in files.items():
+        if items and path.partition("/")[0] != item:
+            item = path.partition("/")[0]
+            members.start_item(item)
         full = os.path.join(source, path)
         os.makedirs(os.path.dirname(full), exist_ok=True)
         Path(full).write_bytes(data)

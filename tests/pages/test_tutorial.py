@@ -22,6 +22,8 @@ from tests.blocks import run_blocks
         ("docs/how-to/compression.md", 5),
         ("docs/how-to/export.md", 1),
         ("docs/how-to/metrics.md", 1),
+        ("docs/how-to/observatory.md", 6),
+        ("docs/how-to/release.md", 6),
     ],
 )
 def test_every_block_runs_and_shows_what_stands_below_it(

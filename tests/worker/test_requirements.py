@@ -9,7 +9,7 @@ import pytest
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.trees import contents, make_items, snapshot, statuses
 
-WHY = "it requires 'packs'; jobtool 0.1.0 knows steps, export. Upgrade jobtool."
+WHY = "it requires 'packs'; jobtool 0.1.0 knows steps, export, package. Upgrade jobtool."
 
 
 @pytest.fixture

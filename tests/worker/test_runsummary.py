@@ -10,7 +10,7 @@ import pytest
 from jobtool.jobs.job import JobStatus
 from jobtool.worker.events import WorkerFinished
 from jobtool.worker.rankgroup import Tally
-from jobtool.worker.runsummary import summarise
+from jobtool.worker.runsummary import Left, summarise
 
 
 def finished(
@@ -31,8 +31,7 @@ def finished(
         has_left_alone=has_left_alone,
         stopped=None,
         path="/list",
-        waiting=waiting,
-        blocked=blocked,
+        left=Left(waiting=tuple(waiting), blocked=blocked),
     )
 
 
@@ -81,7 +80,10 @@ def test_jobs_that_wait_for_files_are_told_apart() -> None:
     left: dict[JobStatus | None, int] = {JobStatus.TODO: 2, JobStatus.ERROR: 1}
     told = finished(left, waiting=[late, soon])
     assert (told.exit_code, told.waiting, told.not_before) == (5, 2, "2026-11-27T05:00:00Z")
-    assert "has 2 waiting for files that can't be read yet or for another try, 1 in error." in told.text()
+    assert (
+        "has 2 waiting for files that can't be read yet or for another try, 1 in error."
+        in told.text()
+    )
     assert told.text().endswith(
         "To do the rest, from 2026-11-27T05:00:00Z on: transfer-worker -i /list"
     )

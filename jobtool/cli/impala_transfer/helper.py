@@ -15,8 +15,8 @@ import sys
 import msgspec
 
 from jobtool.cli.console import INFO, Console, print_error
+from jobtool.cli.running import run_worker
 from jobtool.cli.stopsignals import stop_signals, stopping
-from jobtool.cli.transfer import run_worker
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import JobtoolError
 from jobtool.redact import redact_tracebacks

@@ -212,7 +212,7 @@ def _worked_off(
     console: Console,
 ) -> int:
     """Run the workers; return the exit code for all of them."""
-    from jobtool.cli.transfer import run_worker
+    from jobtool.cli.running import run_worker
 
     _ask_password(request)
     joblist = JobList.open(folder)

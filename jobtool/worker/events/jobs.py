@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from jobtool.events import Event
+from jobtool.jobs.job import Job
+from jobtool.jobs.settings import Settings
 from jobtool.level import Level
 from jobtool.names import quote
-from jobtool.stores.location import type_of
 from jobtool.units import duration_text, rate_text, size_text
+from jobtool.worker.jobtext import What, source_text, started_text, what_of
 
 _MEGABYTE = 1_000_000
-
-#: What a job brings to its destination.
-What = Literal["files", "rows", "manifest"]
 
 
 class JobClaimed(Event, frozen=True, kw_only=True):
@@ -33,8 +32,9 @@ class JobClaimed(Event, frozen=True, kw_only=True):
 class JobStarted(Event, frozen=True, kw_only=True):
     """The job's files are about to be listed and copied, or its rows to be exported.
 
-    ``what`` the job brings: ``files``, ``rows`` of a query, or the ``manifest`` of an export.
-    ``source`` then says which rows.
+    ``what`` the job brings: ``files``, ``rows`` of a query, or the ``manifest`` of an export;
+    ``source`` then says which rows. For a step of a package it is the step, or ``brought``;
+    ``route`` is that of its leg.
     """
 
     kind: ClassVar[str] = "started"
@@ -42,17 +42,22 @@ class JobStarted(Event, frozen=True, kw_only=True):
     source: str
     destination: str
     what: What = "files"
+    route: str | None = None
+
+    @classmethod
+    def of(cls, job: Job, settings: Settings) -> JobStarted:
+        """Return the event for a job."""
+        return cls(
+            job=job.name,
+            source=source_text(job, settings),
+            destination=job.target,
+            what=what_of(job),
+            route=None if job.package is None else job.package.route,
+        )
 
     def text(self) -> str:
         """Return the sentence."""
-        if self.what == "rows":
-            return f"Exporting {self.source} to '{quote(self.destination)}'..."
-        if self.what == "manifest":
-            return f"Writing the manifest and _SUCCESS to '{quote(self.destination)}'..."
-        kind = type_of(self.destination)
-        if kind is not None and kind.service:
-            return f"Uploading files from '{quote(self.source)}' to {kind.service}..."
-        return f"Copying files from '{quote(self.source)}' to '{quote(self.destination)}'..."
+        return started_text(self.what, self.source, self.destination)
 
 
 class JobListed(Event, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ same records can be made again from a joblist.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,15 +16,17 @@ import msgspec
 from jobtool.catalog.copy import Copy
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
 from jobtool.jobs.atomic_write import remove_temporaries, replace_file
-from jobtool.jobs.job import Job
+from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.packagechain import task_of
-from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.packagechain import legs_of, task_of
+from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.stamps import time_of
 from jobtool.md5 import md5_of
-from jobtool.names import quote
+from jobtool.names import filename_of, quote
 from jobtool.packages.manifest import Manifest, decode_manifest, encode_manifest, tar_name
+from jobtool.release.deletionlog import read_deletions
+from jobtool.release.records import TrashedRecord
 from jobtool.stores.location import inside, join
 
 #: The site and the location of copies at a destination that isn't one of the sites.
@@ -76,12 +79,80 @@ def copies_made(joblist: JobList, job: Job, receipts: Iterable[Receipt]) -> Iter
     """
     task = task_of(job)
     manifest = kept_manifest(joblist, task.package)
-    if job.destination is None or manifest is None or task.brought_by is not None:
+    if manifest is None or task.brought_by is not None:
+        return
+    if task.step == "release":
+        yield from _released(joblist, job, task, manifest)
+    if job.destination is None:
         return
     if task.step in ("pack", "copy", "relay", "archive"):
         yield from _packed(job, task, manifest, receipts)
     elif task.step in ("unpack", "stage"):
         yield from _open(job, task, manifest, receipts)
+
+
+def copies_of_joblist(joblist: JobList) -> Iterator[Copy]:
+    """Yield all copies that the finished jobs of a joblist with packages have made or freed.
+
+    Raises the errors of ``copies_made``.
+    """
+    for job_id in joblist.job_ids():
+        try:
+            job, _ = joblist.load(job_id)
+        except FileNotFoundError:
+            continue
+        if job.package is not None and job.status is JobStatus.SUCCESS:
+            yield from copies_made(joblist, job, joblist.receipts_of(job_id))
+
+
+def _released(joblist: JobList, job: Job, task: PackageTask, manifest: Manifest) -> Iterator[Copy]:
+    """Yield the copies that a job of the step ``release`` has freed, by its log of deletions."""
+    places = {join(url, manifest.tar.name): place for url, place in buffers_of(joblist, job)}
+    for record in read_deletions(joblist.deletions_path_of(filename_of(job.name))):
+        if not isinstance(record, TrashedRecord) or record.path not in places:
+            continue
+        site, _, location = places[record.path].partition(".")
+        for item in manifest.items:
+            yield Copy(
+                item=item.name,
+                package=task.package,
+                site=site,
+                location=location,
+                url=record.path,
+                form="package",
+                size=item.bytes,
+                files=item.members,
+                digest=f"md5:{manifest.tar.md5}",
+                verified_at=time_of(record.at).replace(tzinfo=UTC),
+                state="released",
+            )
+
+
+def buffers_of(joblist: JobList, job: Job) -> list[tuple[str, str]]:
+    """Return the URL and the place of each buffer at a site that a package has passed.
+
+    ``job`` is the one that releases the package there.
+
+    Raises ``JobFileError`` and ``FileNotFoundError`` for jobs that can't be read.
+    """
+    settings, task = joblist.settings.packages, task_of(job)
+    assert settings is not None
+    if settings.receive is not None:
+        place = settings.origin or f"{task.to or NO_SITE}.buffer"
+        return [] if job.source is None else [(job.source, place)]
+    found: dict[str, str] = {}
+    if settings.origin is not None and settings.origin.partition(".")[0] == task.to:
+        with contextlib.suppress(FileNotFoundError):  # composed while it was sent
+            packed, _ = joblist.load(filename_of(job_name(task.package, "pack")))
+            if packed.destination is not None:
+                found[packed.destination] = next(iter(task_of(packed).way), "")
+    for to in settings.to:
+        for leg in legs_of(joblist, task.package, to):
+            way = task_of(leg).way
+            is_passed = leg.destination is not None and len(way) > 1
+            if is_passed and way[1] == f"{task.to}.buffer":
+                found[str(leg.destination)] = way[1]
+    return list(found.items())
 
 
 def place_of(task: PackageTask) -> tuple[str, str]:

@@ -25,14 +25,8 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.packagechain import task_of
 from jobtool.jobs.records import Receipt, Record
 from jobtool.names import filename_of, quote
-from jobtool.packages.manifest import (
-    MAX_MANIFEST_BYTES,
-    Manifest,
-    decode_manifest,
-    index_name,
-    manifest_name,
-    tar_name,
-)
+from jobtool.packages.manifest import Manifest, index_name, manifest_name, tar_name
+from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
@@ -164,7 +158,7 @@ class MoveStep(CopyStep):
         """
         job = claimed.job
         source = self._source_of(job, context)
-        manifest = _manifest_in(source, task_of(job).package, context)
+        manifest = read_manifest(source, task_of(job).package, context.retry)
         if md5 in (None, manifest.tar.md5):
             return manifest
         url = source.url_of(manifest.tar.name)
@@ -188,13 +182,13 @@ class MoveStep(CopyStep):
             return
         destination = context.destination(job.destination)
         try:
-            there = _manifest_in(destination, package, context)
+            there = read_manifest(destination, package, context.retry)
         except NotFoundError:
             return
         if self._packing is not None:
             size, items = self._packing.entry.size, tuple(self._packing.members.items())
         else:
-            ours = _manifest_in(self._source_of(job, context), package, context)
+            ours = read_manifest(self._source_of(job, context), package, context.retry)
             size, items = ours.tar.size, ours.items
         if (there.tar.size, there.items) != (size, items):
             raise PackageError(
@@ -249,19 +243,6 @@ class MembersStep(CopyStep):
             tidy_manifest(joblist, task.package)
         if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
             folder = context.source(service_url(claimed_job.job.source))
-            keep_manifest(joblist, _manifest_in(folder, task.package, context))
+            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)
-
-
-def _manifest_in(store: Store, package: str, context: StepContext) -> Manifest:
-    """Return the manifest of a package in a store; raises ``NotFoundError``, ``PackageError``."""
-    name = manifest_name(package)
-
-    def read() -> bytes:
-        entry = entry_of(store, name)
-        if entry.size > MAX_MANIFEST_BYTES:
-            return b" " * (MAX_MANIFEST_BYTES + 1)
-        return bytes(store.read(entry, 0, entry.size).data)
-
-    return decode_manifest(context.retry.call(read), where=store.url_of(name))

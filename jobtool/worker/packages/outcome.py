@@ -15,7 +15,7 @@ from jobtool.steps.step import StepContext
 from jobtool.stores.location import Location
 from jobtool.worker.events import CatalogBehind
 from jobtool.worker.packages.copies import copies_made
-from jobtool.worker.packages.way import next_leg, sites_now
+from jobtool.worker.packages.way import next_leg, release_of_hub, sites_now
 from jobtool.worker.tools import AttemptTools
 
 
@@ -28,9 +28,11 @@ def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext)
     if task_of(job).step in ("copy", "relay"):
         sites = sites_now(joblist)
         following = None if sites is None else next_leg(job, sites)
-        if following is not None:
+        new = [each for each in (following, release_of_hub(joblist, job)) if each is not None]
+        if new:
             context.require_held()
-            joblist.add(following)  # unless an earlier attempt has
+            for each in new:
+                joblist.add(each)  # unless an earlier attempt has
             joblist.flush()
             reach("after the next leg's job")
     record_copies(tools, claimed, context, lambda: copies_made(joblist, job, context.receipts()))

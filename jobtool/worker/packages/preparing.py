@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC
 
 from msgspec.structs import replace
@@ -11,14 +12,17 @@ from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import landing_of, task_of
-from jobtool.methods.plugins import load_methods, named_methods
+from jobtool.methods.plugins import AUTO, load_methods, named_methods
 from jobtool.names import filename_of, quote
 from jobtool.packages.manifest import tar_name
+from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.memberfile import read_members
+from jobtool.packages.membersurl import members_url
 from jobtool.packages.tarlayout import TarLayout
 from jobtool.routes.found import RouteLeg
 from jobtool.routes.places import settings_by_url
-from jobtool.stores.location import join
+from jobtool.transfer.credentialscopes import credential_scopes_of
+from jobtool.transfer.retry import Retry
 from jobtool.worker.filesstep import PrematureError
 from jobtool.worker.options import shares_with
 from jobtool.worker.packages.way import plan_leg, sites_now
@@ -58,21 +62,16 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
         if new != claimed.job:
             claimed.amend(new, "planned", way=" > ".join(planned.way), route=leg.route)
             reach("after the way is planned")
-        return _by_leg(tools, leg)
+        return _by_leg(tools, leg, packs=task.packs)
     if claimed.job.source is None and task.step in ("unpack", "archive"):
         landing = landing_of(joblist, task.package, task.to)
         if landing is None:
             raise PrematureError(f"package {quote(task.package)} hasn't arrived")
         url = landing.url
         if task.step == "unpack":
-            url = members_url(join(url, tar_name(task.package)))
+            url = members_url(url, tar_name(task.package))
         claimed.amend(replace(claimed.job, source=url), "found", source=url)
     return tools
-
-
-def members_url(tar: str) -> str:
-    """Return the URL of the members of a package whose tar is at a path or URL."""
-    return f"package+{tar}" if "://" in tar else f"package+file://{tar}"
 
 
 def _come_after(claimed: ClaimedJob, joblist: JobList, owner: str, way: tuple[str, ...]) -> None:
@@ -91,20 +90,36 @@ def _come_after(claimed: ClaimedJob, joblist: JobList, owner: str, way: tuple[st
 
 
 def _size_of(claimed: ClaimedJob, tools: AttemptTools) -> int:
-    """Return the size of a package's tar, in bytes."""
-    package = task_of(claimed.job).package
-    return TarLayout(read_members(tools.joblist.members_path_of(package))).total_size
+    """Return the size of a package's tar, in bytes.
+
+    A joblist of packages that were received has no lists of their members.
+    """
+    job, package = claimed.job, task_of(claimed.job).package
+    members = tools.joblist.members_path_of(package)
+    if job.source is None or task_of(job).packs or os.path.exists(members):
+        return TarLayout(read_members(members)).total_size
+    tools.stores.reach_job(credential_scopes_of(job))
+    source = tools.stores.open(job.source, "source")
+    return read_manifest(source, package, Retry(patience_seconds=0)).tar.size
 
 
-def _by_leg(tools: AttemptTools, leg: RouteLeg) -> AttemptTools:
-    """Return the tools with the methods that a leg asks for; without any, with the joblist's."""
-    if not leg.methods:
-        return tools
+def _by_leg(tools: AttemptTools, leg: RouteLeg, *, packs: bool) -> AttemptTools:
+    """Return the tools with the methods that a leg asks for; without any, with the joblist's.
+
+    Helpers know neither these methods nor the leg's limits. A tar that is composed while it is sent
+    is no file that a program could move, so jobtool's own methods do.
+    """
+    tools.use_routes(leg.limits)
+    options = tools.options
+    if leg.limits:
+        options = replace(options, share=False)
+    if not leg.methods or packs:
+        return replace(tools, options=options)
     names = named_methods(leg.methods)
     options = replace(
-        tools.options,
+        options,
         methods=names,
-        is_auto="auto" in leg.methods,
-        share=tools.options.share and shares_with(names),
+        is_auto=AUTO in leg.methods,
+        share=options.share and shares_with(names),
     )
     return replace(tools, options=options, methods=load_methods(names, tools.joblist.settings))

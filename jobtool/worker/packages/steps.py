@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobtool.jobs.packagetask import PackageTask
 from jobtool.worker.filesstep import FilesStep
 from jobtool.worker.packages.movestep import MembersStep, MoveStep
+from jobtool.worker.packages.releasestep import ReleaseStep
 from jobtool.worker.packages.verifystep import VerifyStep
 
 
@@ -15,5 +16,7 @@ def step_of(task: PackageTask) -> type[FilesStep]:
             return MembersStep
         case "verify":
             return VerifyStep
+        case "release":
+            return ReleaseStep
         case _:
             return MoveStep

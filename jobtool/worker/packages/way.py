@@ -21,14 +21,14 @@ from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import legs_of, relay_name, task_of
-from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.jobs.requirements import PACKAGE
 from jobtool.names import quote
 from jobtool.routes.conditions import Probe, Probed
 from jobtool.routes.found import Route, RouteLeg
 from jobtool.routes.onward import plan_onward
 from jobtool.routes.places import sites_of
-from jobtool.routes.plan import plan_route
+from jobtool.routes.plan import leg_of, plan_route
 from jobtool.routes.probe import StoreProbe
 from jobtool.routes.sites import SiteLocation, Sites
 from jobtool.stores.location import is_local
@@ -163,6 +163,27 @@ def next_leg(job: Job, sites: Sites) -> Job | None:
     )
 
 
+def release_of_hub(joblist: JobList, job: Job) -> Job | None:
+    """Return the job that frees the package at the end of a leg; None if that isn't asked for.
+
+    Generation makes the jobs that free what lies at the origin and at the destinations.
+    """
+    task, packages = task_of(job), joblist.settings.packages
+    if packages is None or packages.release == "nothing" or len(task.way) <= 2:
+        return None
+    site = task.way[1].partition(".")[0]
+    if site in packages.to:
+        return None
+    last = packages.steps[-1] if packages.steps else "copy"
+    ends = tuple(job_name(task.package, last, to) for to in packages.to)
+    return Job(
+        name=job_name(task.package, "release", site),
+        requires=(PACKAGE,),
+        fields=job.fields,
+        package=PackageTask(package=task.package, step="release", to=site, at=(site,), after=ends),
+    )
+
+
 def sites_able(origin: SiteLocation, target: SiteLocation) -> tuple[str, ...]:
     """Return the sites whose workers reach both ends of a leg: a path is only seen at its site."""
     if is_local(origin.url):
@@ -174,16 +195,9 @@ def sites_able(origin: SiteLocation, target: SiteLocation) -> tuple[str, ...]:
 
 def _leg_between(sites: Sites, task: PackageTask) -> RouteLeg:
     """Return the leg that a job has begun, with what its route asks for now, if there still is."""
-    ends = [_location_of(place, sites) for place in task.way[:2]]
+    origin, target = (_location_of(place, sites).place for place in task.way[:2])
     rule = next((rule for rule in sites.routes if rule.name == task.route), None)
-    methods = (rule.methods if rule is not None else ()) or ends[1].methods or ends[0].methods
-    return RouteLeg(
-        origin=ends[0],
-        target=ends[1],
-        route=task.route or "",
-        methods=methods,
-        bandwidth=rule.bandwidth if rule is not None else ends[1].bandwidth,
-    )
+    return leg_of(sites, rule, origin, target)
 
 
 def _location_of(place: str, sites: Sites) -> SiteLocation:

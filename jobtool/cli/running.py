@@ -1,0 +1,139 @@
+"""Running one worker for a command: its console, its rank, its progress display."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from jobtool.cli.console import WARNING, Console
+from jobtool.cli.options import open_trusted
+from jobtool.cli.rankend import end_rank, rank_place
+from jobtool.level import Level
+from jobtool.names import quote
+from jobtool.stop import Stop
+
+if TYPE_CHECKING:
+    from jobtool.worker.deadline import Deadline
+    from jobtool.worker.environment import Environment
+    from jobtool.worker.options import WorkerOptions
+
+
+def run_worker(
+    stop: Stop,
+    signals: tuple[signal.Signals, ...],
+    *,
+    joblist_path: str,
+    time_limit: float | None,
+    grace: float | None,
+    credentials: dict[str, Any],
+    trust: bool,
+    dry_run: bool,
+    verbosity: int,
+    as_json: bool,
+    chosen: dict[str, Any],
+    metrics_textfile: str | None = None,
+    console: Console | None = None,
+) -> int:
+    """Run a worker as ``transfer-worker`` describes; ``chosen`` are the worker's own options.
+
+    ``console`` is used in place of a new one.
+    """
+    from jobtool.worker.environment import joined, launched_size
+
+    link = None
+    if not dry_run and launched_size(os.environ) > 1:
+        from jobtool.worker.supervisor import Ended, supervise
+
+        outcome = supervise(signals)
+        if isinstance(outcome, Ended):
+            return end_rank(outcome, joblist_path, as_json=as_json)
+        link = outcome
+
+    from jobtool.api.options import worker_options
+    from jobtool.cli.arenas import bound_arenas
+    from jobtool.metrics.meter import metered
+    from jobtool.worker.loop import Worker
+
+    bound_arenas()
+    # Before anything can fail: the other ranks wait for this one here.
+    environment = joined(os.environ)
+    if link is not None:
+        link.introduce(environment)
+    console = console or Console(
+        verbosity=_verbosity(verbosity, environment), as_json=as_json, place=rank_place(environment)
+    )
+    if verbosity:
+        console.loud_kinds = frozenset({"finished"})  # another rank prints it if the first has died
+    joblist = open_trusted(joblist_path, trust=trust, warn=console.note, credentials=credentials)
+    if environment.rank == 0:
+        console.note(f"Valid input path: {quote(joblist.path)}")
+        console.note(f"Dry run: {'enabled' if dry_run else 'disabled'}")
+        console.note(f"Verbosity level: {verbosity}")
+
+    def warn(text: str) -> None:
+        if environment.rank == 0:
+            console.note(text, WARNING)
+
+    def on_deadline(deadline: Deadline, grace_seconds: float) -> None:
+        if environment.rank == 0:
+            left = timedelta(seconds=round(deadline.seconds))
+            console.note(
+                f"{left} left ({deadline.source}); workers begin to stop {grace_seconds:.0f} s "
+                "before the end."
+            )
+
+    options = worker_options(
+        chosen,
+        stop,
+        time_limit_seconds=time_limit,
+        grace_seconds=grace,
+        warn=warn,
+        on_deadline=on_deadline,
+    )
+    if dry_run and environment.rank:
+        return 0  # rank 0 prints it for all
+    if dry_run:
+        return Worker(joblist, environment, options, console.emit).preview()
+    # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
+    is_alone = environment.size == 1
+    display = _display(console, options) if is_alone else nullcontext(options)
+    textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
+    with (
+        display as options,
+        metered(joblist, environment, console.emit, options, textfile=textfile) as (emit, options),
+    ):
+        worker = Worker(joblist, environment, options, emit)
+        code = worker.run(None if link is None else link.joined)
+    if link is not None:
+        link.finish(code)
+    return code
+
+
+@contextlib.contextmanager
+def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions]:
+    """Show a progress display on a terminal; elsewhere progress is printed as plain lines."""
+    if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
+        yield options
+        return
+    from msgspec.structs import replace
+
+    from jobtool.cli.display import ProgressDisplay
+
+    with ProgressDisplay() as display:
+        console.quiet_kinds = frozenset({"progress"})
+        console.write, console.watch = display.write, display.on_event
+        try:
+            yield replace(options, watch=display.show)
+        finally:
+            console.write = console.watch = None
+
+
+def _verbosity(asked: int, environment: Environment) -> int:
+    """Return the verbosity. By default only rank 0 of several prints normal events."""
+    return asked if environment.rank == 0 or asked > Level.NORMAL else Level.ALWAYS

@@ -1,0 +1,1 @@
+"""Joblists of packages that have arrived from elsewhere."""

@@ -1,0 +1,1 @@
+"""The safe freeing of what has been moved: proof, trash, and a record of each deletion."""

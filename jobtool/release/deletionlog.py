@@ -1,0 +1,145 @@
+"""The log of a job's deletions: lines of JSON in the joblist, appended durably, never rewritten."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
+from jobtool.failpoints import reach
+from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.safe_read import open_without_waiting
+from jobtool.names import quote
+from jobtool.release.records import (
+    DeletionRecord,
+    IntentRecord,
+    RemovedRecord,
+    ReturnedRecord,
+    TrashedRecord,
+    decode_deletion,
+    encode_deletion,
+)
+
+#: A longer line is skipped: jobtool writes some paths and digests.
+MAX_LINE_BYTES = 1024 * 1024
+
+
+class DeletionLog:
+    """The deletions of one job. One thread uses it at a time.
+
+    ``unfinished`` has the intents without an end, and ``trashed`` the files in the trash, both by
+    where they lie in the trash. ``announced`` has those of ``trashed`` whose removal was begun.
+    ``latest`` is the greatest time of all records, empty for none.
+    ``require_held`` is called before every write.
+
+    Raises ``JobtoolError`` if the file can't be read.
+    """
+
+    def __init__(self, path: str, require_held: Callable[[], None] | None = None) -> None:
+        self.path = path
+        self.unfinished: dict[str, IntentRecord] = {}
+        self.trashed: dict[str, IntentRecord] = {}
+        self.announced: set[str] = set()
+        self.latest = ""
+        self._require_held = require_held
+        for record in read_deletions(path):
+            self._take(record)
+
+    def append(self, records: Iterable[DeletionRecord]) -> None:
+        """Add records, durably. Raises ``JoblistUnavailableError``, ``ClaimLostError``."""
+        added = [*records]
+        if not added:
+            return
+        if self._require_held is not None:
+            self._require_held()
+        reach("before a deletion's record")
+        try:
+            self._write(b"".join(map(encode_deletion, added)))
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(self.path)}: {reason_of(error)}. Nothing is removed without "
+                "its record"
+            ) from None
+        reach("after a deletion's record")
+        for record in added:
+            self._take(record)
+
+    def _take(self, record: DeletionRecord) -> None:
+        self.latest = max(self.latest, record.at)
+        if isinstance(record, IntentRecord):
+            self.unfinished[record.trashed_to] = record
+        elif isinstance(record, TrashedRecord):
+            intent = self.unfinished.pop(record.trashed_to, None)
+            if intent is not None:
+                self.trashed[record.trashed_to] = intent
+        elif isinstance(record, RemovedRecord | ReturnedRecord):
+            self.unfinished.pop(record.trashed_to, None)
+            self.trashed.pop(record.trashed_to, None)
+            self.announced.discard(record.trashed_to)
+        elif record.trashed_to in self.trashed:
+            self.announced.add(record.trashed_to)
+
+    def _write(self, data: bytes) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(self.path, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            sync_folder(os.path.dirname(os.path.dirname(self.path)))
+            descriptor = os.open(self.path, flags, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                data = b"\n" + data  # ends the torn line of a killed process
+            while data:
+                data = data[os.write(descriptor, data) :]
+            os.fsync(descriptor)
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        if not size:
+            sync_folder(os.path.dirname(self.path))
+
+
+def read_deletions(path: str) -> Iterator[DeletionRecord]:
+    """Yield the records of a log, oldest first; none if the file is missing.
+
+    Torn, invalid and too long lines are skipped: a file without a valid record is never removed.
+    Raises ``JobtoolError`` if the file can't be read.
+    """
+    try:
+        with open(path, "rb", opener=open_without_waiting) as file:
+            is_whole = True
+            while text := file.readline(MAX_LINE_BYTES):
+                was_whole, is_whole = is_whole, text.endswith(b"\n")
+                if not was_whole or not is_whole:
+                    continue
+                try:
+                    yield decode_deletion(text)
+                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
+                    continue
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise JobtoolError(
+            f"{quote(path)} can't be read as a log of deletions: {reason_of(error)}"
+        ) from None
+
+
+def released_paths(joblist: JobList) -> frozenset[str]:
+    """Return the paths and URLs of the files that the jobs of a joblist have released.
+
+    Raises ``JobtoolError`` if a log can't be read.
+    """
+    released: set[str] = set()
+    for job_id in joblist.job_ids_with_deletions():
+        for record in read_deletions(joblist.deletions_path_of(job_id)):
+            if isinstance(record, TrashedRecord):
+                released.add(record.path)
+            elif isinstance(record, ReturnedRecord):
+                released.discard(record.path)
+    return frozenset(released)

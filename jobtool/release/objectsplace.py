@@ -1,0 +1,185 @@
+"""A place in a bucket: an object goes to the trash by a copy that its service makes and proves."""
+
+from __future__ import annotations
+
+import secrets
+
+from jobtool.errors import FileError, NotFoundError, UsageError
+from jobtool.md5 import md5_of
+from jobtool.names import quote
+from jobtool.release.context import ReleaseContext
+from jobtool.release.destinations import UnprovenError
+from jobtool.release.place import RECORD, TRASH, Fingerprint
+from jobtool.stores.location import Location, inside, join, parent_of
+from jobtool.stores.optional import CopiesInside, supports
+from jobtool.stores.original import NotCopiedError
+from jobtool.stores.store import Attributes, Entry, Store, composite_md5
+from jobtool.transfer.partranges import ranges
+
+#: Larger objects are copied in parts.
+_PART_BYTES = 64 * 1024 * 1024
+_MAX_RECORD_BYTES = 64 * 1024
+
+
+class ObjectsPlace:
+    """A bucket or a prefix of one, whose service copies objects itself.
+
+    ``beside`` and ``trash`` are as in ``FilesPlace``. Raises ``UnprovenError`` for a store whose
+    service doesn't copy, and the errors of opening.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        context: ReleaseContext,
+        *,
+        beside: str | None = None,
+        trash: str | None = None,
+    ) -> None:
+        self.url = root
+        folder, name = parent_of(beside or root)
+        self.trash_url = trash or join(folder, TRASH)
+        if trash is not None and Location.parse(trash).root != Location.parse(root).root:
+            raise UsageError(
+                f"{quote(trash)}: expected a trash in the bucket of {quote(root)}; found another"
+            )
+        if not name and inside(root, self.trash_url) is None:
+            raise UnprovenError(f"expected a place that a trash can be beside; found {quote(root)}")
+        self._context = context
+        # The role of the source: these are its server and its credentials.
+        self.store: Store = context.stores.open(root, "source", owner=context.owner)
+        self.trash_store: Store = context.stores.open(self.trash_url, "source", owner=context.owner)
+        if not supports(self.store, CopiesInside):
+            raise UnprovenError(
+                f"expected a folder of this machine, or a bucket whose service copies objects; "
+                f"found {quote(root)}. Run jobtool release on the machine that has the files"
+            )
+
+    def fingerprint(self, path: str) -> Fingerprint:
+        """Return an object's identity."""
+        return _fingerprint(self._entry(self.store, path))
+
+    def _entry(self, store: Store, path: str) -> Entry:
+        found = self._context.retry.call(lambda: store.stat(path, file_only=True))
+        if isinstance(found, Entry):
+            return found
+        raise NotFoundError(f"expected an object at {quote(store.url_of(path))}; found nothing")
+
+    def fingerprint_in_trash(self, trashed: str) -> Fingerprint | None:
+        """Return the identity of an object in the trash; None if there is none."""
+        try:
+            return _fingerprint(self._entry(self.trash_store, trashed))
+        except NotFoundError:
+            return None
+
+    def check_trash(self) -> None:
+        """Do nothing: only a request that writes could tell."""
+
+    def make_trash(self, folder: str, record: bytes) -> None:
+        """Write the record."""
+        attributes = Attributes(mtime_ns=0, md5=md5_of(record), may_replace=False)
+        try:
+            self.trash_store.write(f"{folder}/{RECORD}", [record], attributes)
+        except FileError as error:
+            raise UnprovenError(
+                f"the trash {quote(self.trash_url)} can't be used: {error}. Nothing was removed"
+            ) from None
+
+    def read_record(self, folder: str) -> bytes | None:
+        """Return the record of a folder in the trash."""
+        try:
+            entry = self._entry(self.trash_store, f"{folder}/{RECORD}")
+        except NotFoundError:
+            return None
+        if entry.size > _MAX_RECORD_BYTES:
+            return None
+        return bytes(self.trash_store.read(entry, 0, entry.size).data)
+
+    def to_trash(self, path: str, fingerprint: Fingerprint, trashed: str, md5: str) -> None:
+        """Copy an object, prove the copy, then delete the object if it is still the same.
+
+        A service has no request that deletes an object only if it is unchanged: one that is
+        replaced between the last look and the deletion goes with it.
+        """
+        _copy(self.store, fingerprint.entry(path), self.trash_store, trashed, md5, self._context)
+        if self.fingerprint(path) != fingerprint:
+            raise UnprovenError("it has changed since it was read in this pass")
+        self._context.require_going()
+        self.store.delete(path)
+
+    def put_back(self, trashed: str, path: str) -> None:
+        """Copy an object back, prove the copy, delete the one in the trash."""
+        entry = self._entry(self.trash_store, trashed)
+        if isinstance(self.store.stat(path, file_only=True), Entry):
+            raise UnprovenError(
+                f"{quote(self.store.url_of(path))} can't be put back: something is there. It is in "
+                "the trash still"
+            )
+        md5 = self.trash_store.digest(trashed)
+        _copy(self.trash_store, entry, self.store, path, md5, self._context)
+        self.trash_store.delete(trashed)
+
+    def remove(self, trashed: str, fingerprint: Fingerprint) -> None:
+        """Delete an object of the trash."""
+        if self.fingerprint_in_trash(trashed) != fingerprint:
+            raise UnprovenError("it has changed in the trash since it was read in this pass")
+        self.trash_store.delete(trashed)
+
+    def remove_folder(self, folder: str) -> None:
+        """Delete the record, unless any other object is left."""
+        store = self._context.stores.open(join(self.trash_url, folder), "source")
+        left = [found.path for found, _ in zip(store.list(), range(2), strict=False)]
+        if left == [RECORD]:
+            store.delete(RECORD)
+
+    def clock_ns(self, folder: str) -> int | None:
+        """Return the time that the service gives to a new object."""
+        path = f"{folder}/.clock.{secrets.token_hex(4)}"
+        try:
+            self.trash_store.write(path, [b""], Attributes(mtime_ns=0, md5=md5_of(b"")))
+            try:
+                return self._entry(self.trash_store, path).mtime_ns
+            finally:
+                self.trash_store.delete(path)
+        except FileError:
+            return None
+
+
+def _fingerprint(entry: Entry) -> Fingerprint:
+    return Fingerprint(size=entry.size, mtime_ns=entry.mtime_ns, etag=entry.etag)
+
+
+def _copy(
+    source: Store, entry: Entry, target: Store, path: str, md5: str, context: ReleaseContext
+) -> None:
+    """Copy an object inside its service. Raises ``UnprovenError`` unless the copy is proven."""
+    assert supports(target, CopiesInside)
+    where = quote(target.url_of(path))
+    reason = target.why_not_inside(source)
+    try:
+        if reason is not None:
+            raise NotCopiedError(reason)
+        original = target.original(source, entry, _PART_BYTES)
+        if original.part_size is None:
+            target.copy_inside(source, original, path, context.require_going)
+        else:
+            upload = target.begin(path, original.attributes)
+            try:
+                parts = []
+                for number, offset, size in ranges(original.size, original.part_size):
+                    context.require_going()
+                    parts.append(
+                        target.copy_part_inside(source, original, upload, number, offset, size)
+                    )
+                if composite_md5(parts) != original.composite:
+                    raise NotCopiedError("the copied parts have other MD5s")
+                target.complete(upload, parts, original.attributes)
+            except BaseException:
+                target.abort(upload)
+                raise
+        proof = target.prove(path, md5, original.composite or "")
+    except NotCopiedError as error:
+        raise UnprovenError(f"its service can't copy it to {where}: {error}") from None
+    if proof is None:
+        target.delete(path)
+        raise UnprovenError(f"expected MD5 {md5} at {where}; its service made another copy")
