@@ -10,12 +10,13 @@ import msgspec
 from jobtool.api.options import require_threads
 from jobtool.api.places import Place, local_path, opened, text_of
 from jobtool.api.retry import names_of
-from jobtool.errors import JobFileError, UsageError
+from jobtool.errors import FileError, JobFileError, UsageError
 from jobtool.events import Emit, Event, ignore, unfailing
 from jobtool.names import filename_of, quote
 
 if TYPE_CHECKING:
     from jobtool.audit.events import LeftAlone
+    from jobtool.jobs.job import Job
     from jobtool.jobs.joblist import JobList
     from jobtool.release.context import ReleaseContext
     from jobtool.release.events import FileStays, JobReleased, TrashWaits
@@ -175,7 +176,7 @@ class _Run:
 
     def events(self) -> Iterator[Event]:
         """Release the jobs, and yield what the context hasn't told."""
-        from jobtool.release.jobplans import PACKAGE, Senders
+        from jobtool.release.jobplans import Senders
 
         with_trash = frozenset(self._joblist.job_ids_with_deletions())
         named = {filename_of(name) for name in self._names}
@@ -193,10 +194,34 @@ class _Run:
         senders = Senders(self._joblist)
         for job_id in sorted(senders.jobs):
             job = senders.jobs[job_id]
-            is_plain = PACKAGE not in job.requires and job.export is None
-            is_asked_for = job.name in self._names
-            if is_asked_for or not self._names and is_plain and job.status == "success":
+            if self._names and job.name not in self._names:
+                continue
+            if job.package is not None:
+                yield from self._of_package(job)
+            elif self._names or (job.export is None and job.status == "success"):
                 yield from self._one(job_id, senders)
+
+    def _of_package(self, job: Job) -> Iterator[Event]:
+        """Tell what a step of a package would free. Workers do it."""
+        from jobtool.release.events import FileStays
+        from jobtool.worker.packages.freeing import free
+
+        assert job.package is not None
+        if job.package.step != "release":
+            if self._names:
+                reason = "expected a job that copies files, or the step release; found another one"
+                yield FileStays(job=job.name, path=job.origin, reason=reason)
+        elif job.status == "success":
+            return
+        elif not self._context.is_dry_run:
+            reason = "it is a step of a package, which workers do: transfer-worker"
+            yield FileStays(job=job.name, path=job.origin, reason=reason)
+        else:
+            try:
+                yield free(self._joblist, job, self._context, trust=True)
+            except (FileError, JobFileError, FileNotFoundError) as error:
+                reason = "the package is still under way" * isinstance(error, FileNotFoundError)
+                yield FileStays(job=job.name, path=job.origin, reason=reason or str(error))
 
     def _one(self, job_id: str, senders: Senders | None) -> Iterator[Event]:
         """Release one job or, without ``senders``, empty its trash."""

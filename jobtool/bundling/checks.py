@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from jobtool.bundling.joblines import LOCATION_OF, frees_destinations, frees_origin, origin_of
 from jobtool.bundling.walk import DEFAULT_PATTERN
 from jobtool.errors import RouteError, UsageError
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.settings import Settings
 from jobtool.layouts.pattern import Pattern
 from jobtool.names import filename_of, is_text, quote
+from jobtool.routes.places import sites_of
 from jobtool.routes.plan import plan_route
 from jobtool.routes.sites import Sites
-from jobtool.routes.sitesfile import load_sites
 from jobtool.stores.location import inside, is_local, scheme_of
 from jobtool.units import size_text
 
@@ -30,11 +31,13 @@ _S3_OBJECT_BYTES = 10_000 * 5 * 2**30
 _SITE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check_settings(settings: Settings, joblist_path: str) -> Sites | None:
+def check_settings(joblist: JobList) -> Sites | None:
     """Raise ``UsageError`` for settings that can't be meant; return the sites, if any are used.
 
-    Raises ``LayoutError`` for a pattern that isn't one, and ``RouteError``.
+    ``joblist`` needn't exist. Raises ``LayoutError`` for a pattern that isn't one, and
+    ``RouteError``.
     """
+    settings, joblist_path = joblist.settings, joblist.path
     packages = settings.packages
     assert packages is not None
     assert settings.source is not None
@@ -48,16 +51,16 @@ def check_settings(settings: Settings, joblist_path: str) -> Sites | None:
             )
     if packages.release != "source" and packages.keep_days != PackageSettings().keep_days:
         raise UsageError("--keep-days is about files of the source: expected --release source")
-    if packages.sites is None:
+    sites = sites_of(joblist)
+    if sites is None:
         _check_alone(settings, packages)
         assert settings.destination is not None
-        places, sites = [settings.destination], None
+        places = [settings.destination]
     else:
         if settings.destination is not None:
             raise UsageError(
                 "expected a destination (-d) or --sites, which has the places; found both"
             )
-        sites = load_sites(packages.sites)
         _check_sites(packages, sites)
         places = list(_places(packages, sites))
     for place in places:

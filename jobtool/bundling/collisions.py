@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from jobtool.errors import JobtoolError, NotFoundError, SourceError
+from jobtool.bundling.events import DestinationUnseen
+from jobtool.errors import JoblistError, JobtoolError, NotFoundError, SourceError
+from jobtool.events import Emit
+from jobtool.names import quote
 from jobtool.packages.manifest import manifest_name, tar_name
 from jobtool.stores.store import Entry, Store
 
@@ -14,7 +18,28 @@ from jobtool.stores.store import Entry, Store
 _LOOK_SECONDS = 20.0
 
 
-def first_taken(open_store: Callable[[], Store], packages: Iterable[str]) -> str | None:
+def require_free(
+    packages: Sequence[str], places: Iterable[str], open_store: Callable[[str], Store], emit: Emit
+) -> None:
+    """Raise ``JoblistError`` if a place has a package of one of these names already.
+
+    A place that can't be looked at is told by an event: its copy looks again.
+    """
+    for url in places:
+        try:
+            taken = _first_taken(partial(open_store, url), packages)
+        except SourceError as error:
+            emit(DestinationUnseen(destination=url, reason=str(error)))
+            continue
+        if taken is not None:
+            raise JoblistError(
+                f"{quote(url)} has {quote(taken)} already, a package of another joblist. Give the "
+                "packages of this one another name: --name for a new joblist, or 'name' in "
+                "[packages] of its joblist.toml."
+            )
+
+
+def _first_taken(open_store: Callable[[], Store], packages: Iterable[str]) -> str | None:
     """Return the name of the first tar or manifest of ``packages`` that a store has; None for none.
 
     Raises ``SourceError`` with the reason if that isn't known: a machine that makes packages

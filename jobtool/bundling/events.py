@@ -108,7 +108,7 @@ class DestinationUnseen(Event, frozen=True, kw_only=True):
 
 
 class Waiting(Event, frozen=True, kw_only=True):
-    """Items that wait for a package to become full. ``until`` is when the first is made anyway."""
+    """Items that wait for full packages. ``until`` is when the first is made anyway."""
 
     kind: ClassVar[str] = "waiting"
     items: int
@@ -118,8 +118,8 @@ class Waiting(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return (
-            f"{self.items} item(s) of {size_text(self.bytes)} wait for more, until {self.until} at "
-            "the latest. Run this again then, or with --close."
+            f"{self.items} item(s) of {size_text(self.bytes)} wait for full packages. The first is "
+            f"made from {self.until} on: run this again then, or with --close."
         )
 
 

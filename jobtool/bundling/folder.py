@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -25,6 +25,7 @@ from jobtool.errors import (
 )
 from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.joblist import JobList
+from jobtool.layouts.template import safe
 from jobtool.names import quote, unquote
 
 #: The version of ``making.json``.
@@ -33,6 +34,7 @@ _FORMAT = 1
 _STATE = "making.json"
 _LOCK = ".lock"
 _MEMBERS = ".members.jsonl"
+_GROUP_BYTES = 60
 _NUMBER = re.compile(r"-([0-9]{4,18})$")
 
 
@@ -144,6 +146,12 @@ class PackagesFolder:
 
     def _unavailable(self, verb: str, path: str, error: OSError) -> JoblistUnavailableError:
         return JoblistUnavailableError(f"can't {verb} {quote(path)}: {reason_of(error)}")
+
+
+def package_name(prefix: str, group: Iterable[str], number: int) -> str:
+    """Return the name of a package: the prefix, the values of its group, its number."""
+    values = "-".join(map(safe, group)).encode()[:_GROUP_BYTES].decode(errors="ignore")
+    return "-".join(part for part in (prefix, values, f"{number:04d}") if part)
 
 
 def number_of(package: str) -> int:

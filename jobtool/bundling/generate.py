@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from jobtool.bundling.bundles import Bundle, Item, bundled
-from jobtool.bundling.collisions import first_taken
+from jobtool.bundling.collisions import require_free
 from jobtool.bundling.events import (
-    DestinationUnseen,
     ItemChanged,
     JobsCompleted,
     LeftOut,
@@ -25,8 +24,8 @@ from jobtool.bundling.events import (
     Walking,
     stamp,
 )
-from jobtool.bundling.folder import Making, PackagesFolder, number_of
-from jobtool.bundling.joblines import jobs_of, origin_of
+from jobtool.bundling.folder import Making, PackagesFolder, number_of, package_name
+from jobtool.bundling.joblines import jobs_of, places_of_tars
 from jobtool.bundling.packed import PackedItems
 from jobtool.bundling.request import PackagesRequest, Resolution, resolve
 from jobtool.bundling.walk import DEFAULT_PATTERN, FoundItem, Walk
@@ -35,13 +34,11 @@ from jobtool.events import Emit, ignore
 from jobtool.failpoints import reach
 from jobtool.jobs.joblist import JobList
 from jobtool.layouts.events import Creating, Unreadable
-from jobtool.layouts.template import safe
 from jobtool.names import filename_of, quote
 from jobtool.packages.memberfile import write_members
 from jobtool.packages.members import MemberList
-from jobtool.stores.location import inside, is_local, join, scheme_of
-from jobtool.stores.registry import StoreRegistry
-from jobtool.stores.store import Store, kind_of
+from jobtool.stores.location import inside, is_local, join
+from jobtool.stores.store import kind_of
 from jobtool.transfer.retry import Retry
 
 #: How often progress is told while the source is listed.
@@ -49,8 +46,6 @@ _TELL_SECONDS = 5.0
 
 #: How many items are named that hold what isn't a file.
 _NAMED = 5
-
-_GROUP_BYTES = 60
 
 
 def generate_packages(
@@ -210,7 +205,7 @@ class _Generation:
             found.error = SourceError(
                 f"{quote(url)} holds this joblist. Choose another --output-path to pack it"
             )
-        if found.left_out:
+        if found.left_out and self._packed.get(found.name) is None:  # else it was told then
             self._left_out.update(found.left_out)
             self._with_left_out.append(found.name)
             del self._with_left_out[_NAMED:]
@@ -270,37 +265,12 @@ class _Generation:
 
     def _require_free(self, names: Sequence[str]) -> None:
         """Raise ``JoblistError`` for names that other packages have where these ones go."""
-        settings, sites = self._resolution.settings, self._resolution.sites
-        if not names:
-            return
-        places: list[tuple[str, StoreRegistry]] = []
-        if sites is None:
-            assert settings.destination is not None
-            places.append((settings.destination, self._resolution.stores))
-        else:
-            origin = sites.location(origin_of(self._packages, sites), where="--from")
-            found = [origin] if self._packages.pack == "buffer" else []
-            found += [
-                sites.sites[site].locations["buffer"]
-                for site in self._packages.to
-                if "buffer" in sites.sites[site].locations
-            ]
-            places += [
-                (each.url, StoreRegistry({scheme_of(each.url): dict(each.settings)}))
-                for each in found
-            ]
-        for url, stores in places:
-            try:
-                taken = first_taken(lambda u=url, s=stores: _opened(s, u), names)  # type: ignore[misc]
-            except SourceError as error:
-                self._emit(DestinationUnseen(destination=url, reason=str(error)))
-                continue
-            if taken is not None:
-                raise JoblistError(
-                    f"{quote(url)} has {quote(taken)} already, a package of another joblist. Give "
-                    "the packages of this one another name: --name for a new joblist, or 'name' in "
-                    "[packages] of its joblist.toml."
-                )
+        sites, stores = self._resolution.sites, self._resolution.stores
+        places = [self._resolution.settings.destination or ""]
+        if sites is not None:
+            places = list(places_of_tars(self._packages, sites))
+        if names:
+            require_free(names, places, lambda url: stores.open(url, "destination"), self._emit)
 
     def _create(self, stack: contextlib.ExitStack, names: Sequence[str]) -> None:
         settings = self._resolution.settings
@@ -360,13 +330,3 @@ class _Generation:
         if self._left_out:
             counts = dict(sorted(self._left_out.items()))
             self._emit(LeftOut(counts=counts, items=tuple(self._with_left_out)))
-
-
-def package_name(prefix: str, group: Iterable[str], number: int) -> str:
-    """Return the name of a package: the prefix, the values of its group, its number."""
-    values = "-".join(map(safe, group)).encode()[:_GROUP_BYTES].decode(errors="ignore")
-    return "-".join(part for part in (prefix, values, f"{number:04d}") if part)
-
-
-def _opened(stores: StoreRegistry, url: str) -> Store:
-    return stores.open(url, "destination")

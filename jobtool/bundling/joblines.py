@@ -40,6 +40,17 @@ def frees_origin(settings: PackageSettings) -> bool:
     )
 
 
+def places_of_tars(settings: PackageSettings, sites: Sites) -> Iterator[str]:
+    """Yield the URLs of the buffers and archives that packages go to."""
+    if settings.pack == "buffer":
+        yield sites.location(origin_of(settings, sites), where="from").url
+    kinds = ("buffer", "archive") if "archive" in settings.steps else ("buffer",)
+    for name in settings.to:
+        for kind in kinds:
+            if kind in sites.sites[name].locations:
+                yield sites.sites[name].locations[kind].url
+
+
 def jobs_of(package: str, settings: Settings, sites: Sites | None) -> Iterator[Job]:
     """Yield the jobs of a package, each after those that must be a success before it."""
     packages = settings.packages

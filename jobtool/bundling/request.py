@@ -15,6 +15,7 @@ from jobtool.bundling.checks import check_settings
 from jobtool.bundling.joblines import origin_of
 from jobtool.errors import JoblistError, UsageError
 from jobtool.jobs.jobfolder import job_ids_in
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.requirements import PACKAGE
 from jobtool.jobs.settings import FILENAME, Settings
@@ -22,6 +23,7 @@ from jobtool.layouts.existing import canonical, existing_settings
 from jobtool.layouts.layout import PACKAGES
 from jobtool.layouts.template import safe
 from jobtool.names import quote
+from jobtool.routes.places import settings_by_url
 from jobtool.routes.sites import Sites
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
@@ -93,7 +95,8 @@ def resolve(request: PackagesRequest) -> Resolution:
     )
     found = existing_settings(request.joblist_path, trust=request.trust)
     before = canonical(found or Settings())
-    existing = before if before.packages is not None and before.source is not None else None
+    is_ours = before.packages is not None and before.packages.receive is None
+    existing = before if is_ours and before.source is not None else None
     if existing is None:
         _require_free(request.joblist_path, before)
     packages = _packages(request, before)
@@ -116,7 +119,7 @@ def resolve(request: PackagesRequest) -> Resolution:
     )
     if existing is not None:
         _require_same(request, existing, settings)
-    sites = check_settings(settings, request.joblist_path)
+    sites = check_settings(_joblist(request, settings))
     if sites is not None and packages.pack == "buffer":  # ways begin where packages lie
         packages = replace(packages, origin=origin_of(packages, sites).text())
         settings = replace(settings, packages=packages)
@@ -126,15 +129,31 @@ def resolve(request: PackagesRequest) -> Resolution:
         settings=settings,
         packages=packages,
         sites=sites,
-        stores=stores_by(settings, filesystems=request.filesystems),
+        stores=stores_by(
+            settings,
+            filesystems=request.filesystems,
+            places=None if sites is None else settings_by_url(sites),
+        ),
     )
+
+
+def _joblist(request: PackagesRequest, settings: Settings) -> JobList:
+    """Return the joblist as it will be, trusted as the user says if there is one already."""
+    if not os.path.exists(os.path.join(request.joblist_path, FILENAME)):
+        return JobList(request.joblist_path, settings)
+    joblist = JobList.open(request.joblist_path, trust=request.trust)
+    joblist.settings = settings
+    return joblist
 
 
 def _require_free(path: str, before: Settings) -> None:
     """Raise ``JoblistError`` for a joblist of another kind."""
     has_jobs = os.path.isdir(path) and bool(job_ids_in(path))
-    if before.export is not None or before.source is not None or before.layout or has_jobs:
+    is_received = before.packages is not None and before.packages.receive is not None
+    is_used = before.source is not None or bool(before.layout) or has_jobs
+    if before.export is not None or is_received or is_used:
         kind = "of an export" if before.export is not None else "of another layout"
+        kind = "of received packages" if is_received else kind
         raise JoblistError(
             f"{quote(path)} is a joblist {kind}: packages need one of their own. Use another "
             "--output-path."

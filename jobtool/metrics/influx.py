@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from jobtool.jobs.metricssettings import TOKEN_VARIABLE
@@ -67,6 +68,7 @@ class Influx:
     def send(self, drained: Drained, *, is_last: bool) -> None:
         """Post the points that wait. Raises the errors of urllib3, ``OSError`` for an answer."""
         try:
+            _load()  # also before there are points: it takes a moment, which the end may not have
             self._lines.extend([*self.lines_of(drained)])
         except ImportError:
             self._dropped += len(drained.counts)
@@ -134,6 +136,12 @@ class Influx:
         later = (self._last_ns >> _BITS) + 1
         self._last_ns = (max(self._now_ns() >> _BITS, later) << _BITS) + own
         return self._last_ns
+
+
+def _load() -> None:
+    """Import what points need. Raises ``ImportError``."""
+    for name in ("urllib3", "influxdb_client.client.write.point"):
+        import_module(name)
 
 
 def post(url: str, body: bytes) -> tuple[int, str]:

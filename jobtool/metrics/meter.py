@@ -23,7 +23,7 @@ from jobtool.worker.environment import Environment
 from jobtool.worker.options import WorkerOptions
 
 #: How long a worker that ends waits for all sinks together.
-END_SECONDS = 3.0
+END_SECONDS = 5.0
 
 Told = TypeVar("Told", bound=Event)
 

@@ -194,6 +194,7 @@ def test_what_is_no_file_is_counted_and_what_cannot_be_read_left_out(place) -> N
     assert place.packages() == {"list-0001": ["a", "b2"]}
     result = events(done)[-1]
     assert (result["empty"], result["unreadable"]) == (2, 1)
+    assert of_kind(place.run(), "left-out")[0]["counts"] == {"empty-folder": 1, "pipe": 1}
 
 
 @pytest.mark.parametrize("pattern", ["*", "a{n}"])

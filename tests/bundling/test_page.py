@@ -8,4 +8,4 @@ from tests.blocks import run_blocks
 
 
 def test_the_page_about_making_packages(tmp_path: Path) -> None:
-    assert run_blocks("docs/how-to/packages.md", tmp_path) == 3
+    assert run_blocks("docs/how-to/packages.md", tmp_path) == 5

@@ -234,7 +234,7 @@ def _counted(
 
 
 TestCatalogs = Catalogs.TestCase
-TestCatalogs.settings = settings(settings.get_profile("jobtool"), stateful_step_count=20)
+TestCatalogs.settings = settings(settings.get_profile("jobtool"), stateful_step_count=12)
 
 
 @given(items=st.lists(some_name, max_size=8), others=st.lists(some_name, min_size=4, max_size=4))

@@ -28,7 +28,7 @@ from tests.metrics.places import (
     totals,
     write_metrics,
 )
-from tests.trees import receipts, statuses
+from tests.trees import events, receipts, statuses
 
 
 @pytest.fixture
@@ -68,17 +68,19 @@ def test_the_totals_are_those_of_the_receipts(tmp_path: Path, folder: Path) -> N
                for _, labels in samples)  # fmt: skip
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
 def test_ranks_of_one_host_have_files_of_their_own_that_are_whole_at_every_moment(
-    tmp_path: Path, folder: Path
+    tmp_path: Path, folder: Path, is_killed: bool
 ) -> None:
     joblist = make_joblist(tmp_path, 16, size=250_000, metrics="interval_seconds = 1")
     worker = (BIN / "transfer-worker", "-i", joblist, "--metrics-textfile", folder)
     ranks = start_ranks((*worker, "--bandwidth", "1MB/s"), (*worker, "--bandwidth", "1MB/s"))
     last: dict[str, dict[Sample, float]] = {}
     versions = 0
+    victim: int | None = None
 
     def is_over() -> bool:
-        nonlocal versions
+        nonlocal versions, victim
         for name, samples in textfiles(folder).items():
             before = last.get(name, {})
             versions += samples != before
@@ -86,15 +88,29 @@ def test_ranks_of_one_host_have_files_of_their_own_that_are_whole_at_every_momen
                 if key[0].endswith("_total"):
                     assert samples[key] >= value, key
             last[name] = samples
+        if is_killed and victim is None and len(last) == 2:
+            victim = pid_of_rank_1(joblist)
+            if victim is not None:
+                os.kill(victim, signal.SIGKILL)
         return ranks.poll() is not None
 
     wait_for(is_over)
     assert finish(ranks).exit_code == 0
+    assert (victim is not None) == is_killed
     assert len(textfiles(folder)) == 2
     assert versions > 4
-    assert totals(folder)["jobtool_step_bytes_total"] == 16 * 250_000
-    assert totals(folder)["jobtool_step_attempts_total"] == 16
+    assert totals(folder)["jobtool_worker_running"] == is_killed
     assert set(statuses(joblist).values()) == {"success"}
+    if not is_killed:
+        assert totals(folder)["jobtool_step_bytes_total"] == 16 * 250_000
+        assert totals(folder)["jobtool_step_attempts_total"] == 16
+
+
+def pid_of_rank_1(joblist: Path) -> int | None:
+    """The process of rank 1, once it has claimed a job."""
+    lines = [line for path in joblist.glob("*.txt") for line in events(path, "claimed")]
+    found = [line.split(" worker=")[1].split(" ")[0] for line in lines if " rank=1 " in line]
+    return int(found[0].rpartition(":")[2]) if found else None
 
 
 def test_workers_that_are_killed_leave_whole_files_and_their_places(

@@ -6,43 +6,16 @@ the package in the buffer that it has passed. Nothing goes that isn't proven onc
 
 from __future__ import annotations
 
-from functools import partial
-
 from msgspec.structs import replace
 
-from jobtool.errors import JobFileError, JobtoolError, NotYetError
+from jobtool.errors import JobtoolError
 from jobtool.jobs.claimedjob import ClaimedJob
-from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.joblist import JobList
-from jobtool.jobs.packagechain import landing_of, legs_of, task_of
-from jobtool.jobs.packagesettings import PackageSettings
-from jobtool.jobs.packagetask import job_name
-from jobtool.jobs.records import Receipt
-from jobtool.names import filename_of, quote
-from jobtool.packages.manifest import tar_name
-from jobtool.packages.memberfile import read_members
 from jobtool.release.context import ReleaseContext
-from jobtool.release.deletionlog import DeletionLog
-from jobtool.release.emptying import empty_trash
-from jobtool.release.packages import (
-    PackedAt,
-    Required,
-    UnpackedAt,
-    release_package,
-    release_source,
-)
 from jobtool.steps.step import StepContext
-from jobtool.stores.location import join
 from jobtool.worker.filesstep import FilesStep, Totals
-from jobtool.worker.packages.copies import buffers_of, copies_made, kept_manifest
+from jobtool.worker.packages.copies import copies_made
+from jobtool.worker.packages.freeing import free
 from jobtool.worker.packages.outcome import record_copies
-
-#: How long a release waits for jobs that may still read what it would free.
-_WAIT_SECONDS = 60.0
-
-
-class StillNeededError(NotYetError):
-    """Another job of the package may still read what would be freed."""
 
 
 class StaysError(JobtoolError):
@@ -57,162 +30,23 @@ class ReleaseStep(FilesStep):
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Free what is proven elsewhere.
 
-        Raises ``StillNeededError``, ``StaysError`` if something isn't as its proof says,
-        ``JoblistError`` for a joblist that others could have written, and the errors of stores.
+        Raises ``StaysError`` if something isn't as its proof says, and the errors of ``free``.
         """
-        tools, task = self._tools, task_of(claimed_job.job)
-        joblist, site = tools.joblist, task.to
-        settings = joblist.settings.packages
-        manifest = kept_manifest(joblist, task.package)
-        if settings is None or manifest is None:
-            raise JobFileError(
-                f"job {quote(claimed_job.job.name)}: expected a table [packages] in "
-                f"joblist.toml and the manifest of {quote(task.package)}; one of them is missing"
-            )
-        releasing = replace(
-            ReleaseContext.of_step(context, threads=tools.options.threads), now=tools.options.now
+        tools, joblist = self._tools, self._tools.joblist
+        releasing = ReleaseContext.of_step(context, threads=tools.options.threads)
+        done = free(
+            joblist,
+            claimed_job.job,
+            replace(releasing, now=tools.options.now),
+            trust=joblist.is_trusted_anyway,
         )
-        is_origin = settings.origin is not None and settings.origin.partition(".")[0] == site
-        if settings.receive is not None:
-            required = _required_here(joblist, settings, task.package)
-        else:
-            required = [
-                _required(joblist, settings, task.package, to)
-                for to in settings.to
-                if is_origin or to == site or _passes(joblist, task.package, to, site)
-            ]
-        files = size = 0
-        for url, place in buffers_of(joblist, claimed_job.job):
-            _require_unneeded(joblist, settings, task.package, place)
-            done = release_package(
-                joblist,
-                claimed_job.job_id,
-                task.package,
-                tar=join(url, tar_name(task.package)),
-                required=required,
-                context=releasing,
-                keep_days=0,
-                trust=joblist.is_trusted_anyway,
-            )
-            _require_done(done.stay)
-            files, size = files + done.files, size + done.bytes
-            log = DeletionLog(joblist.deletions_path_of(claimed_job.job_id), context.require_held)
-            empty_trash(
-                task.package,
-                claimed_job.job_id,
-                log,
-                joblist_id=joblist.settings.id,
-                context=releasing,
-            )
-        if is_origin and settings.release == "source" and joblist.settings.source is not None:
-            done = release_source(
-                joblist,
-                claimed_job.job_id,
-                task.package,
-                source=joblist.settings.source,
-                members=read_members(joblist.members_path_of(task.package)),
-                manifest=manifest,
-                required=required,
-                context=releasing,
-                keep_days=settings.keep_days,
-                trust=joblist.is_trusted_anyway,
-            )
-            _require_done(done.stay)
-            files, size = files + done.files, size + done.bytes
-        claimed_job.log("released", files=files, bytes=size)
+        claimed_job.log("released", files=done.files, bytes=done.bytes, stay=done.stay)
         record_copies(
             tools, claimed_job, context, lambda: copies_made(joblist, claimed_job.job, ())
         )
-        self.totals = Totals(files=files, bytes=size)
-
-
-def _passes(joblist: JobList, package: str, to: str, site: str | None) -> bool:
-    """Return True if the way of a package to another site leads through this one."""
-    places = [place for leg in legs_of(joblist, package, to) for place in task_of(leg).way]
-    return any(place.partition(".")[0] == site for place in places)
-
-
-def _required(joblist: JobList, settings: PackageSettings, package: str, to: str) -> Required:
-    """Return what a destination must hold: the archived package, else its members, else the tar.
-
-    Raises ``StillNeededError`` if it hasn't arrived there.
-    """
-    made = _made_at(joblist, settings, package, to)
-    if made is not None:
-        return made
-    landing = landing_of(joblist, package, to)
-    if landing is None:
-        raise _needed(f"package {quote(package)} hasn't arrived at {to}")
-    return PackedAt(receipt=_tar_receipt(joblist, _finished(joblist, landing.job)))
-
-
-def _required_here(joblist: JobList, settings: PackageSettings, package: str) -> list[Required]:
-    """Return what must hold a package that was received: this site, and the next ones."""
-    assert settings.receive is not None
-    made = _made_at(joblist, settings, package, settings.receive.site)
-    required = [] if made is None else [made]
-    for to in settings.to:
-        leg = _finished(joblist, job_name(package, "copy", to))
-        required.append(PackedAt(receipt=_tar_receipt(joblist, leg)))
-    return required
-
-
-def _made_at(
-    joblist: JobList, settings: PackageSettings, package: str, site: str | None
-) -> Required | None:
-    """Return what the steps at a site have made of a package; None if they make nothing."""
-    if "archive" in settings.steps:
-        job = _finished(joblist, job_name(package, "archive", site))
-        return PackedAt(receipt=_tar_receipt(joblist, job))
-    if "unpack" in settings.steps:
-        job = _finished(joblist, job_name(package, "unpack", site))
-        return UnpackedAt(
-            root=str(job.destination),
-            receipts=partial(joblist.receipts_of, filename_of(job.name)),
-        )
-    return None
-
-
-def _finished(joblist: JobList, name: str) -> Job:
-    job, _ = joblist.load(filename_of(name))
-    if job.status is not JobStatus.SUCCESS:
-        raise _needed(f"job {quote(name)} isn't a success")
-    return job
-
-
-def _tar_receipt(joblist: JobList, job: Job) -> Receipt:
-    """Return the last receipt of a package's tar, by the job that has brought it."""
-    task = task_of(job)
-    if task.brought_by is not None:
-        return _tar_receipt(joblist, joblist.load(filename_of(task.brought_by))[0])
-    url = join(str(job.destination), tar_name(task.package))
-    found = None
-    for receipt in joblist.receipts_of(filename_of(job.name)):
-        if receipt.dst_path == url:
-            found = receipt
-    if found is None:
-        raise JobFileError(f"job {quote(job.name)}: expected a receipt of {quote(url)}; found none")
-    return found
-
-
-def _require_unneeded(
-    joblist: JobList, settings: PackageSettings, package: str, place: str
-) -> None:
-    """Raise ``StillNeededError`` if a leg of the package may still begin at a place."""
-    for to in settings.to:
-        for leg in legs_of(joblist, package, to):
-            way = task_of(leg).way
-            if leg.status is not JobStatus.SUCCESS and (not way or place in way[:-1]):
-                raise _needed(f"job {quote(leg.name)} may still read the package at {place}")
-
-
-def _needed(why: str) -> StillNeededError:
-    return StillNeededError(why, seconds=_WAIT_SECONDS, files=0)
-
-
-def _require_done(stay: int) -> None:
-    if stay:
-        raise StaysError(
-            f"{stay} file(s) stay, since not all is as its proof says: see the lines above. "
-            "Nothing of the package is freed here before that is put right"
-        )
+        if done.stay:
+            raise StaysError(
+                f"{done.stay} file(s) stay, since not all is as its proof says: see the lines "
+                "above. Nothing of the package is freed here before that is put right"
+            )
+        self.totals = Totals(files=done.files, bytes=done.bytes)
