@@ -48,6 +48,10 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 
 
+#: The steps that bring a package as it is.
+_BRING_PACKAGES = ("pack", "copy", "relay", "archive")
+
+
 class Audit:
     """Compares receipts with destinations and emits the findings.
 
