@@ -52,8 +52,8 @@ def retry_jobs(
 
     Raises:
         UsageError: There is nothing at the path; both ``jobs`` and ``match`` are given; no job has
-            a step of ``steps``; or a job of ``jobs`` doesn't exist, is ``todo`` already or is at
-            another step. The other jobs are put back even so.
+            a step of ``steps``; or a job of ``jobs`` doesn't exist, is at another step, or is
+            ``todo`` already and waits for nothing. The other jobs are put back even so.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used.
         JoblistUnavailableError: The joblist can't be read or written.
 

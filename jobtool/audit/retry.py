@@ -30,9 +30,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     steps: frozenset[str] = frozenset()
 
     def includes(self, job: Job, log: bytes) -> bool:
-        """Return True if a job is selected. A job that is ``todo`` never is."""
-        if job.status is JobStatus.TODO or (self.steps and step_at(job) not in self.steps):
+        """Return True if a job is selected. One that is ``todo`` is only by name, if it waits."""
+        if self.steps and step_at(job) not in self.steps:
             return False
+        if job.status is JobStatus.TODO:
+            return job.not_before is not None and job.name in self.names
         if self.names:
             return job.name in self.names
         return job.status is JobStatus.ERROR and (

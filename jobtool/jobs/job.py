@@ -28,10 +28,11 @@ class JobStatus(StrEnum):
 COPY = "copy"
 
 #: The allowed changes of status. ``ongoing → ongoing`` is a job taken over from a dead worker.
-#: ``success → todo`` and ``error → todo`` are decided by a person or by the audit.
+#: ``success → todo`` and ``error → todo`` are decided by a person or by the audit,
+#: ``todo → todo`` by a person who ends a job's wait.
 TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
     {
-        JobStatus.TODO: frozenset({JobStatus.ONGOING}),
+        JobStatus.TODO: frozenset({JobStatus.ONGOING, JobStatus.TODO}),
         JobStatus.ONGOING: frozenset(JobStatus),
         JobStatus.ERROR: frozenset({JobStatus.TODO}),
         JobStatus.SUCCESS: frozenset({JobStatus.TODO}),

@@ -59,6 +59,12 @@ def landing_of(joblist: JobList, package: str, to: str | None) -> Landing | None
     return Landing(job=last.name, url=last.destination, place=way[-1] if way else None)
 
 
+def goes_to(job: Job, place: str) -> bool:
+    """Return True if a job's leg leads to a place, or may: one under way may not have said yet."""
+    way = task_of(job).way
+    return job.status is JobStatus.ONGOING or (len(way) > 1 and way[1] == place)
+
+
 def task_of(job: Job) -> PackageTask:
     """Return the task of a job; raise ``JobFileError`` if it has none."""
     if job.package is None:

@@ -32,9 +32,8 @@ class DeletionLog:
     """The deletions of one job. One thread uses it at a time.
 
     ``unfinished`` has the intents without an end, and ``trashed`` the files in the trash, both by
-    where they lie in the trash. ``announced`` has those of
-    ``trashed`` whose removal was begun. ``latest`` is the greatest time of all records, empty for
-    none.
+    where they lie in the trash. ``announced`` has those of ``trashed`` whose removal was begun.
+    ``latest`` is the greatest time of all records, empty for none.
     ``require_held`` is called before every write.
 
     Raises ``JobtoolError`` if the file can't be read.

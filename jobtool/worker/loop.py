@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -244,6 +245,8 @@ class Worker:
         )
         try:
             while not self._is_ended:
+                if self._joblist.settings.packages is not None:
+                    self._scan_state.forget_if_put_back()  # a step puts others back
                 before = self._tally.claimed
                 started = self._options.monotonic()
                 schedule.run_todo(self._in_order(job_ids))
@@ -305,15 +308,16 @@ class Worker:
         """Wait a moment if there may be work later; return True to look again."""
         waited, self._waited_for_ranks = self._waited_for_ranks, self._rank_group.must_wait()
         may_help = helper.is_hopeful
+        waits = self._options.wait
         if not may_get_work(
             is_any_ongoing=bool(self._scan_state.ongoing),
-            waits=self._options.wait,
+            waits=waits,
             may_help=may_help,
             is_claim_undecided=claims.watch.is_undecided,
             # Look once more after the last of them has ended: it may have left a job.
             must_wait_for_ranks=waited or self._waited_for_ranks,
-            awaits_jobs=bool(self._scan_state.premature),
-            is_due_soon=self._scan_state.is_any_due(_SOON_SECONDS),
+            awaits_jobs=self._scan_state.awaits_jobs,
+            is_due_soon=self._scan_state.is_any_due(math.inf if waits else _SOON_SECONDS),
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()

@@ -66,6 +66,7 @@ def summarise(
     the ``todo`` jobs waits whose files can't be read yet. ``premature`` of the ``todo`` jobs come
     after jobs that aren't done yet, ``elsewhere`` are for workers at other sites.
     """
+    is_wrong = bool(counts[JobStatus.ERROR] or counts[None])
     died = workers - 1 - sum(tally.is_over for tally in tallies)
     may_be_orphans = has_ended_early or has_left_alone or died > 0
     return WorkerFinished(
@@ -83,7 +84,7 @@ def summarise(
             tallies,
             may_be_orphans=may_be_orphans,
             waiting=len(waiting) + premature,
-            blocked=blocked if counts[JobStatus.ERROR] or counts[None] else 0,
+            blocked=blocked if is_wrong else 0,
             elsewhere=elsewhere,
         ),
         stopped=stopped,
@@ -92,4 +93,5 @@ def summarise(
         not_before=stamp_of(min(waiting)) if waiting else None,
         premature=premature,
         elsewhere=elsewhere,
+        blocked=blocked if is_wrong else 0,
     )

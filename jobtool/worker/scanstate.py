@@ -28,7 +28,8 @@ class ScanState:
     for files that can't be read yet, by the clock ``now``. ``left_alone`` holds the jobs that
     require what this worker lacks: a newer version, or one of the ``plugins``. ``blocked`` holds
     the jobs that nobody can do as long as another is in error. ``premature`` holds those that come
-    after jobs which aren't done yet, ``elsewhere`` those for workers at other sites.
+    after jobs which aren't done yet, ``elsewhere`` those for workers at other sites, of which
+    ``incoming`` may bring a package to this one.
     """
 
     def __init__(
@@ -43,11 +44,18 @@ class ScanState:
         self.blocked: set[str] = set()
         self.premature: set[str] = set()
         self.elsewhere: set[str] = set()
+        self.incoming: set[str] = set()
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
         self._now = now
         self._put_back_ns = joblist.last_put_back_ns()
+
+    def begin_pass(self) -> None:
+        """Forget what the last look at the jobs has found of those that can't be done now."""
+        self.ongoing = []
+        for jobs in (self.blocked, self.premature, self.elsewhere, self.incoming):
+            jobs.clear()
 
     def is_over(self, job_id: str) -> bool:
         """Return True if a job is known to be finished or invalid, or is left alone."""
@@ -58,6 +66,11 @@ class ScanState:
         """Return True if a job needn't be looked at yet, since its files can't be read yet."""
         until = self.waiting.get(job_id)
         return until is not None and self._now() < until
+
+    @property
+    def awaits_jobs(self) -> bool:
+        """Whether there are jobs whose end gives this worker work."""
+        return bool(self.premature or self.incoming)
 
     def is_any_due(self, seconds: float) -> bool:
         """Return True if a step of a package that waits is due within ``seconds``."""
@@ -147,4 +160,6 @@ class ScanState:
         self.waiting = {job_id: at for job_id, at in self.waiting.items() if job_id in todo}
         self.premature &= todo
         self.elsewhere &= todo
+        self.incoming &= todo
+        self.blocked &= todo
         return counts

@@ -51,7 +51,7 @@ class Schedule:
 
     def run_todo(self, job_ids: Sequence[str]) -> None:
         """Try each job that is ``todo``. A job's status is read right before it is tried."""
-        self._scan_state.ongoing = []
+        self._scan_state.begin_pass()
         for job_id in in_turn(job_ids, self._is_in_doubt):
             if self._is_ended():
                 return

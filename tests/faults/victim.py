@@ -26,7 +26,7 @@ THREADS = 2
 DEADLINE_SECONDS = 60
 
 
-def _any_call(*arguments: object) -> bool:
+def _any_call(*arguments: object, **named: object) -> bool:
     return True
 
 
@@ -208,6 +208,44 @@ COMPACTION_STEPS: dict[str, At | Call] = {
     ),
 }
 
+# Those of a release: to the trash, and out of it.
+
+
+def _writes_deletions(descriptor: int, *rest: object) -> bool:
+    return "/deletions/" in os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def _renames_a_file(old: str, new: str, **folders: int) -> bool:
+    return "src_dir_fd" in folders
+
+
+def _unlinks_a_file(name: str, **folders: int) -> bool:
+    return "dir_fd" in folders
+
+
+MOVING_STEPS: dict[str, At | Call] = {
+    "before a deletion's record": At("before a deletion's record"),
+    "in the middle of a deletion's record": Call("half", _OS, "write", _writes_deletions),
+    "before a deletion's record is synced": Call("before", _OS, "fsync", _writes_deletions),
+    "after a deletion's record": At("after a deletion's record"),
+    "before files are moved to the trash": At("before files are moved to the trash"),
+    "before the record in the trash": Call("before", _OS, "rename", _renames_to("release.json")),
+    "after the record in the trash": Call("after", _OS, "rename", _renames_to("release.json")),
+    "before a file is moved to the trash": At("before a file is moved to the trash"),
+    "before a file is renamed": Call("before", _OS, "rename", _renames_a_file),
+    "after a file is renamed": Call("after", _OS, "rename", _renames_a_file),
+    "after a file is moved to the trash": At("after a file is moved to the trash"),
+}
+REMOVING_STEPS: dict[str, At | Call] = {
+    "before a removal's record": At("before a deletion's record"),
+    "in the middle of a removal's record": Call("half", _OS, "write", _writes_deletions),
+    "after a removal's record": At("after a deletion's record"),
+    "before a file is removed from the trash": At("before a file is removed from the trash"),
+    "before a file is unlinked": Call("before", _OS, "unlink", _unlinks_a_file),
+    "after a file is unlinked": Call("after", _OS, "unlink", _unlinks_a_file),
+    "after a file is removed from the trash": At("after a file is removed from the trash"),
+}
+
 
 def arm(step: At | Call, nth: int, store: str) -> None:
     """Have this process die at the ``nth`` time that it reaches ``step``."""
@@ -248,7 +286,7 @@ def _arm_call(step: Call, nth: int, store: str) -> None:
 
     @functools.wraps(original)
     def call(*arguments: Any, **named: Any) -> Any:
-        is_last = step.counts(*arguments) and next(number) == nth
+        is_last = step.counts(*arguments, **named) and next(number) == nth
         if is_last and step.when == "before":
             die()
         if is_last and step.when == "half":

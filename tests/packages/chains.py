@@ -10,6 +10,7 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.records import Receipt
 from jobtool.md5 import md5_of
-from jobtool.packages.manifest import decode_manifest
-from tests.commands import Done, run, run_ok
+from jobtool.packages.manifest import decode_manifest, index_name, manifest_name
+from jobtool.worker.environment import alone
+from jobtool.worker.events import WorkerFinished
+from jobtool.worker.loop import Worker
+from jobtool.worker.options import WorkerOptions
+from tests.commands import Done, finish, run_ok, start
 from tests.faults.test_faulty_world import as_root
 from tests.trees import contents, statuses, write
 
@@ -134,7 +139,8 @@ class Chain:
     def work(self, site: str | None = None, *options: object) -> Done:
         """Run a worker at a site to its end."""
         at = () if site is None else ("--site", site)
-        return run("transfer-worker", "-i", self.joblist, *at, *options, env=self.env)
+        started = start("transfer-worker", "-i", self.joblist, *at, *options, env=self.env)
+        return finish(started, timeout_seconds=60)
 
     def work_ok(self, site: str | None = None, *options: object) -> Done:
         """The same; it must do all that is left."""
@@ -149,6 +155,10 @@ class Chain:
     def job(self, name: str) -> Job:
         """A job as its file has it."""
         return JobList.open(str(self.joblist)).load(name)[0]
+
+    def waiting(self) -> list[str]:
+        """The names of the jobs that are to be left alone until some time."""
+        return [name for name in self.jobs if self.job(name).not_before is not None]
 
     def log(self, name: str) -> str:
         """The log of a job file."""
@@ -175,8 +185,12 @@ class Chain:
         self.assert_tidy()
 
     def assert_unpacked(self, root: Path) -> None:
-        """A tree is that of the source, with its times."""
-        assert contents(root) == contents(self.source)
+        """A tree is that of the source, with its times; packages may lie beside it."""
+        found = contents(root)
+        for package in self.packages():
+            for name in (f"{package}.tar", index_name(package), manifest_name(package)):
+                found.pop(name, None)
+        assert found == contents(self.source)
         for path in self.source.rglob("*"):
             if path.is_file():
                 there = root / path.relative_to(self.source)
@@ -203,6 +217,25 @@ class Chain:
             assert (manifest.tar.size, manifest.tar.md5) == (len(data), md5_of(data))
             index = (folder / f"{package}.tar.index.parquet").read_bytes()
             assert manifest.index.md5 == md5_of(index)
+
+
+class Clock:
+    """Time that stands still but when a test moves it."""
+
+    def __init__(self, hour: int) -> None:
+        self.now = datetime(2026, 11, 27, hour, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def work_at(chain: Chain, clock: Clock, site: str) -> tuple[int, str]:
+    """Run a worker by a clock. Return its exit code and its last sentences."""
+    told: list[Any] = []
+    options = WorkerOptions(now=clock, site=site)
+    code = Worker(JobList.open(str(chain.joblist)), alone(os.environ), options, told.append).run()
+    assert isinstance(told[-1], WorkerFinished)
+    return code, told[-1].text()
 
 
 _KINDS = ("buffer", "processing", "archive")

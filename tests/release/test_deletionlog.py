@@ -1,4 +1,4 @@
-"""The log of deletions: what is written can be read, whatever the names and wherever it was torn."""
+"""The log of deletions: what is written can be read, whatever the names, wherever it was torn."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_is_removed_or_put_back_is_over(tmp_path: Path) -> None:
     assert log.announced == {"/t/x/files/1"}
     log.append([RemovedRecord(path="/data/1", trashed_to="/t/x/files/1", **at)])
     log.append([ReturnedRecord(path="/data/2", trashed_to="/t/x/files/2", reason="", **at)])
-    assert not (log.trashed or log.unfinished or log.announced)
+    assert (log.trashed, log.unfinished, log.announced) == ({}, {}, set())
     assert len([*read_deletions(path)]) == 6
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import finish, start, start_module
-from tests.release.victim import MOVING, REMOVING
+from tests.faults.victim import MOVING_STEPS, REMOVING_STEPS
 from tests.release.worlds import FILES_OF, World, deletions, moved_world
 
 KILLS = int(os.environ.get("JOBTOOL_TEST_RELEASE_KILLS", "12"))
@@ -42,23 +42,23 @@ def assert_everything_goes(world: World) -> None:
 
 
 @pytest.mark.parametrize("nth", [1, 3])
-@pytest.mark.parametrize("point", MOVING)
-def test_killed_on_the_way_to_the_trash(folder: Path, point: str, nth: int) -> None:
+@pytest.mark.parametrize("step", MOVING_STEPS)
+def test_killed_on_the_way_to_the_trash(folder: Path, step: str, nth: int) -> None:
     world = moved_world(folder)
-    done = finish(start_module("tests.release.victim", point, str(nth), str(world.joblist)))
+    done = finish(start_module("tests.release.victim", step, str(nth), str(world.joblist)))
     assert done.exit_code in (-signal.SIGKILL, 0), done
-    assert done.exit_code or nth > 1, "the point wasn't reached"
+    assert done.exit_code or nth > 1, "the step wasn't reached"
     assert_nothing_lost(world)
     assert_everything_goes(world)
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("point", REMOVING)
-def test_killed_while_the_trash_is_emptied(folder: Path, point: str, nth: int) -> None:
+@pytest.mark.parametrize("step", REMOVING_STEPS)
+def test_killed_while_the_trash_is_emptied(folder: Path, step: str, nth: int) -> None:
     world = moved_world(folder)
     world.release(keep_days=0)
     done = finish(
-        start_module("tests.release.victim", point, str(nth), str(world.joblist), "--empty-trash")
+        start_module("tests.release.victim", step, str(nth), str(world.joblist), "--empty-trash")
     )
     assert done.exit_code == -signal.SIGKILL, done
     assert_nothing_lost(world)
@@ -68,8 +68,8 @@ def test_killed_while_the_trash_is_emptied(folder: Path, point: str, nth: int) -
 def test_killed_between_and_the_destination_emptied_meanwhile(folder: Path) -> None:
     """A file that is in the trash goes back if its copy isn't there any more."""
     world = moved_world(folder)
-    point = "after a file is moved to the trash"
-    finish(start_module("tests.release.victim", point, "1", str(world.joblist)))
+    step = "after a file is moved to the trash"
+    finish(start_module("tests.release.victim", step, "1", str(world.joblist)))
     assert len(world.trashed()) == 1
     shutil.rmtree(world.copies)
     released = world.release()

@@ -155,7 +155,7 @@ def test_an_unreachable_destination(
     send(world, f"s3://{rclone_s3.new_bucket()}/x")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_port()}")
     monkeypatch.setattr("jobtool.api.release._PATIENCE_SECONDS", 0.1)
-    with pytest.raises(jobtool.UnreachableError, match="127.0.0.1"):
+    with pytest.raises(jobtool.UnreachableError, match=r"127\.0\.0\.1"):
         world.release()
     assert world.left() == {"a/1": b"one"}
     assert deletions(world) == []

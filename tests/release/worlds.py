@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -96,12 +97,13 @@ def reasons(released: jobtool.Released) -> dict[str, str]:
 
 
 def deletions(world: World) -> list[dict[str, Any]]:
-    """The records of all deletions."""
-    return [
-        json.loads(line)
-        for path in sorted((world.joblist / "deletions").glob("*.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
+    """The records of all deletions, without lines that a kill has torn."""
+    found = []
+    for path in sorted((world.joblist / "deletions").glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+    return found
 
 
 def days_later(days: float, *, boot_days: float | None = None):

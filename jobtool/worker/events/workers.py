@@ -222,7 +222,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     says why the work ended early, None if it didn't. ``waiting`` counts those of ``left_todo`` that
     wait, for files that can't be read yet or for another try of a step of a package, the first of
     them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
-    aren't done yet, ``elsewhere`` are for workers at other sites.
+    aren't done yet, ``blocked`` after jobs in error, ``elsewhere`` are for workers at other sites.
     """
 
     kind: ClassVar[str] = "finished"
@@ -242,6 +242,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     not_before: str | None = None
     premature: int = 0
     elsewhere: int = 0
+    blocked: int = 0
 
     def mark(self) -> str:
         """Return the symbol that its line begins with."""
@@ -252,9 +253,10 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         left = [
             f"{count} {what}"
             for count, what in (
-                (self.left_todo - self.waiting - self.premature - self.elsewhere, "todo"),
+                (self._left_now, "todo"),
                 (self.waiting, "waiting for files that can't be read yet or for another try"),
                 (self.premature, "waiting for steps that come before"),
+                (self.blocked, "after jobs in error"),
                 (self.elsewhere, "for workers at other sites"),
                 (self.left_ongoing, "ongoing"),
                 (self.in_error, "in error"),
@@ -272,6 +274,12 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
             f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
             f"{self._next()}"
         )
+
+    @property
+    def _left_now(self) -> int:
+        """How many jobs could be done now."""
+        kept = self.waiting + self.premature + self.blocked + self.elsewhere
+        return max(self.left_todo - kept, 0)
 
     def _retry(self, path: str) -> str:
         return f"jobtool retry {path}, then " if self.in_error and not self.left_todo else ""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.packagechain import legs_of
+from jobtool.jobs.packagechain import goes_to, legs_of
 from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.names import filename_of
 from jobtool.worker.scanstate import ScanState
+
+#: Steps after which there may be work at other sites.
+_MOVES = ("pack", "copy", "relay")
 
 
 class Gate:
@@ -32,27 +35,36 @@ class Gate:
         if self._joblist.settings.packages is None:
             return True
         state = self._scan_state
-        for jobs in (state.elsewhere, state.premature, state.blocked):
-            jobs.discard(job_id)
         task = self._task_of(job_id)
         if task is None:
             return True
-        if self._site is not None and task.at and self._site not in task.at:
+        is_elsewhere = self._site is not None and bool(task.at) and self._site not in task.at
+        awaited = self._awaited_by(task)
+        if is_elsewhere:
             state.elsewhere.add(job_id)
-            return False
+        if awaited is None:
+            if is_elsewhere and task.step in _MOVES:
+                state.incoming.add(job_id)
+            return not is_elsewhere
+        name, status = awaited
+        if status is JobStatus.ERROR or filename_of(name) in state.blocked:
+            self._block(job_id)
+        elif is_elsewhere:
+            if task.step in _MOVES:
+                state.incoming.add(job_id)
+        else:
+            state.premature.add(job_id)
+        self._awaited[job_id] = filename_of(name)
+        state.waiting.pop(job_id, None)
+        return False
+
+    def _awaited_by(self, task: PackageTask) -> tuple[str, JobStatus | None] | None:
+        """Return the first job that a task comes after and that isn't a success; its status."""
         for name in task.after:
             status = self._status_of(name, task)
-            if status is JobStatus.SUCCESS:
-                continue
-            before = filename_of(name)
-            if status is JobStatus.ERROR or before in state.blocked:
-                self._block(job_id)
-            else:
-                state.premature.add(job_id)
-                self._awaited[job_id] = before
-            state.waiting.pop(job_id, None)
-            return False
-        return True
+            if status is not JobStatus.SUCCESS:
+                return name, status
+        return None
 
     def _block(self, job_id: str) -> None:
         """Record that a job is blocked, and with it those that come after it."""
@@ -60,8 +72,10 @@ class Gate:
         while found:
             blocked = found.pop()
             state.blocked.add(blocked)
-            state.premature.discard(blocked)
-            found += [each for each in state.premature if self._awaited.get(each) == blocked]
+            for jobs in (state.premature, state.incoming):
+                jobs.discard(blocked)
+            behind = (*state.premature, *state.incoming)
+            found += [each for each in behind if self._awaited.get(each) == blocked]
 
     def _task_of(self, job_id: str) -> PackageTask | None:
         """Return a job's task; None if its file can't be read, which is found once it is tried."""
@@ -77,11 +91,21 @@ class Gate:
             start = job_name(asking.package, "copy", "")
             if name.startswith(start) and asking.step not in ("copy", "relay"):
                 return _of_legs(legs_of(self._joblist, asking.package, name.removeprefix(start)))
-            if self._scan_state.finished.get(job_id) is JobStatus.SUCCESS:
-                return JobStatus.SUCCESS
-            return self._joblist.status_of(job_id)
+            status = self._joblist.status_of(job_id)
+            if asking.step in ("copy", "relay") and status is not JobStatus.SUCCESS:
+                return status if self._holds_up(job_id, asking) else JobStatus.SUCCESS
+            return status
         except (FileNotFoundError, JobFileError):
             return None
+
+    def _holds_up(self, job_id: str, asking: PackageTask) -> bool:
+        """Return False if a job for another site doesn't bring the package to this place after all.
+
+        Raises ``FileNotFoundError`` and ``JobFileError``.
+        """
+        other = self._joblist.load(job_id)[0]
+        is_for_other = other.package is not None and other.package.to not in (None, asking.to)
+        return not is_for_other or len(asking.way) < 2 or goes_to(other, asking.way[1])
 
 
 def _of_legs(legs: list[Job]) -> JobStatus:

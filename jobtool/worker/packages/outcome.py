@@ -11,12 +11,11 @@ from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import task_of
-from jobtool.routes.places import sites_of
 from jobtool.steps.step import StepContext
 from jobtool.stores.location import Location
 from jobtool.worker.events import CatalogBehind
 from jobtool.worker.packages.copies import copies_made
-from jobtool.worker.packages.way import next_leg, release_of_hub
+from jobtool.worker.packages.way import next_leg, release_of_hub, sites_now
 from jobtool.worker.tools import AttemptTools
 
 
@@ -27,7 +26,7 @@ def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext)
     """
     joblist, job = tools.joblist, claimed.job
     if task_of(job).step in ("copy", "relay"):
-        sites = sites_of(joblist)
+        sites = sites_now(joblist)
         following = None if sites is None else next_leg(job, sites)
         new = [each for each in (following, release_of_hub(joblist, job)) if each is not None]
         if new:
@@ -74,5 +73,5 @@ def catalog_of(joblist: JobList) -> str | None:
         return None
     if packages.catalog is not None:
         return Location.resolve(packages.catalog).url
-    sites = sites_of(joblist)
+    sites = sites_now(joblist)
     return None if sites is None or sites.catalog is None else sites.catalog.url

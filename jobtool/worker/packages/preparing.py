@@ -9,22 +9,23 @@ from msgspec.structs import replace
 
 from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
-from jobtool.jobs.job import Job
+from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import landing_of, task_of
 from jobtool.methods.plugins import AUTO, load_methods, named_methods
-from jobtool.names import quote
+from jobtool.names import filename_of, quote
 from jobtool.packages.manifest import tar_name
 from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.membersurl import members_url
 from jobtool.packages.tarlayout import TarLayout
 from jobtool.routes.found import RouteLeg
-from jobtool.routes.places import settings_by_url, sites_of
+from jobtool.routes.places import settings_by_url
 from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.retry import Retry
 from jobtool.worker.filesstep import PrematureError
 from jobtool.worker.options import shares_with
-from jobtool.worker.packages.way import plan_leg
+from jobtool.worker.packages.way import plan_leg, sites_now
 from jobtool.worker.tools import AttemptTools
 
 
@@ -32,10 +33,11 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
     """Complete the claimed job; return the tools for it.
 
     Raises ``PrematureError`` if another job must be done before after all, ``NoWayYetError``,
-    ``RouteError``, ``JobFileError``, ``PackageError`` and the errors of the joblist.
+    ``RouteError``, ``JobFileError``, ``PackageError``, ``SitesUnreadableError`` and the errors of
+    the joblist.
     """
     joblist, task = tools.joblist, task_of(claimed.job)
-    sites = sites_of(joblist)
+    sites = sites_now(joblist)
     if sites is not None:
         tools.stores.use_places(settings_by_url(sites))
     if task.step in ("copy", "relay") and task.to is not None and sites is not None:
@@ -50,7 +52,7 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
         )
         leg = planned.leg
         if planned.owner is not None:
-            _come_after(claimed, planned.owner, planned.way)
+            _come_after(claimed, joblist, planned.owner, planned.way)
         new = replace(
             claimed.job,
             source=claimed.job.source if task.packs else leg.origin.url,
@@ -72,16 +74,18 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
     return tools
 
 
-def _come_after(claimed: ClaimedJob, owner: str, way: tuple[str, ...]) -> None:
+def _come_after(claimed: ClaimedJob, joblist: JobList, owner: str, way: tuple[str, ...]) -> None:
     """Let the job come after another one that brings the package to the same place.
 
     Once that is done, there is nothing left to move. Raises ``PrematureError`` before.
     """
+    if joblist.status_of(filename_of(owner)) is JobStatus.SUCCESS:
+        return
     task = task_of(claimed.job)
-    if owner in task.after:
-        return  # the gate has let this job through, so that one is done
-    new: Job = replace(claimed.job, package=replace(task, after=(*task.after, owner)))
-    claimed.amend(new, "comes-after", other=owner)
+    after = task.after if owner in task.after else (*task.after, owner)
+    new: Job = replace(claimed.job, package=replace(task, after=after, way=way))
+    if new != claimed.job:
+        claimed.amend(new, "comes-after", other=owner)
     raise PrematureError(f"job {quote(owner)} brings the package to {way[1]}, too")
 
 

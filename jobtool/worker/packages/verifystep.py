@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from jobtool.audit.verify import Audit
-from jobtool.errors import JobtoolError, StoppedError
+from jobtool.errors import JobtoolError, NotYetError, StoppedError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.packagechain import landing_of, task_of
 from jobtool.jobs.packagetask import job_name
-from jobtool.names import quote
+from jobtool.names import filename_of, quote
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED
 from jobtool.worker.filesstep import FilesStep, PrematureError, Totals
+from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS
 
 
 class FoundDamageError(JobtoolError):
@@ -25,8 +26,8 @@ class VerifyStep(FilesStep):
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Read the files. What isn't as it should be is brought again, by the job that did before.
 
-        Raises ``FoundDamageError``, ``StoppedError``, ``PrematureError`` if the files aren't there
-        yet, and the errors of stores and of the joblist.
+        Raises ``FoundDamageError``, ``StoppedError``, ``PrematureError`` and ``NotYetError`` if the
+        files aren't there yet, and the errors of stores and of the joblist.
         """
         tools, liveness = self._tools, self._tools.copier.liveness
 
@@ -47,7 +48,11 @@ class VerifyStep(FilesStep):
                 tools.joblist, names=frozenset({self._brought_by(claimed_job)}), repair=True
             )
         if found.unfinished_jobs:
-            raise PrematureError("the job that brings the files was put back meanwhile")
+            raise NotYetError(
+                "the job that brings the files was put back meanwhile",
+                seconds=LOOK_AGAIN_SECONDS,
+                files=0,
+            )
         wrong = found.missing + found.changed + found.unproven + found.unreadable
         claimed_job.log("verified", files=found.files, bytes=found.bytes, wrong=wrong)
         if wrong:
@@ -65,4 +70,5 @@ class VerifyStep(FilesStep):
         landing = landing_of(self._tools.joblist, task.package, task.to)
         if landing is None:
             raise PrematureError(f"package {quote(task.package)} hasn't arrived")
-        return landing.job
+        landed = task_of(self._tools.joblist.load(filename_of(landing.job))[0])
+        return landed.brought_by or landing.job

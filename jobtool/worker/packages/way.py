@@ -10,39 +10,32 @@ write the leg's file moves it, the other comes after that job.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from datetime import UTC, datetime
 
 import msgspec
 from msgspec.structs import replace
 
-from jobtool.errors import (
-    JobFileError,
-    JoblistUnavailableError,
-    NotYetError,
-    RouteError,
-    reason_of,
-)
+from jobtool.errors import InfrastructureError, JobFileError, NotYetError, RouteError
 from jobtool.jobs.claimedjob import ClaimedJob
-from jobtool.jobs.job import Job, JobStatus
+from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import legs_of, relay_name, task_of
 from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.jobs.requirements import PACKAGE
-from jobtool.names import filename_of, quote, unquote
+from jobtool.names import quote
 from jobtool.routes.conditions import Probe, Probed
 from jobtool.routes.found import Route, RouteLeg
 from jobtool.routes.onward import plan_onward
+from jobtool.routes.places import sites_of
 from jobtool.routes.plan import leg_of, plan_route
 from jobtool.routes.probe import StoreProbe
 from jobtool.routes.sites import SiteLocation, Sites
 from jobtool.stores.location import is_local
+from jobtool.worker.packages.legs import Legs
 
 #: A package that no route may take now is looked at again after this time, unless an hour is known
-#: at which one opens.
-_LOOK_AGAIN_SECONDS = 300.0
+#: at which one opens. A worker without other work doesn't stay for that long.
+LOOK_AGAIN_SECONDS = 600.0
 
 
 class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,73 +50,19 @@ class NoWayYetError(NotYetError):
     """The conditions of no route to a site hold now."""
 
 
-class Legs:
-    """Which job brings a package to which place: a small file for each, in the joblist."""
-
-    def __init__(self, joblist: JobList) -> None:
-        self._joblist = joblist
-        self._folder = os.path.join(joblist.packages_path, "legs")
-
-    def take(self, package: str, place: str, job: str, size: int) -> str:
-        """Take a leg for a job; return the name of the job that has it, perhaps another one.
-
-        Raises ``JoblistUnavailableError``.
-        """
-        path = self._path_of(package, place)
-        content = msgspec.json.encode({"job": quote(job), "bytes": size})
-        temporary = f"{path}.{secrets.token_hex(6)}.tmp"
-        try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(temporary, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                with contextlib.suppress(FileExistsError):
-                    os.link(temporary, path)
-            finally:
-                os.unlink(temporary)
-            return self._read(path).job
-        except OSError as error:
-            raise JoblistUnavailableError(
-                f"can't write {quote(path)}: {reason_of(error)}"
-            ) from None
-
-    def leave(self, package: str, place: str, job: str) -> None:
-        """Leave a leg that a job has taken and that nothing was moved over."""
-        path = self._path_of(package, place)
-        with contextlib.suppress(OSError, JobFileError):
-            if self._read(path).job == job:
-                os.unlink(path)
-
-    def reserved_bytes(self, place: str, job: str) -> int:
-        """Return how many bytes other jobs are bringing to a place now."""
-        folder = os.path.join(self._folder, place)
-        size = 0
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(folder):
-                with contextlib.suppress(OSError, JobFileError):
-                    leg = self._read(os.path.join(folder, name))
-                    status = self._joblist.status_of(filename_of(leg.job))
-                    if leg.job != job and status is JobStatus.ONGOING:
-                        size += leg.bytes
-        return size
-
-    def _path_of(self, package: str, place: str) -> str:
-        return os.path.join(self._folder, place, filename_of(package))
-
-    def _read(self, path: str) -> _LegFile:
-        with open(path, "rb") as file:
-            try:
-                found = msgspec.json.decode(file.read(1 << 20), type=_LegFile)
-            except msgspec.DecodeError as error:
-                raise JobFileError(f"{quote(path)}: {error}. Remove the file") from None
-        return replace(found, job=unquote(found.job))
+class SitesUnreadableError(InfrastructureError):
+    """The file of sites and routes can't be used now. That is no job's fault."""
 
 
-class _LegFile(msgspec.Struct, frozen=True):
-    job: str
-    bytes: int
+def sites_now(joblist: JobList) -> Sites | None:
+    """Return the sites of a joblist, as their file has them now; None without.
+
+    Raises ``SitesUnreadableError``: someone may be editing the file.
+    """
+    try:
+        return sites_of(joblist)
+    except RouteError as error:
+        raise SitesUnreadableError(str(error)) from None
 
 
 def plan_leg(
@@ -160,7 +99,7 @@ def plan_leg(
         raise NoWayYetError(
             f"the routes lead from {origin} to {task.to} by {again}, where the package has been "
             f"already. Change them in {quote(sites.path)}",
-            seconds=_LOOK_AGAIN_SECONDS,
+            seconds=LOOK_AGAIN_SECONDS,
             files=0,
         )
     if len(task.way) > 1 and task.way[1] != way[1]:
@@ -278,7 +217,7 @@ def _passed(joblist: JobList, task: PackageTask) -> set[str]:
 
 
 def _no_way(route: Route, now: datetime) -> NoWayYetError:
-    seconds = _LOOK_AGAIN_SECONDS
+    seconds = LOOK_AGAIN_SECONDS
     if route.usable_from is not None:
         seconds = max((route.usable_from - now).total_seconds(), 1.0)
     reasons = "; ".join(f"{each.route}: {each.why}" for each in route.considered)

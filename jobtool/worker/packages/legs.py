@@ -1,0 +1,123 @@
+"""Who brings a package to which place: each leg of all ways is moved by one job."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+
+import msgspec
+from msgspec.structs import replace
+
+from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.packagechain import goes_to
+from jobtool.names import filename_of, quote, unquote
+
+
+class Legs:
+    """Which job brings a package to which place: a small file for each, in the joblist.
+
+    A file counts as long as its job does, or will do, that leg. A killed job may have left one and
+    go another way since.
+    """
+
+    def __init__(self, joblist: JobList) -> None:
+        self._joblist = joblist
+        self._folder = os.path.join(joblist.packages_path, "legs")
+
+    def take(self, package: str, place: str, job: str, size: int) -> str:
+        """Take a leg for a job; return the name of the job that has it, perhaps another one.
+
+        Raises ``JoblistUnavailableError``.
+        """
+        path = self._path_of(package, place)
+        content = msgspec.json.encode({"job": quote(job), "bytes": size})
+        temporary = f"{path}.{secrets.token_hex(6)}.tmp"
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                while True:
+                    with contextlib.suppress(FileExistsError):
+                        os.link(temporary, path)
+                    owner = self._owner(path)
+                    if owner == job or (owner is not None and self._does(owner, place)):
+                        return owner
+                    self._remove(path, owner)
+            finally:
+                os.unlink(temporary)
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(path)}: {reason_of(error)}"
+            ) from None
+
+    def _owner(self, path: str) -> str | None:
+        try:
+            return self._read(path).job
+        except FileNotFoundError:
+            return None  # it was left just now
+
+    def _does(self, owner: str, place: str) -> bool:
+        """Return True if a job has brought its package to a place, or may do so yet."""
+        try:
+            job = self._joblist.load(filename_of(owner))[0]
+        except FileNotFoundError:
+            return False
+        except JobFileError:
+            return True  # it may be mended
+        return goes_to(job, place)
+
+    def _remove(self, path: str, owner: str | None) -> None:
+        """Remove a leg's file unless it has another owner by now."""
+        aside = f"{path}.{secrets.token_hex(6)}.tmp"
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            return
+        try:
+            if self._owner(aside) != owner:
+                with contextlib.suppress(FileExistsError):
+                    os.link(aside, path)
+        finally:
+            os.unlink(aside)
+
+    def leave(self, package: str, place: str, job: str) -> None:
+        """Leave a leg that a job has taken and that nothing was moved over."""
+        path = self._path_of(package, place)
+        with contextlib.suppress(OSError, JobFileError):
+            if self._read(path).job == job:
+                os.unlink(path)
+
+    def reserved_bytes(self, place: str, job: str) -> int:
+        """Return how many bytes other jobs are bringing to a place now."""
+        folder = os.path.join(self._folder, place)
+        size = 0
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(folder):
+                with contextlib.suppress(OSError, JobFileError):
+                    leg = self._read(os.path.join(folder, name))
+                    status = self._joblist.status_of(filename_of(leg.job))
+                    if leg.job != job and status is JobStatus.ONGOING:
+                        size += leg.bytes
+        return size
+
+    def _path_of(self, package: str, place: str) -> str:
+        return os.path.join(self._folder, place, filename_of(package))
+
+    def _read(self, path: str) -> _LegFile:
+        with open(path, "rb") as file:
+            try:
+                found = msgspec.json.decode(file.read(1 << 20), type=_LegFile)
+            except msgspec.DecodeError as error:
+                raise JobFileError(f"{quote(path)}: {error}. Remove the file") from None
+        return replace(found, job=unquote(found.job))
+
+
+class _LegFile(msgspec.Struct, frozen=True):
+    job: str
+    bytes: int
