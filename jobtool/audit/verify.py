@@ -47,7 +47,6 @@ from jobtool.release.deletionlog import released_paths
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 
-
 #: The steps that bring a package as it is.
 _BRING_PACKAGES = ("pack", "copy", "relay", "archive")
 
