@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from jobtool.layouts.events import Generated
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
+    from jobtool.receiving.events import Received
     from jobtool.report.summary import JobLine, Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.stop import Stop
@@ -139,6 +141,7 @@ _HOMES = {
     "QueryInterruptedError": "jobtool.errors",
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
+    "Received": "jobtool.receiving.events",
     "RefusedError": "jobtool.errors",
     "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
@@ -179,6 +182,7 @@ _HOMES = {
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
+    "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
     "stores_of": "jobtool.transfer.stores_of",
@@ -235,6 +239,7 @@ __all__ = [
     "QueryInterruptedError",
     "QueryRefusedError",
     "Receipt",
+    "Received",
     "RefusedError",
     "Released",
     "Retried",
@@ -276,6 +281,7 @@ __all__ = [
     "read_receipts",
     "read_table",
     "rebuild_catalog",
+    "receive_packages",
     "release_jobs",
     "retry_jobs",
     "stores_of",
