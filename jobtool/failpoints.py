@@ -29,6 +29,7 @@ Failpoint = Literal[
     "after the mark of an export anew",
     "after the chunks of a job count no more",
     "after a job is to be exported anew",
+    "after a leg is taken",
     "after the way is planned",
     "after the index was made",
     "after the next leg's job",

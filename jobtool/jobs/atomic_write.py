@@ -85,6 +85,17 @@ def target_of(name: str) -> str | None:
     return match.group(1) if match else None
 
 
+def remove_temporaries(folder: str, name: str) -> None:
+    """Remove the temporary files that killed writers of a file have left; raises nothing.
+
+    A writer whose file vanishes writes another one.
+    """
+    with contextlib.suppress(OSError):
+        for found in os.listdir(folder):
+            if target_of(found) == name:
+                _remove(os.path.join(folder, found))
+
+
 @contextlib.contextmanager
 def staged(path: str, data: bytes) -> Iterator[str]:
     """Write ``data`` durably under a hidden, unique name beside ``path`` and yield that name.

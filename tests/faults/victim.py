@@ -193,6 +193,20 @@ EXPORT_STEPS: dict[str, At | Call] = {
 }
 
 
+#: Those of the steps of packages. Any other step may be theirs, too.
+_DIGESTS = "jobtool.packages.memberdigests:MemberDigests"
+PACKAGE_STEPS: dict[str, At | Call] = {
+    "after a leg is taken": At("after a leg is taken"),
+    "after the way is planned": At("after the way is planned"),
+    "before the digests of members are written": Call("before", _DIGESTS, "flush"),
+    "after the index was made": At("after the index was made"),
+    "after the next leg's job": At("after the next leg's job"),
+    "before the index is renamed": Call("before", _OS, "rename", _renames_to(".index.parquet")),
+    "before the manifest is renamed": Call("before", _OS, "rename", _renames_to(".manifest.json")),
+    "after the manifest is renamed": Call("after", _OS, "rename", _renames_to(".manifest.json")),
+}
+
+
 #: Those of a catalog's compaction.
 COMPACTION_STEPS: dict[str, At | Call] = {
     "before a compacted file is written": At("before a compacted file is written"),
@@ -327,7 +341,8 @@ def main() -> None:
     """Work on a joblist, and die at the step."""
     step, nth, joblist = sys.argv[1:]
     settings = tomllib.loads((Path(joblist) / "joblist.toml").read_text())
-    arm({**STEPS, **EXPORT_STEPS}[step], int(nth), store_class(settings["destination"]))
+    steps = {**STEPS, **EXPORT_STEPS, **PACKAGE_STEPS}
+    arm(steps[step], int(nth), store_class(settings.get("destination", "/")))  # of packages: local
     from jobtool.cli import transfer
 
     sys.argv = ["transfer-worker", "-i", joblist, "--threads", str(THREADS)]

@@ -31,6 +31,7 @@ from tests.trees import contents, statuses, write
 
 KIB = 1024
 MIB = 1024 * KIB
+_TIME_NS = 1_700_000_000_123_456_789
 
 ROUTES = [
     {"type": "relay", "from": "chile", "to": "cologne", "via": "hub"},
@@ -43,12 +44,9 @@ def make_source(root: Path, items: int, sizes: tuple[int, ...], *, seed: int = 1
     chosen = random.Random(seed)
     for item in range(items):
         for number, size in enumerate(sizes):
-            name = (
-                f"item{item:02d}/deep folder/f{number}"
-                if number % 2
-                else f"item{item:02d}/é{number}"
-            )
-            write(root / name, chosen.randbytes(size))
+            name = f"deep folder/f{number}" if number % 2 else f"é{number}"
+            path = write(root / f"item{item:02d}" / name, chosen.randbytes(size))
+            os.utime(path, ns=(_TIME_NS, _TIME_NS + 1000 * number))
 
 
 def joined(values: Any) -> str:

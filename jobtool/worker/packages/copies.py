@@ -15,7 +15,7 @@ import msgspec
 
 from jobtool.catalog.copy import Copy
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
-from jobtool.jobs.atomic_write import replace_file
+from jobtool.jobs.atomic_write import remove_temporaries, replace_file
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import legs_of, task_of
@@ -52,6 +52,11 @@ def keep_manifest(joblist: JobList, manifest: Manifest) -> None:
         replace_file(path, encode_manifest(manifest))
     except OSError as error:
         raise JoblistUnavailableError(f"can't write {quote(path)}: {reason_of(error)}") from None
+
+
+def tidy_manifest(joblist: JobList, package: str) -> None:
+    """Remove the temporary files that a killed worker has left of a package's manifest."""
+    remove_temporaries(*os.path.split(manifest_path_of(joblist, package)))
 
 
 def kept_manifest(joblist: JobList, package: str) -> Manifest | None:

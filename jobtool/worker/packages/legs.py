@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
+from jobtool.jobs.atomic_write import create_file, remove_temporaries, sync_folder, target_of
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import goes_to
@@ -34,23 +35,15 @@ class Legs:
         """
         path = self._path_of(package, place)
         content = msgspec.json.encode({"job": quote(job), "bytes": size})
-        temporary = f"{path}.{secrets.token_hex(6)}.tmp"
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(temporary, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                while True:
-                    with contextlib.suppress(FileExistsError):
-                        os.link(temporary, path)
-                    owner = self._owner(path)
-                    if owner == job or (owner is not None and self._does(owner, place)):
-                        return owner
-                    self._remove(path, owner)
-            finally:
-                os.unlink(temporary)
+            while True:
+                create_file(path, content)
+                owner = self._owner(path)
+                if owner == job or (owner is not None and self._does(owner, place)):
+                    sync_folder(os.path.dirname(path))
+                    return owner
+                self._remove(path, owner)
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't write {quote(path)}: {reason_of(error)}"
@@ -74,14 +67,15 @@ class Legs:
 
     def _remove(self, path: str, owner: str | None) -> None:
         """Remove a leg's file unless it has another owner by now."""
-        aside = f"{path}.{secrets.token_hex(6)}.tmp"
+        folder, name = os.path.split(path)
+        aside = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
         try:
             os.rename(path, aside)
         except FileNotFoundError:
             return
         try:
             if self._owner(aside) != owner:
-                with contextlib.suppress(FileExistsError):
+                with contextlib.suppress(OSError):
                     os.link(aside, path)
         finally:
             os.unlink(aside)
@@ -93,12 +87,19 @@ class Legs:
             if self._read(path).job == job:
                 os.unlink(path)
 
+    def tidy(self, package: str, place: str) -> None:
+        """Remove the temporary files that a killed worker has left for a leg."""
+        path = self._path_of(package, place)
+        remove_temporaries(os.path.dirname(path), os.path.basename(path))
+
     def reserved_bytes(self, place: str, job: str) -> int:
         """Return how many bytes other jobs are bringing to a place now."""
         folder = os.path.join(self._folder, place)
         size = 0
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(folder):
+                if target_of(name) is not None:
+                    continue  # a temporary file
                 with contextlib.suppress(OSError, JobFileError):
                     leg = self._read(os.path.join(folder, name))
                     status = self._joblist.status_of(filename_of(leg.job))

@@ -38,7 +38,7 @@ from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.copystep import CopyStep
 from jobtool.worker.filesstep import Totals
-from jobtool.worker.packages.copies import keep_manifest, kept_manifest
+from jobtool.worker.packages.copies import keep_manifest, kept_manifest, tidy_manifest
 from jobtool.worker.packages.outcome import note_arrival
 
 _DIGESTS_SUFFIX = ".digests"
@@ -63,6 +63,8 @@ class MoveStep(CopyStep):
             self.totals = Totals(files=0, bytes=0)
             note_arrival(self._tools, claimed_job, context)
             return
+        if job.attempts > 1:
+            tidy_manifest(self._tools.joblist, task.package)
         self._may_share = not task.packs
         if task.packs:
             self._packing = self._package_store(claimed_job, context)
@@ -237,6 +239,8 @@ class MembersStep(CopyStep):
         Raises what ``CopyStep.run`` does, and ``PackageError`` for a manifest that can't be read.
         """
         joblist, task = self._tools.joblist, task_of(claimed_job.job)
+        if claimed_job.job.attempts > 1:
+            tidy_manifest(joblist, task.package)
         if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
             folder = context.source(service_url(claimed_job.job.source))
             keep_manifest(joblist, read_manifest(folder, task.package, context.retry))

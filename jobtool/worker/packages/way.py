@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import InfrastructureError, JobFileError, NotYetError, RouteError
+from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
@@ -84,6 +85,8 @@ def plan_leg(
     if packages is None or packages.origin is None or task.to is None:
         raise JobFileError("expected an origin in [packages] of joblist.toml, and a site to go to")
     legs = Legs(joblist)
+    if job.attempts > 1 and len(task.way) > 1:
+        legs.tidy(task.package, task.way[1])
     origin = task.way[0] if task.step == "relay" and task.way else packages.origin
     if has_begun and len(task.way) > 1:
         leg = _leg_between(sites, task)
@@ -105,6 +108,7 @@ def plan_leg(
     if len(task.way) > 1 and task.way[1] != way[1]:
         legs.leave(task.package, task.way[1], job.name)
     owner = legs.take(task.package, way[1], job.name, size)
+    reach("after a leg is taken")
     return PlannedLeg(leg=route.legs[0], way=way, owner=None if owner == job.name else owner)
 
 
