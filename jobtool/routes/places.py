@@ -35,13 +35,14 @@ def sites_of(joblist: JobList, *, trust: bool = False) -> Sites | None:
 
 
 def settings_by_url(sites: Sites) -> Mapping[str, Mapping[str, Any]]:
-    """Return the settings of the stores of all locations that have some, by their URL."""
-    return {
-        location.url: location.settings
-        for site in sites.sites.values()
-        for location in site.locations.values()
-        if location.settings
-    }
+    """Return the settings of the stores of all locations that have some, by their URL.
+
+    Those of the catalog are among them.
+    """
+    catalog = sites.catalog
+    found = {} if catalog is None or not catalog.settings else {catalog.url: catalog.settings}
+    locations = (one for site in sites.sites.values() for one in site.locations.values())
+    return found | {one.url: one.settings for one in locations if one.settings}
 
 
 def require_site(sites: Sites, name: str | None) -> None:

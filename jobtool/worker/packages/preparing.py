@@ -14,6 +14,7 @@ from jobtool.methods.plugins import load_methods, named_methods
 from jobtool.names import quote
 from jobtool.packages.manifest import tar_name
 from jobtool.packages.memberfile import read_members
+from jobtool.packages.memberkind import members_url
 from jobtool.packages.tarlayout import TarLayout
 from jobtool.routes.found import RouteLeg
 from jobtool.routes.places import settings_by_url, sites_of
@@ -66,11 +67,6 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
             url = members_url(join(url, tar_name(task.package)))
         claimed.amend(replace(claimed.job, source=url), "found", source=url)
     return tools
-
-
-def members_url(tar: str) -> str:
-    """Return the URL of the members of a package whose tar is at a path or URL."""
-    return f"package+{tar}" if "://" in tar else f"package+file://{tar}"
 
 
 def _come_after(claimed: ClaimedJob, owner: str, way: tuple[str, ...]) -> None:
