@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
+    from jobtool.api.staging import StagedItem, Staging, list_staged, stage_items, unstage_items
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         SourceChangedError,
         SourceDigestError,
         SourceError,
+        StagingError,
         StoppedError,
         StoreError,
         StoreSettingsError,
@@ -74,6 +76,8 @@ if TYPE_CHECKING:
     from jobtool.level import Level
     from jobtool.report.summary import JobLine, Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
+    from jobtool.staging.request import PlannedItem
+    from jobtool.staging.unstaging import Unstaged
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -123,6 +127,7 @@ _HOMES = {
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
     "PackageError": "jobtool.errors",
+    "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
@@ -139,6 +144,9 @@ _HOMES = {
     "SourceChangedError": "jobtool.errors",
     "SourceDigestError": "jobtool.errors",
     "SourceError": "jobtool.errors",
+    "StagedItem": "jobtool.api.staging",
+    "Staging": "jobtool.api.staging",
+    "StagingError": "jobtool.errors",
     "Stop": "jobtool.stop",
     "StoppedError": "jobtool.errors",
     "Store": "jobtool.stores.store",
@@ -150,6 +158,7 @@ _HOMES = {
     "Transferred": "jobtool.api.transfer",
     "UnmetRequirementError": "jobtool.errors",
     "UnreachableError": "jobtool.errors",
+    "Unstaged": "jobtool.staging.unstaging",
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
@@ -161,15 +170,18 @@ _HOMES = {
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
+    "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
     "retry_jobs": "jobtool.api.retry",
+    "stage_items": "jobtool.api.staging",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
+    "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
     "write_receipts": "jobtool.api.receipts",
 }
@@ -214,6 +226,7 @@ __all__ = [
     "NotFoundError",
     "NotYetError",
     "PackageError",
+    "PlannedItem",
     "Policies",
     "PutBack",
     "QueryFailedError",
@@ -230,6 +243,9 @@ __all__ = [
     "SourceChangedError",
     "SourceDigestError",
     "SourceError",
+    "StagedItem",
+    "Staging",
+    "StagingError",
     "Stop",
     "StoppedError",
     "Store",
@@ -241,6 +257,7 @@ __all__ = [
     "Transferred",
     "UnmetRequirementError",
     "UnreachableError",
+    "Unstaged",
     "UsageError",
     "Verification",
     "Verified",
@@ -253,15 +270,18 @@ __all__ = [
     "explain_route",
     "export_query",
     "generate_joblist",
+    "list_staged",
     "load_layout",
     "open_catalog",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
     "retry_jobs",
+    "stage_items",
     "stores_of",
     "summarise_jobs",
     "transfer_jobs",
+    "unstage_items",
     "verify_jobs",
     "write_receipts",
 ]

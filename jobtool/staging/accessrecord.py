@@ -144,7 +144,7 @@ def decode(data: bytes | memoryview, *, where: str) -> AccessRecord:
                 "written it: upgrade"
             )
         values = _changed(msgspec.json.decode(data), unquote)
-        found = msgspec.convert(values, AccessRecord)
+        found: AccessRecord = msgspec.convert(values, AccessRecord)
         for time in (found.at, getattr(found, "until", found.at)):
             if time.tzinfo is None:
                 raise ValueError("expected times with a time zone; found one without")

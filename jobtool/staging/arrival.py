@@ -112,4 +112,6 @@ def note_staged(
 
 def _last_evidence(folder: CatalogFolder, item: str, url: str) -> datetime | None:
     """Return the time of the evidence that the catalog has for a copy: this one follows from it."""
-    return next((copy.verified_at for copy in Catalog(folder).copies(item) if copy.url == url), None)
+    return next(
+        (copy.verified_at for copy in Catalog(folder).copies(item) if copy.url == url), None
+    )

@@ -35,7 +35,9 @@ class StagedFile(msgspec.Struct, frozen=True, kw_only=True):
 class Held(Protocol):
     """Returns why a copy doesn't hold the bytes of a staged file; None if it does."""
 
-    def __call__(self, file: StagedFile) -> str | None: ...
+    def __call__(self, file: StagedFile) -> str | None:
+        """Look at one file. Raises the errors of reading."""
+        ...
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,8 +82,8 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
     if _MD5.fullmatch(etag) and not is_local(copy.url):
         if etag != manifest.tar.md5 and not deep:
             raise JobtoolError(
-                f"{quote(copy.url)}: expected the MD5 {manifest.tar.md5}; the store says {etag}. If "
-                "it encrypts objects its ETags aren't MD5s: use --deep"
+                f"{quote(copy.url)}: expected the MD5 {manifest.tar.md5}; the store says {etag}. "
+                "If it encrypts objects, its ETags aren't MD5s: use --deep"
             )
         if etag == manifest.tar.md5:
             how = "size, index and the store's MD5"
@@ -107,9 +109,7 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
     return Evidence(url=copy.url, how=how, lacks=lacks)
 
 
-def _open_files(
-    copy: Copy, stores: StoreRegistry, *, staged_url: str, retry: Retry
-) -> Evidence:
+def _open_files(copy: Copy, stores: StoreRegistry, *, staged_url: str, retry: Retry) -> Evidence:
     root, _, name = copy.url.rpartition("/")
     store = stores.open(root or "/", "source")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from jobtool.stores.location import join, type_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry
 from jobtool.transfer.retry import Retry
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 #: What is at the place of a staged file: the file as it was staged, nothing, or anything else.
 Found = Literal["same", "gone", "changed"]
@@ -49,9 +52,8 @@ class LocalFiles:
         """Remove the folders of deleted files that are empty now, and make all that durable."""
         folders = set(self._folders)
         for folder in self._folders:
-            while folder:
-                folder = os.path.dirname(folder)
-                folders.add(folder)
+            parts = folder.split("/")
+            folders.update("/".join(parts[:count]) for count in range(len(parts)))
         for folder in sorted(folders, key=lambda each: each.count("/") + bool(each), reverse=True):
             with contextlib.suppress(FileError), self._folder(folder) as (above, name):
                 if above is None:
@@ -66,22 +68,16 @@ class LocalFiles:
         """Open the folder of a path step by step; yield it, or None, and the last name."""
         whole = join(self._item, path) if path else self._item
         *parents, name = whole.split("/")
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
         held: int | None = None
         try:
-            try:
-                held = os.open(self._root, flags)
-                for parent in parents:
-                    following = os.open(parent, flags | os.O_NOFOLLOW, dir_fd=held)
-                    os.close(held)
-                    held = following
-            except FileNotFoundError:
-                yield None, name
-            except NotADirectoryError:
-                # A link, or a file, in place of a folder: the staged file isn't there any more.
-                yield None, name
-            else:
-                yield held, name
+            held = os.open(self._root, _FLAGS)  # without it nothing is known about the files
+            for parent in parents:
+                following = _open_below(held, parent)
+                os.close(held)
+                held = following
+                if held is None:
+                    break
+            yield held, name
         except OSError as error:
             raise FileError(
                 f"can't look at or delete {quote(join(self._root, whole))}: {reason_of(error)}"
@@ -89,6 +85,19 @@ class LocalFiles:
         finally:
             if held is not None:
                 os.close(held)
+
+
+def _open_below(folder: int, name: str) -> int | None:
+    """Open a folder; return None if there is none.
+
+    With a link in its place, the staged files aren't there any more, whatever the link leads to.
+    """
+    try:
+        return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def _look_at(folder: int, name: str, receipt: Receipt) -> Found:

@@ -190,7 +190,9 @@ class Request:
         at_target = next((copy for copy in copies if copy.url == url), None)
         is_open = at_target is not None and at_target.state == "present"
         is_freeing = holding is not None and bool(holding.freeing)
+        # A whole item has arrived once the catalog says so, which is recorded last.
         is_staged = holding is not None and holding.has(self.members)
+        is_staged = is_staged and (is_open or bool(self.members))
         if (is_staged or (is_open and not is_freeing)) and _is_at(url, stores):
             how = "it is staged already" if is_staged else "it lies open there already"
             package = (at_target.package if at_target is not None else None) or item
@@ -238,7 +240,9 @@ class Request:
             )
         return files
 
-    def _is_recorded(self, holdings: Mapping[tuple[str, str], Holding], what: RequestedItem) -> bool:
+    def _is_recorded(
+        self, holdings: Mapping[tuple[str, str], Holding], what: RequestedItem
+    ) -> bool:
         holding = holdings.get(_key(what))
         return holding is not None and any(
             access.who == self.person.who
@@ -316,5 +320,3 @@ def _key(what: RequestedItem) -> tuple[str, str]:
 def _is_at(url: str, stores: StoreRegistry) -> bool:
     folder, name = parent_of(url)
     return kind_of(stores.open(folder, "source"), name) != "missing"
-
-
