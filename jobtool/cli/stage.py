@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -226,7 +227,7 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
             }
         )
         return
-    goes_on = "" if staging.joblist is None else f"transfer-worker {quote(staging.joblist)}"
+    goes_on = "" if staging.joblist is None else f"transfer-worker {shlex.quote(staging.joblist)}"
     count = len(staging.items)
     if not is_run and staging.exit_code:
         console.result(f"{DONE} The joblist is ready: {goes_on}")
@@ -242,7 +243,7 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
         )
     elif staging.exit_code == 1:
         console.result(
-            f"{FAILED} Some jobs are in error. See jobtool summarise {quote(staging.joblist or '')}"
+            f"{FAILED} Some jobs are in error. See jobtool summarise {shlex.quote(staging.joblist or '')}"
         )
     else:
         console.result(f"{WARNING} Work is left. Go on: {goes_on}")

@@ -14,6 +14,7 @@ from jobtool.catalog.copy import Copy
 from jobtool.errors import JobtoolError
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
+from jobtool.packages.manifest import Manifest
 from jobtool.packages.memberkind import members_url
 from jobtool.packages.membertable import MemberTable
 from jobtool.packages.package import open_package
@@ -55,7 +56,7 @@ def evidence_of(
 
     Of a package the tar must be there with the size that its manifest says, the index must be the
     manifest's, and an MD5 that the store keeps of the tar must be the manifest's, too. With
-    ``deep`` the members are read back. Of open files each is read back. Raises ``JobtoolError`` if
+    ``deep`` the members are read back, and a manifest isn't needed. Of open files each is read back. Raises ``JobtoolError`` if
     the copy isn't as it should be.
     """
     if copy.form == "package":
@@ -66,27 +67,17 @@ def evidence_of(
 def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> Evidence:
     package = open_package(copy.url, stores, retry=retry)
     manifest = package.manifest
-    if manifest is None or package.index_entry is None:
+    if package.index_entry is None:
+        raise JobtoolError(f"{quote(copy.url)}: expected its index beside it; found none")
+    if manifest is None and not deep:
         raise JobtoolError(
-            f"{quote(copy.url)}: expected its index and its manifest beside it; found "
-            f"{'no manifest' if manifest is None else 'no index'}"
+            f"{quote(copy.url)}: expected its manifest beside it, which says that the tar is whole; "
+            "found none. To have the members read back instead, use --deep"
         )
-    package.require_index_digest()
-    if copy.digest is not None and copy.digest.partition(":")[2] != manifest.tar.md5:
-        raise JobtoolError(
-            f"{quote(copy.url)}: expected the package {copy.digest}, as the catalog says; its "
-            f"manifest is of md5:{manifest.tar.md5}"
-        )
-    etag = (package.entry.etag or "").strip('"').lower()
-    how = "size and index"
-    if _MD5.fullmatch(etag) and not is_local(copy.url):
-        if etag != manifest.tar.md5 and not deep:
-            raise JobtoolError(
-                f"{quote(copy.url)}: expected the MD5 {manifest.tar.md5}; the store says {etag}. "
-                "If it encrypts objects, its ETags aren't MD5s: use --deep"
-            )
-        if etag == manifest.tar.md5:
-            how = "size, index and the store's MD5"
+    how = "its index"
+    if manifest is not None:
+        package.require_index_digest()
+        how = _require_as_packed(copy, manifest, package.entry.etag, deep=deep)
     table = MemberTable(package.members())
     read = None
     if deep:
@@ -107,6 +98,26 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
         return None
 
     return Evidence(url=copy.url, how=how, lacks=lacks)
+
+
+def _require_as_packed(copy: Copy, manifest: Manifest, etag: str | None, *, deep: bool) -> str:
+    """Return what was compared of a tar that is there with the size of its manifest."""
+    if copy.digest is not None and copy.digest.partition(":")[2] != manifest.tar.md5:
+        raise JobtoolError(
+            f"{quote(copy.url)}: expected the package {copy.digest}, as the catalog says; its "
+            f"manifest is of md5:{manifest.tar.md5}"
+        )
+    stored = (etag or "").strip('"').lower()
+    if is_local(copy.url) or not _MD5.fullmatch(stored):
+        return "size and index"
+    if stored == manifest.tar.md5:
+        return "size, index and the store's MD5"
+    if not deep:
+        raise JobtoolError(
+            f"{quote(copy.url)}: expected the MD5 {manifest.tar.md5}; the store says {stored}. If "
+            "it encrypts objects, its ETags aren't MD5s: use --deep"
+        )
+    return "size and index"
 
 
 def _open_files(copy: Copy, stores: StoreRegistry, *, staged_url: str, retry: Retry) -> Evidence:
