@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
+    from jobtool.api.staging import StagedItem, Staging, list_staged, stage_items, unstage_items
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         SourceChangedError,
         SourceDigestError,
         SourceError,
+        StagingError,
         StoppedError,
         StoreError,
         StoreSettingsError,
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
     from jobtool.receiving.events import Received
     from jobtool.report.summary import JobLine, Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
+    from jobtool.staging.request import PlannedItem
+    from jobtool.staging.unstaging import Unstaged
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -135,6 +139,7 @@ _HOMES = {
     "NotYetError": "jobtool.errors",
     "PackageError": "jobtool.errors",
     "PackagesGenerated": "jobtool.bundling.events",
+    "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
@@ -153,6 +158,9 @@ _HOMES = {
     "SourceChangedError": "jobtool.errors",
     "SourceDigestError": "jobtool.errors",
     "SourceError": "jobtool.errors",
+    "StagedItem": "jobtool.api.staging",
+    "Staging": "jobtool.api.staging",
+    "StagingError": "jobtool.errors",
     "Stop": "jobtool.stop",
     "StoppedError": "jobtool.errors",
     "Store": "jobtool.stores.store",
@@ -164,6 +172,7 @@ _HOMES = {
     "Transferred": "jobtool.api.transfer",
     "UnmetRequirementError": "jobtool.errors",
     "UnreachableError": "jobtool.errors",
+    "Unstaged": "jobtool.staging.unstaging",
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
@@ -177,6 +186,7 @@ _HOMES = {
     "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
+    "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
@@ -185,9 +195,11 @@ _HOMES = {
     "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
+    "stage_items": "jobtool.api.staging",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
+    "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
     "write_receipts": "jobtool.api.receipts",
 }
@@ -233,6 +245,7 @@ __all__ = [
     "NotYetError",
     "PackageError",
     "PackagesGenerated",
+    "PlannedItem",
     "Policies",
     "PutBack",
     "QueryFailedError",
@@ -251,6 +264,9 @@ __all__ = [
     "SourceChangedError",
     "SourceDigestError",
     "SourceError",
+    "StagedItem",
+    "Staging",
+    "StagingError",
     "Stop",
     "StoppedError",
     "Store",
@@ -262,6 +278,7 @@ __all__ = [
     "Transferred",
     "UnmetRequirementError",
     "UnreachableError",
+    "Unstaged",
     "UsageError",
     "Verification",
     "Verified",
@@ -276,6 +293,7 @@ __all__ = [
     "export_query",
     "generate_joblist",
     "generate_packages",
+    "list_staged",
     "load_layout",
     "open_catalog",
     "read_receipts",
@@ -284,9 +302,11 @@ __all__ = [
     "receive_packages",
     "release_jobs",
     "retry_jobs",
+    "stage_items",
     "stores_of",
     "summarise_jobs",
     "transfer_jobs",
+    "unstage_items",
     "verify_jobs",
     "write_receipts",
 ]

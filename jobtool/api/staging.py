@@ -1,0 +1,453 @@
+"""Staging archived items on demand, and freeing the space again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from jobtool.api.places import Place, local_path, text_of
+from jobtool.errors import RouteError, StagingError, UsageError
+from jobtool.events import Emit, ignore
+from jobtool.jobs.stamps import stamp_of
+from jobtool.names import quote
+from jobtool.stop import Stop
+from jobtool.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from jobtool.catalog.catalog import Catalog
+    from jobtool.routes.sites import SiteLocation, Sites
+    from jobtool.staging.accessfolder import AccessFolder
+    from jobtool.staging.accessrecord import Arrived
+    from jobtool.staging.holdings import Holding
+    from jobtool.staging.request import PlannedItem
+    from jobtool.staging.unstaging import Unstaged
+    from jobtool.stores.registry import StoreRegistry
+    from jobtool.stores.storetype import Role
+    from jobtool.worker.events import JobProgress
+
+#: The settings of stores by their schemes, as in joblist.toml.
+Tables = Mapping[str, Mapping[str, Any]]
+
+#: How long items are needed unless the caller says otherwise.
+DEFAULT_DAYS = 30
+
+_LONGEST_DAYS = 3650
+_WAIT_SECONDS = 60.0
+
+
+class Staging(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to stage items, and how far it is.
+
+    ``items`` say where each comes from and why; ``skipped`` has the reason for each item that was
+    left out. ``joblist`` is the path of the joblist, None if nothing has to be copied, and
+    ``statuses`` has the status of each of the request's jobs by its name. ``waits_until`` is when
+    to look again for files that are being restored, None if none are. ``exit_code`` is 0 if all
+    has arrived, 1 if a job is in error, 3 if work is left, and 5 if what is left waits for a
+    restore.
+    """
+
+    items: tuple[PlannedItem, ...]
+    skipped: Mapping[str, str]
+    until: datetime
+    joblist: str | None
+    statuses: Mapping[str, str]
+    waits_until: datetime | None
+    exit_code: int
+
+
+class StagedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item that somebody needs, or whose files are staged.
+
+    ``state`` is ``requested``, ``staged`` or ``being freed``. ``who`` needs it until ``until``;
+    both are None for files that nobody needs any more.
+    """
+
+    item: str
+    place: str
+    url: str
+    state: str
+    files: int
+    bytes: int
+    who: str | None
+    until: datetime | None
+
+
+def stage_items(
+    items: Sequence[str],
+    *,
+    to: str = "processing",
+    site: str | None = None,
+    sites: Place | None = None,
+    catalog: Place | None = None,
+    stores: Tables | None = None,
+    days: float = DEFAULT_DAYS,
+    members: Sequence[str] = (),
+    joblist: Place | None = None,
+    skip_missing: bool = False,
+    run: bool = True,
+    wait: bool = False,
+    on_plan: Callable[[Staging], None] | None = None,
+    on_event: Emit = ignore,
+    on_progress: Callable[[JobProgress], None] = ignore,
+    stop: Stop | None = None,
+) -> Staging:
+    """Bring items from the archive, or wherever the catalog has them, to a site's location.
+
+    Each is copied from its best copy: open files at the site, else a package at the site, else one
+    elsewhere. Only the members that are needed are read. An access record says who needs the items
+    until when. Repeating a request uses the jobs of before.
+
+    Args:
+        items: Names as the catalog has them.
+        to: The location, such as ``processing``, or ``SITE.LOCATION``.
+        site: The site; by default the variable ``JOBTOOL_SITE``, or the only site.
+        sites: The file of sites; by default the variable ``JOBTOOL_SITES``.
+        catalog: The catalog; see ``open_catalog``.
+        stores: Settings such as ``{"s3": {"endpoint_url": …}}``. Objects in an archive class of S3
+            are restored for 3 days unless ``restore_days`` says otherwise.
+        days: For how many days they are needed.
+        members: Patterns of the files that are needed, relative to each item; all by default.
+        joblist: The folder of the joblist; by default one of this user's for the location, in
+            ``$XDG_STATE_HOME/jobtool/stage``.
+        skip_missing: Leave out items that can't be staged. By default nothing is done then.
+        run: Do the jobs now, by one worker.
+        wait: Stay until files that are being restored can be read, and copy them.
+        on_plan: Called once with the request, before anything is copied.
+        on_event: Called with each event of the worker.
+        on_progress: Called several times a second with the progress of the running job.
+        stop: Once it is set, the files in progress are finished and the job is handed back.
+
+    Raises:
+        StagingError: Items can't be staged; it names all of them.
+        NotYetError: Members are chosen by pattern, and the index must be restored first.
+        UsageError: There is no catalog, no file of sites, no such location.
+        CatalogError: A file of the catalog can't be read.
+
+    Examples:
+        >>> jobtool.stage_items(["2026-02-01/scan_07"], site="cologne", days=7).exit_code
+        0
+    """
+    from jobtool.api.statefolder import state_folder
+    from jobtool.staging.accessfolder import this_person
+    from jobtool.staging.joblists import stage_joblist, with_restores
+    from jobtool.staging.request import Request
+
+    if not items or "" in items:
+        raise UsageError("expected the names of items; found none, or an empty one")
+    if not 0 < days <= _LONGEST_DAYS:
+        raise UsageError(f"days: expected a number above 0, at most {_LONGEST_DAYS}; found {days}")
+    tables = with_restores(stores or {})
+    world = _World(catalog, sites, tables, "destination")
+    location = _location(world.sites, site, to)
+    access = world.access()
+    until = access.now() + timedelta(days=days)
+    request = Request(items, location, person=this_person(), until=until, members=members)
+    plan = request.plan(world.catalog, access, world.stores, skip_missing=skip_missing)
+    if joblist is None:
+        facts = (world.catalog.url, location.url)
+        path = state_folder("stage", location.place.text(), facts, option="-o")
+    else:
+        path = local_path(joblist)
+    job_ids: list[str] = []
+    opened = None
+    if not all(each.is_there for each in plan.items):
+        opened = stage_joblist(
+            path, sites=world.sites.path, catalog=world.catalog.url, stores=tables
+        )
+    request.record(plan, access)
+    if opened is not None:
+        job_ids = request.add_jobs(plan, opened)
+    first = Staging(
+        items=plan.items,
+        skipped=plan.skipped,
+        until=until,
+        joblist=None if opened is None else path,
+        statuses={},
+        waits_until=None,
+        exit_code=0,
+    )
+    first = _looked_at(first, job_ids)
+    if on_plan is not None:
+        on_plan(first)
+    if opened is None or not run:
+        return first
+    return _run(first, job_ids, location, wait, on_event, on_progress, stop or Stop())
+
+
+def list_staged(
+    items: Sequence[str] = (),
+    *,
+    sites: Place | None = None,
+    catalog: Place | None = None,
+    stores: Tables | None = None,
+) -> list[StagedItem]:
+    """Return what is staged or requested where, by whom and until when, sorted by item.
+
+    ``items`` are the only ones wanted. See ``stage_items`` for the others and for the errors.
+    """
+    wanted = {item.rstrip("/") for item in items}
+    holdings = _World(catalog, sites, stores or {}, "source", needs_sites=False).holdings()
+    return [
+        line
+        for holding in holdings.values()
+        if not wanted or holding.item in wanted
+        for line in _lines_of(holding)
+    ]
+
+
+def unstage_items(
+    items: Sequence[str] = (),
+    *,
+    expired: bool = False,
+    dry_run: bool = False,
+    deep: bool = False,
+    sites: Place | None = None,
+    catalog: Place | None = None,
+    stores: Tables | None = None,
+    clock: Callable[[], datetime] | None = None,
+    on_item: Callable[[Unstaged], None] | None = None,
+    stop: Stop | None = None,
+) -> list[Unstaged]:
+    """Free the space of staged items; return what became of each.
+
+    Only files that were staged are deleted, if they are unchanged since and another copy holds
+    them, which is looked at first. Files that were changed stay, and so does whatever else is in
+    the folder. An item that somebody else needs stays until then.
+
+    Args:
+        items: Items that the caller needs no more.
+        expired: In place of them, all that nobody needs any more.
+        dry_run: Look, and say what would be deleted; change nothing.
+        deep: Read the members of the other copy back.
+        sites: The file of sites; by default the variable ``JOBTOOL_SITES``.
+        catalog: The catalog; see ``open_catalog``.
+        stores: Settings of stores.
+        clock: Returns the time, with a time zone; by default this machine's.
+        on_item: Called with each item's outcome.
+        stop: Once it is set, it ends between two files. The next call goes on.
+
+    Raises:
+        StagingError: An item isn't staged, or the clock can't be right.
+        StoppedError: It was asked to stop.
+        CatalogError: A file of the catalog can't be read.
+        InfrastructureError: A store can't be used.
+    """
+    from jobtool.staging.accessfolder import this_person
+    from jobtool.staging.clockcheck import require_likely
+    from jobtool.staging.unstaging import Unstaging
+
+    if expired == bool(items):
+        raise UsageError("expected either items or expired; found both or neither")
+    world = _World(catalog, sites, stores or {}, "destination", clock=clock)
+    access = world.access()
+    records = access.records()
+    now = access.now()
+    require_likely(now, records, None, where=access.url)
+    holdings = list(world.holdings().values())
+    freeing = Unstaging(
+        world.catalog,
+        access,
+        world.stores,
+        world.sites,
+        person=this_person(),
+        deep=deep,
+        stop=stop,
+    )
+    found: list[Unstaged] = []
+    for holding in holdings if expired else _wanted(holdings, items):
+        done: Unstaged | None
+        if expired:
+            done = freeing.expired(holding, now=now, dry_run=dry_run)
+        else:
+            done = freeing.items(holding, now=now, dry_run=dry_run)
+        if done is not None:
+            found.append(done)
+            if on_item is not None:
+                on_item(done)
+    return found
+
+
+class _World:
+    """The catalog, the file of sites and the stores of a call."""
+
+    def __init__(
+        self,
+        catalog: Place | None,
+        sites: Place | None,
+        tables: Tables,
+        role: Role,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        needs_sites: bool = True,
+    ) -> None:
+        from jobtool.catalog.catalog import Catalog
+        from jobtool.catalog.folder import CatalogFolder
+        from jobtool.routes.catalogplace import SITES_VARIABLE, find_catalog
+        from jobtool.routes.places import settings_by_url
+        from jobtool.routes.sitesfile import load_sites
+        from jobtool.stores.registry import StoreRegistry
+
+        named = os.environ.get(SITES_VARIABLE) or None if sites is None else text_of(sites)
+        if named is None and needs_sites:
+            raise UsageError(
+                f"expected a file of sites; found none. Name it by --sites, or by {SITES_VARIABLE} "
+                "in the environment"
+            )
+        given = None if catalog is None else text_of(catalog)
+        place = find_catalog(given, None if sites is None else named, os.environ)
+        loaded = None if named is None else load_sites(os.path.abspath(named))
+        places = {} if loaded is None else dict(settings_by_url(loaded))
+        if place.settings:
+            places[place.url] = place.settings
+        self._sites = loaded
+        self.stores: StoreRegistry = StoreRegistry(tables, places=places, shown="--set")
+        self._folder = CatalogFolder(place.url, self.stores, role=role)
+        self.catalog: Catalog = Catalog(self._folder)
+        self._role = role
+        self._clock = clock or _now
+
+    @property
+    def sites(self) -> Sites:
+        assert self._sites is not None
+        return self._sites
+
+    def access(self) -> AccessFolder:
+        from jobtool.staging.accessfolder import AccessFolder
+
+        return AccessFolder(self._folder, self.stores, role=self._role, clock=self._clock)
+
+    def holdings(self) -> dict[tuple[str, str], Holding]:
+        from jobtool.staging.holdings import holdings_of
+
+        return holdings_of(self.access().records())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _location(sites: Sites, site: str | None, to: str) -> SiteLocation:
+    """Return the location that is meant. Raises ``UsageError`` and ``RouteError``."""
+    from jobtool.routes.sites import Place as SitePlace
+
+    name, dot, location = to.rpartition(".")
+    if not dot:
+        name = site or os.environ.get("JOBTOOL_SITE") or ""
+        if not name and len(sites.sites) == 1:
+            (name,) = sites.sites
+        if not name:
+            raise UsageError(
+                f"expected a site; found none. Name one of {', '.join(sites.sites)} by --site, or "
+                "by JOBTOOL_SITE in the environment"
+            )
+    elif site not in (None, name):
+        raise RouteError(f"expected one site; found {site} and {name}. Leave one out")
+    return sites.location(SitePlace(name, location), where="--to")
+
+
+def _run(
+    staging: Staging,
+    job_ids: Sequence[str],
+    location: SiteLocation,
+    wait: bool,
+    on_event: Emit,
+    on_progress: Callable[[JobProgress], None],
+    stop: Stop,
+) -> Staging:
+    from jobtool.api.transfer import transfer_jobs
+
+    assert staging.joblist is not None
+    while True:
+        transfer_jobs(
+            staging.joblist,
+            site=location.place.site,
+            on_event=on_event,
+            on_progress=on_progress,
+            stop=stop,
+        )
+        staging = _looked_at(staging, job_ids)
+        if not wait or staging.exit_code != 5 or staging.waits_until is None:
+            return staging
+        while (left := (staging.waits_until - _now()).total_seconds()) > 0:
+            if stop.is_set():
+                return staging
+            stop.wait(min(left, _WAIT_SECONDS))
+
+
+def _looked_at(staging: Staging, job_ids: Sequence[str]) -> Staging:
+    """Return the request with the state of its jobs as their files have it now."""
+    from jobtool.errors import JobFileError
+    from jobtool.jobs.job import Job, JobStatus
+    from jobtool.jobs.joblist import JobList
+
+    if staging.joblist is None:
+        return staging
+    joblist = JobList.open(staging.joblist)
+    statuses: dict[str, str] = {}
+    left: list[Job] = []
+    for job_id in job_ids:
+        try:
+            job, _ = joblist.load(job_id)
+        except (FileNotFoundError, JobFileError):
+            statuses[job_id] = "invalid"
+            continue
+        statuses[job.name] = job.status.value
+        if job.status in (JobStatus.TODO, JobStatus.ONGOING):
+            left.append(job)
+    times = [job.not_before for job in left]
+    waiting = [time for time in times if time is not None and time > _now()]
+    if {"error", "invalid"} & set(statuses.values()):
+        code = 1
+    elif left:
+        code = 5 if len(waiting) == len(left) else 3
+    else:
+        code = 0
+    return msgspec.structs.replace(
+        staging, statuses=statuses, waits_until=min(waiting, default=None), exit_code=code
+    )
+
+
+def _lines_of(holding: Holding) -> list[StagedItem]:
+    facts: list[Arrived] = list(holding.arrivals)
+    where = [(each.site, each.location) for each in facts]
+    where += [(each.what.site, each.what.location) for each in holding.accesses]
+    place = ".".join(where[0]) if where else ""
+    state = "being freed" if holding.freeing else "staged" if facts else "requested"
+    needs: list[tuple[str | None, datetime | None]] = [
+        (each.who, each.until) for each in holding.accesses
+    ]
+    return [
+        StagedItem(
+            item=holding.item,
+            place=place,
+            url=holding.url,
+            state=state,
+            files=sum(each.files for each in facts),
+            bytes=sum(each.bytes for each in facts),
+            who=who,
+            until=until,
+        )
+        for who, until in needs or [(None, None)]
+    ]
+
+
+def _wanted(holdings: Sequence[Holding], items: Sequence[str]) -> list[Holding]:
+    wanted = dict.fromkeys(item.rstrip("/") for item in items)
+    known = {holding.item for holding in holdings}
+    lacking = [item for item in wanted if item not in known]
+    if lacking:
+        shown = "; ".join(f"{quote(item)}{did_you_mean(item, known)}" for item in lacking[:20])
+        raise StagingError(
+            f"expected items that are staged; {len(lacking)} aren't, and nothing was changed: "
+            f"{shown}. See jobtool stage --list"
+        )
+    return [holding for holding in holdings if holding.item in wanted]
+
+
+def until_text(staging: Staging) -> str:
+    """Return when to go on with a request that waits."""
+    return "" if staging.waits_until is None else stamp_of(staging.waits_until)
