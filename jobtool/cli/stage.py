@@ -243,7 +243,8 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
         )
     elif staging.exit_code == 1:
         console.result(
-            f"{FAILED} Some jobs are in error. See jobtool summarise {shlex.quote(staging.joblist or '')}"
+            f"{FAILED} Some jobs are in error. See: "
+            f"jobtool summarise {shlex.quote(staging.joblist or '')}"
         )
     else:
         console.result(f"{WARNING} Work is left. Go on: {goes_on}")

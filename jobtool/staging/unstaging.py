@@ -18,9 +18,9 @@ from jobtool.catalog.copy import Copy
 from jobtool.catalog.writer import CatalogWriter
 from jobtool.errors import JobtoolError, StagingError, StoppedError
 from jobtool.failpoints import reach
+from jobtool.jobs.lastreceipts import digest_of
 from jobtool.jobs.stamps import stamp_of
 from jobtool.names import quote
-from jobtool.report.merged import digest_of
 from jobtool.routes.sites import Place, Sites
 from jobtool.staging.accessfolder import AccessFolder, Person, new_id, written_at
 from jobtool.staging.accessrecord import Arrived, Ended, Freed, Freeing
