@@ -18,7 +18,7 @@ from jobtool.names import quote, unquote
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
-    from jobtool.api.staging import StagedItem, Staging
+    from jobtool.staging.results import StagedItem, Staging
 
 _DAY_SECONDS = 86_400
 _MOST_BYTES = 64 * 1024 * 1024
@@ -211,10 +211,9 @@ def _print_plan(console: Console, staging: Staging) -> None:
 
 
 def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
-    from jobtool.api.staging import until_text
     from jobtool.jobs.stamps import stamp_of
 
-    waits = until_text(staging)
+    waits = "" if staging.waits_until is None else stamp_of(staging.waits_until)
     if console.as_json:
         console.print_json(
             {
@@ -243,7 +242,8 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
         )
     elif staging.exit_code == 1:
         console.result(
-            f"{FAILED} Some jobs are in error. See jobtool summarise {shlex.quote(staging.joblist or '')}"
+            f"{FAILED} Some jobs are in error. See jobtool summarise "
+            f"{shlex.quote(staging.joblist or '')}"
         )
     else:
         console.result(f"{WARNING} Work is left. Go on: {goes_on}")

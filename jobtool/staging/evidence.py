@@ -56,8 +56,8 @@ def evidence_of(
 
     Of a package the tar must be there with the size that its manifest says, the index must be the
     manifest's, and an MD5 that the store keeps of the tar must be the manifest's, too. With
-    ``deep`` the members are read back, and a manifest isn't needed. Of open files each is read back. Raises ``JobtoolError`` if
-    the copy isn't as it should be.
+    ``deep`` the members are read back, and a manifest isn't needed. Of open files each is read
+    back. Raises ``JobtoolError`` if the copy isn't as it should be.
     """
     if copy.form == "package":
         return _package(copy, stores, deep=deep, retry=retry)
@@ -71,8 +71,8 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
         raise JobtoolError(f"{quote(copy.url)}: expected its index beside it; found none")
     if manifest is None and not deep:
         raise JobtoolError(
-            f"{quote(copy.url)}: expected its manifest beside it, which says that the tar is whole; "
-            "found none. To have the members read back instead, use --deep"
+            f"{quote(copy.url)}: expected its manifest beside it, which says that the tar is "
+            "whole; found none. To have the members read back instead, use --deep"
         )
     how = "its index"
     if manifest is not None:

@@ -37,6 +37,7 @@ from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
 from jobtool.packages.store import PackageStore
+from jobtool.staging.disturbance import Undisturbed
 from jobtool.steps.step import StepContext
 from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.plan import Plan, Route
@@ -235,9 +236,19 @@ class MembersStep(CopyStep):
     """One attempt at ``unpack`` or ``stage``: members of a package arrive as files."""
 
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
-        """Copy the members that aren't proven yet. Raises what ``CopyStep.run`` does."""
+        """Copy the members that aren't proven yet.
+
+        Raises what ``CopyStep.run`` does, and ``DisturbedError`` if staged files of the item were
+        deleted meanwhile.
+        """
+        job, undisturbed = claimed_job.job, None
+        if task_of(job).step == "stage":
+            make = partial(Undisturbed, self._tools.joblist, job, context.stores)
+            undisturbed = context.retry.call(make)
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)
+        if undisturbed is not None:
+            undisturbed.require()
 
 
 def _manifest_in(store: Store, package: str, context: StepContext) -> Manifest:
