@@ -237,12 +237,19 @@ class MembersStep(CopyStep):
         """Copy the members that aren't proven yet.
 
         Raises what ``CopyStep.run`` does, and ``PackageError`` for a manifest that can't be read.
+        ``stage`` needs none: a tar of another program with an index has no manifest.
         """
-        joblist, task = self._tools.joblist, task_of(claimed_job.job)
-        if claimed_job.job.attempts > 1:
-            tidy_manifest(joblist, task.package)
-        if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
-            folder = context.source(service_url(claimed_job.job.source))
-            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
+        if task_of(claimed_job.job).step == "unpack":
+            self._keep_manifest(claimed_job, context)
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)
+
+    def _keep_manifest(self, claimed: ClaimedJob, context: StepContext) -> None:
+        """Have the package's manifest in the joblist, for the catalog and for ``release``."""
+        joblist, job = self._tools.joblist, claimed.job
+        package = task_of(job).package
+        if job.attempts > 1:
+            tidy_manifest(joblist, package)
+        if kept_manifest(joblist, package) is None and job.source is not None:
+            folder = context.source(service_url(job.source))
+            keep_manifest(joblist, read_manifest(folder, package, context.retry))
