@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
+    from jobtool.api.staging import list_staged, stage_items, unstage_items
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         SourceChangedError,
         SourceDigestError,
         SourceError,
+        StagingError,
         StoppedError,
         StoreError,
         StoreSettingsError,
@@ -81,8 +84,12 @@ if TYPE_CHECKING:
     from jobtool.layouts.events import Generated
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
+    from jobtool.receiving.events import Received
     from jobtool.report.summary import JobLine, Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
+    from jobtool.staging.outcome import Unstaged
+    from jobtool.staging.request import PlannedItem
+    from jobtool.staging.results import StagedItem, Staging
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -133,12 +140,14 @@ _HOMES = {
     "NotYetError": "jobtool.errors",
     "PackageError": "jobtool.errors",
     "PackagesGenerated": "jobtool.bundling.events",
+    "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
     "QueryInterruptedError": "jobtool.errors",
     "QueryRefusedError": "jobtool.errors",
     "Receipt": "jobtool.jobs.records",
+    "Received": "jobtool.receiving.events",
     "RefusedError": "jobtool.errors",
     "Released": "jobtool.api.release",
     "Retried": "jobtool.api.retry",
@@ -150,6 +159,9 @@ _HOMES = {
     "SourceChangedError": "jobtool.errors",
     "SourceDigestError": "jobtool.errors",
     "SourceError": "jobtool.errors",
+    "StagedItem": "jobtool.staging.results",
+    "Staging": "jobtool.staging.results",
+    "StagingError": "jobtool.errors",
     "Stop": "jobtool.stop",
     "StoppedError": "jobtool.errors",
     "Store": "jobtool.stores.store",
@@ -161,6 +173,7 @@ _HOMES = {
     "Transferred": "jobtool.api.transfer",
     "UnmetRequirementError": "jobtool.errors",
     "UnreachableError": "jobtool.errors",
+    "Unstaged": "jobtool.staging.outcome",
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
@@ -174,16 +187,20 @@ _HOMES = {
     "export_query": "jobtool.api.export",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
+    "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
+    "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
+    "stage_items": "jobtool.api.staging",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
+    "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
     "write_receipts": "jobtool.api.receipts",
 }
@@ -229,12 +246,14 @@ __all__ = [
     "NotYetError",
     "PackageError",
     "PackagesGenerated",
+    "PlannedItem",
     "Policies",
     "PutBack",
     "QueryFailedError",
     "QueryInterruptedError",
     "QueryRefusedError",
     "Receipt",
+    "Received",
     "RefusedError",
     "Released",
     "Retried",
@@ -246,6 +265,9 @@ __all__ = [
     "SourceChangedError",
     "SourceDigestError",
     "SourceError",
+    "StagedItem",
+    "Staging",
+    "StagingError",
     "Stop",
     "StoppedError",
     "Store",
@@ -257,6 +279,7 @@ __all__ = [
     "Transferred",
     "UnmetRequirementError",
     "UnreachableError",
+    "Unstaged",
     "UsageError",
     "Verification",
     "Verified",
@@ -271,16 +294,20 @@ __all__ = [
     "export_query",
     "generate_joblist",
     "generate_packages",
+    "list_staged",
     "load_layout",
     "open_catalog",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
+    "receive_packages",
     "release_jobs",
     "retry_jobs",
+    "stage_items",
     "stores_of",
     "summarise_jobs",
     "transfer_jobs",
+    "unstage_items",
     "verify_jobs",
     "write_receipts",
 ]

@@ -61,6 +61,10 @@ class CatalogError(JobtoolError):
     """A file of a catalog isn't one, or a catalog can't be read as a whole."""
 
 
+class StagingError(JobtoolError):
+    """Items can't be staged, or staged files can't be freed, as they are now."""
+
+
 class JobFileError(JobtoolError):
     """A job file is malformed. The job is invalid and is never claimed."""
 

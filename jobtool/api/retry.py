@@ -97,7 +97,7 @@ def _known_steps(joblist: JobList, steps: Collection[str]) -> frozenset[str]:
         return frozenset()
     if isinstance(steps, str):
         raise UsageError(f"steps: expected several words, as [{steps!r}]; found a str")
-    known = sorted(steps_in(joblist))
+    known = sorted(steps_in(joblist, steps))
     for step in steps:
         if step not in known:
             raise UsageError(

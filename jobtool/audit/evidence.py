@@ -55,7 +55,7 @@ class Expected:
 
     def has_other_time(self, number: int, entry: Entry) -> bool:
         """Return True if a file of the right size has another time than its receipt says."""
-        return _is_other_time(self._times_ns[number], entry.mtime_ns)
+        return is_other_time(self._times_ns[number], entry.mtime_ns)
 
 
 class Times:
@@ -95,7 +95,7 @@ def has_other_time(receipt: Receipt, entry: Entry) -> bool:
 
     Only if both sides list the files' own times: see ``StoreType.lists_own_times``.
     """
-    return _is_other_time(_time_of(receipt), entry.mtime_ns)
+    return is_other_time(_time_of(receipt), entry.mtime_ns)
 
 
 def without_receipt(records: Iterable[Record]) -> set[str]:
@@ -154,7 +154,8 @@ def _time_of(receipt: Receipt) -> int:
     return receipt.mtime_ns
 
 
-def _is_other_time(expected_ns: int, found_ns: int) -> bool:
+def is_other_time(expected_ns: int, found_ns: int) -> bool:
+    """Return True if a time isn't the expected one, as filesystems with coarser times keep it."""
     if expected_ns in (found_ns, _NO_TIME):
         return False
     return not any(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -89,14 +89,18 @@ def step_at(job: Job) -> str:
     return next(iter(job.undone_steps), job.chain[-1])
 
 
-def steps_in(joblist: JobList) -> set[str]:
-    """Return the steps that the jobs of a joblist may be at."""
+def steps_in(joblist: JobList, asked: Collection[str]) -> set[str]:
+    """Return the steps that the jobs of a joblist may be at.
+
+    Job files are read only if one of those ``asked`` for isn't among the steps of the joblist.
+    """
     found = {COPY, *joblist.settings.steps}
     if joblist.settings.packages is not None:
         found.update(PACKAGE_STEPS)
-    for job_id in joblist.job_ids():
-        with contextlib.suppress(JobFileError, FileNotFoundError):
-            found.update(joblist.load(job_id)[0].steps)
+    if not found.issuperset(asked):
+        for job_id in joblist.job_ids():
+            with contextlib.suppress(JobFileError, FileNotFoundError):
+                found.update(joblist.load(job_id)[0].steps)
     return found
 
 

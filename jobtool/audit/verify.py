@@ -47,6 +47,9 @@ from jobtool.release.deletionlog import released_paths
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
 
+#: The steps that bring a package as it is.
+_BRING_PACKAGES = ("pack", "copy", "relay", "archive")
+
 
 class Audit:
     """Compares receipts with destinations and emits the findings.
@@ -204,10 +207,11 @@ class Audit:
                 count += 1
                 yield receipt
 
-        if self._deep and job.package is not None and job.destination is not None:
+        task = job.package if self._deep else None
+        if task is not None and task.step in _BRING_PACKAGES and job.destination is not None:
             own = tuple(islice(last_of_each(receipts), MOST_FILES + 1))
             destination = self._stores.open(job.destination, "destination")
-            package = sampled_package(destination, job.name, job.package.package, own, drawn)
+            package = sampled_package(destination, job.name, task.package, own, drawn)
             if package is not None:
                 return self._comparison.package(job.name, package)
         found = drawn.of_job(job.name, counted())

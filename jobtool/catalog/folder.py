@@ -120,7 +120,7 @@ class CatalogFolder:
         return read_range(self.records, entry, 0, entry.size, self.retry)
 
     def _list(self, store: Store) -> list[Entry]:
-        return self.retry.call(lambda: _listed(store))
+        return self.retry.call(lambda: files_in(store))
 
 
 def folder_at(
@@ -130,7 +130,8 @@ def folder_at(
     return place if isinstance(place, CatalogFolder) else CatalogFolder(place, stores, role=role)
 
 
-def _listed(store: Store) -> list[Entry]:
+def files_in(store: Store) -> list[Entry]:
+    """Return the files of a store; none if it isn't there yet. Raises what listing raises."""
     found: list[Entry] = []
     try:
         for each in store.list():

@@ -34,6 +34,8 @@ COMMANDS = {
     "where": "jobtool.cli.where",
     "copies": "jobtool.cli.copies",
     "catalog": "jobtool.cli.catalog",
+    "stage": "jobtool.cli.stage",
+    "unstage": "jobtool.cli.unstage",
 }
 
 
@@ -57,8 +59,10 @@ _SYNONYMS = {
     "qsub": "sbatch",
     "query": "export",
     "route": "routes",
+    "recall": "stage",
     "references": "refs",
     "replicas": "copies",
+    "restore": "stage",
     "run": "transfer",
     "script": "sbatch",
     "sites": "routes",

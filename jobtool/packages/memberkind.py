@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _SUFFIX = ".tar"
 
 
+def members_url(tar: str) -> str:
+    """Return the URL of the members of a package whose tar is at an absolute path or URL."""
+    return f"package+{tar}" if "://" in tar else f"package+file://{tar}"
+
+
 def _split(path: str) -> tuple[str, str] | None:
     parts = path.split("/")
     for number, part in enumerate(parts):

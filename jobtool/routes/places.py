@@ -37,16 +37,14 @@ def sites_of(joblist: JobList) -> Sites | None:
 
 
 def settings_by_url(sites: Sites) -> Mapping[str, Mapping[str, Any]]:
-    """Return the settings of the stores of locations and of the catalog, by URL, if any."""
-    tables = {
-        location.url: location.settings
-        for site in sites.sites.values()
-        for location in site.locations.values()
-        if location.settings
-    }
-    if sites.catalog is not None and sites.catalog.settings:
-        tables[sites.catalog.url] = sites.catalog.settings
-    return tables
+    """Return the settings of the stores of all locations that have some, by their URL.
+
+    Those of the catalog are among them.
+    """
+    catalog = sites.catalog
+    found = {} if catalog is None or not catalog.settings else {catalog.url: catalog.settings}
+    locations = (one for site in sites.sites.values() for one in site.locations.values())
+    return found | {one.url: one.settings for one in locations if one.settings}
 
 
 def require_site(sites: Sites, name: str | None) -> None:

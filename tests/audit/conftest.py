@@ -108,9 +108,10 @@ def simple(event: dict[str, Any]) -> Any:
 def tally(**found: int) -> dict[str, object]:
     """What the last event must say of the joblist above."""
     names = ("missing", "changed", "extra", "unreadable", "unproven", "unfinished_jobs")
-    names += ("by_checksum", "by_source")
+    names += ("by_checksum", "by_source", "members", "of_members")
     counts = {"files": 3 * FILES, **dict.fromkeys(names, 0), **found}
-    return {"event": "verified", **counts, "is_complete": True}
+    of_a_sample = {"of_files": None, "seed": None}
+    return {"event": "verified", **counts, **of_a_sample, "is_complete": True}
 
 
 def without_bytes(event: dict[str, Any]) -> dict[str, Any]:

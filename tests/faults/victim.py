@@ -261,6 +261,24 @@ REMOVING_STEPS: dict[str, At | Call] = {
 }
 
 
+#: Those of a worker that has staged files, and of what frees them.
+STAGING_STEPS: dict[str, At | Call] = {
+    "after the receipts of staged files are stored": At(
+        "after the receipts of staged files are stored"
+    ),
+    "after an arrival is recorded": At("after an arrival is recorded"),
+    "after a staged copy is in the catalog": At("after a staged copy is in the catalog"),
+}
+UNSTAGING_STEPS: dict[str, At | Call] = {
+    "after a deletion of staged files is announced": At(
+        "after a deletion of staged files is announced"
+    ),
+    "after a staged copy counts no more": At("after a staged copy counts no more"),
+    "after a staged file is deleted": At("after a staged file is deleted"),
+    "after the staged files are deleted": At("after the staged files are deleted"),
+}
+
+
 def arm(step: At | Call, nth: int, store: str) -> None:
     """Have this process die at the ``nth`` time that it reaches ``step``."""
     if isinstance(step, At):

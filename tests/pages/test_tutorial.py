@@ -18,7 +18,7 @@ from tests.blocks import run_blocks
         ("docs/how-to/retry.md", 8),
         ("docs/how-to/scheduler.md", 5),
         ("docs/how-to/many-nodes.md", 2),
-        ("docs/how-to/is-everything-there.md", 8),
+        ("docs/how-to/is-everything-there.md", 9),
         ("docs/how-to/compression.md", 5),
         ("docs/how-to/export.md", 1),
         ("docs/how-to/metrics.md", 1),

@@ -135,6 +135,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "files_done": 550,
         "rows_done": None,
         "rows_total": None,
+        "package_steps": [],
     }
     assert jobs["done"] == {
         "status": "success",
@@ -152,6 +153,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "steps": {},
         "rows_done": None,
         "rows_total": None,
+        "package": None,
     }
     assert jobs["spoilt"]["status"] == "invalid"
 

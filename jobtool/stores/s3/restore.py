@@ -8,6 +8,7 @@ retrieval options".
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,11 @@ from jobtool.errors import FileError, NotYetError, RefusedError
 from jobtool.names import quote
 from jobtool.stores.s3.access import S3Access
 from jobtool.stores.s3.codes import ArchivedError
+from jobtool.stores.s3.config import RestoreSettings
 from jobtool.stores.s3.requests import Requests
+
+#: Threads that read ranges of one object ask in turn, so that one of them asks for the restore.
+_LOCKS = 64
 
 _IN_PROGRESS = 'ongoing-request="true"'
 
@@ -28,6 +33,7 @@ class Restores:
         self._client = access.client
         self._bucket = bucket
         self._requests = requests
+        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def answer_to(self, error: ArchivedError, path: str, key: str) -> FileError:
         """Return the error to raise in place of ``error``, which a read has met.
@@ -38,6 +44,10 @@ class Restores:
         settings = self._settings
         if settings is None:
             return error
+        with self._locks[hash(key) % _LOCKS]:
+            return self._asked_for(settings, path, key)
+
+    def _asked_for(self, settings: RestoreSettings, path: str, key: str) -> NotYetError:
         where = {"Bucket": self._bucket, "Key": key}
         found = self._requests.call(path, lambda: self._client.head_object(**where))
         told = str(found.get("Restore", ""))

@@ -33,7 +33,7 @@ from jobtool.stores.location import inside, join
 NO_SITE = "-"
 
 #: Where steps bring data within the site that they serve.
-_LOCATIONS = {"unpack": "processing", "stage": "processing", "archive": "archive"}
+_LOCATIONS = {"unpack": "processing", "archive": "archive"}
 
 _DIGITS = 32
 _MODULUS = 1 << 128
@@ -87,7 +87,7 @@ def copies_made(joblist: JobList, job: Job, receipts: Iterable[Receipt]) -> Iter
         return
     if task.step in ("pack", "copy", "relay", "archive"):
         yield from _packed(job, task, manifest, receipts)
-    elif task.step in ("unpack", "stage"):
+    elif task.step == "unpack":
         yield from _open(job, task, manifest, receipts)
 
 

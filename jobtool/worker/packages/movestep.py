@@ -32,13 +32,12 @@ from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
 from jobtool.packages.store import PackageStore
 from jobtool.steps.step import StepContext
-from jobtool.stores.infiles import service_url
 from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.copystep import CopyStep
 from jobtool.worker.filesstep import Totals
-from jobtool.worker.packages.copies import keep_manifest, kept_manifest, tidy_manifest
+from jobtool.worker.packages.copies import keep_manifest, tidy_manifest
 from jobtool.worker.packages.outcome import note_arrival
 
 _DIGESTS_SUFFIX = ".digests"
@@ -228,21 +227,3 @@ class MoveStep(CopyStep):
                 if name.startswith(start) and name.endswith(_DIGESTS_SUFFIX):
                     os.unlink(os.path.join(folder, name))
         shutil.rmtree(self._tools.joblist.sidecars_path_of(claimed.job_id), ignore_errors=True)
-
-
-class MembersStep(CopyStep):
-    """One attempt at ``unpack`` or ``stage``: members of a package arrive as files."""
-
-    def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
-        """Copy the members that aren't proven yet.
-
-        Raises what ``CopyStep.run`` does, and ``PackageError`` for a manifest that can't be read.
-        """
-        joblist, task = self._tools.joblist, task_of(claimed_job.job)
-        if claimed_job.job.attempts > 1:
-            tidy_manifest(joblist, task.package)
-        if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
-            folder = context.source(service_url(claimed_job.job.source))
-            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
-        super().run(claimed_job, context)
-        note_arrival(self._tools, claimed_job, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from jobtool.catalog.copy import Copy
 from jobtool.catalog.writer import CatalogWriter
@@ -11,6 +12,7 @@ from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import task_of
+from jobtool.staging.arrival import note_staged
 from jobtool.steps.step import StepContext
 from jobtool.stores.location import Location
 from jobtool.worker.events import CatalogBehind
@@ -22,9 +24,23 @@ from jobtool.worker.tools import AttemptTools
 def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext) -> None:
     """Make the job of the next leg, if there is one, and record the copies in the catalog.
 
-    Raises ``RouteError``, and the errors of claims and of the joblist.
+    Raises ``RouteError``, the errors of claims and of the joblist and, for what was staged, those
+    of writing to the catalog: whoever asked for it finds it by its record.
     """
     joblist, job = tools.joblist, claimed.job
+    if task_of(job).step == "stage":
+        context.retry.call(
+            partial(
+                note_staged,
+                joblist,
+                claimed.job_id,
+                job,
+                context.stores,
+                require_held=context.require_held,
+                clock=tools.options.now,
+            )
+        )
+        return
     if task_of(job).step in ("copy", "relay"):
         sites = sites_now(joblist)
         following = None if sites is None else next_leg(job, sites)
