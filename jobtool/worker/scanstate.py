@@ -92,7 +92,7 @@ class ScanState:
             waiting=tuple(self.waiting.values()),
             blocked=len(self.blocked),
             premature=len(self.premature),
-            elsewhere=len(self.elsewhere),
+            elsewhere=len(self.elsewhere - self.blocked),
         )
 
     def read_status(self, job_id: str) -> JobStatus | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -142,6 +143,21 @@ def test_a_step_that_fails_does_not_hold_other_packages_up(chain: Chain) -> None
     assert chain.jobs["list-0001.unpack.bonn"] == "error"
     for step in ("unpack", "verify", "archive"):
         assert chain.jobs[f"list-0002.{step}.bonn"] == "success"
+
+
+def test_a_job_of_another_site_behind_an_error_counts_once(chain: Chain) -> None:
+    chain.generate("--package-size", "60kB", to=("bonn",))
+    for site in ("chile", "hub"):
+        chain.work_ok(site)
+    (Path(chain.places["bonn.buffer"]) / "list-0001.tar").write_bytes(b"nothing of it")
+    assert chain.work("bonn", "--max-jobs", "1").exit_code in (1, 3)
+    if "error" not in chain.jobs.values():  # the other package was the first
+        assert chain.work("bonn").exit_code == 1
+    done = chain.work("hub")
+    assert done.exit_code == 1, done
+    told = re.search(r"has (\d+) after jobs in error, (\d+) for workers at other", done.stdout)
+    assert told is not None, done
+    assert sum(map(int, told.groups())) == list(chain.jobs.values()).count("todo")
 
 
 def test_a_member_that_is_in_the_way_is_named(chain: Chain) -> None:
