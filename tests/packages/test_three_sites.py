@@ -148,7 +148,7 @@ def make_chain(folder: Path, sftp: SftpServer, proxy: Proxy, bucket: str, disk: 
     s3 = {"endpoint_url": proxy.endpoint_url, "region": "us-east-1"}
     hub = folder / "hub"
     hub.mkdir()
-    chain = Chain(
+    return Chain(
         folder,
         places={
             "hub.buffer": f"sftp://{sftp.authority()}{hub}",
@@ -175,7 +175,6 @@ def make_chain(folder: Path, sftp: SftpServer, proxy: Proxy, bucket: str, disk: 
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         },
     )
-    return chain
 
 
 def archived(chain: Chain, item: str) -> list[str]:
