@@ -154,6 +154,7 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     """Every file of the job is verified. ``seconds`` is how long this attempt took.
 
     ``rows`` are those of an export, whose ``files`` are chunks; None for a job that copies files.
+    ``what`` is as in ``JobStarted``.
     """
 
     kind: ClassVar[str] = "success"
@@ -163,13 +164,17 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     bytes: int
     seconds: float
     rows: int | None = None
+    what: What = "files"
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.what == "brought":
+            return f"{quote(self.job)}: nothing to send"
         what = "files" if self.rows is None else f"chunks, {self.rows:,} rows"
+        end = "all freed" if self.what == "release" else "all verified"
         return (
             f"{quote(self.job)}: {self.files} {what}, {size_text(self.bytes)} in "
-            f"{duration_text(self.seconds)}, all verified"
+            f"{duration_text(self.seconds)}, {end}"
         )
 
 

@@ -49,6 +49,10 @@ class Legs:
                 f"can't write {quote(path)}: {reason_of(error)}"
             ) from None
 
+    def owner_of(self, package: str, place: str) -> str | None:
+        """Return the name of the job that has a leg, None for none. Raises ``JobFileError``."""
+        return self._owner(self._path_of(package, place))
+
     def _owner(self, path: str) -> str | None:
         try:
             return self._read(path).job
