@@ -65,21 +65,46 @@ class MoveStep(CopyStep):
             return
         if job.attempts > 1:
             tidy_manifest(self._tools.joblist, task.package)
-        self._may_share = not task.packs
+        self.totals = self._proven(claimed_job, context)
+        if self.totals is None:
+            self._bring(claimed_job, context)
+        note_arrival(self._tools, claimed_job, context)
         if task.packs:
-            self._packing = self._package_store(claimed_job, context)
+            context.require_held()  # another worker may need what would be removed
+            self._remove_scratch(claimed_job)
+
+    def _proven(self, claimed: ClaimedJob, context: StepContext) -> Totals | None:
+        """Return the totals of a package that an earlier attempt has brought; None if any lacks.
+
+        Nothing is read then: the members, or the source, may have been released since.
+        """
+        job, package = claimed.job, task_of(claimed.job).package
+        assert job.destination is not None
+        if not self._records.has_table or self._records.has_lines:
+            return None
+        if kept_manifest(self._tools.joblist, package) is None:
+            return None
+        destination = context.destination(job.destination)
+        found = {each.dst_path: each.size for each in self._records.receipts() if each.is_proof}
+        urls = [destination.url_of(name) for name in _names_of(package)]
+        if not found.keys() >= set(urls):
+            return None
+        return Totals(files=len(urls), bytes=sum(found[url] for url in urls))
+
+    def _bring(self, claimed: ClaimedJob, context: StepContext) -> None:
+        packs = task_of(claimed.job).packs
+        self._may_share = not packs
+        if packs:
+            self._packing = self._package_store(claimed, context)
         try:
-            self._require_free(claimed_job, context)
-            self._move(claimed_job, context)
+            self._require_free(claimed, context)
+            self._move(claimed, context)
         finally:
             if self._packing is not None:
                 self._packing.close()
-        note_arrival(self._tools, claimed_job, context)
-        self._remove_scratch(claimed_job)
 
     def _move(self, claimed: ClaimedJob, context: StepContext) -> None:
-        package = task_of(claimed.job).package
-        names = (tar_name(package), index_name(package), manifest_name(package))
+        names = _names_of(task_of(claimed.job).package)
         for count in range(1, len(names) + 1):
             self._names = names[:count]
             plan, transfer = self._copy(claimed, context)
@@ -117,7 +142,9 @@ class MoveStep(CopyStep):
         md5 = self._tar_md5(claimed, context)
         joblist, packing = self._tools.joblist, self._packing
         if packing is None:
-            keep_manifest(joblist, self._require_as_packed(claimed, context, md5))
+            manifest = self._require_as_packed(claimed, context, md5)
+            context.require_held()
+            keep_manifest(joblist, manifest)
             return
         folder = joblist.sidecars_path_of(claimed.job_id)
         try:
@@ -135,6 +162,7 @@ class MoveStep(CopyStep):
             raise StoreUnavailableError(
                 f"can't write {quote(folder)}: {reason_of(error)}"
             ) from None
+        context.require_held()
         keep_manifest(joblist, sidecars.content)
         reach("after the index was made")
 
@@ -220,14 +248,17 @@ class MoveStep(CopyStep):
 
     def _remove_scratch(self, claimed: ClaimedJob) -> None:
         """Remove what an attempt needs. What can't be removed does no harm."""
-        if self._packing is None:
-            return
         folder, start = self._tools.joblist.packages_path, f"{claimed.job_id}."
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
                 if name.startswith(start) and name.endswith(_DIGESTS_SUFFIX):
                     os.unlink(os.path.join(folder, name))
         shutil.rmtree(self._tools.joblist.sidecars_path_of(claimed.job_id), ignore_errors=True)
+
+
+def _names_of(package: str) -> tuple[str, str, str]:
+    """Return the names of a package's files, in the order in which they are sent."""
+    return tar_name(package), index_name(package), manifest_name(package)
 
 
 class MembersStep(CopyStep):
@@ -243,6 +274,8 @@ class MembersStep(CopyStep):
             tidy_manifest(joblist, task.package)
         if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
             folder = context.source(service_url(claimed_job.job.source))
-            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
+            manifest = read_manifest(folder, task.package, context.retry)
+            context.require_held()
+            keep_manifest(joblist, manifest)
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)
