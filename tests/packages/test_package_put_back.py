@@ -86,3 +86,13 @@ def test_a_file_of_sites_that_is_being_written_is_read_again(chain: Chain) -> No
     os.unlink(chain.sites)
     with pytest.raises(SitesUnreadableError, match="No such file"):
         sites_now(joblist)
+
+
+def test_a_proven_package_that_is_gone_is_sent_again(chain: Chain) -> None:
+    """It was removed by somebody else: no record says that it was released."""
+    chain.generate(to=("bonn",))
+    chain.work_ok()
+    Path(chain.places["bonn.buffer"], "list-0001.tar").unlink()
+    chain.retry("--job", "list-0001.relay.bonn.2")
+    chain.work_ok()
+    chain.assert_packages(Path(chain.places["bonn.buffer"]))

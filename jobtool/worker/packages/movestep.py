@@ -31,6 +31,7 @@ from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
 from jobtool.packages.store import PackageStore
+from jobtool.release.deletionlog import released_paths
 from jobtool.steps.step import StepContext
 from jobtool.stores.infiles import service_url
 from jobtool.stores.store import Store, entry_of
@@ -76,7 +77,8 @@ class MoveStep(CopyStep):
     def _proven(self, claimed: ClaimedJob, context: StepContext) -> Totals | None:
         """Return the totals of a package that an earlier attempt has brought; None if any lacks.
 
-        Nothing is read then: the members, or the source, may have been released since.
+        Nothing is read then: the members, or the source, may have been released since, and so may
+        what was brought. All else must still be there.
         """
         job, package = claimed.job, task_of(claimed.job).package
         assert job.destination is not None
@@ -85,11 +87,22 @@ class MoveStep(CopyStep):
         if kept_manifest(self._tools.joblist, package) is None:
             return None
         destination = context.destination(job.destination)
-        found = {each.dst_path: each.size for each in self._records.receipts() if each.is_proof}
-        urls = [destination.url_of(name) for name in _names_of(package)]
-        if not found.keys() >= set(urls):
-            return None
-        return Totals(files=len(urls), bytes=sum(found[url] for url in urls))
+        receipts = {each.dst_path: each for each in self._records.receipts() if each.is_proof}
+        released = released_paths(self._tools.joblist, {package})
+        size = 0
+        for name in _names_of(package):
+            receipt = receipts.get(destination.url_of(name))
+            if receipt is None:
+                return None
+            if receipt.dst_path not in released:
+                try:
+                    entry = context.retry.call(partial(entry_of, destination, name))
+                except NotFoundError:
+                    return None
+                if entry.size != receipt.stored_size:
+                    return None
+            size += receipt.size
+        return Totals(files=len(_names_of(package)), bytes=size)
 
     def _bring(self, claimed: ClaimedJob, context: StepContext) -> None:
         packs = task_of(claimed.job).packs
