@@ -162,7 +162,7 @@ class Worker:
     def preview(self) -> int:
         """Emit the jobs that would be transferred; change nothing; return the exit code."""
         self._limits.tell()
-        return preview(self._joblist, self._scan_state, self._emit)
+        return preview(self._joblist, self._scan_state, self._emit, self._options.site)
 
     @property
     def _is_ended(self) -> bool:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
+from jobtool.names import quote
 from tests.commands import finish, start
 from tests.packages.chains import KIB, Chain, make_source
 
@@ -107,3 +108,13 @@ def test_a_worker_that_waits_says_what_for(chain: Chain) -> None:
     last_resort.cancel()
     assert "Waiting for" not in done.stdout
     assert done.stdout.endswith(" --site bonn\n")
+
+
+def test_a_dry_run_shows_the_steps_of_its_site_and_what_they_come_after(chain: Chain) -> None:
+    chain.generate(to=("bonn",), steps="unpack,verify")
+    told = chain.work("bonn", "--dry-run").stdout.splitlines()
+    assert [line.partition(" ")[2] for line in told if "Would" in line] == [
+        f"Would do list-0001.unpack.bonn: package list-0001 -> "
+        f"{quote(chain.places['bonn.processing'])}, after list-0001.copy.bonn",
+        "Would do list-0001.verify.bonn: package list-0001, after list-0001.unpack.bonn",
+    ]

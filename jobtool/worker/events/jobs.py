@@ -320,16 +320,24 @@ class CredentialsTooShort(Event, frozen=True, kw_only=True):
 
 
 class WouldTransfer(Event, frozen=True, kw_only=True):
-    """A dry run found a job that a worker would transfer. ``what`` is as in ``JobStarted``."""
+    """A dry run found a job that a worker would do. ``what`` is as in ``JobStarted``.
+
+    ``after`` is the ID of a job that must be done before; None if it can be done now.
+    """
 
     kind: ClassVar[str] = "would-transfer"
     job: str
     source: str
     destination: str
     what: What = "files"
+    after: str | None = None
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.what not in ("files", "rows", "manifest"):
+            ends = " -> ".join(quote(end) for end in (self.source, self.destination) if end)
+            after = "" if self.after is None else f", after {self.after}"
+            return f"Would do {quote(self.job)}: {ends}{after}"
         if self.what == "rows":
             return f"Would export {quote(self.job)}: {self.source} -> {quote(self.destination)}"
         if self.what == "manifest":

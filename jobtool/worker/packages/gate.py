@@ -58,7 +58,7 @@ class Gate:
         if job is None or job.package is None:
             return True
         task = job.package
-        is_elsewhere = self._site is not None and bool(task.at) and self._site not in task.at
+        is_elsewhere = self.is_elsewhere(job)
         awaited = self._awaited_by(job, task)
         if is_elsewhere:
             state.elsewhere.add(job_id)
@@ -81,6 +81,11 @@ class Gate:
         state.awaited[job_id] = first
         state.waiting.pop(job_id, None)
         return False
+
+    def is_elsewhere(self, job: Job) -> bool:
+        """Return True for a job that only workers at other sites do."""
+        task = job.package
+        return task is not None and bool(task.at) and self._site not in (None, *task.at)
 
     def _awaited_by(self, job: Job, task: PackageTask) -> _Awaited | None:
         """Return the first job that another comes after and that isn't a success; None without."""

@@ -82,7 +82,8 @@ class Legs:
                 with contextlib.suppress(OSError):
                     os.link(aside, path)
         finally:
-            os.unlink(aside)
+            with contextlib.suppress(FileNotFoundError):  # another worker may have tidied up
+                os.unlink(aside)
 
     def leave(self, package: str, place: str, job: str) -> None:
         """Leave a leg that a job has taken and that nothing was moved over."""

@@ -28,7 +28,9 @@ class UnpackStep(CopyStep):
             tidy_manifest(joblist, task.package)
         if kept_manifest(joblist, task.package) is None and claimed_job.job.source is not None:
             folder = context.source(service_url(claimed_job.job.source))
-            keep_manifest(joblist, read_manifest(folder, task.package, context.retry))
+            manifest = read_manifest(folder, task.package, context.retry)
+            context.require_held()
+            keep_manifest(joblist, manifest)
         super().run(claimed_job, context)
         note_arrival(self._tools, claimed_job, context)
 
