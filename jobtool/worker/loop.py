@@ -343,6 +343,7 @@ class Worker:
             has_left_alone=bool(self._scan_state.left_alone),
             stopped=self._options.stop.reason,
             path=self._joblist.path,
+            site=self._options.site,
             left=self._scan_state.left(),
         )
         self._emit(finished)

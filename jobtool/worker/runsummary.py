@@ -67,6 +67,7 @@ def summarise(
     has_left_alone: bool,
     stopped: str | None,
     path: str,
+    site: str | None,
     left: Left,
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
@@ -75,7 +76,7 @@ def summarise(
     worker, the only one still running. All other workers that aren't over have died, even if they
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
     looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
-    is the reason if it was asked to stop, else None.
+    is the reason if it was asked to stop, else None. ``site`` is where the workers are.
     """
     is_wrong = bool(counts[JobStatus.ERROR] or counts[None])
     died = workers - 1 - sum(tally.is_over for tally in tallies)
@@ -105,4 +106,5 @@ def summarise(
         premature=left.premature,
         elsewhere=left.elsewhere,
         blocked=left.blocked if is_wrong else 0,
+        site=site,
     )

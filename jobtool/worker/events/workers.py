@@ -223,6 +223,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     wait, for files that can't be read yet or for another try of a step of a package, the first of
     them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
     aren't done yet, ``blocked`` after jobs in error, ``elsewhere`` are for workers at other sites.
+    ``site`` is where the workers were, None for anywhere.
     """
 
     kind: ClassVar[str] = "finished"
@@ -243,6 +244,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     premature: int = 0
     elsewhere: int = 0
     blocked: int = 0
+    site: str | None = None
 
     def mark(self) -> str:
         """Return the symbol that its line begins with."""
@@ -286,13 +288,16 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
 
     def _next(self) -> str:
         path = shlex.quote(self.path)
+        worker = f"transfer-worker -i {path}"
+        if self.site is not None:
+            worker += f" --site {shlex.quote(self.site)}"
         if self.exit_code == 3:
-            return f"\n  To do the rest: transfer-worker -i {path}"
+            return f"\n  To do the rest: {worker}"
         if self.exit_code == 5:
             when = f"from {self.not_before} on" if self.not_before else "once these are done"
-            return f"\n  To do the rest, {when}: transfer-worker -i {path}"
+            return f"\n  To do the rest, {when}: {worker}"
         if self.exit_code in (2, 4):
-            return f"\n  Once the cause is fixed: {self._retry(path)}transfer-worker -i {path}"
+            return f"\n  Once the cause is fixed: {self._retry(path)}{worker}"
         if self.exit_code == 1:
             return f"\n  To see why: summarise-jobs -i {path}"
         return ""
