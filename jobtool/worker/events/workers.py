@@ -291,15 +291,16 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
 
     def _next(self) -> str:
         path = shlex.quote(self.path)
+        worker = f"transfer-worker -i {path}"
         if self.site is not None:
-            path += f" --site {self.site}"
+            worker += f" --site {shlex.quote(self.site)}"
         if self.exit_code == 3:
-            return f"\n  To do the rest: transfer-worker -i {path}"
+            return f"\n  To do the rest: {worker}"
         if self.exit_code == 5:
             when = f"from {self.not_before} on" if self.not_before else "once these are done"
-            return f"\n  To do the rest, {when}: transfer-worker -i {path}"
+            return f"\n  To do the rest, {when}: {worker}"
         if self.exit_code in (2, 4):
-            return f"\n  Once the cause is fixed: {self._retry}transfer-worker -i {path}"
+            return f"\n  Once the cause is fixed: {self._retry}{worker}"
         if self.exit_code == 1:
             return f"\n  To see why: summarise-jobs -i {shlex.quote(self.path)}"
         return ""

@@ -38,7 +38,7 @@ from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.copystep import CopyStep
 from jobtool.worker.filesstep import Totals
-from jobtool.worker.packages.copies import keep_manifest, tidy_manifest
+from jobtool.worker.packages.copies import keep_manifest, kept_manifest, tidy_manifest
 from jobtool.worker.packages.outcome import note_arrival
 
 _DIGESTS_SUFFIX = ".digests"
