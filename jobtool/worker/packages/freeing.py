@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 
-from jobtool.errors import JobFileError, NotYetError
+from jobtool.errors import JobFileError, JobtoolError, NotYetError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import landing_of, legs_of, task_of
@@ -16,9 +16,10 @@ from jobtool.names import filename_of, quote
 from jobtool.packages.manifest import tar_name
 from jobtool.packages.memberfile import read_members
 from jobtool.release.context import ReleaseContext
-from jobtool.release.deletionlog import DeletionLog
+from jobtool.release.deletionlog import DeletionLog, read_deletions
 from jobtool.release.emptying import empty_trash
 from jobtool.release.events import JobReleased
+from jobtool.release.ownership import require_own
 from jobtool.release.packages import (
     PackedAt,
     Required,
@@ -26,9 +27,16 @@ from jobtool.release.packages import (
     release_package,
     release_source,
 )
+from jobtool.release.records import TrashedRecord
 from jobtool.stores.location import join
-from jobtool.worker.packages.copies import buffers_of, kept_manifest
+from jobtool.worker.packages.copies import buffers_of, kept_manifest, manifest_path_of
 from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS
+
+
+class VanishedError(JobtoolError):
+    """What is to be freed isn't there, and nothing says that it was freed."""
+
+    retryable = True
 
 
 class StillNeededError(NotYetError):
@@ -45,6 +53,15 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
     Raises ``StillNeededError``, ``JoblistError`` for a joblist that others could have written
     unless ``trust``, ``JobFileError``, and the errors of stores and of claims.
     """
+    try:
+        return _free(joblist, job, context, trust=trust)
+    except FileNotFoundError as error:
+        raise _needed(
+            f"a job of the package isn't there yet: {quote(str(error.filename))}"
+        ) from None
+
+
+def _free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) -> JobReleased:
     task, job_id = task_of(job), filename_of(job.name)
     settings, site = joblist.settings.packages, task.to
     manifest = kept_manifest(joblist, task.package)
@@ -53,6 +70,12 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
             f"job {quote(job.name)}: expected a table [packages] in joblist.toml and the manifest "
             f"of {quote(task.package)}; one of them is missing"
         )
+    require_own(
+        joblist,
+        *_deciding(joblist, settings, job),
+        files=(joblist.members_path_of(task.package), manifest_path_of(joblist, task.package)),
+        trust=trust,
+    )
     is_origin = settings.origin is not None and settings.origin.partition(".")[0] == site
     if settings.receive is not None:
         required = _required_here(joblist, settings, task.package)
@@ -76,6 +99,8 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
             trust=trust,
         )
         files, size, stay = files + done.files, size + done.bytes, stay + done.stay
+        if not (done.files or done.stay):
+            _require_freed(joblist, job_id, join(url, tar_name(task.package)))
         if not context.is_dry_run:
             log = DeletionLog(joblist.deletions_path_of(job_id), context.require_held)
             empty_trash(task.package, job_id, log, joblist_id=joblist.settings.id, context=context)
@@ -96,6 +121,31 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
         files, size, stay = files + done.files, size + done.bytes, stay + done.stay
     return JobReleased(
         job=job.name, files=files, bytes=size, stay=stay, is_dry_run=context.is_dry_run
+    )
+
+
+def _deciding(joblist: JobList, settings: PackageSettings, job: Job) -> set[str]:
+    """Return the IDs of the jobs whose files and receipts say what may be freed."""
+    package, sites = task_of(job).package, {task_of(job).to, *settings.to}
+    if settings.receive is not None:
+        sites.add(settings.receive.site)
+    names = {job.name, job_name(package, "pack")}
+    for site in sites:
+        names |= {job_name(package, step, site) for step in ("copy", "unpack", "archive")}
+    for to in settings.to:
+        names |= {each.name for each in legs_of(joblist, package, to)}
+    return {filename_of(name) for name in names}
+
+
+def _require_freed(joblist: JobList, job_id: str, tar: str) -> None:
+    """Raise ``VanishedError`` unless the log says that a package that is gone was freed here."""
+    for record in read_deletions(joblist.deletions_path_of(job_id)):
+        if isinstance(record, TrashedRecord) and record.path == tar:
+            return
+    raise VanishedError(
+        f"expected the package {quote(tar)}, or a record that this job has freed it; found "
+        "neither. Is its filesystem mounted here? If you have removed it yourself, remove this "
+        "job's file"
     )
 
 
