@@ -203,6 +203,14 @@ def _require_same(request: PackagesRequest, before: Settings, now: Settings) -> 
             old = old.partition(".")[0]
         if key in request.options and request.options[key] is not None and old != new:
             raise JoblistError(
-                f"{path} was made with another {option}: expected {old!r}; found {new!r}. Leave "
+                f"{path} was made with another {option}: expected {_shown(old)}; found "
+                f"{_shown(new)}. Leave "
                 f"the option out, or change {key!r} in [packages] of its {FILENAME}."
             )
+
+
+def _shown(value: object) -> str:
+    """Return a setting as a person types it."""
+    if isinstance(value, tuple):
+        return ",".join(map(quote, value)) or "nothing"
+    return "nothing" if value is None else quote(str(value))

@@ -122,6 +122,7 @@ def cli(
             stop=stop,
             on_event=console.emit,
         )
-    if not dry_run:
-        console.note(f"Run: transfer-worker -i {quote(output_path)}", DONE)
+    if received.jobs and not dry_run:
+        at = "" if site is None else f" --site {site}"
+        console.note(f"Run: transfer-worker -i {quote(output_path)}{at}", DONE)
     return received.exit_code

@@ -7,7 +7,7 @@ and no names of users or machines, so the same package has the same manifest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 import msgspec
@@ -132,10 +132,17 @@ def read_package_index(file: Any, manifest: Manifest, *, name: str) -> Iterator[
     """Yield the rows of the index of a package with a manifest; see ``read_index``.
 
     Raises ``PackageError``, at the latest after the last row, also for an index that has other
-    members than the manifest says.
+    members than the manifest says, or one outside its items.
     """
+    items = {item.name for item in manifest.items}
     count = size = 0
     for row in read_index(file, name=name, tar_size=manifest.tar.size):
+        if items and not _is_within(row.path, items):
+            raise PackageError(
+                f"{quote(name)}, member {quote(row.path)}: expected members of the items that the "
+                "manifest names; found one outside them. Index and manifest are of two packages, "
+                "or one was changed: don't unpack the package unless you know who made it"
+            )
         count += 1
         size += row.size
         if count > manifest.members or size > manifest.bytes:
@@ -147,6 +154,15 @@ def read_package_index(file: Any, manifest: Manifest, *, name: str) -> Iterator[
             f"manifest says; found {count} of {size} bytes or more. Index and manifest are of two "
             "packages, or one was changed"
         )
+
+
+def _is_within(path: str, items: Container[str]) -> bool:
+    """Return True if a member is an item, or lies in one."""
+    while path not in items:
+        path = path.rpartition("/")[0]
+        if not path:
+            return False
+    return True
 
 
 class _Version(msgspec.Struct):

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from jobtool.errors import FileError, NotFoundError, PackageError
+from jobtool.errors import FileError, NotFoundError, PackageError, UsageError
 from jobtool.names import quote
 from jobtool.packages.manifest import MANIFEST_SUFFIX, Manifest, PackedFile, manifest_name
 from jobtool.packages.manifestfile import read_manifest
 from jobtool.packages.store import TAR_SUFFIX
 from jobtool.stores.location import unfit_reason
-from jobtool.stores.store import Child, Entry, Store, Unlisted
+from jobtool.stores.store import Child, Entry, Store, Unlisted, kind_of
 from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.retry import Retry
 
@@ -73,11 +73,20 @@ def arrivals(store: Store, retry: Retry) -> Iterator[Arrived | Incomplete | Unfi
 
 
 def children_of(store: Store, retry: Retry) -> list[Child | Unlisted]:
-    """Return what is in a folder; nothing if there is none, as in a bucket before data arrives."""
+    """Return what is in a folder; nothing if there is none, as in a bucket before data arrives.
+
+    Raises ``UsageError`` if it is a file.
+    """
     try:
-        return retry.call(lambda: list(store.children("")))
+        found = retry.call(lambda: list(store.children("")))
     except NotFoundError:
-        return []
+        found = []
+    if not found and retry.call(lambda: kind_of(store, "")) == "file":
+        raise UsageError(
+            f"expected a folder of packages at {quote(store.url)}; found a file. Name the folder "
+            "that it lies in"
+        )
+    return found
 
 
 def _look(store: Store, name: str, retry: Retry) -> Arrived | Incomplete | Unfit:
@@ -113,7 +122,7 @@ def _lack(store: Store, file: PackedFile, retry: Retry) -> str | None:
 
 
 def _require_items(manifest: Manifest, where: str) -> None:
-    """Raise ``PackageError`` for names that can't be those of a package's items."""
+    """Raise ``PackageError`` for names that can't be items, and for members in no item."""
     seen: set[str] = set()
     for item in manifest.items:
         reason = unfit_reason(item.name)
@@ -126,3 +135,11 @@ def _require_items(manifest: Manifest, where: str) -> None:
                 "unless you know who made it"
             )
         seen.add(item.name)
+    members = sum(item.members for item in manifest.items)
+    size = sum(item.bytes for item in manifest.items)
+    if (members, size) != (manifest.members, manifest.bytes):
+        raise PackageError(
+            f"{quote(where)}: expected items of all {manifest.members} members and "
+            f"{manifest.bytes} bytes; found items of {members} and {size}. Use jobtool get for a "
+            "package without items"
+        )

@@ -24,6 +24,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.names import filename_of, quote
+from jobtool.receiving.apart import KeptPlaces, require_apart
 from jobtool.receiving.arrivals import Arrived, Incomplete, arrivals, children_of
 from jobtool.receiving.events import (
     PackageIncomplete,
@@ -35,7 +36,6 @@ from jobtool.receiving.plan import jobs_of
 from jobtool.receiving.record import ReceivedPackage, read_received, write_received
 from jobtool.receiving.request import (
     ReceiveRequest,
-    require_apart,
     require_origin,
     require_same,
     settings_of,
@@ -79,13 +79,14 @@ def receive_packages(
         sites = sites_of(joblist)
         packages = require_same(request, joblist.settings)
         stores = stores_of(joblist, places=_places(sites))
-    require_apart(request.urls, packages)
+    require_apart(request.urls, request.joblist_path, packages)
     require_origin(request.urls, packages, sites)
     if joblist is None and not request.dry_run:
         for url in request.urls:  # so that a wrong one leaves no joblist behind
             children_of(stores.open(url, "source"), Retry(stop=stop))
         joblist = _create(request.joblist_path, settings)
-    receiving = _Receiving(joblist, packages, emit, dry_run=request.dry_run)
+    kept = KeptPlaces(request.urls, request.joblist_path, packages)
+    receiving = _Receiving(joblist, packages, kept, emit, dry_run=request.dry_run)
     for url in request.urls:
         receiving.folder(url, stores, stop)
     return receiving.finish()
@@ -95,10 +96,17 @@ class _Receiving:
     """One run. ``joblist`` is None for a dry run without one."""
 
     def __init__(
-        self, joblist: JobList | None, packages: PackageSettings, emit: Emit, *, dry_run: bool
+        self,
+        joblist: JobList | None,
+        packages: PackageSettings,
+        kept: KeptPlaces,
+        emit: Emit,
+        *,
+        dry_run: bool,
     ) -> None:
         self._joblist = joblist
         self._packages = packages
+        self._kept = kept
         self._emit = emit
         self._dry_run = dry_run
         self._known = {} if joblist is None else read_received(joblist)
@@ -176,9 +184,17 @@ class _Receiving:
         )
 
     def _require_free(self, package: ReceivedPackage) -> None:
-        """Raise ``PackageRefusedError`` if another package has one of the items."""
+        """Raise ``PackageRefusedError`` if something else is where an item would be unpacked."""
         if "unpack" not in self._packages.steps:
             return
+        for item in package.items:
+            place = self._kept.hit_by(item)
+            if place is not None:
+                raise PackageRefusedError(
+                    f"its item {quote(item)} would be unpacked over {quote(place)}, which holds "
+                    "the joblist or packages. Receive it into another joblist, with another "
+                    "--unpack"
+                )
         found = self._unpacked.in_the_way(package)
         if found is not None:
             item, other = found

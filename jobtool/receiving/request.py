@@ -19,7 +19,7 @@ from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.names import quote
 from jobtool.routes.plan import plan_route
 from jobtool.routes.sites import Place, Site, Sites
-from jobtool.stores.location import Location, inside
+from jobtool.stores.location import Location
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -132,18 +132,6 @@ def require_same(request: ReceiveRequest, found: Settings) -> PackageSettings:
                     f"{FILENAME}, or choose another folder for the joblist"
                 )
     return packages
-
-
-def require_apart(urls: tuple[str, ...], packages: PackageSettings) -> None:
-    """Raise ``UsageError`` if packages would be unpacked or archived where they lie."""
-    here = packages.receive or ReceiveSettings()
-    for url in urls:
-        if here.archive == url:
-            raise UsageError(f"--archive: {quote(url)} is where the packages have arrived")
-        if here.unpack is not None and inside(url, here.unpack) == "":
-            raise UsageError(
-                f"--unpack: {quote(url)} is where the packages have arrived. Name another folder"
-            )
 
 
 def require_origin(urls: tuple[str, ...], packages: PackageSettings, sites: Sites | None) -> None:

@@ -67,7 +67,7 @@ def list_of(members, items=1) -> MemberList:
         if member.path in files | folders or above & files:
             continue
         if number % items == 0:
-            found.start_item(f"item {number}")
+            found.start_item(member.path if items == 1 else f"item {number}")
         files.add(member.path)
         folders |= above
         found.add(member)

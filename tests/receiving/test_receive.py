@@ -6,9 +6,10 @@ import os
 import shutil
 
 import pytest
+from msgspec import structs
 
 from jobtool.jobs.joblist import JobList
-from jobtool.packages.manifest import MAX_MANIFEST_BYTES
+from jobtool.packages.manifest import MAX_MANIFEST_BYTES, decode_manifest, encode_manifest
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.packages.made import index_of, make_package, manifest_of, tree
 from tests.receiving.worlds import World, events_of
@@ -265,3 +266,53 @@ def test_a_joblist_of_another_kind_is_left_alone(world):
     (world.folder / "full/file").touch()
     done = world.receive("--unpack", world.folder / "u", output="full")
     assert_one_line_error(done, 2, "neither a joblist nor empty")
+
+
+def test_an_item_never_replaces_the_joblist_or_packages(world):
+    world.package("bad", {"arrived": 1, "cologne": 1})
+    world.package("good", {"a": 1})
+    done = world.receive("--unpack", world.folder)
+    assert done.exit_code == 1
+    assert "its item arrived would be unpacked over" in done.stdout
+    assert set(world.job_files()) == {"good.unpack"}
+    world.package("around", {"cologne": 1})
+    done = world.receive()
+    assert f"its item cologne would be unpacked over {world.buffer}" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["arrived", "arrived/below"])
+@pytest.mark.parametrize("step", ["unpack", "archive"])
+def test_nothing_goes_into_the_joblist(world, step, place):
+    world.package("p", {"a": 1})
+    done = world.receive("--then", step, f"--{step}", world.folder / place)
+    assert_one_line_error(done, 2, f"--{step}: ", "lies in the joblist")
+    assert not world.joblist.exists()
+
+
+def test_a_member_outside_the_items_of_its_package_is_not_unpacked(world):
+    tar = world.package("p", {"a": 2, "b": 1})
+    manifest = decode_manifest(manifest_of(tar).read_bytes(), where="p")
+    one = structs.replace(manifest.items[0], members=manifest.members, bytes=manifest.bytes)
+    manifest_of(tar).write_bytes(encode_manifest(structs.replace(manifest, items=(one,))))
+    assert world.receive("--unpack", world.folder / "work").exit_code == 0
+    assert run("transfer-worker", "-i", world.joblist).exit_code == 1
+    (text,) = world.job_files().values()
+    assert "member b/0: expected members of the items that the manifest names" in text
+    assert not (world.folder / "work/b").exists()
+
+
+def test_a_manifest_must_have_all_members_in_items(world):
+    tar = world.package("p", {"a": 2, "b": 1})
+    manifest = decode_manifest(manifest_of(tar).read_bytes(), where="p")
+    manifest_of(tar).write_bytes(encode_manifest(structs.replace(manifest, items=())))
+    done = world.receive("--unpack", world.folder / "work")
+    assert done.exit_code == 1
+    assert "expected items of all 3 members" in done.stdout
+    assert world.job_files() == {}
+
+
+def test_a_file_is_not_a_folder_of_packages(world):
+    tar = world.package("p", {"a": 1})
+    done = world.receive("--unpack", world.folder / "work", url=tar)
+    assert_one_line_error(done, 2, f"expected a folder of packages at {tar}; found a file")
+    assert not world.joblist.exists()

@@ -31,6 +31,7 @@ def finished(
         has_left_alone=has_left_alone,
         stopped=None,
         path="/list",
+        site=None,
         left=Left(waiting=tuple(waiting), blocked=blocked),
     )
 

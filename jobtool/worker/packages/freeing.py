@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 from jobtool.errors import JobFileError, JobtoolError, NotYetError
@@ -29,9 +30,7 @@ from jobtool.release.packages import (
 from jobtool.release.records import TrashedRecord
 from jobtool.stores.location import join
 from jobtool.worker.packages.copies import buffers_of, kept_manifest, manifest_path_of
-
-#: How long a release waits for jobs that may still read what it would free.
-_WAIT_SECONDS = 60.0
+from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS
 
 
 class VanishedError(JobtoolError):
@@ -222,13 +221,27 @@ def _tar_receipt(joblist: JobList, job: Job) -> Receipt:
 def _require_unneeded(
     joblist: JobList, settings: PackageSettings, package: str, place: str
 ) -> None:
-    """Raise ``StillNeededError`` if a leg of the package may still begin at a place."""
+    """Raise ``StillNeededError`` if another job may still read the package at a place.
+
+    That is a leg that may begin there, or a step at the site where the package has landed. Each of
+    these may have been put back since it was done.
+    """
+    landed = [] if settings.receive is None else [settings.receive.site]
     for to in settings.to:
-        for leg in legs_of(joblist, package, to):
+        legs = legs_of(joblist, package, to)
+        for leg in legs:
             way = task_of(leg).way
             if leg.status is not JobStatus.SUCCESS and (not way or place in way[:-1]):
                 raise _needed(f"job {quote(leg.name)} may still read the package at {place}")
+        if settings.receive is None and place in task_of(legs[-1]).way[-1:]:
+            landed.append(to)
+    for site in landed:
+        for step in settings.steps:
+            name = job_name(package, step, site)
+            with contextlib.suppress(FileNotFoundError):
+                if joblist.status_of(filename_of(name)) is not JobStatus.SUCCESS:
+                    raise _needed(f"job {quote(name)} may still read the package at {place}")
 
 
 def _needed(why: str) -> StillNeededError:
-    return StillNeededError(why, seconds=_WAIT_SECONDS, files=0)
+    return StillNeededError(why, seconds=LOOK_AGAIN_SECONDS, files=0)
