@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from jobtool.catalog.catalog import Catalog
+from jobtool.catalog.rebuild import rebuild
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.stamps import stamp_of
+from jobtool.jobs.table import read_table, write_table
+from jobtool.worker.packages.copies import copies_of_joblist
 from tests.commands import run
 from tests.packages.chains import KIB, Chain, make_source
 from tests.trees import contents
@@ -89,3 +97,17 @@ def test_a_dry_run_says_what_would_go_and_what_is_waited_for(arrived: Chain) -> 
     assert done.exit_code == 1
     assert "list-0001.archive.bonn" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_clock_that_is_ahead_where_the_package_arrived(arrived: Chain) -> None:
+    """What is freed is released in the catalog, though its receipt is of a later time."""
+    table = str(arrived.joblist / "receipts" / "list-0001.copy.bonn.parquet")
+    late = stamp_of(datetime.now(UTC) + timedelta(hours=3))
+    found = [*read_table(table)]
+    write_table(table, [msgspec.structs.replace(one, verified_at=late) for one in found])
+    arrived.work_ok("bonn")
+    again = arrived.folder / "again"
+    rebuild(copies_of_joblist(JobList.open(str(arrived.joblist))), str(again))
+    states = {copy.place: copy.state for copy in Catalog(str(again)).copies()}
+    assert states["bonn.buffer"] == "released"
+    assert states["bonn.archive"] == "present"
