@@ -12,6 +12,7 @@ import msgspec
 
 from jobtool.catalog.copy import Copy
 from jobtool.errors import JobtoolError
+from jobtool.jobs.lastreceipts import digest_of
 from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.packages.manifest import Manifest
@@ -55,9 +56,11 @@ def evidence_of(
     """Look at a copy and return what tells whether it holds a file.
 
     Of a package the tar must be there with the size that its manifest says, the index must be the
-    manifest's, and an MD5 that the store keeps of the tar must be the manifest's, too. With
-    ``deep`` the members are read back, and a manifest isn't needed. Of open files each is read
-    back. Raises ``JobtoolError`` if the copy isn't as it should be.
+    manifest's, and an MD5 that the store keeps of the tar must be the manifest's, too. From a
+    store that keeps nothing of the kind, such as a filesystem, the members are read back: another
+    tar may have that size. Objects without an MD5, such as those sent in parts, may be archived:
+    their members are read back with ``deep`` only. With it a manifest isn't needed. Of open files
+    each is read back. Raises ``JobtoolError`` if the copy isn't as it should be.
     """
     if copy.form == "package":
         return _package(copy, stores, deep=deep, retry=retry)
@@ -80,7 +83,8 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
         how = _require_as_packed(copy, manifest, package.entry.etag, deep=deep)
     table = MemberTable(package.members())
     read = None
-    if deep:
+    proven: set[bytes] = set()  # members that were read back in this pass
+    if deep or package.entry.etag is None:
         members = stores.open(members_url(copy.url), "source")
         how = "its members, read back"
         read = members.digest
@@ -93,8 +97,11 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
         row, receipt = table[number].row, file.receipt
         if (row.size, row.md5) != (receipt.stored_size, receipt.stored_md5):
             return f"{quote(copy.url)} has other bytes for {quote(path)}"
-        if read is not None and retry.call(partial(read, path)) != row.md5:
+        if read is None or digest_of(path) in proven:
+            return None
+        if retry.call(partial(read, path)) != row.md5:
             return f"{quote(copy.url)}: its member {quote(path)} is damaged"
+        proven.add(digest_of(path))
         return None
 
     return Evidence(url=copy.url, how=how, lacks=lacks)
@@ -108,7 +115,7 @@ def _require_as_packed(copy: Copy, manifest: Manifest, etag: str | None, *, deep
             f"manifest is of md5:{manifest.tar.md5}"
         )
     stored = (etag or "").strip('"').lower()
-    if is_local(copy.url) or not _MD5.fullmatch(stored):
+    if not _MD5.fullmatch(stored):
         return "size and index"
     if stored == manifest.tar.md5:
         return "size, index and the store's MD5"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -34,6 +34,10 @@ NO_SITE = "-"
 
 #: Where steps bring data within the site that they serve.
 _LOCATIONS = {"unpack": "processing", "archive": "archive"}
+
+#: A package that arrived later than it was freed has come by a host whose clock is ahead. If it is
+#: more than this, it has come again.
+_MOST_AHEAD = timedelta(days=1)
 
 _DIGITS = 32
 _MODULUS = 1 << 128
@@ -112,6 +116,10 @@ def _released(joblist: JobList, job: Job, task: PackageTask, manifest: Manifest)
         if not isinstance(record, TrashedRecord) or record.path not in places:
             continue
         site, _, location = places[record.path].partition(".")
+        freed_at = time_of(record.at).replace(tzinfo=UTC)
+        arrived_at = _arrived_at(joblist, task.package, record.path)
+        if arrived_at is not None and freed_at <= arrived_at <= freed_at + _MOST_AHEAD:
+            freed_at = arrived_at + timedelta(microseconds=1)
         for item in manifest.items:
             yield Copy(
                 item=item.name,
@@ -123,9 +131,27 @@ def _released(joblist: JobList, job: Job, task: PackageTask, manifest: Manifest)
                 size=item.bytes,
                 files=item.members,
                 digest=f"md5:{manifest.tar.md5}",
-                verified_at=time_of(record.at).replace(tzinfo=UTC),
+                verified_at=freed_at,
                 state="released",
             )
+
+
+def _arrived_at(joblist: JobList, package: str, url: str) -> datetime | None:
+    """Return when a package's tar arrived at a URL, by the receipts; None if none says so.
+
+    Raises ``JobFileError`` and ``FileNotFoundError`` for jobs that can't be read.
+    """
+    settings = joblist.settings.packages
+    names = {job_name(package, "pack")}
+    for to in () if settings is None else settings.to:
+        names |= {leg.name for leg in legs_of(joblist, package, to)}
+    times = [
+        _time(receipt)
+        for name in names
+        for receipt in joblist.receipts_of(filename_of(name))
+        if receipt.dst_path == url
+    ]
+    return max(times, default=None)
 
 
 def buffers_of(joblist: JobList, job: Job) -> list[tuple[str, str]]:
