@@ -121,8 +121,8 @@ class _Receiving:
         for found in arrivals(stores.open(url, "source"), Retry(stop=stop)):
             if stop.is_set():
                 raise StoppedError(
-                    f"stopped early: {stop.reason or ASKED}. Packages that were received have their "
-                    "jobs. Run it again for the others"
+                    f"stopped early: {stop.reason or ASKED}. What was received has "
+                    "its jobs. Run it again for the others"
                 )
             if isinstance(found, Arrived):
                 try:
