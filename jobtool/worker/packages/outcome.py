@@ -15,10 +15,14 @@ from jobtool.jobs.packagechain import task_of
 from jobtool.staging.arrival import note_staged
 from jobtool.steps.step import StepContext
 from jobtool.stores.location import Location
+from jobtool.transfer.retry import Retry
 from jobtool.worker.events import CatalogBehind
 from jobtool.worker.packages.copies import copies_made
 from jobtool.worker.packages.way import next_leg, release_of_hub, sites_now
 from jobtool.worker.tools import AttemptTools
+
+#: How long a job, whose work is done, waits for a catalog that doesn't answer.
+_CATALOG_SECONDS = 15.0
 
 
 def note_arrival(tools: AttemptTools, claimed: ClaimedJob, context: StepContext) -> None:
@@ -72,7 +76,8 @@ def record_copies(
             return
         writer = CatalogWriter(place, tools.worker, stores=tools.stores)
         writer.add(copies())
-        context.retry.call(writer.flush)
+        retry = Retry(patience_seconds=_CATALOG_SECONDS, stop=context.stop)
+        retry.call(writer.flush)
     except (ClaimLostError, MembershipLostError, StoppedError):
         raise
     except JobtoolError as error:
