@@ -120,7 +120,10 @@ class _Receiving:
         """Receive the packages of a folder."""
         for found in arrivals(stores.open(url, "source"), Retry(stop=stop)):
             if stop.is_set():
-                raise StoppedError(stop.reason or ASKED)
+                raise StoppedError(
+                    f"stopped early: {stop.reason or ASKED}. What was received has "
+                    "its jobs. Run it again for the others"
+                )
             if isinstance(found, Arrived):
                 try:
                     self._receive(ReceivedPackage.of(found.manifest, url))
@@ -163,7 +166,7 @@ class _Receiving:
         self._known[package.name] = known or package
         if is_new:
             self._unpacked.add(package)
-        if not is_new and not jobs:
+        if not jobs:  # they were made by an earlier run, or by another process meanwhile
             if package.name not in self._seen:
                 self._old += 1
             self._seen.add(package.name)

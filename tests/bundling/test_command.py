@@ -309,6 +309,8 @@ def test_a_joblist_keeps_what_it_was_made_with(place) -> None:
     place.make("--package-size", "100")
     done = place.run("--package-size", "200")
     assert_one_line_error(done, 2, "--package-size", "package_bytes", "100", "200")
+    done = place.run("--group-by", "night,scan")
+    assert_one_line_error(done, 2, "--group-by: expected nothing; found night,scan.")
     done = place.run("-d", place.root / "other")
     assert_one_line_error(done, 2, "another destination")
     done = run("generate-joblist", place.source, "-o", place.joblist, "-l", "tree")

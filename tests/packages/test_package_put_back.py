@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from jobtool.jobs.joblist import JobList
 from jobtool.worker.packages.way import SitesUnreadableError, sites_now
+from tests.commands import run
 from tests.packages.chains import KIB, ROUTES, Chain, make_source
 from tests.trees import events
 
@@ -24,18 +26,40 @@ def chain(folder: Path) -> Chain:
 
 
 def test_a_proven_package_is_neither_read_nor_sent_again(chain: Chain) -> None:
-    """Its source and the buffers that it has passed may be empty by now."""
-    chain.generate("--release", "buffers", to=("bonn",))
+    """Its source, or the buffer that it has passed, may be empty by now."""
+    chain.generate(to=("bonn",))
     chain.work_ok()
-    assert not list(Path(chain.places["hub.buffer"]).glob("*.tar"))
-    moved = [name for name in chain.jobs if ".copy." in name or ".relay." in name]
-    assert len(moved) == 2
     chain.source.rename(chain.folder / "elsewhere")
-    for name in moved:
-        chain.retry("--job", name)
+    for path in Path(chain.places["hub.buffer"]).iterdir():
+        path.rename(chain.folder / path.name)
+    chain.retry("--job", "list-0001.relay.bonn.2")
+    chain.work_ok()
+    for path in chain.folder.glob("list-0001.tar*"):
+        path.rename(Path(chain.places["hub.buffer"], path.name))
+    chain.retry("--job", "list-0001.copy.bonn")
     chain.work_ok()
     assert set(chain.jobs.values()) == {"success"}
-    assert not list(Path(chain.places["hub.buffer"]).glob("*.tar"))
+
+
+def test_a_released_package_is_brought_again_for_a_step_that_was_put_back(chain: Chain) -> None:
+    """The error says by which jobs."""
+    chain.routes.append(dict(ROUTES[0]))
+    chain.write_sites()
+    chain.generate("--release", "buffers", steps="unpack")
+    chain.work_ok()
+    assert not list(Path(chain.places["bonn.buffer"]).glob("*.tar"))
+    shutil.rmtree(Path(chain.places["cologne.processing"], "item00"))
+    run("jobtool", "verify", "-i", chain.joblist, "--repair")
+    done = chain.work()
+    assert done.exit_code == 1, done
+    names = ["pack", "copy.bonn", "relay.cologne.2", "unpack.cologne"]
+    options = [f"--job list-0001.{name}" for name in names]
+    hint = "was released, so there is nothing left to read. To bring the package there again, "
+    assert hint in done.stdout
+    assert f"jobtool retry {' '.join(options)}" in done.stdout
+    chain.retry(*" ".join(options).split())
+    chain.work_ok()
+    chain.assert_done()
 
 
 def test_a_buffer_stays_for_a_step_that_was_put_back(chain: Chain) -> None:

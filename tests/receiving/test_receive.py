@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 
 import pytest
 from msgspec import structs
 
 from jobtool.jobs.joblist import JobList
 from jobtool.packages.manifest import MAX_MANIFEST_BYTES, decode_manifest, encode_manifest
-from tests.commands import assert_one_line_error, run, run_ok
+from tests.commands import BIN, assert_one_line_error, run, run_ok
 from tests.packages.made import index_of, make_package, manifest_of, tree
 from tests.receiving.worlds import World, events_of
 from tests.trees import statuses
@@ -316,3 +318,15 @@ def test_a_file_is_not_a_folder_of_packages(world):
     done = world.receive("--unpack", world.folder / "work", url=tar)
     assert_one_line_error(done, 2, f"expected a folder of packages at {tar}; found a file")
     assert not world.joblist.exists()
+
+
+def test_two_at_a_time_make_each_job_once_and_count_it_once(world):
+    assert world.receive("--unpack", world.folder / "work").exit_code == 0  # nothing yet
+    for number in range(12):
+        world.package(f"p{number}", {f"a{number}": 1})
+    command = (str(BIN / "jobtool"), "receive", world.buffer, "-o", world.joblist, "--json")
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    totals = [json.loads(each.communicate()[0].splitlines()[-1]) for each in both]
+    counts = {what: sum(total[what] for total in totals) for what in ("jobs", "new", "known")}
+    assert counts == {"jobs": 12, "new": 12, "known": 12}
+    assert len(world.job_files()) == 12

@@ -21,6 +21,7 @@ def finished(
     has_left_alone: bool = False,
     waiting: Collection[datetime] = (),
     blocked: int = 0,
+    site: str | None = None,
 ) -> WorkerFinished:
     reporting = Tally(name="reporting", succeeded=1, failed=2, handed_back=3)
     return summarise(
@@ -31,7 +32,7 @@ def finished(
         has_left_alone=has_left_alone,
         stopped=None,
         path="/list",
-        site=None,
+        site=site,
         left=Left(waiting=tuple(waiting), blocked=blocked),
     )
 
@@ -88,6 +89,8 @@ def test_jobs_that_wait_for_files_are_told_apart() -> None:
     assert told.text().endswith(
         "To do the rest, from 2026-11-27T05:00:00Z on: transfer-worker -i /list"
     )
+    at_site = finished(left, waiting=[late, soon], site="cologne")
+    assert at_site.text().endswith("transfer-worker -i /list --site cologne")
     assert finished(left, waiting=[soon]).exit_code == 3
     other = Tally(name="other", is_over=True, exit_code=4)
     assert finished(left, other, waiting=[late, soon]).exit_code == 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -120,8 +122,11 @@ class Gate:
             start = job_name(asking.package, "copy", "")
             if name.startswith(start) and asking.step not in ("copy", "relay"):
                 legs = legs_of(self._joblist, asking.package, name.removeprefix(start))
-                return _Awaited(name=name, status=_of_legs(legs))
-            status = self._joblist.status_of(job_id)
+                return _Awaited(name=name, status=_of_legs(map(self._status_of_leg, legs)))
+            if asking.step == "relay":
+                status = self._status_of_leg(self._joblist.load(job_id)[0])
+            else:
+                status = self._joblist.status_of(job_id)
             is_undone_move = asking.step in ("copy", "relay") and status is not JobStatus.SUCCESS
             if is_undone_move and not self._holds_up(job_id, job, asking):
                 status = JobStatus.SUCCESS
@@ -133,6 +138,18 @@ class Gate:
                 return _Awaited(name=name, status=JobStatus.SUCCESS)  # it brings nothing any more
             is_there = os.path.exists(self._joblist.path_of(job_id))
             return _Awaited(name=name, status=None, lacks="leg" if is_there else "job")
+
+    def _status_of_leg(self, leg: Job) -> JobStatus:
+        """Return the status of a leg; where another job has moved the package, that one's.
+
+        That one may have been put back since.
+        """
+        owner = None if leg.package is None else leg.package.brought_by
+        if leg.status is not JobStatus.SUCCESS or owner is None:
+            return leg.status
+        with contextlib.suppress(FileNotFoundError):
+            return self._joblist.status_of(filename_of(owner)) or JobStatus.ERROR
+        return leg.status
 
     def _holds_up(self, job_id: str, job: Job, asking: PackageTask) -> bool:
         """Return False if a job for another site doesn't bring the package to this place after all.
@@ -157,8 +174,8 @@ def _is_of_other_site(name: str, asking: PackageTask) -> bool:
     return any(site.partition(".")[0] != asking.to for site in sites)
 
 
-def _of_legs(legs: list[Job]) -> JobStatus:
-    statuses = {job.status for job in legs}
+def _of_legs(legs: Iterable[JobStatus]) -> JobStatus:
+    statuses = set(legs)
     if JobStatus.ERROR in statuses:
         return JobStatus.ERROR
     return JobStatus.SUCCESS if statuses == {JobStatus.SUCCESS} else JobStatus.TODO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from jobtool.errors import SourceError
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.packagechain import task_of
 from jobtool.packages.manifestfile import read_manifest
@@ -12,6 +13,7 @@ from jobtool.steps.step import StepContext
 from jobtool.stores.infiles import service_url
 from jobtool.worker.copystep import CopyStep
 from jobtool.worker.packages.copies import keep_manifest, kept_manifest, tidy_manifest
+from jobtool.worker.packages.gone import explained
 from jobtool.worker.packages.outcome import note_arrival
 
 
@@ -31,7 +33,10 @@ class UnpackStep(CopyStep):
             manifest = read_manifest(folder, task.package, context.retry)
             context.require_held()
             keep_manifest(joblist, manifest)
-        super().run(claimed_job, context)
+        try:
+            super().run(claimed_job, context)
+        except SourceError as error:
+            raise explained(joblist, claimed_job.job, error) from None
         note_arrival(self._tools, claimed_job, context)
 
 

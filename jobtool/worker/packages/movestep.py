@@ -16,6 +16,7 @@ from jobtool.errors import (
     JobFileError,
     NotFoundError,
     PackageError,
+    SourceError,
     StoreUnavailableError,
     reason_of,
 )
@@ -31,7 +32,6 @@ from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
 from jobtool.packages.store import PackageStore
-from jobtool.release.deletionlog import released_paths
 from jobtool.steps.step import StepContext
 from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.plan import Plan, Route
@@ -39,6 +39,7 @@ from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.copystep import CopyStep
 from jobtool.worker.filesstep import Totals
 from jobtool.worker.packages.copies import keep_manifest, kept_manifest, tidy_manifest
+from jobtool.worker.packages.gone import explained
 from jobtool.worker.packages.outcome import note_arrival
 
 _DIGESTS_SUFFIX = ".digests"
@@ -76,8 +77,8 @@ class MoveStep(CopyStep):
     def _proven(self, claimed: ClaimedJob, context: StepContext) -> Totals | None:
         """Return the totals of a package that an earlier attempt has brought; None if any lacks.
 
-        Nothing is read then: the members, or the source, may have been released since, and so may
-        what was brought. All else must still be there.
+        Nothing is read then: the members, or the source, may have been released since. What was
+        brought must still be there.
         """
         job, package = claimed.job, task_of(claimed.job).package
         assert job.destination is not None
@@ -87,19 +88,17 @@ class MoveStep(CopyStep):
             return None
         destination = context.destination(job.destination)
         receipts = {each.dst_path: each for each in self._records.receipts() if each.is_proof}
-        released = released_paths(self._tools.joblist, {package})
         size = 0
         for name in _names_of(package):
             receipt = receipts.get(destination.url_of(name))
             if receipt is None:
                 return None
-            if receipt.dst_path not in released:
-                try:
-                    entry = context.retry.call(partial(entry_of, destination, name))
-                except NotFoundError:
-                    return None
-                if entry.size != receipt.stored_size:
-                    return None
+            try:
+                entry = context.retry.call(partial(entry_of, destination, name))
+            except NotFoundError:
+                return None
+            if entry.size != receipt.stored_size:
+                return None
             size += receipt.size
         return Totals(files=len(_names_of(package)), bytes=size)
 
@@ -111,6 +110,8 @@ class MoveStep(CopyStep):
         try:
             self._require_free(claimed, context)
             self._move(claimed, context)
+        except SourceError as error:
+            raise explained(self._tools.joblist, claimed.job, error) from None
         finally:
             if self._packing is not None:
                 self._packing.close()

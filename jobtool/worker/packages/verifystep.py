@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from jobtool.audit.events import Verified
 from jobtool.audit.verify import Audit
 from jobtool.errors import JobFileError, JobtoolError, NotYetError, StoppedError
+from jobtool.events import Event
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.packagechain import landing_of, task_of
 from jobtool.jobs.packagetask import job_name
@@ -35,9 +37,13 @@ class VerifyStep(FilesStep):
             if self._stop.is_set():
                 raise StoppedError(self._stop.reason or ASKED)
 
+        def emit(event: Event) -> None:
+            if not isinstance(event, Verified):  # the job's end tells the same, with its name
+                tools.emit(event)
+
         audit = Audit(
             context.stores,
-            tools.emit,
+            emit,
             deep=True,
             threads=tools.options.threads,
             watch=watch,
