@@ -291,6 +291,7 @@ PROTOCOLS: tuple[type, ...] = (
     FolderAttributes,
     AccessCheck,
     CopiesInside,
+    DeletesSame,
     ComparesInside,
     KnowsMd5s,
 )

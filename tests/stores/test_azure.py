@@ -12,6 +12,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.testing.store_suite import (
     AccessCheckSuite,
     CopiesInsideSuite,
+    DeletesSameSuite,
     MultipartSuite,
     ProverSuite,
     StoreSuite,
@@ -36,7 +37,9 @@ def registry_for(server):
     return StoreRegistry({"az": {"hierarchical": False}, "abfs": {"hierarchical": True}})
 
 
-class AzureSuite(StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite, CopiesInsideSuite):
+class AzureSuite(
+    StoreSuite, MultipartSuite, ProverSuite, AccessCheckSuite, CopiesInsideSuite, DeletesSameSuite
+):
     copies_in_parts: ClassVar = False  # Azurite has no "Put Block From URL"
     refused_names: ClassVar = REFUSED
     recognises_completed: ClassVar = True

@@ -247,8 +247,8 @@ class AzureStore:
             self._blobs.delete_same(check_path(path), etag)
         except NotFoundError:
             pass
-        except ExistsError:
-            return False
+        except ExistsError:  # also for one that is gone
+            return self.stat(path, file_only=True) == "missing"
         return True
 
     def sync(self) -> None:

@@ -31,6 +31,7 @@ from jobtool.testing.store_suite.inside import ComparesInsideSuite, CopiesInside
 from jobtool.testing.store_suite.multipart import MultipartSuite, TemporariesSuite
 from jobtool.testing.store_suite.others import (
     AccessCheckSuite,
+    DeletesSameSuite,
     FolderAttributesSuite,
     KnowsMd5sSuite,
     ProverSuite,
@@ -44,6 +45,7 @@ __all__ = [
     "AccessCheckSuite",
     "ComparesInsideSuite",
     "CopiesInsideSuite",
+    "DeletesSameSuite",
     "FolderAttributesSuite",
     "KnowsMd5sSuite",
     "MultipartSuite",

@@ -14,6 +14,7 @@ from jobtool.errors import (
 )
 from jobtool.stores.optional import (
     AccessCheck,
+    DeletesSame,
     FolderAttributes,
     KnowsMd5s,
     Multipart,
@@ -29,6 +30,7 @@ from jobtool.stores.store import (
     Special,
     SpecialKind,
     composite_md5,
+    entry_of,
     kind_of,
 )
 from jobtool.testing.store_suite.common import (
@@ -45,6 +47,33 @@ from jobtool.testing.store_suite.common import (
     write,
     write_in_parts,
 )
+
+
+class DeletesSameSuite(Suite):
+    """Deleting a file that is still the one that was looked at.
+
+    ``compares_etags`` is False for a server that doesn't know the condition.
+    """
+
+    protocol: ClassVar = DeletesSame
+    compares_etags: ClassVar = True
+
+    def test_only_the_file_that_was_looked_at_is_deleted(
+        self, store: DeletesSame, raw: RawAccess
+    ) -> None:
+        """Another one stays, and one that is gone is no error."""
+        raw.write("folder/file", b"data")
+        etag = entry_of(store, "folder/file").etag
+        assert etag is not None
+        if self.compares_etags:
+            raw.write("folder/file", b"more")
+            assert not store.delete_same("folder/file", etag)
+            assert raw.read("folder/file") == b"more"
+            etag = entry_of(store, "folder/file").etag
+            assert etag is not None
+        assert store.delete_same("folder/file", etag)
+        assert store.stat("folder/file", file_only=True) == "missing"
+        assert store.delete_same("folder/file", etag)
 
 
 class KnowsMd5sSuite(Suite):
