@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
-    from jobtool.api.staging import StagedItem, Staging, list_staged, stage_items, unstage_items
+    from jobtool.api.staging import list_staged, stage_items, unstage_items
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -87,8 +87,9 @@ if TYPE_CHECKING:
     from jobtool.receiving.events import Received
     from jobtool.report.summary import JobLine, Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
+    from jobtool.staging.outcome import Unstaged
     from jobtool.staging.request import PlannedItem
-    from jobtool.staging.unstaging import Unstaged
+    from jobtool.staging.results import StagedItem, Staging
     from jobtool.stop import Stop
     from jobtool.stores.registry import StoreRegistry
     from jobtool.stores.store import Store
@@ -158,8 +159,8 @@ _HOMES = {
     "SourceChangedError": "jobtool.errors",
     "SourceDigestError": "jobtool.errors",
     "SourceError": "jobtool.errors",
-    "StagedItem": "jobtool.api.staging",
-    "Staging": "jobtool.api.staging",
+    "StagedItem": "jobtool.staging.results",
+    "Staging": "jobtool.staging.results",
     "StagingError": "jobtool.errors",
     "Stop": "jobtool.stop",
     "StoppedError": "jobtool.errors",
@@ -172,7 +173,7 @@ _HOMES = {
     "Transferred": "jobtool.api.transfer",
     "UnmetRequirementError": "jobtool.errors",
     "UnreachableError": "jobtool.errors",
-    "Unstaged": "jobtool.staging.unstaging",
+    "Unstaged": "jobtool.staging.outcome",
     "UsageError": "jobtool.errors",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",

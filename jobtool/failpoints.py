@@ -63,6 +63,9 @@ Failpoint = Literal[
     "before files are moved to the trash",
     "before a file is moved to the trash",
     "after a file is moved to the trash",
+    "before an object is deleted",
+    "while a file is put back",
+    "before an object that was put back is deleted from the trash",
     "before a file is removed from the trash",
     "after a file is removed from the trash",
 ]

@@ -10,7 +10,13 @@ import msgspec
 from jobtool.api.options import require_threads
 from jobtool.api.places import Place, local_path, opened, text_of
 from jobtool.api.retry import names_of
-from jobtool.errors import FileError, JobFileError, UsageError
+from jobtool.errors import (
+    InfrastructureError,
+    JobFileError,
+    JobtoolError,
+    StoppedError,
+    UsageError,
+)
 from jobtool.events import Emit, Event, ignore, unfailing
 from jobtool.names import filename_of, quote
 
@@ -219,9 +225,10 @@ class _Run:
         else:
             try:
                 yield free(self._joblist, job, self._context, trust=True)
-            except (FileError, JobFileError, FileNotFoundError) as error:
-                reason = "the package is still under way" * isinstance(error, FileNotFoundError)
-                yield FileStays(job=job.name, path=job.origin, reason=reason or str(error))
+            except (InfrastructureError, StoppedError):
+                raise
+            except JobtoolError as error:
+                yield FileStays(job=job.name, path=job.origin, reason=str(error))
 
     def _one(self, job_id: str, senders: Senders | None) -> Iterator[Event]:
         """Release one job or, without ``senders``, empty its trash."""

@@ -7,25 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from jobtool.api.places import Place, local_path, text_of
-from jobtool.errors import RouteError, StagingError, UsageError
+from jobtool.errors import StagingError, UsageError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.stamps import stamp_of
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from jobtool.catalog.catalog import Catalog
-    from jobtool.routes.sites import SiteLocation, Sites
-    from jobtool.staging.accessfolder import AccessFolder
-    from jobtool.staging.accessrecord import Arrived
+    from jobtool.routes.sites import SiteLocation
     from jobtool.staging.holdings import Holding
-    from jobtool.staging.request import PlannedItem
-    from jobtool.staging.unstaging import Unstaged
-    from jobtool.stores.registry import StoreRegistry
+    from jobtool.staging.outcome import Unstaged
+    from jobtool.staging.places import StagingPlaces
+    from jobtool.staging.results import StagedItem, Staging
     from jobtool.stores.storetype import Role
     from jobtool.worker.events import JobProgress
 
@@ -37,43 +31,6 @@ DEFAULT_DAYS = 30
 
 _LONGEST_DAYS = 3650
 _WAIT_SECONDS = 60.0
-
-
-class Staging(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to stage items, and how far it is.
-
-    ``items`` say where each comes from and why; ``skipped`` has the reason for each item that was
-    left out. ``joblist`` is the path of the joblist, None if nothing has to be copied, and
-    ``statuses`` has the status of each of the request's jobs by its name. ``waits_until`` is when
-    to look again for files that are being restored, None if none are. ``exit_code`` is 0 if all
-    has arrived, 1 if a job is in error, 3 if work is left, and 5 if what is left waits for a
-    restore.
-    """
-
-    items: tuple[PlannedItem, ...]
-    skipped: Mapping[str, str]
-    until: datetime
-    joblist: str | None
-    statuses: Mapping[str, str]
-    waits_until: datetime | None
-    exit_code: int
-
-
-class StagedItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An item that somebody needs, or whose files are staged.
-
-    ``state`` is ``requested``, ``staged`` or ``being freed``. ``who`` needs it until ``until``;
-    both are None for files that nobody needs any more.
-    """
-
-    item: str
-    place: str
-    url: str
-    state: str
-    files: int
-    bytes: int
-    who: str | None
-    until: datetime | None
 
 
 def stage_items(
@@ -135,15 +92,17 @@ def stage_items(
     from jobtool.staging.accessfolder import this_person
     from jobtool.staging.joblists import stage_joblist, with_restores
     from jobtool.staging.request import Request
+    from jobtool.staging.results import Staging, looked_at
 
     if not items or "" in items:
         raise UsageError("expected the names of items; found none, or an empty one")
     if not 0 < days <= _LONGEST_DAYS:
         raise UsageError(f"days: expected a number above 0, at most {_LONGEST_DAYS}; found {days}")
     tables = with_restores(stores or {})
-    world = _World(catalog, sites, tables, "destination")
-    location = _location(world.sites, site, to)
-    access = world.access()
+    world = _places(catalog, sites, tables, "destination")
+    if site is None and "." not in to:
+        site = os.environ.get("JOBTOOL_SITE") or None
+    location, access = world.location(site, to), world.access
     until = access.now() + timedelta(days=days)
     request = Request(items, location, person=this_person(), until=until, members=members)
     plan = request.plan(world.catalog, access, world.stores, skip_missing=skip_missing)
@@ -170,7 +129,7 @@ def stage_items(
         waits_until=None,
         exit_code=0,
     )
-    first = _looked_at(first, job_ids)
+    first = looked_at(first, job_ids, now=_now())
     if on_plan is not None:
         on_plan(first)
     if opened is None or not run:
@@ -189,13 +148,16 @@ def list_staged(
 
     ``items`` are the only ones wanted. See ``stage_items`` for the others and for the errors.
     """
+    from jobtool.staging.holdings import holdings_of
+    from jobtool.staging.results import lines_of
+
     wanted = {item.rstrip("/") for item in items}
-    holdings = _World(catalog, sites, stores or {}, "source", needs_sites=False).holdings()
+    records = _places(catalog, sites, stores or {}, "source").access.records()
     return [
         line
-        for holding in holdings.values()
+        for holding in holdings_of(records).values()
         if not wanted or holding.item in wanted
-        for line in _lines_of(holding)
+        for line in lines_of(holding)
     ]
 
 
@@ -238,16 +200,17 @@ def unstage_items(
     """
     from jobtool.staging.accessfolder import this_person
     from jobtool.staging.clockcheck import require_likely
+    from jobtool.staging.holdings import holdings_of
     from jobtool.staging.unstaging import Unstaging
 
     if expired == bool(items):
         raise UsageError("expected either items or expired; found both or neither")
-    world = _World(catalog, sites, stores or {}, "destination", clock=clock)
-    access = world.access()
+    world = _places(catalog, sites, stores or {}, "destination", clock)
+    access = world.access
     records = access.records()
     now = access.now()
     require_likely(now, records, None, where=access.url)
-    holdings = list(world.holdings().values())
+    holdings = list(holdings_of(records).values())
     freeing = Unstaging(
         world.catalog,
         access,
@@ -271,82 +234,27 @@ def unstage_items(
     return found
 
 
-class _World:
-    """The catalog, the file of sites and the stores of a call."""
+def _places(
+    catalog: Place | None,
+    sites: Place | None,
+    tables: Tables,
+    role: Role,
+    clock: Callable[[], datetime] | None = None,
+) -> StagingPlaces:
+    from jobtool.staging.places import StagingPlaces
 
-    def __init__(
-        self,
-        catalog: Place | None,
-        sites: Place | None,
-        tables: Tables,
-        role: Role,
-        *,
-        clock: Callable[[], datetime] | None = None,
-        needs_sites: bool = True,
-    ) -> None:
-        from jobtool.catalog.catalog import Catalog
-        from jobtool.catalog.folder import CatalogFolder
-        from jobtool.routes.catalogplace import SITES_VARIABLE, find_catalog
-        from jobtool.routes.places import settings_by_url
-        from jobtool.routes.sitesfile import load_sites
-        from jobtool.stores.registry import StoreRegistry
-
-        named = os.environ.get(SITES_VARIABLE) or None if sites is None else text_of(sites)
-        if named is None and needs_sites:
-            raise UsageError(
-                f"expected a file of sites; found none. Name it by --sites, or by {SITES_VARIABLE} "
-                "in the environment"
-            )
-        given = None if catalog is None else text_of(catalog)
-        place = find_catalog(given, None if sites is None else named, os.environ)
-        loaded = None if named is None else load_sites(os.path.abspath(named))
-        places = {} if loaded is None else dict(settings_by_url(loaded))
-        if place.settings:
-            places[place.url] = place.settings
-        self._sites = loaded
-        self.stores: StoreRegistry = StoreRegistry(tables, places=places, shown="--set")
-        self._folder = CatalogFolder(place.url, self.stores, role=role)
-        self.catalog: Catalog = Catalog(self._folder)
-        self._role = role
-        self._clock = clock or _now
-
-    @property
-    def sites(self) -> Sites:
-        assert self._sites is not None
-        return self._sites
-
-    def access(self) -> AccessFolder:
-        from jobtool.staging.accessfolder import AccessFolder
-
-        return AccessFolder(self._folder, self.stores, role=self._role, clock=self._clock)
-
-    def holdings(self) -> dict[tuple[str, str], Holding]:
-        from jobtool.staging.holdings import holdings_of
-
-        return holdings_of(self.access().records())
+    return StagingPlaces(
+        None if catalog is None else text_of(catalog),
+        None if sites is None else text_of(sites),
+        tables,
+        role,
+        environment=os.environ,
+        clock=clock or _now,
+    )
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _location(sites: Sites, site: str | None, to: str) -> SiteLocation:
-    """Return the location that is meant. Raises ``UsageError`` and ``RouteError``."""
-    from jobtool.routes.sites import Place as SitePlace
-
-    name, dot, location = to.rpartition(".")
-    if not dot:
-        name = site or os.environ.get("JOBTOOL_SITE") or ""
-        if not name and len(sites.sites) == 1:
-            (name,) = sites.sites
-        if not name:
-            raise UsageError(
-                f"expected a site; found none. Name one of {', '.join(sites.sites)} by --site, or "
-                "by JOBTOOL_SITE in the environment"
-            )
-    elif site not in (None, name):
-        raise RouteError(f"expected one site; found {site} and {name}. Leave one out")
-    return sites.location(SitePlace(name, location), where="--to")
 
 
 def _run(
@@ -359,6 +267,7 @@ def _run(
     stop: Stop,
 ) -> Staging:
     from jobtool.api.transfer import transfer_jobs
+    from jobtool.staging.results import looked_at
 
     assert staging.joblist is not None
     while True:
@@ -369,70 +278,13 @@ def _run(
             on_progress=on_progress,
             stop=stop,
         )
-        staging = _looked_at(staging, job_ids)
+        staging = looked_at(staging, job_ids, now=_now())
         if not wait or staging.exit_code != 5 or staging.waits_until is None:
             return staging
         while (left := (staging.waits_until - _now()).total_seconds()) > 0:
             if stop.is_set():
                 return staging
             stop.wait(min(left, _WAIT_SECONDS))
-
-
-def _looked_at(staging: Staging, job_ids: Sequence[str]) -> Staging:
-    """Return the request with the state of its jobs as their files have it now."""
-    from jobtool.errors import JobFileError
-    from jobtool.jobs.job import Job, JobStatus
-    from jobtool.jobs.joblist import JobList
-
-    if staging.joblist is None:
-        return staging
-    joblist = JobList.open(staging.joblist)
-    statuses: dict[str, str] = {}
-    left: list[Job] = []
-    for job_id in job_ids:
-        try:
-            job, _ = joblist.load(job_id)
-        except (FileNotFoundError, JobFileError):
-            statuses[job_id] = "invalid"
-            continue
-        statuses[job.name] = job.status.value
-        if job.status in (JobStatus.TODO, JobStatus.ONGOING):
-            left.append(job)
-    times = [job.not_before for job in left]
-    waiting = [time for time in times if time is not None and time > _now()]
-    if {"error", "invalid"} & set(statuses.values()):
-        code = 1
-    elif left:
-        code = 5 if len(waiting) == len(left) else 3
-    else:
-        code = 0
-    return msgspec.structs.replace(
-        staging, statuses=statuses, waits_until=min(waiting, default=None), exit_code=code
-    )
-
-
-def _lines_of(holding: Holding) -> list[StagedItem]:
-    facts: list[Arrived] = list(holding.arrivals)
-    where = [(each.site, each.location) for each in facts]
-    where += [(each.what.site, each.what.location) for each in holding.accesses]
-    place = ".".join(where[0]) if where else ""
-    state = "being freed" if holding.freeing else "staged" if facts else "requested"
-    needs: list[tuple[str | None, datetime | None]] = [
-        (each.who, each.until) for each in holding.accesses
-    ]
-    return [
-        StagedItem(
-            item=holding.item,
-            place=place,
-            url=holding.url,
-            state=state,
-            files=sum(each.files for each in facts),
-            bytes=sum(each.bytes for each in facts),
-            who=who,
-            until=until,
-        )
-        for who, until in needs or [(None, None)]
-    ]
 
 
 def _wanted(holdings: Sequence[Holding], items: Sequence[str]) -> list[Holding]:
@@ -446,8 +298,3 @@ def _wanted(holdings: Sequence[Holding], items: Sequence[str]) -> list[Holding]:
             f"{shown}. See jobtool stage --list"
         )
     return [holding for holding in holdings if holding.item in wanted]
-
-
-def until_text(staging: Staging) -> str:
-    """Return when to go on with a request that waits."""
-    return "" if staging.waits_until is None else stamp_of(staging.waits_until)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 
@@ -103,12 +103,13 @@ class Audit:
         ``UsageError`` if a named job doesn't exist.
         """
         left = {filename_of(name): name for name in names}
+        job_ids = _job_ids(joblist, names)
         if joblist.settings.packages is not None:
-            self._released = released_paths(joblist)
+            self._released = released_paths(joblist, _packages_of(joblist, job_ids, names))
         repairs = Repair(joblist) if repair else None
         with self._summed_up():
-            self._draw(self._drawable(joblist, names))
-            for job_id in joblist.job_ids():
+            self._draw(self._drawable(joblist, job_ids, names))
+            for job_id in job_ids:
                 try:
                     job, log = joblist.load(job_id)
                 except UnmetRequirementError as error:
@@ -179,13 +180,13 @@ class Audit:
         return (each for each in receipts if each.dst_path not in self._released)
 
     def _drawable(
-        self, joblist: JobList, names: frozenset[str]
+        self, joblist: JobList, job_ids: Sequence[str], names: frozenset[str]
     ) -> Iterator[tuple[str, Iterator[Receipt]]]:
         """Yield the name and the receipts of each finished job.
 
         What can't be read is found later.
         """
-        for job_id in joblist.job_ids():
+        for job_id in job_ids:
             with contextlib.suppress(JobFileError, FileNotFoundError):
                 job, _ = joblist.load(job_id)
                 if job.status is JobStatus.SUCCESS and (not names or job.name in names):
@@ -249,6 +250,26 @@ class Audit:
             self._emit(repaired)
             if isinstance(repaired, PutBack):
                 joblist.mark_put_back()
+
+
+def _job_ids(joblist: JobList, names: frozenset[str]) -> list[str]:
+    """Return the IDs of the jobs to look at: those with ``names``, if all have their own files."""
+    named = sorted(map(filename_of, names))
+    if named and all(os.path.exists(joblist.path_of(job_id)) for job_id in named):
+        return named
+    return joblist.job_ids()
+
+
+def _packages_of(joblist: JobList, job_ids: Sequence[str], names: frozenset[str]) -> set[str]:
+    """Return the packages of some named jobs; none if others may be meant."""
+    found: set[str] = set()
+    for job_id in job_ids if len(job_ids) == len(names) else ():
+        with contextlib.suppress(JobFileError, FileNotFoundError):
+            job, _ = joblist.load(job_id)
+            if job.package is None:
+                return set()
+            found.add(job.package.package)
+    return found
 
 
 def _readable(receipts: Iterator[Receipt]) -> Iterator[Receipt]:

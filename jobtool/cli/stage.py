@@ -18,7 +18,7 @@ from jobtool.names import quote, unquote
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
-    from jobtool.api.staging import StagedItem, Staging
+    from jobtool.staging.results import StagedItem, Staging
 
 _DAY_SECONDS = 86_400
 _MOST_BYTES = 64 * 1024 * 1024
@@ -211,10 +211,9 @@ def _print_plan(console: Console, staging: Staging) -> None:
 
 
 def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
-    from jobtool.api.staging import until_text
     from jobtool.jobs.stamps import stamp_of
 
-    waits = until_text(staging)
+    waits = "" if staging.waits_until is None else stamp_of(staging.waits_until)
     if console.as_json:
         console.print_json(
             {

@@ -15,7 +15,7 @@ from jobtool.names import quote
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
-    from jobtool.staging.unstaging import Unstaged
+    from jobtool.staging.outcome import Unstaged
 
 _SYMBOLS = {"freed": DONE, "needed": INFO, "ended": INFO, "stays": FAILED}
 _MOST_SHOWN = 20

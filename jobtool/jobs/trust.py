@@ -74,6 +74,14 @@ def why_untrusted(path: str) -> str | None:
         os.close(descriptor)
 
 
+def why_folder_untrusted(path: str) -> str | None:
+    """Return why other users could put a file into a folder, in a sentence; None if they couldn't.
+
+    For a file that may be missing. Raises ``OSError`` if the folder can't be looked at.
+    """
+    return _judge(path, os.stat(path))
+
+
 def read_trusted(path: str) -> tuple[bytes, str | None]:
     """Return a file's bytes with the result of ``why_untrusted``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
@@ -13,7 +13,7 @@ from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import sync_folder
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.safe_read import open_without_waiting
-from jobtool.names import quote
+from jobtool.names import filename_of, quote
 from jobtool.release.records import (
     DeletionRecord,
     IntentRecord,
@@ -26,6 +26,9 @@ from jobtool.release.records import (
 
 #: A longer line is skipped: jobtool writes some paths and digests.
 MAX_LINE_BYTES = 1024 * 1024
+
+#: So much of a job's name is at least in the name of its file.
+_LONGEST_START_BYTES = 150
 
 
 class DeletionLog:
@@ -130,13 +133,18 @@ def read_deletions(path: str) -> Iterator[DeletionRecord]:
         ) from None
 
 
-def released_paths(joblist: JobList) -> frozenset[str]:
+def released_paths(joblist: JobList, packages: Collection[str] = ()) -> frozenset[str]:
     """Return the paths and URLs of the files that the jobs of a joblist have released.
 
+    With ``packages``, only the logs of the jobs of these are read, so far as their names tell.
     Raises ``JobtoolError`` if a log can't be read.
     """
     released: set[str] = set()
+    starts = tuple(f"{filename_of(package)}." for package in packages)
+    are_whole = starts and all(len(start.encode()) <= _LONGEST_START_BYTES for start in starts)
     for job_id in joblist.job_ids_with_deletions():
+        if are_whole and not job_id.startswith(starts):
+            continue
         for record in read_deletions(joblist.deletions_path_of(job_id)):
             if isinstance(record, TrashedRecord):
                 released.add(record.path)

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 
 from jobtool.errors import FileError, NotFoundError, StoreUnavailableError
+from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.jobs.safe_read import UnfitFileError, read_bounded
 from jobtool.names import quote
@@ -171,6 +172,19 @@ class FilesPlace:
                 _move_back(there, new_name, here, name, full)
                 raise _changed()
 
+    def is_at_both(self, path: str, trashed: str) -> bool:
+        """Return True for one file with both names."""
+        (folder, name), (new_folder, new_name) = os.path.split(path), os.path.split(trashed)
+        full, target = os.path.join(self.url, path), os.path.join(self.trash_url, trashed)
+        try:
+            with (
+                self._folder(self._trash, new_folder, target) as there,
+                self._folder(self._beneath, folder, full) as here,
+            ):
+                return _is_same(there, new_name, here, name)
+        except (NotFoundError, UnprovenError):  # a link in the way leads elsewhere
+            return False
+
     def put_back(self, trashed: str, path: str) -> None:
         """Give a file its name again, without replacing anything."""
         (folder, name), (new_folder, new_name) = os.path.split(path), os.path.split(trashed)
@@ -272,12 +286,25 @@ def _exists(folder: int, name: str) -> bool:
     return True
 
 
+def _is_same(there: int, new_name: str, here: int, name: str) -> bool:
+    """Return True if two names are those of one file."""
+    try:
+        one = os.stat(new_name, dir_fd=there, follow_symlinks=False)
+        other = os.stat(name, dir_fd=here, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(one, other)
+
+
 def _move_back(there: int, new_name: str, here: int, name: str, full: str) -> None:
     try:
         try:
             os.link(new_name, name, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+            reach("while a file is put back")
         except FileExistsError:
-            raise
+            if not _is_same(there, new_name, here, name):
+                raise
+            os.unlink(new_name, dir_fd=there)  # of a process that was killed right before
         except OSError:  # a filesystem without hard links
             if _exists(here, name):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None

@@ -1,14 +1,14 @@
 """Plans for the sources of finished jobs that copy files.
 
-A file may be named by several jobs, such as those of a second destination. It goes only if it is
-proven at the destinations of all of them.
+A file may be named by several jobs, such as those of a second destination, perhaps by another path
+that a link leads to. It goes only if it is proven at the destinations of all of them.
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from jobtool.errors import JobFileError, JobtoolError, reason_of
@@ -20,8 +20,9 @@ from jobtool.layouts.destination import with_destination
 from jobtool.names import quote
 from jobtool.release.checking import Candidate, check_files, foreign
 from jobtool.release.context import ReleaseContext
-from jobtool.release.destinations import Copy, UnprovenError, copy_of
+from jobtool.release.destinations import Copy, UnprovenError
 from jobtool.release.plan import ReleasePlan, open_place
+from jobtool.release.sent import RealFolders, Sent
 from jobtool.stores.location import absolute, inside, is_local, parent_of
 
 #: What job files of a package's steps require.
@@ -37,6 +38,8 @@ class Senders:
     def __init__(self, joblist: JobList) -> None:
         self._joblist = joblist
         self.jobs: dict[str, Job] = {}
+        self.sent: dict[str, Sent] = {}
+        self._folders = RealFolders()
         starts: list[tuple[str, str]] = []  # the paths that jobs send, with the job's ID
         for job_id in joblist.job_ids():
             try:
@@ -48,18 +51,22 @@ class Senders:
                     f"{quote(joblist.path_of(job_id))}: {reason_of(error)}. Nothing is released "
                     "while a job can't be read: it may need the same files"
                 ) from None
-            self.jobs[job_id] = job
-            starts += ((path, job_id) for path in _sent_by(job))
+            self._take(job_id, job)
+            starts += ((path, job_id) for path in self.sent[job_id].paths)
         self._starts = sorted(starts)
 
     def refresh(self, job_id: str, job: Job) -> None:
         """Take the job as it is under its claim."""
-        self.jobs[job_id] = with_destination(job, self._joblist.settings)
+        self._take(job_id, with_destination(job, self._joblist.settings))
+
+    def _take(self, job_id: str, job: Job) -> None:
+        self.jobs[job_id] = job
+        self.sent[job_id] = Sent(job, self._folders)
 
     def others(self, job_id: str) -> list[str]:
         """Return the IDs of the other jobs that may send some of a job's files."""
         found: set[str] = set()
-        for path in _sent_by(self.jobs[job_id]):
+        for path in self.sent[job_id].paths:
             found |= self._at(path) | self._below(path)
             above = path
             while (parent := parent_of(above)[0]) != above:
@@ -161,47 +168,43 @@ class _Candidates:
 
     def __init__(self, joblist: JobList, job_id: str, senders: Senders, root: str) -> None:
         self._joblist, self._job_id, self._root = joblist, job_id, root
-        self._job = senders.jobs[job_id]
-        self._others = [(one, senders.jobs[one]) for one in senders.others(job_id)]
-        self._named = _counts(_sent_by(self._job)) if self._job.files else None
+        self._sent = senders.sent[job_id]
+        self._others = [(one, senders.sent[one]) for one in senders.others(job_id)]
 
     def all(self) -> Iterator[Candidate]:
         """Yield a candidate for each source file with a receipt."""
-        others = [_Other(self._joblist, job_id, job, self._root) for job_id, job in self._others]
+        others = [_Other(self._joblist, one, sent, self._root) for one, sent in self._others]
         for receipts in self._by_source():
             yield self._candidate(receipts, others)
 
     def _by_source(self) -> Iterator[list[Receipt]]:
         """Yield the receipts in force of each source file."""
         found = last_of_each(partial(self._joblist.receipts_of, self._job_id))
-        if self._named is None:
+        if not self._sent.is_named:
             for receipt in found:
                 yield [receipt]
             return
         grouped: dict[str, list[Receipt]] = {}
         for receipt in found:
-            grouped.setdefault(receipt.src_path, []).append(receipt)
+            grouped.setdefault(self._sent.source_of(receipt), []).append(receipt)
         yield from grouped.values()
 
     def _candidate(self, receipts: list[Receipt], others: list[_Other]) -> Candidate:
         first = receipts[0]
-        url, path = first.src_path, inside(self._root, first.src_path)
+        url, path = self._sent.source_of(first), inside(self._root, first.src_path)
         copies: list[Copy] = []
         lack: str | None = None
         try:
-            if not path or not self._is_ours(url):
-                raise UnprovenError(foreign(url, self._root))
-            if self._named is not None and len(receipts) < self._named[url]:
-                raise UnprovenError(
-                    f"expected {self._named[url]} receipts of the job for it; found {len(receipts)}"
-                )
-            copies += (copy_of(one, root=self._job.destination) for one in receipts)
+            # By a link that has come into its way, it is another file, which the check finds.
+            if not path or not (self._sent.has(url) or self._sent.has(first.src_path)):
+                raise UnprovenError(foreign(first.src_path, self._root))
+            copies += self._sent.copies(url, receipts)
             for other in others:
                 copies += other.copies_of(url)
         except UnprovenError as error:
             lack = str(error)
         return Candidate(
-            path=path or parent_of(url)[1],
+            path=path or parent_of(first.src_path)[1],
             size=first.size,
             mtime_ns=first.mtime_ns,
             md5=first.hashsum_src,
@@ -209,46 +212,30 @@ class _Candidates:
             lack=lack,
         )
 
-    def _is_ours(self, url: str) -> bool:
-        if self._named is not None:
-            return url in self._named
-        source = self._job.source
-        return source is not None and inside(source, url) is not None
-
 
 class _Other:
     """Another job that may send the same files."""
 
-    def __init__(self, joblist: JobList, job_id: str, job: Job, root: str) -> None:
-        self._job = job
-        self._named = frozenset(_sent_by(job)) if job.files else None
+    def __init__(self, joblist: JobList, job_id: str, sent: Sent, root: str) -> None:
+        self._sent = sent
         self._receipts: dict[str, list[Receipt]] = {}
-        if job.status is JobStatus.SUCCESS:
+        if sent.job.status is JobStatus.SUCCESS:
             for receipt in last_of_each(partial(joblist.receipts_of, job_id)):
-                if inside(root, receipt.src_path) is not None:
-                    self._receipts.setdefault(receipt.src_path, []).append(receipt)
+                source = sent.source_of(receipt)
+                if inside(root, source) is not None:
+                    self._receipts.setdefault(source, []).append(receipt)
 
     def copies_of(self, url: str) -> list[Copy]:
         """Return the copies that the job has made of a file; empty if it doesn't send it.
 
         Raises ``UnprovenError`` if the job hasn't sent it yet.
         """
-        if self._named is not None:
-            sends = url in self._named
-        else:
-            sends = self._job.source is not None and inside(self._job.source, url) is not None
-        if not sends:
+        if not self._sent.has(url):
             return []
         if url not in self._receipts:
+            job = self._sent.job
             raise UnprovenError(
-                f"expected that the job {quote(self._job.name)} has sent it, too; found none of "
-                f"its receipts for it. That job is {self._job.status.value}"
+                f"expected that the job {quote(job.name)} has sent it, too; found none of "
+                f"its receipts for it. That job is {job.status.value}"
             )
-        return [copy_of(one, root=self._job.destination) for one in self._receipts[url]]
-
-
-def _counts(paths: list[str]) -> Mapping[str, int]:
-    found: dict[str, int] = {}
-    for path in paths:
-        found[path] = found.get(path, 0) + 1
-    return found
+        return self._sent.copies(url, self._receipts[url])

@@ -173,7 +173,10 @@ def _settle_one(
     reason: str | None = None
     try:
         place, path, trashed = placed(intent, context)
-        if place.fingerprint_in_trash(trashed) is None:
+        if place.is_at_both(path, trashed):  # it was to be moved, or put back
+            place.put_back(trashed, path)
+            reason = _NOT_MOVED if destinations is not None else _NOT_ALL
+        elif place.fingerprint_in_trash(trashed) is None:
             reason = _NOT_MOVED
         elif destinations is None:
             if not _is_at(place, path):

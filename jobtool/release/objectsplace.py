@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 
 from jobtool.errors import FileError, NotFoundError, UsageError
+from jobtool.failpoints import reach
 from jobtool.md5 import md5_of
 from jobtool.names import quote
 from jobtool.release.context import ReleaseContext
 from jobtool.release.destinations import UnprovenError
 from jobtool.release.place import RECORD, TRASH, Fingerprint
 from jobtool.stores.location import Location, inside, join, parent_of
-from jobtool.stores.optional import CopiesInside, supports
+from jobtool.stores.optional import CopiesInside, DeletesSame, supports
 from jobtool.stores.original import NotCopiedError
 from jobtool.stores.store import Attributes, Entry, Store, composite_md5
 from jobtool.transfer.partranges import ranges
@@ -98,32 +99,57 @@ class ObjectsPlace:
     def to_trash(self, path: str, fingerprint: Fingerprint, trashed: str, md5: str) -> None:
         """Copy an object, prove the copy, then delete the object if it is still the same.
 
-        A service has no request that deletes an object only if it is unchanged: one that is
-        replaced between the last look and the deletion goes with it.
+        The service compares its ETag once more as it deletes. Servers other than those of Amazon,
+        Google and Microsoft may not know that condition: there an object that is replaced between
+        the last look and the deletion goes with it.
         """
         _copy(self.store, fingerprint.entry(path), self.trash_store, trashed, md5, self._context)
-        if self.fingerprint(path) != fingerprint:
-            raise UnprovenError("it has changed since it was read in this pass")
-        self._context.require_going()
-        self.store.delete(path)
+        try:
+            if self.fingerprint(path) != fingerprint:
+                raise _changed()
+            self._context.require_going()
+            reach("before an object is deleted")
+            _delete_same(self.store, path, fingerprint)
+        except UnprovenError:  # another object is there: the copy of the former one isn't needed
+            self.trash_store.delete(trashed)
+            raise
+
+    def is_at_both(self, path: str, trashed: str) -> bool:
+        """Compare the objects' sizes, then read both."""
+        here, there = self._found(self.store, path), self._found(self.trash_store, trashed)
+        if here is None or there is None or here.size != there.size:
+            return False
+        retry = self._context.retry
+        md5 = retry.call(lambda: self.store.digest(path))
+        return md5 == retry.call(lambda: self.trash_store.digest(trashed))
+
+    def _found(self, store: Store, path: str) -> Entry | None:
+        try:
+            return self._entry(store, path)
+        except NotFoundError:
+            return None
 
     def put_back(self, trashed: str, path: str) -> None:
         """Copy an object back, prove the copy, delete the one in the trash."""
         entry = self._entry(self.trash_store, trashed)
-        if isinstance(self.store.stat(path, file_only=True), Entry):
+        if self.is_at_both(path, trashed):
+            _delete_same(self.trash_store, trashed, _fingerprint(entry))
+            return
+        if self._found(self.store, path) is not None:
             raise UnprovenError(
                 f"{quote(self.store.url_of(path))} can't be put back: something is there. It is in "
                 "the trash still"
             )
         md5 = self.trash_store.digest(trashed)
         _copy(self.trash_store, entry, self.store, path, md5, self._context)
-        self.trash_store.delete(trashed)
+        reach("before an object that was put back is deleted from the trash")
+        _delete_same(self.trash_store, trashed, _fingerprint(entry))
 
     def remove(self, trashed: str, fingerprint: Fingerprint) -> None:
         """Delete an object of the trash."""
         if self.fingerprint_in_trash(trashed) != fingerprint:
             raise UnprovenError("it has changed in the trash since it was read in this pass")
-        self.trash_store.delete(trashed)
+        _delete_same(self.trash_store, trashed, fingerprint)
 
     def remove_folder(self, folder: str) -> None:
         """Delete the record, unless any other object is left."""
@@ -147,6 +173,18 @@ class ObjectsPlace:
 
 def _fingerprint(entry: Entry) -> Fingerprint:
     return Fingerprint(size=entry.size, mtime_ns=entry.mtime_ns, etag=entry.etag)
+
+
+def _delete_same(store: Store, path: str, fingerprint: Fingerprint) -> None:
+    """Delete an object. Raises ``UnprovenError`` if its service finds another one there now."""
+    if fingerprint.etag is None or not supports(store, DeletesSame):
+        store.delete(path)
+    elif not store.delete_same(path, fingerprint.etag):
+        raise _changed()
+
+
+def _changed() -> UnprovenError:
+    return UnprovenError("it has changed since it was read in this pass")
 
 
 def _copy(

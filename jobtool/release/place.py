@@ -91,8 +91,17 @@ class Place(Protocol):
         Nothing in the trash is replaced. The file is at one of the two paths at any moment.
         """
 
+    def is_at_both(self, path: str, trashed: str) -> bool:
+        """Return True if the same bytes are at both paths, as a kill between two calls leaves them.
+
+        A file that somebody else has put at ``path`` since isn't the same.
+        """
+
     def put_back(self, trashed: str, path: str) -> None:
-        """Move a file of the trash to where it was, unless something is there now."""
+        """Move a file of the trash to where it was, unless something else is there now.
+
+        If it is at both, the one in the trash is removed.
+        """
 
     def remove(self, trashed: str, fingerprint: Fingerprint) -> None:
         """Remove a file of the trash that still has this fingerprint, for good."""

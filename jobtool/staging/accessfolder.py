@@ -6,8 +6,9 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from tempfile import TemporaryDirectory
 
 import msgspec
@@ -86,14 +87,30 @@ class AccessFolder:
             if entry.path.endswith(_SUFFIX) and not entry.path.startswith(".")
         ]
 
+    def announced(self) -> dict[str, Entry]:
+        """Return the files of announced deletions, by name. Only lists."""
+        return {entry.path: entry for entry in self.entries() if "-freeing-" in entry.path}
+
+    def read(self, entries: Iterable[Entry]) -> list[AccessRecord]:
+        """Return the records of some files. Raises ``CatalogError`` for one that isn't one."""
+        return list(in_parallel(self._read, entries, threads=_THREADS))
+
     def records(self) -> list[AccessRecord]:
         """Return all records. Raises ``CatalogError`` for a file that isn't one."""
-        return list(in_parallel(self._read, self.entries(), threads=_THREADS))
+        return self.read(self.entries())
 
     def add(self, record: AccessRecord) -> None:
-        """Write a record, proven and durable. Raises the errors of writing."""
+        """Write a record, proven and durable, unless it is there. Raises the errors of writing.
+
+        A worker that does its job again records the same arrival.
+        """
         kind = type(record).__struct_config__.tag
-        self._publish(f"{record.at:%Y%m%dT%H%M%SZ}-{kind}-{record.id}{_SUFFIX}", encode(record))
+        name = f"{record.at:%Y%m%dT%H%M%SZ}-{kind}-{record.id}{_SUFFIX}"
+        stat = partial(self._store.stat, name, file_only=True)
+        if isinstance(self.folder.retry.call(stat), Entry):
+            return
+        data = encode(record)
+        self.folder.publish(self._store, name, lambda: [data], md5_of(data))
 
     def add_table(self, record_id: str, path: str) -> str:
         """Store the table of receipts of a record, unless it is there; return its name here."""
@@ -137,9 +154,6 @@ class AccessFolder:
             )
         data = read_range(self._store, entry, 0, entry.size, self.folder.retry)
         return decode(data, where=where)
-
-    def _publish(self, name: str, data: bytes) -> None:
-        self.folder.publish(self._store, name, lambda: [data], md5_of(data))
 
 
 def file_md5(path: str) -> str:

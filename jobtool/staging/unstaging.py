@@ -27,62 +27,11 @@ from jobtool.staging.accessrecord import Arrived, Ended, Freed, Freeing
 from jobtool.staging.clockcheck import MOST_BEHIND
 from jobtool.staging.evidence import Evidence, StagedFile, find_evidence
 from jobtool.staging.holdings import Access, Holding, holdings_of
+from jobtool.staging.outcome import Tally, Unstaged
 from jobtool.staging.removal import Found, LocalFiles, StoredFiles
 from jobtool.stop import ASKED, Stop
 from jobtool.stores.location import inside, is_local, join, type_of, unfit_reason
 from jobtool.stores.registry import StoreRegistry
-
-#: So many changed files are named in a record.
-_MOST_NAMED = 1000
-
-
-class Unstaged(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one item.
-
-    ``outcome`` is ``freed``, ``needed`` (by somebody else until ``until``), ``ended`` (nothing had
-    been staged; it is asked for no more) or ``stays`` (``reason`` says why). In a dry run it is
-    what would become of it. ``files`` and ``bytes`` count what is deleted; ``kept`` are files that
-    stay since they were changed, up to 1000 of ``kept_files``. ``evidence`` is the copy elsewhere.
-    """
-
-    item: str
-    url: str
-    outcome: str
-    reason: str = ""
-    until: datetime | None = None
-    files: int = 0
-    bytes: int = 0
-    kept_files: int = 0
-    kept: tuple[str, ...] = ()
-    evidence: str = ""
-    how: str = ""
-
-
-class _Tally:
-    """Counts what is deleted and what stays."""
-
-    def __init__(self) -> None:
-        self.files = self.bytes = self.kept_files = 0
-        self.kept: list[str] = []
-
-    def add(self, file: StagedFile, found: Found) -> None:
-        """Count a file by what was found at its place."""
-        if found == "same":
-            self.files += 1
-            self.bytes += file.receipt.stored_size
-        elif found == "changed":
-            self.kept_files += 1
-            if len(self.kept) < _MOST_NAMED:
-                self.kept.append(file.path)
-
-    def values(self) -> dict[str, object]:
-        """Return the counts as fields of ``Unstaged``."""
-        return {
-            "files": self.files,
-            "bytes": self.bytes,
-            "kept_files": self.kept_files,
-            "kept": tuple(self.kept),
-        }
 
 
 class Unstaging:
@@ -158,11 +107,11 @@ class Unstaging:
     def _free(self, holding: Holding, *, now: datetime, dry_run: bool) -> Unstaged:
         root = self._root_of(holding)
         files = self._files_at(root, holding.item)
-        seen = _Tally()
+        seen = Tally()
 
         def unchanged() -> Iterator[StagedFile]:
             nonlocal seen
-            seen = _Tally()
+            seen = Tally()
             for file in self._staged(holding):
                 found = self._look(files, file)
                 seen.add(file, found)
@@ -207,7 +156,7 @@ class Unstaging:
             return self._outcome(holding, "stays", reason=why)
         self._release(holding, copies)
         reach("after a staged copy counts no more")
-        done = _Tally()
+        done = Tally()
         for file in self._staged(holding):
             if self._stop.is_set():
                 raise StoppedError(self._stop.reason or ASKED)
@@ -281,8 +230,8 @@ class Unstaging:
                 writer.add([gone], after=copy.verified_at)
         writer.flush()
 
-    def _close(self, begun: Freeing, done: _Tally | None = None, *, called_off: str = "") -> None:
-        done = done or _Tally()
+    def _close(self, begun: Freeing, done: Tally | None = None, *, called_off: str = "") -> None:
+        done = done or Tally()
         self._access.add(
             Freed(
                 id=new_id(),

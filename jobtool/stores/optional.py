@@ -132,6 +132,18 @@ class Prover(Store, Protocol):
 
 
 @runtime_checkable
+class DeletesSame(Store, Protocol):
+    """A store that deletes a file only if it is still the one that was looked at."""
+
+    def delete_same(self, path: str, etag: str) -> bool:
+        """Remove a file with this ETag; do nothing if it doesn't exist.
+
+        Return False, and remove nothing, if there is another one now. Servers that don't know the
+        condition remove it all the same.
+        """
+
+
+@runtime_checkable
 class Specials(Store, Protocol):
     """A store that holds empty folders or links. Without it they are left out or an error."""
 

@@ -37,6 +37,7 @@ from jobtool.worker.filesstep import FilesFailedError, PrematureError, Totals
 from jobtool.worker.filessteps import files_step_of
 from jobtool.worker.jobrecords import JobRecords
 from jobtool.worker.jobreport import LOGGED_FILES, JobReport
+from jobtool.worker.jobtext import what_of
 from jobtool.worker.outcome import Outcome
 from jobtool.worker.tools import AttemptTools
 
@@ -235,6 +236,7 @@ class Attempt:
                 bytes=totals.bytes,
                 seconds=seconds,
                 rows=totals.rows,
+                what=what_of(self._claimed.job),
             )
         )
         return Outcome.SUCCESS

@@ -162,7 +162,7 @@ class Worker:
     def preview(self) -> int:
         """Emit the jobs that would be transferred; change nothing; return the exit code."""
         self._limits.tell()
-        return preview(self._joblist, self._scan_state, self._emit)
+        return preview(self._joblist, self._scan_state, self._emit, self._options.site)
 
     @property
     def _is_ended(self) -> bool:
@@ -292,8 +292,7 @@ class Worker:
     def _wait_for_work(self, claims: Claims, helper: Helper, look_seconds: float) -> bool:
         """Wait a moment if there may be work later; return True to look again."""
         waited, self._waited_for_ranks = self._waited_for_ranks, self._rank_group.must_wait()
-        may_help = helper.is_hopeful
-        waits = self._options.wait
+        may_help, waits = helper.is_hopeful, self._options.wait
         if not may_get_work(
             is_any_ongoing=bool(self._scan_state.ongoing),
             waits=waits,
@@ -306,6 +305,7 @@ class Worker:
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()
+        self._scan_state.tell_awaited()
         if waited and not self._waited_for_ranks:  # they have just ended
             return not self._options.stop.is_set()
         idle_seconds = 0.0 if may_help else self._options.monotonic() - self._busy_at
@@ -343,8 +343,8 @@ class Worker:
             has_left_alone=bool(self._scan_state.left_alone),
             stopped=self._options.stop.reason,
             path=self._joblist.path,
-            site=self._options.site,
             left=self._scan_state.left(),
+            site=self._options.site,
         )
         self._emit(finished)
         return finished.exit_code

@@ -21,12 +21,14 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     """The ``todo`` jobs that are left for a reason.
 
     ``waiting`` has the time until which each waits whose files can't be read yet, or that is tried
-    again later. ``blocked`` can't be done before a job in error is, ``premature`` come after jobs
-    that aren't done yet, ``elsewhere`` are for workers at other sites.
+    again later. ``blocked`` can't be done before a job in error is, the ``stuck`` ones of them
+    before a person has mended them. ``premature`` come after jobs that aren't done yet,
+    ``elsewhere`` are for workers at other sites.
     """
 
     waiting: tuple[datetime, ...] = ()
     blocked: int = 0
+    stuck: int = 0
     premature: int = 0
     elsewhere: int = 0
 
@@ -38,18 +40,20 @@ def exit_code_of(
     may_be_orphans: bool,
     waiting: int = 0,
     blocked: int = 0,
+    stuck: int = 0,
     elsewhere: int = 0,
 ) -> int:
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
     The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
-    read yet, else 1 if a job is in error or invalid, else 0. A worker's own code counts more than
-    5, and a 2 of its own more than 3: the rest can't be done before that is corrected. Jobs that
-    other workers hold don't count as work left, unless ``may_be_orphans``, nor do ``blocked`` ones,
-    which can't be done before one in error is, and those for workers ``elsewhere``.
+    read yet, else 1 if a job is in error, invalid or ``stuck``, else 0. A worker's own code counts
+    more than 5, and a 2 of its own more than 3: the rest can't be done before that is corrected.
+    Jobs that other workers hold don't count as work left, unless ``may_be_orphans``, nor do
+    ``blocked`` ones, which can't be done before one in error is, and those for workers
+    ``elsewhere``.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
-    code = 1 if counts[JobStatus.ERROR] or counts[None] else 0
+    code = 1 if counts[JobStatus.ERROR] or counts[None] or stuck else 0
     is_left = counts[JobStatus.TODO] > waiting + blocked + elsewhere
     if is_left or (counts[JobStatus.ONGOING] and may_be_orphans):
         return own if own == UsageError.exit_code else max(own, StoppedError.exit_code)
@@ -67,8 +71,8 @@ def summarise(
     has_left_alone: bool,
     stopped: str | None,
     path: str,
-    site: str | None,
     left: Left,
+    site: str | None = None,
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
 
@@ -76,9 +80,9 @@ def summarise(
     worker, the only one still running. All other workers that aren't over have died, even if they
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
     looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
-    is the reason if it was asked to stop, else None. ``site`` is where the workers are.
+    is the reason if it was asked to stop, else None. ``site`` is that of the workers.
     """
-    is_wrong = bool(counts[JobStatus.ERROR] or counts[None])
+    is_wrong = bool(counts[JobStatus.ERROR] or counts[None] or left.stuck)
     died = workers - 1 - sum(tally.is_over for tally in tallies)
     may_be_orphans = has_ended_early or has_left_alone or died > 0
     return WorkerFinished(
@@ -97,6 +101,7 @@ def summarise(
             may_be_orphans=may_be_orphans,
             waiting=len(left.waiting) + left.premature,
             blocked=left.blocked if is_wrong else 0,
+            stuck=left.stuck,
             elsewhere=left.elsewhere,
         ),
         stopped=stopped,
@@ -106,5 +111,6 @@ def summarise(
         premature=left.premature,
         elsewhere=left.elsewhere,
         blocked=left.blocked if is_wrong else 0,
+        stuck=left.stuck,
         site=site,
     )

@@ -13,7 +13,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
 from jobtool.steps.plugins import StepPlugins
-from jobtool.worker.events import JobInvalid, JobUnsuitable
+from jobtool.worker.events import JobInvalid, JobsAwaited, JobStuck, JobUnsuitable
 from jobtool.worker.rankgroup import Scan
 from jobtool.worker.runsummary import Left
 
@@ -21,6 +21,9 @@ FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
 #: A worker without work waits for a step of a package that is tried again within this time.
 _SOON_SECONDS = 300.0
+
+#: How often a worker without work tells at most what it waits for.
+_TELL_AGAIN_SECONDS = 60.0
 
 
 class ScanState:
@@ -31,9 +34,11 @@ class ScanState:
     that can't be done in the time that is left. ``waiting`` holds the time until which a job waits
     for files that can't be read yet, by the clock ``now``. ``left_alone`` holds the jobs that
     require what this worker lacks: a newer version, or one of the ``plugins``. ``blocked`` holds
-    the jobs that nobody can do as long as another is in error. ``premature`` holds those that come
-    after jobs which aren't done yet, ``elsewhere`` those for workers at other sites, of which
-    ``incoming`` may bring a package to this one.
+    the jobs that nobody can do as long as another is in error, ``stuck`` those of them that come
+    after a job which isn't there. ``premature`` holds those that come after jobs which aren't done
+    yet, ``elsewhere`` those for workers at other sites, of which
+    ``incoming`` may bring a package to this one. ``awaited`` has the ID of the job that a job was
+    last seen to come after.
     """
 
     def __init__(
@@ -46,9 +51,14 @@ class ScanState:
         self.waiting: dict[str, datetime] = {}
         self.left_alone: set[str] = set()
         self.blocked: set[str] = set()
+        self.stuck: set[str] = set()
         self.premature: set[str] = set()
         self.elsewhere: set[str] = set()
         self.incoming: set[str] = set()
+        self.awaited: dict[str, str] = {}
+        self._told_awaited: tuple[str, str | None] | None = None
+        self._told_awaited_at = now()
+        self._told_stuck: set[str] = set()
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
@@ -58,7 +68,7 @@ class ScanState:
     def begin_pass(self) -> None:
         """Forget what the last look at the jobs has found of those that can't be done now."""
         self.ongoing = []
-        for jobs in (self.blocked, self.premature, self.elsewhere, self.incoming):
+        for jobs in (self.blocked, self.stuck, self.premature, self.elsewhere, self.incoming):
             jobs.clear()
 
     def is_over(self, job_id: str) -> bool:
@@ -76,6 +86,19 @@ class ScanState:
         """Whether there are jobs whose end gives this worker work."""
         return bool(self.premature or self.incoming)
 
+    def tell_awaited(self) -> None:
+        """Emit what a worker without work waits for, when that has changed; not every moment."""
+        jobs = self.premature | self.incoming
+        if not jobs:
+            return
+        first = min(self.premature or self.incoming)
+        found, now = (first, self.awaited.get(first)), self._now()
+        is_soon = (now - self._told_awaited_at).total_seconds() < _TELL_AGAIN_SECONDS
+        if found == self._told_awaited or (self._told_awaited is not None and is_soon):
+            return
+        self._told_awaited, self._told_awaited_at = found, now
+        self._emit(JobsAwaited(jobs=len(jobs), stem=found[0], after=found[1]))
+
     def is_any_due(self, *, waits: bool) -> bool:
         """Return True if a step of a package is tried again soon; or later, for one that waits.
 
@@ -91,8 +114,9 @@ class ScanState:
         return Left(
             waiting=tuple(self.waiting.values()),
             blocked=len(self.blocked),
+            stuck=len(self.stuck),
             premature=len(self.premature),
-            elsewhere=len(self.elsewhere),
+            elsewhere=len(self.elsewhere - self.blocked),
         )
 
     def read_status(self, job_id: str) -> JobStatus | None:
@@ -130,6 +154,13 @@ class ScanState:
         """Record that a job file is invalid, and emit an event."""
         self.invalid.add(job_id)
         self._emit(JobInvalid(stem=job_id, reason=reason))
+
+    def add_stuck(self, job_id: str, found: JobStuck) -> None:
+        """Record that a job comes after one that isn't there, and emit it once."""
+        self.stuck.add(job_id)
+        if job_id not in self._told_stuck:
+            self._told_stuck.add(job_id)
+            self._emit(found)
 
     def scan(self, *, reads_status: bool) -> Scan:
         """List the jobs; with ``reads_status`` also read which of them are finished."""
@@ -179,4 +210,5 @@ class ScanState:
         self.elsewhere &= todo
         self.incoming &= todo
         self.blocked &= todo
+        self.stuck &= todo
         return counts

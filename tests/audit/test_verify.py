@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobtool.audit.evidence import _is_other_time
+from jobtool.audit.evidence import is_other_time
 from jobtool.audit.verify import Audit
 from jobtool.jobs.joblist import JobList
 from jobtool.stores.registry import StoreRegistry
@@ -183,8 +183,8 @@ def test_a_local_file_of_the_same_size_with_another_time_is_read(
 @pytest.mark.parametrize("grain_ns", [1000, 1_000_000_000, 2_000_000_000])
 def test_a_filesystem_with_coarse_times_raises_no_doubt(grain_ns: int) -> None:
     exact_ns = 1_700_000_001_987_654_321
-    assert not _is_other_time(exact_ns, exact_ns - exact_ns % grain_ns)
-    assert _is_other_time(exact_ns, exact_ns - exact_ns % grain_ns - 2 * grain_ns)
+    assert not is_other_time(exact_ns, exact_ns - exact_ns % grain_ns)
+    assert is_other_time(exact_ns, exact_ns - exact_ns % grain_ns - 2 * grain_ns)
 
 
 def test_where_no_file_has_its_time_few_are_read(tmp_path: Path, local: Place) -> None:

@@ -250,6 +250,9 @@ MOVING_STEPS: dict[str, At | Call] = {
     "after a file is renamed": Call("after", _OS, "rename", _renames_a_file),
     "after a file is moved to the trash": At("after a file is moved to the trash"),
 }
+RETURNING_STEPS: dict[str, At | Call] = {
+    "while a file is put back": At("while a file is put back"),
+}
 REMOVING_STEPS: dict[str, At | Call] = {
     "before a removal's record": At("before a deletion's record"),
     "in the middle of a removal's record": Call("half", _OS, "write", _writes_deletions),

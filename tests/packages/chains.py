@@ -31,6 +31,7 @@ from tests.trees import contents, statuses, write
 
 KIB = 1024
 MIB = 1024 * KIB
+_PIECE = 64 * MIB
 _TIME_NS = 1_700_000_000_123_456_789
 
 ROUTES = [
@@ -45,7 +46,9 @@ def make_source(root: Path, items: int, sizes: tuple[int, ...], *, seed: int = 1
     for item in range(items):
         for number, size in enumerate(sizes):
             name = f"deep folder/f{number}" if number % 2 else f"é{number}"
-            path = write(root / f"item{item:02d}" / name, chosen.randbytes(size))
+            pieces = (min(_PIECE, size - start) for start in range(0, size, _PIECE))
+            data = b"".join(chosen.randbytes(piece) for piece in pieces)
+            path = write(root / f"item{item:02d}" / name, data)
             os.utime(path, ns=(_TIME_NS, _TIME_NS + 1000 * number))
 
 

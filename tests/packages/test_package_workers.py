@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.test_sharing import slow
 from tests.commands import (
     BIN,
     assert_one_line_error,
@@ -17,7 +19,9 @@ from tests.commands import (
     start_ranks,
     wait_for,
 )
+from tests.faults.proxy import proxy_before
 from tests.packages.chains import KIB, MIB, ROUTES, Chain, make_source
+from tests.servers.s3 import S3Server
 from tests.trees import contents, events
 
 
@@ -76,20 +80,32 @@ def test_two_ranks_do_different_packages(chain: Chain) -> None:
         assert len(events(chain.joblist / f"{name}.txt", "claimed")) == 1, name
 
 
-def test_a_large_tar_is_relayed_by_two_workers_at_once(chain: Chain) -> None:
-    """The one that holds the job gives batches of the tar's parts away."""
-    make_source(chain.source, 1, (24 * MIB,))
-    chain.generate(to=("bonn",), steps=None)
-    chain.work_ok("chile")
-    options = ("--site", "hub", "--bandwidth", "16MB/s")
-    first = start("transfer-worker", "-i", chain.joblist, *options)
-    second = start("transfer-worker", "-i", chain.joblist, *options)
-    done = [finish(first), finish(second)]
-    assert {each.exit_code for each in done} <= {0, 3, 5}, done
-    chain.work("hub")
+def test_a_large_tar_is_relayed_by_two_workers_at_once(chain: Chain, rclone_s3: S3Server) -> None:
+    """The one that holds the job gives parts of the tar away."""
+    bucket, part_bytes = rclone_s3.new_bucket(), 5 * MIB
+    make_source(chain.source, 1, (60 * MIB,))
+    chain.routes = [dict(ROUTES[0])]
+    chain.env |= rclone_s3.environment
+    with proxy_before(rclone_s3.endpoint_url, slow(0.4)) as proxy:
+        chain.places["cologne.buffer"] = f"s3://{bucket}/packages"
+        chain.settings["cologne.buffer"] = {"endpoint_url": proxy.endpoint_url}
+        chain.write_sites()
+        chain.generate(to=("cologne",), steps=None)
+        with (chain.joblist / "joblist.toml").open("a") as file:
+            file.write(f"\n[transfer]\npart_size_bytes = {part_bytes}\n")
+        chain.work_ok("chile")
+        command = ("transfer-worker", "-i", chain.joblist, "--site", "hub", "--threads", "1")
+        holder = start(*command, env=chain.env)
+        relay = "list-0001.relay.cologne.2"
+        wait_for(lambda: chain.jobs.get(relay) == "ongoing")
+        helper = start(*command, "-v", "2", env=chain.env)
+        done, helped = finish(holder), finish(helper)
+    assert done.exit_code == 0, done
+    assert f"Helped with {relay}.txt" in helped.stdout
     chain.assert_done(unpacked_at=())
-    assert len(events(chain.joblist / "list-0001.relay.bonn.2.txt", "claimed")) == 1
-    chain.assert_packages(Path(chain.places["bonn.buffer"]))
+    assert len(events(chain.joblist / f"{relay}.txt", "claimed")) == 1
+    assert rclone_s3.folder is not None
+    chain.assert_packages(rclone_s3.folder / bucket / "packages")
 
 
 def test_a_stop_hands_the_package_back_and_the_next_worker_goes_on(chain: Chain) -> None:
@@ -142,6 +158,21 @@ def test_a_step_that_fails_does_not_hold_other_packages_up(chain: Chain) -> None
     assert chain.jobs["list-0001.unpack.bonn"] == "error"
     for step in ("unpack", "verify", "archive"):
         assert chain.jobs[f"list-0002.{step}.bonn"] == "success"
+
+
+def test_a_job_of_another_site_behind_an_error_counts_once(chain: Chain) -> None:
+    chain.generate("--package-size", "60kB", to=("bonn",))
+    for site in ("chile", "hub"):
+        chain.work_ok(site)
+    (Path(chain.places["bonn.buffer"]) / "list-0001.tar").write_bytes(b"nothing of it")
+    assert chain.work("bonn", "--max-jobs", "1").exit_code in (1, 3)
+    if "error" not in chain.jobs.values():  # the other package was the first
+        assert chain.work("bonn").exit_code == 1
+    done = chain.work("hub")
+    assert done.exit_code == 1, done
+    told = re.search(r"has (\d+) after jobs in error, (\d+) for workers at other", done.stdout)
+    assert told is not None, done
+    assert sum(map(int, told.groups())) == list(chain.jobs.values()).count("todo")
 
 
 def test_a_member_that_is_in_the_way_is_named(chain: Chain) -> None:

@@ -78,6 +78,25 @@ def test_killed_between_and_the_destination_emptied_meanwhile(folder: Path) -> N
     assert len(released.stays) == len(FILES_OF)
 
 
+def test_ended_while_a_file_is_put_back(folder: Path) -> None:
+    """It has two names then, of which the one in the trash goes."""
+    world = moved_world(folder)
+    step = "after a file is moved to the trash"
+    finish(start_module("tests.release.victim", step, "1", str(world.joblist)))
+    shutil.rmtree(world.copies)
+    killed = finish(
+        start_module("tests.release.victim", "while a file is put back", "1", str(world.joblist))
+    )
+    assert killed.exit_code == -signal.SIGKILL
+    assert len(world.trashed()) == 1
+    assert world.left() == FILES_OF
+    released = world.release()
+    assert world.left() == FILES_OF
+    assert world.trashed() == {}
+    assert len(released.stays) == len(FILES_OF)
+    assert all("found nothing there now" in one.reason for one in released.stays)
+
+
 def test_killed_at_random_moments(folder: Path) -> None:
     files = {f"{job}/{number}": os.urandom(2000) for job in "abc" for number in range(60)}
     world = moved_world(folder, files)

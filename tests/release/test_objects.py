@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
 import jobtool
+from jobtool.failpoints import install
 from jobtool.jobs.table import read_table, write_table
+from jobtool.names import quote
 from tests.release.test_packages import Packages
 from tests.release.worlds import World as Folders
 from tests.release.worlds import deletions, reasons, tree
@@ -130,8 +135,88 @@ def test_an_object_that_was_replaced_stays(server: S3Server, folder: Path) -> No
     assert "data/a/large" not in left
 
 
+@contextmanager
+def installed(hook: Callable[..., None]) -> Iterator[None]:
+    install(hook)
+    try:
+        yield
+    finally:
+        install(None)
+
+
+class Ended(BaseException):
+    """What a test ends a release with, in place of a kill."""
+
+
+def at(point: str, act: Callable[[], None]) -> Callable[..., None]:
+    """A hook that acts at a point, once."""
+    left = [act]
+
+    def hook(found: str, *subjects: object) -> None:
+        if found == point and left:
+            left.pop()()
+
+    return hook
+
+
+def end() -> None:
+    raise Ended
+
+
+def test_an_object_that_is_replaced_right_before_its_deletion_stays(
+    server: S3Server, folder: Path
+) -> None:
+    """The service itself compares the ETag when it deletes."""
+    world, bucket = from_bucket(server, folder)
+
+    def replace() -> None:
+        server.client.put_object(Bucket=bucket, Key="data/a/1", Body=b"new")
+
+    with installed(at("before an object is deleted", replace)):
+        released = world.release(jobs=["a"])
+    assert "it has changed" in reasons(released)["1"]
+    left = objects(server, bucket)
+    assert left["data/a/1"] == b"new"
+    assert not [key for key in left if key.startswith(".jobtool-trash/") and key.endswith("/1")]
+    assert "data/a/large" not in left
+
+
+def test_an_object_that_is_replaced_in_the_trash_stays(server: S3Server, folder: Path) -> None:
+    world, bucket = from_bucket(server, folder)
+    world.release(jobs=["b"], keep_days=0)
+    (key,) = [key for key in objects(server, bucket) if key.endswith("files/2")]
+
+    def replace() -> None:
+        server.client.put_object(Bucket=bucket, Key=key, Body=b"new")
+
+    with installed(at("before a file is removed from the trash", replace)):
+        emptied = world.release(only_trash=True)
+    assert emptied.removed == 0
+    assert objects(server, bucket)[key] == b"new"
+
+
+def test_ended_between_the_copy_to_the_trash_and_the_deletion(
+    server: S3Server, folder: Path
+) -> None:
+    """The object wasn't moved: it isn't recorded as released, and its copy in the trash goes."""
+    world, bucket = from_bucket(server, folder)
+    with installed(at("before an object is deleted", end)), pytest.raises(Ended):
+        world.release(jobs=["b"])
+    assert "data/b/2" in objects(server, bucket)
+    shutil.rmtree(world.copies / "b")
+    assert "found nothing there now" in reasons(world.release(jobs=["b"]))["2"]
+    left = objects(server, bucket)
+    assert "data/b/2" in left
+    assert not any(".jobtool-trash" in key for key in left)
+    assert [one["type"] for one in deletions(world)] == ["intent", "returned"]
+
+
 def test_a_bucket_that_is_its_own_destination(server: S3Server, folder: Path) -> None:
     world, bucket = from_bucket(server, folder)
+    job = world.joblist / "b.txt"
+    was = quote(str(world.copies / "b"))
+    assert was in job.read_text()
+    job.write_text(job.read_text().replace(was, f"s3://{bucket}/data/b"))
     table = str(world.joblist / "receipts" / "b.parquet")
     write_table(
         table, [msgspec.structs.replace(one, dst_path=one.src_path) for one in read_table(table)]

@@ -128,6 +128,15 @@ def test_a_receipt_for_a_file_of_someone_else(world: World) -> None:
     assert any("isn't the job's to remove" in one.reason for one in released.stays)
 
 
+def test_a_receipt_of_another_destination(world: World) -> None:
+    """The job file names the required destination now; the receipts are of the former one."""
+    path = world.joblist / "b.txt"
+    path.write_bytes(path.read_bytes().replace(b"copies/b", b"elsewhere/b"))
+    released = world.release()
+    assert_nothing_went(world, released, "b/2", "b/\udcff")
+    assert "expected a receipt of the destination of the job" in reasons(released)["2"]
+
+
 def test_an_emptied_destination(world: World) -> None:
     shutil.rmtree(world.copies)
     before = world.left()
@@ -245,6 +254,21 @@ def test_a_job_that_is_not_done_keeps_its_files(world: World) -> None:
     assert set(world.left()) == {"b/2", "b/\udcff"}
     assert released.exit_code == 0
     assert "found todo" in reasons(world.release(jobs=["b"]))["b"]
+
+
+def test_a_second_job_needs_the_same_files_by_a_link(world: World) -> None:
+    (world.folder / "link").symlink_to(world.source)
+    job = (world.joblist / "a.txt").read_bytes().partition(b"\n---\n")[0]
+    lines = [line for line in job.split(b"\n") if not line.startswith((b"attempts", b"fields"))]
+    text = b"\n".join(lines).replace(b"success", b"todo", 1)
+    text = text.replace(b"copies/a", b"more/a").replace(b"data/a", b"link/a")
+    (world.joblist / "again.txt").write_bytes(text + b"\n---\n")
+    released = world.release(jobs=["a"])
+    assert {"a/1", "a/deep/x \n'ü"} <= set(world.left())
+    assert "expected that the job again has sent it, too" in reasons(released)["1"]
+    assert jobtool.transfer_jobs(str(world.joblist)).exit_code == 0
+    assert world.release(jobs=["a"]).exit_code == 0
+    assert not {"a/1", "a/deep/x \n'ü"} & set(world.left())
 
 
 def test_a_second_job_needs_the_same_files(world: World) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults.victim import MOVING_STEPS, REMOVING_STEPS, arm
+from tests.faults.victim import MOVING_STEPS, REMOVING_STEPS, RETURNING_STEPS, arm
 
 
 def main() -> None:
     """Release a joblist, and die at the step."""
     step, nth, joblist, *options = sys.argv[1:]
-    arm({**MOVING_STEPS, **REMOVING_STEPS}[step], int(nth), "jobtool.stores.local:LocalStore")
+    steps = {**MOVING_STEPS, **REMOVING_STEPS, **RETURNING_STEPS}
+    arm(steps[step], int(nth), "jobtool.stores.local:LocalStore")
     from jobtool.cli.release import cli
 
     cli.main([joblist, "--yes", "--keep-days", "0", *options], standalone_mode=False)

@@ -156,7 +156,7 @@ def test_a_killed_request_goes_on(world: World, step: str) -> None:
     assert world.staged() == below("d/scan_07")
     assert world.copies("d/scan_07")["cologne.processing"] == "present"
     assert len(world.jobs()) == 1
-    assert [(line["state"], line["files"]) for line in world.listed()] == [("staged", 3)] * 2
+    assert {(line["state"], line["files"]) for line in world.listed()} == {("staged", 3)}
     world.ok("unstage", "d/scan_07")
     assert world.listed() == []
 

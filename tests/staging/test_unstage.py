@@ -353,3 +353,33 @@ def test_a_request_whose_files_havent_arrived_ends(world: World) -> None:
 def test_either_items_or_expired(world: World) -> None:
     for arguments in ((), ("d/scan_07", "--expired")):
         assert_one_line_error(world.run("unstage", *arguments), 2, "either ITEM or --expired")
+
+
+def test_a_job_whose_files_are_freed_meanwhile_brings_them_again(
+    tmp_path: Path, monkeypatch
+) -> None:
+    world = world_in(tmp_path)
+    for name, value in world.env().items():
+        monkeypatch.setenv(name, value)
+    world.ok("stage", "d/scan_07", "--member", "sub/b.bin")
+    joblist = world.root / "list"
+    world.ok("stage", "d/scan_07", "--no-run", "-o", joblist)
+    toml = joblist / "joblist.toml"
+    toml.write_text(toml.read_text().replace("backoff_seconds = 60.0", "backoff_seconds = 0.0"))
+    freed = []
+
+    def meanwhile(point: str, *about: object) -> None:
+        # The job has found the file that was staged before, and the others are there.
+        if point == "after the table" and not freed:
+            freed.extend(jobtool.unstage_items(["d/scan_07"]))
+
+    failpoints.install(meanwhile)
+    try:
+        done = jobtool.transfer_jobs(joblist)
+    finally:
+        failpoints.install(None)
+    assert [(each.outcome, each.files) for each in freed] == [("freed", 1)]
+    assert (done.exit_code, world.staged()) == (0, below("d/scan_07"))
+    assert world.copies("d/scan_07")["cologne.processing"] == "present"
+    (job,) = joblist.glob("*.txt")
+    assert "ada has freed files of d/scan_07" in job.read_text()

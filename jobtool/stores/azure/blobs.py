@@ -170,6 +170,16 @@ class Blobs:
         name = self.name(path)
         self.call(path, lambda: self.container.blob(name).delete_blob())
 
+    def delete_same(self, path: str, etag: str) -> None:
+        """Remove a blob with this ETag. Raises ``NotFoundError``, ``ExistsError`` for another."""
+        name, condition = self.name(path), MatchConditions.IfNotModified
+        self.call(
+            path,
+            lambda: self.container.blob(name).delete_blob(
+                etag=f'"{etag}"', match_condition=condition
+            ),
+        )
+
     def try_to_write(self, path: str) -> None:
         """Ask for a write whose condition can't be met. Raises the errors of a refused one."""
         name = self.new_name(path)

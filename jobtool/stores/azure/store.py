@@ -241,6 +241,16 @@ class AzureStore:
         with contextlib.suppress(NotFoundError):
             self._blobs.delete(check_path(path))
 
+    def delete_same(self, path: str, etag: str) -> bool:
+        """Remove a blob that has this ETag; return False for another one."""
+        try:
+            self._blobs.delete_same(check_path(path), etag)
+        except NotFoundError:
+            pass
+        except ExistsError:
+            return False
+        return True
+
     def sync(self) -> None:
         """Do nothing: what the service has confirmed is durable."""
 

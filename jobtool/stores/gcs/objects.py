@@ -219,6 +219,15 @@ class Objects:
         query = {} if generation is None else {"generation": generation}
         self.call(path, lambda: self.service.ask("DELETE", object_place(self.bucket, name), query))
 
+    def delete_same(self, path: str, name: str, generation: str) -> None:
+        """Remove an object that has this generation. Raises ``NotFoundError``.
+
+        A versioned bucket keeps it as a noncurrent version. Raises ``ConditionError`` for another
+        generation.
+        """
+        place, query = object_place(self.bucket, name), {"ifGenerationMatch": generation}
+        self.call(path, lambda: self.service.ask("DELETE", place, query))
+
     def try_to_write(self, path: str) -> None:
         """Ask for a write whose condition can't be met. Raises the errors of a refused one."""
         name = self.new_name(path)

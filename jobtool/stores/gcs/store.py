@@ -245,6 +245,16 @@ class GcsStore:
         with contextlib.suppress(NotFoundError):
             self._objects.delete(check_path(path), self._objects.name(path))
 
+    def delete_same(self, path: str, etag: str) -> bool:
+        """Remove an object that has this generation; return False for another one."""
+        try:
+            self._objects.delete_same(check_path(path), self._objects.name(path), etag)
+        except NotFoundError:
+            pass
+        except ConditionError:
+            return False
+        return True
+
     def sync(self) -> None:
         """Do nothing: what the service has confirmed is durable."""
 

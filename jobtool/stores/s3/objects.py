@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import botocore.exceptions
 import msgspec
 import obstore
 import obstore.exceptions
@@ -47,6 +48,8 @@ _UNREADABLE_HEADER = "contained non UTF-8 characters"
 
 
 _SECOND_NS = 1_000_000_000
+
+_NOT_IMPLEMENTED = 501
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,7 +283,39 @@ class Objects:
 
         return self._requests.call(path, put_by_obstore)
 
+    def delete(self, path: str, key: str, etag: str | None = None) -> bool:
+        """Remove an object, if given only one with this ETag. Return False for another one.
+
+        A server that can't compare ETags here removes any. Amazon S3 compares them. Source: S3 User
+        Guide, "How to perform conditional deletes".
+        """
+        where = {"Bucket": self._bucket, "Key": key}
+        condition = _if_match(etag)
+
+        def request() -> None:
+            try:
+                self._client.delete_object(**where, **condition)
+            except botocore.exceptions.ClientError as error:
+                answered = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+                if not condition or answered != _NOT_IMPLEMENTED:
+                    raise
+                self._client.delete_object(**where)
+
+        try:
+            self._requests.call(path, request)
+        except NotFoundError:
+            pass
+        except ExistsError:
+            if not condition:
+                raise
+            return False
+        return True
+
 
 def _condition(entry: Entry) -> str | None:
     """Return the ETag that an object must have to be read; None for any, or a weak one."""
     return None if entry.etag is None or entry.etag.startswith("W/") else f'"{entry.etag}"'
+
+
+def _if_match(etag: str | None) -> dict[str, str]:
+    return {} if etag is None or etag.startswith("W/") else {"IfMatch": f'"{etag}"'}

@@ -7,7 +7,6 @@ buckets), the server's SHA-256 is the proof. Without either, the object is read 
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -326,11 +325,11 @@ class S3Store:
 
     def delete(self, path: str) -> None:
         """Remove an object."""
-        key = self._key(check_path(path))
-        with contextlib.suppress(NotFoundError):
-            self._requests.call(
-                path, lambda: self._client.delete_object(Bucket=self._bucket, Key=key)
-            )
+        self._objects.delete(path, self._key(check_path(path)))
+
+    def delete_same(self, path: str, etag: str) -> bool:
+        """Remove an object if it has this ETag; return False for another one."""
+        return self._objects.delete(path, self._key(check_path(path)), etag)
 
     def sync(self) -> None:
         """Do nothing: S3 acknowledges only durable writes."""

@@ -23,7 +23,13 @@ from jobtool.worker.events.jobs import (
     Waiting,
     WouldTransfer,
 )
-from jobtool.worker.events.steps import CatalogBehind, StepBegun, StepDone
+from jobtool.worker.events.steps import (
+    CatalogBehind,
+    JobsAwaited,
+    JobStuck,
+    StepBegun,
+    StepDone,
+)
 from jobtool.worker.events.workers import (
     ClaimsChosen,
     CredentialsMissing,
@@ -56,8 +62,10 @@ __all__ = [
     "JobPhase",
     "JobProgress",
     "JobStarted",
+    "JobStuck",
     "JobSucceeded",
     "JobUnsuitable",
+    "JobsAwaited",
     "JobsFound",
     "LimitsKept",
     "LimitsSet",

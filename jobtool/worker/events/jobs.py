@@ -154,6 +154,7 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     """Every file of the job is verified. ``seconds`` is how long this attempt took.
 
     ``rows`` are those of an export, whose ``files`` are chunks; None for a job that copies files.
+    ``what`` is as in ``JobStarted``.
     """
 
     kind: ClassVar[str] = "success"
@@ -163,13 +164,17 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     bytes: int
     seconds: float
     rows: int | None = None
+    what: What = "files"
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.what == "brought":
+            return f"{quote(self.job)}: nothing to send"
         what = "files" if self.rows is None else f"chunks, {self.rows:,} rows"
+        end = "all freed" if self.what == "release" else "all verified"
         return (
             f"{quote(self.job)}: {self.files} {what}, {size_text(self.bytes)} in "
-            f"{duration_text(self.seconds)}, all verified"
+            f"{duration_text(self.seconds)}, {end}"
         )
 
 
@@ -315,16 +320,24 @@ class CredentialsTooShort(Event, frozen=True, kw_only=True):
 
 
 class WouldTransfer(Event, frozen=True, kw_only=True):
-    """A dry run found a job that a worker would transfer. ``what`` is as in ``JobStarted``."""
+    """A dry run found a job that a worker would do. ``what`` is as in ``JobStarted``.
+
+    ``after`` is the ID of a job that must be done before; None if it can be done now.
+    """
 
     kind: ClassVar[str] = "would-transfer"
     job: str
     source: str
     destination: str
     what: What = "files"
+    after: str | None = None
 
     def text(self) -> str:
         """Return the sentence."""
+        if self.what not in ("files", "rows", "manifest"):
+            ends = " -> ".join(quote(end) for end in (self.source, self.destination) if end)
+            after = "" if self.after is None else f", after {self.after}"
+            return f"Would do {quote(self.job)}: {ends}{after}"
         if self.what == "rows":
             return f"Would export {quote(self.job)}: {self.source} -> {quote(self.destination)}"
         if self.what == "manifest":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jobtool.events import Event
 from jobtool.level import Level
@@ -41,6 +41,54 @@ class StepDone(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return f"{quote(self.job)}: step {self.step} done in {duration_text(self.seconds)}"
+
+
+class JobStuck(Event, frozen=True, kw_only=True):
+    """The job comes after one that isn't in the joblist, so nobody can do it.
+
+    ``after`` is the job's name. ``lacks`` says if that ``job`` is missing, or, where it moves a
+    package, the job of the next ``leg`` of the way.
+    """
+
+    kind: ClassVar[str] = "stuck"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    job: str
+    after: str
+    lacks: Literal["job", "leg"] = "job"
+
+    def text(self) -> str:
+        """Return the sentence."""
+        after = f"{quote(self.job)} can't begin: it comes after job '{quote(self.after)}'"
+        if self.lacks == "leg":
+            return (
+                f"{after}, and the job of the package's next leg isn't in the joblist. To make it "
+                f"again: jobtool retry --job {quote(self.after)}"
+            )
+        return (
+            f"{after}, which isn't in the joblist. Correct the line package.after in its file, or "
+            "put the other job's file back"
+        )
+
+
+class JobsAwaited(Event, frozen=True, kw_only=True):
+    """A worker without work waits for ``jobs`` that others do now, or that come after these.
+
+    ``stem`` is the job ID of the first of them, ``after`` the job that it comes after, None for one
+    that workers at another site can do now.
+    """
+
+    kind: ClassVar[str] = "awaited"
+    jobs: int
+    stem: str
+    after: str | None = None
+
+    def text(self) -> str:
+        """Return the sentence."""
+        first = f"such as {quote(self.stem)}"
+        if self.after is None:
+            return f"Waiting for {self.jobs} job(s) of workers at other sites, {first}"
+        return f"Waiting for {self.jobs} job(s) that come after others, {first} after {self.after}"
 
 
 class CatalogBehind(Event, frozen=True, kw_only=True):

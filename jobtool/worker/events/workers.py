@@ -222,8 +222,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     says why the work ended early, None if it didn't. ``waiting`` counts those of ``left_todo`` that
     wait, for files that can't be read yet or for another try of a step of a package, the first of
     them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
-    aren't done yet, ``blocked`` after jobs in error, ``elsewhere`` are for workers at other sites.
-    ``site`` is where the workers were, None for anywhere.
+    aren't done yet, ``blocked`` after jobs in error, ``stuck`` ones of them after missing jobs.
+    ``elsewhere`` are for workers at other sites than ``site``.
     """
 
     kind: ClassVar[str] = "finished"
@@ -244,6 +244,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     premature: int = 0
     elsewhere: int = 0
     blocked: int = 0
+    stuck: int = 0
     site: str | None = None
 
     def mark(self) -> str:
@@ -258,7 +259,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
                 (self._left_now, "todo"),
                 (self.waiting, "waiting for files that can't be read yet or for another try"),
                 (self.premature, "waiting for steps that come before"),
-                (self.blocked, "after jobs in error"),
+                (self.blocked, f"after jobs in error{' or missing ones' if self.stuck else ''}"),
                 (self.elsewhere, "for workers at other sites"),
                 (self.left_ongoing, "ongoing"),
                 (self.in_error, "in error"),
@@ -283,7 +284,9 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         kept = self.waiting + self.premature + self.blocked + self.elsewhere
         return max(self.left_todo - kept, 0)
 
-    def _retry(self, path: str) -> str:
+    @property
+    def _retry(self) -> str:
+        path = shlex.quote(self.path)
         return f"jobtool retry {path}, then " if self.in_error and not self.left_todo else ""
 
     def _next(self) -> str:
@@ -297,7 +300,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
             when = f"from {self.not_before} on" if self.not_before else "once these are done"
             return f"\n  To do the rest, {when}: {worker}"
         if self.exit_code in (2, 4):
-            return f"\n  Once the cause is fixed: {self._retry(path)}{worker}"
+            return f"\n  Once the cause is fixed: {self._retry}{worker}"
         if self.exit_code == 1:
-            return f"\n  To see why: summarise-jobs -i {path}"
+            return f"\n  To see why: summarise-jobs -i {shlex.quote(self.path)}"
         return ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
-from jobtool.errors import JobFileError, NotYetError
+from jobtool.errors import JobFileError, JobtoolError, NotYetError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import landing_of, legs_of, task_of
@@ -15,9 +16,10 @@ from jobtool.names import filename_of, quote
 from jobtool.packages.manifest import tar_name
 from jobtool.packages.memberfile import read_members
 from jobtool.release.context import ReleaseContext
-from jobtool.release.deletionlog import DeletionLog
+from jobtool.release.deletionlog import DeletionLog, read_deletions
 from jobtool.release.emptying import empty_trash
 from jobtool.release.events import JobReleased
+from jobtool.release.ownership import require_own
 from jobtool.release.packages import (
     PackedAt,
     Required,
@@ -25,11 +27,16 @@ from jobtool.release.packages import (
     release_package,
     release_source,
 )
+from jobtool.release.records import TrashedRecord
 from jobtool.stores.location import join
-from jobtool.worker.packages.copies import buffers_of, kept_manifest
+from jobtool.worker.packages.copies import buffers_of, kept_manifest, manifest_path_of
+from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS
 
-#: How long a release waits for jobs that may still read what it would free.
-_WAIT_SECONDS = 60.0
+
+class VanishedError(JobtoolError):
+    """What is to be freed isn't there, and nothing says that it was freed."""
+
+    retryable = True
 
 
 class StillNeededError(NotYetError):
@@ -46,6 +53,15 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
     Raises ``StillNeededError``, ``JoblistError`` for a joblist that others could have written
     unless ``trust``, ``JobFileError``, and the errors of stores and of claims.
     """
+    try:
+        return _free(joblist, job, context, trust=trust)
+    except FileNotFoundError as error:
+        raise _needed(
+            f"a job of the package isn't there yet: {quote(str(error.filename))}"
+        ) from None
+
+
+def _free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) -> JobReleased:
     task, job_id = task_of(job), filename_of(job.name)
     settings, site = joblist.settings.packages, task.to
     manifest = kept_manifest(joblist, task.package)
@@ -54,6 +70,12 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
             f"job {quote(job.name)}: expected a table [packages] in joblist.toml and the manifest "
             f"of {quote(task.package)}; one of them is missing"
         )
+    require_own(
+        joblist,
+        *_deciding(joblist, settings, job),
+        files=(joblist.members_path_of(task.package), manifest_path_of(joblist, task.package)),
+        trust=trust,
+    )
     is_origin = settings.origin is not None and settings.origin.partition(".")[0] == site
     if settings.receive is not None:
         required = _required_here(joblist, settings, task.package)
@@ -77,6 +99,8 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
             trust=trust,
         )
         files, size, stay = files + done.files, size + done.bytes, stay + done.stay
+        if not (done.files or done.stay):
+            _require_freed(joblist, job_id, join(url, tar_name(task.package)))
         if not context.is_dry_run:
             log = DeletionLog(joblist.deletions_path_of(job_id), context.require_held)
             empty_trash(task.package, job_id, log, joblist_id=joblist.settings.id, context=context)
@@ -97,6 +121,31 @@ def free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) ->
         files, size, stay = files + done.files, size + done.bytes, stay + done.stay
     return JobReleased(
         job=job.name, files=files, bytes=size, stay=stay, is_dry_run=context.is_dry_run
+    )
+
+
+def _deciding(joblist: JobList, settings: PackageSettings, job: Job) -> set[str]:
+    """Return the IDs of the jobs whose files and receipts say what may be freed."""
+    package, sites = task_of(job).package, {task_of(job).to, *settings.to}
+    if settings.receive is not None:
+        sites.add(settings.receive.site)
+    names = {job.name, job_name(package, "pack")}
+    for site in sites:
+        names |= {job_name(package, step, site) for step in ("copy", "unpack", "archive")}
+    for to in settings.to:
+        names |= {each.name for each in legs_of(joblist, package, to)}
+    return {filename_of(name) for name in names}
+
+
+def _require_freed(joblist: JobList, job_id: str, tar: str) -> None:
+    """Raise ``VanishedError`` unless the log says that a package that is gone was freed here."""
+    for record in read_deletions(joblist.deletions_path_of(job_id)):
+        if isinstance(record, TrashedRecord) and record.path == tar:
+            return
+    raise VanishedError(
+        f"expected the package {quote(tar)}, or a record that this job has freed it; found "
+        "neither. Is its filesystem mounted here? If you have removed it yourself, remove this "
+        "job's file"
     )
 
 
@@ -172,13 +221,27 @@ def _tar_receipt(joblist: JobList, job: Job) -> Receipt:
 def _require_unneeded(
     joblist: JobList, settings: PackageSettings, package: str, place: str
 ) -> None:
-    """Raise ``StillNeededError`` if a leg of the package may still begin at a place."""
+    """Raise ``StillNeededError`` if another job may still read the package at a place.
+
+    That is a leg that may begin there, or a step at the site where the package has landed. Each of
+    these may have been put back since it was done.
+    """
+    landed = [] if settings.receive is None else [settings.receive.site]
     for to in settings.to:
-        for leg in legs_of(joblist, package, to):
+        legs = legs_of(joblist, package, to)
+        for leg in legs:
             way = task_of(leg).way
             if leg.status is not JobStatus.SUCCESS and (not way or place in way[:-1]):
                 raise _needed(f"job {quote(leg.name)} may still read the package at {place}")
+        if settings.receive is None and place in task_of(legs[-1]).way[-1:]:
+            landed.append(to)
+    for site in landed:
+        for step in settings.steps:
+            name = job_name(package, step, site)
+            with contextlib.suppress(FileNotFoundError):
+                if joblist.status_of(filename_of(name)) is not JobStatus.SUCCESS:
+                    raise _needed(f"job {quote(name)} may still read the package at {place}")
 
 
 def _needed(why: str) -> StillNeededError:
-    return StillNeededError(why, seconds=_WAIT_SECONDS, files=0)
+    return StillNeededError(why, seconds=LOOK_AGAIN_SECONDS, files=0)

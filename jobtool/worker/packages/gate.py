@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import os
+from typing import Literal
+
+import msgspec
+
 from jobtool.errors import JobFileError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import goes_to, legs_of
-from jobtool.jobs.packagetask import PackageTask, job_name
+from jobtool.jobs.packagetask import PackageStep, PackageTask, job_name
 from jobtool.names import filename_of
+from jobtool.worker.events import JobStuck
+from jobtool.worker.packages.legs import Legs
 from jobtool.worker.scanstate import ScanState
 
 #: Steps after which there may be work at other sites.
 _MOVES = ("pack", "copy", "relay")
+
+
+class _Awaited(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that another comes after.
+
+    ``status`` is None if it can't be read. ``lacks`` says if the ``job`` itself isn't in the
+    joblist, or a further ``leg`` of its package's way.
+    """
+
+    name: str
+    status: JobStatus | None
+    lacks: Literal["job", "leg"] | None = None
 
 
 class Gate:
@@ -22,9 +41,9 @@ class Gate:
 
     def __init__(self, joblist: JobList, scan_state: ScanState, site: str | None) -> None:
         self._joblist = joblist
+        self._legs = Legs(joblist)
         self._scan_state = scan_state
         self._site = site
-        self._awaited: dict[str, str] = {}  # what a premature job comes after, by job ID
 
     def is_open(self, job_id: str) -> bool:
         """Return True if a job may be claimed, as far as its file tells; record why not.
@@ -35,35 +54,45 @@ class Gate:
         if self._joblist.settings.packages is None:
             return True
         state = self._scan_state
-        task = self._task_of(job_id)
-        if task is None:
+        job = self._load(job_id)
+        if job is None or job.package is None:
             return True
-        is_elsewhere = self._site is not None and bool(task.at) and self._site not in task.at
-        awaited = self._awaited_by(task)
+        task = job.package
+        is_elsewhere = self.is_elsewhere(job)
+        awaited = self._awaited_by(job, task)
         if is_elsewhere:
             state.elsewhere.add(job_id)
         if awaited is None:
             if is_elsewhere and task.step in _MOVES:
                 state.incoming.add(job_id)
             return not is_elsewhere
-        name, status = awaited
-        if status is JobStatus.ERROR or filename_of(name) in state.blocked:
+        first = filename_of(awaited.name)
+        if awaited.lacks is not None:
+            found = JobStuck(job=job.name, after=awaited.name, lacks=awaited.lacks)
+            state.add_stuck(job_id, found)
+        is_over = awaited.status in (JobStatus.ERROR, None) or first in state.invalid
+        if is_over or first in state.blocked:
             self._block(job_id)
         elif is_elsewhere:
             if task.step in _MOVES:
                 state.incoming.add(job_id)
         else:
             state.premature.add(job_id)
-        self._awaited[job_id] = filename_of(name)
+        state.awaited[job_id] = first
         state.waiting.pop(job_id, None)
         return False
 
-    def _awaited_by(self, task: PackageTask) -> tuple[str, JobStatus | None] | None:
-        """Return the first job that a task comes after and that isn't a success; its status."""
+    def is_elsewhere(self, job: Job) -> bool:
+        """Return True for a job that only workers at other sites do."""
+        task = job.package
+        return task is not None and bool(task.at) and self._site not in (None, *task.at)
+
+    def _awaited_by(self, job: Job, task: PackageTask) -> _Awaited | None:
+        """Return the first job that another comes after and that isn't a success; None without."""
         for name in task.after:
-            status = self._status_of(name, task)
-            if status is not JobStatus.SUCCESS:
-                return name, status
+            awaited = self._look_at(name, job, task)
+            if awaited.status is not JobStatus.SUCCESS:
+                return awaited
         return None
 
     def _block(self, job_id: str) -> None:
@@ -75,37 +104,57 @@ class Gate:
             for jobs in (state.premature, state.incoming):
                 jobs.discard(blocked)
             behind = (*state.premature, *state.incoming)
-            found += [each for each in behind if self._awaited.get(each) == blocked]
+            found += [each for each in behind if state.awaited.get(each) == blocked]
 
-    def _task_of(self, job_id: str) -> PackageTask | None:
-        """Return a job's task; None if its file can't be read, which is found once it is tried."""
+    def _load(self, job_id: str) -> Job | None:
+        """Return a job; None if its file can't be read, which is found once it is tried."""
         try:
-            return self._joblist.load(job_id)[0].package
+            return self._joblist.load(job_id)[0]
         except (FileNotFoundError, JobFileError):
             return None
 
-    def _status_of(self, name: str, asking: PackageTask) -> JobStatus | None:
-        """Return the status of a job that another comes after; of a way, that of its legs."""
-        job_id = filename_of(name)
+    def _look_at(self, name: str, job: Job, asking: PackageTask) -> _Awaited:
+        """Return what is known of a job that ``job`` comes after; of a way, of its legs."""
+        job_id, status = filename_of(name), None
         try:
             start = job_name(asking.package, "copy", "")
             if name.startswith(start) and asking.step not in ("copy", "relay"):
-                return _of_legs(legs_of(self._joblist, asking.package, name.removeprefix(start)))
+                legs = legs_of(self._joblist, asking.package, name.removeprefix(start))
+                return _Awaited(name=name, status=_of_legs(legs))
             status = self._joblist.status_of(job_id)
-            if asking.step in ("copy", "relay") and status is not JobStatus.SUCCESS:
-                return status if self._holds_up(job_id, asking) else JobStatus.SUCCESS
-            return status
-        except (FileNotFoundError, JobFileError):
-            return None
+            is_undone_move = asking.step in ("copy", "relay") and status is not JobStatus.SUCCESS
+            if is_undone_move and not self._holds_up(job_id, job, asking):
+                status = JobStatus.SUCCESS
+            return _Awaited(name=name, status=status)
+        except JobFileError:
+            return _Awaited(name=name, status=status)
+        except FileNotFoundError:
+            if asking.step in ("copy", "relay") and _is_of_other_site(name, asking):
+                return _Awaited(name=name, status=JobStatus.SUCCESS)  # it brings nothing any more
+            is_there = os.path.exists(self._joblist.path_of(job_id))
+            return _Awaited(name=name, status=None, lacks="leg" if is_there else "job")
 
-    def _holds_up(self, job_id: str, asking: PackageTask) -> bool:
+    def _holds_up(self, job_id: str, job: Job, asking: PackageTask) -> bool:
         """Return False if a job for another site doesn't bring the package to this place after all.
 
         Raises ``FileNotFoundError`` and ``JobFileError``.
         """
         other = self._joblist.load(job_id)[0]
         is_for_other = other.package is not None and other.package.to not in (None, asking.to)
-        return not is_for_other or len(asking.way) < 2 or goes_to(other, asking.way[1])
+        if not is_for_other or len(asking.way) < 2:
+            return True
+        if not goes_to(other, asking.way[1]):
+            return False
+        # Two jobs that have changed their ways may come after each other: one of them has the leg.
+        return self._legs.owner_of(asking.package, asking.way[1]) != job.name
+
+
+def _is_of_other_site(name: str, asking: PackageTask) -> bool:
+    """Return True for the name of a job that brings the same package to another site."""
+    steps: tuple[PackageStep, ...] = ("copy", "relay")
+    starts = [job_name(asking.package, step, "") for step in steps]
+    sites = [name.removeprefix(start) for start in starts if name.startswith(start)]
+    return any(site.partition(".")[0] != asking.to for site in sites)
 
 
 def _of_legs(legs: list[Job]) -> JobStatus:

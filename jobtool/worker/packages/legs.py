@@ -49,6 +49,10 @@ class Legs:
                 f"can't write {quote(path)}: {reason_of(error)}"
             ) from None
 
+    def owner_of(self, package: str, place: str) -> str | None:
+        """Return the name of the job that has a leg, None for none. Raises ``JobFileError``."""
+        return self._owner(self._path_of(package, place))
+
     def _owner(self, path: str) -> str | None:
         try:
             return self._read(path).job
@@ -78,7 +82,8 @@ class Legs:
                 with contextlib.suppress(OSError):
                     os.link(aside, path)
         finally:
-            os.unlink(aside)
+            with contextlib.suppress(FileNotFoundError):  # another worker may have tidied up
+                os.unlink(aside)
 
     def leave(self, package: str, place: str, job: str) -> None:
         """Leave a leg that a job has taken and that nothing was moved over."""

@@ -31,8 +31,8 @@ from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.memberfile import read_members
 from jobtool.packages.sidecars import write_sidecars
 from jobtool.packages.store import PackageStore
+from jobtool.release.deletionlog import released_paths
 from jobtool.steps.step import StepContext
-from jobtool.stores.infiles import service_url
 from jobtool.stores.store import Store, entry_of
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.treelisting import TreeListing
@@ -65,21 +65,58 @@ class MoveStep(CopyStep):
             return
         if job.attempts > 1:
             tidy_manifest(self._tools.joblist, task.package)
-        self._may_share = not task.packs
+        self.totals = self._proven(claimed_job, context)
+        if self.totals is None:
+            self._bring(claimed_job, context)
+        note_arrival(self._tools, claimed_job, context)
         if task.packs:
-            self._packing = self._package_store(claimed_job, context)
+            context.require_held()  # another worker may need what would be removed
+            self._remove_scratch(claimed_job)
+
+    def _proven(self, claimed: ClaimedJob, context: StepContext) -> Totals | None:
+        """Return the totals of a package that an earlier attempt has brought; None if any lacks.
+
+        Nothing is read then: the members, or the source, may have been released since, and so may
+        what was brought. All else must still be there.
+        """
+        job, package = claimed.job, task_of(claimed.job).package
+        assert job.destination is not None
+        if not self._records.has_table or self._records.has_lines:
+            return None
+        if kept_manifest(self._tools.joblist, package) is None:
+            return None
+        destination = context.destination(job.destination)
+        receipts = {each.dst_path: each for each in self._records.receipts() if each.is_proof}
+        released = released_paths(self._tools.joblist, {package})
+        size = 0
+        for name in _names_of(package):
+            receipt = receipts.get(destination.url_of(name))
+            if receipt is None:
+                return None
+            if receipt.dst_path not in released:
+                try:
+                    entry = context.retry.call(partial(entry_of, destination, name))
+                except NotFoundError:
+                    return None
+                if entry.size != receipt.stored_size:
+                    return None
+            size += receipt.size
+        return Totals(files=len(_names_of(package)), bytes=size)
+
+    def _bring(self, claimed: ClaimedJob, context: StepContext) -> None:
+        packs = task_of(claimed.job).packs
+        self._may_share = not packs
+        if packs:
+            self._packing = self._package_store(claimed, context)
         try:
-            self._require_free(claimed_job, context)
-            self._move(claimed_job, context)
+            self._require_free(claimed, context)
+            self._move(claimed, context)
         finally:
             if self._packing is not None:
                 self._packing.close()
-        note_arrival(self._tools, claimed_job, context)
-        self._remove_scratch(claimed_job)
 
     def _move(self, claimed: ClaimedJob, context: StepContext) -> None:
-        package = task_of(claimed.job).package
-        names = (tar_name(package), index_name(package), manifest_name(package))
+        names = _names_of(task_of(claimed.job).package)
         for count in range(1, len(names) + 1):
             self._names = names[:count]
             plan, transfer = self._copy(claimed, context)
@@ -117,7 +154,9 @@ class MoveStep(CopyStep):
         md5 = self._tar_md5(claimed, context)
         joblist, packing = self._tools.joblist, self._packing
         if packing is None:
-            keep_manifest(joblist, self._require_as_packed(claimed, context, md5))
+            manifest = self._require_as_packed(claimed, context, md5)
+            context.require_held()
+            keep_manifest(joblist, manifest)
             return
         folder = joblist.sidecars_path_of(claimed.job_id)
         try:
@@ -135,6 +174,7 @@ class MoveStep(CopyStep):
             raise StoreUnavailableError(
                 f"can't write {quote(folder)}: {reason_of(error)}"
             ) from None
+        context.require_held()
         keep_manifest(joblist, sidecars.content)
         reach("after the index was made")
 
@@ -220,8 +260,6 @@ class MoveStep(CopyStep):
 
     def _remove_scratch(self, claimed: ClaimedJob) -> None:
         """Remove what an attempt needs. What can't be removed does no harm."""
-        if self._packing is None:
-            return
         folder, start = self._tools.joblist.packages_path, f"{claimed.job_id}."
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
@@ -230,26 +268,6 @@ class MoveStep(CopyStep):
         shutil.rmtree(self._tools.joblist.sidecars_path_of(claimed.job_id), ignore_errors=True)
 
 
-class MembersStep(CopyStep):
-    """One attempt at ``unpack`` or ``stage``: members of a package arrive as files."""
-
-    def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
-        """Copy the members that aren't proven yet.
-
-        Raises what ``CopyStep.run`` does, and ``PackageError`` for a manifest that can't be read.
-        ``stage`` needs none: a tar of another program with an index has no manifest.
-        """
-        if task_of(claimed_job.job).step == "unpack":
-            self._keep_manifest(claimed_job, context)
-        super().run(claimed_job, context)
-        note_arrival(self._tools, claimed_job, context)
-
-    def _keep_manifest(self, claimed: ClaimedJob, context: StepContext) -> None:
-        """Have the package's manifest in the joblist, for the catalog and for ``release``."""
-        joblist, job = self._tools.joblist, claimed.job
-        package = task_of(job).package
-        if job.attempts > 1:
-            tidy_manifest(joblist, package)
-        if kept_manifest(joblist, package) is None and job.source is not None:
-            folder = context.source(service_url(job.source))
-            keep_manifest(joblist, read_manifest(folder, package, context.retry))
+def _names_of(package: str) -> tuple[str, str, str]:
+    """Return the names of a package's files, in the order in which they are sent."""
+    return tar_name(package), index_name(package), manifest_name(package)

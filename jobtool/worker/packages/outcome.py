@@ -65,10 +65,11 @@ def record_copies(
     A catalog that can't be written doesn't fail the job, whose work is done and proven: that is
     reported, and ``jobtool catalog rebuild`` makes up for it. Raises the errors of claims.
     """
-    place = catalog_of(tools.joblist)
-    if place is None:
-        return
+    place: str | None = None
     try:
+        place = catalog_of(tools.joblist)
+        if place is None:
+            return
         writer = CatalogWriter(place, tools.worker, stores=tools.stores)
         writer.add(copies())
         context.retry.call(writer.flush)
@@ -76,7 +77,7 @@ def record_copies(
         raise
     except JobtoolError as error:
         claimed.log("catalog-behind", reason=str(error))
-        tools.emit(CatalogBehind(job=claimed.job.name, catalog=place, reason=str(error)))
+        tools.emit(CatalogBehind(job=claimed.job.name, catalog=place or "", reason=str(error)))
 
 
 def catalog_of(joblist: JobList) -> str | None:

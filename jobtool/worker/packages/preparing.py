@@ -25,7 +25,7 @@ from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.retry import Retry
 from jobtool.worker.filesstep import PrematureError
 from jobtool.worker.options import shares_with
-from jobtool.worker.packages.way import plan_leg, sites_now
+from jobtool.worker.packages.way import NotArrivedError, plan_leg, sites_now
 from jobtool.worker.tools import AttemptTools
 
 
@@ -33,8 +33,8 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
     """Complete the claimed job; return the tools for it.
 
     Raises ``PrematureError`` if another job must be done before after all, ``NoWayYetError``,
-    ``RouteError``, ``JobFileError``, ``PackageError``, ``SitesUnreadableError`` and the errors of
-    the joblist.
+    ``NotArrivedError``, ``RouteError``, ``JobFileError``, ``PackageError``,
+    ``SitesUnreadableError`` and the errors of the joblist.
     """
     joblist, task = tools.joblist, task_of(claimed.job)
     sites = sites_now(joblist)
@@ -46,7 +46,7 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
             joblist,
             claimed,
             sites,
-            size=_size_of(claimed, tools),
+            size=0 if has_begun else _size_of(claimed, tools),
             has_begun=has_begun,
             now=tools.options.now().astimezone(UTC),
         )
@@ -66,7 +66,7 @@ def prepared(claimed: ClaimedJob, tools: AttemptTools) -> AttemptTools:
     if claimed.job.source is None and task.step in ("unpack", "archive"):
         landing = landing_of(joblist, task.package, task.to)
         if landing is None:
-            raise PrematureError(f"package {quote(task.package)} hasn't arrived")
+            raise NotArrivedError.of(task.package)
         url = landing.url
         if task.step == "unpack":
             url = members_url(url, tar_name(task.package))

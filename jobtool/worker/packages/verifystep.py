@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from jobtool.audit.events import Verified
 from jobtool.audit.verify import Audit
-from jobtool.errors import JobtoolError, NotYetError, StoppedError
+from jobtool.errors import JobFileError, JobtoolError, NotYetError, StoppedError
 from jobtool.events import Event
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.packagechain import landing_of, task_of
 from jobtool.jobs.packagetask import job_name
-from jobtool.names import filename_of, quote
+from jobtool.names import filename_of
 from jobtool.steps.step import StepContext
 from jobtool.stop import ASKED
-from jobtool.worker.filesstep import FilesStep, PrematureError, Totals
-from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS
+from jobtool.worker.filesstep import FilesStep, Totals
+from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS, NotArrivedError
 
 
 class FoundDamageError(JobtoolError):
@@ -28,8 +28,8 @@ class VerifyStep(FilesStep):
     def run(self, claimed_job: ClaimedJob, context: StepContext) -> None:
         """Read the files. What isn't as it should be is brought again, by the job that did before.
 
-        Raises ``FoundDamageError``, ``StoppedError``, ``PrematureError`` and ``NotYetError`` if the
-        files aren't there yet, and the errors of stores and of the joblist.
+        Raises ``FoundDamageError``, ``StoppedError``, ``NotYetError`` if the files aren't there
+        yet, ``JobFileError``, and the errors of stores and of the joblist.
         """
         tools, liveness = self._tools, self._tools.copier.liveness
 
@@ -71,10 +71,12 @@ class VerifyStep(FilesStep):
     def _brought_by(self, claimed: ClaimedJob) -> str:
         """Return the name of the job whose files are verified."""
         task = task_of(claimed.job)
+        if not task.after:
+            raise JobFileError("expected a line package.after, the job to verify; found none")
         if job_name(task.package, "copy", task.to) not in task.after:
             return task.after[0]
         landing = landing_of(self._tools.joblist, task.package, task.to)
         if landing is None:
-            raise PrematureError(f"package {quote(task.package)} hasn't arrived")
+            raise NotArrivedError.of(task.package)
         landed = task_of(self._tools.joblist.load(filename_of(landing.job))[0])
         return landed.brought_by or landing.job

@@ -10,6 +10,7 @@ write the leg's file moves it, the other comes after that job.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import msgspec
@@ -38,6 +39,9 @@ from jobtool.worker.packages.legs import Legs
 #: at which one opens. A worker without other work doesn't stay for that long.
 LOOK_AGAIN_SECONDS = 600.0
 
+#: The pauses before a file of sites that can't be read is read again: an editor may be writing it.
+_READ_AGAIN_SECONDS = (0.2, 0.8, 2.0)
+
 
 class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True):
     """The leg that a job does. ``owner`` is another job that does it already, else None."""
@@ -51,6 +55,16 @@ class NoWayYetError(NotYetError):
     """The conditions of no route to a site hold now."""
 
 
+class NotArrivedError(NotYetError):
+    """A package isn't where a job needs it. No worker claims the job again at once for that."""
+
+    @classmethod
+    def of(cls, package: str) -> NotArrivedError:
+        """Return the error for a package."""
+        why = f"package {quote(package)} hasn't arrived"
+        return cls(why, seconds=LOOK_AGAIN_SECONDS, files=0)
+
+
 class SitesUnreadableError(InfrastructureError):
     """The file of sites and routes can't be used now. That is no job's fault."""
 
@@ -58,8 +72,13 @@ class SitesUnreadableError(InfrastructureError):
 def sites_now(joblist: JobList) -> Sites | None:
     """Return the sites of a joblist, as their file has them now; None without.
 
-    Raises ``SitesUnreadableError``: someone may be editing the file.
+    Someone may be writing the file, so it is read some times. Raises ``SitesUnreadableError``.
     """
+    for pause_seconds in _READ_AGAIN_SECONDS:
+        try:
+            return sites_of(joblist)
+        except RouteError:
+            time.sleep(pause_seconds)
     try:
         return sites_of(joblist)
     except RouteError as error:
@@ -77,8 +96,9 @@ def plan_leg(
 ) -> PlannedLeg:
     """Return the leg of a claimed job that moves a package of ``size`` bytes.
 
-    With ``has_begun`` the job stays with the leg that it has. Raises ``NoWayYetError`` if the
-    conditions of no route hold, ``RouteError``, ``JobFileError``, ``JoblistUnavailableError``.
+    With ``has_begun`` the job stays with the leg that it has, whatever the size. Raises
+    ``NoWayYetError`` if the conditions of no route hold, ``RouteError``, ``JobFileError``,
+    ``JoblistUnavailableError``, and the errors of claims.
     """
     job, task = claimed.job, task_of(claimed.job)
     packages = joblist.settings.packages
@@ -105,6 +125,7 @@ def plan_leg(
             seconds=LOOK_AGAIN_SECONDS,
             files=0,
         )
+    claimed.claim.require_held()  # another worker may have taken the job's leg since
     if len(task.way) > 1 and task.way[1] != way[1]:
         legs.leave(task.package, task.way[1], job.name)
     owner = legs.take(task.package, way[1], job.name, size)
