@@ -91,7 +91,9 @@ def cli(
         on_event=console.emit,
     )
     if not yes and (released.files or released.removed):
-        console.note("Nothing was changed. Do it with --yes.")
+        is_of_packages = joblist.settings.packages is not None and not released.removed
+        how = "Workers do it, once what comes before is done" if is_of_packages else None
+        console.note(f"Nothing was changed. {how or 'Do it with --yes'}.")
     elif not (released.jobs or released.stays or released.waits):
         console.note("There is nothing to release.")
     return released.exit_code
