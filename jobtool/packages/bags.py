@@ -29,10 +29,12 @@ def require_bag(package: Package) -> None:
     package.require_index("a bag")
     for placed in package.members():
         path = placed.row.path
-        if not is_text(path) or re.search(r"%0[AaDd]", path):
+        is_stripped = path == path.rstrip()  # readers of BagIt strip its lines
+        if not is_text(path) or re.search(r"%0[AaDd]", path) or not is_stripped:
             raise PackageError(
                 f"{quote(package.url)}, member {quote(path)}: expected a name in UTF-8 without "
-                "%0A and %0D, as BagIt writes names; found another one. Unpack without --bag"
+                "%0A and %0D and without a blank at its end, as BagIt writes names; found another "
+                "one. Unpack without --bag"
             )
 
 

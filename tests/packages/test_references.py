@@ -149,7 +149,7 @@ def test_a_bag_of_some_members_is_valid(tmp_path):
 
 def test_what_can_not_be_a_bag_is_refused(tmp_path):
     bag = tmp_path / "bag"
-    for name, path in (("p", "a%0Ab"), ("q", os.fsdecode(b"\xff"))):
+    for name, path in (("p", "a%0Ab"), ("q", os.fsdecode(b"\xff")), ("t", "ends with a blank ")):
         tar = make_package(tmp_path, {path: b"1"}, name=name)
         done = run("jobtool", "get", tar, "--all", "-d", bag, "--bag")
         assert_one_line_error(done, 1, "expected a name in UTF-8")
