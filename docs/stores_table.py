@@ -10,6 +10,7 @@ from jobtool.stores.optional import (
     AccessCheck,
     ComparesInside,
     CopiesInside,
+    DeletesSame,
     FolderAttributes,
     KnowsMd5s,
     Multipart,
@@ -66,6 +67,7 @@ COLUMNS: Sequence[tuple[str, type]] = (
     ("copies inside its service", CopiesInside),
     ("compares inside its service", ComparesInside),
     ("knows MD5s before reading", KnowsMd5s),
+    ("deletes only what was seen", DeletesSame),
 )
 
 NOTES = """
@@ -87,6 +89,8 @@ NOTES = """
 - **knows MD5s before reading**: what is read must have the MD5 that the package's index has, or
   the file doesn't get its name at the destination. `package+` stands before the URL of a package
   in any store.
+- **deletes only what was seen**: [`jobtool release`](../how-to/release.md) removes an object only
+  while it is the one that was looked at.
 
 Any other scheme that fsspec knows, such as `smb://` with smbprotocol, has [what fsspec
 has](../how-to/fsspec.md): files are sent whole and read back, in both directions where its
