@@ -48,8 +48,12 @@ class JobRunner:
         self._reporter = reporter
         self._scan_state = scan_state
         self._tally = tally
-        self._gate = Gate(tools.joblist, scan_state, tools.options.site)
+        self._gate = Gate(tools.joblist, scan_state, tools.options.site, tools.options.monotonic)
         self._credential_failures = 0  # in a row
+
+    def is_held_back(self, job_id: str) -> bool:
+        """Return True if a job comes after another one that still isn't done; it isn't read."""
+        return self._gate.stays_closed(job_id)
 
     def run(self, job_id: str) -> bool:
         """Run a job if it can be claimed and still needs work.
@@ -154,6 +158,7 @@ class JobRunner:
             return
         finally:
             tools.use_routes({})
+            self._gate.begin_look()
             self._reporter.end_job()
         self._count(claimed, attempt, outcome, seconds=tools.options.monotonic() - started)
 

@@ -29,7 +29,8 @@ class ScanState:
     require what this worker lacks: a newer version, or one of the ``plugins``. ``blocked`` holds
     the jobs that nobody can do as long as another is in error. ``premature`` holds those that come
     after jobs which aren't done yet, ``elsewhere`` those for workers at other sites, of which
-    ``incoming`` may bring a package to this one.
+    ``incoming`` may bring a package to this one. ``passes`` counts the passes over the jobs,
+    ``times_forgotten`` how often jobs that had been put back were noticed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class ScanState:
         self.premature: set[str] = set()
         self.elsewhere: set[str] = set()
         self.incoming: set[str] = set()
+        self.passes = self.times_forgotten = 0
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
@@ -53,6 +55,7 @@ class ScanState:
 
     def begin_pass(self) -> None:
         """Forget what the last look at the jobs has found of those that can't be done now."""
+        self.passes += 1
         self.ongoing = []
         for jobs in (self.blocked, self.premature, self.elsewhere, self.incoming):
             jobs.clear()
@@ -133,6 +136,7 @@ class ScanState:
         if put_back_ns == self._put_back_ns:
             return False
         self._put_back_ns = put_back_ns
+        self.times_forgotten += 1
         self.finished.clear()
         self.waiting.clear()
         return True

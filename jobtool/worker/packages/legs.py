@@ -21,11 +21,15 @@ class Legs:
 
     A file counts as long as its job does, or will do, that leg. A killed job may have left one and
     go another way since.
+
+    Until its job is a success a leg has a second file, by which the room is counted that is taken
+    at a place. So what was brought there before isn't read again for each package that comes.
     """
 
     def __init__(self, joblist: JobList) -> None:
         self._joblist = joblist
         self._folder = os.path.join(joblist.packages_path, "legs")
+        self._reserved = os.path.join(joblist.packages_path, "reserved")
 
     def take(self, package: str, place: str, job: str, size: int) -> str:
         """Take a leg for a job; return the name of the job that has it, perhaps another one.
@@ -46,11 +50,33 @@ class Legs:
                     with contextlib.suppress(FileExistsError):
                         os.link(temporary, path)
                     owner = self._owner(path)
-                    if owner == job or (owner is not None and self._does(owner, place)):
+                    if owner == job:
+                        self.reserve(package, place)
+                        return owner
+                    if owner is not None and self._does(owner, place):
                         return owner
                     self._remove(path, owner)
             finally:
                 os.unlink(temporary)
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(path)}: {reason_of(error)}"
+            ) from None
+
+    def reserve(self, package: str, place: str) -> None:
+        """Count a package as one that is on its way to a place, by the leg's file.
+
+        Raises ``JoblistUnavailableError``.
+        """
+        path = self._reserved_path_of(package, place)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # an earlier version wrote none
+                temporary = f"{path}.{secrets.token_hex(6)}.tmp"
+                os.link(self._path_of(package, place), temporary)
+                os.replace(temporary, path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary)  # rename leaves it if both are the same file
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't write {quote(path)}: {reason_of(error)}"
@@ -92,22 +118,31 @@ class Legs:
         with contextlib.suppress(OSError, JobFileError):
             if self._read(path).job == job:
                 os.unlink(path)
+                os.unlink(self._reserved_path_of(package, place))
 
     def reserved_bytes(self, place: str, job: str) -> int:
-        """Return how many bytes other jobs are bringing to a place now."""
-        folder = os.path.join(self._folder, place)
-        size = 0
+        """Return how many bytes other jobs are bringing to a place now.
+
+        Files of jobs that are a success are removed: their packages are there.
+        """
+        folder = os.path.join(self._reserved, place)
+        found: dict[str, int] = {}  # by job: a kill may leave a second file of one
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(folder):
                 with contextlib.suppress(OSError, JobFileError):
                     leg = self._read(os.path.join(folder, name))
                     status = self._joblist.status_of(filename_of(leg.job))
                     if leg.job != job and status is JobStatus.ONGOING:
-                        size += leg.bytes
-        return size
+                        found[leg.job] = leg.bytes
+                    elif status is JobStatus.SUCCESS:
+                        os.unlink(os.path.join(folder, name))
+        return sum(found.values())
 
     def _path_of(self, package: str, place: str) -> str:
         return os.path.join(self._folder, place, filename_of(package))
+
+    def _reserved_path_of(self, package: str, place: str) -> str:
+        return os.path.join(self._reserved, place, filename_of(package))
 
     def _read(self, path: str) -> _LegFile:
         with open(path, "rb") as file:
