@@ -289,3 +289,9 @@ def test_room_is_reserved_until_a_package_has_arrived(tmp_path):
     assert sorted(path.name for path in reserved.iterdir()) == ["p0", "p1", "p2"]
     legs.leave("p2", place, "p2.copy.cologne")
     assert legs.reserved_bytes(place, "another") == 11
+    assert sorted(path.name for path in reserved.iterdir()) == ["p0", "p1"]
+    assert legs.take("p2", place, "p2.relay.cologne.2", 5) == "p2.relay.cologne.2"
+    assert sorted(path.name for path in reserved.iterdir()) == ["p0", "p1", "p2"]
+    (tmp_path / "list" / "packages" / "legs" / place / "p0").write_text("damaged")
+    legs.reserve("p0", place)
+    assert legs.reserved_bytes(place, "another") == 11

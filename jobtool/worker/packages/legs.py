@@ -65,11 +65,11 @@ class Legs:
     def reserve(self, package: str, place: str) -> None:
         """Count a package as one that is on its way to a place, if a job has that leg.
 
-        Raises ``JoblistUnavailableError`` and ``JobFileError``.
+        A leg's file that can't be read counts nothing. Raises ``JoblistUnavailableError``.
         """
         path = self._reserved_path_of(package, place)
         try:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, JobFileError):
                 leg = self._read(self._path_of(package, place))
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 replace_file(path, _content(leg.job, leg.bytes))
