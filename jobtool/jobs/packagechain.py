@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from jobtool.errors import JobFileError
@@ -36,10 +38,15 @@ def legs_of(joblist: JobList, package: str, to: str | None) -> list[Job]:
 
     Raises ``FileNotFoundError`` if one of them isn't there yet, and ``JobFileError``.
     """
+    return legs_among(lambda job_id: joblist.load(job_id)[0], package, to)
+
+
+def legs_among(load: Callable[[str], Job], package: str, to: str | None) -> list[Job]:
+    """Return the same as ``legs_of``, of jobs that ``load`` returns by their ID."""
     found: list[Job] = []
     name = job_name(package, "copy", to)
     while len(found) < _MOST_LEGS:
-        job, _ = joblist.load(filename_of(name))
+        job = load(filename_of(name))
         found.append(job)
         if to is None or len(task_of(job).way) <= 2 or job.status is not JobStatus.SUCCESS:
             return found

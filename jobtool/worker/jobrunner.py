@@ -51,6 +51,10 @@ class JobRunner:
         self._gate = Gate(tools.joblist, scan_state, tools.options.site)
         self._credential_failures = 0  # in a row
 
+    def is_held_back(self, job_id: str) -> bool:
+        """Return True if a ``todo`` job needn't be tried, since it comes after an undone one."""
+        return self._gate.is_closed(job_id)
+
     def run(self, job_id: str) -> bool:
         """Run a job if it can be claimed and still needs work.
 

@@ -227,6 +227,7 @@ class Worker:
             run_job=lambda job_id: not self._has_time() or runner.run(job_id),
             is_ended=lambda: self._is_ended,
             is_in_doubt=lambda: self._doubts.is_any_open,
+            is_held_back=runner.is_held_back,
         )
         try:
             while not self._is_ended:

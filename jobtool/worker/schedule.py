@@ -30,6 +30,8 @@ class Schedule:
     still hold it. ``is_ended`` returns True once no more jobs may be tried. ``is_in_doubt``
     returns True while the last jobs failed for a reason that may concern all jobs. The next job
     then comes from the other end of the order, since neighbours of those jobs may be like them.
+    ``is_held_back`` returns True for a ``todo`` job that needn't be tried, since it comes after
+    another one that isn't done, or is for workers at other sites.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Schedule:
         run_job: Callable[[str], bool],
         is_ended: Callable[[], bool],
         is_in_doubt: Callable[[], bool],
+        is_held_back: Callable[[str], bool] = lambda job_id: False,
     ) -> None:
         self._joblist = joblist
         self._scan_state = scan_state
@@ -48,6 +51,7 @@ class Schedule:
         self._run_job = run_job
         self._is_ended = is_ended
         self._is_in_doubt = is_in_doubt
+        self._is_held_back = is_held_back
 
     def run_todo(self, job_ids: Sequence[str]) -> None:
         """Try each job that is ``todo``. A job's status is read right before it is tried."""
@@ -59,6 +63,8 @@ class Schedule:
                 self._sweeper.remove_temporaries(job_id)
             state = self._scan_state
             if state.is_over(job_id) or job_id in state.too_long or state.waits(job_id):
+                continue
+            if self._is_held_back(job_id):
                 continue
             try:
                 status = self._scan_state.read_status(job_id)

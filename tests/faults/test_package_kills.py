@@ -92,6 +92,7 @@ def check(chain: Chain, before: dict[Path, tuple[int, int]], *, kills: int) -> N
         "list-0001.manifest.json",
         "list-0001.members.jsonl",
         "making.json",
+        "reserved",
     }
 
 

@@ -10,7 +10,13 @@ import msgspec
 from msgspec.structs import replace
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
-from jobtool.jobs.atomic_write import create_file, remove_temporaries, sync_folder, target_of
+from jobtool.jobs.atomic_write import (
+    create_file,
+    remove_temporaries,
+    replace_file,
+    sync_folder,
+    target_of,
+)
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagechain import goes_to
@@ -22,11 +28,15 @@ class Legs:
 
     A file counts as long as its job does, or will do, that leg. A killed job may have left one and
     go another way since.
+
+    Until its job is a success a leg has a second file, by which the room is counted that is taken
+    at a place. So what was brought there before isn't read again for each package that comes.
     """
 
     def __init__(self, joblist: JobList) -> None:
         self._joblist = joblist
         self._folder = os.path.join(joblist.packages_path, "legs")
+        self._reserved = os.path.join(joblist.packages_path, "reserved")
 
     def take(self, package: str, place: str, job: str, size: int) -> str:
         """Take a leg for a job; return the name of the job that has it, perhaps another one.
@@ -34,7 +44,7 @@ class Legs:
         Raises ``JoblistUnavailableError``.
         """
         path = self._path_of(package, place)
-        content = msgspec.json.encode({"job": quote(job), "bytes": size})
+        content = _content(job, size)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             while True:
@@ -42,8 +52,27 @@ class Legs:
                 owner = self._owner(path)
                 if owner == job or (owner is not None and self._does(owner, place)):
                     sync_folder(os.path.dirname(path))
-                    return owner
+                    break
                 self._remove(path, owner)
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't write {quote(path)}: {reason_of(error)}"
+            ) from None
+        if owner == job:
+            self.reserve(package, place)
+        return owner
+
+    def reserve(self, package: str, place: str) -> None:
+        """Count a package as one that is on its way to a place, if a job has that leg.
+
+        A leg's file that can't be read counts nothing. Raises ``JoblistUnavailableError``.
+        """
+        path = self._reserved_path_of(package, place)
+        try:
+            with contextlib.suppress(FileNotFoundError, JobFileError):
+                leg = self._read(self._path_of(package, place))
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                replace_file(path, _content(leg.job, leg.bytes))
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't write {quote(path)}: {reason_of(error)}"
@@ -90,16 +119,21 @@ class Legs:
         path = self._path_of(package, place)
         with contextlib.suppress(OSError, JobFileError):
             if self._read(path).job == job:
-                os.unlink(path)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._reserved_path_of(package, place))
+                os.unlink(path)  # last: from now on another job may take the leg
 
     def tidy(self, package: str, place: str) -> None:
         """Remove the temporary files that a killed worker has left for a leg."""
-        path = self._path_of(package, place)
-        remove_temporaries(os.path.dirname(path), os.path.basename(path))
+        for path in (self._path_of(package, place), self._reserved_path_of(package, place)):
+            remove_temporaries(os.path.dirname(path), os.path.basename(path))
 
     def reserved_bytes(self, place: str, job: str) -> int:
-        """Return how many bytes other jobs are bringing to a place now."""
-        folder = os.path.join(self._folder, place)
+        """Return how many bytes other jobs are bringing to a place now.
+
+        Files of jobs that are a success are removed: their packages are there.
+        """
+        folder = os.path.join(self._reserved, place)
         size = 0
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(folder):
@@ -110,10 +144,15 @@ class Legs:
                     status = self._joblist.status_of(filename_of(leg.job))
                     if leg.job != job and status is JobStatus.ONGOING:
                         size += leg.bytes
+                    elif status is JobStatus.SUCCESS:
+                        os.unlink(os.path.join(folder, name))
         return size
 
     def _path_of(self, package: str, place: str) -> str:
         return os.path.join(self._folder, place, filename_of(package))
+
+    def _reserved_path_of(self, package: str, place: str) -> str:
+        return os.path.join(self._reserved, place, filename_of(package))
 
     def _read(self, path: str) -> _LegFile:
         with open(path, "rb") as file:
@@ -122,6 +161,10 @@ class Legs:
             except msgspec.DecodeError as error:
                 raise JobFileError(f"{quote(path)}: {error}. Remove the file") from None
         return replace(found, job=unquote(found.job))
+
+
+def _content(job: str, size: int) -> bytes:
+    return msgspec.json.encode({"job": quote(job), "bytes": size})
 
 
 class _LegFile(msgspec.Struct, frozen=True):

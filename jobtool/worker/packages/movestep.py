@@ -7,13 +7,13 @@ manifest are made once the tar was proven.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from functools import partial
 
 from jobtool.errors import (
     JobFileError,
+    JoblistUnavailableError,
     NotFoundError,
     PackageError,
     SourceError,
@@ -243,12 +243,19 @@ class MoveStep(CopyStep):
         joblist, job = self._tools.joblist, claimed.job
         package = task_of(job).package
         members = read_members(joblist.members_path_of(package))
-        folder, start = joblist.packages_path, f"{claimed.job_id}."
-        own = f"{start}{job.attempts}{_DIGESTS_SUFFIX}"
+        folder = joblist.sidecars_path_of(claimed.job_id)
+        own = f"{job.attempts}{_DIGESTS_SUFFIX}"
+        try:
+            os.makedirs(folder, exist_ok=True)
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            raise JoblistUnavailableError(
+                f"can't use {quote(folder)}: {reason_of(error)}"
+            ) from None
         others = [
             os.path.join(folder, name)
-            for name in sorted(os.listdir(folder))
-            if name.startswith(start) and name.endswith(_DIGESTS_SUFFIX) and name != own
+            for name in names
+            if name.endswith(_DIGESTS_SUFFIX) and name != own
         ]
         digests = MemberDigests(members, log=os.path.join(folder, own), others=others)
         return PackageStore(
@@ -261,11 +268,6 @@ class MoveStep(CopyStep):
 
     def _remove_scratch(self, claimed: ClaimedJob) -> None:
         """Remove what an attempt needs. What can't be removed does no harm."""
-        folder, start = self._tools.joblist.packages_path, f"{claimed.job_id}."
-        with contextlib.suppress(OSError):
-            for name in os.listdir(folder):
-                if name.startswith(start) and name.endswith(_DIGESTS_SUFFIX):
-                    os.unlink(os.path.join(folder, name))
         shutil.rmtree(self._tools.joblist.sidecars_path_of(claimed.job_id), ignore_errors=True)
 
 

@@ -25,6 +25,7 @@ from jobtool.transfer.credentialscopes import credential_scopes_of
 from jobtool.transfer.retry import Retry
 from jobtool.worker.filesstep import PrematureError
 from jobtool.worker.options import shares_with
+from jobtool.worker.packages.copies import kept_manifest
 from jobtool.worker.packages.way import NotArrivedError, plan_leg, sites_now
 from jobtool.worker.tools import AttemptTools
 
@@ -92,9 +93,12 @@ def _come_after(claimed: ClaimedJob, joblist: JobList, owner: str, way: tuple[st
 def _size_of(claimed: ClaimedJob, tools: AttemptTools) -> int:
     """Return the size of a package's tar, in bytes.
 
-    A joblist of packages that were received has no lists of their members.
+    Once it was packed its manifest says so, else the list of its members. A joblist of packages
+    that were received has no such lists.
     """
     job, package = claimed.job, task_of(claimed.job).package
+    if not task_of(job).packs and (kept := kept_manifest(tools.joblist, package)) is not None:
+        return kept.tar.size
     members = tools.joblist.members_path_of(package)
     if job.source is None or task_of(job).packs or os.path.exists(members):
         return TarLayout(read_members(members)).total_size

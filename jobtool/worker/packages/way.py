@@ -110,6 +110,7 @@ def plan_leg(
     origin = task.way[0] if task.step == "relay" and task.way else packages.origin
     if has_begun and len(task.way) > 1:
         leg = _leg_between(sites, task)
+        legs.reserve(task.package, task.way[1])
         return PlannedLeg(leg=leg, way=task.way)
     at = now or datetime.now(UTC)
     probe = _Reserving(StoreProbe(sites), legs, job.name)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -73,30 +73,6 @@ def delayed(server: Server, seconds: float) -> Iterator[Server]:
 
 
 def _relay(told: Connection, host: str, port: int, seconds: float) -> None:
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float) -> None:
-        """Pass on what comes ``wait`` seconds after it came, however much comes meanwhile."""
-        due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
-        clock = asyncio.get_running_loop().time
-
-        async def send() -> None:
-            while True:
-                at, data = await due.get()
-                if (left := at - clock()) > 0:
-                    await asyncio.sleep(left)
-                if not data:
-                    break
-                writer.write(data)
-                await writer.drain()
-            writer.close()
-
-        sender = asyncio.create_task(send())
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(1 << 18):
-                await due.put((clock() + wait, data))
-        await due.put((clock(), b""))
-        with contextlib.suppress(ConnectionError):
-            await sender
-
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from_server, to_server = await asyncio.open_connection(host, port)
         await asyncio.gather(pump(reader, to_server, 0), pump(from_server, writer, seconds))
@@ -107,3 +83,38 @@ def _relay(told: Connection, host: str, port: int, seconds: float) -> None:
         await listener.serve_forever()
 
     asyncio.run(serve())
+
+
+async def pump(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    wait: float,
+    see: Callable[[bytes], None] | None = None,
+) -> None:
+    """Pass on what comes ``wait`` seconds after it came, however much comes meanwhile.
+
+    ``see`` gets each piece when it comes.
+    """
+    due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
+    clock = asyncio.get_running_loop().time
+
+    async def send() -> None:
+        while True:
+            at, data = await due.get()
+            if (left := at - clock()) > 0:
+                await asyncio.sleep(left)
+            if not data:
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    sender = asyncio.create_task(send())
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(1 << 18):
+            if see is not None:
+                see(data)
+            await due.put((clock() + wait, data))
+    await due.put((clock(), b""))
+    with contextlib.suppress(ConnectionError):
+        await sender
