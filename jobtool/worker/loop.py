@@ -67,6 +67,9 @@ from jobtool.worker.waiting import RANKS_LOOK_SECONDS, may_get_work, pause_secon
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
 
+#: Looks that read no more job files than this needn't be rarer where there are many workers.
+_FEW_READS = 100
+
 #: A worker without work waits for a step of a package that is tried again within this time.
 _SOON_SECONDS = 300.0
 
@@ -325,7 +328,11 @@ class Worker:
         if waited and not self._waited_for_ranks:  # they have just ended
             return not self._options.stop.is_set()
         idle_seconds = 0.0 if may_help else self._options.monotonic() - self._busy_at
-        pause = pause_seconds(look_seconds, idle_seconds, for_ranks=not self._scan_state.ongoing)
+        reads = self._scan_state.reads
+        if reads > _FEW_READS:
+            reads *= self._membership.count()
+        is_for_ranks = not self._scan_state.ongoing
+        pause = pause_seconds(look_seconds, idle_seconds, for_ranks=is_for_ranks, reads=reads)
         return not self._options.stop.wait(pause)
 
     def _end(self) -> int:

@@ -30,7 +30,8 @@ class ScanState:
     the jobs that nobody can do as long as another is in error. ``premature`` holds those that come
     after jobs which aren't done yet, ``elsewhere`` those for workers at other sites, of which
     ``incoming`` may bring a package to this one. ``passes`` counts the passes over the jobs,
-    ``times_forgotten`` how often jobs that had been put back were noticed.
+    ``reads`` the job files whose status the last pass has read, ``times_forgotten`` how often jobs
+    that had been put back were noticed.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class ScanState:
         self.premature: set[str] = set()
         self.elsewhere: set[str] = set()
         self.incoming: set[str] = set()
-        self.passes = self.times_forgotten = 0
+        self.passes = self.reads = self.times_forgotten = 0
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
@@ -56,6 +57,7 @@ class ScanState:
     def begin_pass(self) -> None:
         """Forget what the last look at the jobs has found of those that can't be done now."""
         self.passes += 1
+        self.reads = 0
         self.ongoing = []
         for jobs in (self.blocked, self.premature, self.elsewhere, self.incoming):
             jobs.clear()
@@ -83,6 +85,7 @@ class ScanState:
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
+        self.reads += 1
         status = self._joblist.status_of(job_id)
         if status in FINISHED:
             self.finished[job_id] = status
