@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-import time
 from collections.abc import Callable
 from functools import partial
 
 from jobtool.errors import (
-    InfrastructureError,
     JoblistUnavailableError,
     JobtoolError,
     MembershipLostError,
@@ -54,13 +51,17 @@ from jobtool.worker.pace import Pace
 from jobtool.worker.preview import preview
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
-from jobtool.worker.runsummary import summarise
+from jobtool.worker.runend import RunEnd
 from jobtool.worker.scanstate import ScanState
 from jobtool.worker.schedule import Schedule, rotated
 from jobtool.worker.stores import worker_stores
 from jobtool.worker.sweep import Sweeper
 from jobtool.worker.tools import AttemptTools
-from jobtool.worker.waiting import RANKS_LOOK_SECONDS, may_get_work, pause_seconds
+from jobtool.worker.waiting import (
+    may_get_work,
+    pause_seconds,
+    reads_of_all,
+)
 
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
@@ -103,6 +104,16 @@ class Worker:
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods, joblist.settings)
         self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
+        self._run_end = RunEnd(
+            joblist,
+            resolved,
+            emit,
+            scan_state=self._scan_state,
+            rank_group=self._rank_group,
+            tally=self._tally,
+            reporter=self._reporter,
+            is_early=lambda: self._is_ended,
+        )
         self._liveness = Liveness()
         self._claims: Claims | None = None
         self._pace = Pace(options.drain_at, options.monotonic)
@@ -141,11 +152,11 @@ class Worker:
                 except (JobtoolError, OSError) as error:
                     # A worker that its rank group regards as dead no longer belongs to it.
                     if self._rank_group.is_alone or isinstance(error, MembershipLostError):
-                        self._report_failure(error)
+                        self._run_end.report_failure(error)
                         raise
                     self._tally.exit_code = getattr(error, "exit_code", 4)
                     self._emit(WorkerStopped(reason=str(error)))
-                return self._end()
+                return self._run_end.end()
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't use the joblist {quote(self._joblist.path)}: {reason_of(error)}"
@@ -310,42 +321,10 @@ class Worker:
         if waited and not self._waited_for_ranks:  # they have just ended
             return not self._options.stop.is_set()
         idle_seconds = 0.0 if may_help else self._options.monotonic() - self._busy_at
-        pause = pause_seconds(look_seconds, idle_seconds, for_ranks=not self._scan_state.ongoing)
-        return not self._options.stop.wait(pause)
-
-    def _end(self) -> int:
-        """Report the end of the run if no lower rank does; return the exit code."""
-        if not self._rank_group.is_lowest():
-            self._tally.is_over = True
-            self._rank_group.publish(self._tally, now=True)
-            return 0  # the lowest rank that is left returns the exit code of all
-        while self._rank_group.has_others():
-            self._reporter.tick()
-            time.sleep(RANKS_LOOK_SECONDS)
-        self._rank_group.publish(self._tally, now=True)
-        tallies = [self._tally] if self._rank_group.is_alone else self._rank_group.tallies()
-        code = self._report(tallies, workers=self._rank_group.size)
-        self._rank_group.close()
-        return code
-
-    def _report_failure(self, error: BaseException) -> None:
-        """Report what this worker did before the environment failed."""
-        if isinstance(error, InfrastructureError):
-            self._tally.exit_code = error.exit_code
-            with contextlib.suppress(JobtoolError, OSError):  # the joblist itself may be gone
-                self._report([self._tally], workers=1)
-
-    def _report(self, tallies: list[Tally], *, workers: int) -> int:
-        finished = summarise(
-            tallies,
-            self._scan_state.count(),
-            workers=workers,
-            has_ended_early=self._is_ended,
-            has_left_alone=bool(self._scan_state.left_alone),
-            stopped=self._options.stop.reason,
-            path=self._joblist.path,
-            left=self._scan_state.left(),
-            site=self._options.site,
+        pause = pause_seconds(
+            look_seconds,
+            idle_seconds,
+            for_ranks=not self._scan_state.ongoing,
+            reads=reads_of_all(self._scan_state.reads, self._membership.count),
         )
-        self._emit(finished)
-        return finished.exit_code
+        return not self._options.stop.wait(pause)

@@ -38,7 +38,8 @@ class ScanState:
     after a job which isn't there. ``premature`` holds those that come after jobs which aren't done
     yet, ``elsewhere`` those for workers at other sites, of which
     ``incoming`` may bring a package to this one. ``awaited`` has the ID of the job that a job was
-    last seen to come after.
+    last seen to come after. ``reads`` counts the job files whose status the last
+    pass has read.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ScanState:
         self._told_awaited: tuple[str, str | None] | None = None
         self._told_awaited_at = now()
         self._told_stuck: set[str] = set()
+        self.reads = 0
         self._joblist = joblist
         self._emit = emit
         self._plugins = plugins
@@ -67,6 +69,7 @@ class ScanState:
 
     def begin_pass(self) -> None:
         """Forget what the last look at the jobs has found of those that can't be done now."""
+        self.reads = 0
         self.ongoing = []
         for jobs in (self.blocked, self.stuck, self.premature, self.elsewhere, self.incoming):
             jobs.clear()
@@ -121,6 +124,7 @@ class ScanState:
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
+        self.reads += 1
         status = self._joblist.status_of(job_id)
         if status in FINISHED:
             self.finished[job_id] = status

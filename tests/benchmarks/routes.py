@@ -115,10 +115,15 @@ class Parameters:
     years: float = 10.0  # after which a run is given up
     room: float = 1.0  # times the room of ``ROOM_TB``
     items_per_package: int = 100
-    # What operations cost, in seconds: measured on a local ext4 on an SSD, in a shared machine.
-    scan_job_seconds: float = 3e-5  # to look at one job of a joblist
-    look_every_seconds: float = 5.0  # of each worker, for others' work and for its share
-    look_seconds: float = 7e-4  # a rename and a listing of 1,000 names
+    # What operations cost, in seconds: measured on local disks, in a shared machine. Those of looks
+    # are from tests/benchmarks/package_scans.py.
+    jobs_per_package: int = 12
+    first_look_job_seconds: float = 8.3e-5  # of CPU, for one job of a joblist
+    look_job_seconds: float = 8e-6  # the same in later looks
+    look_job_calls: float = 0.5  # calls of the filesystem, for one job in later looks
+    look_every_seconds: float = 10.0  # of an idle worker; longer where looks read much
+    look_job_reads: float = 0.17  # job files whose status is read, for each job
+    reads_per_second: float = 10_000.0  # of all workers together
     catalog_write_seconds: float = 6e-3  # one Parquet file of 100 rows, with fsync
     catalog_file_seconds: float = 1.5e-3  # to read such a file
     catalog_row_seconds: float = 1.7e-6  # to read one row of a large file
@@ -173,7 +178,9 @@ class Found:
     workers_busy: float = 0.0
     scans: int = 0
     scan_seconds: float = 0.0
-    looks_a_second: float = 0.0
+    first_looks_seconds: float = 0.0  # of all workers together
+    looks_a_second: float = 0.0  # of all workers, if all are idle
+    calls_a_second: float = 0.0  # of the filesystem, by these looks
     look_share: float = 0.0  # of the time of all workers
     catalog_rows: int = 0
     catalog_files: int = 0
@@ -354,7 +361,7 @@ class Simulation:
                 self._start(package, step, leg, site)
 
     def _start(self, package: Package, step: str, leg: RouteLeg | None, site: str) -> None:
-        scan_seconds = self.parameters.scan_job_seconds * self.count
+        scan_seconds = self.parameters.look_job_seconds * self._jobs
         self.found.scans += 1
         self.found.scan_seconds += scan_seconds
         fails = step == "unpack" and self.random.random() < self.parameters.unpack_failure
@@ -370,6 +377,10 @@ class Simulation:
                 begins_at=self.now + scan_seconds,
             )
         )
+
+    @property
+    def _jobs(self) -> int:
+        return self.count * self.parameters.jobs_per_package
 
     def _set_rates(self) -> None:
         running = [task for task in self.tasks if task.begins_at <= self.now and self._is_up(task)]
@@ -471,8 +482,17 @@ class Simulation:
         found.by_route = dict(sorted(self.by_route.items()))
         found.queue_mean = {name: total / self.now for name, total in self.waited.items()}
         found.workers_busy = self.busy / self.now / parameters.workers
-        found.looks_a_second = parameters.workers / parameters.look_every_seconds
-        found.look_share = parameters.look_seconds / parameters.look_every_seconds
+        look_seconds = parameters.look_job_seconds * self._jobs
+        reads = parameters.look_job_reads * self._jobs * parameters.workers
+        every_seconds = look_seconds + max(
+            parameters.look_every_seconds, 5 * look_seconds, reads / parameters.reads_per_second
+        )
+        found.first_looks_seconds = (
+            parameters.first_look_job_seconds * self._jobs * parameters.workers
+        )
+        found.looks_a_second = parameters.workers / every_seconds
+        found.calls_a_second = found.looks_a_second * parameters.look_job_calls * self._jobs
+        found.look_share = look_seconds / every_seconds
         found.catalog_read_seconds = found.catalog_files * parameters.catalog_file_seconds
         found.catalog_merged_seconds = found.catalog_rows * parameters.catalog_row_seconds
         return found
@@ -529,6 +549,8 @@ def report(runs: list[Found], seconds: float) -> None:
         line(f"waiting for {name}, most", [each.queue_most.get(name, 0) for each in runs], ".0f")
     line("workers busy", [each.workers_busy for each in runs], ".1%")
     line("scans, s of workers' time", [each.scan_seconds for each in runs])
+    line("first looks, s of workers' time", [each.first_looks_seconds for each in runs])
+    line("calls by looks, a second", [each.calls_a_second for each in runs], ".0f")
     line("looks for work, a second", [each.looks_a_second for each in runs], ".0f")
     line("looks, of workers' time", [each.look_share for each in runs], ".3%")
     line("catalog: rows", [each.catalog_rows for each in runs], ".0f")

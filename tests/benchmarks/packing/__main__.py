@@ -22,6 +22,7 @@ import argparse
 import contextlib
 import json
 import shutil
+import signal
 import statistics
 import sys
 from collections.abc import Callable, Mapping
@@ -62,6 +63,7 @@ def main() -> int:
     parser.add_argument("--server", choices=["rclone", "versitygw"], default="rclone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that its server ends, too
     root = arguments.folder / "jobtool-packing"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
