@@ -38,8 +38,8 @@ class ScanState:
     after a job which isn't there. ``premature`` holds those that come after jobs which aren't done
     yet, ``elsewhere`` those for workers at other sites, of which
     ``incoming`` may bring a package to this one. ``awaited`` has the ID of the job that a job was
-    last seen to come after. ``reads`` counts the job files whose status the last
-    pass has read.
+    last seen to come after. ``reads`` counts the job files that the last
+    pass has read or looked at.
     """
 
     def __init__(

@@ -65,6 +65,7 @@ class Schedule:
             if state.is_over(job_id) or job_id in state.too_long or state.waits(job_id):
                 continue
             if self._is_held_back(job_id):
+                state.reads += 1  # it was looked at, at least
                 continue
             try:
                 status = self._scan_state.read_status(job_id)

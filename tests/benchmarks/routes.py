@@ -119,10 +119,10 @@ class Parameters:
     # are from tests/benchmarks/package_scans.py.
     jobs_per_package: int = 12
     first_look_job_seconds: float = 8.3e-5  # of CPU, for one job of a joblist
-    look_job_seconds: float = 8e-6  # the same in later looks
-    look_job_calls: float = 0.5  # calls of the filesystem, for one job in later looks
+    look_job_seconds: float = 1.1e-5  # the same in later looks
+    look_job_calls: float = 1.7  # calls of the filesystem, for one job in later looks
     look_every_seconds: float = 10.0  # of an idle worker; longer where looks read much
-    look_job_reads: float = 0.17  # job files whose status is read, for each job
+    look_job_reads: float = 0.85  # job files that are looked at, for each job
     reads_per_second: float = 10_000.0  # of all workers together
     catalog_write_seconds: float = 6e-3  # one Parquet file of 100 rows, with fsync
     catalog_file_seconds: float = 1.5e-3  # to read such a file
