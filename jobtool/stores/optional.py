@@ -299,6 +299,7 @@ PROTOCOLS: tuple[type, ...] = (
     Temporaries,
     TakesFiles,
     Prover,
+    Prunes,
     Specials,
     FolderAttributes,
     AccessCheck,

@@ -34,6 +34,7 @@ from jobtool.testing.store_suite.others import (
     FolderAttributesSuite,
     KnowsMd5sSuite,
     ProverSuite,
+    PrunesSuite,
     SpecialsSuite,
     TakesFilesSuite,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "KnowsMd5sSuite",
     "MultipartSuite",
     "ProverSuite",
+    "PrunesSuite",
     "RawAccess",
     "RawSpecials",
     "SourceSuite",
