@@ -15,6 +15,7 @@ from jobtool.stores.optional import (
     KnowsMd5s,
     Multipart,
     Prover,
+    Prunes,
     Specials,
     TakesFiles,
     Temporaries,
@@ -61,6 +62,7 @@ COLUMNS: Sequence[tuple[str, type]] = (
     ("unfinished files are marked", Temporaries),
     ("takes files of programs", TakesFiles),
     ("proves without reading", Prover),
+    ("leaves folders unopened", Prunes),
     ("empty folders, links", Specials),
     ("attributes of folders", FolderAttributes),
     ("checks access itself", AccessCheck),
@@ -80,6 +82,7 @@ NOTES = """
   folder, from which the store moves each file once it is complete.
 - **proves without reading**: the store compares a digest that the service holds or computes. See
   [how each proof works](receipts.md#how-each-proof-works).
+- **leaves folders unopened**: a folder that [filters](../how-to/select.md) leave out isn't listed.
 - **empty folders, links**: the store can hold at least one of the two.
 - **attributes of folders**: times and modes of folders are kept.
 - **checks access itself**: a refusal for one file is told from one for all without another file.

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from jobtool.api.places import (
     Filesystem,
     Place,
@@ -14,10 +16,12 @@ from jobtool.api.places import (
     local_path,
     text_of,
 )
+from jobtool.errors import UsageError
 from jobtool.events import Emit, ignore, unfailing
 from jobtool.redact import LOGIN_WORDS, is_secret
 
 if TYPE_CHECKING:
+    from jobtool.jobs.filtersettings import FilterSettings
     from jobtool.jobs.settings import Settings
     from jobtool.layouts.events import Generated
     from jobtool.stores.sides import Side
@@ -45,6 +49,7 @@ def generate_joblist(
     layout: Place = "auto",
     steps: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
+    filters: Mapping[str, Any] | None = None,
     s3: Mapping[str, Any] | None = None,
     stores: Mapping[str, Mapping[str, Any]] | None = None,
     credentials: Mapping[str, Any] | None = None,
@@ -68,6 +73,8 @@ def generate_joblist(
         steps: The chain of steps of each job, such as ``("check", "copy")``. Empty takes that of
             the joblist, or ``copy`` alone.
         values: Values for the templates of the layout.
+        filters: The table ``[filters]`` of joblist.toml, such as ``{"rules": ["- *.tmp"]}``, which
+            selects the files. None takes that of the joblist, or all files.
         s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
         stores: Keys of the tables of other stores by scheme, such as ``{"az": {...}}``, likewise.
         credentials: Keys of the table ``[credentials]``, likewise.
@@ -125,12 +132,22 @@ def generate_joblist(
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},
+        filters=None if filters is None else _filters_of(filters),
         stores=with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
         credentials=with_absolute_paths(credentials or {}),
         trust=trust,
         dry_run=dry_run,
     )
     return generate(request, unfailing(on_event))
+
+
+def _filters_of(table: Mapping[str, Any]) -> FilterSettings:
+    from jobtool.jobs.filtersettings import FilterSettings
+
+    try:
+        return msgspec.convert(dict(table), FilterSettings)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"filters: {error}") from None
 
 
 def settings_at(output: Place, *, trust: bool) -> Settings:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import call
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,6 +23,9 @@ from jobtool.stores.location import inside, parent_of
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.transfer.parallel import in_parallel
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 #: The findings whose files a repair sends again. A file that can't be read now may be good.
 _REPAIRABLE: frozenset[Discrepancy] = frozenset({"missing", "changed", "unproven"})
@@ -70,14 +74,17 @@ class Comparison:
         root: str,
         receipts: Callable[[], Iterator[Receipt]],
         dropped: set[str],
+        selection: Selection | None = None,
     ) -> Result:
         """Compare a whole tree at ``root`` by one listing.
 
         ``receipts`` yields them anew with each call. ``dropped`` are URLs of files that may lack
-        their receipt.
+        their receipt. A file without one that the ``selection`` leaves out isn't extra.
         """
         store = self._stores.open(root, "destination")
-        tree = Tree(store, receipts, dropped=dropped, add=partial(self.add, job))
+        tree = Tree(
+            store, receipts, dropped=dropped, selection=selection, add=partial(self.add, job)
+        )
         tree.compare()
         self._findings.count_compared(files=tree.compared, size_bytes=tree.size_bytes)
         doubted = tree.doubted(deep=self._deep, are_times_reliable=lambda: self._times.are_reliable)

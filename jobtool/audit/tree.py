@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
+from typing import TYPE_CHECKING
 
 from jobtool.audit.evidence import Expected
 from jobtool.audit.files import HOLLOW
@@ -13,6 +14,9 @@ from jobtool.jobs.lastreceipts import digest_of, last_of_each
 from jobtool.jobs.records import Receipt
 from jobtool.stores.store import Entry, Special, Store, Unlisted, entry_of, kind_of
 
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
+
 _MISSING, _LISTED, _HIDDEN = 0, 1, 2
 
 
@@ -20,7 +24,8 @@ class Tree:
     """Compares a job's receipts with the listing of its destination.
 
     ``receipts`` yields them anew with each call. ``dropped`` are destinations whose files may lack
-    a receipt. ``add`` is called with each verdict. Afterwards ``count`` is the number of files with
+    a receipt. A file that the ``selection`` leaves out isn't extra. ``add`` is called with each
+    verdict. Afterwards ``count`` is the number of files with
     a receipt. ``compared`` is the number of them that were listed or are missing, ``size_bytes``
     their size. ``off`` holds the URLs that differ from their receipts.
     """
@@ -31,11 +36,13 @@ class Tree:
         receipts: Callable[[], Iterator[Receipt]],
         *,
         dropped: Container[str],
+        selection: Selection | None = None,
         add: Callable[[Verdict], None],
     ) -> None:
         self._store = store
         self._receipts = receipts
         self._dropped = dropped
+        self._selection = selection
         self._add = add
         self._inside = store.url_of("x")[:-1]
         self._expected = Expected(self._inner())
@@ -97,7 +104,8 @@ class Tree:
         url = self._inside + entry.path
         number = self._expected.numbers.get(digest_of(url))
         if number is None:
-            if url not in self._dropped:
+            is_left_out = self._selection is not None and self._selection.excludes_path(entry.path)
+            if url not in self._dropped and not is_left_out:
                 self._add(Verdict(url=url, what="extra"))
             return
         self._state[number] = _LISTED

@@ -9,6 +9,7 @@ import click
 
 from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
+from jobtool.cli.filteroptions import filter_options, refuse_filters
 from jobtool.cli.options import (
     assignments,
     command,
@@ -19,7 +20,7 @@ from jobtool.cli.options import (
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
-from jobtool.jobs.settings import FILESYSTEM_TABLES
+from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
 
@@ -67,6 +68,7 @@ from jobtool.plugins import is_scheme
     help="A value for the layout's templates, or SCHEME.KEY, credentials.KEY, source_fs.KEY or "
     "target_fs.KEY for the joblist's table of that name, such as s3.endpoint_url. Repeatable.",
 )
+@filter_options
 @bundle_options
 @trust_option
 @dry_run_option
@@ -79,6 +81,7 @@ def cli(
     layout: str | None,
     steps: str | None,
     given: tuple[str, ...],
+    filters: dict[str, Any] | None,
     bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
@@ -108,6 +111,7 @@ def cli(
     is_bundled = layout == PACKAGES or (layout in (None, AUTO) and before.packages is not None)
     if is_bundled:
         refuse_for_packages(values=values, has_steps=steps is not None)
+        refuse_filters(filters)
     else:
         require_none(bundling)
     if layout not in (None, AUTO, MANIFEST, PACKAGES):
@@ -139,6 +143,7 @@ def cli(
             layout=layout or AUTO,
             steps=() if steps is None else decode_words(steps),
             values=values,
+            filters=filters,
             **common,
         ).exit_code
     console.note("Processing complete.", DONE)

@@ -236,7 +236,8 @@ class _Examination:
                 if ranks.rank in orders.deputies:
                     probes = [self._entered(probe, then) for probe in self._probes(orders)]
                 if ranks.rank in orders.deputies | {0}:
-                    mine += (source_result(url, self._stores) for url in places.sources)
+                    settings = self._joblist.settings
+                    mine += (source_result(url, self._stores, settings) for url in places.sources)
                     mine += self._export_results()
                     mine += metrics_results(self._joblist.settings.metrics)
                 for probe in probes:

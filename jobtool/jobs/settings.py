@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,15 +12,16 @@ import tomli_w
 
 from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.exportsettings import ExportSettings
+from jobtool.jobs.filtersettings import FilterSettings
 from jobtool.jobs.forms import Compression
 from jobtool.jobs.limits import Bandwidth
-from jobtool.jobs.metricssettings import MetricsSettings, refuse_login
+from jobtool.jobs.metricssettings import MetricsSettings
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.requirements import require_understood
+from jobtool.jobs.settingsecrets import refuse_secrets
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
 from jobtool.plugins import is_scheme
-from jobtool.redact import is_secret, sounds_secret
 from jobtool.suggest import misfit, unknown_key
 
 FILENAME = "joblist.toml"
@@ -41,32 +42,6 @@ LAYOUT_KEYS = (
     "values",
     "preset",
 )
-
-#: The tables of filesystems, as fsspec's users write them.
-FILESYSTEM_TABLES = ("source_fs", "target_fs")
-
-#: Where secrets belong, by the protocol of such a table.
-_BETTER_PLACES = {
-    "s3": "Put it into AWS's credentials file or environment, or choose a provider: [credentials]",
-    "az": "Set AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN in the environment, or run: az login",
-    "gs": "Run gcloud auth application-default login, or name the file of a service account by "
-    'token = "/PATH/FILE.json"',
-    "sftp": "Log in by a key or an agent, as ssh does",
-    "hdfs": "Log in by kinit",
-    "http": "Put the login into ~/.netrc",
-}
-_SAME_PLACE = {
-    **dict.fromkeys(("s3a", "s3n"), "s3"),
-    **dict.fromkeys(("abfs", "abfss", "adl"), "az"),
-    "gcs": "gs",
-    "ssh": "sftp",
-    **dict.fromkeys(("webhdfs", "swebhdfs"), "hdfs"),
-    **dict.fromkeys(("https", "ftp", "ftps"), "http"),
-}
-
-#: AWS's access key IDs, and secrets in HTTP: a bearer token, a password in a URL.
-_SECRET_VALUE = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+\S|://[^/@\s]*:[^/@\s]+@")
-
 
 _MEBIBYTE = 1024 * 1024
 
@@ -148,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source_fs: dict[str, Any] = {}
     target_fs: dict[str, Any] = {}
     steps: tuple[str, ...] = ()
+    filters: FilterSettings = FilterSettings()
     methods: dict[str, dict[str, Any]] = {}
     ssh: dict[str, Any] = {}
     hadoop: dict[str, Any] = {}
@@ -212,7 +188,7 @@ def decode(text: str, *, path: str) -> Settings:
                 "Was it written by another version of jobtool?"
             )
         _require_understood(table.get("requires"), path=path)
-        _refuse_secrets(table, path=path)
+        refuse_secrets(table, path=path)
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
@@ -229,6 +205,11 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
         settings = msgspec.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
+    if settings.filters and (settings.export or settings.packages):
+        raise JoblistError(
+            f"{quote(path)}: expected [filters] only in a joblist that copies trees; found it "
+            f"beside [{'export' if settings.export else 'packages'}], whose files it can't select"
+        )
     try:
         return msgspec.structs.replace(
             settings,
@@ -245,14 +226,15 @@ def encode(settings: Settings, *, path: str = FILENAME) -> str:
 
     Raises ``JoblistError``, which names ``path``, if a setting looks like a secret.
     """
-    table = msgspec.to_builtins(settings)
+    table = msgspec.to_builtins(settings, builtin_types=(datetime,))
     table |= table.pop("stores")
-    _refuse_secrets(table, path=path)
+    refuse_secrets(table, path=path)
     for key in ("source", "destination"):
         if table[key] is not None:
             table[key] = quote(table[key])
     for key in ("requires", "steps"):
         table[key] = table[key] or None
+    table["filters"]["rules"] = table["filters"]["rules"] or None
     heading = "# What was decided when this joblist was made. Workers read it when they start.\n"
     return heading + tomli_w.dumps(_without_none(table))
 
@@ -281,6 +263,7 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         ("export", ExportSettings.__struct_fields__),
         ("packages", PackageSettings.__struct_fields__),
         ("metrics", MetricsSettings.__struct_fields__),
+        ("filters", FilterSettings.__struct_fields__),
     ):
         found = table.get(name)
         if isinstance(found, Mapping):
@@ -306,44 +289,3 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
         if value is not None
     }
     return {key: value for key, value in kept.items() if value != {}}
-
-
-def looks_secret(key: str, value: object) -> bool:
-    """Return True if a setting looks like a secret, by its name or by its value."""
-    return sounds_secret(key) or _SECRET_VALUE.search(str(value)) is not None
-
-
-def _refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
-    for key, value in table.items():
-        if key == "layout":
-            continue  # its keys are known ones and names of files
-        if key in FILESYSTEM_TABLES and isinstance(value, dict):
-            _refuse_secrets_of_filesystem(key, value, path=path)
-            continue
-        if key == "metrics" and isinstance(value, dict):
-            refuse_login(value, path=path)
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        tables = [each for each in parts if isinstance(each, dict)]
-        for table_in in tables:
-            _refuse_secrets(table_in, path=path)
-        if looks_secret(key, None if tables else value):
-            raise JoblistError(
-                f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
-                "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
-                "set it in the environment of workers, or let a command or a file provide it: "
-                '[credentials] provider = "profile", "process" or "file"'
-            )
-
-
-def _refuse_secrets_of_filesystem(name: str, table: Mapping[str, Any], *, path: str) -> None:
-    for key, value in table.items():
-        if is_secret(key, value) or looks_secret("", value):
-            protocol = str(table.get("protocol", "")).lower()
-            better = _BETTER_PLACES.get(
-                _SAME_PLACE.get(protocol, protocol),
-                "Put it into fsspec's own configuration, ~/.config/fsspec or a variable FSSPEC_…",
-            )
-            raise JoblistError(
-                f"{quote(path)}, table [{name}]: {key!r} looks like a secret, which a joblist must "
-                f"not hold. {better}. Or pass it in Python to transfer_jobs, by {name}=…"
-            )

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from jobtool.errors import JobtoolError
 from jobtool.layouts.layout import MANIFEST, load_layout
-from jobtool.layouts.pattern import Pattern
+from jobtool.layouts.pattern import Folders, Pattern
+from jobtool.layouts.selected import Selected
 from jobtool.stores.store import Child, StatResult, Store, Unlisted, kind_of
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 #: How many folders are looked into before the layout ``tree`` is chosen.
 _MAX_FOLDERS = 2000
 
 
-def pick_layout(store: Store) -> tuple[str, str]:
+def pick_layout(store: Store, selection: Selection | None = None) -> tuple[str, str]:
     """Return the name of the layout that fits a source, and why it was picked, in words.
+
+    What the ``selection`` leaves out isn't looked into.
 
     Raises ``SourceError`` if the source can't be looked into.
     """
@@ -22,12 +29,13 @@ def pick_layout(store: Store) -> tuple[str, str]:
     if kind == "file":
         return MANIFEST, "the input path is a file"
     if kind == "folder":
-        names = [child.name for child in store.children("") if isinstance(child, Child)]
+        folders = store if selection is None else Selected(store, selection)
+        names = [child.name for child in folders.children("") if isinstance(child, Child)]
         if any(name.startswith("server_name=") for name in names):
             return "partitions", "it holds folders server_name=…"
         pattern = Pattern(load_layout("plates")[1].pattern)
         try:
-            if any(pattern.find(_Glance(store), on_unreadable=lambda error: None)):
+            if any(pattern.find(_Glance(folders), on_unreadable=lambda error: None)):
                 return "plates", f"it holds folders {pattern.text}"
         except _EnoughError:
             pass
@@ -41,7 +49,7 @@ class _EnoughError(JobtoolError):
 class _Glance:
     """A store's folders, of which only a limited number is looked into."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Folders) -> None:
         self._store = store
         self._left = _MAX_FOLDERS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -16,10 +16,14 @@ from jobtool.jobs.job import FilePair, Job
 from jobtool.layouts.events import FieldCounted, Unreadable
 from jobtool.layouts.layout import Layout
 from jobtool.layouts.pattern import Match, Pattern
+from jobtool.layouts.selected import Selected
 from jobtool.layouts.template import Template, safe
 from jobtool.names import quote
 from jobtool.stores.location import Location, file_below, inside, is_absolute
 from jobtool.stores.store import Child, Store, kind_of
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -33,9 +37,9 @@ class Drafter:
     """Applies a layout to a source.
 
     ``values`` fill its templates; ``destination`` is the joblist's. ``joblist_path`` is left out if
-    it lies in the source. After ``drafts``, ``incomplete`` names the folders that lack what the
-    layout requires, grouped by what is missing, and ``unreadable`` counts the folders that can't be
-    looked into.
+    it lies in the source, and so is what the ``selection`` leaves out. After ``drafts``,
+    ``incomplete`` names the folders that lack what the layout requires, grouped by what is missing,
+    and ``unreadable`` counts the folders that can't be looked into.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Drafter:
         values: Mapping[str, str],
         destination: str | None,
         joblist_path: str,
+        selection: Selection | None = None,
         emit: Emit,
     ) -> None:
         self.incomplete: dict[str, list[str]] = {}
@@ -53,6 +58,7 @@ class Drafter:
         self._layout = layout
         self._pattern = Pattern(layout.pattern)
         self._source = source
+        self._selected = None if selection is None else Selected(source, selection)
         self._values = dict(values)
         self._destination = destination
         if destination is not None:
@@ -69,9 +75,13 @@ class Drafter:
         self._require_folder()
         self._require_values()
         found = self._pattern.find(
-            self._source, files=self._layout.files_match, on_unreadable=self._skip_unreadable
+            self._selected or self._source,
+            files=self._layout.files_match,
+            on_unreadable=self._skip_unreadable,
         )
-        theirs = self._without_shadowed(match for match in found if not self._is_ours(match))
+        theirs = self._without_shadowed(
+            match for match in found if not self._is_ours(match) and self._is_selected(match)
+        )
         matches = [match for match in theirs if self._is_complete(match)]
         self._tell_counts(matches)
         self._require_distinct(matches)
@@ -148,6 +158,9 @@ class Drafter:
                 )
             )
         return kept
+
+    def _is_selected(self, match: Match) -> bool:
+        return self._selected is None or self._selected.holds(match)
 
     def _is_ours(self, match: Match) -> bool:
         return inside(self._source.url_of(match.path), self._joblist_path) is not None

@@ -108,6 +108,7 @@ class _Generation:
             values=self._settings.values,
             destination=self._settings.destination,
             joblist_path=self._request.joblist_path,
+            selection=self._resolution.selection,
             emit=self._emit,
         )
 
@@ -186,8 +187,9 @@ class _Generation:
     def _nothing_found(self) -> str:
         if self._layout is None:
             return f"{quote(self._request.source)} lists no files"
+        filtered = " that the filters include" if self._settings.filters else ""
         return (
             f"expected folders that match {self._layout.pattern} below "
-            f"{quote(self._request.source)}; found none. Is it the right input path, and the right "
-            "layout? (--layout)"
+            f"{quote(self._request.source)}; found none{filtered}. Is it the right input path, and "
+            "the right layout? (--layout)"
         )

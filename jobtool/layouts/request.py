@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from jobtool.jobs.filtersettings import FilterSettings
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A joblist to generate.
@@ -15,7 +17,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     None means that of the existing joblist. ``layout`` is the name of a layout, a path to one in
     TOML, or ``auto``; None means that of the existing joblist or, without one, ``auto``. ``steps``
     is the chain of steps of each job; empty means that of the existing joblist or, without one,
-    ``copy`` alone. ``values`` are for the layout's templates. ``stores`` are keys of the tables of
+    ``copy`` alone. ``filters`` is the table of that name; None means that of the existing joblist.
+    ``values`` are for the layout's templates. ``stores`` are keys of the tables of
     stores in joblist.toml, by scheme, and ``credentials`` those of that table. ``filesystems`` are
     those of the roles, tables or objects; a table is written without its secrets. With ``trust``,
     commands that an existing joblist.toml names are run even if others could have written it. With
@@ -27,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     destination: str | None = None
     layout: str | None = None
     steps: tuple[str, ...] = ()
+    filters: FilterSettings | None = None
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
     stores: Mapping[str, Mapping[str, object]] = msgspec.field(default_factory=dict)
     credentials: Mapping[str, object] = msgspec.field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import structs
@@ -27,7 +28,11 @@ from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sides import table_to_write
 from jobtool.suggest import did_you_mean
+from jobtool.transfer.selecting import selection_of
 from jobtool.transfer.stores_of import stores_by
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,11 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout | None
     is_guessed: bool
     stores: StoreRegistry
+
+    @property
+    def selection(self) -> Selection | None:
+        """What of the source is left out; None for nothing."""
+        return selection_of(self.settings.filters, self.request.source, self.request.source)
 
     def require_used(self) -> None:
         """Raise ``UsageError`` for values that the layout doesn't use: one may be misspelt."""
@@ -111,7 +121,14 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         filesystems=request.filesystems,
     )
     destination = request.destination or before.destination
-    layout_name, layout = _choose_layout(request, before, stores, emit)
+    filters = before.filters if request.filters is None else request.filters
+    selection = selection_of(filters, request.source, request.source)
+    layout_name, layout = _choose_layout(request, before, stores, selection, emit)
+    if filters and (layout is None or layout.files):
+        raise UsageError(
+            f"the layout {quote(layout_name)} names each file, so filters can't leave any out. "
+            "Name only the files to transfer, and give no filters."
+        )
     if layout is not None:
         values = {**layout.values, **values}
         if destination is None:
@@ -121,6 +138,7 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         jobtool=__version__,
         requires=before.requires,
         steps=_chain(request.steps) or before.steps,
+        filters=filters,
         id=before.id or uuid.uuid4().hex,
         source=request.source,
         destination=destination,
@@ -152,7 +170,11 @@ def resolve(request: Request, emit: Emit) -> Resolution:
 
 
 def _choose_layout(
-    request: Request, before: Settings, stores: StoreRegistry, emit: Emit
+    request: Request,
+    before: Settings,
+    stores: StoreRegistry,
+    selection: Selection | None,
+    emit: Emit,
 ) -> tuple[str, Layout | None]:
     wanted = request.layout
     if wanted is None and before.layout:
@@ -160,7 +182,7 @@ def _choose_layout(
             return MANIFEST, None
         return "joblist.toml", layout_of_table(before.layout, shown=FILENAME)
     if wanted is None or wanted == AUTO:
-        wanted, reason = pick_layout(stores.open(request.source, "source"))
+        wanted, reason = pick_layout(stores.open(request.source, "source"), selection)
         emit(LayoutChosen(layout=wanted, reason=reason))
     return (MANIFEST, None) if wanted == MANIFEST else load_layout(wanted)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jobtool.errors import RouteError
-from jobtool.jobs.settings import looks_secret
+from jobtool.jobs.settingsecrets import looks_secret
 from jobtool.redact import is_secret
 
 

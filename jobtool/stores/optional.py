@@ -7,7 +7,7 @@ what a protocol says doesn't have its methods, and callers do without them. The 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from jobtool.errors import DamagedSourceError
@@ -21,6 +21,7 @@ from jobtool.stores.store import (
     Special,
     SpecialKind,
     Store,
+    Unlisted,
     Upload,
 )
 
@@ -159,6 +160,17 @@ class Specials(Store, Protocol):
 
 
 @runtime_checkable
+class Prunes(Store, Protocol):
+    """A store that can leave out folders of a listing without opening them."""
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield what ``list`` does, with each excluded folder as the special ``excluded-folder``.
+
+        Such a folder isn't opened. ``excludes`` is called with paths of folders, by any thread.
+        """
+
+
+@runtime_checkable
 class FolderAttributes(Store, Protocol):
     """A store whose folders have attributes. They are kept if both stores implement this."""
 
@@ -287,6 +299,7 @@ PROTOCOLS: tuple[type, ...] = (
     Temporaries,
     TakesFiles,
     Prover,
+    Prunes,
     Specials,
     FolderAttributes,
     AccessCheck,

@@ -28,7 +28,7 @@ from jobtool.stores.location import unfit_reason
 from jobtool.stores.preserve import Kept
 
 PathKind = Literal["file", "folder", "missing"]
-SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device"]
+SpecialKind = Literal["empty-folder", "link", "pipe", "socket", "device", "excluded-folder"]
 
 #: How many bytes are read at a time when a whole file is read for its digest.
 READ_BYTES = 8 * 1024 * 1024

@@ -28,6 +28,7 @@ from jobtool.stores.optional import (
     FolderAttributes,
     Multipart,
     Prover,
+    Prunes,
     Specials,
     TakesFiles,
     Temporaries,
@@ -245,6 +246,16 @@ class _FaultyProver(Faulty):
         return proof
 
 
+class _FaultyPrunes(Faulty):
+    inner: Prunes
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root but what is excluded; a fault of ``list`` strikes."""
+        late = self.strike("list", "")
+        yield from self.inner.list_without(excludes)
+        _raise(late)
+
+
 class _FaultySpecials(Faulty):
     inner: Specials
 
@@ -346,6 +357,7 @@ _EXTRAS: Mapping[type, type[Faulty]] = {
     Temporaries: _FaultyTemporaries,
     TakesFiles: _FaultyTakesFiles,
     Prover: _FaultyProver,
+    Prunes: _FaultyPrunes,
     Specials: _FaultySpecials,
     FolderAttributes: _FaultyFolders,
     AccessCheck: _FaultyAccess,

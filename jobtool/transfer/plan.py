@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
@@ -25,6 +25,9 @@ from jobtool.jobs.records import (
     planned_dst_path,
 )
 from jobtool.stores.store import Entry, Special, SpecialKind, Store
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 #: Files that make a data set readable, as they are or compressed. They go last, so that no reader
 #: sees half a data set.
@@ -91,10 +94,14 @@ class Plan:
     """The files of a job, numbered from 0.
 
     ``failures`` are the files that can't be transferred, and named files that weren't found. No
-    more than ``MAX_FAILURES`` and one are kept.
+    more than ``MAX_FAILURES`` and one are kept. ``selection`` says what of a tree is left out, None
+    for nothing. ``excluded`` counts the files, specials and folders left out; a folder that isn't
+    opened counts as one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selection: Selection | None = None) -> None:
+        self.selection = selection
+        self.excluded = 0
         self.routes: list[Route] = []
         self._roots: list[tuple[str, str]] = []  # what the URLs of each route's files begin with
         self._added_bytes = 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from jobtool.errors import FileError, NotFoundError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
@@ -13,17 +16,27 @@ from jobtool.transfer.look import look_at
 from jobtool.transfer.plan import Failure, Plan, Route
 from jobtool.transfer.resolve import resolve, resolve_destination
 from jobtool.transfer.retry import Retry
+from jobtool.transfer.selecting import is_left_out
 from jobtool.transfer.treelisting import TreeListing
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 
 def open_plan(
-    job: Job, stores: StoreRegistry, *, owner: str = "", retry: Retry | None = None
+    job: Job,
+    stores: StoreRegistry,
+    *,
+    owner: str = "",
+    retry: Retry | None = None,
+    select: Callable[[str], Selection | None] | None = None,
 ) -> tuple[Plan, TreeListing | None]:
     """Return the plan of a job and, for a tree, its ``TreeListing``, which wasn't run yet.
 
     ``job.destination`` must be set unless all its files are absolute. Files that the job names are
     looked at with ``retry``, several at a time. Those that are missing or can't be read become
-    ``failures`` of the plan.
+    ``failures`` of the plan. ``select`` returns what of a tree at a URL is left out. Files that the
+    job names are never left out.
 
     Raises ``NotFoundError`` if the source is missing, ``FileError`` for a path that would leave its
     root or a destination named twice, ``UsageError`` for an unsupported source or destination,
@@ -35,15 +48,18 @@ def open_plan(
     retry = retry or Retry.never()
     if job.files:
         return _plan_files(job, stores, owner, retry), None
-    return retry.call(lambda: _open_tree(job, stores, owner, retry))
+    return retry.call(lambda: _open_tree(job, stores, owner, retry, select or _all))
 
 
 def _open_tree(
-    job: Job, stores: StoreRegistry, owner: str, retry: Retry
+    job: Job,
+    stores: StoreRegistry,
+    owner: str,
+    retry: Retry,
+    select: Callable[[str], Selection | None],
 ) -> tuple[Plan, TreeListing | None]:
     if job.source is None or job.destination is None:
         raise FileError(f"job {quote(job.name)}: expected a source and a destination")
-    plan = Plan()
     source = stores.open(job.source, "source")
     kind = kind_of(source, "")
     if kind == "file" or (kind == "missing" and _is_one_file(job.source, stores)):
@@ -51,8 +67,13 @@ def _open_tree(
         destination_folder, destination_name = parent_of(job.destination)
         source = stores.open(source_folder, "source")
         destination = stores.open(destination_folder, "destination", owner=owner)
+        plan = Plan(select(source_folder))
         plan.start_route(Route(source, destination))
-        plan.add(entry_of(source, source_name), destination_name)
+        entry = entry_of(source, source_name)
+        if is_left_out(plan.selection, entry):
+            plan.excluded += 1
+        else:
+            plan.add(entry, destination_name)
         return plan, None
     if kind == "missing":
         raise NotFoundError(
@@ -60,6 +81,7 @@ def _open_tree(
             "Was the source moved or removed?"
         )
     target = job.destination
+    plan = Plan(select(job.source))
     route = Route(source, stores.open(target, "destination", owner=owner, mirrors=source))
     plan.start_route(route)
     plan.is_tree = True
@@ -77,6 +99,10 @@ def _open_tree(
                 plan.add_special(Special(name, "empty-folder"))
 
     return plan, TreeListing(plan, route, finish, retry)
+
+
+def _all(source: str) -> None:
+    """Leave out nothing."""
 
 
 def _holds_empty_folders(store: Store) -> bool:

@@ -11,6 +11,7 @@ from jobtool.names import quote
 from jobtool.stores.store import Entry, Special, Unlisted
 from jobtool.transfer.plan import Plan, Route
 from jobtool.transfer.retry import Retry, Successes
+from jobtool.transfer.selecting import is_left_out, list_selected
 from jobtool.transfer.throttle import Throttle
 
 #: How many entries are listed between two checks of the stop.
@@ -22,6 +23,8 @@ _ENTRIES_PER_PAGE = 16 * _ENTRIES_PER_LOOK
 
 class TreeListing:
     """Lists a tree into its plan. The try after a failure adds the entries after the last one.
+
+    What the plan's ``selection`` leaves out is only counted, in ``plan.excluded``.
 
     ``on_entry`` is called after each entry. ``throttle`` limits the requests: a thousand entries
     count as one.
@@ -57,7 +60,7 @@ class TreeListing:
             self._skip_to, self._previous = self._last, b""
             if self._skip_to and not self._is_in_order:
                 raise self._unsorted()
-        entries = self._entries or self.route.source.list()
+        entries = self._entries or list_selected(self.route.source, self.plan.selection)
         self._entries = None  # a failed pass begins again
         try:
             for count, entry in enumerate(entries):
@@ -98,7 +101,9 @@ class TreeListing:
             return
         self._last = key
         self._successes.note()
-        if isinstance(entry, Special):
+        if is_left_out(self.plan.selection, entry):
+            self.plan.excluded += 1
+        elif isinstance(entry, Special):
             self.plan.add_special(entry)
         elif isinstance(entry, Unlisted):
             self.plan.fail(self.route.source.url_of(entry.path), entry.error)
@@ -110,7 +115,9 @@ class TreeListing:
 
 def _sort_key(entry: Entry | Special | Unlisted) -> bytes:
     # Folders sort as if their names ended in a slash.
-    is_folder = (isinstance(entry, Special) and entry.what == "empty-folder") or (
-        isinstance(entry, Unlisted) and entry.is_folder
+    is_folder = (
+        entry.what in ("empty-folder", "excluded-folder")
+        if isinstance(entry, Special)
+        else isinstance(entry, Unlisted) and entry.is_folder
     )
     return os.fsencode(entry.path) + b"/" * is_folder

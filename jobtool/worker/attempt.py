@@ -224,6 +224,8 @@ class Attempt:
         values = {"files": totals.files, "bytes": totals.bytes, "seconds": seconds}
         if totals.skipped:
             values["skipped"] = totals.skipped
+        if totals.excluded:
+            values["excluded"] = totals.excluded
         if totals.rows is not None:
             values["rows"] = totals.rows
         if self.report.renewals:
@@ -236,6 +238,7 @@ class Attempt:
                 bytes=totals.bytes,
                 seconds=seconds,
                 rows=totals.rows,
+                excluded=totals.excluded,
                 what=what_of(self._claimed.job),
             )
         )

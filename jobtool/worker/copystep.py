@@ -20,6 +20,7 @@ from jobtool.transfer.planning import open_plan
 from jobtool.transfer.progress import Progress
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
+from jobtool.transfer.selecting import selection_of
 from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.filesstep import FilesStep
 
@@ -88,7 +89,14 @@ class CopyStep(FilesStep):
         return plan, transfer
 
     def _open(self, job: Job, context: StepContext) -> tuple[Plan, TreeListing | None]:
-        return open_plan(job, context.stores, owner=context.owner, retry=context.retry)
+        settings = self._tools.joblist.settings
+        return open_plan(
+            job,
+            context.stores,
+            owner=context.owner,
+            retry=context.retry,
+            select=partial(selection_of, settings.filters, settings.source),
+        )
 
     def _take_up(
         self, plan: Plan, listing: TreeListing | None, retry: Retry, attempt: int

@@ -47,12 +47,15 @@ class PrematureError(JobtoolError):
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """The totals of a job's files. ``skipped`` files were left out and aren't among ``files``.
 
+    Neither are ``excluded`` ones, which the joblist's filters leave out.
+
     ``rows`` are those of an export; None for a job that copies files.
     """
 
     files: int
     bytes: int
     skipped: int = 0
+    excluded: int = 0
     rows: int | None = None
 
 
@@ -142,7 +145,10 @@ class FilesStep:
         self.tell_left_out()
         remove_lines(self._records, claimed_job)
         self.totals = Totals(
-            files=len(plan), bytes=plan.total_bytes, skipped=transfer.skipped.count
+            files=len(plan),
+            bytes=plan.total_bytes,
+            skipped=transfer.skipped.count,
+            excluded=plan.excluded,
         )
 
     def _make_transfer(

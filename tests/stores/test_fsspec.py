@@ -36,7 +36,7 @@ from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Attributes, Entry, Unlisted, entry_of, kind_of
 from jobtool.stores.storetype import store_type
-from jobtool.testing.store_suite import StoreSuite, TemporariesSuite
+from jobtool.testing.store_suite import PrunesSuite, StoreSuite, TemporariesSuite
 from tests import commands
 from tests.stores.raw import LocalRaw
 
@@ -63,7 +63,7 @@ class FsspecMemoryRaw:
         return {key.removeprefix(start) for key in MemoryFileSystem.store if key.startswith(start)}
 
 
-class TestMemoryObject(TemporariesSuite, StoreSuite):
+class TestMemoryObject(TemporariesSuite, PrunesSuite, StoreSuite):
     @pytest.fixture
     def store(self):
         fs, root = fsspec.filesystem("memory"), f"/{secrets.token_hex(8)}"
@@ -82,7 +82,7 @@ class TestMemoryObject(TemporariesSuite, StoreSuite):
         return FsspecMemoryRaw("/" + store.url.partition("://")[2])
 
 
-class TestLocalObject(TemporariesSuite, StoreSuite):
+class TestLocalObject(TemporariesSuite, PrunesSuite, StoreSuite):
     @pytest.fixture
     def store(self, folder):
         return FsspecStore(LocalFileSystem(), str(folder), owner="ours")
@@ -103,7 +103,7 @@ class Direct(LocalFileSystem):
     mv = fsspec.AbstractFileSystem.mv
 
 
-class TestWithoutMoves(TemporariesSuite, StoreSuite):
+class TestWithoutMoves(TemporariesSuite, PrunesSuite, StoreSuite):
     """A filesystem whose files are written under their own names."""
 
     @pytest.fixture

@@ -25,7 +25,7 @@ from jobtool.stores.ftp.facts import parse_facts
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, entry_of, kind_of
-from jobtool.testing.store_suite import SourceSuite
+from jobtool.testing.store_suite import PrunesSuite, SourceSuite
 from tests import commands
 from tests.servers.ftp import LOGIN, PASSWORD
 from tests.stores.raw import LocalRaw
@@ -60,7 +60,7 @@ def opened(url, **tables):
     return StoreRegistry(tables).open(url, "source")
 
 
-class FtpSuite(SourceSuite):
+class FtpSuite(SourceSuite, PrunesSuite):
     time_resolution_ns: ClassVar = SECOND_NS
     refused_names: ClassVar = {"new\nline": LINES, "carriage\rreturn": LINES}
     unsupported_names: ClassVar = {"not UTF-8 \udcff\udc80": "pyftpdlib takes only UTF-8"}

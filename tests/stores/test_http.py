@@ -37,7 +37,7 @@ from jobtool.stores.location import Location, file_below
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Unlisted, entry_of, kind_of
 from jobtool.stores.webaddress import decoded, encoded
-from jobtool.testing.store_suite import SourceSuite
+from jobtool.testing.store_suite import PrunesSuite, SourceSuite
 from tests import commands
 from tests.servers.nginx import LOGIN, PASSWORD, TOKEN
 from tests.stores.raw import LocalRaw
@@ -80,7 +80,7 @@ def opened(url, **tables):
     return StoreRegistry(tables).open(url, "source")
 
 
-class NginxSuite(SourceSuite):
+class NginxSuite(SourceSuite, PrunesSuite):
     time_resolution_ns: ClassVar = SECOND_NS
     unsupported_names: ClassVar = {".hidden": HIDDEN, "...": HIDDEN, "..a": HIDDEN}
 

@@ -7,7 +7,7 @@ in one step. No filesystem of fsspec is believed for a proof: what was written i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -102,6 +102,10 @@ class FsspecStore:
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield every file below the root, a folder at a time."""
         return self._below("")
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root, without opening folders that are left out."""
+        return self._below("", excludes)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file, and look at the file again."""
@@ -249,21 +253,26 @@ class FsspecStore:
 
         return sorted(found.items(), key=key)
 
-    def _below(self, path: str) -> Iterator[Entry | Special | Unlisted]:
+    def _below(
+        self, path: str, excludes: Callable[[str], bool] | None = None
+    ) -> Iterator[Entry | Special | Unlisted]:
         found = self._names(path, by_path=True)
         if not found and path:
             yield Special(path, "empty-folder")
         for name, info in found:
             full = f"{path}/{name}" if path else name
             unlisted = self._unlisted(path, name, info)
+            is_folder = info.get("type") == "directory"
             if unlisted is not None:
                 yield unlisted
-            elif info.get("type") == "directory" and info.get("islink"):
+            elif is_folder and excludes is not None and excludes(full):
+                yield Special(full, "excluded-folder")
+            elif is_folder and info.get("islink"):
                 where = quote(self.url_of(full))
                 error = SourceError(f"{where}: a link to a folder isn't followed here")
                 yield Unlisted(full, error)
-            elif info.get("type") == "directory":
-                yield from listed_or_not(full, self._below(full))
+            elif is_folder:
+                yield from listed_or_not(full, self._below(full, excludes))
             else:
                 yield Entry(full, int(info["size"]), mtime_ns(info), version(info))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ftplib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from jobtool.errors import (
     FileError,
@@ -67,6 +67,10 @@ class FtpStore(SourceOnly):
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield every file below the root, by MLSD of each folder."""
         return self._below("")
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root, without opening folders that are left out."""
+        return self._below("", excludes)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file by RETR, and look at the file again."""
@@ -195,7 +199,9 @@ class FtpStore(SourceOnly):
                 found.append(facts)
         return sorted(found, key=lambda facts: _bytes(facts.name))
 
-    def _below(self, path: str) -> Iterator[Entry | Special | Unlisted]:
+    def _below(
+        self, path: str, excludes: Callable[[str], bool] | None = None
+    ) -> Iterator[Entry | Special | Unlisted]:
         found = self._names(path)
         if not found and path:
             yield Special(path, "empty-folder")
@@ -207,8 +213,10 @@ class FtpStore(SourceOnly):
             elif facts.kind == "file":
                 assert facts.size is not None, "it would be unlisted"
                 yield Entry(full, facts.size, facts.mtime_ns or 0)
+            elif excludes is not None and excludes(full):
+                yield Special(full, "excluded-folder")
             else:
-                yield from listed_or_not(full, self._below(full))
+                yield from listed_or_not(full, self._below(full, excludes))
 
     def _unlisted(self, path: str, facts: Facts) -> Unlisted | None:
         full = _join(path, facts.name)

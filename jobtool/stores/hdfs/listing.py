@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jobtool.errors import FileError, NotFoundError, SourceError
 from jobtool.names import quote
@@ -43,8 +43,13 @@ def children(client: Client, full: str, url: str) -> Iterator[Child]:
     yield from (Child(each.name, each.is_folder) for each in found)
 
 
-def tree(client: Client, root: str, url: str) -> Iterator[Listed]:
-    """Yield everything below ``root``. Holds the names of the folders on the way down."""
+def tree(
+    client: Client, root: str, url: str, excludes: Callable[[str], bool] | None = None
+) -> Iterator[Listed]:
+    """Yield everything below ``root``. Holds the names of the folders on the way down.
+
+    A folder that ``excludes`` is the special ``excluded-folder``, and isn't opened.
+    """
     stack: list[tuple[str, Iterator[Status]]] = [("", iter(folder_of(client, root or "/", url)))]
     while stack:
         prefix, rest = stack[-1]
@@ -55,6 +60,9 @@ def tree(client: Client, root: str, url: str) -> Iterator[Listed]:
         path = prefix + status.name
         if not status.is_folder:
             yield entry_of(path, status)
+            continue
+        if excludes is not None and excludes(path):
+            yield Special(path, "excluded-folder")
             continue
         try:
             below = folder_of(client, f"{root}/{path}", f"{url}/{path}")

@@ -126,6 +126,10 @@ class HdfsStore:
         """Yield everything below the root, a folder at a time."""
         yield from listing.tree(self._client, self._root, self.url)
 
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root, without opening folders that are left out."""
+        return listing.tree(self._client, self._root, self.url, excludes)
+
     def check_access(self, *, write: bool) -> None:
         """List the root or, with ``write``, make and remove a file in it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -45,8 +45,13 @@ class Listing:
             unlisted = self._unfit(path, item)
             yield unlisted if unlisted is not None else Child(item.name, item.is_folder)
 
-    def below(self, path: str) -> Iterator[Entry | Special | Unlisted]:
-        """Yield all that is below a folder, in byte order."""
+    def below(
+        self, path: str, excludes: Callable[[str], bool] | None = None
+    ) -> Iterator[Entry | Special | Unlisted]:
+        """Yield all that is below a folder, in byte order.
+
+        A folder that ``excludes`` is the special ``excluded-folder``, and isn't opened.
+        """
         items = sorted(self._index(path), key=lambda item: _bytes(item.name, item.is_folder))
         if not items and path:
             yield Special(path, "empty-folder")
@@ -58,8 +63,10 @@ class Listing:
                 full = _join(path, item.name)
                 if unlisted is not None:
                     yield unlisted
+                elif item.is_folder and excludes is not None and excludes(full):
+                    yield Special(full, "excluded-folder")
                 elif item.is_folder:
-                    yield from listed_or_not(full, self.below(full))
+                    yield from listed_or_not(full, self.below(full, excludes))
                 elif item.size is not None and item.mtime_ns is not None:
                     yield Entry(full, item.size, item.mtime_ns)
                 else:

@@ -7,7 +7,7 @@ listed, by size, time and ETag: a change is noticed in the middle of a file, too
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 
@@ -80,6 +80,10 @@ class HttpStore(SourceOnly):
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield every file below the root, as the indexes of its folders say."""
         return self._listing.below("")
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root, without opening folders that are left out."""
+        return self._listing.below("", excludes)
 
     def entry_by_head(self, path: str) -> Entry:
         """Return a file's entry. Raises ``NotFoundError``, or ``SourceError`` for a folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from jobtool.errors import FileError, NotFoundError
 from jobtool.names import quote
@@ -62,9 +62,11 @@ def marked_names(tree: Tree, path: str) -> Sequence[bytes]:
 
 
 def look(
-    tree: Tree, prefix: str, marked: bytes
+    tree: Tree, prefix: str, marked: bytes, excludes: Callable[[str], bool] | None = None
 ) -> Entry | Special | Unlisted | tuple[str, Sequence[bytes]]:
     """Return what a marked name is. For a non-empty folder, return its path and marked names.
+
+    A folder that ``excludes`` isn't opened, and neither is a link to it followed.
 
     A name that can't be examined is ``Unlisted``. Errors of the whole store are raised.
     """
@@ -73,6 +75,8 @@ def look(
     try:
         if name == marked:
             return _file(path, tree.full(path))
+        if excludes is not None and _FOLDER_MARK in marked and excludes(path):
+            return Special(path, "excluded-folder")
         return _link_or_folder(tree, path, marked)
     except NotFoundError:
         gone = NotFoundError(f"{quote(tree.full(path))} was removed while its folder was listed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from jobtool.stores.local import listing, reading
 from jobtool.stores.local.incoming import Incoming
@@ -95,6 +95,10 @@ class LocalStore:
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root, with links by policy."""
         return list_tree(self._tree, self._listing_threads)
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root, without opening folders that are left out."""
+        return list_tree(self._tree, self._listing_threads, excludes)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file."""

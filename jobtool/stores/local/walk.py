@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
@@ -72,15 +72,21 @@ class _Step(msgspec.Struct):
     is_unfolded: bool = False  # whether its rest is behind it in the queue
 
 
-def list_tree(tree: Tree, threads: int = DEFAULT_LISTING_THREADS) -> Iterator[Listed]:
+def list_tree(
+    tree: Tree,
+    threads: int = DEFAULT_LISTING_THREADS,
+    excludes: Callable[[str], bool] | None = None,
+) -> Iterator[Listed]:
     """Yield everything below the root, with links by policy.
+
+    A folder that ``excludes`` is the special ``excluded-folder``, and isn't opened.
 
     Holds the names of the folders on the way down, and of those that up to ``threads`` threads read
     ahead. The threads end with the iterator. Raises the errors of reading the root and those of the
     whole store.
     """
     names = marked_names(tree, "")
-    walk = _Walk(tree, threads)
+    walk = _Walk(tree, threads, excludes)
     if names:
         walk.line.append(_Step(_Run("", names, 0, len(names))))
     try:
@@ -91,10 +97,11 @@ def list_tree(tree: Tree, threads: int = DEFAULT_LISTING_THREADS) -> Iterator[Li
 
 
 class _Walk:
-    def __init__(self, tree: Tree, threads: int) -> None:
+    def __init__(self, tree: Tree, threads: int, excludes: Callable[[str], bool] | None) -> None:
         self.line: list[_Step] = []
         self._tree = tree
         self._threads = threads
+        self._excludes = excludes
         self._is_over = False
         self._pool: ThreadPoolExecutor | None = None
         self._is_slow = False
@@ -156,7 +163,7 @@ class _Walk:
             top = stack.pop()
             until = min(top.start + _LOOKS, top.stop)
             for index in range(top.start, until):
-                item = look(self._tree, top.prefix, top.names[index])
+                item = look(self._tree, top.prefix, top.names[index], self._excludes)
                 looks += 1
                 if isinstance(item, tuple):
                     until = index + 1

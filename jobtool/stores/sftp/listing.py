@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat as modes
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 import asyncssh
@@ -43,19 +43,24 @@ class _Name(msgspec.Struct, frozen=True, order=True, gc=False):
     mode: int
 
 
-def list_tree(link: Link, tree: Tree) -> Iterator[Listed]:
+def list_tree(
+    link: Link, tree: Tree, excludes: Callable[[str], bool] | None = None
+) -> Iterator[Listed]:
     """Yield everything below the root, with links by policy.
+
+    A folder that ``excludes`` is the special ``excluded-folder``, and isn't opened.
 
     Holds the names of the folders on the way down and of up to 8 more on each level. Raises the
     errors of reading the root and those of the whole store.
     """
-    yield from _Walk(link, tree).below("", _names(link, tree, "").result())
+    yield from _Walk(link, tree, excludes).below("", _names(link, tree, "").result())
 
 
 class _Walk:
-    def __init__(self, link: Link, tree: Tree) -> None:
+    def __init__(self, link: Link, tree: Tree, excludes: Callable[[str], bool] | None) -> None:
         self._link = link
         self._tree = tree
+        self._excludes = excludes
 
     def below(self, prefix: str, names: Sequence[_Name]) -> Iterator[Listed]:
         """Yield what is below a folder whose names are known. Nested folders take no recursion."""
@@ -72,7 +77,12 @@ class _Walk:
     def _in_folder(
         self, prefix: str, names: Sequence[_Name]
     ) -> Iterator[Listed | tuple[str, Sequence[_Name]]]:
-        folders = iter([name for name in names if name.marked.endswith(_FOLDER_MARK)])
+        excludes = self._excludes
+        of_folders = [name for name in names if name.marked.endswith(_FOLDER_MARK)]
+        excluded: set[bytes] = set()
+        if excludes is not None:
+            excluded = {each.marked for each in of_folders if excludes(prefix + _text(each))}
+        folders = iter([name for name in of_folders if name.marked not in excluded])
         coming: deque[Future[Sequence[_Name]]] = deque()
 
         def look_ahead() -> None:
@@ -83,6 +93,9 @@ class _Walk:
             path = prefix + _text(name)
             if not name.marked.endswith(_FOLDER_MARK):
                 yield self._file(path, name)
+                continue
+            if name.marked in excluded:
+                yield Special(path, "excluded-folder")
                 continue
             look_ahead()
             below = self._folder(path, coming.popleft())

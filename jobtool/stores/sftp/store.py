@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.local.temporaries import Temporaries
@@ -104,6 +104,10 @@ class SftpStore:
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root, with links by policy."""
         return listing.list_tree(self._link, self._tree)
+
+    def list_without(self, excludes: Callable[[str], bool]) -> Iterator[Entry | Special | Unlisted]:
+        """Yield everything below the root, without opening folders that are left out."""
+        return listing.list_tree(self._link, self._tree, excludes)
 
     def read(self, entry: Entry, offset: int, length: int) -> Content:
         """Return bytes of a file."""

@@ -35,6 +35,7 @@ from jobtool.testing.store_suite.others import (
     FolderAttributesSuite,
     KnowsMd5sSuite,
     ProverSuite,
+    PrunesSuite,
     SpecialsSuite,
     TakesFilesSuite,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "KnowsMd5sSuite",
     "MultipartSuite",
     "ProverSuite",
+    "PrunesSuite",
     "RawAccess",
     "RawSpecials",
     "SourceSuite",

@@ -19,6 +19,7 @@ from jobtool.stores.optional import (
     KnowsMd5s,
     Multipart,
     Prover,
+    Prunes,
     Specials,
     TakesFiles,
     Temporaries,
@@ -125,6 +126,36 @@ class ProverSuite(Suite):
             assert store.prove(path, md5_of(b"other"), composite_md5([other])) is None
         assert raw.paths() == {"whole", "parts", "empty"}
         assert raw.read("parts") == b"data"
+
+
+class PrunesSuite(Suite):
+    """Listings without some folders."""
+
+    protocol: ClassVar = Prunes
+
+    def test_a_folder_that_is_left_out_is_listed_as_such(
+        self, store: Prunes, raw: RawAccess
+    ) -> None:
+        """Nothing below it is asked about, and all else is listed in order."""
+        for path in ("a/1", "a/out", "out/a/1", "out/b", "z/out/1", "z/z"):
+            raw.write(path, b"1")
+        asked: list[str] = []
+
+        def excludes(path: str) -> bool:
+            asked.append(path)
+            return path.rpartition("/")[2] == "out"
+
+        found = list(store.list_without(excludes))
+        specials = [each for each in found if isinstance(each, Special)]
+        assert specials == [Special(path, "excluded-folder") for path in ("out", "z/out")]
+        assert [each.path for each in found] == ["a/1", "a/out", "out", "z/out", "z/z"]
+        assert set(asked) == {"a", "out", "z", "z/out"}
+
+    def test_without_such_folders_all_is_listed(self, store: Prunes, raw: RawAccess) -> None:
+        """The listing is that of ``list``."""
+        for path in ("a/1", "b"):
+            raw.write(path, b"1")
+        assert list(store.list_without(lambda path: False)) == list(store.list())
 
 
 class SpecialsSuite(Suite):

@@ -1,17 +1,20 @@
 """Files gone from a job's source since an earlier attempt found them.
 
 A source may be purged between two attempts. A file that was listed once, isn't proven and is gone
-must not be forgotten: the job would succeed with fewer files.
+must not be forgotten: the job would succeed with fewer files. A file that is left out by now isn't
+gone.
 """
 
 from __future__ import annotations
 
-from jobtool.errors import NotFoundError, SourceError
+from jobtool.errors import FileError, NotFoundError, SourceError
 from jobtool.jobs.records import ListingRecord, Receipt, planned_dst_path
 from jobtool.names import quote
+from jobtool.stores.store import entry_of
 from jobtool.transfer.ledger.ledger import FileRecord, Ledger
 from jobtool.transfer.ledger.listings import paths_in
 from jobtool.transfer.plan import Route, path_in
+from jobtool.transfer.selecting import is_left_out
 
 
 class Gone:
@@ -71,8 +74,20 @@ class Gone:
             receipt = self._proven.get(pair)
             if receipt is not None:
                 self._add(route, receipt)
-            elif is_sure:
+            elif is_sure and not self._is_left_out(route, pair[0]):
                 self._plan.fail(pair[0], _gone(pair[0]))
+
+    def _is_left_out(self, route: Route, url: str) -> bool:
+        """Return True if a file is there and isn't in the plan because it is left out."""
+        selection, path = self._plan.selection, path_in(route.source, url)
+        if selection is None or path is None:
+            return False
+        if selection.excludes_path(path):
+            return True
+        try:
+            return selection.has_bounds and is_left_out(selection, entry_of(route.source, path))
+        except FileError:
+            return False
 
     def _settle_named(self) -> None:
         """Replace the failures of missing files by their proven files."""

@@ -154,7 +154,7 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     """Every file of the job is verified. ``seconds`` is how long this attempt took.
 
     ``rows`` are those of an export, whose ``files`` are chunks; None for a job that copies files.
-    ``what`` is as in ``JobStarted``.
+    ``excluded`` counts what the joblist's filters leave out. ``what`` is as in ``JobStarted``.
     """
 
     kind: ClassVar[str] = "success"
@@ -164,6 +164,7 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
     bytes: int
     seconds: float
     rows: int | None = None
+    excluded: int = 0
     what: What = "files"
 
     def text(self) -> str:
@@ -172,9 +173,10 @@ class JobSucceeded(Event, frozen=True, kw_only=True):
             return f"{quote(self.job)}: nothing to send"
         what = "files" if self.rows is None else f"chunks, {self.rows:,} rows"
         end = "all freed" if self.what == "release" else "all verified"
+        excluded = f", {self.excluded} excluded" if self.excluded else ""
         return (
             f"{quote(self.job)}: {self.files} {what}, {size_text(self.bytes)} in "
-            f"{duration_text(self.seconds)}, {end}"
+            f"{duration_text(self.seconds)}, {end}{excluded}"
         )
 
 

@@ -1,0 +1,1 @@
+"""Which files of a tree are transferred: rules by rclone's patterns, sizes and times."""
