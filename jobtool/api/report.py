@@ -97,8 +97,8 @@ def show_job(joblist: Place | JobList, name: str) -> ShownJob:
         JoblistUnavailableError: The joblist can't be read any more.
 
     Examples:
-        >>> jobtool.show_job("joblist", "plate1").receipts.files
-        2
+        >>> jobtool.show_job("joblist", jobtool.JobList.open("joblist").job_ids()[0]).line.status
+        <JobStatus.SUCCESS: 'success'>
     """
     from jobtool.report.show import show
 

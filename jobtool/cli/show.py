@@ -72,7 +72,9 @@ def _lines(shown: ShownJob, *, with_log: bool) -> Iterator[str]:
         more = f" (without {shown.left_out} earlier or repeated lines)" if shown.left_out else ""
         yield f"Log{more}"
         for record in shown.records:
-            values = "".join(f" {key}={quote(each)}" for key, each in record.values.items())
+            values = "".join(
+                f" {key}={quote(each, word=True)}" for key, each in record.values.items()
+            )
             yield f"  {stamp_of(record.time)} {record.event}{visible(values)}"
     if shown.cause is not None:
         yield "Likely cause"

@@ -21,8 +21,8 @@ from jobtool.report.sections import (
 from jobtool.report.shown import shown_name, shown_size, shown_text
 from jobtool.units import duration_text
 
-#: What Markdown, or HTML in it, gives a meaning.
-_MARKUP = re.compile(r"[\\`*_\[\]<>|~#&$]")
+#: What Markdown, or HTML in it, gives a meaning. Underscores within a word have none.
+_MARKUP = re.compile(r"[\\`*\[\]<>|~#&$]|\b_+|_+\b")
 
 _COLUMNS = (
     *("job", "status", "files_done", "files_total", "bytes_done", "bytes_total", "attempts"),
@@ -125,4 +125,4 @@ def _name(name: str) -> str:
 
 def _plain(text: str) -> str:
     """Return a text of which Markdown shows every character."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found.group())};", text)
+    return _MARKUP.sub(lambda found: "".join(f"&#{ord(each)};" for each in found.group()), text)
