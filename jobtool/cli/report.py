@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     name="jobtool report",
     example="jobtool report source08 -o report.html",
     is_output_result=True,
+    reads_tables=True,
 )
 @input_options()
 @click.option(

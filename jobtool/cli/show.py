@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     name="jobtool show",
     example="jobtool show source08 source_8__J1__A1170383",
     is_output_result=True,
+    reads_tables=True,
 )
 @click.argument("joblist_path", metavar="JOBLIST")
 @click.argument("job_name", metavar="JOB")
