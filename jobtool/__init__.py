@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
+    from jobtool.api.report import show_job, write_report
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
     from jobtool.api.staging import list_staged, stage_items, unstage_items
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
     from jobtool.receiving.events import Received
+    from jobtool.report.show import ShownJob
     from jobtool.report.summary import JobLine, Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.staging.outcome import Unstaged
@@ -156,6 +158,7 @@ _HOMES = {
     "RouteLeg": "jobtool.routes.found",
     "Scope": "jobtool.errors",
     "ServerError": "jobtool.errors",
+    "ShownJob": "jobtool.report.show",
     "SourceChangedError": "jobtool.errors",
     "SourceDigestError": "jobtool.errors",
     "SourceError": "jobtool.errors",
@@ -196,6 +199,7 @@ _HOMES = {
     "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
+    "show_job": "jobtool.api.report",
     "stage_items": "jobtool.api.staging",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
@@ -203,6 +207,7 @@ _HOMES = {
     "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
     "write_receipts": "jobtool.api.receipts",
+    "write_report": "jobtool.api.report",
 }
 
 __all__ = [
@@ -262,6 +267,7 @@ __all__ = [
     "RouteLeg",
     "Scope",
     "ServerError",
+    "ShownJob",
     "SourceChangedError",
     "SourceDigestError",
     "SourceError",
@@ -303,6 +309,7 @@ __all__ = [
     "receive_packages",
     "release_jobs",
     "retry_jobs",
+    "show_job",
     "stage_items",
     "stores_of",
     "summarise_jobs",
@@ -310,6 +317,7 @@ __all__ = [
     "unstage_items",
     "verify_jobs",
     "write_receipts",
+    "write_report",
 ]
 
 

@@ -25,6 +25,7 @@ _UNSEEN = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udff
 _NEEDS_QUOTES = re.compile(rf'^["\s]|\s$|->|[{_UNSEEN}]|^$')
 _ESCAPED = re.compile(rf'["\\{_UNSEEN}]')
 _ESCAPE = re.compile(r'\\(?:([nrt"\\])|x([0-9a-f]{2})|u([0-9a-f]{4}))')
+_INVISIBLE = re.compile(f"[{_UNSEEN}]")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _UNFIT_FOR_FILENAME = re.compile(rf'^[.\s~-]|\s$|[/%*?<>|:"\\`{_UNSEEN}]')
 _BY_LETTER = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
@@ -76,6 +77,11 @@ def _is_plain(name: str) -> bool:
 def is_text(name: str) -> bool:
     """Return True unless a name holds bytes that aren't UTF-8, which are surrogates."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def visible(text: str) -> str:
+    """Return a text with its invisible characters as escapes, to be shown and not read again."""
+    return _INVISIBLE.sub(_escape, text)
 
 
 def in_one_line(text: str, *, most: int | None = None) -> str:

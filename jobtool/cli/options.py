@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
 import math
@@ -79,14 +80,15 @@ class OneLineErrors(click.Command):
 
 
 def command(
-    *, example: str, is_output_result: bool = False, **settings: Any
+    *, example: str, is_output_result: bool = False, reads_tables: bool = False, **settings: Any
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Make a click command of a function that returns an exit code.
 
     Long options take dashes and underscores alike. The help ends with an example and the exit
     codes. jobtool's errors become one line. With ``is_output_result``, and in a dry run, output
     that could not be written makes the exit code 74 instead of 0. Otherwise the exit code is that
-    of the work.
+    of the work. With ``reads_tables`` the process ends before Arrow's library tidies up: if one of
+    its threads has just begun, as after a table of a few rows, that aborts the process.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -101,6 +103,9 @@ def command(
             if is_output_result or arguments.get("dry_run"):
                 code = code or _code_of_output()
             _leave_hanging_queries(code)
+            if reads_tables and "pyarrow" in sys.modules:
+                atexit._run_exitfuncs()
+                _exit_at_once(code)
             sys.exit(code)
 
         decorator: Callable[[Callable[..., Any]], click.Command] = click.command(
@@ -124,9 +129,13 @@ def _leave_hanging_queries(code: int) -> None:
     DuckDB, for one, waits for its queries when Python ends.
     """
     if any(thread.name == QUERY_THREAD for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        _exit_at_once(code)
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _code_of_output() -> int:

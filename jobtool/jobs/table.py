@@ -179,10 +179,30 @@ def read_table(path: str) -> Iterator[Receipt]:
 
     Raises ``JobtoolError`` if the file isn't such a table.
     """
+    for columns in read_columns(path, Receipt.__struct_fields__):
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        try:
+            stamps = columns["verified_at"].cast(pa.timestamp("s", tz="UTC"))
+            columns["verified_at"] = pc.strftime(stamps, format="%Y-%m-%dT%H:%M:%SZ")
+            values = (column.to_pylist() for column in columns.values())
+            for row in zip(*values, strict=True):
+                yield unquoted(Receipt(**dict(zip(columns, row, strict=True))))
+        except (pa.ArrowException, ValueError, JobFileError) as error:
+            raise _unreadable(path, error) from None
+
+
+def read_columns(path: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield some columns of a table that ``write_table`` wrote; nothing if it is missing.
+
+    Each item has the ``pyarrow.Array`` of each column for some thousand rows. Names are quoted as
+    in the file. A column that the table's version didn't have is left out. Raises ``JobtoolError``
+    if the file isn't such a table.
+    """
     if not os.path.exists(path):  # before pyarrow is imported, which takes a quarter of a second
         return
     import pyarrow as pa
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
@@ -191,25 +211,22 @@ def read_table(path: str) -> Iterator[Receipt]:
             pq.ParquetFile(file, **_THRIFT_LIMITS) as table,
         ):
             _require_small_groups(table.metadata)
-            names = [
-                name
-                for name in Receipt.__struct_fields__
-                if name not in _ADDED or name in table.schema_arrow.names
-            ]
+            there = table.schema_arrow.names
+            kept = [name for name in names if name not in _ADDED or name in there]
             # Without threads: an Arrow thread that closes the file while Python exits crashes it.
-            for batch in table.iter_batches(batch_size=8192, columns=names, use_threads=False):
-                columns = {name: batch.column(name) for name in names}
+            for batch in table.iter_batches(batch_size=8192, columns=kept, use_threads=False):
+                columns = {name: batch.column(name) for name in kept}
                 _require_receipts(columns)
-                stamps = columns["verified_at"].cast(pa.timestamp("s", tz="UTC"))
-                columns["verified_at"] = pc.strftime(stamps, format="%Y-%m-%dT%H:%M:%SZ")
-                values = (column.to_pylist() for column in columns.values())
-                for row in zip(*values, strict=True):
-                    yield unquoted(Receipt(**dict(zip(names, row, strict=True))))
-    except (pa.ArrowException, KeyError, ValueError, OSError, JobFileError) as error:
-        raise JobtoolError(
-            f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
-            "the job's files sent again."
-        ) from None
+                yield columns
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: Exception) -> JobtoolError:
+    return JobtoolError(
+        f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
+        "the job's files sent again."
+    )
 
 
 def table_of(receipts: Iterable[Receipt]) -> pa.Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -155,25 +155,46 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 def summarise(joblist: JobList) -> Summary:
     """Read every job file once and add up what they say. Writes nothing."""
-    signs = SignsOfLife(joblist)
-    lines = (_line(joblist, job_id, signs) for job_id in joblist.job_ids())
     return Summary(
         path=joblist.path,
-        jobs=tuple(line for line in lines if line is not None),
+        jobs=tuple(read.line for read in read_jobs(joblist, joblist.job_ids())),
         is_export=joblist.settings.export is not None,
     )
 
 
-def _line(joblist: JobList, job_id: str, signs: SignsOfLife) -> JobLine | None:
-    try:
-        job, log = joblist.load(job_id)
-        require_understood(job.requires)
-    except FileNotFoundError:
-        return None  # removed between listing and reading
-    except UnmetRequirementError as error:
-        return _newer_line(joblist, job_id, str(error))
-    except JobFileError as error:
-        return JobLine(job=job_id, status=None, note=str(error))
+class ReadJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as it was read once: its line, its header and its log.
+
+    ``job`` is None if the job is invalid or this version doesn't understand it; the log is empty
+    then.
+    """
+
+    job_id: str
+    line: JobLine
+    job: Job | None = None
+    log: bytes = b""
+
+
+def read_jobs(joblist: JobList, job_ids: Iterable[str]) -> Iterator[ReadJob]:
+    """Read job files, each once; those that are missing are left out. Writes nothing."""
+    signs = SignsOfLife(joblist)
+    for job_id in job_ids:
+        try:
+            job, log = joblist.load(job_id)
+            require_understood(job.requires)
+        except FileNotFoundError:
+            continue  # removed between listing and reading
+        except UnmetRequirementError as error:
+            newer = _newer_line(joblist, job_id, str(error))
+            if newer is not None:
+                yield ReadJob(job_id=job_id, line=newer)
+        except JobFileError as error:
+            yield ReadJob(job_id=job_id, line=JobLine(job=job_id, status=None, note=str(error)))
+        else:
+            yield ReadJob(job_id=job_id, line=_line(job, log, signs), job=job, log=log)
+
+
+def _line(job: Job, log: bytes, signs: SignsOfLife) -> JobLine:
     last = last_records(log, _EVENTS)
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")

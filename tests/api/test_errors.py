@@ -74,7 +74,9 @@ VERBS = [
     jobtool.summarise_jobs,
     jobtool.transfer_jobs,
     jobtool.verify_jobs,
+    lambda joblist: jobtool.show_job(joblist, "a"),
     lambda joblist: jobtool.write_receipts(joblist, "table.csv"),
+    lambda joblist: jobtool.write_report(joblist, "report.csv"),
 ]
 
 

@@ -21,11 +21,13 @@ WITH_EXAMPLES = [
     jobtool.read_receipts,
     jobtool.release_jobs,
     jobtool.retry_jobs,
+    jobtool.show_job,
     jobtool.Stop,
     jobtool.summarise_jobs,
     jobtool.transfer_jobs,
     jobtool.verify_jobs,
     jobtool.write_receipts,
+    jobtool.write_report,
 ]
 
 
