@@ -83,12 +83,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def files_done(self) -> int:
         """The files that are proven, as far as job files tell."""
-        return sum(row.line.files_done or 0 for row in self.rows)
+        return sum(row.line.brought[0] for row in self.rows)
 
     @property
     def bytes_done(self) -> int:
         """Their bytes."""
-        return sum(row.line.bytes_done or 0 for row in self.rows)
+        return sum(row.line.brought[1] for row in self.rows)
 
     @property
     def uncounted_jobs(self) -> int:
@@ -146,7 +146,7 @@ def collect(joblist: JobList, now: Callable[[], float] = time.time) -> Report:
         summary=summary,
         rows=tuple(rows),
         source=joblist.settings.source or "",
-        destination=joblist.settings.destination or "",
+        destination=joblist.settings.destination or _sites_of(joblist),
         made_at=datetime.fromtimestamp(moment, UTC),
         rates=rates.rates(),
         interval_seconds=rates.seconds,
@@ -183,3 +183,9 @@ def _count(values: dict[str, FieldValue], value: str, row: JobRow) -> None:
     count.done += row.line.status is JobStatus.SUCCESS
     count.error += row.line.status in (JobStatus.ERROR, None)
     count.bytes_done += row.line.bytes_done or 0
+
+
+def _sites_of(joblist: JobList) -> str:
+    """Return the sites that packages go to, as text; empty for a joblist without packages."""
+    packages = joblist.settings.packages
+    return "" if packages is None else ", ".join(packages.to)

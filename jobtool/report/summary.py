@@ -13,7 +13,7 @@ from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, last_records, number_of
-from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.packagetask import BRINGS_NOTHING, PackageTask
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.stamps import stamp_of
 from jobtool.names import name_of
@@ -54,6 +54,13 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     rows_done: int | None = None
     rows_total: int | None = None
     package: PackageTask | None = None
+
+    @property
+    def brought(self) -> tuple[int, int]:
+        """The files and the bytes that were proven to have arrived: none by some steps."""
+        if self.package is not None and self.package.step in BRINGS_NOTHING:
+            return 0, 0
+        return self.files_done or 0, self.bytes_done or 0
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -144,8 +151,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "needs_newer": len(self.needing_newer),
             "waiting": len(self.waiting),
             "waiting_files": sum(job.waiting_files for job in self.jobs),
-            "bytes_done": sum(job.bytes_done or 0 for job in self.jobs),
-            "files_done": sum(job.files_done or 0 for job in self.jobs),
+            "bytes_done": sum(job.brought[1] for job in self.jobs),
+            "files_done": sum(job.brought[0] for job in self.jobs),
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
             "package_steps": [line.json() for line in self.package_steps],
