@@ -10,7 +10,8 @@ A listing of ``records`` takes time, and isn't of one moment. A compaction might
 behind the listing's back and remove an input before the listing gets there: neither would be
 listed. So a compaction writes its mark after its file and before it removes anything. If no mark
 appears while ``records`` is listed, no removal that began meanwhile can have hidden a record; else
-it is listed again.
+it is listed again. That covers a file whose name is listed and that is gone before its size is looked
+at: it is left out like one that was removed before.
 """
 
 from __future__ import annotations
@@ -131,19 +132,38 @@ def folder_at(
 
 
 def files_in(store: Store) -> list[Entry]:
-    """Return the files of a store; none if it isn't there yet. Raises what listing raises."""
+    """Return the files of a store; none if it isn't there yet. Raises what listing raises.
+
+    A file that is removed or renamed while its folder is listed is left out, once a second listing
+    doesn't name it. So is an unfinished file that gets its final name meanwhile: it wasn't complete
+    when the call began. A name that stays without a file, such as a link to nowhere, is an error.
+    """
+    found, gone = _listed(store)
+    if gone:
+        again, still = _listed(store)
+        for name in gone.keys() & still.keys():
+            raise still[name]
+        found += [entry for entry in again if entry.path in gone]
+    return found
+
+
+def _listed(store: Store) -> tuple[list[Entry], dict[str, NotFoundError]]:
+    """Return the files, and the errors of names whose file was gone when it was looked at."""
     found: list[Entry] = []
+    gone: dict[str, NotFoundError] = {}
     try:
         for each in store.list():
-            if isinstance(each, Unlisted):
-                raise each.error
             if isinstance(each, Entry):
                 found.append(each)
+            elif isinstance(each, Unlisted):
+                if not isinstance(each.error, NotFoundError):
+                    raise each.error
+                gone[each.path] = each.error
     except NotFoundError:
         if store.stat("") == "missing":
-            return []
+            return [], {}
         raise
-    return found
+    return found, gone
 
 
 def _is_ours(path: str) -> bool:

@@ -82,15 +82,15 @@ def looked_at(staging: Staging, job_ids: Sequence[str], *, now: datetime) -> Sta
 
 
 def lines_of(holding: Holding) -> list[StagedItem]:
-    """Return what is said of an item: a line for each person who needs it."""
+    """Return what is said of an item: a line for each person who needs it, with the latest time."""
     facts: list[Arrived] = list(holding.arrivals)
     where = [(each.site, each.location) for each in facts]
     where += [(each.what.site, each.what.location) for each in holding.accesses]
     place = ".".join(where[0]) if where else ""
     state = "being freed" if holding.freeing else "staged" if facts else "requested"
-    needs: list[tuple[str | None, datetime | None]] = [
-        (each.who, each.until) for each in holding.accesses
-    ]
+    needs: dict[str, datetime] = {}
+    for each in holding.accesses:
+        needs[each.who] = max(each.until, needs.get(each.who, each.until))
     return [
         StagedItem(
             item=holding.item,
@@ -102,5 +102,5 @@ def lines_of(holding: Holding) -> list[StagedItem]:
             who=who,
             until=until,
         )
-        for who, until in needs or [(None, None)]
+        for who, until in needs.items() or [(None, None)]
     ]

@@ -13,8 +13,10 @@ import pytest
 from jobtool.catalog.catalog import Catalog
 from jobtool.catalog.compaction import compact
 from jobtool.catalog.copy import Copy
-from jobtool.catalog.folder import CatalogFolder
+from jobtool.catalog.folder import CatalogFolder, files_in
 from jobtool.catalog.writer import CatalogWriter
+from jobtool.errors import NotFoundError
+from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import MemoryStore
 from jobtool.stores.registry import StoreRegistry
 from tests.catalog.made import a_copy
@@ -141,3 +143,54 @@ def test_a_listing_hides_nothing_that_compactions_move_meanwhile(compactions: in
     found = {copy.item for copy in Catalog(reading).copies()}
     assert not SlowlyListed.meanwhile
     assert {"item0", "item1", "item2"} <= found
+
+
+class Renaming(LocalStore):
+    """A folder in which files are removed and renamed once their names are listed."""
+
+    def list(self):
+        listing = super().list()
+        yield next(listing)
+        for path in Path(self.url).glob("m-*"):
+            path.unlink()
+        for path in Path(self.url).glob(".unfinished-*"):
+            path.rename(path.with_name(path.name.removeprefix(".")))
+        yield from listing
+
+
+def test_a_listing_leaves_out_what_is_removed_or_renamed_meanwhile(tmp_path: Path) -> None:
+    for number in range(500):
+        for name in ("a", "m", "z", ".unfinished"):
+            (tmp_path / f"{name}-{number}").touch()
+    store = Renaming(str(tmp_path))
+    found = [entry.path for entry in files_in(store)]
+    kept = {f"{name}-{number}" for name in ("a", "z") for number in range(500)}
+    assert kept <= set(found)
+    assert len(set(found)) == len(found)
+
+
+class Flickering(LocalStore):
+    """A folder with a name whose file isn't there for a while, in the first ``times`` listings."""
+
+    times = 0
+
+    def list(self):
+        listing = super().list()
+        yield next(listing)
+        path = Path(self.url) / "z"
+        if self.times > 0:
+            path.unlink()
+        yield from listing
+        path.touch()
+        self.times -= 1
+
+
+def test_a_name_that_stays_is_found_or_is_an_error(tmp_path: Path) -> None:
+    for name in [*(f"a-{number}" for number in range(500)), "z"]:
+        (tmp_path / name).touch()
+    store = Flickering(str(tmp_path))
+    store.times = 1
+    assert "z" in {entry.path for entry in files_in(store)}
+    store.times = 2
+    with pytest.raises(NotFoundError, match="z was removed"):
+        files_in(store)
