@@ -10,8 +10,8 @@ A listing of ``records`` takes time, and isn't of one moment. A compaction might
 behind the listing's back and remove an input before the listing gets there: neither would be
 listed. So a compaction writes its mark after its file and before it removes anything. If no mark
 appears while ``records`` is listed, no removal that began meanwhile can have hidden a record; else
-it is listed again. That covers a file whose name is listed and that is gone before its size is looked
-at: it is left out like one that was removed before.
+it is listed again. That covers a file whose name is listed and that is gone before its size is
+looked at: it is left out like one that was removed before.
 """
 
 from __future__ import annotations
