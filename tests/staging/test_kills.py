@@ -21,8 +21,10 @@ FILES = {
 }
 KILLS = 6
 
-#: Staging these files takes more steps at which a process can be killed, and so does freeing them.
-FEWEST_STEPS = len(FILES)
+#: Staging and freeing the items has at least so many steps at which a process can be killed.
+#: Freeing has few if killed workers had published many files without a receipt: these stay.
+STAGE_STEPS = len(FILES)
+UNSTAGE_STEPS = 2 * len(ITEMS)
 
 
 @pytest.fixture
@@ -32,11 +34,13 @@ def world(tmp_path: Path) -> World:
     return world
 
 
-def killed_until_done(world: World, chance: random.Random, *command: str) -> tuple[Done, int]:
+def killed_until_done(
+    world: World, chance: random.Random, steps: int, *command: str
+) -> tuple[Done, int]:
     """Kill a command at random moments, then let it end. Return its end and how many were hit."""
     hits = 0
     for _ in range(KILLS):
-        arguments = ("anywhere", str(chance.randint(1, FEWEST_STEPS)), *command)
+        arguments = ("anywhere", str(chance.randint(1, steps)), *command)
         done = finish(start_module("tests.staging.victim", *arguments, env=world.env()))
         hits += done.exit_code == -signal.SIGKILL
     return finish(start("jobtool", *command, env=world.env())), hits
@@ -45,14 +49,14 @@ def killed_until_done(world: World, chance: random.Random, *command: str) -> tup
 @pytest.mark.parametrize("seed", [1])
 def test_kills_at_random_moments(world: World, seed: int) -> None:
     chance = random.Random(seed)
-    done, hits = killed_until_done(world, chance, "stage", *ITEMS)
+    done, hits = killed_until_done(world, chance, STAGE_STEPS, "stage", *ITEMS)
     assert (done.exit_code, world.staged()) == (0, FILES), done
     assert hits > 0
     assert all(world.copies(item)["cologne.processing"] == "present" for item in ITEMS)
     mine = world.work / ITEMS[0] / "mine"
     mine.write_text("mine")
     # A file that a killed worker had published without a receipt may count as there before.
-    done, hits = killed_until_done(world, chance, "unstage", "--", *ITEMS)
+    done, hits = killed_until_done(world, chance, UNSTAGE_STEPS, "unstage", "--", *ITEMS)
     assert hits > 0
     assert done.exit_code in (0, 1), done
     # What was freed before is no item any more; the rest goes with the names that are left.

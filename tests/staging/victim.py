@@ -44,7 +44,7 @@ def die_after(nth: int) -> None:
 
     def hook(point: Failpoint, *subjects: object) -> None:
         if next(counted) == nth:
-            threading.Thread(target=die).start()  # the process doesn't end before it does
+            threading.Thread(target=die).start()  # the process waits for it before it ends
 
     install(hook)
 
