@@ -176,10 +176,12 @@ def test_of_a_package_single_members_are_read(archived):
     tar = archived.folder / "cologne/arc/p.tar"
     assert total.bytes < tar.stat().st_size / 2
     damage(tar, "a/50")
-    runs = {seed: verified(joblist, "10%", seed, deep=True) for seed in SEEDS}
-    codes = {seed: code for seed, (_, _, code) in runs.items()}
-    assert set(codes.values()) == {0, 1}  # what isn't drawn isn't read
-    seed = min(seed for seed, code in codes.items() if code)
+    runs = {}
+    for seed in map(str, range(500)):  # what is drawn depends on the folder's name, too
+        runs[seed] = verified(joblist, "10%", seed, deep=True)
+        if {code for _, _, code in runs.values()} == {0, 1}:  # what isn't drawn isn't read
+            break
+    seed = next(seed for seed, (_, _, code) in runs.items() if code)
     (finding,) = runs[seed][1]
     assert (finding.what, finding.path) == ("changed", str(tar))
     assert finding.detail.startswith("member a/50: MD5 ")

@@ -67,6 +67,7 @@ def sent(src: Path, dst: Path, *args: Any, **options: Any) -> TransferClient:
 def test_a_filesystem_object_is_passed_on_and_asked(src: Path, merging: Any) -> None:
     fs = fsspec.filesystem("memory")
     fs.store.clear()
+    fs.pseudo_dirs[:] = [""]  # folders that other tests of this process have made
     fs.pipe_file("/src", src.read_bytes())
     transfer = put_at if merging is None else put_whole
 
