@@ -24,7 +24,7 @@ from jobtool.errors import (
     reason_of,
 )
 from jobtool.jobs.atomic_write import replace_file
-from jobtool.jobs.joblist import JobList
+from jobtool.jobs.joblist import MEMBERS_SUFFIX, JobList
 from jobtool.layouts.template import safe
 from jobtool.names import quote, unquote
 
@@ -33,7 +33,6 @@ _FORMAT = 1
 
 _STATE = "making.json"
 _LOCK = ".lock"
-_MEMBERS = ".members.jsonl"
 _GROUP_BYTES = 60
 _NUMBER = re.compile(r"-([0-9]{4,18})$")
 
@@ -103,9 +102,9 @@ class PackagesFolder:
         except OSError as error:
             raise self._unavailable("read", self.path, error) from None
         return sorted(
-            name.removesuffix(_MEMBERS)
+            name.removesuffix(MEMBERS_SUFFIX)
             for name in names
-            if name.endswith(_MEMBERS) and not name.startswith(".")
+            if name.endswith(MEMBERS_SUFFIX) and not name.startswith(".")
         )
 
     def load(self) -> Making:

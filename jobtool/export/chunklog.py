@@ -8,15 +8,12 @@ journal. So a chunk has arrived if it has a record and a receipt for the same fi
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from jobtool.errors import JoblistUnavailableError, JobtoolError, reason_of
-from jobtool.jobs.atomic_write import sync_folder
-from jobtool.jobs.safe_read import open_without_waiting
+from jobtool.jobs.linelog import append_lines, whole_lines
 from jobtool.names import quote
 
 #: A longer line is skipped: jobtool writes names, numbers, digests, and the types of columns.
@@ -109,7 +106,7 @@ class ChunkLog:
             line = line.without_long_extremes()
         data = self._encoder.encode(line) + b"\n"
         try:
-            self._write(data)
+            append_lines(self.path, data)
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't write {quote(self.path)}: {reason_of(error)}"
@@ -134,41 +131,14 @@ class ChunkLog:
         else:
             self.stale = set()
 
-    def _write(self, data: bytes) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(self.path, flags, 0o666)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            descriptor = os.open(self.path, flags, 0o666)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                data = b"\n" + data  # ends the torn line of a killed worker
-            while data:
-                data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        if not size:
-            sync_folder(os.path.dirname(self.path))
-
     def _read(self) -> Iterator[Line]:
         decoder = msgspec.json.Decoder(Line)
         try:
-            with open(self.path, "rb", opener=open_without_waiting) as file:
-                is_whole = True
-                while text := file.readline(MAX_LINE_BYTES):
-                    was_whole, is_whole = is_whole, text.endswith(b"\n")
-                    if not was_whole or not is_whole:
-                        continue
-                    try:
-                        yield decoder.decode(text)
-                    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                        continue
-        except FileNotFoundError:
-            return
+            for text in whole_lines(self.path, most_bytes=MAX_LINE_BYTES):
+                try:
+                    yield decoder.decode(text)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    continue
         except OSError as error:
             raise JobtoolError(
                 f"{quote(self.path)} can't be read as a log of chunks: {reason_of(error)}"

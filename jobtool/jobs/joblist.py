@@ -32,7 +32,8 @@ _STAGING_FOLDER = "staging"
 _PACKAGES_FOLDER = "packages"
 _DELETIONS_FOLDER = "deletions"
 _BLOCKS_SUFFIX = ".blocks"
-_MEMBERS_SUFFIX = ".members.jsonl"
+MEMBERS_SUFFIX = ".members.jsonl"
+_MANIFEST_SUFFIX = ".manifest.json"
 
 #: The folders that a joblist has from its beginning.
 FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER)
@@ -194,7 +195,11 @@ class JobList(JobFolder):
 
     def members_path_of(self, package: str) -> str:
         """Return the path of the list of a package's members."""
-        return os.path.join(self.packages_path, filename_of(package) + _MEMBERS_SUFFIX)
+        return os.path.join(self.packages_path, filename_of(package) + MEMBERS_SUFFIX)
+
+    def manifest_path_of(self, package: str) -> str:
+        """Return the path of the manifest of a package that was packed or has arrived."""
+        return os.path.join(self.packages_path, filename_of(package) + _MANIFEST_SUFFIX)
 
     def sidecars_path_of(self, job_id: str) -> str:
         """Return the folder in which a job that packs makes the index and the manifest."""

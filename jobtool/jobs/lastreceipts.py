@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 
 from jobtool.jobs.records import Receipt, planned_dst_path
@@ -16,6 +16,15 @@ def last_of_each(receipts: Callable[[], Iterator[Receipt]]) -> Iterator[Receipt]
     for index, receipt in enumerate(receipts()):
         if last.get(digest_of(planned_dst_path(receipt))) == index:
             yield receipt
+
+
+def last_at(receipts: Iterable[Receipt], url: str) -> Receipt | None:
+    """Return the last receipt of the file at a path or URL; None without any."""
+    found = None
+    for receipt in receipts:
+        if receipt.dst_path == url:
+            found = receipt
+    return found
 
 
 def digest_of(path: str) -> bytes:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
 from jobtool.failpoints import reach
-from jobtool.jobs.atomic_write import sync_folder
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.safe_read import open_without_waiting
+from jobtool.jobs.linelog import append_lines, whole_lines
 from jobtool.names import filename_of, quote
 from jobtool.release.records import (
     DeletionRecord,
@@ -61,7 +58,7 @@ class DeletionLog:
             self._require_held()
         reach("before a deletion's record")
         try:
-            self._write(b"".join(map(encode_deletion, added)))
+            append_lines(self.path, b"".join(map(encode_deletion, added)))
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't write {quote(self.path)}: {reason_of(error)}. Nothing is removed without "
@@ -86,27 +83,6 @@ class DeletionLog:
         elif record.trashed_to in self.trashed:
             self.announced.add(record.trashed_to)
 
-    def _write(self, data: bytes) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(self.path, flags, 0o666)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            sync_folder(os.path.dirname(os.path.dirname(self.path)))
-            descriptor = os.open(self.path, flags, 0o666)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                data = b"\n" + data  # ends the torn line of a killed process
-            while data:
-                data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-        if not size:
-            sync_folder(os.path.dirname(self.path))
-
 
 def read_deletions(path: str) -> Iterator[DeletionRecord]:
     """Yield the records of a log, oldest first; none if the file is missing.
@@ -115,18 +91,11 @@ def read_deletions(path: str) -> Iterator[DeletionRecord]:
     Raises ``JobtoolError`` if the file can't be read.
     """
     try:
-        with open(path, "rb", opener=open_without_waiting) as file:
-            is_whole = True
-            while text := file.readline(MAX_LINE_BYTES):
-                was_whole, is_whole = is_whole, text.endswith(b"\n")
-                if not was_whole or not is_whole:
-                    continue
-                try:
-                    yield decode_deletion(text)
-                except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
-                    continue
-    except FileNotFoundError:
-        return
+        for text in whole_lines(path, most_bytes=MAX_LINE_BYTES):
+            try:
+                yield decode_deletion(text)
+            except (msgspec.DecodeError, UnicodeDecodeError, JobFileError, RecursionError):
+                continue
     except OSError as error:
         raise JobtoolError(
             f"{quote(path)} can't be read as a log of deletions: {reason_of(error)}"

@@ -18,6 +18,7 @@ from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
 from jobtool.jobs.atomic_write import remove_temporaries, replace_file
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.lastreceipts import last_at
 from jobtool.jobs.packagechain import legs_of, task_of
 from jobtool.jobs.packagetask import PackageTask, job_name
 from jobtool.jobs.records import Receipt
@@ -43,14 +44,9 @@ _DIGITS = 32
 _MODULUS = 1 << 128
 
 
-def manifest_path_of(joblist: JobList, package: str) -> str:
-    """Return the path of a package's manifest in the joblist."""
-    return joblist.members_path_of(package).removesuffix(".members.jsonl") + ".manifest.json"
-
-
 def keep_manifest(joblist: JobList, manifest: Manifest) -> None:
     """Write a package's manifest into the joblist. Raises ``JoblistUnavailableError``."""
-    path = manifest_path_of(joblist, manifest.name)
+    path = joblist.manifest_path_of(manifest.name)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         replace_file(path, encode_manifest(manifest))
@@ -60,12 +56,12 @@ def keep_manifest(joblist: JobList, manifest: Manifest) -> None:
 
 def tidy_manifest(joblist: JobList, package: str) -> None:
     """Remove the temporary files that a killed worker has left of a package's manifest."""
-    remove_temporaries(*os.path.split(manifest_path_of(joblist, package)))
+    remove_temporaries(*os.path.split(joblist.manifest_path_of(package)))
 
 
 def kept_manifest(joblist: JobList, package: str) -> Manifest | None:
     """Return a package's manifest in the joblist; None without. Raises ``PackageError``."""
-    path = manifest_path_of(joblist, package)
+    path = joblist.manifest_path_of(package)
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -198,10 +194,7 @@ def _packed(
 ) -> Iterator[Copy]:
     assert job.destination is not None
     url = join(job.destination, tar_name(task.package))
-    arrived = None
-    for receipt in receipts:
-        if receipt.dst_path == url:
-            arrived = receipt
+    arrived = last_at(receipts, url)
     if arrived is None:
         raise JobFileError(f"job {quote(job.name)}: expected a receipt of {quote(url)}; found none")
     site, location = place_of(task)

@@ -8,6 +8,7 @@ from functools import partial
 from jobtool.errors import JobFileError, JobtoolError, NotYetError
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.lastreceipts import last_at
 from jobtool.jobs.packagechain import landing_of, legs_of, task_of
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.packagetask import job_name
@@ -29,7 +30,7 @@ from jobtool.release.packages import (
 )
 from jobtool.release.records import TrashedRecord
 from jobtool.stores.location import join
-from jobtool.worker.packages.copies import buffers_of, kept_manifest, manifest_path_of
+from jobtool.worker.packages.copies import buffers_of, kept_manifest
 from jobtool.worker.packages.way import LOOK_AGAIN_SECONDS
 
 
@@ -73,7 +74,7 @@ def _free(joblist: JobList, job: Job, context: ReleaseContext, *, trust: bool) -
     require_own(
         joblist,
         *_deciding(joblist, settings, job),
-        files=(joblist.members_path_of(task.package), manifest_path_of(joblist, task.package)),
+        files=(joblist.members_path_of(task.package), joblist.manifest_path_of(task.package)),
         trust=trust,
     )
     is_origin = settings.origin is not None and settings.origin.partition(".")[0] == site
@@ -209,10 +210,7 @@ def _tar_receipt(joblist: JobList, job: Job) -> Receipt:
     if task.brought_by is not None:
         return _tar_receipt(joblist, joblist.load(filename_of(task.brought_by))[0])
     url = join(str(job.destination), tar_name(task.package))
-    found = None
-    for receipt in joblist.receipts_of(filename_of(job.name)):
-        if receipt.dst_path == url:
-            found = receipt
+    found = last_at(joblist.receipts_of(filename_of(job.name)), url)
     if found is None:
         raise JobFileError(f"job {quote(job.name)}: expected a receipt of {quote(url)}; found none")
     return found

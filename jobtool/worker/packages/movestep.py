@@ -23,6 +23,7 @@ from jobtool.errors import (
 from jobtool.failpoints import reach
 from jobtool.jobs.claimedjob import ClaimedJob
 from jobtool.jobs.job import Job
+from jobtool.jobs.lastreceipts import last_at
 from jobtool.jobs.packagechain import task_of
 from jobtool.jobs.records import Receipt, Record
 from jobtool.names import filename_of, quote
@@ -184,11 +185,8 @@ class MoveStep(CopyStep):
         destination = claimed.job.destination
         assert destination is not None
         url = context.destination(destination).url_of(self._names[0])
-        found = None
-        for receipt in self._records.receipts():
-            if receipt.dst_path == url:
-                found = receipt.hashsum_src
-        return found
+        found = last_at(self._records.receipts(), url)
+        return None if found is None else found.hashsum_src
 
     def _require_as_packed(
         self, claimed: ClaimedJob, context: StepContext, md5: str | None
