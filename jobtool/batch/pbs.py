@@ -27,8 +27,9 @@ _SIGNALS = """\
 # TERM: the job was deleted, or is out of time even so. USR1: a user asks it to stop
 # (qsig -s USR1). The workers then finish what is in progress and hand their jobs back.
 workers=
+is_draining=no
 is_cancelled=no
-drain() { [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
+drain() { is_draining=yes; [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
 trap drain USR1
 trap 'is_cancelled=yes; drain' TERM
 """

@@ -16,6 +16,7 @@ _SRUN = """\
 
 _WAIT = """\
 workers=$!
+[ "$is_draining" = no ] || drain        # the signal came before $workers was known
 
 # `wait` returns early when a signal comes: call it again until the workers have really ended. Then
 # it returns their exit code.

@@ -30,8 +30,9 @@ _SIGNALS = """\
 # Ask the workers to finish what is in progress and hand their jobs back. Signals go to the process
 # that started them; mpirun and srun pass USR1 on, whereas TERM makes mpirun kill its workers.
 workers=
+is_draining=no
 is_cancelled=no
-drain() { [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
+drain() { is_draining=yes; [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
 trap drain USR1                         # time is nearly up
 trap 'is_cancelled=yes; drain' TERM     # scancel, preemption, the end
 """

@@ -155,7 +155,11 @@ class _Generation:
         begun = self._making.package
         if begun in names and begun is not None:
             jobs = list(jobs_of(begun, self._resolution.settings, self._resolution.sites))
-            missing = len({filename_of(job.name) for job in jobs} - set(self._joblist.job_ids()))
+            job_ids = {filename_of(job.name) for job in jobs}
+            missing = len(job_ids - set(self._joblist.job_ids()))
+            if not self._request.dry_run:
+                for job_id in job_ids:  # a worker whose file vanishes writes another one
+                    self._joblist.remove_temporaries(job_id)
             if missing:
                 self._emit(JobsCompleted(package=begun, jobs=missing))
                 self._jobs += missing

@@ -85,7 +85,7 @@ class JobFolder:
     def remove_temporaries(self, job_id: str) -> None:
         """Remove the temporary files of this job file that the last listing showed.
 
-        Only the holder of the claim may call this.
+        Workers call this with the claim: a writer whose file vanishes has to write another one.
         """
         for name in self._temporaries.pop(job_id, ()):
             with contextlib.suppress(FileNotFoundError):

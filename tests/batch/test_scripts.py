@@ -249,3 +249,24 @@ def test_signals_that_come_again_neither_hurry_nor_lose_the_exit_code(
     done = cluster.finish(process)
     assert done.stdout.splitlines()[-1] == "transfer-worker ends"
     assert (done.exit_code, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_signal_before_the_workers_are_known_still_reaches_them(
+    cluster: FakeCluster, scheduler: str
+) -> None:
+    early = cluster.folder / "early.sh"
+    early.write_text(
+        "at() {\n"
+        "    [ \"$BASH_COMMAND\" = 'workers=$!' ] || return\n"
+        '    until [ -e "$RECORD/working" ]; do sleep 0.01; done\n'
+        "    kill -USR1 $$\n"
+        "}\n"
+        "case $0 in *.pbs) trap at DEBUG ;; esac\n"
+    )
+    process = cluster.start(
+        script_of(scheduler), JOB, worker_code="3", UNTIL_SIGNAL="yes", BASH_ENV=str(early)
+    )
+    done = cluster.finish(process)
+    assert done.stdout.splitlines()[:2] == ["transfer-worker got USR1", "transfer-worker ends"]
+    assert done.exit_code == 3
