@@ -1,7 +1,8 @@
 """Runs the blocks of a page as a reader types them, and compares what they print.
 
 A block marked ``bash`` must succeed; a block marked ``text`` right below it shows what it prints,
-where ``…`` stands for anything, and a line that begins with a time for a line of a log.
+where ``…`` stands for anything, and a line that begins with a time for a line of a log. The home
+folder is an empty one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ def run_blocks(page: str, folder: Path) -> int:
     """Run a page's blocks in order in ``folder``, each in a shell of its own; return how many."""
     text = (ROOT / page).read_text(encoding="utf-8")
     (folder / "examples").symlink_to(ROOT / "examples")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "HOME": str(folder / ".home")}
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        environment.pop(name, None)
+    (folder / ".home").mkdir()
     ran = 0
     for match in _BLOCK.finditer(text):
         # The environment exists and is active: the tests run in it.

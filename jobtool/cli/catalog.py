@@ -7,6 +7,7 @@ import click
 from jobtool.cli.catalogoptions import catalog_options
 from jobtool.cli.console import DONE, Console
 from jobtool.cli.options import OneLineErrors, command, output_options
+from jobtool.cli.version import version_option
 from jobtool.names import quote
 
 
@@ -20,6 +21,7 @@ class _Group(OneLineErrors, click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExample:\n  jobtool catalog compact --catalog s3://bucket/catalog",
 )
+@version_option
 def cli() -> None:
     """Keep the catalog: the records of what lies where."""
 

@@ -6,9 +6,9 @@ from importlib import import_module
 
 import click
 
-from jobtool import __version__
 from jobtool.cli.options import OneLineErrors
 from jobtool.cli.utf8 import ensure_utf8
+from jobtool.cli.version import version_option
 from jobtool.suggest import closest
 
 #: The commands by name, and the modules whose ``cli`` they are.
@@ -38,6 +38,8 @@ COMMANDS = {
     "catalog": "jobtool.cli.catalog",
     "stage": "jobtool.cli.stage",
     "unstage": "jobtool.cli.unstage",
+    "completion": "jobtool.cli.completion",
+    "man": "jobtool.cli.man",
 }
 
 
@@ -100,7 +102,7 @@ class _Lazy(OneLineErrors, click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in COMMANDS or name.startswith("-"):
+        if name in COMMANDS or name.startswith("-") or context.resilient_parsing:
             return super().resolve_command(context, args)
         meant = closest(name.lower().replace("_", "-"), (*COMMANDS, *_SYNONYMS))
         hint = f" Did you mean {_SYNONYMS.get(meant, meant)!r}?" if meant else ""
@@ -116,7 +118,7 @@ class _Lazy(OneLineErrors, click.Group):
     epilog="\b\nExample:\n  jobtool generate -i results -o joblist -d s3://bucket/prefix\n"
     "  mpirun -n 4 jobtool transfer -i joblist\n  jobtool summarise -i joblist",
 )
-@click.version_option(__version__, prog_name="jobtool")
+@version_option
 def cli() -> None:
     """Move large data sets off a cluster, and prove that every file arrived.
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from jobtool import __version__
-from jobtool.cli import streams
+from jobtool.cli import completing, streams
 from jobtool.cli.console import WARNING, print_error
+from jobtool.cli.version import version_option
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.liveness import QUERY_THREAD
 from jobtool.redact import redact_tracebacks
@@ -62,7 +62,15 @@ class NumberRange(click.FloatRange):
 
 
 class OneLineErrors(click.Command):
-    """A click command that reports wrong usage in one line, like every other error."""
+    """A click command that reports wrong usage in one line, like every other error.
+
+    Shells complete its values by their metavars; see ``jobtool.cli.completing``.
+    """
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        for parameter in self.params:
+            completing.complete(parameter)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command line and exit."""
@@ -73,6 +81,8 @@ class OneLineErrors(click.Command):
             click.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
         except click.ClickException as error:
+            if completing.is_asked():  # a line that is being typed
+                sys.exit(error.exit_code)
             print_error(f"{sentence(error.format_message())} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
@@ -191,7 +201,7 @@ def job_option(function: Command) -> Command:
 def output_options(function: Command) -> Command:
     """Add ``--json``, ``-v/--verbosity`` and ``--version``."""
     for option in (
-        click.version_option(__version__, "--version", prog_name="jobtool"),
+        version_option,
         click.option("--json", "as_json", is_flag=True, help="Print JSON lines."),
         click.option(
             "-v",
