@@ -9,6 +9,7 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options, line_of, values_of
 from jobtool.cli.console import Console
+from jobtool.cli.lines import ItemLine
 from jobtool.cli.options import as_seconds, command, output_options
 from jobtool.names import quote
 
@@ -79,11 +80,14 @@ def cli(
     ):
         count += 1
         if as_json:
-            counts = {"locations": item.locations, "sites": item.sites}
-            copies = [values_of(copy) for copy in item.copies]
-            console.print_json(
-                {"event": "item", "item": quote(item.item), **counts, "copies": copies}
+            line = ItemLine(
+                event="item",
+                item=quote(item.item),
+                locations=item.locations,
+                sites=item.sites,
+                copies=[values_of(copy) for copy in item.copies],
             )
+            console.print_json(line)
             continue
         console.result(f"{quote(item.item)}  {item.locations} location(s), {item.sites} site(s)")
         for copy in item.copies if verbosity >= 2 else ():

@@ -6,6 +6,7 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options, line_of, values_of
 from jobtool.cli.console import Console, print_error
+from jobtool.cli.lines import CopyLine
 from jobtool.cli.options import command, output_options
 from jobtool.names import quote
 
@@ -41,7 +42,8 @@ def cli(
     for copy in opened.copies(items):
         found.add(copy.item)
         if as_json:
-            console.print_json({"event": "copy", **values_of(copy)})
+            line: CopyLine = {"event": "copy", **values_of(copy)}
+            console.print_json(line)
             continue
         if copy.item != shown:
             console.result(quote(copy.item))
