@@ -125,7 +125,7 @@ def schema_of(command: str) -> dict[str, Any]:
         "$schema": DIALECT,
         "title": f"{program} --json",
         "description": f"{what} of {program} --json.",
-        **(references[0] if len(references) == 1 else {"anyOf": references}),
+        **(references[0] if len(references) == 1 else {"anyOf": list(references)}),
         "$defs": dict(sorted(components.items())),
     }
 
