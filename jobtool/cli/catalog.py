@@ -7,12 +7,19 @@ import click
 from jobtool.cli.catalogoptions import catalog_options
 from jobtool.cli.console import DONE, Console
 from jobtool.cli.lines import CompactedLine, RebuiltLine
-from jobtool.cli.options import OneLineErrors, command, output_options
+from jobtool.cli.options import OneLineErrors, command, output_options, unknown_command
 from jobtool.names import quote
 
 
 class _Group(OneLineErrors, click.Group):
     """A group whose errors are lines, too."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown_command(args[0], self.commands, context)
+        return super().resolve_command(context, args)
 
 
 @click.group(

@@ -68,11 +68,13 @@ def cli(
     Only present copies count. Each item has the number of distinct locations and sites that hold
     one. Items must fit all options. The copies themselves aren't looked at.
     """
-    from jobtool.api.catalog import open_catalog
+    from jobtool.api.catalog import open_catalog, require_site
     from jobtool.catalog.counting import count_copies
 
     console = Console(verbosity=verbosity, as_json=as_json)
     opened = open_catalog(catalog, sites=sites, stores=stores)
+    if site is not None:
+        require_site(site, sites=sites)
     before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
     count = 0
     for item in count_copies(

@@ -7,9 +7,8 @@ from importlib import import_module
 import click
 
 from jobtool import __version__
-from jobtool.cli.options import OneLineErrors
+from jobtool.cli.options import OneLineErrors, unknown_command
 from jobtool.cli.utf8 import ensure_utf8
-from jobtool.suggest import closest
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
@@ -100,14 +99,9 @@ class _Lazy(OneLineErrors, click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in COMMANDS or name.startswith("-"):
-            return super().resolve_command(context, args)
-        meant = closest(name.lower().replace("_", "-"), (*COMMANDS, *_SYNONYMS))
-        hint = f" Did you mean {_SYNONYMS.get(meant, meant)!r}?" if meant else ""
-        raise click.UsageError(
-            f"unknown command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}.",
-            context,
-        )
+        if name not in COMMANDS and not name.startswith("-"):
+            raise unknown_command(name, COMMANDS, context, synonyms=_SYNONYMS)
+        return super().resolve_command(context, args)
 
 
 @click.group(

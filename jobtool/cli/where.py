@@ -34,6 +34,7 @@ def cli(
     themselves aren't looked at. The exit code is 1 if an item isn't in the catalog.
     """
     from jobtool.api.catalog import open_catalog
+    from jobtool.staging.lacking import near_names
 
     console = Console(verbosity=verbosity, as_json=as_json)
     opened = open_catalog(catalog, sites=sites, stores=stores)
@@ -50,8 +51,11 @@ def cli(
             shown = copy.item
         console.result(line_of(copy))
     lacking = [item for item in dict.fromkeys(items) if item not in found]
+    meant = near_names(opened, lacking) if lacking else {}
     for item in lacking:
-        print_error(f"{quote(item)}: no copy is on record in the catalog {quote(opened.url)}.")
+        hint = f" Did you mean {quote(meant[item])}?" if item in meant else ""
+        where = quote(opened.url)
+        print_error(f"{quote(item)}: no copy is on record in the catalog {where}.{hint}")
     if not found and opened.is_empty():
         print_error(f"{quote(opened.url)} holds no records. Is it the catalog?")
     return 1 if lacking else 0
