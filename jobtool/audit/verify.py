@@ -41,6 +41,7 @@ from jobtool.jobs.packagetask import BRINGS_NOTHING
 from jobtool.jobs.records import Receipt, planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
+from jobtool.jobs.unknownjob import unknown_job
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
 from jobtool.release.deletionlog import released_paths
@@ -144,8 +145,7 @@ class Audit:
                         raise
                     self._comparison.add(job.name, unreadable(job.target, error))
             if left:
-                name = quote(min(left.values()))
-                raise UsageError(f"there is no job {name} in {quote(joblist.path)}")
+                raise unknown_job(min(left.values()), joblist.job_ids(), joblist=joblist.path)
         return self._findings.finish(is_complete=True)
 
     def table(self, path: str) -> Verified:

@@ -62,7 +62,7 @@ class Console:
         """Print a result, whatever the verbosity."""
         self._print(text)
 
-    def print_json(self, values: dict[str, Any]) -> None:
+    def print_json(self, values: Mapping[str, Any]) -> None:
         """Print one JSON line."""
         # On output that isn't UTF-8, the stream's own escapes wouldn't be JSON.
         self._write(json.dumps(values, ensure_ascii=not is_utf8(sys.stdout.encoding), default=str))

@@ -6,10 +6,9 @@ from importlib import import_module
 
 import click
 
-from jobtool.cli.options import OneLineErrors
+from jobtool.cli.options import OneLineErrors, unknown_command
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.cli.version import version_option
-from jobtool.suggest import closest
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
@@ -102,14 +101,10 @@ class _Lazy(OneLineErrors, click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in COMMANDS or name.startswith("-") or context.resilient_parsing:
-            return super().resolve_command(context, args)
-        meant = closest(name.lower().replace("_", "-"), (*COMMANDS, *_SYNONYMS))
-        hint = f" Did you mean {_SYNONYMS.get(meant, meant)!r}?" if meant else ""
-        raise click.UsageError(
-            f"unknown command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}.",
-            context,
-        )
+        is_option = name.startswith("-")
+        if name not in COMMANDS and not is_option and not context.resilient_parsing:
+            raise unknown_command(name, COMMANDS, context, synonyms=_SYNONYMS)
+        return super().resolve_command(context, args)
 
 
 @click.group(

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -21,10 +21,13 @@ from jobtool.cli.version import version_option
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.liveness import QUERY_THREAD
 from jobtool.redact import redact_tracebacks
+from jobtool.suggest import closest, did_you_mean
 from jobtool.worker.duration import parse_duration
 
 if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList
+
+_NOT_A_CHOICE = re.compile(r"'(.*?)' is not one of ", re.DOTALL)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -83,7 +86,7 @@ class OneLineErrors(click.Command):
         except click.ClickException as error:
             if completing.is_asked():  # a line that is being typed
                 sys.exit(error.exit_code)
-            print_error(f"{sentence(error.format_message())} Try --help.")
+            print_error(f"{_in_words(error)} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(130)
@@ -306,6 +309,49 @@ def as_bandwidth(
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
     return value
+
+
+def unknown_command(
+    name: str,
+    known: Iterable[str],
+    context: click.Context,
+    *,
+    synonyms: Mapping[str, str] | None = None,
+) -> click.UsageError:
+    """Return the error for a command that isn't among the known ones.
+
+    ``synonyms`` are other names that people use, and the commands that they mean.
+    """
+    synonyms = synonyms or {}
+    meant = closest(name.lower().replace("_", "-"), (*known, *synonyms))
+    hint = f" Did you mean {synonyms.get(meant, meant)!r}?" if meant else ""
+    return click.UsageError(
+        f"unknown command {name!r}.{hint} The commands are: {', '.join(known)}.", context
+    )
+
+
+def _in_words(error: click.ClickException) -> str:
+    """Return the message of a wrong command line, with what is likely meant."""
+    if isinstance(error, click.NoSuchOption):
+        known = [] if error.ctx is None else _spellings(error.ctx)
+        return f"there is no option {error.option_name!r}.{did_you_mean(error.option_name, known)}"
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        kind = error.param.type
+        choices = [str(each) for each in kind.choices] if isinstance(kind, click.Choice) else []
+        found = _NOT_A_CHOICE.match(error.message)
+        if choices and found is not None:
+            option = " / ".join(error.param.opts)
+            word = found.group(1)
+            return (
+                f"{option}: expected one of {', '.join(choices)}; found {word!r}."
+                f"{did_you_mean(word, choices)}"
+            )
+    return sentence(error.format_message())
+
+
+def _spellings(context: click.Context) -> list[str]:
+    parameters = context.command.get_params(context)
+    return [text for each in parameters for text in each.opts if text.startswith("--")]
 
 
 def sentence(message: str) -> str:

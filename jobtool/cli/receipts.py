@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from jobtool.cli.console import DONE, Console
+from jobtool.cli.lines import ReceiptsLine
 from jobtool.cli.options import command, input_options, output_options
 from jobtool.names import quote
 
@@ -29,6 +30,6 @@ def cli(*, joblist_path: str, output: str, verbosity: int, as_json: bool) -> int
     console = Console(verbosity=verbosity, as_json=as_json)
     count = write_receipts(joblist_path, output)
     if as_json:
-        console.print_json({"event": "receipts", "files": count, "output": output})
+        console.print_json(ReceiptsLine(event="receipts", files=count, output=output))
     console.note(f"Wrote {count} receipt(s) to {quote(output)}.", DONE)
     return 0

@@ -11,12 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 from jobtool.filters.glob import compile_glob, folder_globs
+from jobtool.suggest import closest
 
 #: The rule that excludes whatever no rule before it has included.
 EXCLUDE_ALL = "- /**"
 
 #: More rules are refused: each file is compared with all of them.
 MOST_RULES = 10_000
+
+_WORDS = ("include", "exclude")
 
 _Compiled = list[tuple[re.Pattern[str], bool]]
 
@@ -36,8 +39,11 @@ class Rules:
         for rule in rules:
             sign, glob = rule[:2], rule[2:]
             if sign not in ("+ ", "- "):
+                word, _, rest = rule.partition(" ")
+                meant = {"include": "+", "exclude": "-"}.get(closest(word, _WORDS) or word)
+                hint = f". Did you mean {f'{meant} {rest.strip()}'!r}?" if meant and rest else ""
                 raise ValueError(
-                    f"expected a rule such as '- *.tmp' or '+ /images/**'; found {rule!r}"
+                    f"expected a rule such as '- *.tmp' or '+ /images/**'; found {rule!r}{hint}"
                 )
             self._add(glob, is_included=sign == "+ ")
 

@@ -43,6 +43,7 @@ from jobtool.jobs.steps import (
     require_chain,
 )
 from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, split_name, unquote
+from jobtool.suggest import did_you_mean, nearly
 
 SEPARATOR = "---"
 
@@ -62,6 +63,7 @@ _KNOWN_KEYS = (
 )
 _REQUIRES = "requires"
 _STEPS = "steps"
+_SPELLED = (*_KNOWN_KEYS, _REQUIRES, _STEPS, EXPORT, PACKAGE)
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _MOST_DIGITS = 9
@@ -91,7 +93,8 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     if status is None:
         first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
         words = ", ".join(JobStatus)
-        raise JobFileError(f"line 1: expected one of {words}; found {first!r}")
+        meant = did_you_mean(first, JobStatus)
+        raise JobFileError(f"line 1: expected one of {words}; found {first!r}.{meant}")
     builder = _HeaderReader(job_id)
     end = data.find(b"\n") + 1 or len(data)
     number = 1
@@ -214,6 +217,20 @@ class _HeaderReader:
         else:
             self._extra.append((key, value))
 
+    def _require_meant(self) -> None:
+        """Raise ``JobFileError`` for an unknown key that looks like a misspelt one.
+
+        Others are left alone: those of newer versions and of people. A slip in ``destination``
+        would send data to the joblist's.
+        """
+        for key, _ in self._extra:
+            meant = nearly(key, _SPELLED)
+            if meant is not None and meant not in self._known:
+                raise JobFileError(
+                    f"there is no {key!r} in the header. Did you mean {meant!r}? Correct the line, "
+                    "or remove it."
+                )
+
     def _read_steps(self, value: str) -> None:
         # Without the word an older version would ignore the steps and only copy.
         if STEPS not in self.requires:
@@ -241,6 +258,7 @@ class _HeaderReader:
     def _job(self, status: JobStatus) -> Job:
         known = self._known
         states = self._step_states()
+        self._require_meant()
         for key in ("source", "destination"):
             if known.get(key) == "":
                 raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")

@@ -21,8 +21,9 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.settingsecrets import refuse_secrets
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
-from jobtool.plugins import is_scheme
-from jobtool.suggest import misfit, unknown_key
+from jobtool.plugins import METHODS, find, is_scheme
+from jobtool.plugins import names as names_of_plugins
+from jobtool.suggest import misfit, nearly, unknown_key
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -268,6 +269,15 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         found = table.get(name)
         if isinstance(found, Mapping):
             _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
+    methods = table.get("methods")
+    for name in methods if isinstance(methods, Mapping) else ():
+        # A method may be installed only where workers run, so only slips are refused.
+        meant = nearly(name, names_of_plugins(METHODS)) if find(METHODS, name) is None else None
+        if meant is not None:
+            raise JoblistError(
+                f"{quote(path)}: there is no method for the table [methods.{name}]. Did you mean "
+                f"[methods.{meant}]? Correct or remove it."
+            )
 
 
 def _is_of_a_store(key: str, value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 
 from jobtool.errors import NotFoundError, UsageError
@@ -53,8 +54,8 @@ class Selection:
         if unused:
             more = f", nor for {len(unused) - 1} others" if len(unused) > 1 else ""
             raise NotFoundError(
-                f"{quote(name)}: expected a member for {quote(unused[0])}; found none{more}. See "
-                "jobtool ls"
+                f"{quote(name)}: expected a member for {quote(unused[0])}; found none{more}. "
+                f"jobtool ls {shlex.quote(name)} names all members."
             )
 
 

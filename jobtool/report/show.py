@@ -18,11 +18,11 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, decode_log
 from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.jobs.stamps import stamp_of
+from jobtool.jobs.unknownjob import unknown_job
 from jobtool.names import filename_of, quote
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
 from jobtool.report.summary import JobLine, read_jobs, summarise
-from jobtool.suggest import closest
 
 #: The lines of the log that are shown, from its end.
 MOST_RECORDS = 100
@@ -177,15 +177,7 @@ def _job_id(joblist: JobList, name: str) -> str:
     for candidate in (wanted, name, name.removesuffix(".txt")):
         if candidate in known:
             return candidate
-    meant = closest(name, job_ids) if len(job_ids) <= _MOST_COMPARED else None
-    hint = f" Did you mean {quote(meant)}?" if meant else ""
-    raise UsageError(
-        f"expected the name of a job of {quote(joblist.path)}; found {quote(name)}.{hint} "
-        "jobtool summarise -v 2 names all jobs."
-    )
-
-
-_MOST_COMPARED = 20_000
+    raise unknown_job(name, job_ids, joblist=joblist.path)
 
 
 def _without_runs(log: list[LogRecord]) -> Iterator[LogRecord]:
