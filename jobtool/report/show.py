@@ -22,7 +22,9 @@ from jobtool.jobs.unknownjob import unknown_job
 from jobtool.names import filename_of, quote
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
-from jobtool.report.summary import JobLine, read_jobs, summarise
+from jobtool.report.jobline import JobLine
+from jobtool.report.reading import read_jobs
+from jobtool.report.summary import summarise
 
 #: The lines of the log that are shown, from its end.
 MOST_RECORDS = 100
