@@ -46,6 +46,13 @@ class Selection:
         """Whether sizes or times count."""
         return any(bound is not None for bound in (*self._bytes, *self._times))
 
+    def is_judged_by(self, size: int | None, mtime_ns: int | None) -> bool:
+        """Return False if a size or time that isn't known counts."""
+        needs_size, needs_time = (
+            any(b is not None for b in each) for each in (self._bytes, self._times)
+        )
+        return not (needs_size and size is None) and not (needs_time and mtime_ns is None)
+
     def excludes_folder(self, path: str) -> bool:
         """Return True if a folder, or one above it, is left out with all that is in it."""
         last, is_left_out = self._last

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from jobtool import __version__
 from jobtool.errors import LayoutError, UsageError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.job import COPY, Job, JobStatus
+from jobtool.jobs.job import COPY, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, encode_record
 from jobtool.jobs.requirements import STEPS
@@ -52,6 +52,7 @@ class _Generation:
         self._settings = resolution.settings
         self._layout = resolution.layout
         self._emit = emit
+        self._manifest: Manifest | None = None
 
     def run(self) -> Generated:
         incomplete: Mapping[str, Sequence[str]] = {}
@@ -101,7 +102,8 @@ class _Generation:
             invalid=invalid,
             incomplete=count_incomplete,
             unreadable=unreadable,
-            names_left_out=names_left_out,
+            names_left_out=self._manifest.left_out if self._manifest else names_left_out,
+            excluded=self._manifest.excluded if self._manifest else 0,
             dry_run=self._request.dry_run,
         )
         self._emit(generated)
@@ -133,19 +135,20 @@ class _Generation:
     def _manifest_drafts(self) -> Iterable[Draft]:
         if not os.path.isfile(self._request.source):
             raise UsageError(
-                f"expected a CSV or Parquet file at {quote(self._request.source)}, for the layout "
-                "'manifest'; found none"
+                f"expected a CSV or Parquet file, or a list, at {quote(self._request.source)}, for "
+                "the layout 'manifest'; found none"
             )
         settings = self._settings
-        manifest = Manifest(self._request.source, settings.values, settings.destination)
+        manifest = self._manifest = Manifest(
+            self._request.source,
+            settings.values,
+            settings.destination,
+            list_format=self._request.list_format,
+            selection=self._resolution.selection,
+        )
+        manifest.check(self._emit)
         known = JobList(self._request.joblist_path, settings)
-
-        def jobs() -> Iterator[Job]:
-            return manifest.jobs(existing_destinations(known), existing_job_ids(known.path))
-
-        for _ in jobs():  # the first reading finds an invalid row before any job is written
-            pass
-        return map(Draft, jobs())
+        return map(Draft, manifest.jobs(existing_destinations(known), existing_job_ids(known.path)))
 
     def _named(
         self,
@@ -206,7 +209,8 @@ class _Generation:
 
     def _nothing_found(self) -> str:
         if self._layout is None:
-            return f"{quote(self._request.source)} lists no files"
+            filtered = " that the filters include" if self._settings.filters else ""
+            return f"{quote(self._request.source)} lists no files{filtered}"
         filtered = " that the filters include" if self._settings.filters else ""
         return (
             f"expected folders that match {self._layout.pattern} below "

@@ -188,9 +188,9 @@ def test_folders_without_names_arent_opened(tmp_path: Path, source: Path, joblis
     log = tmp_path / "log"
     names = _list(tmp_path, "a/deep/er/four.tif\nb/one.tif\n")
     opened = set()
+    where = ["-i", source, "-o", joblist, "-d", tmp_path / "out", "-l", "tree"]
     for name, *arguments in (
-        ["generate-joblist", "-i", source, "-o", joblist, "-d", tmp_path / "out", "-l", "tree"]
-        + ["--files-from", names],
+        ["generate-joblist", *where, "--files-from", names],
         ["transfer-worker", "-i", joblist],
     ):
         traced = ["strace", "-f", "-y", "-e", "trace=open,openat,openat2", "-o", str(log)]
