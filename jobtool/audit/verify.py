@@ -47,7 +47,7 @@ from jobtool.names import filename_of, quote
 from jobtool.release.deletionlog import released_paths
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.selecting import selection_of
+from jobtool.transfer.selecting import selection_in
 
 #: The steps that bring a package as it is.
 _BRING_PACKAGES = ("pack", "copy", "relay", "archive")
@@ -234,8 +234,7 @@ class Audit:
         if self._drawn is not None:
             result = self._sampled(self._drawn, job, receipts)
         elif root is not None and (first is None or planned_dst_path(first) != root):
-            settings = joblist.settings
-            selection = selection_of(settings.filters, settings.source, job.source)
+            selection = selection_in(joblist, job.source)
             result = self._comparison.tree(job.name, root, receipts, dropped, selection)
         else:
             result = self._comparison.named_files(job.name, last_of_each(receipts), job.destination)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -21,6 +21,7 @@ from jobtool.cli.options import (
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES
+from jobtool.layouts.lists.listed import ListFormat
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
 
@@ -82,6 +83,8 @@ def cli(
     steps: str | None,
     given: tuple[str, ...],
     filters: dict[str, Any] | None,
+    files_from: list[str | BinaryIO],
+    list_format: ListFormat,
     bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
@@ -144,6 +147,8 @@ def cli(
             steps=() if steps is None else decode_words(steps),
             values=values,
             filters=filters,
+            files_from=files_from,
+            list_format=list_format,
             **common,
         ).exit_code
     console.note("Processing complete.", DONE)

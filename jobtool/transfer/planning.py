@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobtool.errors import FileError, NotFoundError
+from jobtool.errors import FileError, NotFoundError, SourceError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import Location, join, parent_of
+from jobtool.stores.location import Location, is_local, join, parent_of
 from jobtool.stores.optional import FolderAttributes, Specials, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, entry_of, kind_of
@@ -87,6 +87,9 @@ def _open_tree(
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
+        names = None if plan.selection is None else plan.selection.names
+        if names is not None and names.is_named:
+            _fail_named(plan, job.source or "", stores, has_more=bool(len(names)))
         is_kept = supports(source, FolderAttributes) and supports(
             route.destination, FolderAttributes
         )  # the folder's attributes are kept, which makes it
@@ -99,6 +102,22 @@ def _open_tree(
                 plan.add_special(Special(name, "empty-folder"))
 
     return plan, TreeListing(plan, route, finish, retry)
+
+
+def _fail_named(plan: Plan, url: str, stores: StoreRegistry, *, has_more: bool) -> None:
+    """Make a failure of a job's folder that ``--files-from`` names as if it were a file.
+
+    ``find`` names each folder of named files, which is no failure, but an object beside a prefix
+    of its name would not be sent. Neither is an empty folder, which is made.
+    """
+    if has_more and not is_local(url) and _is_one_file(url, stores):
+        found = "an object beside a prefix of its name, which can't be a separate job"
+    elif not has_more and plan.excluded:
+        found = "a folder that isn't empty. Name the files in it, or use --include"
+    else:
+        return
+    error = f"expected a file at {quote(url)}, which --files-from names; found {found}."
+    plan.fail(url, SourceError(error))
 
 
 def _all(source: str) -> None:

@@ -209,11 +209,27 @@ def test_filters_that_cant_be_are_refused(
     assert not (tmp_path / "jobs").exists()
 
 
-def test_a_manifest_names_its_files(tmp_path: Path, source: Path) -> None:
+def test_rows_of_a_manifest_that_are_left_out_are_counted(tmp_path: Path, source: Path) -> None:
+    table, out = tmp_path / "files.csv", tmp_path / "out"
+    rows = (f"in/{name},{number}\n" for number, name in enumerate(FILES) if "\n" not in name)
+    table.write_text("src_path,dst_path\n" + "".join(rows))
+    joblist = tmp_path / "jobs"
+    where = ("-i", table, "-o", joblist, "-d", out, "-l", "manifest")
+    done = run_ok("generate-joblist", *where, *EXCLUDE, "--min-size", "9")
+    assert "5 row(s) excluded" in done.stdout
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
+    assert _names(out) == {"0", "3"}
+    run_ok("jobtool", "verify", joblist)
+    again = run_ok("generate-joblist", "-i", table, "-o", joblist)
+    assert "Created 0 job(s); 1 left as they were, 5 row(s) excluded." in again.stdout
+
+
+def test_sizes_that_a_manifest_doesnt_give_are_asked_for(tmp_path: Path) -> None:
     table = tmp_path / "files.csv"
-    table.write_text(f"source,destination\n{source}/a/keep.tif,{tmp_path}/out/x\n")
-    where = ("-i", table, "-o", tmp_path / "jobs", "-l", "manifest", "-v", 0)
-    assert_one_line_error(run("generate-joblist", *where, "--exclude", "a"), 2, "names each file")
+    table.write_text("src_path,dst_path\ns3://bucket/key,x\n")
+    where = ("-i", table, "-o", tmp_path / "jobs", "-d", tmp_path / "out", "-l", "manifest")
+    done = run("generate-joblist", *where, "--min-size", "9", "-v", 0)
+    assert_one_line_error(done, 2, "row 1", "isn't known, so that filters can't judge it")
 
 
 @pytest.mark.parametrize(
