@@ -23,7 +23,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     ``waiting`` has the time until which each waits whose files can't be read yet, or that is tried
     again later. ``blocked`` can't be done before a job in error is, the ``stuck`` ones of them
     before a person has mended them. ``premature`` come after jobs that aren't done yet,
-    ``elsewhere`` are for workers at other sites.
+    ``elsewhere`` are for workers at other sites. ``paused`` are paused by a person. ``not_chosen``
+    counts the jobs of any status that weren't for these workers.
     """
 
     waiting: tuple[datetime, ...] = ()
@@ -31,6 +32,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     stuck: int = 0
     premature: int = 0
     elsewhere: int = 0
+    paused: int = 0
+    not_chosen: int = 0
 
 
 def exit_code_of(
@@ -113,4 +116,6 @@ def summarise(
         blocked=left.blocked if is_wrong else 0,
         stuck=left.stuck,
         site=site,
+        paused=left.paused,
+        not_chosen=left.not_chosen,
     )
