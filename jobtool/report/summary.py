@@ -19,6 +19,7 @@ from jobtool.jobs.stamps import stamp_of
 from jobtool.names import name_of
 from jobtool.report.bystep import StepLine, by_step
 from jobtool.report.life import SignsOfLife
+from jobtool.report.pauses import Pauses, read_pauses
 from jobtool.units import size_text
 
 _EVENTS = frozenset({"claimed", "progress", "handed-back", "error", "success"})
@@ -86,11 +87,15 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """All jobs of a joblist, sorted by name. ``is_export``: they export the rows of a query."""
+    """All jobs of a joblist, sorted by name. ``is_export``: they export the rows of a query.
+
+    ``pauses`` are those of the joblist and of its jobs.
+    """
 
     path: str
     jobs: tuple[JobLine, ...]
     is_export: bool = False
+    pauses: Pauses = Pauses()
 
     def count(self, status: JobStatus | None) -> int:
         """Return how many jobs have a status; None counts the invalid ones."""
@@ -156,6 +161,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
             "package_steps": [line.json() for line in self.package_steps],
+            "paused": [part.json() for part in self.pauses.parts],
             "jobs": [job.json() for job in self.jobs],
         }
 
@@ -166,6 +172,7 @@ def summarise(joblist: JobList) -> Summary:
         path=joblist.path,
         jobs=tuple(read.line for read in read_jobs(joblist, joblist.job_ids())),
         is_export=joblist.settings.export is not None,
+        pauses=read_pauses(joblist),
     )
 
 

@@ -49,9 +49,9 @@ def exit_code_of(
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
     The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
-    read yet, else 1 if a job is in error, invalid or ``stuck``, else 0. A worker's own code counts
-    more than 5, and a 2 of its own more than 3: the rest can't be done before that is corrected.
-    Jobs that other workers hold don't count as work left, unless ``may_be_orphans``, nor do
+    read yet, or that are paused, else 1 if a job is in error, invalid or ``stuck``, else 0. A
+    worker's own code counts more than 5, and a 2 of its own more than 3: the rest can't be done
+    before that is corrected. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``, nor do
     ``blocked`` ones, which can't be done before one in error is, and those for workers
     ``elsewhere``.
     """
@@ -102,7 +102,7 @@ def summarise(
             counts,
             tallies,
             may_be_orphans=may_be_orphans,
-            waiting=len(left.waiting) + left.premature,
+            waiting=len(left.waiting) + left.premature + (0 if has_ended_early else left.paused),
             blocked=left.blocked if is_wrong else 0,
             stuck=left.stuck,
             elsewhere=left.elsewhere,

@@ -288,8 +288,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     def _whose(self) -> str:
         if not self.not_chosen:
             return "The joblist has"
-        others = "another job" if self.not_chosen == 1 else f"{self.not_chosen} other jobs"
-        return f"Not looked at: {others}, which weren't chosen. The chosen ones have"
+        jobs = "job that wasn't" if self.not_chosen == 1 else "jobs that weren't"
+        return f"Left alone: {self.not_chosen} {jobs} chosen. The chosen ones have"
 
     @property
     def _left_now(self) -> int:
@@ -307,8 +307,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         worker = f"transfer-worker -i {path}"
         if self.site is not None:
             worker += f" --site {shlex.quote(self.site)}"
-        if self.exit_code == 3 and self.paused:
-            return f"\n  To do the rest: jobtool resume {path}, then {worker}"
+        if self.exit_code in (3, 5) and self.paused:
+            return f"\n  To do the rest: jobtool resume {path}; then {worker}"
         if self.exit_code == 3:
             return f"\n  To do the rest: {worker}"
         if self.exit_code == 5:
