@@ -69,7 +69,7 @@ def explain_methods(
         found = with_destination(joblist.load(job_id)[0], settings)
     except JobFileError as error:
         raise JobFileError(
-            f"{quote(joblist.path_of(job_id))}: {error}. Correct it, or name another job by --job."
+            f"{quote(joblist.path_of(job_id))}: {error} Correct it, or name another job by --job."
         ) from None
     names = methods or settings.transfer.methods or OWN_METHODS
     return [
@@ -84,7 +84,7 @@ def explain_methods(
 
 
 def _job_id(joblist: JobList, job: str | None) -> str:
-    """Return the ID of the named job, or of the first that isn't done."""
+    """Return the ID of the named job, or of the first valid one that isn't done."""
     from jobtool.jobs.exportshare import MANIFEST_JOB
     from jobtool.jobs.job import JobStatus
     from jobtool.jobs.unknownjob import unknown_job
@@ -101,6 +101,6 @@ def _job_id(joblist: JobList, job: str | None) -> str:
     is_open = (
         one.job_id
         for one in joblist.scan()
-        if one.status is not JobStatus.SUCCESS and one.job_id != passed_over
+        if one.status not in (JobStatus.SUCCESS, None) and one.job_id != passed_over
     )
     return next(is_open, next((one for one in job_ids if one != passed_over), job_ids[0]))

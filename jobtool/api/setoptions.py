@@ -161,7 +161,7 @@ def _set_priority(
         else:
             left_alone[job_name(joblist, job_id)] = why
     if done and not dry_run:
-        edit_control(joblist, lambda found: found.with_priority(done, priority))
+        edit_control(joblist, lambda found: found.with_priorities(dict.fromkeys(done, priority)))
     return OptionsSet(
         path=joblist.path,
         jobs=tuple(job_name(joblist, job_id) for job_id in done),

@@ -18,6 +18,8 @@ from jobtool.cli import lines
 from jobtool.doctor.checkresult import CheckResult
 from jobtool.events import Event
 from jobtool.report.documents import ShownJobDocument, SummaryDocument
+from jobtool.report.optionsset import OptionsSet
+from jobtool.report.steered import Steered
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -27,6 +29,7 @@ WORKER_EVENTS = (
     "jobtool.worker.events.jobs",
     "jobtool.worker.events.steps",
     "jobtool.worker.events.workers",
+    "jobtool.worker.events.steering",
     "jobtool.metrics.events",
 )
 
@@ -63,6 +66,10 @@ OUTPUTS: dict[str, Output] = {
     "receive": Output(modules=("jobtool.receiving.events",)),
     "transfer": Output(modules=WORKER_EVENTS, more=Rank),
     "summarise": Output(types=(SummaryDocument,), is_document=True),
+    "pause": Output(types=(Steered,)),
+    "resume": Output(types=(Steered,)),
+    "stop": Output(types=(Steered,)),
+    "set": Output(types=(OptionsSet,)),
     "report": Output(types=(lines.ReportLine,)),
     "show": Output(types=(ShownJobDocument,), is_document=True),
     "verify": Output(types=(Finding, TimesIgnored, PutBack, LeftAlone, Verified)),

@@ -76,6 +76,8 @@ def _print(summary: Summary, console: Console) -> None:
     if steps := summary.package_steps:
         _print_steps(steps)
     # At the end, where a person looks first.
+    for line in summary.pauses.lines(summary.path):
+        console.result(f"{WARNING} {line}")
     console.result(f"{INFO} Total jobs: {len(summary.jobs)}")
     for symbol, word, status in (
         (INFO, "Todo", JobStatus.TODO),

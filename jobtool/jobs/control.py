@@ -136,9 +136,9 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
         added = (new,) if new is not None and new.jobs else ()
         return replace(self, job_stops=(*(each for each in kept if each.jobs), *added))
 
-    def with_priority(self, job_ids: Iterable[str], priority: int) -> Control:
-        """Return it with another priority of some jobs; 0 is the default."""
-        kept = {**self.priorities, **dict.fromkeys(job_ids, priority)}
+    def with_priorities(self, new: Mapping[str, int]) -> Control:
+        """Return it with other priorities of some jobs; 0 is the default."""
+        kept = {**self.priorities, **new}
         return replace(self, priorities={job_id: n for job_id, n in kept.items() if n})
 
 

@@ -23,6 +23,7 @@ class JobDocument(TypedDict):
     ``is_abandoned`` is true for an ongoing job that no worker seems to hold, ``needs_newer`` for
     one that requires a newer jobtool. ``waiting_files`` can't be read yet. ``steps`` has the status
     of each step of a job that names any. ``package`` is the step of a package that the job does.
+    ``fields`` are those of the layout, ``worker`` is HOST:PID of the last attempt.
     """
 
     job: str
@@ -42,6 +43,17 @@ class JobDocument(TypedDict):
     rows_done: int | None
     rows_total: int | None
     package: PackageTask | None
+    fields: dict[str, str]
+    worker: str
+
+
+class PauseDocument(TypedDict):
+    """A pause: who asked for it, on which host, when in UTC; ``jobs`` is null for all jobs."""
+
+    by: str
+    host: str
+    since: str
+    jobs: list[str] | None
 
 
 class StepDocument(TypedDict):
@@ -97,6 +109,7 @@ class SummaryDocument(TypedDict):
     rows_done: int | None
     rows_total: int | None
     package_steps: list[StepDocument]
+    paused: list[PauseDocument]
     jobs: list[JobDocument]
     causes: list[CauseDocument]
 
@@ -149,9 +162,9 @@ class _Header(TypedDict, total=False):
     source: str | None
     destination: str | None
     named_files: int
-    fields: dict[str, str]
     failures: int
     hand_backs: int
+    priority: int
     not_before: str | None
 
 
@@ -161,7 +174,8 @@ class ShownJobDocument(JobDocument, _Header):
     ``source``, ``destination``, ``named_files``, ``fields``, ``failures``, ``hand_backs`` and
     ``not_before`` are of its header, and absent if the job file is invalid. ``timeline`` has the
     last lines of the log; ``timeline_left_out`` counts the others. ``cause`` and ``jobs_alike``
-    (the number of other jobs with this cause) are null for a job without an error.
+    (the number of other jobs with this cause) are null for a job without an error. ``pause`` is the
+    pause that holds the job, or null.
     """
 
     file: str
@@ -172,3 +186,4 @@ class ShownJobDocument(JobDocument, _Header):
     cause: str | None
     jobs_alike: int | None
     advice: str
+    pause: PauseDocument | None

@@ -22,6 +22,7 @@ from jobtool.report.estimate import Estimate, Totals, mean_rate
 from jobtool.report.fields import FieldCounts
 from jobtool.report.jobline import JobLine, judged
 from jobtool.report.life import SignsOfLife
+from jobtool.report.pauses import read_pauses
 from jobtool.report.reading import line_at
 from jobtool.report.summary import Summary
 
@@ -225,4 +226,5 @@ class LiveJoblist:
             is_export=self.joblist.settings.export is not None,
             estimate=self.estimate(),
             workers=tuple(self.states),
+            pauses=read_pauses(self.joblist),
         )

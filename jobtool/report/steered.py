@@ -60,6 +60,10 @@ class Steered(Event, frozen=True, kw_only=True):
     def _running(self) -> str:
         return f"{self.workers} {'worker is' if self.workers == 1 else 'workers are'} running"
 
+    @property
+    def _each(self) -> str:
+        return "it" if self.workers == 1 else "each"
+
     def _command(self, name: str) -> str:
         return f"jobtool {name} {shlex.quote(self.path)}"
 
@@ -75,16 +79,20 @@ class Steered(Event, frozen=True, kw_only=True):
             next_ += "will wait." if self.whole else "leave these jobs alone."
         else:
             next_ = (
-                f"{self._running}: within seconds each finishes the files and parts in progress, "
-                f"hands {held} back{' and waits' if self.whole else ''}."
+                f"{self._running}: within seconds {self._each} finishes the files and parts in "
+                f"progress and hands {held} back{', and waits' if self.whole else ''}."
             )
         return f"{begin}{next_} To go on: {self._command('resume')}"
 
     def _resumed(self) -> str:
         if not self.changed:
-            what = "Nothing of the joblist" if self.whole else f"None of {self._what}"
-            rest = " by itself. The joblist is paused" if self.still_paused else ""
-            return f"{what} was paused{rest}."
+            if self.whole:
+                return "Nothing of the joblist was paused."
+            were = "wasn't" if len(self.jobs) == 1 else "weren't"
+            rest = ""
+            if self.still_paused:
+                rest = f" The joblist as a whole is: {self._command('resume')}"
+            return f"{_capital(self._what)} {were} paused by name.{rest}"
         begin = f"{self._would or 'Resumed '}{'resume ' if self.dry_run else ''}{self._what}. "
         if self.still_paused:
             return f"{begin}The joblist as a whole is still paused: {self._command('resume')}"
@@ -99,7 +107,7 @@ class Steered(Event, frozen=True, kw_only=True):
                 next_ = "No worker is running. "
             else:
                 next_ = (
-                    f"{self._running}: within seconds each finishes the files and parts in "
+                    f"{self._running}: within seconds {self._each} finishes the files and parts in "
                     "progress, hands its job back and ends with exit code 3. "
                 )
             return f"{begin}{next_}Workers that start later aren't concerned."

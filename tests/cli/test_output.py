@@ -60,6 +60,8 @@ def test_output_is_json_lines_in_every_encoding(tmp_path: Path, env: dict[str, s
         "invalid": 0,
         "incomplete": 1,
         "unreadable": 0,
+        "excluded": 0,
+        "names_left_out": 0,
         "dry_run": False,
     }
     names = {f"source_8__J1__{plate}" for plate in (WEIRD, NOT_UTF_8)}

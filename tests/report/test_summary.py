@@ -136,6 +136,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "rows_done": None,
         "rows_total": None,
         "package_steps": [],
+        "paused": [],
     }
     assert jobs["done"] == {
         "status": "success",
