@@ -103,7 +103,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         if number > MAX_HEADER_LINES:
             raise JobFileError(
                 f"expected at most {MAX_HEADER_LINES} lines before the {SEPARATOR!r} line; found "
-                "more. Split the job into several"
+                "more. Split the job into several."
             )
         end = data.find(b"\n", start) + 1 or len(data)
         if end - start > MAX_LINE_BYTES:
