@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -90,7 +89,7 @@ def retry_jobs(
         other = " or at another step" if steps else ""
         raise UsageError(
             f"job {quote(min(missing))} was not put back: it is todo already{other}. "
-            f"jobtool show {shlex.quote(joblist.path)} {shlex.quote(min(missing))} says more."
+            "jobtool show says more about it."
         )
     return Retried(put_back=tuple(put_back), left_alone=tuple(left_alone))
 

@@ -207,7 +207,7 @@ class _Generation:
             return
         if own is not None:
             found.error = SourceError(
-                f"{quote(url)} holds this joblist. Choose another --output-path to pack it"
+                f"{quote(url)} holds this joblist. Choose another --output-path to pack it."
             )
         if found.left_out and self._packed.get(found.name) is None:  # else it was told then
             self._left_out.update(found.left_out)
@@ -229,7 +229,7 @@ class _Generation:
         self._skip(
             SourceError(
                 f"{quote(url)}: an object and a prefix have this name; an object beside a prefix "
-                "of its name can't be in a package. Copy it to another key"
+                "of its name can't be in a package. Copy it to another key."
             )
         )
         if found.is_folder:

@@ -175,7 +175,7 @@ def _read(path: str) -> list[str]:
     except UnicodeDecodeError:
         raise UsageError(
             f"--filter-from {quote(path)}: expected UTF-8; found other bytes. Write '?' in "
-            "place of each of them"
+            "place of each of them."
         ) from None
     if len(text) > _MOST_BYTES:
         raise UsageError(f"--filter-from {quote(path)}: expected up to 4 MiB of rules; found more")

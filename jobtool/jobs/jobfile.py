@@ -68,7 +68,7 @@ _KNOWN_KEYS = (
 )
 _REQUIRES = "requires"
 _STEPS = "steps"
-_SPELLED = (*_KNOWN_KEYS, _REQUIRES, _STEPS, EXPORT, PACKAGE)
+_SPELLED = ("source", "destination", "not_before", _REQUIRES)
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _PRIORITY = re.compile(r"[+-]?[0-9]{1,7}")
@@ -116,8 +116,8 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     if status is None:
         first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
         words = ", ".join(JobStatus)
-        meant = did_you_mean(first, JobStatus)
-        raise JobFileError(f"line 1: expected one of {words}; found {first!r}.{meant}")
+        meant = f".{hint}" if (hint := did_you_mean(first, JobStatus)) else ""
+        raise JobFileError(f"line 1: expected one of {words}; found {first!r}{meant}")
     builder = _HeaderReader(job_id)
     end = data.find(b"\n") + 1 or len(data)
     number = 1
@@ -126,7 +126,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         if number > MAX_HEADER_LINES:
             raise JobFileError(
                 f"expected at most {MAX_HEADER_LINES} lines before the {SEPARATOR!r} line; found "
-                "more. Split the job into several"
+                "more. Split the job into several."
             )
         end = data.find(b"\n", start) + 1 or len(data)
         if end - start > MAX_LINE_BYTES:

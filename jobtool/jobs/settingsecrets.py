@@ -61,7 +61,7 @@ def refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
                 "set it in the environment of workers, or let a command or a file provide it: "
-                '[credentials] provider = "profile", "process" or "file"'
+                '[credentials] provider = "profile", "process" or "file".'
             )
 
 

@@ -34,7 +34,7 @@ def require_bag(package: Package) -> None:
             raise PackageError(
                 f"{quote(package.url)}, member {quote(path)}: expected a name in UTF-8 without "
                 "%0A and %0D and without a blank at its end, as BagIt writes names; found another "
-                "one. Unpack without --bag"
+                "one. Unpack without --bag."
             )
 
 
@@ -77,7 +77,7 @@ def _require_only(destination: Store, count: int) -> None:
     if found != count:
         raise FileError(
             f"{quote(destination.url_of(DATA))}: expected the {count} members that were unpacked, "
-            f"since a bag names each file; found {found} files. Unpack into another folder"
+            f"since a bag names each file; found {found} files. Unpack into another folder."
         )
 
 

@@ -53,7 +53,7 @@ def references(packages: Sequence[Package], *, below: str = "") -> Iterator[tupl
     if not is_any:
         raise NotFoundError(
             f"{quote(several)}: expected members below {quote(below or '.')}; found none. See "
-            "jobtool ls"
+            "jobtool ls."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 
 from jobtool.errors import NotFoundError, UsageError
@@ -55,7 +54,7 @@ class Selection:
             more = f", nor for {len(unused) - 1} others" if len(unused) > 1 else ""
             raise NotFoundError(
                 f"{quote(name)}: expected a member for {quote(unused[0])}; found none{more}. "
-                f"jobtool ls {shlex.quote(name)} names all members."
+                "jobtool ls names all members."
             )
 
 

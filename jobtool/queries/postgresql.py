@@ -98,7 +98,7 @@ class PostgresSource(AdbcSource):
             raise QueryFailedError(
                 "PostgreSQL: expected arrays of one dimension, numbered from 1, in "
                 f"{', '.join(map(repr, lists))}; found another. Write array_to_json(column) in "
-                "the query"
+                "the query."
             )
 
 

@@ -122,7 +122,7 @@ class _Receiving:
             if stop.is_set():
                 raise StoppedError(
                     f"stopped early: {stop.reason or ASKED}. What was received has "
-                    "its jobs. Run it again for the others"
+                    "its jobs. Run it again for the others."
                 )
             if isinstance(found, Arrived):
                 try:
