@@ -194,7 +194,7 @@ def test_links_that_are_left_out_arent_followed(tmp_path: Path, source: Path) ->
         (["--min-size", "5MB", "--max-size", "1MB"], "expected min_bytes up to max_bytes"),
         (["--min-size", "5 parsecs"], "expected a size"),
         (["--min-age", "2d", "--max-age", "1d"], "expected modified_since up to modified_until"),
-        (["-l", "packages", "--exclude", "a"], "packs whole items"),
+        (["-l", "packages", "--files-from", "-"], "isn't for the layout 'packages'"),
         (["--exclude", "**"], "found none that the filters include"),
     ],
 )
