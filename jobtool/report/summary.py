@@ -34,7 +34,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     ``steps`` are the states of the steps that its file names, in their order. ``rows_done`` are the
     rows of an export that its last attempt has read, and ``rows_total`` all of its rows; both are
     None for a job that exports none. ``package`` is the step of a package that the job does, None
-    for other jobs.
+    for other jobs. ``excluded`` counts what the filters left out of a job that is done.
     """
 
     job: str
@@ -54,6 +54,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     rows_done: int | None = None
     rows_total: int | None = None
     package: PackageTask | None = None
+    excluded: int = 0
 
     @property
     def brought(self) -> tuple[int, int]:
@@ -78,6 +79,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
             "is_abandoned": self.is_abandoned,
             "needs_newer": self.needs_newer,
             "waiting_files": self.waiting_files,
+            "excluded": self.excluded,
             "steps": {name: status.value for name, status in self.steps.items()},
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
@@ -117,6 +119,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(job for job in self.jobs if job.waiting_files)
 
     @property
+    def excluded(self) -> int:
+        """What filters left out of the jobs that are a success: files, folders and links."""
+        return sum(job.excluded for job in self.jobs)
+
+    @property
     def rows_done(self) -> int | None:
         """The rows of the jobs that are a success; None unless the jobs export rows."""
         done = [job.rows_done or 0 for job in self.jobs if job.status is JobStatus.SUCCESS]
@@ -153,6 +160,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "waiting_files": sum(job.waiting_files for job in self.jobs),
             "bytes_done": sum(job.brought[1] for job in self.jobs),
             "files_done": sum(job.brought[0] for job in self.jobs),
+            "excluded": self.excluded,
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
             "package_steps": [line.json() for line in self.package_steps],
@@ -237,7 +245,14 @@ def _line(job: Job, log: bytes, signs: SignsOfLife) -> JobLine:
         rows_done=rows_done,
         rows_total=rows_total,
         package=job.package,
+        excluded=_excluded(job.status, last),
     )
+
+
+def _excluded(status: JobStatus, last: dict[str, LogRecord]) -> int:
+    if status is not JobStatus.SUCCESS or "success" not in last:
+        return 0
+    return number_of(last["success"].values.get("excluded", "")) or 0
 
 
 def _newer_line(joblist: JobList, job_id: str, why: str) -> JobLine | None:
