@@ -107,6 +107,11 @@ def filter_options(function: Callable[..., int]) -> Callable[..., int]:
     return decorated
 
 
+def filter_flags() -> tuple[str, ...]:
+    """Return the options that select files."""
+    return (*_OPTIONS, *_LISTS)
+
+
 def _list_place(text: str) -> str | BinaryIO:
     return sys.stdin.buffer if text == "-" else text
 
