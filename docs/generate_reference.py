@@ -179,7 +179,7 @@ def section(name: str, command: click.Command) -> Iterator[str]:
     yield from (inspect.cleandoc(command.help or ""), "")
     yield from ("| option | meaning |", "| --- | --- |")
     for parameter in command.get_params(context):
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             yield option_row(parameter)
     yield ""
     if example := paragraph(command, "Example:"):

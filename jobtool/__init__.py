@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         rebuild_catalog,
     )
     from jobtool.api.clean import Cleaned, clean_jobs
+    from jobtool.api.excluded import find_excluded
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
     from jobtool.layouts.events import Generated
+    from jobtool.layouts.excluded import Excluded, ExcludedItem
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
     from jobtool.receiving.events import Received
@@ -119,6 +121,8 @@ _HOMES = {
     "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
+    "Excluded": "jobtool.layouts.excluded",
+    "ExcludedItem": "jobtool.layouts.excluded",
     "ExhaustedError": "jobtool.errors",
     "Explained": "jobtool.api.methods",
     "ExportGenerated": "jobtool.export.events",
@@ -196,6 +200,7 @@ _HOMES = {
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
+    "find_excluded": "jobtool.api.excluded",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
     "list_staged": "jobtool.api.staging",
@@ -235,6 +240,8 @@ __all__ = [
     "DamagedSourceError",
     "DigestMismatchError",
     "Event",
+    "Excluded",
+    "ExcludedItem",
     "ExhaustedError",
     "Explained",
     "ExportGenerated",
@@ -313,6 +320,7 @@ __all__ = [
     "explain_methods",
     "explain_route",
     "export_query",
+    "find_excluded",
     "generate_joblist",
     "generate_packages",
     "list_staged",

@@ -141,7 +141,7 @@ def generate_joblist(
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},
-        filters=_filters_of(filters or {}) if filters is not None or files_from else None,
+        filters=filters_of(filters or {}) if filters is not None or files_from else None,
         files_from=tuple(map(_list_place, files_from)),
         list_format=list_format,
         stores=with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
@@ -158,7 +158,8 @@ def _list_place(place: Place | BinaryIO) -> str | BinaryIO:
     return place
 
 
-def _filters_of(table: Mapping[str, Any]) -> FilterSettings:
+def filters_of(table: Mapping[str, Any]) -> FilterSettings:
+    """Return the settings of a table ``[filters]``; raise ``UsageError``."""
     from jobtool.jobs.filtersettings import FilterSettings
 
     try:

@@ -107,16 +107,21 @@ def filter_options(function: Callable[..., int]) -> Callable[..., int]:
     return decorated
 
 
+def filter_flags() -> tuple[str, ...]:
+    """Return the options that select files."""
+    return (*_OPTIONS, *_LISTS)
+
+
 def _list_place(text: str) -> str | BinaryIO:
     return sys.stdin.buffer if text == "-" else text
 
 
-def refuse_filters(filters: dict[str, Any] | None) -> None:
-    """Raise ``UsageError`` if files are selected for the layout ``packages``."""
-    if filters is not None:
+def refuse_lists(files_from: Sequence[object]) -> None:
+    """Raise ``UsageError`` if a list is given for the layout ``packages``."""
+    if files_from:
         raise UsageError(
-            "the layout 'packages' packs whole items, so filters can't leave files out. --items "
-            "says which items there are."
+            "--files-from isn't for the layout 'packages': --items says which items there are, and "
+            "--include and --exclude select their files"
         )
 
 

@@ -9,7 +9,7 @@ import click
 
 from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
-from jobtool.cli.filteroptions import filter_options, refuse_filters
+from jobtool.cli.filteroptions import filter_options, refuse_lists
 from jobtool.cli.options import (
     assignments,
     command,
@@ -114,7 +114,7 @@ def cli(
     is_bundled = layout == PACKAGES or (layout in (None, AUTO) and before.packages is not None)
     if is_bundled:
         refuse_for_packages(values=values, has_steps=steps is not None)
-        refuse_filters(filters)
+        refuse_lists(files_from)
     else:
         require_none(bundling)
     if layout not in (None, AUTO, MANIFEST, PACKAGES):
@@ -138,7 +138,9 @@ def cli(
         "on_event": console.emit,
     }
     if is_bundled:
-        exit_code = generate_packages(source, joblist_path, **bundling, **common).exit_code
+        exit_code = generate_packages(
+            source, joblist_path, filters=filters, **bundling, **common
+        ).exit_code
     else:
         exit_code = generate_joblist(
             source,

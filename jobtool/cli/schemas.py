@@ -73,6 +73,7 @@ OUTPUTS: dict[str, Output] = {
     "report": Output(types=(lines.ReportLine,)),
     "show": Output(types=(ShownJobDocument,), is_document=True),
     "verify": Output(types=(Finding, TimesIgnored, PutBack, LeftAlone, Verified)),
+    "excluded": Output(modules=("jobtool.layouts.excluded",)),
     "retry": Output(types=(PutBack, LeftAlone)),
     "receipts": Output(types=(lines.ReceiptsLine,)),
     "clean": Output(types=(Leftover, LeftAlone)),

@@ -89,6 +89,10 @@ def _print(summary: Summary, console: Console) -> None:
     if summary.rows_done is not None:
         of = "" if summary.rows_total is None else f" of {summary.rows_total:,}"
         console.result(f"{INFO} Rows of finished jobs: {summary.rows_done:,}{of}")
+    if summary.excluded:
+        console.result(
+            f"{INFO} Left out by filters: {summary.excluded} (jobtool excluded lists it)"
+        )
     if summary.waiting:
         files = sum(job.waiting_files for job in summary.waiting)
         console.result(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.choosing import choice_options
+from jobtool.cli.nofilters import refuse_filter_options
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
@@ -156,6 +157,7 @@ if TYPE_CHECKING:
     help="A key of [credentials], such as provider=profile, in place of the joblist's whole table. "
     "Repeatable.",
 )
+@refuse_filter_options
 @trust_option
 @dry_run_option
 @output_options

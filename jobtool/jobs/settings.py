@@ -206,10 +206,12 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
         settings = msgspec.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
-    if settings.filters and (settings.export or settings.packages):
+    is_received = settings.packages is not None and settings.packages.receive is not None
+    if settings.filters and (settings.export or is_received):
         raise JoblistError(
-            f"{quote(path)}: expected [filters] only in a joblist that copies trees; found it "
-            f"beside [{'export' if settings.export else 'packages'}], whose files it can't select"
+            f"{quote(path)}: expected [filters] only in a joblist of files; found it in one "
+            f"{'of an export' if settings.export else 'of received packages'}, where it can't "
+            "select any"
         )
     try:
         return msgspec.structs.replace(

@@ -143,7 +143,6 @@ class _Generation:
             self._request.source,
             settings.values,
             settings.destination,
-            list_format=self._request.list_format,
             selection=self._resolution.selection,
         )
         manifest.check(self._emit)

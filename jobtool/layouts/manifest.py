@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 import msgspec
 
@@ -19,12 +19,13 @@ from jobtool.layouts.manifesttable import ManifestTable, is_list
 from jobtool.layouts.namedfiles import LeftOut
 from jobtool.names import quote, unquote
 from jobtool.stores.location import file_below, inside, is_local
+from jobtool.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from jobtool.filters.selection import Selection
 
 #: The values that ``--set`` may give.
-MANIFEST_VALUES = frozenset({"max_files", "max_bytes", "root"})
+MANIFEST_VALUES = frozenset({"max_files", "max_bytes", "root", "list_format"})
 
 DEFAULT_MAX_FILES = 1000
 
@@ -43,9 +44,9 @@ class Manifest:
     """A table or list of files to copy.
 
     ``values`` may hold ``max_files`` (files in a job, by default 1000), ``max_bytes`` and, for a
-    list, ``root``. Relative source paths are below the table's folder, relative destination paths
-    below ``destination``. What the ``selection`` leaves out is counted in ``excluded``.
-    ``left_out`` counts the files of a list that can't be transferred.
+    list, ``root`` and ``list_format``. Relative source paths are below the table's folder, relative
+    destination paths below ``destination``. What the ``selection`` leaves out is counted in
+    ``excluded``. ``left_out`` counts the files of a list that can't be transferred.
 
     Raises ``LayoutError`` that names the table and, for an error in one row, the row.
     """
@@ -56,7 +57,6 @@ class Manifest:
         values: Mapping[str, str],
         destination: str | None,
         *,
-        list_format: ListFormat = "auto",
         selection: Selection | None = None,
     ) -> None:
         self.excluded = self.left_out = 0
@@ -65,7 +65,7 @@ class Manifest:
         self._selection = selection
         self._max_files = _number(values, "max_files") or DEFAULT_MAX_FILES
         self._max_bytes = _number(values, "max_bytes")
-        root = values.get("root")
+        root, list_format = values.get("root"), _list_format(values)
         is_listed = list_format != "auto" or is_list(path)
         self._list = ManifestList(path, list_format, root) if is_listed else None
         self._table = None if is_listed else ManifestTable(path)
@@ -79,6 +79,18 @@ class Manifest:
             pass
         told.finish()
         self.left_out = told.count
+
+    def excluded_rows(self) -> Iterator[tuple[str, int | None, str]]:
+        """Yield the source, size and reason of each row that is left out."""
+        for row in self._rows(LeftOut(ignore)):
+            if self._selection is not None and self._is_left_out(row):
+                size, mtime_ns = row.size, row.mtime_ns
+                if size is None and is_local(row.pair.source) and os.path.exists(row.pair.source):
+                    found = self._stat(row)
+                    size, mtime_ns = found.st_size, found.st_mtime_ns
+                entry = None if size is None else (size, mtime_ns or 0)
+                reason = self._selection.reason(row.path, is_folder=False, entry=entry)
+                yield row.pair.source, size, reason
 
     def jobs(self, known: Iterable[str], taken: Collection[str]) -> Iterator[Job]:
         """Yield jobs for the rows whose destination isn't known yet.
@@ -218,6 +230,17 @@ def _number(values: Mapping[str, str], name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise LayoutError(f"--set {name}={text}: expected a number above 0")
     return int(text)
+
+
+def _list_format(values: Mapping[str, str]) -> ListFormat:
+    text = values.get("list_format", "auto")
+    for known in get_args(ListFormat):
+        if text == known:
+            return cast("ListFormat", text)
+    raise LayoutError(
+        f"list_format={text}: expected one of {', '.join(get_args(ListFormat))}."
+        f"{did_you_mean(text, get_args(ListFormat))}"
+    )
 
 
 def _digest(path: str) -> bytes:

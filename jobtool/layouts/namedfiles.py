@@ -14,7 +14,7 @@ from jobtool.events import Emit
 from jobtool.filters.namelist import NameList
 from jobtool.filters.namewriter import NameWriter
 from jobtool.filters.selection import Selection
-from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.atomic_write import remove_temporaries, sync_folder
 from jobtool.jobs.filtersettings import NAMES_FOLDER
 from jobtool.layouts.events import NamesLeftOut, NamesRead
 from jobtool.layouts.lists.listed import ListFormat
@@ -127,6 +127,7 @@ def install(collected: Collected, joblist_path: str) -> None:
         if os.path.exists(target) and os.path.getsize(target) == os.path.getsize(collected.path):
             return
         os.makedirs(folder, exist_ok=True)
+        remove_temporaries(folder, name)  # of a run that was killed
         temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
         try:
             with open(collected.path, "rb") as names, open(temporary, "xb") as file:

@@ -135,6 +135,8 @@ def resolve(request: Request, emit: Emit, scratch: str) -> Resolution:
     selection = selection_of(filters, request.source, request.source)
     layout_name, layout = _choose_layout(request, before, stores, selection, names, emit)
     _require_fitting(filters, layout_name, layout)
+    if layout is None and request.list_format != "auto":
+        values = {**values, "list_format": request.list_format}
     if layout is not None:
         values = {**layout.values, **values}
         if destination is None:

@@ -39,6 +39,7 @@ class JobDocument(TypedDict):
     is_abandoned: bool
     needs_newer: bool
     waiting_files: int
+    excluded: int
     steps: dict[str, str]
     rows_done: int | None
     rows_total: int | None
@@ -90,6 +91,7 @@ class SummaryDocument(TypedDict):
     """The state of a joblist: how many jobs have which status, their totals, and each job.
 
     ``total`` is the number of jobs. ``files_done`` and ``bytes_done`` are proven to have arrived.
+    ``excluded`` is what filters left out of the jobs that are done.
     ``rows_done`` and ``rows_total`` are null unless the jobs export rows.
     """
 
@@ -104,6 +106,7 @@ class SummaryDocument(TypedDict):
     needs_newer: int
     waiting: int
     waiting_files: int
+    excluded: int
     bytes_done: int
     files_done: int
     rows_done: int | None

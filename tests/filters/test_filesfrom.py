@@ -246,6 +246,22 @@ def test_the_list_is_kept_until_filters_are_given_again(
     assert not _names(tmp_path / "out") if (tmp_path / "out").exists() else True
 
 
+def test_a_run_that_was_killed_before_joblist_toml_is_taken_up(
+    tmp_path: Path, source: Path, joblist: Path
+) -> None:
+    names = _list(tmp_path, "a/one.tif\n")
+    assert _generate(source, joblist, "--files-from", names).exit_code == 0
+    (place,) = (joblist / "names").iterdir()
+    left = joblist / "names" / f".{place.name}.0123456789ab.tmp"
+    for path in [*joblist.iterdir()]:
+        if path.name != "names":
+            path.unlink() if path.is_file() else path.rmdir()
+    place.rename(left)
+    assert _generate(source, joblist, "--files-from", names).exit_code == 0
+    assert (joblist / "a.txt").exists()
+    assert [*(joblist / "names").iterdir()] == [place]
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path, source: Path, joblist: Path) -> None:
     names = _list(tmp_path, "a/one.tif\n")
     done = _generate(source, joblist, "--files-from", names, "--dry-run")
