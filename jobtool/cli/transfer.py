@@ -202,7 +202,8 @@ def cli(
     stop = Stop()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
-    with stopping(stop, signals):
+    doing = "telling what was found" if dry_run else "finishing files in progress"
+    with stopping(stop, signals, doing=doing):
         from jobtool.api.options import require_grace
 
         if rate is not None and not dry_run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDoneError
 from functools import partial
 
@@ -28,6 +28,7 @@ from jobtool.worker.events import JobsFound, Preview, PreviewProgress, WouldTran
 from jobtool.worker.events.preview import Estimate
 from jobtool.worker.jobrunner import CLAIMABLE
 from jobtool.worker.jobtext import source_text, what_of
+from jobtool.worker.lookers import Lookers
 from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.packages.gate import Gate
 from jobtool.worker.previewrooms import Rooms, ignores_case
@@ -86,19 +87,19 @@ class Previewer:
         self._emit(JobsFound(count=len(scanned), path=self._joblist.path))
         claimable = [one.job_id for one in scanned if one.status in (*CLAIMABLE, None)]
         stopped: str | None = None
-        pool = ThreadPoolExecutor(_JOBS_AT_A_TIME, "look")
+        lookers = Lookers(_JOBS_AT_A_TIME)
         try:
-            for job, job_id, future in self._ahead(claimable, pool):
+            for job, job_id, future in self._ahead(claimable, lookers):
                 self._tell(job, job_id, self._wait(job, future, len(claimable)))
         except StoppedError:
             stopped = self._options.stop.reason
         finally:
-            pool.shutdown(cancel_futures=True)
+            lookers.close()
         preview = self._preview(stopped)
         self._emit(preview)
         return preview.exit_code
 
-    def _ahead(self, job_ids: list[str], pool: ThreadPoolExecutor) -> Iterator[Look]:
+    def _ahead(self, job_ids: list[str], lookers: Lookers) -> Iterator[Look]:
         """Yield the jobs that would run, in order, each with the look at it that has begun."""
         pending: deque[Look] = deque()
         most = self._options.max_jobs
@@ -110,7 +111,7 @@ class Previewer:
             if job is None or not (self._gate.is_open(job_id) or not self._gate.is_elsewhere(job)):
                 continue
             begun += 1
-            future = pool.submit(self._look, job, job_id) if has_sizes(job) else None
+            future = lookers.submit(partial(self._look, job, job_id)) if has_sizes(job) else None
             pending.append((job, job_id, future))
             if len(pending) >= _JOBS_AHEAD:
                 yield pending.popleft()
@@ -170,6 +171,7 @@ class Previewer:
                 self._failed.add(f"{quote(job.name)}: {error}")
                 return None
             except NotDoneError:
+                self._require_going()
                 self._tell_progress(jobs)
 
     def _tell(self, job: Job, job_id: str, found: Foresight | None) -> None:
