@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
-    from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.plan import plan_transfer
+    from jobtool.api.receipts import read_receipts, write_checksums, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.report import show_job, write_report
@@ -104,7 +105,7 @@ if TYPE_CHECKING:
     from jobtool.stores.store import Store
     from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
-    from jobtool.worker.events import JobProgress
+    from jobtool.worker.events import JobProgress, Preview
 
 __version__ = "0.1.0"
 
@@ -155,6 +156,7 @@ _HOMES = {
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
+    "Preview": "jobtool.worker.events.preview",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
     "QueryInterruptedError": "jobtool.errors",
@@ -207,6 +209,7 @@ _HOMES = {
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "pause_jobs": "jobtool.api.steer",
+    "plan_transfer": "jobtool.api.plan",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
@@ -223,6 +226,7 @@ _HOMES = {
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
+    "write_checksums": "jobtool.api.receipts",
     "write_receipts": "jobtool.api.receipts",
     "write_report": "jobtool.api.report",
 }
@@ -274,6 +278,7 @@ __all__ = [
     "PackagesGenerated",
     "PlannedItem",
     "Policies",
+    "Preview",
     "PutBack",
     "QueryFailedError",
     "QueryInterruptedError",
@@ -327,6 +332,7 @@ __all__ = [
     "load_layout",
     "open_catalog",
     "pause_jobs",
+    "plan_transfer",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
@@ -343,6 +349,7 @@ __all__ = [
     "transfer_jobs",
     "unstage_items",
     "verify_jobs",
+    "write_checksums",
     "write_receipts",
     "write_report",
 ]

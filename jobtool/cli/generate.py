@@ -153,6 +153,8 @@ def cli(
             list_format=list_format,
             **common,
         ).exit_code
+    if dry_run and not is_bundled:
+        console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)
     return exit_code
 

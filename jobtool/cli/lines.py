@@ -55,11 +55,12 @@ class ReferencesLine(TypedDict):
 
 
 class ReceiptsLine(TypedDict):
-    """The receipts of a joblist were written to a file."""
+    """The receipts of a joblist were written to a file, or into the folder of a bag."""
 
     event: Literal["receipts"]
     files: int
     output: str
+    format: Literal["table", "md5sum", "sha256sum", "bagit"]
 
 
 class ReportLine(TypedDict):

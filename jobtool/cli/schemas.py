@@ -28,6 +28,7 @@ WORKER_EVENTS = (
     "jobtool.worker.events.files",
     "jobtool.worker.events.jobs",
     "jobtool.worker.events.steps",
+    "jobtool.worker.events.preview",
     "jobtool.worker.events.workers",
     "jobtool.worker.events.steering",
     "jobtool.metrics.events",

@@ -94,7 +94,7 @@ def _open_tree(
             route.destination, FolderAttributes
         )  # the folder's attributes are kept, which makes it
         is_empty = not (len(plan) or plan.has_specials or plan.failures)
-        if is_empty and not is_kept and _holds_empty_folders(route.destination):
+        if is_empty and not is_kept and holds_empty_folders(route.destination):
             # The folder itself has to be made.
             folder, name = parent_of(target)
             if name:  # a root is there, or can't be made
@@ -124,7 +124,8 @@ def _all(source: str) -> None:
     """Leave out nothing."""
 
 
-def _holds_empty_folders(store: Store) -> bool:
+def holds_empty_folders(store: Store) -> bool:
+    """Return True for a store with folders, in which no file has the path of a folder."""
     return supports(store, Specials) and "empty-folder" in store.specials
 
 
