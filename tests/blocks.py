@@ -54,7 +54,8 @@ def _run(
     if not command.strip():
         return False
     exported = folder / ".home" / "exported"
-    whole = f"{command}\npython -c 'import json, os; print(json.dumps(dict(os.environ)))' > {exported}"
+    keep = "python -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+    whole = f"{command}\n{keep} > {exported}"
     process = subprocess.Popen(
         ["bash", "-ec", whole],
         cwd=folder,
