@@ -5,7 +5,8 @@
 
 Each command runs on a terminal of 80 columns. Sizes and times differ from run to run, so the
 pictures are made by hand, when what they show has changed, and committed. The folder in which the
-commands run is shown as /lab, the host as node017. With Chromium installed, a picture of a report is made as well.
+commands run is shown as /lab, the host as node017. With Chromium installed, a picture of a report
+is made as well.
 """
 
 from __future__ import annotations
