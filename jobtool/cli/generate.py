@@ -20,7 +20,7 @@ from jobtool.cli.options import (
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
-from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES
+from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES, refuse_secrets
 from jobtool.layouts.lists.listed import ListFormat
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
@@ -163,6 +163,8 @@ def assignments_of(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, An
     """Return the values for the templates, and the tables by their names."""
     of_tables = tuple(text for text in texts if _is_of_a_table(text))
     tables = assignments(of_tables, option="--set")
+    # Before anything calls such a key unknown.
+    refuse_secrets({k: v for k, v in tables.items() if k not in FILESYSTEM_TABLES}, path="--set")
     values: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
