@@ -30,6 +30,7 @@ from jobtool.stores.verdict import Verdict
 sys.path.insert(0, str(Path(__file__).parent))
 
 from json_page import json_page, schema_files
+from messages_page import messages_page
 from stores_table import stores_page
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -231,6 +232,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "errors.md": errors_page,
     "json.md": json_page,
+    "messages.md": messages_page,
     "stores.md": stores_page,
 }
 

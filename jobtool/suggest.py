@@ -33,13 +33,14 @@ _KINDS = {
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word closest to ``word``, or None if none is close.
 
-    Case, dashes and letters that look like digits don't count, and the only word that begins with
-    ``word`` is close to it.
+    Case, dashes and letters that look like digits don't count. A word of the same letters in
+    another order is the closest, and the only word that begins with ``word`` is close to it.
     """
     words = list(known)
-    alike = [each for each in words if _folded(each) == _folded(word) and each != word]
-    if alike:
-        return alike[0]
+    for form in (_folded, _letters):
+        alike = [each for each in words if form(each) == form(word) and each != word]
+        if alike:
+            return difflib.get_close_matches(word, alike, n=1, cutoff=0)[0]
     found = difflib.get_close_matches(word, words, n=1, cutoff=_CUTOFF)
     if not found:
         longer = [each for each in words if each.startswith(word) and len(word) >= _SHORTEST]
@@ -53,6 +54,10 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 def _folded(word: str) -> str:
     return word.lower().translate(_ALIKE)
+
+
+def _letters(word: str) -> str:
+    return "".join(sorted(_folded(word)))
 
 
 def nearly(word: str, known: Iterable[str]) -> str | None:

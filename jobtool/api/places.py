@@ -50,12 +50,12 @@ def existing_path(path: Place, side: Side | None = None) -> str:
     if location.is_local and not os.path.exists(location.url):
         raise UsageError(
             f"expected something at the input path {quote(location.url)}; found nothing."
-            f"{_beside(location.url)} Correct the path."
+            f"{beside(location.url)} Correct the path."
         )
     return location.url
 
 
-def _beside(path: str) -> str:
+def beside(path: str) -> str:
     """Return the end of a message: what is there instead of a path whose name may be misspelt."""
     folder, name = os.path.split(path.rstrip("/"))
     try:

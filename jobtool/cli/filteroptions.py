@@ -176,7 +176,9 @@ def _read(path: str) -> list[str]:
         with open(path, encoding="utf-8") as file:
             text = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"--filter-from {quote(path)}: {reason_of(error)}") from None
+        raise UsageError(
+            f"--filter-from {quote(path)}: {reason_of(error)}. Correct the path."
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(
             f"--filter-from {quote(path)}: expected UTF-8; found other bytes. Write '?' in "

@@ -169,7 +169,7 @@ def assignments_of(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, An
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {text}: expected KEY=VALUE")
+            raise UsageError(f"--set {text}: expected KEY=VALUE; found {text!r}")
         if text not in of_tables:
             values[key] = value
     return values, tables

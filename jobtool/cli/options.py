@@ -27,6 +27,26 @@ from jobtool.worker.duration import parse_duration
 if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList
 
+#: What click says, and what jobtool says instead.
+_WORDS_OF_CLICK = [
+    (re.compile(pattern, re.DOTALL), words)
+    for pattern, words in (
+        (r"^Invalid value for '(\S+)'(?: / '(\S+)')?: ", r"\1: "),
+        (r"(?<=: )('.*') is not a valid integer(?: range)?", r"expected a whole number; found \1"),
+        (r"(?<=: )('.*') is not a valid float(?: range)?", r"expected a number; found \1"),
+        (
+            r"(?<=: )(\S+) is not in the range (\S+?)<=x<=(\S+?)\.$",
+            r"expected a number from \2 to \3; found \1.",
+        ),
+        (
+            r"(?<=: )(\S+) is not in the range x>=(\S+?)\.$",
+            r"expected a number of at least \2; found \1.",
+        ),
+        (r"^Option '(\S+)' requires an argument", r"\1: expected a value after it; found none"),
+        (r"^Got unexpected extra arguments? \((.*)\)$", r"expected no further argument; found \1"),
+    )
+]
+
 _NOT_A_CHOICE = re.compile(r"'(.*?)' is not one of ", re.DOTALL)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -243,14 +263,15 @@ def assignments(texts: tuple[str, ...], *, option: str) -> dict[str, Any]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageError(f"{option} {text}: expected KEY=VALUE")
+            raise UsageError(f"{option} {text}: expected KEY=VALUE; found {text!r}")
         *parts, name = key.split(".")
         table = tables
         for part in parts:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise UsageError(
-                    f"{option} {text}: {part} already has a value, so it isn't a table"
+                    f"{option} {text}: {part} already has a value, so it isn't a table. "
+                    "Leave one of them out."
                 )
         table[name] = value
     return tables
@@ -349,35 +370,39 @@ def _in_words(error: click.ClickException) -> str:
     """Return the message of a wrong command line, with what is likely meant."""
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else _spellings(error.ctx)
-        return f"there is no option {error.option_name!r}.{did_you_mean(error.option_name, known)}"
+        meant = closest(error.option_name.strip("-"), known)
+        hint = f" Did you mean '--{meant}'?" if meant else ""
+        return f"there is no option {error.option_name!r}.{hint}"
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        return f"expected {_named(error.param, error.ctx)}; found none."
     if isinstance(error, click.BadParameter) and error.param is not None:
         kind = error.param.type
         choices = [str(each) for each in kind.choices] if isinstance(kind, click.Choice) else []
         found = _NOT_A_CHOICE.match(error.message)
         if choices and found is not None:
-            option = " / ".join(error.param.opts)
             word = found.group(1)
             return (
-                f"{option}: expected one of {', '.join(choices)}; found {word!r}."
-                f"{did_you_mean(word, choices)}"
+                f"{_named(error.param, error.ctx)}: expected one of {', '.join(choices)}; "
+                f"found {word!r}.{did_you_mean(word, choices)}"
             )
     return sentence(error.format_message())
 
 
 def _spellings(context: click.Context) -> list[str]:
     parameters = context.command.get_params(context)
-    return [text for each in parameters for text in each.opts if text.startswith("--")]
+    return [text.strip("-") for each in parameters for text in each.opts if text.startswith("--")]
+
+
+def _named(parameter: click.Parameter, context: click.Context | None) -> str:
+    if isinstance(parameter, click.Option):
+        return " / ".join(parameter.opts)
+    return parameter.make_metavar(context or click.Context(click.Command(None)))
 
 
 def sentence(message: str) -> str:
     """Return a message of click in jobtool's words, with a full stop."""
-    for kind, expected in (("integer", "a whole number"), ("float", "a number")):
-        message = re.sub(
-            rf"(?<=: )('.*') is not a valid {kind}(?: range)?",
-            rf"expected {expected}; found \1",
-            message,
-            flags=re.DOTALL,
-        )
+    for pattern, words in _WORDS_OF_CLICK:
+        message = pattern.sub(words, message)
     return message if message.endswith((".", "?", "!", "?)")) else f"{message}."
 
 

@@ -116,7 +116,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     if status is None:
         first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
         words = ", ".join(JobStatus)
-        meant = f".{hint}" if (hint := did_you_mean(first, JobStatus)) else ""
+        meant = f".{hint}" if (hint := did_you_mean(first, map(str, JobStatus))) else ""
         raise JobFileError(f"line 1: expected one of {words}; found {first!r}{meant}")
     builder = _HeaderReader(job_id)
     end = data.find(b"\n") + 1 or len(data)

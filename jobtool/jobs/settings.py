@@ -193,7 +193,7 @@ def decode(text: str, *, path: str) -> Settings:
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
-        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}") from None
+        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deeply") from None
 

@@ -65,7 +65,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         for name in self.optional:
             if name not in self.files:
-                raise LayoutError(f"optional file {name!r} isn't one of [layout.files]")
+                raise LayoutError(
+                    f"optional file {name!r} isn't one of [layout.files]. Correct or remove it."
+                )
 
     def templates(self) -> Iterator[Template]:
         """Yield every template of the layout."""
@@ -112,7 +114,7 @@ def load_layout(name: str) -> tuple[str, Layout]:
         raise LayoutError(f"can't read the layout {quote(name)}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise LayoutError(f"can't read the layout {quote(name)}: {reason}") from None
+        raise LayoutError(f"can't read the layout {quote(name)}: {reason}. Correct it.") from None
     return os.path.basename(name), read_layout(text, shown=name)
 
 
@@ -121,7 +123,7 @@ def read_layout(text: str, *, shown: str) -> Layout:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise LayoutError(f"layout {quote(shown)} isn't valid TOML: {error}") from None
+        raise LayoutError(f"layout {quote(shown)} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise LayoutError(f"layout {quote(shown)}: its tables are nested too deep") from None
     table = tables.get("layout")

@@ -134,7 +134,8 @@ class Manifest:
             if digest in seen:
                 raise LayoutError(
                     f"{quote(self._path)}, row {row.number}: {quote(destination)} is the "
-                    "destination of an earlier row too; one would overwrite the other"
+                    "destination of an earlier row too; one would overwrite the other. "
+                    "Correct one of the rows."
                 )
             seen.add(digest)
             if digest not in existing:

@@ -143,7 +143,9 @@ def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
     driver = load("postgresql", url.scheme)
     for key in url.options:
         if not key.replace("_", "").isalnum():
-            raise UsageError(f"connection, {url.scheme}://: {key!r} is no option of libpq")
+            raise UsageError(
+                f"connection, {url.scheme}://: {key!r} is no option of libpq. Correct or remove it."
+            )
     text = conninfo(url, password)
     return PostgresSource(KIND, lambda: driver.connect(text))
 

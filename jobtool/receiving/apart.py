@@ -19,7 +19,9 @@ def require_apart(urls: tuple[str, ...], joblist_path: str, packages: PackageSet
     here = packages.receive or ReceiveSettings()
     for url in urls:
         if here.archive == url:
-            raise UsageError(f"--archive: {quote(url)} is where the packages have arrived")
+            raise UsageError(
+                f"--archive: {quote(url)} is where the packages have arrived. Name another folder."
+            )
         if here.unpack == url:
             raise UsageError(
                 f"--unpack: {quote(url)} is where the packages have arrived. Name another folder."

@@ -133,9 +133,9 @@ def _lists(folder: Path, ran: Ran) -> None:
     assert (summary["error"], summary["invalid"], summary["success"]) == (1, 1, 1)
     for job in summary["jobs"]:
         ran("jobtool", "show", joblist, job["job"], code=0 if job["status"] == "success" else 1)
-    ran("jobtool", "methods", joblist)
     (folder / "gone").rename(source)
     (joblist / "odd.txt").unlink()
+    ran("jobtool", "methods", joblist)
     ran("jobtool", "retry", joblist)
     ran("transfer-worker", joblist)
     victim = next(path for path in (folder / "out").rglob("*.log"))
