@@ -17,7 +17,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.stores.location import inside
 from jobtool.stores.optional import Prunes, supports
-from jobtool.stores.store import Entry, Special, Store, Unlisted
+from jobtool.stores.store import Entry, Special, Store, Unlisted, kind_of
 from jobtool.transfer.look import look_at
 from jobtool.transfer.retry import Retry
 
@@ -143,10 +143,11 @@ def fail_unseen(plan: Plan, route: Route, retry: Retry, most: int) -> None:
     for path, found in zip(unseen, look_at(source, unseen, retry), strict=True):
         url = source.url_of(path)
         if url not in known:
-            plan.fail(url, _unseen(url, found))
+            is_folder = not isinstance(found, Entry) and kind_of(source, path) == "folder"
+            plan.fail(url, _unseen(url, found, is_folder=is_folder))
 
 
-def _unseen(url: str, found: Entry | FileError) -> FileError:
+def _unseen(url: str, found: Entry | FileError, *, is_folder: bool) -> FileError:
     if isinstance(found, NotFoundError):
         return NotFoundError(
             f"expected a file at {quote(url)}, which --files-from names; found nothing. Put it "
@@ -157,10 +158,12 @@ def _unseen(url: str, found: Entry | FileError) -> FileError:
             f"{quote(url)} is named by --files-from, but the listing of its folder lacks it. Did "
             "it come meanwhile, or is a folder above it a link that isn't followed (--links)?"
         )
-    return SourceError(
-        f"{found}. It is named by --files-from, which takes files: name those in a folder, or use "
-        "--include."
-    )
+    if is_folder:
+        return SourceError(
+            f"expected a file at {quote(url)}, which --files-from names; found a folder that isn't "
+            "empty. Name the files in it, or use --include."
+        )
+    return found
 
 
 def is_left_out(selection: Selection | None, item: Entry | Special | Unlisted) -> bool:

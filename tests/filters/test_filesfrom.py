@@ -149,7 +149,7 @@ def test_a_folder_isnt_a_name_but_for_an_empty_one(
     assert _generate(source, joblist, "--files-from", names).exit_code == 0
     done = run("transfer-worker", "-i", joblist, "-v", 0)
     assert done.exit_code == 1
-    assert re.search(r"a/deep.*name those in a folder", done.stdout + done.stderr), done
+    assert re.search(r"in/a/deep, which --files-from.*isn't empty", done.stdout + done.stderr), done
     assert re.search(r"in/c, which --files-from.*isn't empty", done.stdout + done.stderr), done
     assert not (tmp_path / "out/c/one.tif").exists()
     done = _generate(source, joblist, "--files-from", _list(tmp_path, "a/one.tif\na/empty\n"))
@@ -200,6 +200,22 @@ def test_folders_without_names_arent_opened(tmp_path: Path, source: Path, joblis
         opened |= set(re.findall(rf"<({re.escape(str(source))}[^>]*)>$", text, re.MULTILINE))
     assert {str(source / "a"), str(source / "a/deep/er")} <= opened
     assert not {str(source), str(source / "a/cache"), str(source / "c")} & opened
+
+
+def test_names_that_a_store_cant_have_are_errors_of_their_job(
+    tmp_path: Path, joblist: Path, rclone_s3: S3Server
+) -> None:
+    bucket, env = rclone_s3.new_bucket(), rclone_s3.environment
+    (rclone_s3.folder / bucket / "a").mkdir()
+    (rclone_s3.folder / bucket / "a/1").write_bytes(b"1")
+    names = _list(tmp_path, _null("a/caf\udce9", "a/" + "z" * 2000, "a/\x01"))
+    assert _generate(f"s3://{bucket}", joblist, "--files-from", names, env=env).exit_code == 0
+    done = run("transfer-worker", "-i", joblist, "-v", 0, env=env)
+    assert (done.exit_code, "Traceback" in done.stdout + done.stderr) == (1, False)
+    log = (joblist / "a.txt").read_text()
+    assert "this name isn't. Rename the file." in log
+    assert "at most 1024 bytes" in log
+    assert "found nothing. Put it back" in log
 
 
 @pytest.mark.parametrize("most", [0, 2000])
