@@ -51,9 +51,9 @@ def exit_code_of(
     The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
     read yet, or that are paused, else 1 if a job is in error, invalid or ``stuck``, else 0. A
     worker's own code counts more than 5, and a 2 of its own more than 3: the rest can't be done
-    before that is corrected. Jobs that other workers hold don't count as work left, unless ``may_be_orphans``, nor do
-    ``blocked`` ones, which can't be done before one in error is, and those for workers
-    ``elsewhere``.
+    before that is corrected. Jobs that other workers hold don't count as work left, unless
+    ``may_be_orphans``, nor do ``blocked`` ones, which can't be done before one in error is, and
+    those for workers ``elsewhere``.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
     code = 1 if counts[JobStatus.ERROR] or counts[None] or stuck else 0
