@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobtool.api.staging import list_staged, stage_items, unstage_items
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
+    from jobtool.api.update import JoblistUpdate, update_joblist
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
     from jobtool.bundling.events import PackagesGenerated
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
     from jobtool.layouts.events import Generated
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
+    from jobtool.mirror.events import Updated
     from jobtool.receiving.events import Received
     from jobtool.report.show import ShownJob
     from jobtool.report.summary import JobLine, Summary
@@ -131,6 +133,7 @@ _HOMES = {
     "JobStatus": "jobtool.jobs.job",
     "JoblistError": "jobtool.errors",
     "JoblistUnavailableError": "jobtool.errors",
+    "JoblistUpdate": "jobtool.api.update",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
     "LayoutError": "jobtool.errors",
@@ -178,6 +181,7 @@ _HOMES = {
     "UnreachableError": "jobtool.errors",
     "Unstaged": "jobtool.staging.outcome",
     "UsageError": "jobtool.errors",
+    "Updated": "jobtool.mirror.events",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
     "catalog_writer": "jobtool.api.catalog",
@@ -205,6 +209,7 @@ _HOMES = {
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
+    "update_joblist": "jobtool.api.update",
     "verify_jobs": "jobtool.api.verify",
     "write_receipts": "jobtool.api.receipts",
     "write_report": "jobtool.api.report",
@@ -240,6 +245,7 @@ __all__ = [
     "JobStatus",
     "JoblistError",
     "JoblistUnavailableError",
+    "JoblistUpdate",
     "JobtoolError",
     "Layout",
     "LayoutError",
@@ -286,6 +292,7 @@ __all__ = [
     "UnmetRequirementError",
     "UnreachableError",
     "Unstaged",
+    "Updated",
     "UsageError",
     "Verification",
     "Verified",
@@ -315,6 +322,7 @@ __all__ = [
     "summarise_jobs",
     "transfer_jobs",
     "unstage_items",
+    "update_joblist",
     "verify_jobs",
     "write_receipts",
     "write_report",

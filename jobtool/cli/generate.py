@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobtool.cli.againoptions import again_options, look_again_at
 from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
 from jobtool.cli.filteroptions import filter_options, refuse_filters
@@ -23,6 +24,9 @@ from jobtool.errors import UsageError
 from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
+
+if TYPE_CHECKING:
+    from jobtool.api.update import Again
 
 
 @command(
@@ -69,6 +73,7 @@ from jobtool.plugins import is_scheme
     "target_fs.KEY for the joblist's table of that name, such as s3.endpoint_url. Repeatable.",
 )
 @filter_options
+@again_options
 @bundle_options
 @trust_option
 @dry_run_option
@@ -82,6 +87,7 @@ def cli(
     steps: str | None,
     given: tuple[str, ...],
     filters: dict[str, Any] | None,
+    again: Again | None,
     bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
@@ -90,8 +96,9 @@ def cli(
 ) -> int:
     """Turn a results folder into a joblist: one small text file per plate or partition.
 
-    Running it again adds what is new and never touches an existing job file. With the layout
-    'packages', items are bundled into tars, and each step of a package is a job.
+    Running it again adds new jobs and never touches an existing job file; with --update it also
+    puts jobs back whose source has changed. With the layout 'packages', items are bundled into
+    tars, and each step of a package is a job.
     """
     from jobtool.api.bundle import generate_packages
     from jobtool.api.generate import generate_joblist, located_source, settings_at
@@ -112,6 +119,11 @@ def cli(
     if is_bundled:
         refuse_for_packages(values=values, has_steps=steps is not None)
         refuse_filters(filters)
+        if again is not None:
+            raise UsageError(
+                "--update: expected a layout that copies a source; found packages. Leave it out: "
+                "generating packages again finds what is new"
+            )
     else:
         require_none(bundling)
     if layout not in (None, AUTO, MANIFEST, PACKAGES):
@@ -137,7 +149,7 @@ def cli(
     if is_bundled:
         exit_code = generate_packages(source, joblist_path, **bundling, **common).exit_code
     else:
-        exit_code = generate_joblist(
+        generated = generate_joblist(
             source,
             joblist_path,
             layout=layout or AUTO,
@@ -145,7 +157,20 @@ def cli(
             values=values,
             filters=filters,
             **common,
-        ).exit_code
+        )
+        exit_code = generated.exit_code
+        if again is not None and os.path.isdir(joblist_path):
+            found = look_again_at(
+                joblist_path,
+                generated,
+                again,
+                console,
+                source_fs=source_fs,
+                target_fs=target_fs,
+                trust=trust,
+                dry_run=dry_run,
+            )
+            exit_code = max(exit_code, found)
     console.note("Processing complete.", DONE)
     return exit_code
 

@@ -25,6 +25,7 @@ from tests.blocks import run_blocks
         ("docs/how-to/observatory.md", 6),
         ("docs/how-to/packed-plates.md", 5),
         ("docs/how-to/release.md", 6),
+        ("docs/how-to/again.md", 6),
         ("docs/how-to/select.md", 3),
         ("docs/how-to/report.md", 5),
     ],
