@@ -12,6 +12,9 @@ from rich.cells import cell_len, set_cell_size
 #: A line is pieces of text, each with a style of rich's, which may be empty.
 Line = tuple[tuple[str, str], ...]
 
+#: A space of a sentence at which no line ends, such as within a command.
+FIXED_SPACE = "\ue000"
+
 _GAP = "  "
 
 #: A column is never narrower than this.
@@ -37,7 +40,7 @@ class Page:
         """Return a sentence after a mark, such as a symbol; further lines are indented."""
         first = f"{mark} " if mark else ""
         if self.width is None:
-            return [((first + text, style),)]
+            return [((first + text.replace(FIXED_SPACE, " "), style),)]
         lines: list[str] = []
         line, is_empty = first, True
         # A symbol is replaced by up to four plain characters where it can't be shown.
@@ -55,7 +58,7 @@ class Page:
                 lines.append(part)
                 line, room = " " * indent + line[len(part) :], self.width
         lines.append(line)
-        return [((each, style),) for each in lines]
+        return [((each.replace(FIXED_SPACE, " "), style),) for each in lines]
 
     def fit(self, text: str, width: int) -> str:
         """Return a text of at most ``width`` columns; what is left out of it is in its middle."""

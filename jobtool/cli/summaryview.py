@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Sequence
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING
-from jobtool.cli.lines import Line, Page
+from jobtool.cli.lines import FIXED_SPACE, Line, Page
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.stamps import stamp_of
 from jobtool.jobs.workerstates import SeenState
 from jobtool.names import quote, visible
-from jobtool.report.hints import hint_for
+from jobtool.report.hints import hint_parts
 from jobtool.report.jobline import JobLine
 from jobtool.report.overview import Overview
 from jobtool.report.shown import shown_name, shown_text
@@ -118,8 +118,9 @@ class View:
             text = head + what + shown_text(cause.text)
             lines += self.page.sentence(text, mark=mark, style="red", indent=3)
             such = f"Such as {job}. " if many else ""
-            hint = hint_for(cause, self.overview.path)
-            lines += self.page.sentence(f"   {such}{visible(hint)}", indent=3)
+            parts = [visible(part) for part in hint_parts(cause, self.overview.path)]
+            parts[1::2] = [part.replace(" ", FIXED_SPACE) for part in parts[1::2]]
+            lines += self.page.sentence(f"{such}{''.join(parts)}", mark="  ", indent=3)
         if len(causes) > MOST_CAUSES:
             jobs = sum(len(cause.jobs) for cause in causes[MOST_CAUSES:])
             text = (
@@ -231,7 +232,7 @@ class View:
             )
             lines += page.sentence(text, mark=WARNING, indent=3)
         if found.counts[JobStatus.ERROR]:
-            again = f"jobtool retry {shlex.quote(found.path)}"
+            again = f"jobtool retry {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
             text = f"To try them again once that is fixed: {again}"
             lines += page.sentence(text, mark=INFO, indent=3)
         return lines

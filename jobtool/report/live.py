@@ -120,7 +120,9 @@ class LiveJoblist:
                 return
             self._check(job_id)
             self.unread -= 1
-        if not new:
+        if new:
+            self._mean_due = float("-inf")  # the first mean of all jobs
+        else:
             self._look_in_turn()
 
     def _list(self) -> dict[str, int]:
