@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from jobtool.api.report import show_job, write_report
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
+    from jobtool.api.setoptions import set_options
     from jobtool.api.staging import list_staged, stage_items, unstage_items
+    from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
     from jobtool.api.verify import Verification, verify_jobs
@@ -87,7 +89,9 @@ if TYPE_CHECKING:
     from jobtool.level import Level
     from jobtool.receiving.events import Received
     from jobtool.report.jobline import JobLine
+    from jobtool.report.optionsset import Option, OptionsSet
     from jobtool.report.show import ShownJob
+    from jobtool.report.steered import Steered
     from jobtool.report.summary import Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.staging.outcome import Unstaged
@@ -141,6 +145,8 @@ _HOMES = {
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
+    "Option": "jobtool.report.optionsset",
+    "OptionsSet": "jobtool.report.optionsset",
     "PackageError": "jobtool.errors",
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
@@ -166,6 +172,7 @@ _HOMES = {
     "StagedItem": "jobtool.staging.results",
     "Staging": "jobtool.staging.results",
     "StagingError": "jobtool.errors",
+    "Steered": "jobtool.report.steered",
     "Stop": "jobtool.stop",
     "StoppedError": "jobtool.errors",
     "Store": "jobtool.stores.store",
@@ -194,14 +201,18 @@ _HOMES = {
     "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
+    "pause_jobs": "jobtool.api.steer",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
     "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
+    "resume_jobs": "jobtool.api.steer",
     "retry_jobs": "jobtool.api.retry",
+    "set_options": "jobtool.api.setoptions",
     "show_job": "jobtool.api.report",
     "stage_items": "jobtool.api.staging",
+    "stop_jobs": "jobtool.api.steer",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
@@ -250,6 +261,8 @@ __all__ = [
     "MembershipLostError",
     "NotFoundError",
     "NotYetError",
+    "Option",
+    "OptionsSet",
     "PackageError",
     "PackagesGenerated",
     "PlannedItem",
@@ -275,6 +288,7 @@ __all__ = [
     "StagedItem",
     "Staging",
     "StagingError",
+    "Steered",
     "Stop",
     "StoppedError",
     "Store",
@@ -304,14 +318,18 @@ __all__ = [
     "list_staged",
     "load_layout",
     "open_catalog",
+    "pause_jobs",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
     "receive_packages",
     "release_jobs",
+    "resume_jobs",
     "retry_jobs",
+    "set_options",
     "show_job",
     "stage_items",
+    "stop_jobs",
     "stores_of",
     "summarise_jobs",
     "transfer_jobs",

@@ -37,7 +37,7 @@ Exit codes:
   4  environment problem: credentials, storage or network;
      jobs were handed back, not failed
   5  what is left waits for files that can't be read yet, such as archived
-     objects: run it again later
+     objects, or is paused: run it again later
   74 in place of 0: not all of the output could be written, and it is the
      result (a report, a script, a dry run)"""
 

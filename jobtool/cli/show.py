@@ -98,6 +98,8 @@ def _header(job: Job) -> Iterator[str]:
         failed = f", {job.failures} failed" if job.failures else ""
         left = "; no attempts are left" if job.requires_intervention else ""
         yield f"  attempts: {job.attempts}{failed}{left}"
+    if job.priority:
+        yield f"  priority: {job.priority}"
     if job.not_before is not None:
         yield f"  not before: {stamp_of(job.not_before)}"
 

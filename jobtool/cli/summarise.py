@@ -230,7 +230,7 @@ class Shown:
             lines += view.jobs(view.overview.jobs or (), is_export=is_export)
         else:
             lines += [*view.causes(), *view.abandoned()]
-        for part in (view.workers, view.values, view.steps, view.counts, view.bar):
+        for part in (view.workers, view.values, view.steps, view.pauses, view.counts, view.bar):
             lines += part()
         return [*lines, *view.rate(), *view.since(), *view.further()]
 

@@ -263,6 +263,13 @@ class View:
             styles=["red" if row[1] in ("error", "invalid") else "" for row in rows],
         )
 
+    def pauses(self) -> list[Line]:
+        """Return what is paused, and how to go on."""
+        lines: list[Line] = []
+        for text in self.overview.pauses.lines(self.overview.path):
+            lines += self.page.sentence(visible(text), mark=WARNING, style="yellow", indent=3)
+        return lines
+
     def state(self) -> list[Line]:
         """Return what keeps the overview from being whole: a list that is gone, or unread jobs."""
         found, lines = self.overview, list[Line]()

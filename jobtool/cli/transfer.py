@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobtool.cli.choosing import choice_options
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
@@ -36,6 +37,13 @@ if TYPE_CHECKING:
     "--threads",
     type=click.IntRange(1, 256),
     help="Files at a time in this worker, at most. [default: 16, or joblist.toml's]",
+)
+@choice_options
+@click.option(
+    "--order",
+    metavar="ORDER",
+    help="Which jobs come first: by name, largest, smallest (as far as sizes are known), "
+    "field:NAME (by a field of the layout), or random. [default: name]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
 @click.option(
@@ -155,6 +163,9 @@ def cli(
     *,
     joblist_path: str,
     threads: int | None,
+    jobs: tuple[str, ...],
+    match: tuple[str, ...],
+    order: str | None,
     max_jobs: int | None,
     time_limit: float | None,
     grace: float | None,
@@ -183,13 +194,17 @@ def cli(
     Start as many as you like, under mpirun, in scheduler arrays or by hand: no job is done twice.
     Ctrl-C (or SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files in progress and hands
     the job back. A second Ctrl-C stops at once. Nothing that was proven is lost either way. The
-    worker also stops when its time is nearly up. Under nohup SIGHUP is ignored.
+    worker also stops when its time is nearly up, and by jobtool stop; it waits while the joblist is
+    paused by jobtool pause. Under nohup SIGHUP is ignored. With --job or --match the exit code is
+    about these jobs alone.
     """
     stop = Stop()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
     with stopping(stop, signals):
         from jobtool.api.options import require_grace
+        from jobtool.jobs.jobchoice import JobChoice
+        from jobtool.worker.order import require_order
 
         require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
         return run_worker(
@@ -206,6 +221,8 @@ def cli(
             metrics_textfile=metrics_textfile,
             chosen={
                 "max_jobs": max_jobs,
+                "jobs": JobChoice(names=jobs, globs=match),
+                "order": require_order(order or "name"),
                 "claims": claims,
                 "wait": wait,
                 "site": site,

@@ -234,7 +234,7 @@ class Screen:
         if overview is None:
             return [*top, (("Reading the joblist...", "yellow"),)]
         view = View(overview, page)
-        top += [*view.state(), *self.late(page), *view.bar(), *view.rate()]
+        top += [*view.state(), *self.late(page), *view.pauses(), *view.bar(), *view.rate()]
         top += [one_line_of_counts(overview, page), *view.since()]
         parts = self.parts(view)
         return [*top, *shared_out(parts, height - len(top))]

@@ -51,6 +51,10 @@ MAX_HEADER_LINES = 500_000
 
 FIELD_PREFIX = "field."
 
+#: The line whose number says which jobs come first. It is found in the first bytes of a file.
+PRIORITY = "priority"
+PRIORITIES = range(-1_000_000, 1_000_001)
+
 _KNOWN_KEYS = (
     "source",
     "destination",
@@ -59,11 +63,14 @@ _KNOWN_KEYS = (
     "requires_intervention",
     "hand_backs",
     "not_before",
+    "priority",
 )
 _REQUIRES = "requires"
 _STEPS = "steps"
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+_PRIORITY = re.compile(r"[+-]?[0-9]{1,7}")
+_PRIORITY_LINE = re.compile(rb"\npriority:[ \t]*([+-]?[0-9]{1,7})[ \t]*\n")
 _MOST_DIGITS = 9
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -75,6 +82,22 @@ def decode_status(data: bytes) -> JobStatus | None:
         return JobStatus(line.decode("ascii"))
     except ValueError:
         return None
+
+
+def priority_in(text: str) -> int | None:
+    """Return the priority that a text says; None if it isn't one."""
+    if not _PRIORITY.fullmatch(text):
+        return None
+    return number if (number := int(text)) in PRIORITIES else None
+
+
+def decode_priority(data: bytes) -> int:
+    """Return the priority that the first bytes of a job file say; 0 if they say none."""
+    if b"\npriority" not in data:
+        return 0
+    header = data.replace(b"\r", b"").partition(b"\n---")[0]
+    found = _PRIORITY_LINE.search(header)
+    return (priority_in(found.group(1).decode()) or 0) if found else 0
 
 
 def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
@@ -132,6 +155,8 @@ def encode(job: Job, log: bytes = b"") -> bytes:
 
 def _header_lines(job: Job) -> Iterator[str]:
     yield job.status.value
+    if job.priority:  # early, where a short read finds it
+        yield f"{PRIORITY}: {job.priority}"
     if is_cut(filename_of(job.name)):
         yield f"name: {quote(job.name)}"
     if job.requires:  # before the lines that it may be about
@@ -265,6 +290,7 @@ class _HeaderReader:
             requires_intervention=known.get("requires_intervention") == "true",
             hand_backs=self._number("hand_backs"),
             not_before=self._not_before(),
+            priority=self._priority(),
             export=export,
             package=package,
             requires=self.requires,
@@ -303,6 +329,16 @@ class _HeaderReader:
                 f"expected a time as in 2026-11-20T14:31:00Z after 'not_before:'; found "
                 f"{text[:40]!r}"
             ) from None
+
+    def _priority(self) -> int:
+        text = self._known.get(PRIORITY, "0")
+        found = priority_in(text)
+        if found is None:
+            raise JobFileError(
+                f"expected a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]} after "
+                f"'{PRIORITY}:'; found {text[:40]!r}"
+            )
+        return found
 
     def _number(self, key: str) -> int:
         text = self._known.get(key, "0")

@@ -22,6 +22,7 @@ from jobtool.report.estimate import Estimate, Totals, mean_rate
 from jobtool.report.fields import FieldCounts, FieldTable
 from jobtool.report.jobline import JobLine, judged
 from jobtool.report.life import SignsOfLife
+from jobtool.report.pauses import Pauses, read_pauses
 from jobtool.report.reading import Mark, marked_line
 from jobtool.report.summary import Summary
 
@@ -55,11 +56,12 @@ class LiveJoblist:
         self.joblist = joblist
         self.lines: dict[str, JobLine] = {}
         self.unread = 0
-        self.trouble, self._has_looked = "", True
+        self.trouble = ""
         self.looked_at = datetime.fromtimestamp(now(), UTC)
         self.states: list[SeenState] = []
         self._field_counts = FieldCounts()
         self._field_table: FieldTable | None = None
+        self.pauses = Pauses()
         self._now = now
         self._monotonic = monotonic
         self._states = StateReader(joblist.claims_path, now)
@@ -96,6 +98,7 @@ class LiveJoblist:
             self.trouble = str(error)
             return
         self.trouble, self._has_looked = "", True
+        self.pauses = read_pauses(self.joblist)
         self.looked_at = datetime.fromtimestamp(self._now(), UTC)
         for job_id in self.lines.keys() - listed.keys():
             self._put(job_id, None)
@@ -114,13 +117,13 @@ class LiveJoblist:
         for job_id in sorted(likely):
             if job_id in known:
                 self._check(job_id)
-        self.unread = len(new)
+        self.unread, read_before = len(new), self._changes
         for job_id in sorted(new):
             if seconds is not None and self._monotonic() - began > seconds:
                 return
             self._check(job_id)
             self.unread -= 1
-        if new:
+        if self._changes > read_before:
             self._mean_due = float("-inf")  # the first mean of all jobs
         else:
             self._look_in_turn()
@@ -248,4 +251,5 @@ class LiveJoblist:
             is_export=self.joblist.settings.export is not None,
             estimate=self.estimate(),
             workers=tuple(self.states),
+            pauses=self.pauses,
         )

@@ -17,6 +17,7 @@ from jobtool.report.fields import FieldValue
 from jobtool.report.hints import hint_for
 from jobtool.report.jobline import JobLine
 from jobtool.report.live import LiveJoblist
+from jobtool.report.pauses import Pauses
 from jobtool.report.since import Since, since
 from jobtool.report.summary import rows_done, rows_total
 
@@ -45,6 +46,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     field: str | None
     values: tuple[FieldValue, ...]
     since: Since | None
+    pauses: Pauses
     rows_done: int | None
     rows_total: int | None
     jobs: tuple[JobLine, ...] | None = None
@@ -99,6 +101,7 @@ def overview_of(
         field=None if table is None else table.name,
         values=() if table is None else tuple(map(msgspec.structs.replace, table.values)),
         since=None if since_time is None else since(lines, since_time),
+        pauses=live.pauses,
         rows_done=rows_done(lines) if is_export else None,
         rows_total=rows_total(lines) if is_export else None,
     )

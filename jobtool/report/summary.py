@@ -15,13 +15,14 @@ from jobtool.jobs.workerstates import SeenState
 from jobtool.report.bystep import StepLine, by_step
 from jobtool.report.estimate import Estimate
 from jobtool.report.jobline import JobLine
+from jobtool.report.pauses import Pauses
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """All jobs of a joblist, sorted by name. ``is_export``: they export the rows of a query.
 
     ``estimate`` is how much they hold and how long the rest takes. ``workers`` are the states of
-    the workers that are alive.
+    the workers that are alive. ``pauses`` are those of the joblist and of its jobs.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     is_export: bool = False
     estimate: Estimate = Estimate()
     workers: tuple[SeenState, ...] = ()
+    pauses: Pauses = Pauses()
 
     def count(self, status: JobStatus | None) -> int:
         """Return how many jobs have a status; None counts the invalid ones."""
@@ -92,6 +94,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "package_steps": [line.json() for line in self.package_steps],
             "estimate": self.estimate.json(),
             "workers": [seen.json() for seen in self.workers],
+            "paused": [part.json() for part in self.pauses.parts],
             "jobs": [job.json() for job in self.jobs],
         }
 

@@ -12,6 +12,7 @@ import msgspec
 from jobtool.events import unfailing
 from jobtool.jobs.exportsettings import require_uncompressed
 from jobtool.jobs.forms import Compression
+from jobtool.jobs.jobchoice import JobChoice
 from jobtool.methods.method import OWN_METHODS, STREAM
 from jobtool.methods.plugins import AUTO, named_methods
 from jobtool.stop import Stop
@@ -53,7 +54,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     for never. The worker begins no job that would take longer. ``claims`` is the kind of claims,
     None for the joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``. Without
     ``share`` it neither helps other workers nor accepts help. ``site`` is where the worker is: it
-    does the steps of packages that belong there; None for those of all sites.
+    does the steps of packages that belong there; None for those of all sites. ``jobs`` are those
+    that it takes, ``order`` how it puts them in order, as ``--order`` has it.
 
     ``watch`` is called with the progress several times a second. An exception from it fails no job.
     ``now`` and ``monotonic`` (seconds) are the clock. ``sleep`` waits between tries; by default
@@ -80,6 +82,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     wait: bool = False
     share: bool = True
     site: str | None = None
+    jobs: JobChoice = JobChoice()
+    order: str = "name"
     watch: Callable[[JobProgress], None] = _watch_nothing
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic

@@ -108,7 +108,7 @@ def test_the_command_prints_counts_and_names_what_needs_a_person(joblist: Path) 
         "✅ Success jobs: 1",
         "❌ Error jobs: 2",
         "❗ Invalid jobs: 1",
-        "💡 █████░░░░░░░░░░░░░░░░░░░░░░░░░ 17%  5.9 KiB of about 34.2 KiB, 550 of about 3,150 files",
+        f"💡 {'█' * 5}{'░' * 25} 17%  5.9 KiB of about 34.2 KiB, 550 of about 3,150 files",
         "💡 25 B/s on average",
         f"💡 To try them again once that is fixed: jobtool retry {joblist}",
     ]
@@ -146,6 +146,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "rows_done": None,
         "rows_total": None,
         "package_steps": [],
+        "paused": [],
         "estimate": told["estimate"],
         "workers": [],
         "field": None,

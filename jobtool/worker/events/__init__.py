@@ -23,6 +23,12 @@ from jobtool.worker.events.jobs import (
     Waiting,
     WouldTransfer,
 )
+from jobtool.worker.events.steering import (
+    ControlKept,
+    OrderChosen,
+    WorkerPaused,
+    WorkerResumed,
+)
 from jobtool.worker.events.steps import (
     CatalogBehind,
     JobsAwaited,
@@ -49,6 +55,7 @@ __all__ = [
     "AttributesUnkept",
     "CatalogBehind",
     "ClaimsChosen",
+    "ControlKept",
     "CredentialsMissing",
     "CredentialsTooShort",
     "FileTransferred",
@@ -71,6 +78,7 @@ __all__ = [
     "LimitsSet",
     "MethodUsed",
     "NoTimeLeft",
+    "OrderChosen",
     "RowsChanged",
     "RunProgress",
     "Scanning",
@@ -80,6 +88,8 @@ __all__ = [
     "TriedAgain",
     "Waiting",
     "WorkerFinished",
+    "WorkerPaused",
+    "WorkerResumed",
     "WorkerStopped",
     "WouldTransfer",
 ]
