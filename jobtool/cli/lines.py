@@ -5,9 +5,12 @@ Widths are in the columns of a terminal, of which an emoji or a Chinese characte
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
+
+from jobtool.cli.streams import as_printed
+from jobtool.names import is_utf8
 
 #: A line is pieces of text, each with a style of rich's, which may be empty.
 Line = tuple[tuple[str, str], ...]
@@ -24,27 +27,35 @@ _LEAST = 6
 class Page:
     """How lines are made: for a terminal of ``width`` columns, None for output without a width.
 
-    ``is_utf8`` says whether the output can show all characters. With ``is_hard`` even a word that
-    is longer than a line is broken.
+    ``encoding`` is that of the output, None for UTF-8: what it can't show is replaced here, since
+    that may be wider. With ``is_hard`` even a word that is longer than a line is broken.
     """
 
-    def __init__(self, width: int | None, *, is_utf8: bool, is_hard: bool = False) -> None:
+    def __init__(
+        self, width: int | None, *, encoding: str | None = None, is_hard: bool = False
+    ) -> None:
         self.width = width
-        self.is_utf8 = is_utf8
+        self.is_utf8 = is_utf8(encoding)
+        self._encoding = "utf-8" if encoding is None or self.is_utf8 else encoding
         self._is_hard = is_hard
-        self._cut = "…" if is_utf8 else "..."
+        self._cut = "…" if self.is_utf8 else "..."
+
+    def shown(self, text: str) -> str:
+        """Return a text as the output shows it."""
+        return text if self.is_utf8 else as_printed(text, self._encoding)
 
     def sentence(
         self, text: str, *, mark: str = "", style: str = "", indent: int = 2
     ) -> list[Line]:
         """Return a sentence after a mark, such as a symbol; further lines are indented."""
-        first = f"{mark} " if mark else ""
+        first = self.shown(f"{mark} ") if mark else ""
+        # A fixed space may not be in the encoding.
+        text = FIXED_SPACE.join(map(self.shown, text.split(FIXED_SPACE)))
         if self.width is None:
             return [((first + text.replace(FIXED_SPACE, " "), style),)]
         lines: list[str] = []
         line, is_empty = first, True
-        # A symbol is replaced by up to four plain characters where it can't be shown.
-        room = self.width - (0 if self.is_utf8 or not mark else 2)
+        room = self.width
         for word in text.split(" "):
             joined = line + word if is_empty else f"{line} {word}"
             if not is_empty and cell_len(joined) > room:
@@ -78,13 +89,17 @@ class Page:
         *,
         right: frozenset[int] = frozenset(),
         flexible: Sequence[int] = (),
+        least: Mapping[int, int] | None = None,
         styles: Sequence[str] = (),
     ) -> list[Line]:
         """Return a table with its headings.
 
         The columns ``right`` are aligned to the right. If the table is too wide, the columns
-        ``flexible`` get narrower, the first one first; then columns are left out from the right.
+        ``flexible`` get narrower, the first one first, though not below ``least``; then columns
+        are left out from the right.
         """
+        headings = [*map(self.shown, headings)]
+        rows = [[*map(self.shown, row)] for row in rows]
         columns = list(range(len(headings)))
         widths = [
             max(cell_len(heading), *(cell_len(row[column]) for row in rows), 0)
@@ -93,7 +108,9 @@ class Page:
         if self.width is not None:
             for column in flexible:
                 excess = sum(widths) + len(_GAP) * (len(columns) - 1) - self.width
-                widths[column] -= max(min(excess, widths[column] - _LEAST), 0)
+                widths[column] -= max(
+                    min(excess, widths[column] - (least or {}).get(column, _LEAST)), 0
+                )
             while (
                 len(columns) > 1
                 and sum(widths[c] for c in columns) + len(_GAP) * (len(columns) - 1) > self.width
@@ -114,11 +131,7 @@ class Page:
         """Return a bar of ``width`` columns; it is full only for 1."""
         full = min(max(int(fraction * width), 0), width)
         signs = "█░" if self.is_utf8 else "#-"
-        edges = ("", "") if self.is_utf8 else ("[", "]")
-        return (
-            (edges[0] + signs[0] * full, style),
-            (signs[1] * (width - full) + edges[1], "dim"),
-        )
+        return ((signs[0] * full, style), (signs[1] * (width - full), "dim"))
 
 
 def plain(line: Line) -> str:

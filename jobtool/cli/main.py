@@ -19,6 +19,7 @@ COMMANDS = {
     "transfer": "jobtool.cli.transfer",
     "sbatch": "jobtool.cli.sbatch",
     "summarise": "jobtool.cli.summarise",
+    "top": "jobtool.cli.top",
     "report": "jobtool.cli.report",
     "show": "jobtool.cli.show",
     "verify": "jobtool.cli.verify",
@@ -86,6 +87,7 @@ _SYNONYMS = {
     "summarise-jobs": "summarise",
     "summarize": "summarise",
     "summary": "summarise",
+    "monitor": "top",
     "suspend": "pause",
     "sync": "transfer",
     "transfer-jobs": "transfer",
@@ -94,6 +96,7 @@ _SYNONYMS = {
     "unpause": "resume",
     "untar": "get",
     "upload": "transfer",
+    "watch": "top",
     "work": "transfer",
     "worker": "transfer",
 }

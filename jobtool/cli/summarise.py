@@ -214,10 +214,9 @@ class Shown:
         from jobtool.cli.lines import Page, plain
         from jobtool.cli.summaryview import View
         from jobtool.cli.terminal import is_terminal, output_width
-        from jobtool.names import is_utf8
 
         width = output_width() if is_terminal(sys.stdout) else None
-        view = View(overview, Page(width, is_utf8=is_utf8(sys.stdout.encoding)))
+        view = View(overview, Page(width, encoding=sys.stdout.encoding))
         console.note(f"Found {overview.total} job file(s).")
         for line in self.lines(view):
             console.result(plain(line))

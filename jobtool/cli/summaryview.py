@@ -23,7 +23,7 @@ MOST_WORKERS = 20
 MOST_VALUES = 40
 _MOST_NAMED = 3
 
-_BAR_COLUMNS = 30
+_BAR_COLUMNS, _LEAST_BAR_COLUMNS = 30, 5
 
 _COUNTED = (
     (INFO, "Todo", JobStatus.TODO, ""),
@@ -43,12 +43,14 @@ class View:
     def counts(self) -> list[Line]:
         """Return how many jobs have which status, a line each."""
         counts = self.overview.counts
-        lines: list[Line] = [((f"{INFO} Total jobs: {self.overview.total}", ""),)]
+        lines = self.page.sentence(f"Total jobs: {self.overview.total}", mark=INFO)
         for mark, word, status, style in _COUNTED:
             count = counts[status]
-            lines.append(((f"{mark} {word} jobs: {count}", style if count else ""),))
+            text = f"{word} jobs: {count}"
+            lines += self.page.sentence(text, mark=mark, style=style if count else "")
         if counts[None]:
-            lines.append(((f"{WARNING} Invalid jobs: {counts[None]}", "red"),))
+            text = f"Invalid jobs: {counts[None]}"
+            lines += self.page.sentence(text, mark=WARNING, style="red")
         return lines
 
     def bar(self) -> list[Line]:
@@ -72,10 +74,12 @@ class View:
             files = "file" if is_all and found.files_done == 1 else "files"
             parts.append(f"{found.files_done:,}{of} {files}")
         text = "  ".join([parts[0], ", ".join(parts[1:])]).rstrip()
-        width = _BAR_COLUMNS
+        width, mark = _BAR_COLUMNS, self.page.shown(f"{INFO} ")
         if self.page.width is not None:
-            width = max(min(width, self.page.width - len(text) - 6), 5)
-        return [((f"{INFO} ", ""), *self.page.bar(fraction, width), (f" {text}", ""))]
+            width = min(width, self.page.width - len(text) - len(mark) - 2)
+        if width < _LEAST_BAR_COLUMNS:
+            return self.page.sentence(text, mark=INFO, indent=3)
+        return [((mark, ""), *self.page.bar(fraction, width), (f" {text}", ""))]
 
     def rate(self) -> list[Line]:
         """Return the rates and the time that is left, as far as they are known."""
@@ -159,7 +163,7 @@ class View:
             flexible=(1, 2, 0),
             styles=["yellow" if seen.is_late else "" for seen in shown],
         )
-        lines: list[Line] = [((f"{INFO} Workers alive: {len(workers)}", ""),), *table]
+        lines = [*self.page.sentence(f"Workers alive: {len(workers)}", mark=INFO), *table]
         if len(workers) > len(shown):
             lines.append(((f"and {len(workers) - len(shown)} more", ""),))
         return lines
@@ -307,8 +311,12 @@ def _worker_row(seen: SeenState) -> tuple[str, ...]:
         visible(doing),
         done,
         rate_text(rate) if rate else "",
-        "" if still is None else f"{duration_text(round(still))} ago",
+        "" if still is None else f"{_whole(still)} ago",
     )
+
+
+def _whole(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else duration_text(seconds)
 
 
 def _rows_text(job: JobLine) -> str:

@@ -18,7 +18,7 @@ from jobtool.cli import streams
 from jobtool.cli.lines import Line, Page
 from jobtool.cli.terminal import is_terminal
 from jobtool.jobs.job import JobStatus
-from jobtool.names import is_utf8, quote
+from jobtool.names import quote
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -35,6 +35,8 @@ _SLICE_SECONDS = 1.0
 #: How often the screen is drawn anew though nothing has changed.
 _IDLE_SECONDS = 5.0
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 #: How long the end waits for the thread that looks: the joblist's filesystem may be gone.
 _END_SECONDS = 2.0
 
@@ -48,6 +50,11 @@ def watch(shown: Shown, console: Console, seconds: float) -> int:
         return _print_blocks(shown, console, seconds)
     screen = Screen(shown, terminal, seconds)
     screen.run()
+    return ended(screen, shown, console)
+
+
+def ended(screen: Screen, shown: Shown, console: Console) -> int:
+    """Print what was seen last, below what the terminal had before; return the exit code."""
     if screen.overview is None:
         return 130
     shown.print(screen.overview, console)
@@ -74,14 +81,14 @@ def _print_blocks(shown: Shown, console: Console, seconds: float) -> int:
 
 @contextlib.contextmanager
 def on_signals(call: Callable[[int], None]) -> Iterator[list[int]]:
-    """Call back for SIGINT and SIGTERM during the block, instead of ending; yield those so far."""
+    """Call back for signals that ask to end, during the block; yield those that have come."""
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         call(number)
 
-    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.signal(each, handle) for each in _ENDING}
     try:
         yield received
     finally:
@@ -150,7 +157,6 @@ class Screen:
         self.is_terminated = False
         self.is_over = False
         self._seconds = seconds
-        self._is_utf8 = is_utf8(sys.stdout.encoding)
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self.looker = Looker(shown, seconds, self.wake)
@@ -166,7 +172,7 @@ class Screen:
 
         def on_end(number: int) -> None:
             self.is_over = True
-            self.is_terminated = number == signal.SIGTERM
+            self.is_terminated = number != signal.SIGINT
             self.wake()
 
         resized = signal.signal(signal.SIGWINCH, lambda number, frame: self.wake())
@@ -213,7 +219,7 @@ class Screen:
 
         self.overview = self.looker.latest
         width, height = self.terminal.size
-        page = Page(max(width, 20), is_utf8=self._is_utf8, is_hard=True)
+        page = Page(max(width, 20), encoding=sys.stdout.encoding, is_hard=True)
         lines = self.lines(page, height)
         # One that is as wide as the terminal may be followed by nothing.
         return Group(
@@ -235,7 +241,7 @@ class Screen:
             return [*top, (("Reading the joblist...", "yellow"),)]
         view = View(overview, page)
         top += [*view.state(), *self.late(page), *view.pauses(), *view.bar(), *view.rate()]
-        top += [one_line_of_counts(overview, page), *view.since()]
+        top += [one_line_of_counts(overview), *view.since()]
         parts = self.parts(view)
         return [*top, *shared_out(parts, height - len(top))]
 
@@ -254,7 +260,7 @@ class Screen:
         """Return the first line: whose screen it is, and what the time is."""
         now = f"{datetime.now():%H:%M:%S}"
         end = f"{now}  {self.hint}"
-        name = quote(self.shown.live.joblist.path)
+        name = page.shown(quote(self.shown.live.joblist.path))
         return [
             ((page.fit(name, max(page.width or 0, 20) - len(end) - 2), "bold"), (f"  {end}", ""))
         ]
@@ -268,7 +274,7 @@ class Screen:
         return page.sentence(text, mark="❗", style="yellow", indent=3)
 
 
-def one_line_of_counts(overview: Overview, page: Page) -> Line:
+def one_line_of_counts(overview: Overview) -> Line:
     """Return how many jobs have which status, in one line."""
     counts = overview.counts
     pieces: list[tuple[str, str]] = [(f"{overview.total:,} jobs:", "")]

@@ -224,9 +224,9 @@ class LiveJoblist:
         """Return how many jobs have a status; None counts the invalid ones."""
         return len(self._by_status[status])
 
-    def of_status(self, *statuses: JobStatus | None) -> list[JobLine]:
-        """Return the jobs with one of these statuses, sorted."""
-        found = sorted(job_id for status in statuses for job_id in self._by_status[status])
+    def of_status(self, *statuses: JobStatus | None, most: int | None = None) -> list[JobLine]:
+        """Return the jobs with one of these statuses, sorted: ``most`` of them, all for None."""
+        found = sorted(job_id for status in statuses for job_id in self._by_status[status])[:most]
         return [judged(self.lines[job_id], self._signs) for job_id in found]
 
     def estimate(self) -> Estimate:
