@@ -18,6 +18,7 @@ COMMANDS = {
     "transfer": "jobtool.cli.transfer",
     "sbatch": "jobtool.cli.sbatch",
     "summarise": "jobtool.cli.summarise",
+    "top": "jobtool.cli.top",
     "report": "jobtool.cli.report",
     "show": "jobtool.cli.show",
     "excluded": "jobtool.cli.excluded",
@@ -92,6 +93,7 @@ _SYNONYMS = {
     "summarise-jobs": "summarise",
     "summarize": "summarise",
     "summary": "summarise",
+    "monitor": "top",
     "suspend": "pause",
     "sync": "transfer",
     "transfer-jobs": "transfer",
@@ -100,6 +102,7 @@ _SYNONYMS = {
     "unpause": "resume",
     "untar": "get",
     "upload": "transfer",
+    "watch": "top",
     "work": "transfer",
     "worker": "transfer",
 }

@@ -296,8 +296,10 @@ class Worker:
                 look_seconds = self._options.monotonic() - started
                 if not is_idle or self._help(helper, copier):
                     self._idle.end()
-                elif not self._idle.wait(claims, helper, look_seconds):
-                    break
+                else:
+                    self._state.idle()
+                    if not self._idle.wait(claims, helper, look_seconds):
+                        break
                 job_ids = self._joblist.job_ids()
             sweeper.remove_batches()
         finally:

@@ -79,7 +79,7 @@ def test_schemas_are_schemas_and_describe_what_they_name(command: str) -> None:
 
 
 def test_a_field_that_no_schema_names_is_refused_by_tests_and_allowed_to_programs() -> None:
-    line = {"event": "receipts", "files": 3, "output": "table.csv"}
+    line = {"event": "receipts", "files": 3, "output": "table.csv", "format": "table"}
     schema = schema_of("receipts")
     check_line("receipts", line)
     Draft202012Validator(schema).validate({**line, "new": 1})
