@@ -96,7 +96,7 @@ class OneLineErrors(click.Command):
             click.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
         except click.ClickException as error:
-            print_error(f"{_in_words(error)} Try --help.")
+            print_error(f"{in_words(error)} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(130)
@@ -341,7 +341,7 @@ def unknown_command(
     )
 
 
-def _in_words(error: click.ClickException) -> str:
+def in_words(error: click.ClickException) -> str:
     """Return the message of a wrong command line, with what is likely meant."""
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else _spellings(error.ctx)
