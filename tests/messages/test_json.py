@@ -177,7 +177,7 @@ def _exports(folder: Path, ran: Ran) -> None:
     with contextlib.closing(sqlite3.connect(folder / "rows.db")) as connection, connection:
         connection.execute("CREATE TABLE t (id INTEGER, name TEXT)")
         connection.executemany("INSERT INTO t VALUES (?, ?)", [(n, f"row {n}") for n in range(90)])
-    query = ("--connection", f"sqlite://{folder}/rows.db", "--query", "SELECT * FROM t ORDER BY id")
+    query = ("--connection", f"sqlite:///{folder}/rows.db", "--query", "SELECT * FROM t ORDER BY id")
     paths = ("-o", folder / "list", "-d", folder / "out")
     ran("jobtool", "export", *query, *paths, "--split-by", "id", "--count", "-v", "3")
     ran("transfer-worker", folder / "list", "-v", "3")
