@@ -57,10 +57,10 @@ def start(
 
 
 def start_module(
-    module: str, *arguments: str, env: Mapping[str, str] | None = None
+    module: str, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> subprocess.Popen[str]:
     """Start ``python -m module`` for a module of the tests that has a ``main``."""
-    return _start([sys.executable, "-m", module, *arguments], f"{module}:main", env, ROOT)
+    return _start([sys.executable, "-m", module, *arguments], f"{module}:main", env, cwd)
 
 
 def _start(

@@ -106,7 +106,7 @@ class OneLineErrors(click.Command):
         except click.ClickException as error:
             if completing.is_asked():  # a line that is being typed
                 sys.exit(error.exit_code)
-            print_error(f"{_in_words(error)} Try --help.")
+            print_error(f"{in_words(error)} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(130)
@@ -366,7 +366,7 @@ def unknown_command(
     )
 
 
-def _in_words(error: click.ClickException) -> str:
+def in_words(error: click.ClickException) -> str:
     """Return the message of a wrong command line, with what is likely meant."""
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else _spellings(error.ctx)
