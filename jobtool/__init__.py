@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
+    from jobtool.api.plan import plan_transfer
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
@@ -97,7 +98,7 @@ if TYPE_CHECKING:
     from jobtool.stores.store import Store
     from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
-    from jobtool.worker.events import JobProgress
+    from jobtool.worker.events import JobProgress, Preview
 
 __version__ = "0.1.0"
 
@@ -144,6 +145,7 @@ _HOMES = {
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
+    "Preview": "jobtool.worker.events.preview",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
     "QueryInterruptedError": "jobtool.errors",
@@ -193,6 +195,7 @@ _HOMES = {
     "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
+    "plan_transfer": "jobtool.api.plan",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
@@ -253,6 +256,7 @@ __all__ = [
     "PackagesGenerated",
     "PlannedItem",
     "Policies",
+    "Preview",
     "PutBack",
     "QueryFailedError",
     "QueryInterruptedError",
@@ -303,6 +307,7 @@ __all__ = [
     "list_staged",
     "load_layout",
     "open_catalog",
+    "plan_transfer",
     "read_receipts",
     "read_table",
     "rebuild_catalog",

@@ -298,6 +298,21 @@ def as_bandwidth(
     return value
 
 
+def as_rate(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a rate in bytes a second; the callback of such options."""
+    if value is None:
+        return None
+    from jobtool.jobs.limits import Bandwidth
+
+    try:
+        found = Bandwidth.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if found.periods or found.rest is None:
+        raise click.BadParameter(f"expected one rate, such as 200MB/s; found {value!r}")
+    return found.rest
+
+
 def sentence(message: str) -> str:
     """Return a message of click in jobtool's words, with a full stop."""
     for kind, expected in (("integer", "a whole number"), ("float", "a number")):

@@ -48,7 +48,7 @@ from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.pace import Pace
-from jobtool.worker.preview import preview
+from jobtool.worker.preview import Previewer
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 from jobtool.worker.runend import RunEnd
@@ -170,10 +170,20 @@ class Worker:
             self._membership.give_up()
         self._emit(Stalled(seconds=stall_seconds, works_on=self._liveness.works_on(), left=is_left))
 
-    def preview(self) -> int:
-        """Emit the jobs that would be transferred; change nothing; return the exit code."""
-        self._limits.tell()
-        return preview(self._joblist, self._scan_state, self._emit, self._options.site)
+    def preview(self, rate: float | None = None) -> int:
+        """Emit what would be transferred; change nothing; return the exit code.
+
+        ``rate`` is the bytes in a second to expect; by default those of earlier jobs.
+        """
+        return Previewer(
+            self._joblist,
+            self._scan_state,
+            self._stores,
+            self._options,
+            self._emit,
+            limits=self._limits.tell(),
+            rate=rate,
+        ).run()
 
     @property
     def _is_ended(self) -> bool:

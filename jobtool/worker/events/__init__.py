@@ -21,8 +21,8 @@ from jobtool.worker.events.jobs import (
     JobUnsuitable,
     RowsChanged,
     Waiting,
-    WouldTransfer,
 )
+from jobtool.worker.events.preview import Preview, PreviewProgress, WouldTransfer
 from jobtool.worker.events.steps import (
     CatalogBehind,
     JobsAwaited,
@@ -71,6 +71,8 @@ __all__ = [
     "LimitsSet",
     "MethodUsed",
     "NoTimeLeft",
+    "Preview",
+    "PreviewProgress",
     "RowsChanged",
     "RunProgress",
     "Scanning",
