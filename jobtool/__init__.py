@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.plan import plan_transfer
-    from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.receipts import read_receipts, write_checksums, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.report import show_job, write_report
@@ -209,6 +209,7 @@ _HOMES = {
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
+    "write_checksums": "jobtool.api.receipts",
     "write_receipts": "jobtool.api.receipts",
     "write_report": "jobtool.api.report",
 }
@@ -321,6 +322,7 @@ __all__ = [
     "transfer_jobs",
     "unstage_items",
     "verify_jobs",
+    "write_checksums",
     "write_receipts",
     "write_report",
 ]

@@ -111,7 +111,7 @@ def show(joblist: JobList, name: str) -> ShownJob:
     For a job in error all job files are read, to count those with the same cause. Raises
     ``UsageError`` if there is no such job, and ``JoblistUnavailableError``.
     """
-    job_id = _job_id(joblist, name)
+    job_id = job_id_of(joblist, name)
     read = next(iter(read_jobs(joblist, [job_id])), None)
     if read is None:
         raise UsageError(f"the job {quote(name)} has just been removed")
@@ -170,7 +170,8 @@ def advice(line: JobLine, joblist_path: str) -> str:
     return f"It is done. To check its destination again: jobtool verify {path} --job {job}"
 
 
-def _job_id(joblist: JobList, name: str) -> str:
+def job_id_of(joblist: JobList, name: str) -> str:
+    """Return the ID of a job by its name or that of its file. Raises ``UsageError``."""
     job_ids = joblist.job_ids()
     known = set(job_ids)
     wanted = filename_of(name) if name else name

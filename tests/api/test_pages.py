@@ -29,6 +29,7 @@ WITH_EXAMPLES = [
     jobtool.write_receipts,
     jobtool.write_report,
     jobtool.plan_transfer,
+    jobtool.write_checksums,
 ]
 
 
