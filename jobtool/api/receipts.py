@@ -101,8 +101,8 @@ def write_checksums(
             written, or there is no such job.
         JoblistError: The folder isn't a joblist, or its joblist.toml can't be used or trusted.
         JobtoolError: Receipts lack the digest, and files aren't to be read.
-        DigestMismatchError: A file isn't what its receipt says.
-        FileError: A bag can't have the name of a file, or has other files than these.
+        FileError: A file isn't what its receipt says. A bag can't have the name of a file, or has
+            other files than these.
         InfrastructureError: The destination or the joblist can't be read.
 
     Examples:

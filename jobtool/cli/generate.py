@@ -146,6 +146,8 @@ def cli(
             filters=filters,
             **common,
         ).exit_code
+    if dry_run and not is_bundled:
+        console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)
     return exit_code
 

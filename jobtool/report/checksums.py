@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from jobtool.errors import DigestMismatchError, JobtoolError, UsageError, reason_of
+from jobtool.errors import FileError, JobtoolError, UsageError, reason_of
 from jobtool.jobs.atomic_write import sync_folder
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
@@ -27,6 +27,7 @@ from jobtool.report.show import job_id_of
 from jobtool.stores.location import inside, is_local, parent_of
 from jobtool.stores.store import READ_BYTES, Entry, Store, entry_of
 from jobtool.transfer.parallel import in_parallel
+from jobtool.transfer.retry import Retry
 
 SumFormat = Literal["md5sum", "sha256sum"]
 
@@ -67,7 +68,8 @@ class Sums:
         self._job_ids = _job_ids(joblist, names)
         self.base = base or _base_of(joblist, self._job_ids if names else None)
         self._open_store = open_store
-        self._stores: dict[str, Store] = {}
+        self._base_store: Store | None = None
+        self._retry = Retry()
 
     def receipts(self) -> Iterator[Receipt]:
         """Yield the last receipt of each file."""
@@ -98,14 +100,19 @@ class Sums:
         """Yield the digests, in the order of the jobs.
 
         Raises ``UsageError`` for a file that isn't below the base, the errors of stores, and
-        ``DigestMismatchError`` for a file that isn't what its receipt says.
+        ``FileError`` for a file that isn't what its receipt says.
         """
-        yield from in_parallel(self._sum_of, self.receipts(), threads=_READERS)
+        if self._open_store is None:
+            yield from map(self._sum_of, self.receipts())
+        else:
+            yield from in_parallel(self._sum_of, self.receipts(), threads=_READERS)
 
     def _sum_of(self, receipt: Receipt) -> Sum:
         digest = digest_in(receipt, self._kind)
         path = self._path_of(receipt)
-        return Sum(receipt=receipt, path=path, digest=digest or self._read(receipt))
+        if digest is None:
+            digest = self._retry.call(lambda: self._read(receipt))
+        return Sum(receipt=receipt, path=path, digest=digest)
 
     def _path_of(self, receipt: Receipt) -> str:
         path = None if self.base is None else inside(self.base, receipt.dst_path)
@@ -122,10 +129,12 @@ class Sums:
     def _read(self, receipt: Receipt) -> str:
         """Read a file at the destination; return its digest. Its MD5 must be the receipt's."""
         assert self._open_store is not None, "require_known() was called"
-        folder, name = parent_of(receipt.dst_path)
-        if folder not in self._stores:
-            self._stores[folder] = self._open_store(folder)
-        store = self._stores[folder]
+        below = None if self.base is None else inside(self.base, receipt.dst_path)
+        folder, name = (self.base, below) if self.base and below else parent_of(receipt.dst_path)
+        if folder == self.base:
+            self._base_store = store = self._base_store or self._open_store(folder)
+        else:
+            store = self._open_store(folder)
         entry = entry_of(store, name)
         md5 = hashlib.md5(usedforsecurity=False)
         sha256 = hashlib.sha256()
@@ -134,7 +143,7 @@ class Sums:
             sha256.update(data)
         expected = receipt.stored_md5
         if entry.size != receipt.stored_size or expected not in (None, md5.hexdigest()):
-            raise DigestMismatchError(
+            raise FileError(
                 f"{quote(receipt.dst_path)}: expected {receipt.stored_size} bytes with MD5 "
                 f"{expected or 'not known'}, by its receipt; found {entry.size} with "
                 f"{md5.hexdigest()}. No digest is written for it: see jobtool verify"

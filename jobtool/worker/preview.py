@@ -22,6 +22,7 @@ from jobtool.transfer.foresight import SMALL_BYTES, Foreseer, Foresight, Problem
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.ledger.gone import Gone
 from jobtool.transfer.partranges import DEFAULT_PART_BYTES
+from jobtool.transfer.plan import Plan
 from jobtool.transfer.planning import open_plan
 from jobtool.transfer.selecting import selection_of
 from jobtool.worker.events import JobsFound, Preview, PreviewProgress, WouldTransfer
@@ -42,6 +43,9 @@ _JOBS_AHEAD = 16
 _PATIENCE_SECONDS = 20.0
 
 _TICK_SECONDS = 0.2
+
+#: How often the progress of a listing is noted.
+_FILES_PER_NOTE = 1024
 _PROGRESS_SECONDS = 5.0
 
 Look = tuple[Job, str, Future[Foresight] | None]
@@ -80,6 +84,7 @@ class Previewer:
         self._failed = Problem(kind="job")
         self._broken: InfrastructureError | None = None
         self._told_at = time.monotonic()
+        self._sizes: dict[str, tuple[int, int]] = {}  # files and bytes of jobs that aren't told yet
 
     def run(self) -> int:
         """Look, tell, and return the exit code."""
@@ -131,6 +136,7 @@ class Previewer:
             select=partial(selection_of, settings.filters, settings.source),
         )
         if listing is not None:
+            listing.on_entry = partial(self._note_size, job_id, plan)
             listing.run()
         ledger = Ledger(
             plan,
@@ -150,6 +156,10 @@ class Previewer:
             ignores_case=ignores_case,
             require_going=self._require_going,
         ).look()
+
+    def _note_size(self, job_id: str, plan: Plan) -> None:
+        if len(plan) % _FILES_PER_NOTE == 0:
+            self._sizes[job_id] = len(plan), plan.total_bytes
 
     def _require_going(self) -> None:
         if self._options.stop.is_set():
@@ -176,6 +186,7 @@ class Previewer:
 
     def _tell(self, job: Job, job_id: str, found: Foresight | None) -> None:
         self._jobs += 1
+        self._sizes.pop(job_id, None)
         known = {}
         if found is not None:
             self._sized += 1
@@ -203,9 +214,12 @@ class Previewer:
         now = time.monotonic()
         if now - self._told_at >= _PROGRESS_SECONDS:
             self._told_at = now
-            total = self._total.all
+            sizes = [*self._sizes.values()]
             progress = PreviewProgress(
-                jobs_done=self._jobs, jobs=jobs, files=total.files, bytes=total.bytes
+                jobs_done=self._jobs,
+                jobs=jobs,
+                files=self._total.all.files + sum(files for files, _ in sizes),
+                bytes=self._total.all.bytes + sum(size for _, size in sizes),
             )
             self._emit(progress)
 

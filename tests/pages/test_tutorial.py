@@ -15,6 +15,7 @@ from tests.blocks import run_blocks
         ("docs/tutorial.md", 20),
         ("docs/how-to/credentials.md", 4),
         ("docs/how-to/doctor.md", 2),
+        ("docs/how-to/dry-run.md", 2),
         ("docs/how-to/retry.md", 8),
         ("docs/how-to/scheduler.md", 5),
         ("docs/how-to/many-nodes.md", 2),

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import jobtool
+import jobtool.worker.preview as preview_module
 from jobtool.jobs.journal import Journal
 from jobtool.report.pastrate import PastRate, past_rate
 from jobtool.stop import Stop
@@ -382,6 +383,20 @@ def test_the_function_returns_what_the_command_prints(tmp_path: Path) -> None:
     assert [event.kind for event in events].count("would-transfer") == 2
     each = [event.json() for event in events if event.kind == "would-transfer"]
     assert [(one["files"], one["send_files"]) for one in each] == [(2, 2), (2, 2)]
+
+
+def test_a_long_look_tells_how_far_it_is(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(preview_module, "_TICK_SECONDS", 0.0)
+    monkeypatch.setattr(preview_module, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(preview_module, "_FILES_PER_NOTE", 1)
+    joblist = make_list(tmp_path, make_items(tmp_path / "in", 2, files=300), tmp_path / "out")
+    events: list[Any] = []
+    found = jobtool.plan_transfer(joblist, on_event=events.append)
+    told = [event for event in events if event.kind == "dry-run-progress"]
+    assert told
+    assert all(0 <= one.files <= found.files and one.jobs == 2 for one in told)
+    assert found.files == 600
+    assert "2 jobs" in told[0].text()
 
 
 @pytest.mark.parametrize(("ignores_case", "is_error"), [(False, False), (True, True)])

@@ -199,10 +199,7 @@ class Preview(Event, frozen=True, kw_only=True):
         rooms = [{**msgspec.to_builtins(one), "suffices": one.suffices} for one in self.rooms]
         lists = {
             "rooms": rooms,
-            "problems": [
-                {**msgspec.to_builtins(one), "examples": [quote(each) for each in one.examples]}
-                for one in self.problems
-            ],
+            "problems": [msgspec.to_builtins(one) for one in self.problems],
             "estimate": None if self.estimate is None else msgspec.to_builtins(self.estimate),
             "largest": None if self.largest is None else quote(self.largest),
             "without_room": [quote(one) for one in self.without_room],
