@@ -77,7 +77,7 @@ fmt: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate_reference.py
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -d build/doctrees docs site
 
 clean:
 	rm -rf $(VENV) build site demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache

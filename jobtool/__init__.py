@@ -19,10 +19,12 @@ if TYPE_CHECKING:
         rebuild_catalog,
     )
     from jobtool.api.clean import Cleaned, clean_jobs
+    from jobtool.api.excluded import find_excluded
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
-    from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.plan import plan_transfer
+    from jobtool.api.receipts import read_receipts, write_checksums, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.report import show_job, write_report
@@ -85,13 +87,15 @@ if TYPE_CHECKING:
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
     from jobtool.layouts.events import Generated
+    from jobtool.layouts.excluded import Excluded, ExcludedItem
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
     from jobtool.receiving.events import Received
+    from jobtool.report.jobline import JobLine
     from jobtool.report.optionsset import Option, OptionsSet
     from jobtool.report.show import ShownJob
     from jobtool.report.steered import Steered
-    from jobtool.report.summary import JobLine, Summary
+    from jobtool.report.summary import Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.staging.outcome import Unstaged
     from jobtool.staging.request import PlannedItem
@@ -101,7 +105,7 @@ if TYPE_CHECKING:
     from jobtool.stores.store import Store
     from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
-    from jobtool.worker.events import JobProgress
+    from jobtool.worker.events import JobProgress, Preview
 
 __version__ = "0.1.0"
 
@@ -118,6 +122,8 @@ _HOMES = {
     "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
+    "Excluded": "jobtool.layouts.excluded",
+    "ExcludedItem": "jobtool.layouts.excluded",
     "ExhaustedError": "jobtool.errors",
     "Explained": "jobtool.api.methods",
     "ExportGenerated": "jobtool.export.events",
@@ -129,7 +135,7 @@ _HOMES = {
     "ItemCopies": "jobtool.catalog.counting",
     "Job": "jobtool.jobs.job",
     "JobFileError": "jobtool.errors",
-    "JobLine": "jobtool.report.summary",
+    "JobLine": "jobtool.report.jobline",
     "JobList": "jobtool.jobs.joblist",
     "JobProgress": "jobtool.worker.events",
     "JobStatus": "jobtool.jobs.job",
@@ -150,6 +156,7 @@ _HOMES = {
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
+    "Preview": "jobtool.worker.events.preview",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
     "QueryInterruptedError": "jobtool.errors",
@@ -195,12 +202,14 @@ _HOMES = {
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
+    "find_excluded": "jobtool.api.excluded",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
     "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "pause_jobs": "jobtool.api.steer",
+    "plan_transfer": "jobtool.api.plan",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
@@ -217,6 +226,7 @@ _HOMES = {
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
     "verify_jobs": "jobtool.api.verify",
+    "write_checksums": "jobtool.api.receipts",
     "write_receipts": "jobtool.api.receipts",
     "write_report": "jobtool.api.report",
 }
@@ -234,6 +244,8 @@ __all__ = [
     "DamagedSourceError",
     "DigestMismatchError",
     "Event",
+    "Excluded",
+    "ExcludedItem",
     "ExhaustedError",
     "Explained",
     "ExportGenerated",
@@ -266,6 +278,7 @@ __all__ = [
     "PackagesGenerated",
     "PlannedItem",
     "Policies",
+    "Preview",
     "PutBack",
     "QueryFailedError",
     "QueryInterruptedError",
@@ -312,12 +325,14 @@ __all__ = [
     "explain_methods",
     "explain_route",
     "export_query",
+    "find_excluded",
     "generate_joblist",
     "generate_packages",
     "list_staged",
     "load_layout",
     "open_catalog",
     "pause_jobs",
+    "plan_transfer",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
@@ -334,6 +349,7 @@ __all__ = [
     "transfer_jobs",
     "unstage_items",
     "verify_jobs",
+    "write_checksums",
     "write_receipts",
     "write_report",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
-from jobtool.cli.filteroptions import filter_options, refuse_filters
+from jobtool.cli.filteroptions import filter_options, refuse_lists
 from jobtool.cli.options import (
     assignments,
     command,
@@ -20,7 +20,8 @@ from jobtool.cli.options import (
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
-from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES
+from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES, refuse_secrets
+from jobtool.layouts.lists.listed import ListFormat
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
 
@@ -82,6 +83,8 @@ def cli(
     steps: str | None,
     given: tuple[str, ...],
     filters: dict[str, Any] | None,
+    files_from: list[str | BinaryIO],
+    list_format: ListFormat,
     bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
@@ -111,7 +114,7 @@ def cli(
     is_bundled = layout == PACKAGES or (layout in (None, AUTO) and before.packages is not None)
     if is_bundled:
         refuse_for_packages(values=values, has_steps=steps is not None)
-        refuse_filters(filters)
+        refuse_lists(files_from)
     else:
         require_none(bundling)
     if layout not in (None, AUTO, MANIFEST, PACKAGES):
@@ -135,7 +138,9 @@ def cli(
         "on_event": console.emit,
     }
     if is_bundled:
-        exit_code = generate_packages(source, joblist_path, **bundling, **common).exit_code
+        exit_code = generate_packages(
+            source, joblist_path, filters=filters, **bundling, **common
+        ).exit_code
     else:
         exit_code = generate_joblist(
             source,
@@ -144,8 +149,12 @@ def cli(
             steps=() if steps is None else decode_words(steps),
             values=values,
             filters=filters,
+            files_from=files_from,
+            list_format=list_format,
             **common,
         ).exit_code
+    if dry_run and not is_bundled:
+        console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)
     return exit_code
 
@@ -154,11 +163,13 @@ def assignments_of(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, An
     """Return the values for the templates, and the tables by their names."""
     of_tables = tuple(text for text in texts if _is_of_a_table(text))
     tables = assignments(of_tables, option="--set")
+    # Before anything calls such a key unknown.
+    refuse_secrets({k: v for k, v in tables.items() if k not in FILESYSTEM_TABLES}, path="--set")
     values: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {text}: expected KEY=VALUE")
+            raise UsageError(f"--set {text}: expected KEY=VALUE; found {text!r}")
         if text not in of_tables:
             values[key] = value
     return values, tables

@@ -38,11 +38,13 @@ def run_worker(
     as_json: bool,
     chosen: dict[str, Any],
     metrics_textfile: str | None = None,
+    rate: float | None = None,
     console: Console | None = None,
 ) -> int:
     """Run a worker as ``transfer-worker`` describes; ``chosen`` are the worker's own options.
 
-    ``console`` is used in place of a new one.
+    ``rate`` is for a dry run: the bytes in a second to expect. ``console`` is used in place of a
+    new one.
     """
     from jobtool.worker.environment import joined, launched_size
 
@@ -99,7 +101,7 @@ def run_worker(
     if dry_run and environment.rank:
         return 0  # rank 0 prints it for all
     if dry_run:
-        return Worker(joblist, environment, options, console.emit).preview()
+        return Worker(joblist, environment, options, console.emit).preview(rate)
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
     display = _display(console, options) if is_alone else nullcontext(options)

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from jobtool import __version__
 from jobtool.batch.request import (
     DEFAULT_GRACE_SECONDS,
     DEFAULT_JOB_NAME,
@@ -16,6 +15,7 @@ from jobtool.batch.request import (
     Scheduler,
 )
 from jobtool.cli.options import command, input_option, sentence
+from jobtool.cli.version import version_option
 from jobtool.errors import UsageError
 
 
@@ -82,7 +82,7 @@ from jobtool.errors import UsageError
     type=click.Choice(["mpirun", "srun"]),
     help="What starts the workers. [default: mpirun for several, nothing for one]",
 )
-@click.version_option(__version__, "--version", prog_name="jobtool")
+@version_option
 def cli(
     *,
     input_option: str | None,

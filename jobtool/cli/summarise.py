@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from jobtool.report.bystep import StepLine
     from jobtool.report.causes import Cause
-    from jobtool.report.summary import JobLine, Summary
+    from jobtool.report.jobline import JobLine
+from jobtool.report.summary import Summary
 
 #: How many jobs of one cause are named.
 _NAMED = 3
@@ -88,6 +89,10 @@ def _print(summary: Summary, console: Console) -> None:
     if summary.rows_done is not None:
         of = "" if summary.rows_total is None else f" of {summary.rows_total:,}"
         console.result(f"{INFO} Rows of finished jobs: {summary.rows_done:,}{of}")
+    if summary.excluded:
+        console.result(
+            f"{INFO} Left out by filters: {summary.excluded} (jobtool excluded lists it)"
+        )
     if summary.waiting:
         files = sum(job.waiting_files for job in summary.waiting)
         console.result(

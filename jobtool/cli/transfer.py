@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.choosing import choice_options
+from jobtool.cli.nofilters import refuse_filter_options
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
+    as_rate,
     as_seconds,
     assignments,
     comma_separated,
     command,
-    dry_run_option,
     input_options,
     output_options,
     trust_option,
@@ -22,6 +23,7 @@ from jobtool.cli.options import (
 from jobtool.cli.running import run_worker
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
+from jobtool.errors import UsageError
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
@@ -156,8 +158,21 @@ if TYPE_CHECKING:
     help="A key of [credentials], such as provider=profile, in place of the joblist's whole table. "
     "Repeatable.",
 )
+@refuse_filter_options
 @trust_option
-@dry_run_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Look at all that would be transferred, and tell how much it is, whether it fits, how "
+    "long it takes, and what wouldn't arrive; write nothing.",
+)
+@click.option(
+    "--rate",
+    callback=as_rate,
+    metavar="RATE",
+    help="With --dry-run: estimate the time at this rate, such as 200MB/s. [default: that of the "
+    "joblist's jobs so far]",
+)
 @output_options
 def cli(
     *,
@@ -186,6 +201,7 @@ def cli(
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
+    rate: float | None,
     verbosity: int,
     as_json: bool,
 ) -> int:
@@ -201,11 +217,14 @@ def cli(
     stop = Stop()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
-    with stopping(stop, signals):
+    doing = "telling what was found" if dry_run else "finishing files in progress"
+    with stopping(stop, signals, doing=doing):
         from jobtool.api.options import require_grace
         from jobtool.jobs.jobchoice import JobChoice
         from jobtool.worker.order import require_order
 
+        if rate is not None and not dry_run:
+            raise UsageError("--rate: expected --dry-run with it, which estimates the time")
         require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
         return run_worker(
             stop,
@@ -216,6 +235,7 @@ def cli(
             credentials=assignments(credentials, option="--credentials"),
             trust=trust,
             dry_run=dry_run,
+            rate=rate,
             verbosity=verbosity,
             as_json=as_json,
             metrics_textfile=metrics_textfile,

@@ -21,8 +21,9 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.settingsecrets import refuse_secrets
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
-from jobtool.plugins import is_scheme
-from jobtool.suggest import misfit, unknown_key
+from jobtool.plugins import METHODS, find, is_scheme
+from jobtool.plugins import names as names_of_plugins
+from jobtool.suggest import misfit, nearly, unknown_key
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -192,7 +193,7 @@ def decode(text: str, *, path: str) -> Settings:
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
-        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}") from None
+        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deeply") from None
 
@@ -205,10 +206,12 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
         settings = msgspec.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
-    if settings.filters and (settings.export or settings.packages):
+    is_received = settings.packages is not None and settings.packages.receive is not None
+    if settings.filters and (settings.export or is_received):
         raise JoblistError(
-            f"{quote(path)}: expected [filters] only in a joblist that copies trees; found it "
-            f"beside [{'export' if settings.export else 'packages'}], whose files it can't select"
+            f"{quote(path)}: expected [filters] only in a joblist of files; found it in one "
+            f"{'of an export' if settings.export else 'of received packages'}, where it can't "
+            "select any"
         )
     try:
         return msgspec.structs.replace(
@@ -268,6 +271,15 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         found = table.get(name)
         if isinstance(found, Mapping):
             _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
+    methods = table.get("methods")
+    for name in methods if isinstance(methods, Mapping) else ():
+        # A method may be installed only where workers run, so only slips are refused.
+        meant = nearly(name, names_of_plugins(METHODS)) if find(METHODS, name) is None else None
+        if meant is not None:
+            raise JoblistError(
+                f"{quote(path)}: there is no method for the table [methods.{name}]. Did you mean "
+                f"[methods.{meant}]? Correct or remove it."
+            )
 
 
 def _is_of_a_store(key: str, value: object) -> bool:

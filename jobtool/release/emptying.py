@@ -165,7 +165,7 @@ class _Emptying:
             if read.md5 != intent.md5:
                 raise UnprovenError(
                     f"expected MD5 {intent.md5}, as when it was moved; read {read.md5} now. "
-                    "Somebody has written to it. It stays in the trash"
+                    "Somebody has written to it. It stays in the trash."
                 )
             for one in intent.evidence:
                 require_apart(copy_seen(one), intent.trashed_to, found.file)

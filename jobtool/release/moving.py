@@ -218,7 +218,7 @@ def placed(intent: IntentRecord, context: ReleaseContext) -> tuple[Place, str, s
     if not path or not folder or intent.trashed_to != f"{intent.trash}/{FILES}/{path}":
         raise UnprovenError(
             f"its record of {intent.at} names {quote(intent.trashed_to)}, which isn't where a "
-            "release puts it. It isn't touched"
+            "release puts it. It isn't touched."
         )
     place = open_place(intent.root, context, trash=trash_url)
     return place, path, f"{folder}/{FILES}/{path}"

@@ -53,7 +53,7 @@ class ObjectsPlace:
         if not supports(self.store, CopiesInside):
             raise UnprovenError(
                 f"expected a folder of this machine, or a bucket whose service copies objects; "
-                f"found {quote(root)}. Run jobtool release on the machine that has the files"
+                f"found {quote(root)}. Run jobtool release on the machine that has the files."
             )
 
     def fingerprint(self, path: str) -> Fingerprint:
@@ -83,7 +83,7 @@ class ObjectsPlace:
             self.trash_store.write(f"{folder}/{RECORD}", [record], attributes)
         except FileError as error:
             raise UnprovenError(
-                f"the trash {quote(self.trash_url)} can't be used: {error}. Nothing was removed"
+                f"the trash {quote(self.trash_url)} can't be used: {error}. Nothing was removed."
             ) from None
 
     def read_record(self, folder: str) -> bytes | None:
@@ -138,7 +138,7 @@ class ObjectsPlace:
         if self._found(self.store, path) is not None:
             raise UnprovenError(
                 f"{quote(self.store.url_of(path))} can't be put back: something is there. It is in "
-                "the trash still"
+                "the trash still."
             )
         md5 = self.trash_store.digest(trashed)
         _copy(self.trash_store, entry, self.store, path, md5, self._context)

@@ -25,6 +25,7 @@ from jobtool.jobs.claimpolicy import (
 )
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.membership import Membership
+from jobtool.jobs.workerstates import StateFile
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
@@ -49,8 +50,9 @@ from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.order import JobOrder
+from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
-from jobtool.worker.preview import preview
+from jobtool.worker.preview import Previewer
 from jobtool.worker.priorities import Priorities
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Scan, Tally
@@ -87,7 +89,7 @@ class Worker:
         self._joblist = joblist
         self._environment = environment
         self._options = resolved
-        self._emit = emit = unfailing(emit)
+        emit = unfailing(emit)
         self._stores = worker_stores(joblist, resolved)
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
@@ -96,6 +98,9 @@ class Worker:
             joblist.claims_path, environment, self._membership, options.monotonic
         )
         self._tally = Tally(name=membership_name(self._name, self._proposed))
+        state_file = StateFile(joblist.claims_path, self._tally.name)
+        self._state = OwnState(state_file, environment, lambda: self._is_ended)
+        self._emit = emit = self._state.observed(emit)
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
@@ -115,7 +120,9 @@ class Worker:
         self._paused_wait = PausedWait(
             self._steering, self._scan_state, self._reporter, resolved, emit
         )
-        self._idle = Idle(resolved, self._rank_group, self._scan_state, self._reporter)
+        self._idle = Idle(
+            resolved, self._rank_group, self._scan_state, self._reporter, self._state.idle
+        )
         self._run_end = RunEnd(
             joblist,
             resolved,
@@ -160,7 +167,7 @@ class Worker:
                 if on_joined is not None:
                     on_joined()
                 try:
-                    with watchdog, self._limits, self._liveness.working():
+                    with watchdog, self._limits, self._state, self._liveness.working():
                         self._work()
                     self._membership.require_present()
                 except (JobtoolError, OSError) as error:
@@ -184,12 +191,21 @@ class Worker:
             self._membership.give_up()
         self._emit(Stalled(seconds=stall_seconds, works_on=self._liveness.works_on(), left=is_left))
 
-    def preview(self) -> int:
-        """Emit the jobs that would be transferred; change nothing; return the exit code."""
-        self._limits.tell()
-        return preview(
-            self._joblist, self._scan_state, self._emit, self._options.site, self._order.chosen
-        )
+    def preview(self, rate: float | None = None) -> int:
+        """Emit what would be transferred; change nothing; return the exit code.
+
+        ``rate`` is the bytes in a second to expect; by default those of earlier jobs.
+        """
+        return Previewer(
+            self._joblist,
+            self._scan_state,
+            self._stores,
+            self._options,
+            self._emit,
+            chosen=self._order.chosen,
+            limits=self._limits.tell(),
+            rate=rate,
+        ).run()
 
     @property
     def _is_ended(self) -> bool:
@@ -230,7 +246,7 @@ class Worker:
             worker=self._environment.worker,
             options=self._options,
             emit=self._emit,
-            watch=self._reporter.watch,
+            watch=self._state.watched(self._reporter.watch),
             claims=claims,
             stores=self._stores,
             copier=copier,
