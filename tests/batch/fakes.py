@@ -11,7 +11,7 @@ from pathlib import Path
 
 _TIMEOUT_SECONDS = 30
 
-# Ends with $NAME_CODE. While a worker runs, somebody puts the file $asked into the joblist. A worker
+# Ends with $NAME_CODE. While a worker runs, somebody puts the file $asked into the joblist. One
 # with $UNTIL_SIGNAL works until a signal, and a little longer.
 _FAKE = """\
 #!/bin/bash
