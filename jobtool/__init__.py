@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
+    from jobtool.api.update import JoblistUpdate, update_joblist
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
     from jobtool.bundling.events import PackagesGenerated
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from jobtool.layouts.excluded import Excluded, ExcludedItem
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
+    from jobtool.mirror.events import Updated
     from jobtool.receiving.events import Received
     from jobtool.report.jobline import JobLine
     from jobtool.report.optionsset import Option, OptionsSet
@@ -141,6 +143,7 @@ _HOMES = {
     "JobStatus": "jobtool.jobs.job",
     "JoblistError": "jobtool.errors",
     "JoblistUnavailableError": "jobtool.errors",
+    "JoblistUpdate": "jobtool.api.update",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
     "LayoutError": "jobtool.errors",
@@ -192,6 +195,7 @@ _HOMES = {
     "UnreachableError": "jobtool.errors",
     "Unstaged": "jobtool.staging.outcome",
     "UsageError": "jobtool.errors",
+    "Updated": "jobtool.mirror.events",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
     "catalog_writer": "jobtool.api.catalog",
@@ -225,6 +229,7 @@ _HOMES = {
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
+    "update_joblist": "jobtool.api.update",
     "verify_jobs": "jobtool.api.verify",
     "write_checksums": "jobtool.api.receipts",
     "write_receipts": "jobtool.api.receipts",
@@ -263,6 +268,7 @@ __all__ = [
     "JobStatus",
     "JoblistError",
     "JoblistUnavailableError",
+    "JoblistUpdate",
     "JobtoolError",
     "Layout",
     "LayoutError",
@@ -313,6 +319,7 @@ __all__ = [
     "UnmetRequirementError",
     "UnreachableError",
     "Unstaged",
+    "Updated",
     "UsageError",
     "Verification",
     "Verified",
@@ -348,6 +355,7 @@ __all__ = [
     "summarise_jobs",
     "transfer_jobs",
     "unstage_items",
+    "update_joblist",
     "verify_jobs",
     "write_checksums",
     "write_receipts",

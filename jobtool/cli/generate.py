@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from jobtool.cli.againoptions import again_options, look_again_at
 from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
 from jobtool.cli.filteroptions import filter_options, refuse_lists
@@ -24,6 +25,9 @@ from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES, refuse_secrets
 from jobtool.layouts.lists.listed import ListFormat
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
+
+if TYPE_CHECKING:
+    from jobtool.api.update import Again
 
 
 @command(
@@ -70,6 +74,7 @@ from jobtool.plugins import is_scheme
     "target_fs.KEY for the joblist's table of that name, such as s3.endpoint_url. Repeatable.",
 )
 @filter_options
+@again_options
 @bundle_options
 @trust_option
 @dry_run_option
@@ -85,6 +90,7 @@ def cli(
     filters: dict[str, Any] | None,
     files_from: list[str | BinaryIO],
     list_format: ListFormat,
+    again: Again | None,
     bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
@@ -93,8 +99,9 @@ def cli(
 ) -> int:
     """Turn a results folder into a joblist: one small text file per plate or partition.
 
-    Running it again adds what is new and never touches an existing job file. With the layout
-    'packages', items are bundled into tars, and each step of a package is a job.
+    Running it again adds new jobs and never touches an existing job file; with --update it also
+    puts jobs back whose source has changed. With the layout 'packages', items are bundled into
+    tars, and each step of a package is a job.
     """
     from jobtool.api.bundle import generate_packages
     from jobtool.api.generate import generate_joblist, located_source, settings_at
@@ -115,6 +122,11 @@ def cli(
     if is_bundled:
         refuse_for_packages(values=values, has_steps=steps is not None)
         refuse_lists(files_from)
+        if again is not None:
+            raise UsageError(
+                "--update: expected a layout that copies a source; found packages. Leave it out: "
+                "generating packages again finds what is new."
+            )
     else:
         require_none(bundling)
     if layout not in (None, AUTO, MANIFEST, PACKAGES):
@@ -142,7 +154,7 @@ def cli(
             source, joblist_path, filters=filters, **bundling, **common
         ).exit_code
     else:
-        exit_code = generate_joblist(
+        generated = generate_joblist(
             source,
             joblist_path,
             layout=layout or AUTO,
@@ -152,7 +164,20 @@ def cli(
             files_from=files_from,
             list_format=list_format,
             **common,
-        ).exit_code
+        )
+        exit_code = generated.exit_code
+        if again is not None and os.path.isdir(joblist_path):
+            found = look_again_at(
+                joblist_path,
+                generated,
+                again,
+                console,
+                source_fs=source_fs,
+                target_fs=target_fs,
+                trust=trust,
+                dry_run=dry_run,
+            )
+            exit_code = max(exit_code, found)
     if dry_run and not is_bundled:
         console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)

@@ -62,7 +62,9 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OUTPUTS: dict[str, Output] = {
-    "generate": Output(modules=("jobtool.layouts.events", "jobtool.bundling.events")),
+    "generate": Output(
+        modules=("jobtool.layouts.events", "jobtool.bundling.events", "jobtool.mirror.events")
+    ),
     "export": Output(modules=("jobtool.export.events",)),
     "receive": Output(modules=("jobtool.receiving.events",)),
     "transfer": Output(modules=WORKER_EVENTS, more=Rank),

@@ -63,7 +63,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
     ``verify``, ``if_gone``, ``compression``, ``preserve``, ``methods``, ``bandwidth`` and
     ``max_requests_per_second`` are what the options of those names say. Workers read the last two
-    again while they run.
+    again while they run. ``trash`` is the folder or URL that files go to which are deleted at the
+    destination, ``keep_days`` how long they stay there.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -81,6 +82,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     methods: tuple[str, ...] | None = None
     bandwidth: str | None = None
     max_requests_per_second: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    trash: str | None = None
+    keep_days: Annotated[float, msgspec.Meta(ge=0, le=36500)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a bandwidth that can't be read."""

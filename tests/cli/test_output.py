@@ -63,8 +63,6 @@ def test_output_is_json_lines_in_every_encoding(tmp_path: Path, env: dict[str, s
         "excluded": 0,
         "names_left_out": 0,
         "dry_run": False,
-        "names_left_out": 0,
-        "excluded": 0,
     }
     names = {f"source_8__J1__{plate}" for plate in (WEIRD, NOT_UTF_8)}
     assert {one["job"] for one in told[1] if one["event"] == "success"} == names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, ListingRecord, PartRecord, Receipt, UploadRecord
@@ -212,6 +213,16 @@ def test_a_proven_file_whose_source_is_gone_is_ours_and_is_not_named_again(tmp_p
     ledger.checkpoint()
     (listing,) = journal.read()
     assert [*paths_in(listing, ledger.plan)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_only_the_last_receipt_of_a_file_counts(is_last):
+    """The destination holds what the last receipt is about, even if the source is as before it."""
+    ledger = Ledger(plan_of(), Journal("/dev/null"))
+    earlier, other = receipt("b", 2), replace(receipt("b", 2), mtime_ns=7)
+    ledger.fold([other, earlier] if is_last else [earlier, other])
+    assert ledger.is_proven(1) is is_last
+    assert ledger.files_proven == is_last
 
 
 def test_any_proven_file_will_do_to_show_that_one_has_arrived(tmp_path):

@@ -95,8 +95,8 @@ class Ledger:
     ) -> None:
         """Add records, as if the destination still held the files that they prove.
 
-        - A receipt counts if it ``is_proof`` and the source has the same size and time; else the
-          file is sent again. ``compare`` then asks the destination.
+        - The last receipt of a file counts if it ``is_proof`` and the source has the same size and
+          time; else the file is sent again. ``compare`` then asks the destination.
         - The last upload of a file counts if its source is the same and no receipt followed.
         - A part counts for the upload that it names.
 
@@ -139,6 +139,8 @@ class Ledger:
             self._ours[number] = 1
             self.forms.note_receipt(number, record)
         if not self.plan.proves(record, number):
+            if isinstance(record, Receipt):  # the file there is the one of this receipt
+                self._mark(number, is_proven=False)
             return
         if isinstance(record, UploadRecord):
             self._uploads[number] = UploadUnderWay(record)
