@@ -35,7 +35,7 @@ What the answers of stores mean, code by code: [Errors of stores](errors.md).
 | 2 | wrong usage or configuration | correct the command or the file that the message names |
 | 3 | stopped early, work is left | run it again |
 | 4 | environment problem: credentials, storage or network | mend it, run it again; no job failed |
-| 5 | all that is left waits for files that can't be read yet | run it again later |
+| 5 | all that is left waits for files that can't be read yet, or is paused | run it again later |
 | 74 | in place of 0: not all of the output could be written | free some space, run it again |
 | 130 | Ctrl-C twice | run it again |
 

@@ -159,10 +159,8 @@ class Worker:
             with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
                     self._order.others = self._membership.count() - 1
-                self._steering.look()
-                self._tally.stop_seen = self._steering.seen
-                if self._rank_group.is_alone or self._environment.rank == 0:
-                    self._steering.agree(None)
+                is_first = self._rank_group.is_alone or self._environment.rank == 0
+                self._tally.stop_seen = self._steering.begin(heeds=is_first)
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()
@@ -280,7 +278,7 @@ class Worker:
             while not self._is_ended:
                 if self._is_paused:
                     helper.withdraw()
-                    if not self._paused_wait.wait(self._chosen_ids, lambda: self._is_ended):
+                    if not self._paused_wait.wait(lambda: self._is_ended):
                         break
                     self._idle.end()
                 if self._joblist.settings.packages is not None:
@@ -315,8 +313,7 @@ class Worker:
         self._order.adopt(scan)
         chosen = self._order.chosen([*scan])
         if self._environment.rank == 0:
-            of_all = None if len(chosen) == len(scan) else len(chosen)
-            self._emit(JobsFound(count=len(scan), path=self._joblist.path, chosen=of_all))
+            self._emit(JobsFound.of(self._joblist.path, scan, chosen))
             self._emit(Scanning())
             self._emit(ClaimsChosen(claims=agreed.claim_policy.kind, reason=agreed.reason))
         undone = [job_id for job_id in chosen if job_id not in self._scan_state.finished]
@@ -326,9 +323,6 @@ class Worker:
     def _look_at_all(self) -> Scan:
         scan = self._scan_state.scan(is_alone=self._rank_group.is_alone)
         return self._order.sorted(scan, self._emit)
-
-    def _chosen_ids(self) -> list[str]:
-        return self._order.chosen(self._joblist.job_ids())
 
     @property
     def _is_paused(self) -> bool:

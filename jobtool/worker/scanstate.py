@@ -201,6 +201,14 @@ class ScanState:
                 self._priorities.publish()
         return {job_id: self.finished.get(job_id) for job_id in job_ids}
 
+    def is_any_left(self) -> bool:
+        """Return True if a chosen job isn't done. Reads files until one says so."""
+        for job_id in self._chosen(self._joblist.job_ids()):
+            with contextlib.suppress(FileNotFoundError):
+                if not self.is_over(job_id) and self.read_status(job_id) not in (*FINISHED, None):
+                    return True
+        return False
+
     def adopt(self, scan: Scan) -> None:
         """Use the result of a scan, which another rank may have made."""
         self.finished = {job_id: status for job_id, status in scan.items() if status is not None}

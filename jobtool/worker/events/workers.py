@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sized
 from typing import ClassVar
 
 from jobtool.events import Event
@@ -24,6 +25,12 @@ class JobsFound(Event, frozen=True, kw_only=True):
     count: int
     path: str
     chosen: int | None = None
+
+    @classmethod
+    def of(cls, path: str, found: Sized, chosen: Sized) -> JobsFound:
+        """Return the event for jobs that were found, and the chosen ones of them."""
+        of_all = None if len(chosen) == len(found) else len(chosen)
+        return cls(count=len(found), path=path, chosen=of_all)
 
     def text(self) -> str:
         """Return the sentence."""
