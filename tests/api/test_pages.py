@@ -25,6 +25,7 @@ WITH_EXAMPLES = [
     jobtool.Stop,
     jobtool.summarise_jobs,
     jobtool.transfer_jobs,
+    jobtool.update_joblist,
     jobtool.verify_jobs,
     jobtool.write_receipts,
     jobtool.write_report,
