@@ -14,11 +14,8 @@ from jobtool.jobs.joblog import decode_log
 from jobtool.report.attempts import Attempt, Outcome, attempts_of
 from jobtool.report.causes import Cause, causes_of
 from jobtool.report.proofs import ProofLine, Proofs
-from jobtool.report.rates import BytesOverTime
+from jobtool.report.rates import MOST_AHEAD_SECONDS, BytesOverTime
 from jobtool.report.summary import JobLine, Summary, read_jobs
-
-#: Lines of a log that are later than that are left out: a clock, or a person, was wrong.
-_MOST_AHEAD_SECONDS = 86_400
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +124,7 @@ def collect(joblist: JobList, now: Callable[[], float] = time.time) -> Report:
         believable = (
             record
             for record in decode_log(read.log)
-            if record.time.timestamp() <= moment + _MOST_AHEAD_SECONDS
+            if record.time.timestamp() <= moment + MOST_AHEAD_SECONDS
         )
         attempts = attempts_of(believable, rates.add)
         for attempt in attempts:

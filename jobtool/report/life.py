@@ -10,10 +10,11 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from jobtool.jobs.claimpolicy import lease_seconds_of
 from jobtool.jobs.joblist import WORKERS_FOLDER, JobList
+from jobtool.jobs.workerstates import SeenState
 from jobtool.units import duration_text
 
 #: The number of leases without a touch after which a worker counts as dead; clocks may differ.
@@ -27,6 +28,7 @@ class SignsOfLife:
         self._host = socket.gethostname().partition(".")[0]  # as in a worker's name
         self._patience_seconds = _LEASES * lease_seconds_of(joblist)
         self._ages: dict[str, float] | None = None
+        self._doubts: dict[str, str | None] = {}
         moment = now()
         try:
             with os.scandir(os.path.join(joblist.claims_path, WORKERS_FOLDER)) as found:
@@ -40,6 +42,15 @@ class SignsOfLife:
 
     def doubt(self, worker: str) -> str | None:
         """Return why the worker ``HOST:PID`` seems to be dead; None if nothing suggests that."""
+        if worker not in self._doubts:
+            self._doubts[worker] = self._doubt(worker)
+        return self._doubts[worker]
+
+    def alive(self, states: Iterable[SeenState]) -> list[SeenState]:
+        """Return the states of the workers that don't seem to be dead."""
+        return [seen for seen in states if self.doubt(seen.state.worker) is None]
+
+    def _doubt(self, worker: str) -> str | None:
         host, _, pid = worker.rpartition(":")
         if self._ages is None or not host or not (pid.isascii() and pid.isdigit()):
             return None

@@ -7,6 +7,9 @@ import math
 #: More intervals than this are never held: they get twice as long instead.
 MOST_INTERVALS = 240
 
+#: Lines of a log that are later than that are left out: a clock, or a person, was wrong.
+MOST_AHEAD_SECONDS = 86_400
+
 
 class BytesOverTime:
     """Adds up bytes by equal intervals of time. Times are in seconds since 1970.
@@ -42,6 +45,11 @@ class BytesOverTime:
             (index * self.seconds, self._amounts.get(index, 0) / self.seconds)
             for index in range(min(self._amounts), max(self._amounts) + 1)
         ]
+
+    def mean(self) -> float | None:
+        """Return the mean rate of the intervals in which bytes moved; None if none did."""
+        amounts = [amount for amount in self._amounts.values() if amount > 0]
+        return sum(amounts) / (len(amounts) * self.seconds) if amounts else None
 
     def _make_room(self, start: float, end: float) -> None:
         known = self._amounts

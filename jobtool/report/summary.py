@@ -12,11 +12,12 @@ from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.joblist import JobList
-from jobtool.jobs.joblog import LogRecord, last_records, number_of
+from jobtool.jobs.joblog import LogRecord, decode_log, last_records, number_of
 from jobtool.jobs.packagetask import BRINGS_NOTHING, PackageTask
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.stamps import stamp_of
 from jobtool.names import name_of
+from jobtool.report.attempts import attempts_of
 from jobtool.report.bystep import StepLine, by_step
 from jobtool.report.life import SignsOfLife
 from jobtool.units import size_text
@@ -34,7 +35,8 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     ``steps`` are the states of the steps that its file names, in their order. ``rows_done`` are the
     rows of an export that its last attempt has read, and ``rows_total`` all of its rows; both are
     None for a job that exports none. ``package`` is the step of a package that the job does, None
-    for other jobs.
+    for other jobs. ``spans`` are the start and the end of each attempt, in seconds since 1970, and
+    the bytes that it added.
     """
 
     job: str
@@ -54,6 +56,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True):
     rows_done: int | None = None
     rows_total: int | None = None
     package: PackageTask | None = None
+    spans: tuple[tuple[float, float, int], ...] = ()
 
     @property
     def brought(self) -> tuple[int, int]:
@@ -237,6 +240,10 @@ def _line(job: Job, log: bytes, signs: SignsOfLife) -> JobLine:
         rows_done=rows_done,
         rows_total=rows_total,
         package=job.package,
+        spans=tuple(
+            (start := attempt.started.timestamp(), start + attempt.seconds, attempt.bytes)
+            for attempt in attempts_of(decode_log(log))
+        ),
     )
 
 

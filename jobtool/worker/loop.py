@@ -25,6 +25,7 @@ from jobtool.jobs.claimpolicy import (
 )
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.membership import Membership
+from jobtool.jobs.workerstates import StateFile
 from jobtool.liveness import Liveness, Watchdog
 from jobtool.methods.plugins import load_methods
 from jobtool.names import quote
@@ -47,6 +48,7 @@ from jobtool.worker.events import (
 from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
+from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
 from jobtool.worker.preview import preview
 from jobtool.worker.progress import Reporter
@@ -88,7 +90,7 @@ class Worker:
         self._joblist = joblist
         self._environment = environment
         self._options = resolved
-        self._emit = emit = unfailing(emit)
+        emit = unfailing(emit)
         self._stores = worker_stores(joblist, resolved)
         self._name = f"{environment.host}-{environment.pid}-{secrets.token_hex(3)}"
         self._membership = Membership(joblist.claims_path, lease_seconds_of(joblist))
@@ -97,6 +99,9 @@ class Worker:
             joblist.claims_path, environment, self._membership, options.monotonic
         )
         self._tally = Tally(name=membership_name(self._name, self._proposed))
+        state_file = StateFile(joblist.claims_path, self._tally.name)
+        self._state = OwnState(state_file, environment, lambda: self._is_ended)
+        self._emit = emit = self._state.observed(emit)
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=environment.rank
         )
@@ -146,7 +151,7 @@ class Worker:
                 if on_joined is not None:
                     on_joined()
                 try:
-                    with watchdog, self._limits, self._liveness.working():
+                    with watchdog, self._limits, self._state, self._liveness.working():
                         self._work()
                     self._membership.require_present()
                 except (JobtoolError, OSError) as error:
@@ -212,7 +217,7 @@ class Worker:
             worker=self._environment.worker,
             options=self._options,
             emit=self._emit,
-            watch=self._reporter.watch,
+            watch=self._state.watched(self._reporter.watch),
             claims=claims,
             stores=self._stores,
             copier=copier,
@@ -317,6 +322,7 @@ class Worker:
         ):
             return self._scan_state.forget_if_put_back()
         self._reporter.tick()
+        self._state.idle()
         self._scan_state.tell_awaited()
         if waited and not self._waited_for_ranks:  # they have just ended
             return not self._options.stop.is_set()

@@ -1,0 +1,219 @@
+"""How much a joblist holds, how fast it goes and how long it will take.
+
+Sizes are known of jobs whose files have been listed. The others are taken to be like these.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.packagetask import BRINGS_NOTHING
+from jobtool.jobs.workerstates import WORKING, SeenState, WorkerState
+from jobtool.report.rates import MOST_AHEAD_SECONDS, BytesOverTime
+from jobtool.report.summary import JobLine
+from jobtool.units import duration_text, rate_text
+
+#: Jobs that a worker will do, or does.
+_TO_DO = (JobStatus.TODO, JobStatus.ONGOING)
+
+#: How coarse a time left is told: below each limit in steps of so many seconds.
+_STEPS = ((60, 10), (600, 30), (3600, 60), (36_000, 600), (172_800, 3600), (float("inf"), 21_600))
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a joblist holds, and how long the rest takes. Sizes in bytes, rates in bytes a second.
+
+    ``files_done`` and ``bytes_done`` have arrived, or are about to in jobs under way.
+    ``files_known`` and ``bytes_known`` are all of the ``jobs_known`` jobs whose size is known.
+    ``files_total`` and ``bytes_total`` are those of all jobs, the others being estimated from the
+    known ones; None if no size is known. ``bytes_left`` is what workers have still to do: without
+    jobs in error. ``rate_now`` is that of the last half minute, of all workers together, None if no
+    worker tells one; ``rate_mean`` is that of the whole time in which anything was under way.
+    ``seconds_left`` is None without evidence: nothing moves now, or no size is known.
+    """
+
+    jobs: int = 0
+    jobs_done: int = 0
+    jobs_known: int = 0
+    files_done: int = 0
+    bytes_done: int = 0
+    files_known: int = 0
+    bytes_known: int = 0
+    files_total: int | None = None
+    bytes_total: int | None = None
+    bytes_left: int | None = None
+    rate_now: float | None = None
+    rate_mean: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the size of some job isn't known yet."""
+        return self.jobs_known < self.jobs
+
+    def json(self) -> dict[str, Any]:
+        """Return plain values."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {**values, "is_estimated": self.is_estimated}
+
+    def left_text(self) -> str:
+        """Return how long the rest takes, as ``about 3 h left at 210 MiB/s``; empty if unknown."""
+        if self.seconds_left is None:
+            return ""
+        rate = self.rate_now or self.rate_mean or 0.0
+        text = f"about {about_text(self.seconds_left)} left at {rate_text(rate)}"
+        if self.is_estimated:
+            text += f" (estimated: {self.jobs_known:,} of {self.jobs:,} jobs have been listed)"
+        return text
+
+
+def about_text(seconds: float) -> str:
+    """Return a duration that isn't known exactly, in round numbers."""
+    step = next(step for below, step in _STEPS if seconds < below)
+    return duration_text(max(round(seconds / step), 1) * step)
+
+
+def estimate_of(
+    lines: Iterable[JobLine], states: Iterable[SeenState], rate_mean: float | None
+) -> Estimate:
+    """Add up what jobs hold and how far they are, with the states of the running workers.
+
+    ``states`` are those of workers that are alive. What a worker tells of the job that it holds is
+    fresher than the job's log.
+    """
+    alive = list(states)
+    held = {seen.state.job_id: seen.state for seen in alive if seen.state.job_id is not None}
+    by_name = {state.job: state for state in held.values()}
+    groups: dict[tuple[str, bool], _Group] = {}
+    jobs = jobs_done = 0
+    for line in lines:
+        jobs += 1
+        jobs_done += line.status is JobStatus.SUCCESS
+        step = "" if line.package is None else line.package.step
+        key = step, line.rows_done is not None or line.rows_total is not None
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(brings_nothing=step in BRINGS_NOTHING, is_export=key[1])
+        state = by_name.get(line.job) if line.status is JobStatus.ONGOING else None
+        group.add(line, state)
+    return _added_up(list(groups.values()), jobs, jobs_done, alive, rate_mean)
+
+
+class _Group:
+    """Jobs of one kind, whose sizes are like each other. ``weight``s are rows, or 1 for each job.
+
+    The totals of an export's job are known once it is a success: before, they are those of the
+    chunks so far.
+    """
+
+    def __init__(self, *, brings_nothing: bool, is_export: bool) -> None:
+        self.brings_nothing = brings_nothing
+        self.is_export = is_export
+        self.jobs = self.known = 0
+        self.files_done = self.bytes_done = self.files_known = self.bytes_known = 0
+        self.left_known = 0
+        self.weight_known = self.weight_unknown = self.weight_to_do = 0
+        self.begun = 0  # bytes that are there already of jobs of unknown size that will be done
+
+    def add(self, line: JobLine, state: WorkerState | None) -> None:
+        """Count a job. ``state`` is that of the worker that holds it, None if nobody tells."""
+        told = line if state is None or state.bytes_done is None else state
+        files_done, bytes_done = told.files_done or 0, told.bytes_done or 0
+        files_total, bytes_total = told.files_total, told.bytes_total
+        weight = 1 if not self.is_export else max(line.rows_total or 0, told.rows_done or 0, 1)
+        self.jobs += 1
+        self.files_done += files_done
+        self.bytes_done += bytes_done
+        is_whole = line.status is JobStatus.SUCCESS or not self.is_export
+        is_to_do = line.status in _TO_DO
+        if is_whole and files_total is not None and bytes_total is not None:
+            self.known += 1
+            self.weight_known += weight
+            self.files_known += files_total
+            self.bytes_known += bytes_total
+            if is_to_do:
+                self.left_known += max(bytes_total - bytes_done, 0)
+            return
+        self.weight_unknown += weight
+        if is_to_do:
+            self.weight_to_do += weight
+            self.begun += bytes_done
+
+
+def _added_up(
+    groups: list[_Group], jobs: int, jobs_done: int, alive: list[SeenState], mean: float | None
+) -> Estimate:
+    bringing = [group for group in groups if not group.brings_nothing]
+    of_jobs = sum(group.jobs for group in bringing)
+    known = sum(group.known for group in bringing)
+    weights = [_per_weight(group, groups) for group in bringing]
+    files_known = sum(group.files_known for group in bringing)
+    bytes_known = sum(group.bytes_known for group in bringing)
+    files_total = bytes_total = left = None
+    if known or not of_jobs:
+        pairs = list(zip(bringing, weights, strict=True))
+        files_total = files_known + sum(round(w[0] * g.weight_unknown) for g, w in pairs)
+        bytes_total = bytes_known + sum(round(w[1] * g.weight_unknown) for g, w in pairs)
+        left = sum(g.left_known + max(round(w[1] * g.weight_to_do) - g.begun, 0) for g, w in pairs)
+    rate_now = _rate_now(alive)
+    rate = rate_now if alive else None
+    return Estimate(
+        jobs=jobs,
+        jobs_done=jobs_done,
+        jobs_known=known + sum(group.jobs for group in groups if group.brings_nothing),
+        files_done=sum(group.files_done for group in bringing),
+        bytes_done=sum(group.bytes_done for group in bringing),
+        files_known=files_known,
+        bytes_known=bytes_known,
+        files_total=files_total,
+        bytes_total=bytes_total,
+        bytes_left=left,
+        rate_now=rate_now,
+        rate_mean=mean,
+        seconds_left=left / rate if left and rate else None,
+    )
+
+
+def _per_weight(group: _Group, groups: list[_Group]) -> tuple[float, float]:
+    """Return the files and bytes of one unit of weight; of all jobs if none of these is known."""
+    if group.weight_known:
+        return group.files_known / group.weight_known, group.bytes_known / group.weight_known
+    weight = sum(each.weight_known for each in groups if not each.brings_nothing)
+    if not weight:
+        return 0.0, 0.0
+    like = [each for each in groups if not each.brings_nothing]
+    return (
+        sum(each.files_known for each in like) / weight,
+        sum(each.bytes_known for each in like) / weight,
+    )
+
+
+def _rate_now(alive: list[SeenState]) -> float | None:
+    """Return what all workers send in a second; None if none that works tells it yet."""
+    rates = [
+        seen.state.bytes_per_second
+        for seen in alive
+        if seen.state.bytes_per_second is not None and not seen.is_late
+    ]
+    is_working = any(seen.state.state == WORKING for seen in alive)
+    return sum(rates) if rates and (is_working or sum(rates)) else None
+
+
+def mean_rate(lines: Iterable[JobLine], now: Callable[[], float] = time.time) -> float | None:
+    """Return the mean rate of the time in which anything moved; None if nothing has.
+
+    Times in which nothing moved don't count, and neither does what logs tell of the future: a
+    clock, or a person, was wrong.
+    """
+    moved = BytesOverTime()
+    latest = now() + MOST_AHEAD_SECONDS
+    for line in lines:
+        for start, end, count in line.spans:
+            if end <= latest:
+                moved.add(start, end, count)
+    return moved.mean()
