@@ -154,6 +154,7 @@ def transfer_jobs(
     from jobtool.api.options import require_grace, require_seconds, require_settings, worker_options
     from jobtool.jobs.job import JobStatus
     from jobtool.metrics.meter import metered
+    from jobtool.notify.watching import notifying
     from jobtool.worker.environment import alone
     from jobtool.worker.events import WorkerFinished
     from jobtool.worker.loop import Worker
@@ -225,7 +226,10 @@ def transfer_jobs(
 
         watched = replace(options, watch=lambda progress: call(partial(show, progress)))
         environment = alone(os.environ)
-        with metered(joblist, environment, emit, watched, textfile=textfile) as (told, watched):
+        with (
+            metered(joblist, environment, emit, watched, textfile=textfile) as (told, watched),
+            notifying(joblist, environment, told, watched) as (told, watched),
+        ):
             Worker(joblist, environment, watched, told).run()
         return finished[-1]
 

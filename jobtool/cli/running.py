@@ -58,6 +58,7 @@ def run_worker(
     from jobtool.api.options import worker_options
     from jobtool.cli.arenas import bound_arenas
     from jobtool.metrics.meter import metered
+    from jobtool.notify.watching import notifying
     from jobtool.worker.loop import Worker
 
     bound_arenas()
@@ -107,11 +108,12 @@ def run_worker(
     with (
         display as options,
         metered(joblist, environment, console.emit, options, textfile=textfile) as (emit, options),
+        notifying(joblist, environment, emit, options) as (emit, options),
     ):
         worker = Worker(joblist, environment, options, emit)
         code = worker.run(None if link is None else link.joined)
-    if link is not None:
-        link.finish(code)
+        if link is not None:
+            link.finish(code)  # whatever happens to what is still told
     return code
 
 

@@ -130,8 +130,8 @@ class JobList(JobFolder):
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
         An ssh_config counts as one, and so do an option for a method's program, a query, and a
-        place for metrics or notices. Return a warning to show if the command is trusted only because of
-        ``trust``; else None.
+        place for metrics or notices. Return a warning to show if the command is trusted only
+        because of ``trust``; else None.
         """
         settings = self.settings
         is_named = settings.names_a_command and not self._has_own_credentials

@@ -1,4 +1,4 @@
-"""The ``[notify]`` table of joblist.toml: who is told when a joblist is done, fails or stands still.
+"""The ``[notify]`` table of joblist.toml: who is told what becomes of a joblist, and how.
 
 Secrets, which are passwords and most URLs of webhooks, are never in the table: it names variables
 of the environment and files that hold them.
@@ -195,7 +195,9 @@ def require_webhook_url(url: str, *, whose: str) -> None:
     except ValueError:
         is_url = False
     if not is_url or not url.isascii() or not url.isprintable() or " " in url:
-        raise ValueError(f"{whose}: expected a URL, such as https://HOST/PATH; found something else")
+        raise ValueError(
+            f"{whose}: expected a URL, such as https://HOST/PATH; found something else"
+        )
 
 
 def is_secret_url(url: str, table: Mapping[str, Any]) -> bool:

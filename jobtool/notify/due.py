@@ -90,7 +90,8 @@ class Occasions:
         """Return the notice that all jobs have ended, as seen in ``look``."""
         occasion = Occasion(kind="finish", key=f"finish-{look.end}", title=finish_title(look))
         return Due(
-            occasion=occasion, write=lambda: notice_of(occasion, look, first=["All jobs have ended."])
+            occasion=occasion,
+            write=lambda: notice_of(occasion, look, first=["All jobs have ended."]),
         )
 
     def first_error(self, job: str, reason: str) -> Due:
@@ -132,3 +133,44 @@ class Occasions:
             return notice_of(replace(occasion, title=daily_title(look)), look)
 
         return Due(occasion=occasion, write=write)
+
+    def _again(self, kind: Kind, since_seconds: float) -> Occasion:
+        """Return the last occasion of a kind if it is younger than that, else the next one."""
+        ages = self._markers.ages(f"{kind}-")
+        is_told = min(ages.values(), default=float("inf")) <= since_seconds
+        return self._occasion(kind, len(ages) + (not is_told))
+
+    def _occasion(self, kind: Kind, number: int) -> Occasion:
+        return Occasion(kind=kind, key=f"{kind}-{number}", title=kind_title(kind, self._path))
+
+    def _due(
+        self, occasion: Occasion, first: list[str], *, job: str | None = None, command: str
+    ) -> Due:
+        return Due(
+            occasion=occasion,
+            write=lambda: notice_of(occasion, self._see(), first=first, job=job, command=command),
+        )
+
+
+def day_of(now: float, minute: int) -> datetime:
+    """Return the last time before ``now`` at which it was that minute of the day, locally."""
+    moment = datetime.fromtimestamp(now)
+    due = moment.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0)
+    return due if due <= moment else due - timedelta(days=1)
+
+
+def _failed_since(look: Look, seconds: float) -> JobLine | None:
+    """Return the job that came first to be in error in the last ``seconds``; None if none did."""
+    ends = {
+        job.spans[-1][1] if job.spans else look.now: job
+        for job in look.summary.jobs
+        if job.status is JobStatus.ERROR
+    }
+    since = [end for end in ends if end > look.now - seconds]
+    return ends[min(since)] if since else None
+
+
+def _is_left_alone(look: Look, seconds: float) -> bool:
+    is_left = bool(look.summary.jobs) and not look.is_finished
+    idle = look.last_worker_seconds
+    return is_left and not look.alive and not look.is_held and (idle is None or idle >= seconds)

@@ -94,9 +94,7 @@ def look_at(joblist: JobList, now: Callable[[], float] = time.time) -> Look:
 
 def alive_in(joblist: JobList, now: Callable[[], float] = time.time) -> list[SeenState]:
     """Return the states of the workers that are alive, as ``summarise-jobs`` judges it."""
-    signs = SignsOfLife(joblist, now)
-    states = StateReader(joblist.claims_path, now).read()
-    return [seen for seen in states if signs.doubt(seen.state.worker) is None]
+    return SignsOfLife(joblist, now).alive(StateReader(joblist.claims_path, now).read())
 
 
 def _age(path: str, now: Callable[[], float]) -> float | None:

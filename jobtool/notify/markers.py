@@ -154,7 +154,7 @@ class Markers:
             except (OSError, UnfitFileError):
                 return None
             except msgspec.DecodeError:  # somebody has edited it
-                mark, age = Mark(state="sending"), age
+                mark = Mark(state="sending")
             is_over = mark.state == "sent" or (mark.state == "failed" and not again)
             if is_over or (mark.state == "sending" and not self._is_dead(mark, age)):
                 return None

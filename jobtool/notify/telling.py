@@ -65,10 +65,14 @@ class Teller:
             finally:
                 taken.end(reason=reason or None)
             occasion = replace(occasion, title=notice.title)
-            events.append(
-                failed(channel, occasion, reason) if reason else sent(channel, occasion)
-            )
+            events.append(failed(channel, occasion, reason) if reason else sent(channel, occasion))
         return events
+
+    def sent_at_once(self, channel: Channel, notice: Notice) -> Event:
+        """Send a notice by one channel, whether or not it was sent before; return the event."""
+        occasion = Occasion(kind=notice.occasion, key=notice.key, title=notice.title)
+        reason = self.send(channel, notice)
+        return sent(channel, occasion) if reason is None else failed(channel, occasion, reason)
 
     def send(self, channel: Channel, notice: Notice) -> str | None:
         """Send a notice by one channel, whether or not it was sent; return why that failed."""

@@ -102,9 +102,7 @@ class Watcher:
         self._markers = Markers(
             joblist.claims_path, host=environment.host, pid=environment.pid, now=now
         )
-        self._teller = Teller(
-            channels_of(self._settings), self._markers, self._is_given_up.wait
-        )
+        self._teller = Teller(channels_of(self._settings), self._markers, self._is_given_up.wait)
         self._occasions = Occasions(joblist.path, self._markers, self._see)
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._has_job = self._is_stall_told = False

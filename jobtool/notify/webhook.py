@@ -40,10 +40,8 @@ class WebhookChannel:
 
     def __init__(self, settings: WebhookSettings) -> None:
         self._settings = settings
-        variable, file = settings.url_env, settings.url_file
-        self.shown = f"{settings.format}, " + (
-            redact(settings.url or "") if variable is None and file is None else variable or str(file)
-        )
+        place = settings.url_env or settings.url_file or redact(settings.url or "")
+        self.shown = f"{settings.format}, {place}"
 
     def send(self, notice: Notice) -> None:
         """Post it. Raises ``NoticeError``, never with the URL."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import socket
 from collections.abc import Iterable
@@ -69,6 +70,15 @@ def notice_of(
         job=job,
         next=command or _next(look),
     )
+
+
+def test_notice(look: Look) -> Notice:
+    """Return a notice that tries whether people can be told; each has a key of its own."""
+    path = look.summary.path
+    key = f"test-{secrets.token_hex(6)}"
+    occasion = Occasion(kind="test", key=key, title=kind_title("test", path))
+    first = ["This is a test: notices of this joblist come this way."]
+    return notice_of(occasion, look, first=first)
 
 
 def finish_title(look: Look) -> str:
