@@ -31,3 +31,10 @@ class Channel(Protocol):
     def send(self, notice: Notice) -> None:
         """Send a notice, in limited time. Raises ``NoticeError``."""
         ...
+
+    def check(self) -> str:
+        """Try what can be tried without sending anything; return what was found.
+
+        Raises ``NoticeError``.
+        """
+        ...

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 from jobtool.names import quote
+from jobtool.notify.channel import NoticeError
 from jobtool.notify.notice import Notice
 from jobtool.notify.programs import run
 
@@ -23,3 +25,9 @@ class CommandChannel:
     def send(self, notice: Notice) -> None:
         """Run it. Raises ``NoticeError``."""
         run(self._words, json.dumps(notice.json()).encode() + b"\n", timeout_seconds=_SECONDS)
+
+    def check(self) -> str:
+        """Find the program; it isn't run."""
+        if shutil.which(self._words[0]) is None:
+            raise NoticeError(f"expected a program {self.shown}; found none", may_pass=False)
+        return "the program is there; it wasn't run"

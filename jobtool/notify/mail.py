@@ -52,30 +52,42 @@ class MailChannel:
             )
             return
         where = f"the mail server {self._settings.smtp}"
-        try:
-            with connected(self._settings) as server:
-                server.send_message(message)
-        except smtplib.SMTPRecipientsRefused as error:
-            found = next(iter(error.recipients.items()), ("", (0, b"")))
-            code, text = found[1]
-            raise NoticeError(
-                f"{where} refuses {found[0]}: {code} {_readable(text)}", may_pass=code < 500
-            ) from None
-        except smtplib.SMTPResponseException as error:
-            raise NoticeError(
-                f"{where} answered {error.smtp_code} {_readable(error.smtp_error)}",
-                may_pass=error.smtp_code < 500,
-            ) from None
-        except smtplib.SMTPException as error:
-            raise NoticeError(f"{where}: {_readable(str(error))}") from None
-        except ssl.SSLError as error:
-            raise NoticeError(
-                f"{where}: no encrypted connection: {error.reason or error}", may_pass=False
-            ) from None
-        except OSError as error:
-            raise NoticeError(f"can't reach {where}: {reason_of(error)}") from None
-        except UnicodeError as error:  # a password that SMTP can't carry
-            raise NoticeError(f"{where}: {type(error).__name__}", may_pass=False) from None
+        with _in_words(where), connected(self._settings) as server:
+            server.send_message(message)
+
+    def check(self) -> str:
+        """Find ``sendmail``; or connect to the server and log in there. Nothing is sent."""
+        if self._settings.smtp is None:
+            return f"{quote(sendmail_path())} is there; it wasn't run"
+        with _in_words(f"the mail server {self._settings.smtp}"), connected(self._settings):
+            login = "" if self._settings.user is None else " and takes the login"
+        return f"the mail server answers{login}; no mail was sent"
+
+
+@contextlib.contextmanager
+def _in_words(where: str) -> Iterator[None]:
+    """Raise the errors of a connection as ``NoticeError``."""
+    try:
+        yield
+    except smtplib.SMTPRecipientsRefused as error:
+        address, (code, text) = next(iter(error.recipients.items()))
+        raise NoticeError(
+            f"{where} refuses {address}: {code} {_readable(text)}", may_pass=code < 500
+        ) from None
+    except smtplib.SMTPResponseException as error:
+        raise NoticeError(
+            f"{where} answered {error.smtp_code} {_readable(error.smtp_error)}",
+            may_pass=error.smtp_code < 500,
+        ) from None
+    except smtplib.SMTPException as error:
+        raise NoticeError(f"{where}: {_readable(str(error))}") from None
+    except ssl.SSLError as error:
+        reason = getattr(error, "verify_message", None) or error.reason or str(error)
+        raise NoticeError(f"{where}: no encrypted connection: {reason}", may_pass=False) from None
+    except UnicodeError as error:  # a login that SMTP can't carry
+        raise NoticeError(f"{where}: {type(error).__name__}", may_pass=False) from None
+    except OSError as error:
+        raise NoticeError(f"can't reach {where}: {reason_of(error)}") from None
 
 
 @contextlib.contextmanager

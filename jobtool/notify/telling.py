@@ -16,7 +16,7 @@ from jobtool.notify.notice import Notice, Occasion
 from jobtool.redact import redact
 
 #: The pauses between tries, in seconds.
-PAUSES = (2.0, 10.0)
+PAUSES = (1.0, 5.0)
 
 
 class Teller:

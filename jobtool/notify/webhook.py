@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import urllib.error
 import urllib.request
 from typing import Any
@@ -45,14 +46,7 @@ class WebhookChannel:
 
     def send(self, notice: Notice) -> None:
         """Post it. Raises ``NoticeError``, never with the URL."""
-        settings = self._settings
-        url = settings.url or secret_of(settings.url_env, settings.url_file)
-        try:
-            require_webhook_url(url, whose=settings.url_env or settings.url_file or "url")
-        except ValueError as error:
-            raise NoticeError(str(error), may_pass=False) from None
-        if settings.url is None:
-            _learn(url)
+        settings, url = self._settings, self._url()
         request = urllib.request.Request(  # noqa: S310 - http or https
             url,
             data=json.dumps(body_of(notice, settings.format)).encode(),
@@ -74,6 +68,31 @@ class WebhookChannel:
         except (OSError, http.client.HTTPException) as error:
             told = reason_of(error) if isinstance(error, OSError) else type(error).__name__
             raise NoticeError(f"can't reach it: {redact(told)}") from None
+
+    def check(self) -> str:
+        """Read the URL and connect to its host. Nothing is posted."""
+        parts = urlsplit(self._url())
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if urllib.request.getproxies().get(parts.scheme) and not urllib.request.proxy_bypass(host):
+            return "the URL can be read; a proxy leads there; nothing was posted"
+        try:
+            socket.create_connection((host, port), timeout=_SECONDS).close()
+        except OSError as error:
+            raise NoticeError(f"can't reach its host: {reason_of(error)}") from None
+        return "its host answers; nothing was posted"
+
+    def _url(self) -> str:
+        settings = self._settings
+        if settings.url is not None:
+            return settings.url
+        url = secret_of(settings.url_env, settings.url_file)
+        try:
+            require_webhook_url(url, whose=settings.url_env or settings.url_file or "")
+        except ValueError as error:
+            raise NoticeError(str(error), may_pass=False) from None
+        _learn(url)
+        return url
 
 
 def body_of(notice: Notice, form: WebhookFormat) -> dict[str, Any]:
