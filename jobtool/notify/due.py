@@ -71,7 +71,7 @@ def due_now(look: Look, settings: NotifySettings, markers: Markers) -> Iterator[
     if "stall" in settings.on and look.is_held and still is not None and still >= stall_seconds:
         yield occasions.stall(still)
     if "stall" in settings.on and _is_left_alone(look, stall_seconds):
-        yield occasions.no_worker(look.last_worker_seconds)
+        yield occasions.no_worker(look.alone_seconds)
     moment = day_of(look.now, settings.daily_minute)
     is_left = bool(look.summary.jobs) and not look.is_finished
     if "daily" in settings.on and is_left and look.settings_changed <= moment.timestamp():
@@ -116,11 +116,10 @@ class Occasions:
 
         return Due(occasion=occasion, write=write)
 
-    def no_worker(self, seconds: float | None) -> Due:
-        """Return the notice that no worker has been there for so long; None for never."""
-        since = "" if seconds is None else f" for {duration_text(seconds)}"
-        first = [f"Work is left, and no worker has been there{since}."]
-        occasion = self._again("no-worker", seconds or 0.0)
+    def no_worker(self, seconds: float) -> Due:
+        """Return the notice that no worker has been there for so long."""
+        first = [f"Work is left, and no worker has been there for {duration_text(seconds)}."]
+        occasion = self._again("no-worker", seconds)
         return self._due(occasion, first, command=worker_command(self._path))
 
     def daily(self, moment: datetime) -> Due:
@@ -172,5 +171,4 @@ def _failed_since(look: Look, seconds: float) -> JobLine | None:
 
 def _is_left_alone(look: Look, seconds: float) -> bool:
     is_left = bool(look.summary.jobs) and not look.is_finished
-    idle = look.last_worker_seconds
-    return is_left and not look.alive and not look.is_held and (idle is None or idle >= seconds)
+    return is_left and not look.alive and not look.is_held and look.alone_seconds >= seconds

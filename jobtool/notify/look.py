@@ -21,8 +21,8 @@ from jobtool.report.summary import Summary, summarise
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """A joblist as it was seen at ``now``, in seconds since 1970.
 
-    ``alive`` are the states of the workers that are alive, ``last_worker_seconds`` is how long ago
-    the last worker came or went, None if none was there. ``settings_changed`` is when joblist.toml
+    ``alive`` are the states of the workers that are alive. ``last_worker_seconds`` is how long ago
+    a worker last came or went, None if none was there. ``settings_changed`` is when joblist.toml
     was last written.
     """
 
@@ -58,6 +58,12 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         return any(
             job.status is JobStatus.ONGOING and not job.is_abandoned for job in self.summary.jobs
         )
+
+    @property
+    def alone_seconds(self) -> float:
+        """How long no worker has been there; if none ever was, since joblist.toml was written."""
+        idle = self.last_worker_seconds
+        return self.now - self.settings_changed if idle is None else idle
 
     @property
     def still_seconds(self) -> float | None:

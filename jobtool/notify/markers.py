@@ -126,8 +126,11 @@ class Markers:
                     os.unlink(path)
 
     def is_open(self, key: str, channel: str, *, again: bool) -> bool:
-        """Return True if ``take`` would take the notice now, as far as one look shows."""
-        return self._next(key, channel, again=again) is not None
+        """Return True if ``take`` would take the notice now, or fail, as far as one look shows."""
+        try:
+            return self._next(key, channel, again=again) is not None
+        except OSError:
+            return True
 
     def take(self, key: str, channel: str, *, title: str, again: bool = False) -> Taken | None:
         """Take a notice; None if it was sent, or another process sends it.
@@ -151,7 +154,7 @@ class Markers:
                 mark = msgspec.json.decode(read_bounded(path, _MOST_BYTES), type=Mark)
             except FileNotFoundError:
                 return number
-            except (OSError, UnfitFileError):
+            except UnfitFileError:
                 return None
             except msgspec.DecodeError:  # somebody has edited it
                 mark = Mark(state="sending")
