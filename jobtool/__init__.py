@@ -86,8 +86,9 @@ if TYPE_CHECKING:
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
     from jobtool.receiving.events import Received
+    from jobtool.report.jobline import JobLine
     from jobtool.report.show import ShownJob
-    from jobtool.report.summary import JobLine, Summary
+    from jobtool.report.summary import Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.staging.outcome import Unstaged
     from jobtool.staging.request import PlannedItem
@@ -125,7 +126,7 @@ _HOMES = {
     "ItemCopies": "jobtool.catalog.counting",
     "Job": "jobtool.jobs.job",
     "JobFileError": "jobtool.errors",
-    "JobLine": "jobtool.report.summary",
+    "JobLine": "jobtool.report.jobline",
     "JobList": "jobtool.jobs.joblist",
     "JobProgress": "jobtool.worker.events",
     "JobStatus": "jobtool.jobs.job",

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from jobtool.report.bystep import StepLine
     from jobtool.report.causes import Cause
-    from jobtool.report.summary import JobLine, Summary
+    from jobtool.report.jobline import JobLine
+from jobtool.report.summary import Summary
 
 #: How many jobs of one cause are named.
 _NAMED = 3

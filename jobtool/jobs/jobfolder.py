@@ -121,10 +121,16 @@ class JobFolder:
 
         Raises ``JobFileError`` (the job is invalid) or ``FileNotFoundError``.
         """
-        path = self.path_of(job_id)
+        return jobfile.decode(self.read(job_id), job_id=job_id)
+
+    def read(self, job_id: str) -> bytes:
+        """Return the bytes of a job file.
+
+        Raises ``JobFileError`` (the job is invalid) or ``FileNotFoundError``.
+        """
         _require_short(job_id)
         try:
-            data = read_bounded(path, MAX_JOBFILE_BYTES)
+            return read_bounded(self.path_of(job_id), MAX_JOBFILE_BYTES)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -133,7 +139,6 @@ class JobFolder:
             raise JobFileError(
                 f"{error}. Shorten its log, the lines after {jobfile.SEPARATOR!r}"
             ) from None
-        return jobfile.decode(data, job_id=job_id)
 
     def add(self, job: Job, log: bytes = b"") -> bool:
         """Write a new job file; return False and change nothing if one of that name exists.

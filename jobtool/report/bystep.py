@@ -11,7 +11,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import PACKAGE_STEPS, PackageTask, job_name
 
 if TYPE_CHECKING:
-    from jobtool.report.summary import JobLine
+    from jobtool.report.jobline import JobLine
 
 
 class StepLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from jobtool.report.summary import JobLine
+from jobtool.report.jobline import JobLine
 
 #: How many jobs of a cause are named.
 EXAMPLES = 3

@@ -8,14 +8,16 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import decode_log
 from jobtool.report.attempts import Attempt, Outcome, attempts_of
 from jobtool.report.causes import Cause, causes_of
+from jobtool.report.fields import FieldValue
+from jobtool.report.jobline import JobLine
 from jobtool.report.proofs import ProofLine, Proofs
 from jobtool.report.rates import MOST_AHEAD_SECONDS, BytesOverTime
-from jobtool.report.summary import JobLine, Summary, read_jobs
+from jobtool.report.reading import read_jobs
+from jobtool.report.summary import Summary
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,16 +38,6 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     def status(self) -> str:
         """The job's status, or ``invalid``."""
         return self.line.status.value if self.line.status else "invalid"
-
-
-class FieldValue(msgspec.Struct, kw_only=True):
-    """The jobs with one value of a layout field."""
-
-    value: str
-    jobs: int = 0
-    done: int = 0
-    error: int = 0
-    bytes_done: int = 0
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -132,7 +124,8 @@ def collect(joblist: JobList, now: Callable[[], float] = time.time) -> Report:
         row = _row(read.line, read.job.fields if read.job else {}, attempts)
         rows.append(row)
         for name, value in row.fields.items():
-            _count(fields.setdefault(name, {}), value, row)
+            values = fields.setdefault(name, {})
+            values.setdefault(value, FieldValue(value=value)).add(row.line)
         proofs.add_job(joblist, read.job_id)
     summary = Summary(
         path=joblist.path,
@@ -172,14 +165,6 @@ def _row(line: JobLine, fields: Mapping[str, str], attempts: list[Attempt]) -> J
         ended=attempts[-1].ended,
         worker=attempts[-1].worker,
     )
-
-
-def _count(values: dict[str, FieldValue], value: str, row: JobRow) -> None:
-    count = values.setdefault(value, FieldValue(value=value))
-    count.jobs += 1
-    count.done += row.line.status is JobStatus.SUCCESS
-    count.error += row.line.status in (JobStatus.ERROR, None)
-    count.bytes_done += row.line.bytes_done or 0
 
 
 def _sites_of(joblist: JobList) -> str:

@@ -5,8 +5,9 @@ Sizes are known of jobs whose files have been listed. The others are taken to be
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -14,8 +15,8 @@ import msgspec
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import BRINGS_NOTHING
 from jobtool.jobs.workerstates import WORKING, SeenState, WorkerState
+from jobtool.report.jobline import JobLine
 from jobtool.report.rates import MOST_AHEAD_SECONDS, BytesOverTime
-from jobtool.report.summary import JobLine
 from jobtool.units import duration_text, rate_text
 
 #: Jobs that a worker will do, or does.
@@ -78,30 +79,58 @@ def about_text(seconds: float) -> str:
     return duration_text(max(round(seconds / step), 1) * step)
 
 
+class Totals:
+    """What jobs hold, added up; a job can be taken out again.
+
+    A worker's state tells of the job that it holds what is fresher than the job's log.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, bool], _Group] = {}
+
+    def add(self, line: JobLine, sign: int = 1) -> None:
+        """Add a job, or take it out with the sign -1."""
+        key = _key_of(line)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(is_export=key[1])
+        group.add(line, line, sign)
+
+    def estimate(
+        self, alive: Iterable[SeenState], ongoing: Iterable[JobLine], rate_mean: float | None
+    ) -> Estimate:
+        """Return the estimate. ``ongoing`` are the jobs with this status that were added.
+
+        ``alive`` are the states of the workers that are alive.
+        """
+        states = list(alive)
+        held = {seen.state.job: seen.state for seen in states if seen.state.job is not None}
+        groups = {key: copy.copy(group) for key, group in self._groups.items()}
+        for line in ongoing:
+            state = held.get(line.job)
+            if state is not None and state.bytes_done is not None:
+                group = groups[_key_of(line)]
+                group.add(line, line, -1)
+                group.add(line, state, 1)
+        return _added_up(groups, states, rate_mean)
+
+
 def estimate_of(
     lines: Iterable[JobLine], states: Iterable[SeenState], rate_mean: float | None
 ) -> Estimate:
-    """Add up what jobs hold and how far they are, with the states of the running workers.
-
-    ``states`` are those of workers that are alive. What a worker tells of the job that it holds is
-    fresher than the job's log.
-    """
-    alive = list(states)
-    held = {seen.state.job_id: seen.state for seen in alive if seen.state.job_id is not None}
-    by_name = {state.job: state for state in held.values()}
-    groups: dict[tuple[str, bool], _Group] = {}
-    jobs = jobs_done = 0
+    """Return the estimate of jobs, with the states of the workers that are alive."""
+    totals, ongoing = Totals(), []
     for line in lines:
-        jobs += 1
-        jobs_done += line.status is JobStatus.SUCCESS
-        step = "" if line.package is None else line.package.step
-        key = step, line.rows_done is not None or line.rows_total is not None
-        group = groups.get(key)
-        if group is None:
-            group = groups[key] = _Group(brings_nothing=step in BRINGS_NOTHING, is_export=key[1])
-        state = by_name.get(line.job) if line.status is JobStatus.ONGOING else None
-        group.add(line, state)
-    return _added_up(list(groups.values()), jobs, jobs_done, alive, rate_mean)
+        totals.add(line)
+        if line.status is JobStatus.ONGOING:
+            ongoing.append(line)
+    return totals.estimate(states, ongoing, rate_mean)
+
+
+def _key_of(line: JobLine) -> tuple[str, bool]:
+    """Return the kind of a job: the step of a package, and whether it exports rows."""
+    step = "" if line.package is None else line.package.step
+    return step, line.rows_done is not None or line.rows_total is not None
 
 
 class _Group:
@@ -111,61 +140,62 @@ class _Group:
     chunks so far.
     """
 
-    def __init__(self, *, brings_nothing: bool, is_export: bool) -> None:
-        self.brings_nothing = brings_nothing
+    def __init__(self, *, is_export: bool) -> None:
         self.is_export = is_export
-        self.jobs = self.known = 0
+        self.jobs = self.jobs_done = self.known = 0
         self.files_done = self.bytes_done = self.files_known = self.bytes_known = 0
         self.left_known = 0
         self.weight_known = self.weight_unknown = self.weight_to_do = 0
         self.begun = 0  # bytes that are there already of jobs of unknown size that will be done
 
-    def add(self, line: JobLine, state: WorkerState | None) -> None:
-        """Count a job. ``state`` is that of the worker that holds it, None if nobody tells."""
-        told = line if state is None or state.bytes_done is None else state
+    def add(self, line: JobLine, told: JobLine | WorkerState, sign: int) -> None:
+        """Count a job, of which ``told`` has the counts; take it out with the sign -1."""
         files_done, bytes_done = told.files_done or 0, told.bytes_done or 0
         files_total, bytes_total = told.files_total, told.bytes_total
-        weight = 1 if not self.is_export else max(line.rows_total or 0, told.rows_done or 0, 1)
-        self.jobs += 1
-        self.files_done += files_done
-        self.bytes_done += bytes_done
-        is_whole = line.status is JobStatus.SUCCESS or not self.is_export
+        weight = sign
+        if self.is_export:
+            weight *= max(line.rows_total or 0, told.rows_done or 0, 1)
+        is_done = line.status is JobStatus.SUCCESS
+        self.jobs += sign
+        self.jobs_done += sign * is_done
+        self.files_done += sign * files_done
+        self.bytes_done += sign * bytes_done
         is_to_do = line.status in _TO_DO
-        if is_whole and files_total is not None and bytes_total is not None:
-            self.known += 1
+        if (is_done or not self.is_export) and files_total is not None and bytes_total is not None:
+            self.known += sign
             self.weight_known += weight
-            self.files_known += files_total
-            self.bytes_known += bytes_total
+            self.files_known += sign * files_total
+            self.bytes_known += sign * bytes_total
             if is_to_do:
-                self.left_known += max(bytes_total - bytes_done, 0)
+                self.left_known += sign * max(bytes_total - bytes_done, 0)
             return
         self.weight_unknown += weight
         if is_to_do:
             self.weight_to_do += weight
-            self.begun += bytes_done
+            self.begun += sign * bytes_done
 
 
 def _added_up(
-    groups: list[_Group], jobs: int, jobs_done: int, alive: list[SeenState], mean: float | None
+    groups: Mapping[tuple[str, bool], _Group], alive: list[SeenState], mean: float | None
 ) -> Estimate:
-    bringing = [group for group in groups if not group.brings_nothing]
-    of_jobs = sum(group.jobs for group in bringing)
+    bringing = [group for (step, _), group in groups.items() if step not in BRINGS_NOTHING]
     known = sum(group.known for group in bringing)
-    weights = [_per_weight(group, groups) for group in bringing]
     files_known = sum(group.files_known for group in bringing)
     bytes_known = sum(group.bytes_known for group in bringing)
     files_total = bytes_total = left = None
-    if known or not of_jobs:
-        pairs = list(zip(bringing, weights, strict=True))
-        files_total = files_known + sum(round(w[0] * g.weight_unknown) for g, w in pairs)
-        bytes_total = bytes_known + sum(round(w[1] * g.weight_unknown) for g, w in pairs)
-        left = sum(g.left_known + max(round(w[1] * g.weight_to_do) - g.begun, 0) for g, w in pairs)
+    if known or not any(group.jobs for group in bringing):
+        files_total, bytes_total, left = files_known, bytes_known, 0
+        for group in bringing:
+            files, size = _per_weight(group if group.weight_known else None, bringing)
+            files_total += round(files * group.weight_unknown)
+            bytes_total += round(size * group.weight_unknown)
+            left += group.left_known + max(round(size * group.weight_to_do) - group.begun, 0)
     rate_now = _rate_now(alive)
-    rate = rate_now if alive else None
     return Estimate(
-        jobs=jobs,
-        jobs_done=jobs_done,
-        jobs_known=known + sum(group.jobs for group in groups if group.brings_nothing),
+        jobs=sum(group.jobs for group in groups.values()),
+        jobs_done=sum(group.jobs_done for group in groups.values()),
+        jobs_known=known
+        + sum(group.jobs for (step, _), group in groups.items() if step in BRINGS_NOTHING),
         files_done=sum(group.files_done for group in bringing),
         bytes_done=sum(group.bytes_done for group in bringing),
         files_known=files_known,
@@ -175,18 +205,16 @@ def _added_up(
         bytes_left=left,
         rate_now=rate_now,
         rate_mean=mean,
-        seconds_left=left / rate if left and rate else None,
+        seconds_left=left / rate_now if left and rate_now else None,
     )
 
 
-def _per_weight(group: _Group, groups: list[_Group]) -> tuple[float, float]:
-    """Return the files and bytes of one unit of weight; of all jobs if none of these is known."""
-    if group.weight_known:
-        return group.files_known / group.weight_known, group.bytes_known / group.weight_known
-    weight = sum(each.weight_known for each in groups if not each.brings_nothing)
+def _per_weight(group: _Group | None, bringing: list[_Group]) -> tuple[float, float]:
+    """Return the files and bytes of one unit of weight; of all groups if ``group`` is None."""
+    like = bringing if group is None else [group]
+    weight = sum(each.weight_known for each in like)
     if not weight:
         return 0.0, 0.0
-    like = [each for each in groups if not each.brings_nothing]
     return (
         sum(each.files_known for each in like) / weight,
         sum(each.bytes_known for each in like) / weight,

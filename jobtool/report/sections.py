@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from jobtool.jobs.job import JobStatus
-from jobtool.report.collect import FieldValue, JobRow, Report
+from jobtool.report.collect import JobRow, Report
+from jobtool.report.fields import FieldValue
 from jobtool.report.shown import shown_files, shown_name, shown_size, shown_text
 from jobtool.units import count_text, duration_text, rate_text, size_text
 

@@ -21,7 +21,9 @@ from jobtool.jobs.stamps import stamp_of
 from jobtool.names import filename_of, quote
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
-from jobtool.report.summary import JobLine, read_jobs, summarise
+from jobtool.report.jobline import JobLine
+from jobtool.report.reading import read_jobs
+from jobtool.report.summary import summarise
 from jobtool.suggest import closest
 
 #: The lines of the log that are shown, from its end.

@@ -9,7 +9,7 @@ import pytest
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import PackageTask
 from jobtool.report.bystep import StepLine, by_step
-from jobtool.report.summary import JobLine
+from jobtool.report.jobline import JobLine
 from tests.commands import run_ok
 from tests.receiving.worlds import World
 

@@ -15,7 +15,7 @@ import pytest
 
 from jobtool.jobs.job import JobStatus
 from jobtool.report.causes import causes_of, common
-from jobtool.report.summary import JobLine
+from jobtool.report.jobline import JobLine
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
 from tests.trees import make_items, snapshot, status_of

@@ -9,7 +9,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import PackageTask
 from jobtool.jobs.workerstates import IDLE, WORKING, SeenState, WorkerState
 from jobtool.report.estimate import Estimate, about_text, estimate_of, mean_rate
-from jobtool.report.summary import JobLine
+from jobtool.report.jobline import JobLine
 
 GB = 10**9
 TODO, ONGOING, SUCCESS, ERROR = (

@@ -12,8 +12,8 @@ import jobtool
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblog import decode_log
 from jobtool.report.attempts import Outcome, attempts_of
+from jobtool.report.jobline import JobLine
 from jobtool.report.show import advice
-from jobtool.report.summary import JobLine
 from tests.commands import run, run_ok
 from tests.report.lists import make_joblist
 from tests.trees import make_items, snapshot
