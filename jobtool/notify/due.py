@@ -42,7 +42,7 @@ from jobtool.notify.writing import (
     stall_sentences,
     worker_command,
 )
-from jobtool.report.summary import JobLine
+from jobtool.report.jobline import JobLine
 from jobtool.units import duration_text
 
 #: How long after a worker stopped because of its environment the next one is told.

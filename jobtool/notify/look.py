@@ -13,9 +13,9 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import WORKERS_FOLDER, JobList
 from jobtool.jobs.settings import FILENAME
 from jobtool.jobs.workerstates import SeenState, StateReader
-from jobtool.report.estimate import Estimate, estimate_of, mean_rate
 from jobtool.report.life import SignsOfLife
-from jobtool.report.summary import Summary, summarise
+from jobtool.report.live import LiveJoblist
+from jobtool.report.summary import Summary
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,20 +79,17 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         ]
         return min(times, default=None)
 
-    @property
-    def estimate(self) -> Estimate:
-        """How much there is, how fast it goes, how long the rest takes."""
-        jobs = self.summary.jobs
-        return estimate_of(jobs, self.alive, mean_rate(jobs))
-
 
 def look_at(joblist: JobList, now: Callable[[], float] = time.time) -> Look:
     """Read the joblist; write nothing. Raises ``JoblistUnavailableError``."""
+    live = LiveJoblist(joblist, now)
+    live.look()
+    summary = live.summary()
     return Look(
         now=now(),
         list_id=joblist.settings.id or hashlib.sha256(os.fsencode(joblist.path)).hexdigest()[:16],
-        summary=summarise(joblist),
-        alive=tuple(alive_in(joblist, now)),
+        summary=summary,
+        alive=summary.workers,
         last_worker_seconds=_age(os.path.join(joblist.claims_path, WORKERS_FOLDER), now),
         settings_changed=now() - (_age(os.path.join(joblist.path, FILENAME), now) or 0.0),
     )

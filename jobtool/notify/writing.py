@@ -139,7 +139,7 @@ def _totals(look: Look, files: int, size: int) -> list[str]:
         f"{summary.count(status):,} {word}" for word, status in _STATES if summary.count(status)
     ]
     lines = [f"{_jobs(len(summary.jobs))}: {', '.join(counts)}." if counts else "No jobs."]
-    estimate = look.estimate
+    estimate = summary.estimate
     of = ""
     if estimate.bytes_total and not look.is_finished:
         sign = "about " if estimate.is_estimated else ""

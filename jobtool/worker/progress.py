@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
 from jobtool.events import Emit
+from jobtool.report.estimate import Estimate
 from jobtool.worker.events import JobProgress, RunProgress
 from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.rankgroup import RankGroup, Tally
 
-#: How often rank 0 reports the progress of all ranks.
+#: After how long the progress is reported for the first time, and how much longer each time after
+#: that, up to the longest pause: a log of days stays short.
 RUN_PROGRESS_SECONDS = 10.0
+_GROWTH = 1.5
+_LONGEST_PAUSE_SECONDS = 300.0
+
+#: How often those who watch are told.
+_WATCH_SECONDS = 0.5
 
 
 class Reporter:
-    """Keeps this worker's tally up to date and publishes it; rank 0 reports all ranks' progress."""
+    """Keeps this worker's tally up to date and publishes it; reports the progress of the run.
+
+    Rank 0 reports that of all ranks. ``overview`` has that of the whole list.
+    """
 
     def __init__(
         self,
@@ -22,6 +36,7 @@ class Reporter:
         emit: Emit,
         *,
         rank: int,
+        overview: Callable[[], Estimate | None] = lambda: None,
     ) -> None:
         self.jobs_total = 0
         self._rank_group = rank_group
@@ -32,7 +47,13 @@ class Reporter:
         self._files_before = 0  # sent by the jobs that have ended
         self._bytes_before = 0
         self._rows_before = 0
-        self._started = self._emitted = options.monotonic()
+        self._overview = overview
+        self._seen: Estimate | None = None
+        self._own_bytes = self._own_bytes_then = 0  # that were done: now, and at the last estimate
+        self._job, self._job_bytes = "", 0
+        self._most_done = 0
+        self._started = self._emitted = self._watched = options.monotonic()
+        self._pause_seconds = RUN_PROGRESS_SECONDS
 
     def watch(self, progress: JobProgress) -> None:
         """Update the tally with the running job's progress; called several times a second."""
@@ -40,6 +61,10 @@ class Reporter:
         self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
         if progress.rows_done is not None:
             self._tally.rows_read = self._rows_before + progress.rows_done
+        if progress.job != self._job or progress.bytes_done < self._job_bytes:
+            self._job, self._job_bytes = progress.job, progress.bytes_done
+        self._own_bytes += progress.bytes_done - self._job_bytes
+        self._job_bytes = progress.bytes_done
         self._options.watch(progress)
         self.tick()
 
@@ -51,27 +76,58 @@ class Reporter:
         self._rank_group.publish(self._tally)
 
     def tick(self) -> None:
-        """Publish the tally and, on rank 0, report all ranks' progress; each at its own rate."""
-        if self._rank_group.is_alone:
-            return
-        self._rank_group.publish(self._tally)
+        """Publish the tally and report the progress; each at its own rate."""
+        if not self._rank_group.is_alone:
+            self._rank_group.publish(self._tally)
         now = self._options.monotonic()
-        if self._rank or now - self._emitted < RUN_PROGRESS_SECONDS:
+        is_due = now - self._emitted >= self._pause_seconds
+        if self._rank or not (is_due or now - self._watched >= _WATCH_SECONDS):
             return
-        self._emitted = now
-        tallies = self._rank_group.tallies()
+        self._watched = now
+        if not (is_due or self._options.sees_all):
+            return
+        told = self._progress(now)
+        self._options.watch_run(told)
+        if is_due:
+            self._emitted = now
+            self._pause_seconds = min(self._pause_seconds * _GROWTH, _LONGEST_PAUSE_SECONDS)
+            self._emit(told)
+
+    def _progress(self, now: float) -> RunProgress:
+        tallies = [self._tally] if self._rank_group.is_alone else self._rank_group.tallies()
         bytes_sent = sum(tally.bytes_sent for tally in tallies)
         rows = [tally.rows_read for tally in tallies if tally.rows_read is not None]
         seconds = max(now - self._started, 1e-3)
-        self._emit(
-            RunProgress(
-                workers=sum(not tally.is_over for tally in tallies),
-                jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
-                jobs_total=self.jobs_total,
-                files_sent=sum(tally.files_sent for tally in tallies),
-                bytes_sent=bytes_sent,
-                rate_mb_s=bytes_sent / 1e6 / seconds,
-                rows_read=sum(rows) if rows else None,
-                rows_per_second=sum(rows) / seconds if rows else None,
-            )
+        told = RunProgress(
+            workers=sum(not tally.is_over for tally in tallies),
+            jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
+            jobs_total=self.jobs_total,
+            files_sent=sum(tally.files_sent for tally in tallies),
+            bytes_sent=bytes_sent,
+            rate_mb_s=bytes_sent / 1e6 / seconds,
+            rows_read=sum(rows) if rows else None,
+            rows_per_second=sum(rows) / seconds if rows else None,
+        )
+        found = self._overview()
+        return told if found is None else self._with_whole(told, found)
+
+    def _with_whole(self, told: RunProgress, found: Estimate) -> RunProgress:
+        """Add the whole list. Between two looks at it, what this worker does is added."""
+        if found is not self._seen:
+            self._seen, self._own_bytes_then = found, self._own_bytes
+        done = found.bytes_done + self._own_bytes - self._own_bytes_then
+        if found.bytes_total is not None:
+            done = min(done, found.bytes_total)
+        self._most_done = max(self._most_done, done)  # a bar that goes back would puzzle
+        return replace(
+            told,
+            list_jobs=found.jobs,
+            list_jobs_done=found.jobs_done,
+            list_files=found.files_total,
+            list_files_done=found.files_done,
+            list_bytes=found.bytes_total,
+            list_bytes_done=self._most_done,
+            is_estimated=found.is_estimated,
+            list_bytes_per_second=found.rate_now,
+            seconds_left=found.seconds_left,
         )
