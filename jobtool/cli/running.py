@@ -103,6 +103,8 @@ def run_worker(
         return Worker(joblist, environment, options, console.emit).preview()
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
+    if not as_json and verbosity == Level.NORMAL:
+        console.quiet_kinds = frozenset({"progress"})  # run-progress says more in fewer lines
     display = _display(console, options) if is_alone else nullcontext(options)
     textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
     with (
@@ -125,13 +127,16 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
         return
     from msgspec.structs import replace
 
-    from jobtool.cli.display import ProgressDisplay
+    from jobtool.cli.rundisplay import RunDisplay, can_be_shown
 
-    with ProgressDisplay() as display:
-        console.quiet_kinds = frozenset({"progress"})
+    if not can_be_shown():
+        yield options
+        return
+    with RunDisplay() as display:
+        console.quiet_kinds = frozenset({"progress", "run-progress"})
         console.write, console.watch = display.write, display.on_event
         try:
-            yield replace(options, watch=display.show)
+            yield replace(options, watch=display.show, watch_run=display.show_run, sees_all=True)
         finally:
             console.write = console.watch = None
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 from jobtool.errors import (
@@ -49,7 +48,7 @@ from jobtool.worker.events import (
 from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
-from jobtool.worker.overview import MOST_JOBS_ALONE, Overview
+from jobtool.worker.overview import Overview
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
 from jobtool.worker.preview import preview
@@ -104,14 +103,10 @@ class Worker:
         state_file = StateFile(joblist.claims_path, self._tally.name)
         self._state = OwnState(state_file, environment, lambda: self._is_ended)
         self._emit = emit = self._state.observed(emit)
-        self._overview: Overview | None = None
+        self._overview = Overview(joblist)
+        overview, rank = self._overview.estimate, environment.rank
         self._reporter = Reporter(
-            self._rank_group,
-            self._tally,
-            resolved,
-            emit,
-            rank=environment.rank,
-            overview=lambda: None if self._overview is None else self._overview.latest,
+            self._rank_group, self._tally, resolved, emit, rank=rank, overview=overview
         )
         self._limits = Limits(joblist, options, emit, self._rank_group, self._tally.name)
         self._plugins = StepPlugins()
@@ -202,18 +197,13 @@ class Worker:
             require_present=self._membership.require_present,
         )
         job_ids = self._scan(agreed)
-        with self._looking_at_all(len(job_ids)):
+        with self._overview.looking(
+            jobs=len(job_ids),
+            rank=self._environment.rank,
+            is_alone=self._rank_group.is_alone,
+            sees_all=self._options.sees_all,
+        ):
             self._work_on(job_ids, claims)
-
-    @contextlib.contextmanager
-    def _looking_at_all(self, jobs: int) -> Iterator[None]:
-        """Look at the whole list meanwhile, if this worker reports how far it is."""
-        is_many = jobs > MOST_JOBS_ALONE and self._rank_group.is_alone
-        if self._environment.rank or (is_many and not self._options.sees_all):
-            yield
-            return
-        with Overview(self._joblist) as self._overview:
-            yield
 
     def _work_on(self, job_ids: list[str], claims: Claims) -> None:
         copier = Copier(

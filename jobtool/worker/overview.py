@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from jobtool.errors import JobtoolError
@@ -29,7 +30,7 @@ MOST_JOBS_ALONE = 20_000
 
 
 class Overview:
-    """Estimates how much there is to do, as long as the block runs. Nothing here raises.
+    """Estimates how much there is to do. Nothing here raises.
 
     Nothing waits for the filesystem but the thread. ``latest`` is None as long as not all jobs have
     been read, or if they can't be.
@@ -43,12 +44,20 @@ class Overview:
         # A daemon: the joblist's filesystem may hang.
         self._thread = threading.Thread(target=self._run, name="overview", daemon=True)
 
-    def __enter__(self) -> Overview:
-        self._thread.start()
-        return self
+    def estimate(self) -> Estimate | None:
+        """Return the last estimate."""
+        return self.latest
 
-    def __exit__(self, *raised: object) -> None:
-        self._is_over.set()
+    @contextlib.contextmanager
+    def looking(self, *, jobs: int, rank: int, is_alone: bool, sees_all: bool) -> Iterator[None]:
+        """Look at the list of so many jobs during the block, if a worker of this rank should."""
+        if rank == 0 and (sees_all or not is_alone or jobs <= MOST_JOBS_ALONE):
+            with contextlib.suppress(RuntimeError):  # no thread, because of a limit
+                self._thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
 
     def _run(self) -> None:
         from jobtool.report.live import LiveJoblist

@@ -106,8 +106,8 @@ class JobProgress(Event, frozen=True, kw_only=True):
     For an export the files are its chunks, and the totals of files and bytes are those of the
     chunks made so far. ``rows_done`` are the rows that the query has given in this attempt,
     including those of chunks that have arrived before. ``rows_total`` and ``seconds_left`` are None
-    as long as the number of rows isn't known. ``under_way`` are the largest of the large files under
-    way, each with ``path``, ``bytes_done`` and ``bytes_total``.
+    as long as the number of rows isn't known. ``under_way`` are the largest of the large files
+    under way, each with ``path``, ``bytes_done`` and ``bytes_total``.
     """
 
     kind: ClassVar[str] = "progress"
