@@ -57,7 +57,7 @@ def _kept(line: BarLine, room: int) -> list[str]:
 def _line(
     line: BarLine, tail: str, name_width: int, bar_width: int, room: int, *, is_ascii: bool
 ) -> Text:
-    text = Text(no_wrap=True, overflow="crop", end="")
+    text = Text(no_wrap=True, overflow="crop")
     text.append(_shortened(line.name, name_width, is_ascii=is_ascii))
     if bar_width >= _LEAST_BAR:
         text.append(_GAP)

@@ -102,12 +102,13 @@ class Worker:
         self._tally = Tally(name=membership_name(self._name, self._proposed))
         state_file = StateFile(joblist.claims_path, self._tally.name)
         self._state = OwnState(state_file, environment, lambda: self._is_ended)
-        self._emit = emit = self._state.observed(emit)
+        emit = self._state.observed(emit)
         self._overview = Overview(joblist)
         overview, rank = self._overview.estimate, environment.rank
         self._reporter = Reporter(
             self._rank_group, self._tally, resolved, emit, rank=rank, overview=overview
         )
+        self._emit = emit = self._reporter.counted(emit)
         self._limits = Limits(joblist, options, emit, self._rank_group, self._tally.name)
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods, joblist.settings)

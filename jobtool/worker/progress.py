@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from jobtool.events import Emit
+from jobtool.events import Emit, Event
 from jobtool.report.estimate import Estimate
-from jobtool.worker.events import JobProgress, RunProgress
+from jobtool.worker.events import JobProgress, RunProgress, TriedAgain
 from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.rankgroup import RankGroup, Tally
 
@@ -48,12 +48,25 @@ class Reporter:
         self._bytes_before = 0
         self._rows_before = 0
         self._overview = overview
-        self._seen: Estimate | None = None
-        self._own_bytes = self._own_bytes_then = 0  # that were done: now, and at the last estimate
-        self._job, self._job_bytes = "", 0
+        self._done_before: tuple[int, int] | None = None  # bytes and jobs of the whole list
         self._most_done = 0
         self._started = self._emitted = self._watched = options.monotonic()
         self._pause_seconds = RUN_PROGRESS_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted."""
+        return self._options.monotonic() - self._started
+
+    def counted(self, emit: Emit) -> Emit:
+        """Return an ``Emit`` that counts what is tried again."""
+
+        def call(event: Event) -> None:
+            if isinstance(event, TriedAgain):
+                self._tally.retries += 1
+            emit(event)
+
+        return call
 
     def watch(self, progress: JobProgress) -> None:
         """Update the tally with the running job's progress; called several times a second."""
@@ -61,10 +74,6 @@ class Reporter:
         self._tally.bytes_sent = self._bytes_before + progress.bytes_sent
         if progress.rows_done is not None:
             self._tally.rows_read = self._rows_before + progress.rows_done
-        if progress.job != self._job or progress.bytes_done < self._job_bytes:
-            self._job, self._job_bytes = progress.job, progress.bytes_done
-        self._own_bytes += progress.bytes_done - self._job_bytes
-        self._job_bytes = progress.bytes_done
         self._options.watch(progress)
         self.tick()
 
@@ -109,24 +118,30 @@ class Reporter:
             rows_per_second=sum(rows) / seconds if rows else None,
         )
         found = self._overview()
-        return told if found is None else self._with_whole(told, found)
+        succeeded = sum(tally.succeeded for tally in tallies)
+        return told if found is None else self._with_whole(told, found, succeeded)
 
-    def _with_whole(self, told: RunProgress, found: Estimate) -> RunProgress:
-        """Add the whole list. Between two looks at it, what this worker does is added."""
-        if found is not self._seen:
-            self._seen, self._own_bytes_then = found, self._own_bytes
-        done = found.bytes_done + self._own_bytes - self._own_bytes_then
+    def _with_whole(self, told: RunProgress, found: Estimate, succeeded: int) -> RunProgress:
+        """Add the whole list. It was looked at a while ago, so what these workers did counts, too.
+
+        The bytes never go back: a bar that does would puzzle.
+        """
+        if self._done_before is None:
+            bytes_before = max(found.bytes_done - told.bytes_sent, 0)
+            self._done_before = bytes_before, max(found.jobs_done - succeeded, 0)
+        bytes_before, jobs_before = self._done_before
+        done = max(found.bytes_done, bytes_before + told.bytes_sent, self._most_done)
         if found.bytes_total is not None:
             done = min(done, found.bytes_total)
-        self._most_done = max(self._most_done, done)  # a bar that goes back would puzzle
+        self._most_done = done
         return replace(
             told,
             list_jobs=found.jobs,
-            list_jobs_done=found.jobs_done,
+            list_jobs_done=min(max(found.jobs_done, jobs_before + succeeded), found.jobs),
             list_files=found.files_total,
             list_files_done=found.files_done,
             list_bytes=found.bytes_total,
-            list_bytes_done=self._most_done,
+            list_bytes_done=done,
             is_estimated=found.is_estimated,
             list_bytes_per_second=found.rate_now,
             seconds_left=found.seconds_left,

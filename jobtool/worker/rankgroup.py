@@ -35,8 +35,8 @@ class Tally(msgspec.Struct, kw_only=True):
     """What a worker has done since its start.
 
     The counts are of jobs that it claimed, of files, and of bytes. ``rows_read`` are those that the
-    queries of exports gave, None if it did no export. ``exit_code`` is the code of the
-    error that ended it, else 0. ``is_over`` is True once it has ended.
+    queries of exports gave, None if it did no export. ``retries`` counts what was tried again after
+    an error. ``exit_code`` is the code of the error that ended it, else 0. ``is_over`` is True once it has ended.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Tally(msgspec.Struct, kw_only=True):
     files_sent: int = 0
     bytes_sent: int = 0
     rows_read: int | None = None
+    retries: int = 0
     exit_code: int = 0
     is_over: bool = False
 

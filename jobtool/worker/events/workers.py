@@ -18,6 +18,9 @@ _STALLED_NAMED = 3
 
 _MEGABYTE = 1_000_000
 
+#: The line at the end of a shorter run doesn't repeat what its jobs' lines say.
+_SHORT_SECONDS = 20.0
+
 
 class JobsFound(Event, frozen=True, kw_only=True):
     """The joblist was listed."""
@@ -271,7 +274,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     wait, for files that can't be read yet or for another try of a step of a package, the first of
     them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
     aren't done yet, ``blocked`` after jobs in error, ``stuck`` ones of them after missing jobs.
-    ``elsewhere`` are for workers at other sites than ``site``.
+    ``elsewhere`` are for workers at other sites than ``site``. These workers have sent
+    ``files_sent`` files and ``bytes_sent`` bytes in ``seconds``, and tried ``retries`` times again.
     """
 
     kind: ClassVar[str] = "finished"
@@ -294,6 +298,10 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     blocked: int = 0
     stuck: int = 0
     site: str | None = None
+    files_sent: int = 0
+    bytes_sent: int = 0
+    retries: int = 0
+    seconds: float = 0.0
 
     def mark(self) -> str:
         """Return the symbol that its line begins with."""
@@ -323,7 +331,19 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         return (
             f"{stopped}{who} finished {self.succeeded} job(s), {self.failed} in error{back}. "
             f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
-            f"{self._next()}"
+            f"{self._sent()}{self._next()}"
+        )
+
+    def _sent(self) -> str:
+        """Return what was sent; nothing for a run whose jobs' lines are still to be seen."""
+        if self.seconds < _SHORT_SECONDS or not self.bytes_sent:
+            return ""
+        files = f"{self.files_sent:,} file{'' if self.files_sent == 1 else 's'}"
+        rate = rate_text(self.bytes_sent / self.seconds)
+        again = f", {self.retries:,} tries again" if self.retries else ""
+        return (
+            f"\n  Sent: {files}, {size_text(self.bytes_sent)} in {duration_text(self.seconds)}, "
+            f"{rate} on average{again}"
         )
 
     @property
