@@ -9,6 +9,7 @@ import click
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
+    as_log_size,
     as_seconds,
     assignments,
     comma_separated,
@@ -18,7 +19,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
-from jobtool.cli.running import run_worker
+from jobtool.cli.running import LogChoice, run_worker
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.stop import Stop
@@ -141,6 +142,28 @@ if TYPE_CHECKING:
     "collector reads. [default: joblist.toml's]",
 )
 @click.option(
+    "--log-file",
+    metavar="FILE",
+    help="Write this worker's lines to a file as well, as JSON with --json. %h in the name is the "
+    "host, %p the process, %r the rank; each worker needs a file of its own.",
+)
+@click.option(
+    "--log-max-size",
+    callback=as_log_size,
+    default="100MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="From which size on the file is put aside as FILE.1, and FILE.1 as FILE.2.",
+)
+@click.option(
+    "--log-keep",
+    type=click.IntRange(0, 1000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="How many files that were put aside are kept.",
+)
+@click.option(
     "--credentials",
     "credentials",
     multiple=True,
@@ -172,6 +195,9 @@ def cli(
     bandwidth: str | None,
     max_requests_per_second: float | None,
     metrics_textfile: str | None,
+    log_file: str | None,
+    log_max_size: int,
+    log_keep: int,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -204,6 +230,7 @@ def cli(
             verbosity=verbosity,
             as_json=as_json,
             metrics_textfile=metrics_textfile,
+            log=None if log_file is None else LogChoice(log_file, log_max_size, log_keep),
             chosen={
                 "max_jobs": max_jobs,
                 "claims": claims,

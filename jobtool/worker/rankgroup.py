@@ -36,7 +36,8 @@ class Tally(msgspec.Struct, kw_only=True):
 
     The counts are of jobs that it claimed, of files, and of bytes. ``rows_read`` are those that the
     queries of exports gave, None if it did no export. ``retries`` counts what was tried again after
-    an error. ``exit_code`` is the code of the error that ended it, else 0. ``is_over`` is True once it has ended.
+    an error. ``exit_code`` is the code of the error that ended it, else 0. ``is_over`` is True once
+    it has ended.
     """
 
     name: str
