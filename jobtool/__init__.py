@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
+    from jobtool.api.notify import Notices, send_notices
     from jobtool.api.receipts import read_receipts, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
@@ -141,6 +142,7 @@ _HOMES = {
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
+    "Notices": "jobtool.api.notify",
     "PackageError": "jobtool.errors",
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
@@ -200,6 +202,7 @@ _HOMES = {
     "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
     "retry_jobs": "jobtool.api.retry",
+    "send_notices": "jobtool.api.notify",
     "show_job": "jobtool.api.report",
     "stage_items": "jobtool.api.staging",
     "stores_of": "jobtool.transfer.stores_of",
@@ -250,6 +253,7 @@ __all__ = [
     "MembershipLostError",
     "NotFoundError",
     "NotYetError",
+    "Notices",
     "PackageError",
     "PackagesGenerated",
     "PlannedItem",
@@ -310,6 +314,7 @@ __all__ = [
     "receive_packages",
     "release_jobs",
     "retry_jobs",
+    "send_notices",
     "show_job",
     "stage_items",
     "stores_of",

@@ -1,4 +1,4 @@
-"""``notify``: tells people what is due of a joblist, without any worker."""
+"""``send_notices``: tells people what is due of a joblist, without any worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobtool.notify.notice import Notice
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class Notices(msgspec.Struct, frozen=True, kw_only=True):
     """What was told: each notice for each way. ``due`` are the notices of a dry run."""
 
     sent: tuple[NoticeSent, ...] = ()
@@ -32,14 +32,14 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return 4 if self.failed else 0
 
 
-def notify(
+def send_notices(
     joblist: Place | JobList,
     *,
     test: bool = False,
     dry_run: bool = False,
     trust: bool = False,
     on_event: Emit = ignore,
-) -> Told:
+) -> Notices:
     """Look at a joblist, and tell what is due by its ``[notify]`` table and wasn't told yet.
 
     For cron, or wherever no worker may be left to tell. What has failed before is tried again.
@@ -58,7 +58,7 @@ def notify(
         JoblistUnavailableError: The joblist can't be read any more.
 
     Examples:
-        >>> jobtool.notify("joblist", dry_run=True).due
+        >>> jobtool.send_notices("joblist", dry_run=True).due
         ()
     """
     from jobtool.notify.channels import channels_of
@@ -105,7 +105,7 @@ def notify(
                 tell(teller.tell(due.occasion, due.write, again=True))
         if look.is_finished and "finish" not in settings.on and not dry_run:
             markers.note(f"finish-{look.end}")
-    return Told(
+    return Notices(
         sent=tuple(event for event in events if isinstance(event, NoticeSent)),
         failed=tuple(event for event in events if isinstance(event, NoticeFailed)),
         due=tuple(notices) if dry_run else (),

@@ -30,11 +30,11 @@ def cli(
     though work is, and what a killed worker couldn't tell. The exit code is 4 if a message couldn't
     be sent.
     """
-    from jobtool.api.notify import notify
+    from jobtool.api.notify import send_notices
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = open_trusted(joblist_path, trust=trust, warn=console.note)
-    told = notify(joblist, test=test, dry_run=dry_run, on_event=console.emit)
+    told = send_notices(joblist, test=test, dry_run=dry_run, on_event=console.emit)
     for notice in told.due:
         console.emit(notice)
     if not (told.sent or told.failed or told.due):

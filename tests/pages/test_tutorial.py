@@ -22,6 +22,7 @@ from tests.blocks import run_blocks
         ("docs/how-to/compression.md", 5),
         ("docs/how-to/export.md", 1),
         ("docs/how-to/metrics.md", 1),
+        ("docs/how-to/notify.md", 2),
         ("docs/how-to/observatory.md", 6),
         ("docs/how-to/packed-plates.md", 5),
         ("docs/how-to/release.md", 6),
