@@ -58,8 +58,8 @@ def send_notices(
         JoblistUnavailableError: The joblist can't be read any more.
 
     Examples:
-        >>> jobtool.send_notices("joblist", dry_run=True).due
-        ()
+        >>> [notice.occasion for notice in jobtool.send_notices("joblist", dry_run=True).due]
+        ['finish']
     """
     from jobtool.notify.channels import channels_of
     from jobtool.notify.due import due_now

@@ -143,7 +143,7 @@ def _run_joined(
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
     if not console.as_json and verbosity == Level.NORMAL:
-        console.quiet_kinds = frozenset({"progress"})  # run-progress says more in fewer lines
+        console.quiet_kinds |= {"progress"}  # run-progress says more in fewer lines
     display = _display(console, options) if is_alone else nullcontext(options)
     textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
     with (
@@ -213,7 +213,7 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
         yield options
         return
     with RunDisplay() as display:
-        console.quiet_kinds = frozenset({"progress", "run-progress"})
+        console.quiet_kinds |= {"progress", "run-progress"}
         console.write, console.watch = display.write, display.on_event
         try:
             yield replace(options, watch=display.show, watch_run=display.show_run, sees_all=True)
