@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from jobtool.cli.bars import BarLine, drawn
+from jobtool.cli.stopsignals import Said
 from jobtool.events import Event
 from jobtool.names import is_utf8, quote
 from jobtool.report.estimate import about_text
@@ -33,19 +34,25 @@ _WIDE = 120
 #: The rate of the job is that of this time.
 _RATE_SECONDS = 10.0
 
-_PER_SECOND = 4
+_PAINT_SECONDS = 0.25
 
 
 class RunDisplay:
     """Lines at the bottom of a terminal; other lines scroll above them. Any thread may call it.
 
-    Nothing is drawn by the callers, who only note what is to be shown.
+    Nothing is drawn by the callers, who only note what is to be shown. ``said`` is what signal
+    handlers say.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, said: Said | None = None) -> None:
+        self._said = said or Said()
         self._console = RichConsole(highlight=False)
         self._is_ascii = not is_utf8(sys.stdout.encoding)
         self._lock = threading.Lock()
+        # rich doesn't expect that several threads paint: one would erase what another has drawn.
+        self._painting = threading.Lock()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._repaint, name="display", daemon=True)
         self._job: str | None = None
         self._phase = ""
         self._progress: JobProgress | None = None
@@ -55,13 +62,15 @@ class RunDisplay:
             get_renderable=self._drawn,
             console=self._console,
             transient=True,
-            refresh_per_second=_PER_SECOND,
+            auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
         )
 
     def __enter__(self) -> Self:
         self._live.start()
+        self._said.is_shown = True
+        self._thread.start()
         return self
 
     def __exit__(
@@ -70,12 +79,27 @@ class RunDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._said.is_shown = False
+        self._is_over.set()
+        self._thread.join()
+        self._write_said()
         with contextlib.suppress(Exception):  # the terminal may be gone
             self._live.stop()
 
+    def _repaint(self) -> None:
+        while not self._is_over.wait(_PAINT_SECONDS):
+            self._write_said()
+            with contextlib.suppress(Exception), self._painting:
+                self._live.refresh()
+
+    def _write_said(self) -> None:
+        while self._said.texts:
+            self.write(self._said.texts.popleft())
+
     def write(self, text: str) -> None:
         """Print lines above the display."""
-        self._console.print(Text(text), soft_wrap=True)
+        with self._painting:
+            self._console.print(Text(text), soft_wrap=True)
 
     def on_event(self, event: Event) -> None:
         """Note the phase of a job while there is nothing to count yet."""

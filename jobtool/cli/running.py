@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jobtool.cli.console import WARNING, Console
 from jobtool.cli.options import open_trusted
 from jobtool.cli.rankend import end_rank, rank_place
+from jobtool.cli.stopsignals import Said
 from jobtool.errors import JobtoolError
 from jobtool.level import Level
 from jobtool.names import quote
@@ -41,11 +42,12 @@ def run_worker(
     chosen: dict[str, Any],
     metrics_textfile: str | None = None,
     log: LogChoice | None = None,
+    said: Said | None = None,
     console: Console | None = None,
 ) -> int:
     """Run a worker as ``transfer-worker`` describes; ``chosen`` are the worker's own options.
 
-    ``log`` says where it writes its log; ``console`` is used in place of a new one.
+    ``log`` says where it writes its log, ``said`` is what signal handlers say; ``console`` is used in place of a new one.
     """
     from jobtool.worker.environment import joined, launched_size
 
@@ -85,6 +87,7 @@ def run_worker(
             verbosity=verbosity,
             chosen=chosen,
             metrics_textfile=metrics_textfile,
+            said=said,
         )
 
 
@@ -103,6 +106,7 @@ def _run_joined(
     verbosity: int,
     chosen: dict[str, Any],
     metrics_textfile: str | None,
+    said: Said | None,
 ) -> int:
     """Run the worker of a process that knows its rank."""
     from jobtool.api.options import worker_options
@@ -144,7 +148,7 @@ def _run_joined(
     is_alone = environment.size == 1
     if not console.as_json and verbosity == Level.NORMAL:
         console.quiet_kinds |= {"progress"}  # run-progress says more in fewer lines
-    display = _display(console, options) if is_alone else nullcontext(options)
+    display = _display(console, options, said) if is_alone else nullcontext(options)
     textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
     with (
         display as options,
@@ -200,7 +204,9 @@ def _logged(console: Console, choice: LogChoice | None, environment: Environment
 
 
 @contextlib.contextmanager
-def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions]:
+def _display(
+    console: Console, options: WorkerOptions, said: Said | None
+) -> Iterator[WorkerOptions]:
     """Show a progress display on a terminal; elsewhere progress is printed as plain lines."""
     if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
         yield options
@@ -212,7 +218,7 @@ def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions
     if not can_be_shown():
         yield options
         return
-    with RunDisplay() as display:
+    with RunDisplay(said) as display:
         console.quiet_kinds |= {"progress", "run-progress"}
         console.write, console.watch = display.write, display.on_event
         try:

@@ -20,7 +20,7 @@ from jobtool.cli.options import (
     trust_option,
 )
 from jobtool.cli.running import LogChoice, run_worker
-from jobtool.cli.stopsignals import stop_signals, stopping
+from jobtool.cli.stopsignals import Said, stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.stop import Stop
 
@@ -211,10 +211,10 @@ def cli(
     the job back. A second Ctrl-C stops at once. Nothing that was proven is lost either way. The
     worker also stops when its time is nearly up. Under nohup SIGHUP is ignored.
     """
-    stop = Stop()
+    stop, said = Stop(), Said()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
-    with stopping(stop, signals):
+    with stopping(stop, signals, said=said):
         from jobtool.api.options import require_grace
 
         require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
@@ -230,6 +230,7 @@ def cli(
             verbosity=verbosity,
             as_json=as_json,
             metrics_textfile=metrics_textfile,
+            said=said,
             log=None if log_file is None else LogChoice(log_file, log_max_size, log_keep),
             chosen={
                 "max_jobs": max_jobs,

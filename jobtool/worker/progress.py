@@ -134,6 +134,8 @@ class Reporter:
         if found.bytes_total is not None:
             done = min(done, found.bytes_total)
         self._most_done = done
+        left = max((found.bytes_left or 0) - (done - found.bytes_done), 0)
+        rate = found.rate_now
         return replace(
             told,
             list_jobs=found.jobs,
@@ -143,6 +145,6 @@ class Reporter:
             list_bytes=found.bytes_total,
             list_bytes_done=done,
             is_estimated=found.is_estimated,
-            list_bytes_per_second=found.rate_now,
-            seconds_left=found.seconds_left,
+            list_bytes_per_second=rate,
+            seconds_left=left / rate if left and rate else None,
         )
