@@ -93,11 +93,13 @@ class RunDisplay:
                 self._live.refresh()
 
     def _write_said(self) -> None:
-        while self._said.texts:
-            self.write(self._said.texts.popleft())
+        with self._painting:
+            while self._said.texts:
+                self._console.print(Text(self._said.texts.popleft()), soft_wrap=True)
 
     def write(self, text: str) -> None:
         """Print lines above the display."""
+        self._write_said()
         with self._painting:
             self._console.print(Text(text), soft_wrap=True)
 

@@ -47,7 +47,8 @@ def run_worker(
 ) -> int:
     """Run a worker as ``transfer-worker`` describes; ``chosen`` are the worker's own options.
 
-    ``log`` says where it writes its log, ``said`` is what signal handlers say; ``console`` is used in place of a new one.
+    ``log`` says where it writes its log, ``said`` is what signal handlers say; ``console`` is used
+    in place of a new one.
     """
     from jobtool.worker.environment import joined, launched_size
 
