@@ -21,6 +21,7 @@ WITH_EXAMPLES = [
     jobtool.read_receipts,
     jobtool.release_jobs,
     jobtool.retry_jobs,
+    jobtool.send_notices,
     jobtool.show_job,
     jobtool.Stop,
     jobtool.summarise_jobs,
