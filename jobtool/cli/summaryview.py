@@ -160,7 +160,8 @@ class View:
             headings,
             [_worker_row(seen) for seen in shown],
             right=frozenset({3, 4, 5}),
-            flexible=(1, 2, 0),
+            flexible=(2, 1, 0),
+            least={1: 16, 2: 9},
             styles=["yellow" if seen.is_late else "" for seen in shown],
         )
         lines = [*self.page.sentence(f"Workers alive: {len(workers)}", mark=INFO), *table]
