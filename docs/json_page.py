@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobtool.cli.schemas import OUTPUTS, file_of, schema_of
+from jobtool.events import Event
 
 INTRODUCTION = """\
 <!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
@@ -23,9 +24,6 @@ the commands print, and tests validate the commands' output against them.
 
 New versions add fields and kinds of events, and never remove or rename any. So a program must
 ignore what it doesn't know. The schemas allow other fields than theirs for the same reason.
-
-What the events mean, and which need `-v 2` or `-v 3`: [Use it in
-scripts](../how-to/scripting.md#events-as-json-lines).
 
 ## Validate
 
@@ -58,6 +56,14 @@ Objects with an `event` are lines; the others are parts of them. Lines of one wo
 in bytes if their name doesn't say otherwise. Paths and names of jobs are spelled as in [job
 files](job-files.md).
 """
+
+#: The verbosity from which on an event is printed, by the name of its class.
+_LEVELS = {
+    each.__name__: int(each.level)
+    for output in OUTPUTS.values()
+    for each in output.all_types()
+    if issubclass(each, Event)
+}
 
 #: Fields that `WORKERS` describes.
 _OF_RANKS = ("host", "rank", "worker")
@@ -103,7 +109,9 @@ def _object(values: dict[str, Any], commands: list[str]) -> Iterator[str]:
     hidden = {"event"} | (optional & set(_OF_RANKS))
     fields = {name: each for name, each in values["properties"].items() if name not in hidden}
     yield from (f"### {values['heading']}", "")
-    yield from ("Of " + ", ".join(f"`{command}`" for command in dict.fromkeys(commands)) + ".", "")
+    of = "Of " + ", ".join(f"`{command}`" for command in dict.fromkeys(commands))
+    level = _LEVELS.get(values["title"], 0)
+    yield from (f"{of}{f', from `-v {level}` on' if level > 1 else ''}.", "")
     if text := values.get("description"):
         for word, spelled in (("None", "null"), ("True", "true"), ("False", "false")):
             text = re.sub(rf"\b{word}\b", spelled, text)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
+    from jobtool.api.notify import Notices, send_notices
     from jobtool.api.plan import plan_transfer
     from jobtool.api.receipts import read_receipts, write_checksums, write_receipts
     from jobtool.api.receive import receive_packages
@@ -153,6 +154,7 @@ _HOMES = {
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
+    "Notices": "jobtool.api.notify",
     "Option": "jobtool.report.optionsset",
     "OptionsSet": "jobtool.report.optionsset",
     "PackageError": "jobtool.errors",
@@ -221,6 +223,7 @@ _HOMES = {
     "release_jobs": "jobtool.api.release",
     "resume_jobs": "jobtool.api.steer",
     "retry_jobs": "jobtool.api.retry",
+    "send_notices": "jobtool.api.notify",
     "set_options": "jobtool.api.setoptions",
     "show_job": "jobtool.api.report",
     "stage_items": "jobtool.api.staging",
@@ -278,6 +281,7 @@ __all__ = [
     "MembershipLostError",
     "NotFoundError",
     "NotYetError",
+    "Notices",
     "Option",
     "OptionsSet",
     "PackageError",
@@ -347,6 +351,7 @@ __all__ = [
     "release_jobs",
     "resume_jobs",
     "retry_jobs",
+    "send_notices",
     "set_options",
     "show_job",
     "stage_items",

@@ -56,11 +56,21 @@ def start(
     return _start([str(BIN / name), *arguments], MAINS.get(name), env, cwd)
 
 
+def start_on_terminal(
+    *command: object, terminal: int, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a console script whose standard streams are a terminal, with just this environment."""
+    name, *arguments = map(str, command)
+    return subprocess.Popen(
+        [str(BIN / name), *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=env
+    )
+
+
 def start_module(
-    module: str, *arguments: str, env: Mapping[str, str] | None = None
+    module: str, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> subprocess.Popen[str]:
     """Start ``python -m module`` for a module of the tests that has a ``main``."""
-    return _start([sys.executable, "-m", module, *arguments], f"{module}:main", env, ROOT)
+    return _start([sys.executable, "-m", module, *arguments], f"{module}:main", env, cwd)
 
 
 def _start(

@@ -14,6 +14,7 @@ from jobtool.names import is_utf8
 from jobtool.redact import redact
 
 if TYPE_CHECKING:
+    from jobtool.cli.logfile import LogFile
     from jobtool.events import Event
 
 _TWO_STOPS = re.compile(r"(?<=[a-z)'])\.\.(?= [A-Z]|$)")
@@ -42,6 +43,7 @@ class Console:
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # prints lines above a display
         self.watch: Callable[[Event], None] | None = None  # called with every event, shown or not
+        self.log: LogFile | None = None  # gets events and notes, too
         self._place = place or {}
         self._lock = threading.Lock()
 
@@ -49,6 +51,8 @@ class Console:
         """Print an event, if the verbosity asks for it."""
         if self.watch is not None:
             self.watch(event)
+        if self.log is not None:
+            self.log.emit(event)
         is_asked_for = event.level <= self.verbosity or event.kind in self.loud_kinds
         if not is_asked_for or event.kind in self.quiet_kinds:
             return
@@ -59,6 +63,8 @@ class Console:
 
     def note(self, text: str, symbol: str = INFO) -> None:
         """Print a sentence for people, unless ``--verbosity 0`` or ``--json``."""
+        if self.log is not None:
+            self.log.note(text, symbol)
         if not self.as_json and self.verbosity >= Level.NORMAL:
             self._print(f"{symbol} {text}")
 

@@ -45,7 +45,10 @@ def cli(*, words: tuple[str, ...], is_install: bool, folder: str | None) -> int:
     if _is_searched(root):
         console.note("Read them by: man jobtool, man transfer-worker, man jobtool-verify")
     else:
-        console.note(f'man looks there after: export MANPATH="{quote(root)}:$MANPATH"')
+        console.note(
+            "man looks there with this line in the file that your shell reads at its start: "
+            f'export MANPATH="{quote(root)}:$MANPATH"'
+        )
     return 0
 
 

@@ -106,7 +106,7 @@ class OneLineErrors(click.Command):
         except click.ClickException as error:
             if completing.is_asked():  # a line that is being typed
                 sys.exit(error.exit_code)
-            print_error(f"{_in_words(error)} Try --help.")
+            print_error(f"{in_words(error)} Try --help.")
             sys.exit(error.exit_code)
         except click.Abort:
             sys.exit(130)
@@ -332,6 +332,20 @@ def as_bandwidth(
     return value
 
 
+def as_log_size(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """Read the size of a log, such as ``100MiB``; the callback of such an option."""
+    from jobtool.units import parse_size
+
+    least = 4096  # a smaller one would hardly hold the lines of one job
+    try:
+        size = parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if size < least:
+        raise click.BadParameter(f"expected at least {least} bytes; found {value}")
+    return size
+
+
 def as_rate(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """Read a rate in bytes a second; the callback of such options."""
     if value is None:
@@ -366,7 +380,7 @@ def unknown_command(
     )
 
 
-def _in_words(error: click.ClickException) -> str:
+def in_words(error: click.ClickException) -> str:
     """Return the message of a wrong command line, with what is likely meant."""
     if isinstance(error, click.NoSuchOption):
         known = [] if error.ctx is None else _spellings(error.ctx)

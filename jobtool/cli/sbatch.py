@@ -14,7 +14,7 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import command, input_option, sentence
+from jobtool.cli.options import comma_separated, command, input_option, sentence
 from jobtool.cli.version import version_option
 from jobtool.errors import UsageError
 
@@ -82,6 +82,17 @@ from jobtool.errors import UsageError
     type=click.Choice(["mpirun", "srun"]),
     help="What starts the workers. [default: mpirun for several, nothing for one]",
 )
+@click.option(
+    "--mail-user", metavar="ADDRESS", help="Where the scheduler sends mail, by its own means."
+)
+@click.option(
+    "--mail-type",
+    "mail_types",
+    callback=comma_separated,
+    metavar="EVENTS",
+    help="What it sends mail for: some of begin, end, fail, requeue, time-limit, array-tasks, all, "
+    "none, separated by commas. [default: end,fail]",
+)
 @version_option
 def cli(
     *,
@@ -98,6 +109,8 @@ def cli(
     partition: str | None,
     account: str | None,
     launcher: Launcher | None,
+    mail_user: str | None,
+    mail_types: tuple[str, ...] | None,
 ) -> int:
     """Print a batch script that works on a joblist until nothing is left.
 
@@ -125,6 +138,8 @@ def cli(
         partition=partition,
         account=account,
         launcher=launcher,
+        mail_user=mail_user,
+        mail_types=mail_types or (),
         worker_options=worker_options,
     )
     _require_known(worker_options)

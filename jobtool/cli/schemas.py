@@ -17,6 +17,7 @@ from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, TimesIgn
 from jobtool.cli import lines
 from jobtool.doctor.checkresult import CheckResult
 from jobtool.events import Event
+from jobtool.notify.notice import Notice
 from jobtool.report.documents import ShownJobDocument, SummaryDocument
 from jobtool.report.optionsset import OptionsSet
 from jobtool.report.steered import Steered
@@ -32,6 +33,7 @@ WORKER_EVENTS = (
     "jobtool.worker.events.workers",
     "jobtool.worker.events.steering",
     "jobtool.metrics.events",
+    "jobtool.notify.events",
 )
 
 
@@ -76,6 +78,7 @@ OUTPUTS: dict[str, Output] = {
     "report": Output(types=(lines.ReportLine,)),
     "show": Output(types=(ShownJobDocument,), is_document=True),
     "verify": Output(types=(Finding, TimesIgnored, PutBack, LeftAlone, Verified)),
+    "notify": Output(modules=("jobtool.notify.events",), types=(Notice,)),
     "excluded": Output(modules=("jobtool.layouts.excluded",)),
     "retry": Output(types=(PutBack, LeftAlone)),
     "receipts": Output(types=(lines.ReceiptsLine,)),

@@ -168,11 +168,12 @@ def _items_of(path: str) -> list[str]:
 
 def _shown(console: Console) -> Any:
     """Return a context with a callback that shows progress: on a terminal, by a display."""
-    if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
-        return nullcontext(_ignore)
-    from jobtool.cli.display import ProgressDisplay
+    from jobtool.cli.rundisplay import RunDisplay, can_be_shown
 
-    class Shown(ProgressDisplay):
+    if console.as_json or console.verbosity == 0 or not can_be_shown():
+        return nullcontext(_ignore)
+
+    class Shown(RunDisplay):
         def __enter__(self) -> Any:
             super().__enter__()
             console.quiet_kinds = frozenset({"progress"})

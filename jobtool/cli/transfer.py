@@ -11,6 +11,7 @@ from jobtool.cli.nofilters import refuse_filter_options
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
+    as_log_size,
     as_rate,
     as_seconds,
     assignments,
@@ -20,8 +21,8 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
-from jobtool.cli.running import run_worker
-from jobtool.cli.stopsignals import stop_signals, stopping
+from jobtool.cli.running import LogChoice, run_worker
+from jobtool.cli.stopsignals import Said, stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.stop import Stop
@@ -151,6 +152,28 @@ if TYPE_CHECKING:
     "collector reads. [default: joblist.toml's]",
 )
 @click.option(
+    "--log-file",
+    metavar="FILE",
+    help="Write this worker's lines to a file as well, as JSON with --json. %h in the name is the "
+    "host, %p the process, %r the rank; each worker needs a file of its own.",
+)
+@click.option(
+    "--log-max-size",
+    callback=as_log_size,
+    default="100MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="From which size on the file is put aside as FILE.1, and FILE.1 as FILE.2.",
+)
+@click.option(
+    "--log-keep",
+    type=click.IntRange(0, 1000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="How many files that were put aside are kept.",
+)
+@click.option(
     "--credentials",
     "credentials",
     multiple=True,
@@ -198,6 +221,9 @@ def cli(
     bandwidth: str | None,
     max_requests_per_second: float | None,
     metrics_textfile: str | None,
+    log_file: str | None,
+    log_max_size: int,
+    log_keep: int,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
@@ -214,11 +240,11 @@ def cli(
     paused by jobtool pause. Under nohup SIGHUP is ignored. With --job or --match the exit code is
     about these jobs alone.
     """
-    stop = Stop()
+    stop, said = Stop(), Said()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
     doing = "telling what was found" if dry_run else "finishing files in progress"
-    with stopping(stop, signals, doing=doing):
+    with stopping(stop, signals, doing=doing, said=said):
         from jobtool.api.options import require_grace
         from jobtool.jobs.jobchoice import JobChoice
         from jobtool.worker.order import require_order
@@ -239,6 +265,8 @@ def cli(
             verbosity=verbosity,
             as_json=as_json,
             metrics_textfile=metrics_textfile,
+            said=said,
+            log=None if log_file is None else LogChoice(log_file, log_max_size, log_keep),
             chosen={
                 "max_jobs": max_jobs,
                 "jobs": JobChoice(names=jobs, globs=match),

@@ -131,8 +131,8 @@ class JobList(JobFolder):
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
         An ssh_config counts as one, and so do an option for a method's program, a query, and a
-        place for metrics. Return a warning to show if the command is trusted only because of
-        ``trust``; else None.
+        place for metrics or notices. Return a warning to show if the command is trusted only
+        because of ``trust``; else None.
         """
         settings = self.settings
         is_named = settings.names_a_command and not self._has_own_credentials
@@ -141,6 +141,7 @@ class JobList(JobFolder):
             or settings.names_an_ssh_config
             or settings.steers_programs
             or settings.sends_metrics
+            or settings.tells_people
             or settings.export is not None  # SQL can change a database, and run programs on it
         )
         return self._trust.require() if is_judged else None

@@ -16,6 +16,7 @@ from jobtool.jobs.filtersettings import FilterSettings
 from jobtool.jobs.forms import Compression
 from jobtool.jobs.limits import Bandwidth
 from jobtool.jobs.metricssettings import MetricsSettings
+from jobtool.jobs.notifysettings import MailSettings, NotifySettings, WebhookSettings
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.settingsecrets import refuse_secrets
@@ -110,7 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     empty for ``copy`` alone. ``methods`` holds the tables of methods that run other programs, by
     the method's name, ``ssh`` and ``hadoop`` what several of these have in common. ``export`` is
     the query of an export, ``packages`` says how packages are made; None for other joblists.
-    ``metrics`` says where workers send what they have done.
+    ``metrics`` says where workers send what they have done, ``notify`` who is told on which
+    occasions.
     """
 
     format: int = FORMAT
@@ -134,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     export: ExportSettings | None = None
     packages: PackageSettings | None = None
     metrics: MetricsSettings = MetricsSettings()
+    notify: NotifySettings = NotifySettings()
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -163,6 +166,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def sends_metrics(self) -> bool:
         """Whether the settings name a place for metrics, to which the token may be sent."""
         return self.metrics.is_sent
+
+    @property
+    def tells_people(self) -> bool:
+        """Whether the settings name a command for notices, or a place to which they are sent.
+
+        A password may be sent there, too, and mail goes out under the name of this user.
+        """
+        return self.notify.is_told
 
     @property
     def steers_programs(self) -> bool:
@@ -270,8 +281,14 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         ("packages", PackageSettings.__struct_fields__),
         ("metrics", MetricsSettings.__struct_fields__),
         ("filters", FilterSettings.__struct_fields__),
+        ("notify", NotifySettings.__struct_fields__),
+        ("notify.mail", MailSettings.__struct_encode_fields__),
+        ("notify.webhook", WebhookSettings.__struct_fields__),
     ):
-        found = table.get(name)
+        outer, _, inner = name.partition(".")
+        found = table.get(outer)
+        if inner:
+            found = found.get(inner) if isinstance(found, Mapping) else None
         if isinstance(found, Mapping):
             _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
     methods = table.get("methods")

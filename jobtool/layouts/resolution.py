@@ -142,9 +142,9 @@ def resolve(request: Request, emit: Emit, scratch: str) -> Resolution:
         if destination is None:
             values = with_absolute_folders(layout, values)
             before = structs.replace(before, values=with_absolute_folders(layout, before.values))
-    settings = Settings(
+    settings = structs.replace(  # all else stays as it is, such as [metrics] and [notify]
+        before,
         jobtool=__version__,
-        requires=before.requires,
         steps=_chain(request.steps) or before.steps,
         filters=filters,
         id=before.id or uuid.uuid4().hex,
@@ -157,10 +157,6 @@ def resolve(request: Request, emit: Emit, scratch: str) -> Resolution:
         source_fs=source_fs,
         target_fs=target_fs,
         credentials=credentials,
-        claims=before.claims,
-        lease_seconds=before.lease_seconds,
-        stall_seconds=before.stall_seconds,
-        transfer=before.transfer,
     )
     resolution = Resolution(
         request=request,

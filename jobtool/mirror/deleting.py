@@ -8,6 +8,7 @@ completes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -32,7 +33,7 @@ from jobtool.release.moving import placed, settle
 from jobtool.release.place import Place
 from jobtool.release.plan import Checked, ReleasePlan, Stay, open_place
 from jobtool.release.release import release
-from jobtool.stores.location import inside, parent_of
+from jobtool.stores.location import inside, is_local, join, parent_of
 from jobtool.stores.optional import ComparesInside, supports
 from jobtool.stores.store import Store, kind_of
 from jobtool.transfer.parallel import in_parallel
@@ -57,10 +58,12 @@ def delete_extras(
     assert job.source is not None
     assert job.destination is not None
     log = DeletionLog(joblist.deletions_path_of(claimed.job_id), context.require_held)
+    root = _without_links(job.destination)
+    above = joblist.settings.destination
     place = open_place(
-        job.destination,
+        root,
         context,
-        beside=_beside(joblist.settings.destination, job.destination),
+        beside=_beside(above and _without_links(above), root),
         trash=trash,
         role="destination",
     )
@@ -91,11 +94,13 @@ def finish(
     off: set[str] = set()
     left = 0
     for receipt in last_of_each(partial(joblist.receipts_of, claimed.job_id)):
-        if receipt.dst_path not in trashed:
-            left += root is not None and inside(root, receipt.dst_path) is not None
+        below = None if root is None else inside(root, receipt.dst_path)
+        intent = trashed.get(join(_without_links(root), below)) if root and below else None
+        if intent is None:
+            left += below is not None
             continue
         try:
-            place, path, _ = placed(trashed[receipt.dst_path], context)
+            place, path, _ = placed(intent, context)
             place.fingerprint(path)
         except NotFoundError:
             off.add(receipt.dst_path)
@@ -174,7 +179,7 @@ class _Check:
                 )
             return context.retry.call(lambda: store.digest(path))
         copy = Copy(
-            url=receipt.dst_path,
+            url=join(self._place.url, path),
             root=self._place.url,
             size=receipt.stored_size,
             md5=md5,
@@ -182,6 +187,11 @@ class _Check:
             known_etag=receipt.etag,
         )
         return destinations.look(copy, Digests(md5=md5)).md5
+
+
+def _without_links(root: str) -> str:
+    """Return a destination by its real path: links above it were followed when files arrived."""
+    return os.path.realpath(root) if is_local(root) else root
 
 
 def _beside(destination: str | None, root: str) -> str:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 from jobtool.jobs.packagetask import PackageTask
+from jobtool.jobs.workerstates import WorkerState
+from jobtool.report.estimate import Estimate
+from jobtool.report.fields import FieldValue
 
 #: The status of a job as JSON has it.
 StatusWord = Literal["todo", "ongoing", "success", "error", "invalid"]
@@ -85,14 +88,47 @@ class CauseDocument(TypedDict):
     requires_intervention: bool
     count: int
     examples: list[str]
+    hint: str
+
+
+class EstimateDocument(Estimate, frozen=True, kw_only=True):
+    """What the joblist holds, and how long the rest takes: bytes, bytes a second, seconds.
+
+    ``is_estimated`` is true as long as the size of some job isn't known.
+    """
+
+    is_estimated: bool
+
+
+class WorkerDocument(WorkerState, frozen=True, kw_only=True):
+    """What a worker told that is alive. Times are in seconds since 1970 by the worker's clock.
+
+    ``age_seconds`` is how old this is by the reader's clock, ``still_seconds`` how long ago the
+    worker last moved a byte. ``is_late`` is true if it should have told again long ago.
+    """
+
+    age_seconds: float
+    still_seconds: float | None
+    is_late: bool
+
+
+class SinceDocument(TypedDict):
+    """What has happened since ``time``, in UTC: jobs, attempts, and the bytes that they moved."""
+
+    time: str
+    succeeded: int
+    failed: int
+    attempts: int
+    bytes: int
 
 
 class SummaryDocument(TypedDict):
     """The state of a joblist: how many jobs have which status, their totals, and each job.
 
     ``total`` is the number of jobs. ``files_done`` and ``bytes_done`` are proven to have arrived.
-    ``excluded`` is what filters left out of the jobs that are done.
-    ``rows_done`` and ``rows_total`` are null unless the jobs export rows.
+    ``excluded`` is what filters left out of the jobs that are done. ``field`` is the layout's field
+    by whose values ``by_field`` counts jobs. ``since`` is there for ``--since``. ``hint`` of a
+    cause is what to do. ``rows_done`` and ``rows_total`` are null unless the jobs export rows.
     """
 
     joblist: str
@@ -115,6 +151,11 @@ class SummaryDocument(TypedDict):
     paused: list[PauseDocument]
     jobs: list[JobDocument]
     causes: list[CauseDocument]
+    estimate: EstimateDocument
+    workers: list[WorkerDocument]
+    field: str | None
+    by_field: list[FieldValue]
+    since: SinceDocument | None
 
 
 class LogLine(TypedDict):

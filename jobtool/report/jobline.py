@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from jobtool.jobs.job import Job, JobStatus
-from jobtool.jobs.joblog import LogRecord, decode_log, last_records, number_of
+from jobtool.jobs.joblog import LogRecord, decode_log, number_of
 from jobtool.jobs.packagetask import BRINGS_NOTHING, PackageTask
 from jobtool.jobs.stamps import stamp_of
 from jobtool.names import quote
@@ -91,7 +91,8 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def line_of(job: Job, log: bytes) -> JobLine:
     """Return the line of a job that is valid; ``judged`` adds whether a worker holds it."""
-    last = last_records(log, _EVENTS)
+    records = list(decode_log(log))
+    last = {record.event: record for record in records if record.event in _EVENTS}
     files_done, files_total = _counts(job.status, last, "files")
     bytes_done, bytes_total = _counts(job.status, last, "bytes")
     rows_done, rows_total = _rows(job, last)
@@ -128,7 +129,7 @@ def line_of(job: Job, log: bytes) -> JobLine:
         worker=last["claimed"].values.get("worker", "") if "claimed" in last else "",
         spans=tuple(
             (start := attempt.started.timestamp(), start + attempt.seconds, attempt.bytes)
-            for attempt in attempts_of(decode_log(log))
+            for attempt in attempts_of(records)
         ),
     )
 

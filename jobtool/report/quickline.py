@@ -14,7 +14,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.report.jobline import JobLine
 
 #: A longer file is left to the decoder.
-_MOST_BYTES = 16_384
+QUICK_BYTES = 16_384
 
 #: A value that needs no quotes, without blanks at its ends.
 _VALUE = rb"[!#-~](?:[ -~]*[!-~])?"
@@ -35,7 +35,7 @@ _SUCCESS = re.compile(
 
 def quick_line(job_id: str, data: bytes) -> JobLine | None:
     """Return the line of a job file; None for one that isn't of the usual kinds."""
-    if len(data) > _MOST_BYTES or "%" in job_id:
+    if len(data) > QUICK_BYTES or "%" in job_id:
         return None
     header = _HEADER.match(data)
     if header is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -63,16 +64,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def rows_done(self) -> int | None:
         """The rows of the jobs that are a success; None unless the jobs export rows."""
-        done = [job.rows_done or 0 for job in self.jobs if job.status is JobStatus.SUCCESS]
-        return sum(done) if self.is_export else None
+        return rows_done(self.jobs) if self.is_export else None
 
     @property
     def rows_total(self) -> int | None:
         """The rows of all jobs; None unless each of them is known."""
-        known = [job.rows_total for job in self.jobs if job.job != MANIFEST_JOB]
-        if not self.is_export or not known or None in known:
-            return None
-        return sum(rows or 0 for rows in known)
+        return rows_total(self.jobs) if self.is_export else None
 
     @property
     def package_steps(self) -> list[StepLine]:
@@ -101,9 +98,24 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
             "package_steps": [line.json() for line in self.package_steps],
+            "estimate": self.estimate.json(),
+            "workers": [seen.json() for seen in self.workers],
             "paused": [part.json() for part in self.pauses.parts],
             "jobs": [job.json() for job in self.jobs],
         }
+
+
+def rows_done(jobs: Iterable[JobLine]) -> int:
+    """Return the rows of the jobs of an export that are a success."""
+    return sum(job.rows_done or 0 for job in jobs if job.status is JobStatus.SUCCESS)
+
+
+def rows_total(jobs: Iterable[JobLine]) -> int | None:
+    """Return the rows of all jobs of an export; None unless each of them is known."""
+    known = [job.rows_total for job in jobs if job.job != MANIFEST_JOB]
+    if not known or None in known:
+        return None
+    return sum(rows or 0 for rows in known)
 
 
 def summarise(joblist: JobList) -> Summary:

@@ -50,6 +50,7 @@ from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.order import JobOrder
+from jobtool.worker.overview import Overview
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
 from jobtool.worker.preview import Previewer
@@ -100,10 +101,13 @@ class Worker:
         self._tally = Tally(name=membership_name(self._name, self._proposed))
         state_file = StateFile(joblist.claims_path, self._tally.name)
         self._state = OwnState(state_file, environment, lambda: self._is_ended)
-        self._emit = emit = self._state.observed(emit)
+        emit = self._state.observed(emit)
+        self._overview = Overview(joblist)
+        overview, rank = self._overview.estimate, environment.rank
         self._reporter = Reporter(
-            self._rank_group, self._tally, resolved, emit, rank=environment.rank
+            self._rank_group, self._tally, resolved, emit, rank=rank, overview=overview
         )
+        self._emit = emit = self._reporter.counted(emit)
         self._steering = Steering(joblist, resolved.stop, emit)
         self._limits = Limits(
             joblist, options, emit, self._rank_group, self._tally.name, self._steering.look
@@ -220,6 +224,15 @@ class Worker:
             require_present=self._membership.require_present,
         )
         job_ids = self._scan(agreed)
+        with self._overview.looking(
+            jobs=len(job_ids),
+            rank=self._environment.rank,
+            is_alone=self._rank_group.is_alone,
+            sees_all=self._options.sees_all,
+        ):
+            self._work_on(job_ids, claims)
+
+    def _work_on(self, job_ids: list[str], claims: Claims) -> None:
         copier = Copier(
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
@@ -294,8 +307,10 @@ class Worker:
                 look_seconds = self._options.monotonic() - started
                 if not is_idle or self._help(helper, copier):
                     self._idle.end()
-                elif not self._idle.wait(claims, helper, look_seconds):
-                    break
+                else:
+                    self._state.idle()
+                    if not self._idle.wait(claims, helper, look_seconds):
+                        break
                 job_ids = self._joblist.job_ids()
             sweeper.remove_batches()
         finally:

@@ -66,7 +66,7 @@ class OwnState:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.is_paused = False
+        self._is_paused = False
         self._file = file
         self._environment = environment
         self._is_ending = is_ending
@@ -147,8 +147,10 @@ class OwnState:
                 case JobInvalid():
                     if event.stem == self._job.get("job_id"):
                         self._end_job()
-                case WorkerPaused() | WorkerResumed():
-                    self.is_paused = isinstance(event, WorkerPaused)
+                case WorkerPaused():
+                    self._is_paused = True
+                case WorkerResumed():
+                    self._is_paused = False
                 case Helped():
                     self._job = {}
                     self._phase = HELPING
@@ -208,7 +210,7 @@ class OwnState:
             return ENDING
         if is_working:
             return WORKING
-        return PAUSED if self.is_paused else IDLE
+        return PAUSED if self._is_paused else IDLE
 
     def _rate(self) -> float | None:
         at = self._monotonic()

@@ -42,16 +42,7 @@ class Rooms:
 
     def found(self) -> list[RoomFound]:
         """Return the places in the order in which they were found."""
-        return [
-            RoomFound(
-                limit=room.limit,
-                free_bytes=room.free_bytes,
-                free_files=room.free_files,
-                needed_bytes=self._needs[place].bytes * room.copies,
-                needed_files=self._needs[place].files,
-            )
-            for place, room in self._rooms.items()
-        ]
+        return [_found(room, self._needs[place]) for place, room in self._rooms.items()]
 
     def _of(self, store: Store) -> Sequence[Room]:
         above = parent_of(store.url)[0]
@@ -67,6 +58,19 @@ class Rooms:
             self.untold.append(above)
         self._asked[above] = found
         return found
+
+
+def _found(room: Room, need: Group) -> RoomFound:
+    needed_bytes = need.bytes * room.copies
+    return RoomFound(
+        limit=room.limit,
+        free_bytes=room.free_bytes,
+        free_files=room.free_files,
+        needed_bytes=needed_bytes,
+        needed_files=need.files,
+        suffices=(room.free_bytes is None or room.free_bytes >= needed_bytes)
+        and (room.free_files is None or room.free_files >= need.files),
+    )
 
 
 def ignores_case(store: Store) -> bool:

@@ -169,6 +169,26 @@ def test_directives_of_pbs_and_the_time_limit_of_its_workers(cluster: FakeCluste
     assert call[call.index("--time-limit") + 1] == "35h30m"
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "types", "directives"),
+    [
+        ("slurm", (), ["--mail-user=me@example.org,him", "--mail-type=END,FAIL"]),
+        ("slurm", ("time-limit", "all"), ["--mail-type=TIME_LIMIT,ALL"]),
+        ("pbs", (), ["-M me@example.org,him", "-m ae"]),
+        ("pbs", ("end", "begin", "array-tasks"), ["-m jbe"]),
+        ("pbs", ("all",), ["-m abe"]),
+        ("pbs", ("none",), ["-m n"]),
+    ],
+)
+def test_the_scheduler_sends_mail(
+    scheduler: str, types: tuple[str, ...], directives: list[str]
+) -> None:
+    text = script_of(scheduler, mail_user="me@example.org,him", mail_types=types)
+    lines = {line.partition(" ")[2] for line in text.splitlines() if line.startswith("#")}
+    assert lines.issuperset(directives)
+    assert "mail" not in script_of(scheduler)
+
+
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("tasks", [1, 4])
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4, 137])

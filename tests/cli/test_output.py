@@ -99,7 +99,7 @@ def test_quiet_says_only_what_matters(tmp_path: Path) -> None:
     assert [line.split()[0] for line in generated.lines] == ["❗", "-"]
     assert [line.split()[0] for line in worker.lines] == ["❌"]
     assert summary.lines[0].startswith("❗ odd: invalid: line 1")
-    assert summary.lines[1] == "💡 Total jobs: 3"
+    assert "💡 Total jobs: 3" in summary.lines
 
 
 def test_files_are_told_one_by_one_when_asked_for(tmp_path: Path) -> None:

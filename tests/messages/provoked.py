@@ -13,11 +13,11 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.commands import Done, run
+from tests.commands import Done, finish, run, start_module
 from tests.receiving import worlds as arrived
 from tests.staging.world import world_in
 from tests.trees import make_items
@@ -45,9 +45,16 @@ class World:
     folder: Path
     environment: dict[str, str]
 
-    def run(self, case: Case) -> Done:
-        """Run a command; paths of this world are shown below ``SHOWN``."""
-        return run(*shlex.split(case.command), cwd=self.folder, env=self.environment)
+    def run(self, cases: Sequence[Case]) -> list[Done]:
+        """Run commands, one after the other, in one process."""
+        asked = self.folder / "commands.json"
+        asked.write_text(json.dumps([shlex.split(case.command) for case in cases]))
+        many = start_module(
+            "tests.messages.many", str(asked), env=self.environment, cwd=self.folder
+        )
+        done = finish(many)
+        assert done.exit_code == 0, done
+        return [Done(*each) for each in json.loads(done.stdout)]
 
     def message(self, done: Done) -> str:
         """What the command said of the error, the same in every world."""
@@ -345,8 +352,7 @@ CASES: tuple[Case, ...] = tuple(
 
 def messages(place: World, cases: tuple[Case, ...] = CASES) -> Iterator[tuple[Case, Done, str]]:
     """Run commands; yield how each ended and its message."""
-    for case in cases:
-        done = place.run(case)
+    for case, done in zip(cases, place.run(cases), strict=True):
         yield case, done, place.message(done)
 
 

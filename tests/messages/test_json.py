@@ -28,6 +28,7 @@ from jobtool.events import Event
 from tests.commands import Done, run
 from tests.forked import MAINS
 from tests.jsonlines import WHAT_TO_DO, check_line, command_of
+from tests.packages.made import manifest_of
 from tests.receiving import worlds as arrived
 from tests.staging.world import world_in
 from tests.trees import make_items, make_plate
@@ -79,7 +80,7 @@ def test_schemas_are_schemas_and_describe_what_they_name(command: str) -> None:
 
 
 def test_a_field_that_no_schema_names_is_refused_by_tests_and_allowed_to_programs() -> None:
-    line = {"event": "receipts", "files": 3, "output": "table.csv"}
+    line = {"event": "receipts", "files": 3, "output": "table.csv", "format": "table"}
     schema = schema_of("receipts")
     check_line("receipts", line)
     Draft202012Validator(schema).validate({**line, "new": 1})
@@ -157,7 +158,8 @@ def _packages(folder: Path, ran: Ran) -> None:
     ran("jobtool", "ls", tar, "--reindex")
     ran("jobtool", "get", tar, "--all", "-d", folder / "unpacked", "-v", "3")
     ran("jobtool", "refs", tar, "-o", folder / "refs.json")
-    (world.buffer / "odd.manifest.json").write_text("[]")
+    other = world.package("evening", {"b": 1})
+    manifest_of(other).write_text("[]")
     there = ("--unpack", folder / "there", "-o", folder / "list")
     ran("jobtool", "receive", world.buffer, *there, "-v", "3", code=1)
     ran("summarise-jobs", folder / "list")
@@ -175,7 +177,12 @@ def _exports(folder: Path, ran: Ran) -> None:
     with contextlib.closing(sqlite3.connect(folder / "rows.db")) as connection, connection:
         connection.execute("CREATE TABLE t (id INTEGER, name TEXT)")
         connection.executemany("INSERT INTO t VALUES (?, ?)", [(n, f"row {n}") for n in range(90)])
-    query = ("--connection", f"sqlite://{folder}/rows.db", "--query", "SELECT * FROM t ORDER BY id")
+    query = (
+        "--connection",
+        f"sqlite:///{folder}/rows.db",
+        "--query",
+        "SELECT * FROM t ORDER BY id",
+    )
     paths = ("-o", folder / "list", "-d", folder / "out")
     ran("jobtool", "export", *query, *paths, "--split-by", "id", "--count", "-v", "3")
     ran("transfer-worker", folder / "list", "-v", "3")

@@ -168,6 +168,25 @@ def test_a_filesystem_that_should_be_mounted(tmp_path: Path) -> None:
     assert why_unmounted("/", table=str(tmp_path / "none")) is None
 
 
+def test_a_destination_behind_a_link(folder: Path) -> None:
+    """Links above the destination are followed, links inside it aren't."""
+    (folder / "disk" / "copies").mkdir(parents=True)
+    (folder / "copies").symlink_to("disk/copies")
+    world = done_world(folder)
+    assert world.arrived() == FILES_OF
+    deep = folder / "copies" / "a" / "deep"
+    deep.rename(folder / "elsewhere")
+    deep.symlink_to(folder / "elsewhere")
+    for name in ("a/1", "a/deep/y"):
+        world.path(name).unlink()
+    found = world.prune()
+    assert (found.updated.deleted, found.updated.refused) == (1, 1)
+    assert "behind a link" in reasons(found)
+    assert (folder / "elsewhere" / "y").exists()
+    assert [path for path in tree(folder / "disk") if path.endswith("/files/1")]
+    assert {name for _, name in world.verify()} <= {"y", "x \n'ü", "deep"}
+
+
 def test_new_and_changed_files_arrive_first(local: World) -> None:
     """A renamed file isn't deleted before it has arrived under its new name."""
     local.path("a/1").rename(local.path("a/renamed"))

@@ -12,6 +12,10 @@ import pytest
 import jobtool
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.joblist import JobList
+from jobtool.mirror.events import SourceLooked
+from jobtool.mirror.updating import Update
+from jobtool.release.context import ReleaseContext
+from jobtool.transfer.stores_of import stores_of
 from tests.commands import finish, run, run_without_superpowers, start_module
 from tests.mirror.worlds import FILES_OF, World, done_world, rewrite
 from tests.release.worlds import tree
@@ -171,6 +175,16 @@ def test_a_source_that_is_as_it_was_once_more(local: World) -> None:
     os.utime(local.path("a/1"), ns=(times.st_atime_ns, times.st_mtime_ns))
     local.transfer()
     assert local.arrived() == FILES_OF
+
+
+def test_progress_is_told(folder: Path) -> None:
+    world = done_world(folder, files={f"a/{number}": b"" for number in range(600)})
+    joblist, told = JobList.open(str(world.joblist)), []
+    clock = iter(range(0, 10**6, 15))
+    context = ReleaseContext(stores=stores_of(joblist), emit=told.append)
+    Update(joblist, context, monotonic=lambda: float(next(clock))).run()
+    shown = [(one.jobs, one.of_jobs, one.files) for one in told if isinstance(one, SourceLooked)]
+    assert shown == [(1, 1, 256), (1, 1, 512)]
 
 
 def test_refused(folder: Path) -> None:

@@ -216,13 +216,15 @@ def test_a_proven_file_whose_source_is_gone_is_ours_and_is_not_named_again(tmp_p
 
 
 @pytest.mark.parametrize("is_last", [True, False])
-def test_only_the_last_receipt_of_a_file_counts(is_last):
-    """The destination holds what the last receipt is about, even if the source is as before it."""
+@pytest.mark.parametrize("attempts", [(1, 2), (2, 1)])
+def test_only_receipts_of_the_last_attempt_at_a_file_count(attempts, is_last):
+    """The destination holds what they are about, even if the source is as before it."""
     ledger = Ledger(plan_of(), Journal("/dev/null"))
-    earlier, other = receipt("b", 2), replace(receipt("b", 2), mtime_ns=7)
-    ledger.fold([other, earlier] if is_last else [earlier, other])
-    assert ledger.is_proven(1) is is_last
-    assert ledger.files_proven == is_last
+    proving = replace(receipt("b", 2), attempt=attempts[0])
+    other = replace(receipt("b", 2), attempt=attempts[1], mtime_ns=7)
+    ledger.fold([other, proving] if is_last else [proving, other])
+    assert ledger.is_proven(1) is (attempts == (2, 1))
+    assert ledger.files_proven == (attempts == (2, 1))
 
 
 def test_any_proven_file_will_do_to_show_that_one_has_arrived(tmp_path):

@@ -87,18 +87,18 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     first.reporter.end_job()
     second.tally.is_over = True
     second.rank_group.publish(second.tally, now=True)
-    clock.now += RUN_PROGRESS_SECONDS
+    clock.now += 1.5 * RUN_PROGRESS_SECONDS
     first.reporter.watch(progress(files_sent=1, bytes_sent=20 * MEGABYTE))
     expected |= {"files_sent": 8, "bytes_sent": 60 * MEGABYTE}
-    rate = pytest.approx(60 / (2 * RUN_PROGRESS_SECONDS))
+    rate = pytest.approx(60 / (2.5 * RUN_PROGRESS_SECONDS))
     assert first.told[1:] == [RunProgress(workers=1, rate_mb_s=rate, **expected)]
 
 
 def test_no_other_rank_tells_it_again(joblist: JobList) -> None:
     clock = Clock()
     first, second = (Rank(joblist, rank, clock) for rank in (0, 1))
-    for _ in range(3):
-        clock.now += RUN_PROGRESS_SECONDS
+    for pauses in (1, 1.5, 2.25):
+        clock.now += pauses * RUN_PROGRESS_SECONDS
         second.reporter.watch(progress(files_sent=1, bytes_sent=MEGABYTE))
         first.reporter.tick()
     assert [event.kind for event in first.told] == ["run-progress"] * 3

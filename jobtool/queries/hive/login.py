@@ -104,8 +104,7 @@ class Login:
             raise UsageError("connection: auth_mechanism=JWT needs use_http_transport=true")
         if self.mechanism == "JWT" and self.user is not None:
             raise UsageError(
-                "connection: auth_mechanism=JWT takes no user; the token names it. Leave the user "
-                "out."
+                "connection: auth_mechanism=JWT takes no user; the token names it. Leave it out."
             )
         if self.mechanism == "GSSAPI" and importlib.util.find_spec("kerberos") is None:
             raise UsageError(

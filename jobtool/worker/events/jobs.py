@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jobtool.events import Event
 from jobtool.jobs.job import Job
 from jobtool.jobs.settings import Settings
 from jobtool.level import Level
 from jobtool.names import quote
+from jobtool.transfer.progress import FileUnderWay
 from jobtool.units import duration_text, rate_text, size_text
 from jobtool.worker.jobtext import What, source_text, started_text, what_of
 
@@ -105,7 +106,8 @@ class JobProgress(Event, frozen=True, kw_only=True):
     For an export the files are its chunks, and the totals of files and bytes are those of the
     chunks made so far. ``rows_done`` are the rows that the query has given in this attempt,
     including those of chunks that have arrived before. ``rows_total`` and ``seconds_left`` are None
-    as long as the number of rows isn't known.
+    as long as the number of rows isn't known. ``under_way`` are the largest of the large files
+    under way, each with ``path``, ``bytes_done`` and ``bytes_total``.
     """
 
     kind: ClassVar[str] = "progress"
@@ -124,6 +126,19 @@ class JobProgress(Event, frozen=True, kw_only=True):
     seconds_left: float | None = None
     files_proven: int = 0
     bytes_proven: int = 0
+    under_way: tuple[FileUnderWay, ...] = ()
+
+    def json(self) -> dict[str, Any]:
+        """Return plain values."""
+        files = [
+            {
+                "path": quote(each.path),
+                "bytes_done": each.bytes_done,
+                "bytes_total": each.bytes_total,
+            }
+            for each in self.under_way
+        ]
+        return {**super().json(), "under_way": files}
 
     def text(self) -> str:
         """Return the sentence."""

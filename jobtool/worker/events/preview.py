@@ -85,6 +85,7 @@ class RoomFound(msgspec.Struct, frozen=True, kw_only=True):
 
     ``limit`` says what sets the bound. ``free_bytes`` and ``free_files`` are None where there is
     no bound, or none that is known. ``needed_bytes`` count each copy that the store makes.
+    ``suffices`` is True if everything fits, as far as is known.
     """
 
     limit: str
@@ -92,14 +93,7 @@ class RoomFound(msgspec.Struct, frozen=True, kw_only=True):
     free_files: int | None
     needed_bytes: int
     needed_files: int
-
-    @property
-    def suffices(self) -> bool:
-        """Whether everything fits, as far as is known."""
-        return not (
-            (self.free_bytes is not None and self.free_bytes < self.needed_bytes)
-            or (self.free_files is not None and self.free_files < self.needed_files)
-        )
+    suffices: bool
 
     def text(self) -> str:
         """Return a sentence without its subject."""
@@ -196,9 +190,8 @@ class Preview(Event, frozen=True, kw_only=True):
 
     def json(self) -> dict[str, Any]:
         """Return plain values."""
-        rooms = [{**msgspec.to_builtins(one), "suffices": one.suffices} for one in self.rooms]
         lists = {
-            "rooms": rooms,
+            "rooms": [msgspec.to_builtins(one) for one in self.rooms],
             "problems": [msgspec.to_builtins(one) for one in self.problems],
             "estimate": None if self.estimate is None else msgspec.to_builtins(self.estimate),
             "largest": None if self.largest is None else quote(self.largest),
