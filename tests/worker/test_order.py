@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import jobtool
 from jobtool.jobs.jobchoice import JobChoice
 from jobtool.jobs.jobfile import decode, decode_priority, encode
 from jobtool.jobs.joblist import JobList
@@ -156,3 +157,12 @@ def test_a_random_order_has_every_job_and_differs_between_workers(joblist):
         assert sorted(found) == job_ids
         orders.add(tuple(found))
     assert len(orders) > 1
+
+
+def test_from_python_the_same_jobs_are_chosen(joblist):
+    done = jobtool.transfer_jobs(joblist, jobs=["item000"], match=["*[12]"], order="random")
+    assert (done.succeeded, done.exit_code, done.statuses["todo"]) == (3, 0, 3)
+    with pytest.raises(jobtool.UsageError, match="Did you mean"):
+        jobtool.transfer_jobs(joblist, jobs=["item9"])
+    with pytest.raises(jobtool.UsageError, match="expected one of largest"):
+        jobtool.transfer_jobs(joblist, order="big")
