@@ -95,7 +95,7 @@ class _Generation:
             self._emit(Incomplete(missing=missing, paths=tuple(paths)))
         count_incomplete = sum(map(len, incomplete.values()))
         if not (created or existing or count_incomplete):
-            raise LayoutError(self._nothing_found())
+            raise LayoutError(self._nothing_found(known=len(taken)))
         generated = Generated(
             created=created,
             existing=existing,
@@ -206,13 +206,15 @@ class _Generation:
         if joblist is not None:
             joblist.add(job, log)
 
-    def _nothing_found(self) -> str:
+    def _nothing_found(self, *, known: int) -> str:
         if self._layout is None:
             filtered = " that the filters include" if self._settings.filters else ""
             return f"{quote(self._request.source)} lists no files{filtered}"
         filtered = " that the filters include" if self._settings.filters else ""
+        question = "Is it the right input path, and the right layout? (--layout)"
+        if known:
+            question = f"The joblist has {known} job(s) of it: is its filesystem mounted?"
         return (
             f"expected folders that match {self._layout.pattern} below "
-            f"{quote(self._request.source)}; found none{filtered}. Is it the right input path, and "
-            "the right layout? (--layout)"
+            f"{quote(self._request.source)}; found none{filtered}. {question}"
         )
