@@ -19,19 +19,24 @@ if TYPE_CHECKING:
         rebuild_catalog,
     )
     from jobtool.api.clean import Cleaned, clean_jobs
+    from jobtool.api.excluded import find_excluded
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
     from jobtool.api.notify import Notices, send_notices
-    from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.plan import plan_transfer
+    from jobtool.api.receipts import read_receipts, write_checksums, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.report import show_job, write_report
     from jobtool.api.retry import Retried, retry_jobs
     from jobtool.api.routes import explain_route
+    from jobtool.api.setoptions import set_options
     from jobtool.api.staging import list_staged, stage_items, unstage_items
+    from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
+    from jobtool.api.update import JoblistUpdate, update_joblist
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
     from jobtool.bundling.events import PackagesGenerated
@@ -84,11 +89,15 @@ if TYPE_CHECKING:
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
     from jobtool.layouts.events import Generated
+    from jobtool.layouts.excluded import Excluded, ExcludedItem
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
+    from jobtool.mirror.events import Updated
     from jobtool.receiving.events import Received
     from jobtool.report.jobline import JobLine
+    from jobtool.report.optionsset import Option, OptionsSet
     from jobtool.report.show import ShownJob
+    from jobtool.report.steered import Steered
     from jobtool.report.summary import Summary
     from jobtool.routes.found import ConsideredRoute, Route, RouteLeg
     from jobtool.staging.outcome import Unstaged
@@ -99,7 +108,7 @@ if TYPE_CHECKING:
     from jobtool.stores.store import Store
     from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
-    from jobtool.worker.events import JobProgress
+    from jobtool.worker.events import JobProgress, Preview
 
 __version__ = "0.1.0"
 
@@ -116,6 +125,8 @@ _HOMES = {
     "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
+    "Excluded": "jobtool.layouts.excluded",
+    "ExcludedItem": "jobtool.layouts.excluded",
     "ExhaustedError": "jobtool.errors",
     "Explained": "jobtool.api.methods",
     "ExportGenerated": "jobtool.export.events",
@@ -133,6 +144,7 @@ _HOMES = {
     "JobStatus": "jobtool.jobs.job",
     "JoblistError": "jobtool.errors",
     "JoblistUnavailableError": "jobtool.errors",
+    "JoblistUpdate": "jobtool.api.update",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
     "LayoutError": "jobtool.errors",
@@ -143,10 +155,13 @@ _HOMES = {
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
     "Notices": "jobtool.api.notify",
+    "Option": "jobtool.report.optionsset",
+    "OptionsSet": "jobtool.report.optionsset",
     "PackageError": "jobtool.errors",
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
+    "Preview": "jobtool.worker.events.preview",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
     "QueryInterruptedError": "jobtool.errors",
@@ -168,6 +183,7 @@ _HOMES = {
     "StagedItem": "jobtool.staging.results",
     "Staging": "jobtool.staging.results",
     "StagingError": "jobtool.errors",
+    "Steered": "jobtool.report.steered",
     "Stop": "jobtool.stop",
     "StoppedError": "jobtool.errors",
     "Store": "jobtool.stores.store",
@@ -181,6 +197,7 @@ _HOMES = {
     "UnreachableError": "jobtool.errors",
     "Unstaged": "jobtool.staging.outcome",
     "UsageError": "jobtool.errors",
+    "Updated": "jobtool.mirror.events",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
     "catalog_writer": "jobtool.api.catalog",
@@ -191,25 +208,33 @@ _HOMES = {
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
+    "find_excluded": "jobtool.api.excluded",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
     "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
+    "pause_jobs": "jobtool.api.steer",
+    "plan_transfer": "jobtool.api.plan",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
     "receive_packages": "jobtool.api.receive",
     "release_jobs": "jobtool.api.release",
+    "resume_jobs": "jobtool.api.steer",
     "retry_jobs": "jobtool.api.retry",
     "send_notices": "jobtool.api.notify",
+    "set_options": "jobtool.api.setoptions",
     "show_job": "jobtool.api.report",
     "stage_items": "jobtool.api.staging",
+    "stop_jobs": "jobtool.api.steer",
     "stores_of": "jobtool.transfer.stores_of",
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
+    "update_joblist": "jobtool.api.update",
     "verify_jobs": "jobtool.api.verify",
+    "write_checksums": "jobtool.api.receipts",
     "write_receipts": "jobtool.api.receipts",
     "write_report": "jobtool.api.report",
 }
@@ -227,6 +252,8 @@ __all__ = [
     "DamagedSourceError",
     "DigestMismatchError",
     "Event",
+    "Excluded",
+    "ExcludedItem",
     "ExhaustedError",
     "Explained",
     "ExportGenerated",
@@ -244,6 +271,7 @@ __all__ = [
     "JobStatus",
     "JoblistError",
     "JoblistUnavailableError",
+    "JoblistUpdate",
     "JobtoolError",
     "Layout",
     "LayoutError",
@@ -254,10 +282,13 @@ __all__ = [
     "NotFoundError",
     "NotYetError",
     "Notices",
+    "Option",
+    "OptionsSet",
     "PackageError",
     "PackagesGenerated",
     "PlannedItem",
     "Policies",
+    "Preview",
     "PutBack",
     "QueryFailedError",
     "QueryInterruptedError",
@@ -279,6 +310,7 @@ __all__ = [
     "StagedItem",
     "Staging",
     "StagingError",
+    "Steered",
     "Stop",
     "StoppedError",
     "Store",
@@ -291,6 +323,7 @@ __all__ = [
     "UnmetRequirementError",
     "UnreachableError",
     "Unstaged",
+    "Updated",
     "UsageError",
     "Verification",
     "Verified",
@@ -303,25 +336,33 @@ __all__ = [
     "explain_methods",
     "explain_route",
     "export_query",
+    "find_excluded",
     "generate_joblist",
     "generate_packages",
     "list_staged",
     "load_layout",
     "open_catalog",
+    "pause_jobs",
+    "plan_transfer",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
     "receive_packages",
     "release_jobs",
+    "resume_jobs",
     "retry_jobs",
     "send_notices",
+    "set_options",
     "show_job",
     "stage_items",
+    "stop_jobs",
     "stores_of",
     "summarise_jobs",
     "transfer_jobs",
     "unstage_items",
+    "update_joblist",
     "verify_jobs",
+    "write_checksums",
     "write_receipts",
     "write_report",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,9 @@ def transfer_jobs(
     joblist: Place | JobList,
     *,
     threads: int | None = None,
+    jobs: Collection[str] = (),
+    match: Collection[str] = (),
+    order: str = "name",
     max_jobs: int | None = None,
     time_limit_seconds: float | None = None,
     grace_seconds: float | None = None,
@@ -94,6 +97,10 @@ def transfer_jobs(
     Args:
         joblist: The folder, or an open joblist.
         threads: How many files at a time at most, 1 to 256; 16 by default.
+        jobs: Only these jobs, by name. ``exit_code`` is about these alone.
+        match: Only jobs whose names match one of these globs, such as ``plate1*``.
+        order: Which jobs come first: by ``name``, ``largest``, ``smallest``, ``field:NAME`` or
+            ``random``. Jobs of a higher priority come before.
         max_jobs: End after this many jobs.
         time_limit_seconds: In how many seconds this process will be killed; by default what the
             scheduler says. The work stops before.
@@ -153,12 +160,14 @@ def transfer_jobs(
     """
     from jobtool.api.options import require_grace, require_seconds, require_settings, worker_options
     from jobtool.jobs.job import JobStatus
+    from jobtool.jobs.jobchoice import JobChoice
     from jobtool.metrics.meter import metered
     from jobtool.notify.watching import notifying
     from jobtool.worker.environment import alone
     from jobtool.worker.events import WorkerFinished
     from jobtool.worker.loop import Worker
     from jobtool.worker.options import resolve_options
+    from jobtool.worker.order import require_order
 
     policies = {
         "if_exists": if_exists,
@@ -199,6 +208,8 @@ def transfer_jobs(
     tell, show = unfailing(on_event), unfailing(on_progress)
     own_stop = Stop(parent=stop)
     chosen = {
+        "jobs": JobChoice.of(jobs, match),
+        "order": require_order(order),
         "max_jobs": max_jobs,
         "wait": wait,
         "site": site,

@@ -86,7 +86,9 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
         for option in self.worker_options:
             # The value of a short option may follow without a space.
             if option.startswith(_TAKEN_SHORT) or option.partition("=")[0] in _TAKEN:
-                raise UsageError(f"the script gives {quote(option)} to its workers itself")
+                raise UsageError(
+                    f"the script gives {quote(option)} to its workers itself. Leave it out."
+                )
         if self.worker_options and not self.worker_options[0].startswith("-"):
             raise UsageError(
                 f"expected one joblist, and options for the workers after --; found "

@@ -14,6 +14,12 @@ _MPIRUN = """\
 _SRUN = """\
 # --kill-on-bad-exit=0: if a node is lost, srun leaves the workers on other nodes alive."""
 
+_STOPS = """\
+# Somebody may stop the workers (`jobtool stop`). Then this script must not come back.
+last_stop() { sed -n '/"stop": {/,/}/p' "$joblist/control.json" 2> /dev/null; }
+stop_before=$(last_stop)
+"""
+
 _WAIT = """\
 workers=$!
 [ "$is_draining" = no ] || drain        # the signal came before $workers was known
@@ -23,6 +29,7 @@ workers=$!
 while kill -0 "$workers" 2> /dev/null; do wait "$workers"; done
 wait "$workers"
 code=$?
+[ "$(last_stop)" = "$stop_before" ] || is_cancelled=yes
 """
 
 
@@ -41,7 +48,8 @@ def run_lines(request: BatchRequest, *options: str) -> str:
     worker += map(shlex.quote, (*options, *request.worker_options))
     comment, launcher = _launcher(request)
     lines = ["# In the background, so that this shell can take signals meanwhile.", *comment]
-    return "\n".join([*lines, " ".join([*launcher, *worker]) + " &", _WAIT])
+    start = " ".join([*launcher, *worker]) + " &"
+    return "\n".join([_STOPS, *lines, start, _WAIT])
 
 
 def _launcher(request: BatchRequest) -> tuple[list[str], list[str]]:

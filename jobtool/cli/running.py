@@ -41,14 +41,15 @@ def run_worker(
     as_json: bool,
     chosen: dict[str, Any],
     metrics_textfile: str | None = None,
+    rate: float | None = None,
     log: LogChoice | None = None,
     said: Said | None = None,
     console: Console | None = None,
 ) -> int:
     """Run a worker as ``transfer-worker`` describes; ``chosen`` are the worker's own options.
 
-    ``log`` says where it writes its log, ``said`` is what signal handlers say; ``console`` is used
-    in place of a new one.
+    ``rate`` is for a dry run: the bytes in a second to expect. ``log`` says where it writes its
+    log, ``said`` is what signal handlers say; ``console`` is used in place of a new one.
     """
     from jobtool.worker.environment import joined, launched_size
 
@@ -88,6 +89,7 @@ def run_worker(
             verbosity=verbosity,
             chosen=chosen,
             metrics_textfile=metrics_textfile,
+            rate=rate,
             said=said,
         )
 
@@ -107,6 +109,7 @@ def _run_joined(
     verbosity: int,
     chosen: dict[str, Any],
     metrics_textfile: str | None,
+    rate: float | None,
     said: Said | None,
 ) -> int:
     """Run the worker of a process that knows its rank."""
@@ -144,7 +147,7 @@ def _run_joined(
     if dry_run and environment.rank:
         return 0  # rank 0 prints it for all
     if dry_run:
-        return Worker(joblist, environment, options, console.emit).preview()
+        return Worker(joblist, environment, options, console.emit).preview(rate)
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
     if not console.as_json and verbosity == Level.NORMAL:

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from jobtool import __version__
 from jobtool.batch.request import (
     DEFAULT_GRACE_SECONDS,
     DEFAULT_JOB_NAME,
@@ -16,6 +15,7 @@ from jobtool.batch.request import (
     Scheduler,
 )
 from jobtool.cli.options import comma_separated, command, input_option, sentence
+from jobtool.cli.version import version_option
 from jobtool.errors import UsageError
 
 
@@ -93,7 +93,7 @@ from jobtool.errors import UsageError
     help="What it sends mail for: some of begin, end, fail, requeue, time-limit, array-tasks, all, "
     "none, separated by commas. [default: end,fail]",
 )
-@click.version_option(__version__, "--version", prog_name="jobtool")
+@version_option
 def cli(
     *,
     input_option: str | None,

@@ -41,12 +41,13 @@ def cli(*, joblist_path: str, job_name: str, verbosity: int, as_json: bool) -> i
     if as_json:
         console.print_json(shown.json())
     else:
-        for line in _lines(shown, with_log=verbosity > 0):
+        for line in lines_of(shown, with_log=verbosity > 0):
             console.result(line)
     return 0 if shown.cause is None else 1
 
 
-def _lines(shown: ShownJob, *, with_log: bool) -> Iterator[str]:
+def lines_of(shown: ShownJob, *, with_log: bool) -> Iterator[str]:
+    """Yield what is known of a job, as lines of text."""
     line = shown.line
     yield f"{quote(line.job)}: {line.status.value if line.status else 'invalid'}"
     if shown.job is not None:
@@ -98,6 +99,8 @@ def _header(job: Job) -> Iterator[str]:
         failed = f", {job.failures} failed" if job.failures else ""
         left = "; no attempts are left" if job.requires_intervention else ""
         yield f"  attempts: {job.attempts}{failed}{left}"
+    if job.priority:
+        yield f"  priority: {job.priority}"
     if job.not_before is not None:
         yield f"  not before: {stamp_of(job.not_before)}"
 

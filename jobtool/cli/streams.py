@@ -103,6 +103,12 @@ def install() -> None:
         setattr(sys, name, output)
 
 
+def as_printed(text: str, encoding: str) -> str:
+    """Return a text as output in an encoding shows it."""
+    codecs.register_error(_ERRORS, _in_plain_characters)
+    return text.encode(encoding, _ERRORS).decode(encoding)
+
+
 def why_lost() -> OSError | None:
     """Return the error that lost some of standard output; None if all was written."""
     output = sys.stdout

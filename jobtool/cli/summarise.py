@@ -2,185 +2,236 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
+import click
+
+from jobtool.cli.console import Console
 from jobtool.cli.options import command, input_options, output_options
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.names import quote
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from datetime import datetime
 
-    from jobtool.report.bystep import StepLine
-    from jobtool.report.causes import Cause
+    from jobtool.cli.page import Line
+    from jobtool.cli.summaryview import View
     from jobtool.report.jobline import JobLine
-from jobtool.report.summary import Summary
+    from jobtool.report.live import LiveJoblist
+    from jobtool.report.overview import Overview
 
-#: How many jobs of one cause are named.
-_NAMED = 3
+_STATUSES = ("todo", "ongoing", "success", "error", "invalid")
+
+#: How often ``--watch`` without a number looks.
+DEFAULT_SECONDS = 2.0
+
+
+def _as_past(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> datetime | None:
+    if value is None:
+        return None
+    from datetime import UTC, datetime
+
+    from jobtool.cli.pasttime import parse_since
+
+    try:
+        return parse_since(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _watch_option(function: Callable[..., int]) -> Callable[..., int]:
+    """Add ``--watch [SECONDS]``: a word after it that is no number is the joblist."""
+    import functools
+
+    @functools.wraps(function)
+    def with_seconds(*, watch: str | None, input_argument: str | None, **rest: Any) -> int:
+        seconds: float | None = None
+        if watch is not None:
+            try:
+                seconds = float(watch)
+            except ValueError:
+                if input_argument is not None or rest.get("input_option") is not None:
+                    raise click.BadParameter(
+                        f"expected a number of seconds; found {watch!r}", param_hint="'--watch'"
+                    ) from None
+                seconds, input_argument = DEFAULT_SECONDS, watch
+            if not 0.2 <= seconds <= 86_400:
+                raise click.BadParameter(
+                    f"expected 0.2 to 86400 seconds; found {watch}", param_hint="'--watch'"
+                )
+        return function(watch_seconds=seconds, input_argument=input_argument, **rest)
+
+    return click.option(
+        "--watch",
+        metavar="[SECONDS]",
+        is_flag=False,
+        flag_value=str(DEFAULT_SECONDS),
+        help="Show it anew every so many seconds, 2 by default, until Ctrl-C.",
+    )(with_seconds)
 
 
 @command(
     name="summarise-jobs",
-    example="summarise-jobs -i source08 --json | jq .error",
+    example="summarise-jobs -i source08 --watch",
     is_output_result=True,
 )
+@_watch_option
 @input_options()
+@click.option("--jobs", "names_jobs", is_flag=True, help="A line for each job, too.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(_STATUSES),
+    help="A line for each job with this status. Repeatable.",
+)
+@click.option(
+    "--by",
+    metavar="FIELD",
+    help="A table by this field of the layout. [the first that has 2 to 20 values]",
+)
+@click.option(
+    "--since",
+    "since_time",
+    metavar="TIME",
+    callback=_as_past,
+    help="What has happened since then: '2h', '1d' or a date such as 2026-11-20T14:30.",
+)
 @output_options
-def cli(*, joblist_path: str, verbosity: int, as_json: bool) -> int:
+def cli(
+    *,
+    joblist_path: str,
+    watch_seconds: float | None,
+    names_jobs: bool,
+    statuses: tuple[str, ...],
+    by: str | None,
+    since_time: datetime | None,
+    verbosity: int,
+    as_json: bool,
+) -> int:
     """Read the job files of a joblist and report.
 
-    It groups jobs in error or invalid by cause, and names ongoing jobs that no running worker seems
-    to hold; with -v 2 it names every job. It only reads.
+    How far it is, how fast it goes and when it will be done; what each worker does; which jobs
+    failed for which cause, and what deals with it; which ongoing jobs no running worker seems to
+    hold. It only reads, and needs nothing of the workers.
     """
     from jobtool.api.places import opened
-    from jobtool.api.summarise import summarise_jobs
+    from jobtool.report.live import LiveJoblist
 
     console = Console(verbosity=verbosity, as_json=as_json)
     joblist = opened(joblist_path)
     console.note(f"Valid input path: {quote(joblist.path)}")
     console.note("Dry run: disabled")
     console.note(f"Verbosity level: {verbosity}")
-    summary = summarise_jobs(joblist)
-    if as_json:
-        from jobtool.report.causes import causes_of
+    shown = Shown(
+        LiveJoblist(joblist),
+        by=by,
+        since_time=since_time,
+        statuses=statuses,
+        names_jobs=names_jobs or bool(statuses) or verbosity >= 2,
+    )
+    if watch_seconds is not None:
+        from jobtool.cli.watch import watch
 
-        causes = [cause.json() for cause in causes_of(summary.needing_attention)]
-        console.print_json({**summary.json(), "causes": causes})
-    else:
-        _print(summary, console)
-    return summary.exit_code
+        return watch(shown, console, watch_seconds)
+    shown.live.look()
+    overview = shown.overview()
+    shown.print(overview, console)
+    return overview.exit_code
 
 
-def _print(summary: Summary, console: Console) -> None:
-    from jobtool.jobs.job import JobStatus
-    from jobtool.report.causes import causes_of
+class Shown:
+    """What ``summarise-jobs`` shows of a joblist, by its options."""
 
-    console.note(f"Found {len(summary.jobs)} job file(s).")
-    if console.verbosity >= 2:
-        if summary.jobs:
-            _print_jobs(summary)
-    else:
-        for cause in causes_of(summary.needing_attention):
-            _print_cause(cause, console)
-        if summary.abandoned:
-            console.result(
-                f"{WARNING} {len(summary.abandoned)} ongoing job(s) that no worker seems to hold; "
-                "the next worker takes them over:"
-            )
-            for job in summary.abandoned[:_NAMED]:
-                console.result(f"  {quote(job.job)} ({job.note})")
-            _print_rest(len(summary.abandoned), console)
-    if steps := summary.package_steps:
-        _print_steps(steps)
-    # At the end, where a person looks first.
-    console.result(f"{INFO} Total jobs: {len(summary.jobs)}")
-    for symbol, word, status in (
-        (INFO, "Todo", JobStatus.TODO),
-        (INFO, "Ongoing", JobStatus.ONGOING),
-        (DONE, "Success", JobStatus.SUCCESS),
-        (FAILED, "Error", JobStatus.ERROR),
-    ):
-        console.result(f"{symbol} {word} jobs: {summary.count(status)}")
-    if summary.rows_done is not None:
-        of = "" if summary.rows_total is None else f" of {summary.rows_total:,}"
-        console.result(f"{INFO} Rows of finished jobs: {summary.rows_done:,}{of}")
-    if summary.waiting:
-        files = sum(job.waiting_files for job in summary.waiting)
-        console.result(
-            f"{INFO} Todo jobs that wait for {files} file(s) that can't be read yet: "
-            f"{len(summary.waiting)}, as {quote(summary.waiting[0].job)}: {summary.waiting[0].note}"
+    def __init__(
+        self,
+        live: LiveJoblist,
+        *,
+        by: str | None = None,
+        since_time: datetime | None = None,
+        statuses: tuple[str, ...] = (),
+        names_jobs: bool = False,
+    ) -> None:
+        self.live = live
+        self._by = by
+        self._since_time = since_time
+        self._statuses = statuses
+        self.names_jobs = names_jobs
+
+    def overview(self, *, is_strict: bool = True) -> Overview:
+        """Return the overview.
+
+        Raises ``UsageError`` for a field that no job has, if all jobs have been read. Unless
+        ``is_strict``, the jobs that have it may be gone: there is no table then.
+        """
+        from msgspec.structs import replace
+
+        from jobtool.errors import UsageError
+        from jobtool.report.overview import overview_of
+
+        try:
+            found = overview_of(self.live, by=self._by, since_time=self._since_time)
+            return replace(found, jobs=tuple(self.jobs())) if self.names_jobs else found
+        except KeyError as error:
+            if self.live.unread or not is_strict:
+                return overview_of(self.live, by="", since_time=self._since_time)
+            if not error.args:
+                raise UsageError(
+                    f"--by {quote(self._by or '')}: the jobs have no layout fields."
+                ) from None
+            from jobtool.suggest import closest
+
+            meant = closest(self._by or "", list(error.args))
+            hint = f" Did you mean {quote(meant)}?" if meant else ""
+            raise UsageError(
+                f"--by {quote(self._by or '')}: expected a field of the jobs, one of "
+                f"{', '.join(map(quote, error.args))}.{hint}"
+            ) from None
+
+    def jobs(self) -> list[JobLine]:
+        """Return the jobs that are named: all, or those with the chosen statuses."""
+        from jobtool.jobs.job import JobStatus
+
+        chosen = self._statuses or _STATUSES
+        return self.live.of_status(
+            *(None if word == "invalid" else JobStatus(word) for word in chosen)
         )
-    if summary.count(None):
-        console.result(f"{WARNING} Invalid jobs: {summary.count(None)}")
-    if summary.needing_newer:
-        why = summary.needing_newer[0]
-        console.result(
-            f"{WARNING} Jobs that need a newer version: {len(summary.needing_newer)}, as "
-            f"{quote(why.job)}: {why.note}"
-        )
-    if summary.count(JobStatus.ERROR):
-        again = f"jobtool retry {shlex.quote(summary.path)}"
-        console.result(f"{INFO} To try them again once that is fixed: {again}")
 
+    def print(self, overview: Overview, console: Console) -> None:
+        """Print everything once."""
+        if console.as_json:
+            summary = self.live.summary()
+            told = {**summary.json(), **overview.json()}
+            if self._statuses:
+                told["jobs"] = [job.json() for job in self.jobs()]
+            console.print_json(told)
+            return
 
-def _print_cause(cause: Cause, console: Console) -> None:
-    symbol = FAILED if cause.status == "error" else WARNING
-    what = "invalid: " if cause.status == "invalid" else ""
-    if cause.requires_intervention:
-        what += "requires intervention: "
-    if len(cause.jobs) == 1:
-        console.result(f"{symbol} {quote(cause.jobs[0])}: {what}{cause.text}")
-        return
-    console.result(f"{symbol} {len(cause.jobs)} jobs: {what}{cause.text}")
-    for job in cause.jobs[:_NAMED]:
-        console.result(f"  {quote(job)}")
-    _print_rest(len(cause.jobs), console)
+        from jobtool.cli.page import Page, plain
+        from jobtool.cli.summaryview import View
+        from jobtool.cli.terminal import is_terminal, output_width
 
+        width = output_width() if is_terminal(sys.stdout) else None
+        view = View(overview, Page(width, encoding=sys.stdout.encoding))
+        console.note(f"Found {overview.total} job file(s).")
+        for line in self.lines(view):
+            console.result(plain(line))
 
-def _print_rest(count: int, console: Console) -> None:
-    if count > _NAMED:
-        console.result(f"  and {count - _NAMED} more (-v 2 shows all)")
-
-
-def _print_jobs(summary: Summary) -> None:
-    from rich.text import Text
-
-    rows = ("rows",) if summary.is_export else ()
-    routes = ("route",) if any(job.package for job in summary.jobs) else ()
-    headings = ("job", "status", "files", *rows, *routes, "note")
-    table = _table_of(headings, folding=("job", "note"))
-    for job in summary.jobs:
-        files = "" if job.files_total is None else f"{job.files_done}/{job.files_total}"
-        note = f"requires intervention: {job.note}" if job.requires_intervention else job.note
-        counted = (_rows_text(job),) if summary.is_export else ()
-        route = job.package.route if job.package is not None else None
-        taken = (quote(route) if route else "",) if routes else ()
-        row = (quote(job.job), job.status or "invalid", files, *counted, *taken, note)
-        table.add_row(*(Text(cell) for cell in row))
-    _print_table(table)
-
-
-def _table_of(headings: tuple[str, ...], *, folding: tuple[str, ...]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading not in folding, overflow="fold")
-    return table
-
-
-def _print_table(table: Table) -> None:
-    from rich.console import Console as RichConsole
-
-    console = RichConsole(highlight=False)
-    if not console.is_terminal:
-        console.width = 10_000  # no wrapping for grep
-    console.print(table)
-
-
-def _print_steps(steps: list[StepLine]) -> None:
-    from rich.text import Text
-
-    from jobtool.units import size_text
-
-    headings = ("step", "route", "done", "bytes", "ongoing", "error", "waiting", "for other sites")
-    table = _table_of(headings, folding=("route",))
-    for line in steps:
-        counts = (line.ongoing, line.error, line.waiting, line.elsewhere)
-        done = (f"{line.done}/{line.jobs}", size_text(line.bytes_done) if line.bytes_done else "")
-        cells = (line.step, quote(line.route) if line.route else "", *done)
-        table.add_row(*map(Text, (*cells, *(str(count or "") for count in counts))))
-    _print_table(table)
-
-
-def _rows_text(job: JobLine) -> str:
-    if job.rows_done is None:
-        return "" if job.rows_total is None else f"0/{job.rows_total:,}"
-    total = "?" if job.rows_total is None else f"{job.rows_total:,}"
-    return f"{job.rows_done:,}/{total}"
+    def lines(self, view: View) -> list[Line]:
+        """Return all lines; the counts come last, where a person looks first."""
+        lines: list[Line] = view.state()
+        if self.names_jobs:
+            is_export = self.live.joblist.settings.export is not None
+            lines += view.jobs(view.overview.jobs or (), is_export=is_export)
+        else:
+            lines += [*view.causes(), *view.abandoned()]
+        for part in (view.workers, view.values, view.steps, view.pauses, view.counts, view.bar):
+            lines += part()
+        return [*lines, *view.rate(), *view.since(), *view.further()]
 
 
 def main() -> None:

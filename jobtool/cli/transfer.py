@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobtool.cli.choosing import choice_options
+from jobtool.cli.nofilters import refuse_filter_options
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
     as_log_size,
+    as_rate,
     as_seconds,
     assignments,
     comma_separated,
     command,
-    dry_run_option,
     input_options,
     output_options,
     trust_option,
@@ -22,6 +24,7 @@ from jobtool.cli.options import (
 from jobtool.cli.running import LogChoice, run_worker
 from jobtool.cli.stopsignals import Said, stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
+from jobtool.errors import UsageError
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
@@ -37,6 +40,13 @@ if TYPE_CHECKING:
     "--threads",
     type=click.IntRange(1, 256),
     help="Files at a time in this worker, at most. [default: 16, or joblist.toml's]",
+)
+@choice_options
+@click.option(
+    "--order",
+    metavar="ORDER",
+    help="Which jobs come first: by name, largest, smallest (as far as sizes are known), "
+    "field:NAME (by a field of the layout), or random. [default: name]",
 )
 @click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="Stop after N jobs.")
 @click.option(
@@ -171,13 +181,29 @@ if TYPE_CHECKING:
     help="A key of [credentials], such as provider=profile, in place of the joblist's whole table. "
     "Repeatable.",
 )
+@refuse_filter_options
 @trust_option
-@dry_run_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Look at all that would be transferred, and tell how much it is, whether it fits, how "
+    "long it takes, and what wouldn't arrive; write nothing.",
+)
+@click.option(
+    "--rate",
+    callback=as_rate,
+    metavar="RATE",
+    help="With --dry-run: estimate the time at this rate, such as 200MB/s. [default: that of the "
+    "joblist's jobs so far]",
+)
 @output_options
 def cli(
     *,
     joblist_path: str,
     threads: int | None,
+    jobs: tuple[str, ...],
+    match: tuple[str, ...],
+    order: str | None,
     max_jobs: int | None,
     time_limit: float | None,
     grace: float | None,
@@ -201,6 +227,7 @@ def cli(
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
+    rate: float | None,
     verbosity: int,
     as_json: bool,
 ) -> int:
@@ -209,14 +236,21 @@ def cli(
     Start as many as you like, under mpirun, in scheduler arrays or by hand: no job is done twice.
     Ctrl-C (or SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU) finishes the files in progress and hands
     the job back. A second Ctrl-C stops at once. Nothing that was proven is lost either way. The
-    worker also stops when its time is nearly up. Under nohup SIGHUP is ignored.
+    worker also stops when its time is nearly up, and by jobtool stop; it waits while the joblist is
+    paused by jobtool pause. Under nohup SIGHUP is ignored. With --job or --match the exit code is
+    about these jobs alone.
     """
     stop, said = Stop(), Said()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
-    with stopping(stop, signals, said=said):
+    doing = "telling what was found" if dry_run else "finishing files in progress"
+    with stopping(stop, signals, doing=doing, said=said):
         from jobtool.api.options import require_grace
+        from jobtool.jobs.jobchoice import JobChoice
+        from jobtool.worker.order import require_order
 
+        if rate is not None and not dry_run:
+            raise UsageError("--rate: expected --dry-run with it, which estimates the time")
         require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
         return run_worker(
             stop,
@@ -227,6 +261,7 @@ def cli(
             credentials=assignments(credentials, option="--credentials"),
             trust=trust,
             dry_run=dry_run,
+            rate=rate,
             verbosity=verbosity,
             as_json=as_json,
             metrics_textfile=metrics_textfile,
@@ -234,6 +269,8 @@ def cli(
             log=None if log_file is None else LogChoice(log_file, log_max_size, log_keep),
             chosen={
                 "max_jobs": max_jobs,
+                "jobs": JobChoice(names=jobs, globs=match),
+                "order": require_order(order or "name"),
                 "claims": claims,
                 "wait": wait,
                 "site": site,

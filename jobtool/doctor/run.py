@@ -246,8 +246,8 @@ class _Examination:
                 if ranks.rank in orders.deputies:
                     probes = [self._entered(probe, then) for probe in self._probes(orders)]
                 if ranks.rank in orders.deputies | {0}:
-                    settings = self._joblist.settings
-                    mine += (source_result(url, self._stores, settings) for url in places.sources)
+                    joblist = self._joblist
+                    mine += (source_result(url, self._stores, joblist) for url in places.sources)
                     mine += self._export_results()
                     mine += metrics_results(self._joblist.settings.metrics)
                     mine += notices_results(self._joblist.settings.notify)

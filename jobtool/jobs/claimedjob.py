@@ -136,6 +136,26 @@ class ClaimedJob:
 
     def change(self, status: JobStatus, event: str, **values: object) -> None:
         """Change the status and log why, in one atomic step."""
+        log = self._log_so_far()
+        self.job = self.job.to(status)
+        if status is JobStatus.SUCCESS:
+            self.job = replace(self.job, hand_backs=0)
+        self._save(log, event, values)
+
+    def set_priority(self, priority: int, **values: object) -> None:
+        """Write another priority, whatever the status, logged with ``values``."""
+        log = self._log_so_far()
+        self.job = replace(self.job, priority=priority)
+        self._save(log, "priority", {"priority": priority, **values})
+
+    def end_by_stop(self, reason: str, token: str, **values: object) -> None:
+        """Make an undone job ``error`` since a person has stopped it.
+
+        ``token`` is that of the stop. In the log it says that the stop is over.
+        """
+        self.change(JobStatus.ERROR, "error", **values, reason=reason, stop=token)
+
+    def _log_so_far(self) -> bytes:
         # Right after the claim the log is known. Later a person may have added to it.
         log = self._log
         self._log = None
@@ -146,14 +166,17 @@ class ClaimedJob:
                     f"the file of job {quote(self.job.name)} was replaced: expected attempt "
                     f"{self._attempt} in it; found {found.attempts}"
                 )
-        if log and not log.endswith(b"\n"):
-            log += b"\n"
-        self.job = self.job.to(status)
-        if status is JobStatus.SUCCESS:
-            self.job = replace(self.job, hand_backs=0)
+        return log if not log or log.endswith(b"\n") else log + b"\n"
+
+    def _save(self, log: bytes, event: str, values: Mapping[str, object]) -> None:
         record = encode_record(self._record(event, values))
         with self._writing():
             self._joblist.save(self.job_id, self.job, log + record, before=self.claim.require_held)
+
+    @property
+    def log_as_claimed(self) -> bytes:
+        """The log as it was read with the claim; empty once this worker has written to it."""
+        return self._log or b""
 
     def begin_step(self, name: str) -> None:
         """Count an attempt at a step, logged; writes nothing if the job file names no steps.
@@ -275,10 +298,11 @@ class ClaimedJob:
 
     def log(self, event: str, **values: object) -> None:
         """Append a line to the log."""
+        is_torn = bool(self._log) and not (self._log or b"").endswith(b"\n")
         self._log = None
         self.claim.require_held()
         with self._writing():
-            self._joblist.append(self.job_id, self._record(event, values))
+            self._joblist.append(self.job_id, self._record(event, values), after_torn=is_torn)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

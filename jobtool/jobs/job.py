@@ -29,10 +29,10 @@ COPY = "copy"
 
 #: The allowed changes of status. ``ongoing → ongoing`` is a job taken over from a dead worker.
 #: ``success → todo`` and ``error → todo`` are decided by a person or by the audit,
-#: ``todo → todo`` by a person who ends a job's wait.
+#: ``todo → todo`` by a person who ends a job's wait, ``todo → error`` by one who stops it.
 TRANSITIONS: Mapping[JobStatus, frozenset[JobStatus]] = MappingProxyType(
     {
-        JobStatus.TODO: frozenset({JobStatus.ONGOING, JobStatus.TODO}),
+        JobStatus.TODO: frozenset({JobStatus.ONGOING, JobStatus.TODO, JobStatus.ERROR}),
         JobStatus.ONGOING: frozenset(JobStatus),
         JobStatus.ERROR: frozenset({JobStatus.TODO}),
         JobStatus.SUCCESS: frozenset({JobStatus.TODO}),
@@ -68,7 +68,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ``attempts`` counts claims, ``failures`` the attempts that ended in an error.
     ``requires_intervention`` says that no attempts are left. ``hand_backs`` counts how often in a
     row the job was handed back, without progress, for a reason outside the job. ``not_before`` is
-    when to look again at a ``todo`` job whose files can't be read yet, in UTC.
+    when to look again at a ``todo`` job whose files can't be read yet, in UTC. Jobs of a higher
+    ``priority`` come first.
 
     ``export`` is the share of an export that the job does; None for a job that copies files. Its
     chunks are files below the destination. ``package`` is the step of a package that the job does;
@@ -91,6 +92,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     requires_intervention: bool = False
     hand_backs: int = 0
     not_before: datetime | None = None
+    priority: int = 0
     export: ExportShare | None = None
     package: PackageTask | None = None
     requires: tuple[str, ...] = ()

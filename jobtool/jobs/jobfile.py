@@ -43,6 +43,7 @@ from jobtool.jobs.steps import (
     require_chain,
 )
 from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, split_name, unquote
+from jobtool.suggest import did_you_mean, nearly
 
 SEPARATOR = "---"
 
@@ -50,6 +51,10 @@ SEPARATOR = "---"
 MAX_HEADER_LINES = 500_000
 
 FIELD_PREFIX = "field."
+
+#: The line whose number says which jobs come first. It is found in the first bytes of a file.
+PRIORITY = "priority"
+PRIORITIES = range(-1_000_000, 1_000_001)
 
 _KNOWN_KEYS = (
     "source",
@@ -59,11 +64,15 @@ _KNOWN_KEYS = (
     "requires_intervention",
     "hand_backs",
     "not_before",
+    "priority",
 )
 _REQUIRES = "requires"
 _STEPS = "steps"
+_SPELLED = ("source", "destination", "not_before", _REQUIRES)
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
+_PRIORITY = re.compile(r"[+-]?[0-9]{1,7}")
+_PRIORITY_LINE = re.compile(rb"\npriority:[ \t]*([+-]?[0-9]{1,7})[ \t]*\n")
 _MOST_DIGITS = 9
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -75,6 +84,22 @@ def decode_status(data: bytes) -> JobStatus | None:
         return JobStatus(line.decode("ascii"))
     except ValueError:
         return None
+
+
+def priority_in(text: str) -> int | None:
+    """Return the priority that a text says; None if it isn't one."""
+    if not _PRIORITY.fullmatch(text):
+        return None
+    return number if (number := int(text)) in PRIORITIES else None
+
+
+def decode_priority(data: bytes) -> int:
+    """Return the priority that the first bytes of a job file say; 0 if they say none."""
+    if b"\npriority" not in data:
+        return 0
+    header = data.replace(b"\r", b"").partition(b"\n---")[0]
+    found = _PRIORITY_LINE.search(header)
+    return (priority_in(found.group(1).decode()) or 0) if found else 0
 
 
 def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
@@ -91,7 +116,8 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     if status is None:
         first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
         words = ", ".join(JobStatus)
-        raise JobFileError(f"line 1: expected one of {words}; found {first!r}")
+        meant = f".{hint}" if (hint := did_you_mean(first, map(str, JobStatus))) else ""
+        raise JobFileError(f"line 1: expected one of {words}; found {first!r}{meant}")
     builder = _HeaderReader(job_id)
     end = data.find(b"\n") + 1 or len(data)
     number = 1
@@ -100,7 +126,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         if number > MAX_HEADER_LINES:
             raise JobFileError(
                 f"expected at most {MAX_HEADER_LINES} lines before the {SEPARATOR!r} line; found "
-                "more. Split the job into several"
+                "more. Split the job into several."
             )
         end = data.find(b"\n", start) + 1 or len(data)
         if end - start > MAX_LINE_BYTES:
@@ -132,6 +158,8 @@ def encode(job: Job, log: bytes = b"") -> bytes:
 
 def _header_lines(job: Job) -> Iterator[str]:
     yield job.status.value
+    if job.priority:  # early, where a short read finds it
+        yield f"{PRIORITY}: {job.priority}"
     if is_cut(filename_of(job.name)):
         yield f"name: {quote(job.name)}"
     if job.requires:  # before the lines that it may be about
@@ -214,6 +242,20 @@ class _HeaderReader:
         else:
             self._extra.append((key, value))
 
+    def _require_meant(self) -> None:
+        """Raise ``JobFileError`` for an unknown key that looks like a misspelt one.
+
+        Others are left alone: those of newer versions and of people. A slip in ``destination``
+        would send data to the joblist's.
+        """
+        for key, _ in self._extra:
+            meant = nearly(key, _SPELLED)
+            if meant is not None and meant not in self._known:
+                raise JobFileError(
+                    f"there is no {key!r} in the header. Did you mean {meant!r}? Correct the line, "
+                    "or remove it."
+                )
+
     def _read_steps(self, value: str) -> None:
         # Without the word an older version would ignore the steps and only copy.
         if STEPS not in self.requires:
@@ -241,6 +283,7 @@ class _HeaderReader:
     def _job(self, status: JobStatus) -> Job:
         known = self._known
         states = self._step_states()
+        self._require_meant()
         for key in ("source", "destination"):
             if known.get(key) == "":
                 raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")
@@ -265,6 +308,7 @@ class _HeaderReader:
             requires_intervention=known.get("requires_intervention") == "true",
             hand_backs=self._number("hand_backs"),
             not_before=self._not_before(),
+            priority=self._priority(),
             export=export,
             package=package,
             requires=self.requires,
@@ -303,6 +347,16 @@ class _HeaderReader:
                 f"expected a time as in 2026-11-20T14:31:00Z after 'not_before:'; found "
                 f"{text[:40]!r}"
             ) from None
+
+    def _priority(self) -> int:
+        text = self._known.get(PRIORITY, "0")
+        found = priority_in(text)
+        if found is None:
+            raise JobFileError(
+                f"expected a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]} after "
+                f"'{PRIORITY}:'; found {text[:40]!r}"
+            )
+        return found
 
     def _number(self, key: str) -> int:
         text = self._known.get(key, "0")

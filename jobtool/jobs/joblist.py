@@ -12,6 +12,7 @@ from jobtool.errors import JoblistError, JoblistUnavailableError, reason_of
 from jobtool.jobs import settings
 from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.exportshare import MANIFEST_JOB
+from jobtool.jobs.filtersettings import NAMES_FOLDER
 from jobtool.jobs.jobfolder import JobFolder
 from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal, read_journals
 from jobtool.jobs.records import Receipt, Record
@@ -35,8 +36,8 @@ _BLOCKS_SUFFIX = ".blocks"
 MEMBERS_SUFFIX = ".members.jsonl"
 _MANIFEST_SUFFIX = ".manifest.json"
 
-#: The folders that a joblist has from its beginning.
-FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER)
+#: The folders that a joblist may have from its beginning.
+FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER, NAMES_FOLDER)
 
 
 class JobList(JobFolder):

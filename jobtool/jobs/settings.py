@@ -22,8 +22,9 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.settingsecrets import refuse_secrets
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
-from jobtool.plugins import is_scheme
-from jobtool.suggest import misfit, unknown_key
+from jobtool.plugins import METHODS, find, is_scheme
+from jobtool.plugins import names as names_of_plugins
+from jobtool.suggest import misfit, nearly, unknown_key
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -63,7 +64,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
     ``verify``, ``if_gone``, ``compression``, ``preserve``, ``methods``, ``bandwidth`` and
     ``max_requests_per_second`` are what the options of those names say. Workers read the last two
-    again while they run.
+    again while they run. ``trash`` is the folder or URL that files go to which are deleted at the
+    destination, ``keep_days`` how long they stay there.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -81,6 +83,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     methods: tuple[str, ...] | None = None
     bandwidth: str | None = None
     max_requests_per_second: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    trash: str | None = None
+    keep_days: Annotated[float, msgspec.Meta(ge=0, le=36500)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a bandwidth that can't be read."""
@@ -203,7 +207,7 @@ def decode(text: str, *, path: str) -> Settings:
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
-        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}") from None
+        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deeply") from None
 
@@ -216,10 +220,12 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
         settings = msgspec.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
-    if settings.filters and (settings.export or settings.packages):
+    is_received = settings.packages is not None and settings.packages.receive is not None
+    if settings.filters and (settings.export or is_received):
         raise JoblistError(
-            f"{quote(path)}: expected [filters] only in a joblist that copies trees; found it "
-            f"beside [{'export' if settings.export else 'packages'}], whose files it can't select"
+            f"{quote(path)}: expected [filters] only in a joblist of files; found it in one "
+            f"{'of an export' if settings.export else 'of received packages'}, where it can't "
+            "select any"
         )
     try:
         return msgspec.structs.replace(
@@ -285,6 +291,15 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
             found = found.get(inner) if isinstance(found, Mapping) else None
         if isinstance(found, Mapping):
             _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
+    methods = table.get("methods")
+    for name in methods if isinstance(methods, Mapping) else ():
+        # A method may be installed only where workers run, so only slips are refused.
+        meant = nearly(name, names_of_plugins(METHODS)) if find(METHODS, name) is None else None
+        if meant is not None:
+            raise JoblistError(
+                f"{quote(path)}: there is no method for the table [methods.{name}]. Did you mean "
+                f"[methods.{meant}]? Correct or remove it."
+            )
 
 
 def _is_of_a_store(key: str, value: object) -> bool:

@@ -64,8 +64,9 @@ def refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
-                "set it in the environment of workers, or let a command or a file provide it: "
-                '[credentials] provider = "profile", "process" or "file"'
+                "set it in the environment of workers (for S3 AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY), or let a command or a file provide it: "
+                '[credentials] provider = "profile", "process" or "file".'
             )
 
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -88,12 +89,26 @@ class SeenState(msgspec.Struct, frozen=True, kw_only=True):
             return None
         return max(state.written - state.moved, 0.0) + self.age_seconds
 
+    def json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            **_plain(self.state),
+            "age_seconds": round(self.age_seconds, 1),
+            "still_seconds": None if self.still_seconds is None else round(self.still_seconds, 1),
+            "is_late": self.is_late,
+        }
+
 
 def encode(state: WorkerState) -> bytes:
     """Return the text of a state's file."""
-    names = {"job": state.job, "job_id": state.job_id}
-    quoted = {key: None if name is None else quote(name) for key, name in names.items()}
-    return msgspec.json.encode({"format": 1, **msgspec.to_builtins(state), **quoted})
+    return msgspec.json.encode({"format": 1, **_plain(state)})
+
+
+def _plain(state: WorkerState) -> dict[str, Any]:
+    values: dict[str, Any] = msgspec.to_builtins(state)
+    for key in ("job", "job_id"):
+        values[key] = None if values[key] is None else quote(values[key])
+    return values
 
 
 def decode(data: bytes) -> WorkerState | None:

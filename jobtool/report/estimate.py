@@ -14,7 +14,7 @@ import msgspec
 
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import BRINGS_NOTHING
-from jobtool.jobs.workerstates import WORKING, SeenState, WorkerState
+from jobtool.jobs.workerstates import PAUSED, WORKING, SeenState, WorkerState
 from jobtool.report.jobline import JobLine
 from jobtool.report.rates import MOST_AHEAD_SECONDS, BytesOverTime
 from jobtool.units import duration_text, rate_text
@@ -226,7 +226,9 @@ def _rate_now(alive: list[SeenState]) -> float | None:
     rates = [
         seen.state.bytes_per_second
         for seen in alive
-        if seen.state.bytes_per_second is not None and not seen.is_late
+        if seen.state.bytes_per_second is not None
+        and seen.state.state != PAUSED
+        and not seen.is_late
     ]
     is_working = any(seen.state.state == WORKING for seen in alive)
     return sum(rates) if rates and (is_working or sum(rates)) else None

@@ -39,20 +39,19 @@ class FieldValue(msgspec.Struct, kw_only=True):
 
 
 class FieldCounts:
-    """The values of all fields, in the order in which fields come in job files."""
+    """How many jobs have which value of which field, in the order of fields in job files."""
 
     def __init__(self) -> None:
-        self._fields: dict[str, dict[str, FieldValue]] = {}
+        self._fields: dict[str, dict[str, int]] = {}
 
     def add(self, line: JobLine, sign: int = 1) -> None:
         """Count a job; take it out with the sign -1."""
         for name, value in line.fields.items():
-            values = self._fields.setdefault(name, {})
-            found = values.get(value)
-            if found is None:
-                found = values[value] = FieldValue(value=value)
-            found.add(line, sign)
-            if not found.jobs:
+            values = self._fields.get(name)
+            if values is None:
+                values = self._fields[name] = {}
+            values[value] = count = values.get(value, 0) + sign
+            if not count:
                 del values[value]
 
     @property
@@ -60,12 +59,32 @@ class FieldCounts:
         """The fields that some job has."""
         return [name for name, values in self._fields.items() if values]
 
-    def values_of(self, name: str) -> list[FieldValue]:
-        """Return the values of a field, sorted; none if no job has it."""
-        values = self._fields.get(name, {})
-        return [values[value] for value in sorted(values)]
-
     def telling(self) -> str | None:
         """Return the first field that has a few values; None if there is none."""
         counted = ((name, len(values)) for name, values in self._fields.items())
         return next((name for name, n in counted if FEWEST_VALUES <= n <= MOST_VALUES), None)
+
+
+class FieldTable:
+    """The jobs by the values of one field, ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._values: dict[str, FieldValue] = {}
+
+    def add(self, line: JobLine, sign: int = 1) -> None:
+        """Count a job; take it out with the sign -1. Jobs without the field aren't counted."""
+        value = line.fields.get(self.name)
+        if value is None:
+            return
+        found = self._values.get(value)
+        if found is None:
+            found = self._values[value] = FieldValue(value=value)
+        found.add(line, sign)
+        if not found.jobs:
+            del self._values[value]
+
+    @property
+    def values(self) -> list[FieldValue]:
+        """The values, sorted."""
+        return [self._values[value] for value in sorted(self._values)]

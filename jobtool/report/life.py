@@ -63,6 +63,18 @@ class SignsOfLife:
             return f"no sign of life for {duration_text(min(ages))}, by this node's clock"
         return None
 
+    def running(self) -> int:
+        """Return how many workers seem to be running, as seen from this node."""
+        return sum(
+            age <= self._patience_seconds and not self._has_ended_here(name)
+            for name, age in (self._ages or {}).items()
+        )
+
+    def _has_ended_here(self, marker: str) -> bool:
+        pid = marker.removeprefix(f"{self._host}-").partition("-")[0]
+        is_here = marker.startswith(f"{self._host}-") and pid.isascii() and pid.isdigit()
+        return is_here and not _is_process(int(pid))
+
 
 def _is_process(pid: int) -> bool:
     try:

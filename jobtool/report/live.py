@@ -19,10 +19,11 @@ from jobtool.jobs.jobfolder import SUFFIX
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.workerstates import SeenState, StateReader
 from jobtool.report.estimate import Estimate, Totals, mean_rate
-from jobtool.report.fields import FieldCounts
+from jobtool.report.fields import FieldCounts, FieldTable
 from jobtool.report.jobline import JobLine, judged
 from jobtool.report.life import SignsOfLife
-from jobtool.report.reading import line_at
+from jobtool.report.pauses import Pauses, read_pauses
+from jobtool.report.reading import Mark, marked_line
 from jobtool.report.summary import Summary
 
 #: How long a look takes for files that have probably not changed.
@@ -35,8 +36,6 @@ _YOUNG_NS = 3_000_000_000
 #: The mean rate is worked out again after this time, or after so many times as long as that takes.
 _MEAN_SECONDS = 10.0
 _MEAN_SHARE = 20
-
-_Mark = tuple[int, int, int]
 
 
 class LiveJoblist:
@@ -57,16 +56,18 @@ class LiveJoblist:
         self.joblist = joblist
         self.lines: dict[str, JobLine] = {}
         self.unread = 0
-        self.trouble, self._has_looked = "", True
+        self.trouble = ""
         self.looked_at = datetime.fromtimestamp(now(), UTC)
         self.states: list[SeenState] = []
-        self.fields = FieldCounts()
+        self._field_counts = FieldCounts()
+        self._field_table: FieldTable | None = None
+        self.pauses = Pauses()
         self._now = now
         self._monotonic = monotonic
         self._states = StateReader(joblist.claims_path, now)
         self._signs = SignsOfLife(joblist, now)
         self._inodes: dict[str, int] = {}
-        self._marks: dict[str, _Mark] = {}
+        self._marks: dict[str, Mark] = {}
         self._young: set[str] = set()
         self._has_looked = False
         self._totals = Totals()
@@ -97,6 +98,7 @@ class LiveJoblist:
             self.trouble = str(error)
             return
         self.trouble, self._has_looked = "", True
+        self.pauses = read_pauses(self.joblist)
         self.looked_at = datetime.fromtimestamp(self._now(), UTC)
         for job_id in self.lines.keys() - listed.keys():
             self._put(job_id, None)
@@ -115,13 +117,15 @@ class LiveJoblist:
         for job_id in sorted(likely):
             if job_id in known:
                 self._check(job_id)
-        self.unread = len(new)
+        self.unread, read_before = len(new), self._changes
         for job_id in sorted(new):
             if seconds is not None and self._monotonic() - began > seconds:
                 return
             self._check(job_id)
             self.unread -= 1
-        if not new:
+        if self._changes > read_before:
+            self._mean_due = float("-inf")  # the first mean of all jobs
+        else:
             self._look_in_turn()
 
     def _list(self) -> dict[str, int]:
@@ -152,23 +156,22 @@ class LiveJoblist:
                 return
 
     def _check(self, job_id: str) -> None:
-        """Read a job file if it has changed since it was read last."""
+        """Read a job file if it may have changed since it was read last."""
         try:
-            found = os.stat(self.joblist.path_of(job_id))
-            mark = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if self._marks.get(job_id) == mark and job_id not in self._young:
-                return
-            line = line_at(self.joblist, job_id)
-            is_young = abs(self._now() * 1e9 - found.st_mtime_ns) < _YOUNG_NS
+            mark = self._marks.get(job_id)
+            if mark is not None and job_id not in self._young:
+                found = os.stat(self.joblist.path_of(job_id))
+                if mark == (found.st_ino, found.st_mtime_ns, found.st_size):
+                    return
+            line, mark = marked_line(self.joblist, job_id)
         except FileNotFoundError:  # removed since it was listed, or a link to nothing
             self._put(job_id, None)
             return
         except OSError as error:  # such as a loop of links, or a name that is too long
-            note = f"can't be read: {reason_of(error)}"
-            mark, is_young = (0, 0, 0), False
-            line = JobLine(job=job_id, status=None, note=note)
+            line = JobLine(job=job_id, status=None, note=f"can't be read: {reason_of(error)}")
+            mark = (0, 0, 0)
         self._marks[job_id] = mark
-        if is_young:
+        if abs(self._now() * 1e9 - mark[1]) < _YOUNG_NS:
             self._young.add(job_id)
         else:
             self._young.discard(job_id)
@@ -181,7 +184,7 @@ class LiveJoblist:
             if line == before:
                 return
             self._totals.add(before, -1)
-            self.fields.add(before, -1)
+            self._count_fields(before, -1)
             del self._by_status[before.status][job_id]
         self._changes += 1
         if line is None:
@@ -191,16 +194,39 @@ class LiveJoblist:
             return
         self.lines[job_id] = line
         self._totals.add(line)
-        self.fields.add(line)
+        self._count_fields(line, 1)
         self._by_status[line.status][job_id] = None
+
+    def _count_fields(self, line: JobLine, sign: int) -> None:
+        self._field_counts.add(line, sign)
+        if self._field_table is not None:
+            self._field_table.add(line, sign)
+
+    def field_table(self, name: str | None = None) -> FieldTable | None:
+        """Return the jobs by the values of a field, or of the first that has a few values.
+
+        None if no field has. Raises ``KeyError`` with the names of all fields for a ``name`` that
+        no job has.
+        """
+        if name is None:
+            name = self._field_counts.telling()
+        elif name not in self._field_counts.names:
+            raise KeyError(*self._field_counts.names)
+        if name is None:
+            return None
+        if self._field_table is None or self._field_table.name != name:
+            self._field_table = FieldTable(name)
+            for line in self.lines.values():
+                self._field_table.add(line)
+        return self._field_table
 
     def count(self, status: JobStatus | None) -> int:
         """Return how many jobs have a status; None counts the invalid ones."""
         return len(self._by_status[status])
 
-    def of_status(self, *statuses: JobStatus | None) -> list[JobLine]:
-        """Return the jobs with one of these statuses, sorted."""
-        found = sorted(job_id for status in statuses for job_id in self._by_status[status])
+    def of_status(self, *statuses: JobStatus | None, most: int | None = None) -> list[JobLine]:
+        """Return the jobs with one of these statuses, sorted: ``most`` of them, all for None."""
+        found = sorted(job_id for status in statuses for job_id in self._by_status[status])[:most]
         return [judged(self.lines[job_id], self._signs) for job_id in found]
 
     def estimate(self) -> Estimate:
@@ -225,4 +251,5 @@ class LiveJoblist:
             is_export=self.joblist.settings.export is not None,
             estimate=self.estimate(),
             workers=tuple(self.states),
+            pauses=self.pauses,
         )

@@ -14,7 +14,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.report.jobline import JobLine
 
 #: A longer file is left to the decoder.
-_MOST_BYTES = 16_384
+QUICK_BYTES = 16_384
 
 #: A value that needs no quotes, without blanks at its ends.
 _VALUE = rb"[!#-~](?:[ -~]*[!-~])?"
@@ -29,13 +29,13 @@ _CLAIMED = re.compile(
 )
 _SUCCESS = re.compile(
     rb"\n" + _STAMP + rb" success files=([0-9]{1,18}) bytes=([0-9]{1,18})"
-    rb"(?: (?!files=|bytes=)[a-z_]+=[!#-<>-~]+)*\n"
+    rb"(?: (?!files=|bytes=|excluded=)[a-z_]+=[!#-<>-~]+)*\n"
 )
 
 
 def quick_line(job_id: str, data: bytes) -> JobLine | None:
     """Return the line of a job file; None for one that isn't of the usual kinds."""
-    if len(data) > _MOST_BYTES or "%" in job_id:
+    if len(data) > QUICK_BYTES or "%" in job_id:
         return None
     header = _HEADER.match(data)
     if header is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -11,10 +13,11 @@ from jobtool.jobs import jobfile
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.requirements import require_understood
+from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import name_of
 from jobtool.report.jobline import JobLine, judged, line_of
 from jobtool.report.life import SignsOfLife
-from jobtool.report.quickline import quick_line
+from jobtool.report.quickline import QUICK_BYTES, quick_line
 
 
 class ReadJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,13 +48,34 @@ def read_jobs(joblist: JobList, job_ids: Iterable[str]) -> Iterator[ReadJob]:
             yield msgspec.structs.replace(read, line=judged(read.line, signs))
 
 
-def line_at(joblist: JobList, job_id: str) -> JobLine:
-    """Return the line of one job, which isn't ``judged``. Raises ``FileNotFoundError``."""
+#: What tells that a file has changed: its inode, time of change in nanoseconds, and size.
+Mark = tuple[int, int, int]
+
+
+def marked_line(joblist: JobList, job_id: str) -> tuple[JobLine, Mark]:
+    """Return the line of one job, which isn't ``judged``, and the mark of its file.
+
+    The mark is from before the file is read, so that a change meanwhile shows. Raises ``OSError``
+    for a file that can't be opened.
+    """
+    descriptor = open_without_waiting(joblist.path_of(job_id))
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_size <= QUICK_BYTES:
+            line = quick_line(job_id, os.read(descriptor, QUICK_BYTES + 1))
+        else:
+            line = None
+    finally:
+        os.close(descriptor)
+    return line or _line_at(joblist, job_id), (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _line_at(joblist: JobList, job_id: str) -> JobLine:
     try:
         data = joblist.read(job_id)
     except JobFileError as error:
         return _invalid(job_id, error)
-    return quick_line(job_id, data) or _decoded(job_id, data).line
+    return _decoded(job_id, data).line
 
 
 def _decoded(job_id: str, data: bytes) -> ReadJob:

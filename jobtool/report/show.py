@@ -18,13 +18,14 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, decode_log
 from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.jobs.stamps import stamp_of
+from jobtool.jobs.unknownjob import unknown_job
 from jobtool.names import filename_of, quote
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
 from jobtool.report.jobline import JobLine
+from jobtool.report.pauses import PausedPart, read_pauses
 from jobtool.report.reading import read_jobs
 from jobtool.report.summary import summarise
-from jobtool.suggest import closest
 
 #: The lines of the log that are shown, from its end.
 MOST_RECORDS = 100
@@ -61,7 +62,8 @@ class ShownJob(msgspec.Struct, frozen=True, kw_only=True):
     ``records`` are the last lines of its log without all but the last of consecutive ``progress``
     lines; ``left_out`` counts the lines that aren't among them. ``cause`` is the likely cause of
     its error, with ``…`` for what differs between jobs, and ``jobs_alike`` counts the other jobs
-    that have it. Both are None for a job without an error. ``advice`` is what to do.
+    that have it. Both are None for a job without an error. ``advice`` is what to do. ``pause`` is
+    that of the job or of the whole joblist, None without one.
     """
 
     path: str
@@ -74,6 +76,7 @@ class ShownJob(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | None
     jobs_alike: int | None
     advice: str
+    pause: PausedPart | None = None
 
     def json(self) -> dict[str, Any]:
         """Return plain values; fields are only ever added."""
@@ -89,6 +92,7 @@ class ShownJob(msgspec.Struct, frozen=True, kw_only=True):
                 "failures": job.failures,
                 "hand_backs": job.hand_backs,
                 "not_before": not_before,
+                "priority": job.priority,
             }
         return {
             **self.line.json(),
@@ -104,6 +108,7 @@ class ShownJob(msgspec.Struct, frozen=True, kw_only=True):
             "cause": self.cause,
             "jobs_alike": self.jobs_alike,
             "advice": self.advice,
+            "pause": None if self.pause is None else self.pause.json(),
         }
 
 
@@ -113,7 +118,7 @@ def show(joblist: JobList, name: str) -> ShownJob:
     For a job in error all job files are read, to count those with the same cause. Raises
     ``UsageError`` if there is no such job, and ``JoblistUnavailableError``.
     """
-    job_id = _job_id(joblist, name)
+    job_id = job_id_of(joblist, name)
     read = next(iter(read_jobs(joblist, [job_id])), None)
     if read is None:
         raise UsageError(f"the job {quote(name)} has just been removed")
@@ -121,6 +126,7 @@ def show(joblist: JobList, name: str) -> ShownJob:
     log = list(decode_log(read.log))
     records = list(_without_runs(log))[-MOST_RECORDS:]
     cause, alike = None, None
+    pause = read_pauses(joblist).of_job(line.job)
     if line.status in (JobStatus.ERROR, None):
         cause = common(line)
         others = summarise(joblist).needing_attention
@@ -136,11 +142,12 @@ def show(joblist: JobList, name: str) -> ShownJob:
         receipts=_receipts(joblist, job_id),
         cause=cause,
         jobs_alike=alike,
-        advice=advice(line, joblist.path),
+        advice=advice(line, joblist.path, pause),
+        pause=pause,
     )
 
 
-def advice(line: JobLine, joblist_path: str) -> str:
+def advice(line: JobLine, joblist_path: str, pause: PausedPart | None = None) -> str:
     """Return what to do about a job.
 
     | job | what to do |
@@ -148,6 +155,7 @@ def advice(line: JobLine, joblist_path: str) -> str:
     | needs a newer version | install one |
     | invalid | correct its file |
     | error | mend the cause, then retry |
+    | todo or ongoing, paused | resume it |
     | ongoing, no worker holds it | start a worker |
     | ongoing | wait |
     | todo, waits for files | start a worker later |
@@ -162,6 +170,9 @@ def advice(line: JobLine, joblist_path: str) -> str:
         return "Correct its job file."
     if line.status is JobStatus.ERROR:
         return f"Mend the cause, then: jobtool retry {path} --job {job}"
+    if pause is not None and line.status in (JobStatus.TODO, JobStatus.ONGOING):
+        one = "" if pause.jobs is None else f" --job {job}"
+        return f"{pause.text()}. To go on: jobtool resume {path}{one}"
     if line.status is JobStatus.ONGOING:
         if line.is_abandoned:
             return f"No worker seems to hold it. Start one: jobtool transfer -i {path}"
@@ -172,22 +183,15 @@ def advice(line: JobLine, joblist_path: str) -> str:
     return f"It is done. To check its destination again: jobtool verify {path} --job {job}"
 
 
-def _job_id(joblist: JobList, name: str) -> str:
+def job_id_of(joblist: JobList, name: str) -> str:
+    """Return the ID of a job by its name or that of its file. Raises ``UsageError``."""
     job_ids = joblist.job_ids()
     known = set(job_ids)
     wanted = filename_of(name) if name else name
     for candidate in (wanted, name, name.removesuffix(".txt")):
         if candidate in known:
             return candidate
-    meant = closest(name, job_ids) if len(job_ids) <= _MOST_COMPARED else None
-    hint = f" Did you mean {quote(meant)}?" if meant else ""
-    raise UsageError(
-        f"expected the name of a job of {quote(joblist.path)}; found {quote(name)}.{hint} "
-        "jobtool summarise -v 2 names all jobs."
-    )
-
-
-_MOST_COMPARED = 20_000
+    raise unknown_job(name, job_ids, joblist=joblist.path)
 
 
 def _without_runs(log: list[LogRecord]) -> Iterator[LogRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -14,13 +15,14 @@ from jobtool.jobs.workerstates import SeenState
 from jobtool.report.bystep import StepLine, by_step
 from jobtool.report.estimate import Estimate
 from jobtool.report.jobline import JobLine
+from jobtool.report.pauses import Pauses
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """All jobs of a joblist, sorted by name. ``is_export``: they export the rows of a query.
 
     ``estimate`` is how much they hold and how long the rest takes. ``workers`` are the states of
-    the workers that are alive.
+    the workers that are alive. ``pauses`` are those of the joblist and of its jobs.
     """
 
     path: str
@@ -28,6 +30,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     is_export: bool = False
     estimate: Estimate = Estimate()
     workers: tuple[SeenState, ...] = ()
+    pauses: Pauses = Pauses()
 
     def count(self, status: JobStatus | None) -> int:
         """Return how many jobs have a status; None counts the invalid ones."""
@@ -54,18 +57,19 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(job for job in self.jobs if job.waiting_files)
 
     @property
+    def excluded(self) -> int:
+        """What filters left out of the jobs that are a success: files, folders and links."""
+        return sum(job.excluded for job in self.jobs)
+
+    @property
     def rows_done(self) -> int | None:
         """The rows of the jobs that are a success; None unless the jobs export rows."""
-        done = [job.rows_done or 0 for job in self.jobs if job.status is JobStatus.SUCCESS]
-        return sum(done) if self.is_export else None
+        return rows_done(self.jobs) if self.is_export else None
 
     @property
     def rows_total(self) -> int | None:
         """The rows of all jobs; None unless each of them is known."""
-        known = [job.rows_total for job in self.jobs if job.job != MANIFEST_JOB]
-        if not self.is_export or not known or None in known:
-            return None
-        return sum(rows or 0 for rows in known)
+        return rows_total(self.jobs) if self.is_export else None
 
     @property
     def package_steps(self) -> list[StepLine]:
@@ -90,11 +94,28 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "waiting_files": sum(job.waiting_files for job in self.jobs),
             "bytes_done": sum(job.brought[1] for job in self.jobs),
             "files_done": sum(job.brought[0] for job in self.jobs),
+            "excluded": self.excluded,
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
             "package_steps": [line.json() for line in self.package_steps],
+            "estimate": self.estimate.json(),
+            "workers": [seen.json() for seen in self.workers],
+            "paused": [part.json() for part in self.pauses.parts],
             "jobs": [job.json() for job in self.jobs],
         }
+
+
+def rows_done(jobs: Iterable[JobLine]) -> int:
+    """Return the rows of the jobs of an export that are a success."""
+    return sum(job.rows_done or 0 for job in jobs if job.status is JobStatus.SUCCESS)
+
+
+def rows_total(jobs: Iterable[JobLine]) -> int | None:
+    """Return the rows of all jobs of an export; None unless each of them is known."""
+    known = [job.rows_total for job in jobs if job.job != MANIFEST_JOB]
+    if not known or None in known:
+        return None
+    return sum(rows or 0 for rows in known)
 
 
 def summarise(joblist: JobList) -> Summary:

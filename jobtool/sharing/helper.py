@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Protocol
 
@@ -67,6 +68,10 @@ class HelperOptions(Protocol):
         """Return a ``Retry`` that tries again until ``stop`` is set."""
 
 
+def _holding_nothing(job_id: str, stop: Stop) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 class _Offer(msgspec.Struct):
     batches: Batches
     since: float
@@ -77,7 +82,8 @@ class Helper:
 
     ``name`` is the name in offers, ``worker`` the name in receipts. ``on_helped`` is passed the
     job's ID, the batch's number and the number of bytes sent. ``on_unkept`` is passed the job's
-    name and an attribute that some of its files arrived without.
+    name and an attribute that some of its files arrived without. ``holding`` returns a context in
+    which a stop is set if the job is paused meanwhile.
     """
 
     def __init__(
@@ -91,6 +97,7 @@ class Helper:
         worker: str,
         on_helped: Callable[[str, int, int], None],
         on_unkept: Callable[[str, Unkept], None],
+        holding: Callable[[str, Stop], AbstractContextManager[None]] = _holding_nothing,
     ) -> None:
         self.files_sent = 0
         self.bytes_sent = 0
@@ -100,6 +107,7 @@ class Helper:
         self._options = options
         self._on_helped = on_helped
         self._on_unkept = on_unkept
+        self._holding = holding
         self._name = name
         self._worker = worker
         self._offers: dict[str, _Offer] = {}
@@ -137,7 +145,9 @@ class Helper:
             stop = Stop(parent=self._options.stop)
             taken = offer.batches.acquire(self._accepts, partial(stop.lose, "the batch was lost"))
             if taken is not None:
-                if not self._do(job_id, offer.batches, taken, copier, stop):
+                with self._holding(job_id, stop):
+                    is_done = self._do(job_id, offer.batches, taken, copier, stop)
+                if not is_done and (stop.is_lost or not stop.is_set()):
                     self._decline(job_id)
                 offer.since = self._options.monotonic()
                 return True

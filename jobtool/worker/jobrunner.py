@@ -6,19 +6,22 @@ import os
 
 from jobtool.errors import ClaimLostError, InfrastructureError, JobFileError, MembershipLostError
 from jobtool.jobs.claimedjob import ClaimedJob
+from jobtool.jobs.control import JobsStop
 from jobtool.jobs.exportshare import MANIFEST_JOB
 from jobtool.jobs.job import JobStatus
 from jobtool.layouts.destination import with_destination
 from jobtool.liveness import Liveness
+from jobtool.names import visible
 from jobtool.stop import Stop
 from jobtool.stores.credentials.provider import ProviderError
 from jobtool.worker.attempt import Attempt
-from jobtool.worker.events import CredentialsMissing, JobClaimed, JobLost
+from jobtool.worker.events import CredentialsMissing, JobClaimed, JobFailed, JobLost
 from jobtool.worker.outcome import Outcome
 from jobtool.worker.packages.gate import Gate
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import Tally
 from jobtool.worker.scanstate import FINISHED, ScanState
+from jobtool.worker.steering import Steering
 from jobtool.worker.tools import AttemptTools
 from jobtool.worker.waiting import credential_pause_seconds
 
@@ -41,7 +44,9 @@ class JobRunner:
         reporter: Reporter,
         scan_state: ScanState,
         tally: Tally,
+        steering: Steering,
     ) -> None:
+        self._steering = steering
         self._tools = tools
         self._rank = rank
         self._liveness = liveness
@@ -52,8 +57,14 @@ class JobRunner:
         self._credential_failures = 0  # in a row
 
     def is_held_back(self, job_id: str) -> bool:
-        """Return True if a ``todo`` job needn't be tried, since it comes after an undone one."""
-        return self._gate.is_closed(job_id)
+        """Return True if a ``todo`` job needn't be tried: after an undone one, or while paused."""
+        return self._is_paused(job_id) or self._gate.is_closed(job_id)
+
+    def _is_paused(self, job_id: str) -> bool:
+        is_paused = self._steering.pause_of(job_id) is not None
+        if is_paused:
+            self._scan_state.paused.add(job_id)
+        return is_paused
 
     def run(self, job_id: str) -> bool:
         """Run a job if it can be claimed and still needs work.
@@ -63,7 +74,7 @@ class JobRunner:
         """
         if job_id == MANIFEST_JOB and not self._may_write_manifest():
             return True
-        if not self._gate.is_open(job_id):
+        if self._is_paused(job_id) or not self._gate.is_open(job_id):
             return True
         # Before a job is claimed: settings that no client can be made from aren't a job's fault.
         tools, settings = self._tools, self._tools.joblist.settings
@@ -92,15 +103,32 @@ class JobRunner:
             self._scan_state.waiting.pop(job_id, None)
             try:
                 # Another worker may have finished the job since its status was read.
-                if claimed.job.status in CLAIMABLE:
+                if claimed.job.status in CLAIMABLE and not self._is_stopped(claimed):
                     tools.plugins.require(claimed.job.chain)
                     claimed.job = with_destination(claimed.job, settings)
                     self._run_claimed(claimed, stop)
                 else:
-                    self._scan_state.finished[job_id] = claimed.job.status
+                    self._note_finished(claimed)
             except JobFileError as error:
                 self._scan_state.leave_alone(job_id, error)
         return True
+
+    def _is_stopped(self, claimed: ClaimedJob) -> bool:
+        """Make a claimed job ``error`` if a person has stopped it; return whether that is so."""
+        stop = self._steering.stop_of_job(claimed.job_id, claimed.job, claimed.log_as_claimed)
+        if stop is not None:
+            self._end_by_stop(claimed, stop)
+            self._tally.failed += 1
+        return stop is not None
+
+    def _end_by_stop(self, claimed: ClaimedJob, stop: JobsStop) -> None:
+        reason = f"stopped by {visible(stop.by)}"
+        claimed.end_by_stop(reason, stop.token)
+        self._tools.emit(
+            JobFailed(
+                job=claimed.job.name, reason=reason, failed_files=0, will_be_tried_again=False
+            )
+        )
 
     def _may_write_manifest(self) -> bool:
         """Return False for the last job of an export as long as another job isn't a success.
@@ -138,8 +166,14 @@ class JobRunner:
                 )
             )
             attempt = Attempt(claimed, tools, stop)
-            with self._liveness.working(job.name):
+            number = claimed.job.attempts
+            with (
+                self._steering.holding(job_id, stop, number),
+                self._liveness.working(job.name),
+            ):
                 outcome = attempt.run()
+            if outcome is Outcome.HANDED_BACK:
+                outcome = self._after_hand_back(claimed, number)
         except ProviderError as error:
             self._count_hand_back(claimed)
             self._wait_for_credentials(error)
@@ -189,7 +223,20 @@ class JobRunner:
             if claimed.job.not_before is not None:  # after a failure
                 self._scan_state.waiting[job_id] = claimed.job.not_before
         if claimed.job.status in FINISHED and outcome is not Outcome.LOST:
-            self._scan_state.finished[job_id] = claimed.job.status
+            self._note_finished(claimed)
+
+    def _after_hand_back(self, claimed: ClaimedJob, attempt: int) -> Outcome:
+        """Make a job ``error`` that a person has stopped; return the outcome."""
+        stop = self._steering.stop_of_attempt(claimed.job_id, attempt)
+        if stop is not None and claimed.job.status is JobStatus.TODO:
+            self._end_by_stop(claimed, stop)
+            return Outcome.ERROR
+        if self._steering.pause_of(claimed.job_id) is not None:
+            self._steering.hand_backs += 1
+        return Outcome.HANDED_BACK
+
+    def _note_finished(self, claimed: ClaimedJob) -> None:
+        self._scan_state.finished[claimed.job_id] = claimed.job.status
 
     def _leave_edited(self, job_id: str, error: JobFileError | FileNotFoundError) -> None:
         """Leave a job whose file another program has edited or removed. Other jobs aren't affected.

@@ -24,8 +24,8 @@ from jobtool.worker.options import WorkerOptions
 from jobtool.worker.rankgroup import RankGroup
 from jobtool.worker.routelimits import RouteLimits
 
-#: How often a worker looks whether joblist.toml has changed. All ranks of a run together look about
-#: fifty times a second at most.
+#: How often a worker looks whether joblist.toml or control.json has changed. All ranks of a run
+#: together look about fifty times a second at most.
 _READ_SECONDS = 3.0
 _READS_PER_SECOND = 50
 
@@ -103,7 +103,8 @@ class Limits:
     """Keeps ``throttle`` at this worker's share of the limits, from a thread of its own.
 
     The limits are divided equally among the workers of the joblist that move data now.
-    ``name`` is this worker's name as a member. In its first second a worker takes no more than if
+    ``name`` is this worker's name as a member. ``also`` is called as often as joblist.toml is
+    looked at, and must not raise. In its first second a worker takes no more than if
     all ranks of its run, and all members, moved data: those that begin at the same moment don't see
     each other yet. The ranks of a run begin one after the other, within the time of a part: else
     all would send a part at the same moment, again and again.
@@ -116,7 +117,9 @@ class Limits:
         emit: Emit,
         rank_group: RankGroup,
         name: str,
+        also: Callable[[], None] = lambda: None,
     ) -> None:
+        self._also = also
         self.throttle = Throttle(options.monotonic)
         self._emit = emit
         self._now = options.now
@@ -180,18 +183,19 @@ class Limits:
             raise
 
     @property
-    def _pause_seconds(self) -> float | None:
+    def _pause_seconds(self) -> float:
         if self.throttle.is_on:
             return _LOOK_SECONDS
-        may_change = not self._chosen.is_fixed or self._chosen.bandwidth.periods
-        return self._read_seconds if may_change else None
+        return self._read_seconds
 
     def look(self) -> None:
         """Look at everything that may have changed, and set this worker's share."""
         now = self._monotonic()
-        if not self._chosen.is_fixed and now - self._read_at >= self._read_seconds:
+        if now - self._read_at >= self._read_seconds:
             self._read_at = now
-            self._chosen.read_again()
+            self._also()
+            if not self._chosen.is_fixed:
+                self._chosen.read_again()
         limits = self.tell()
         if self.throttle.is_in_use:
             self._used_at = now

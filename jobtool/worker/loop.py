@@ -45,26 +45,25 @@ from jobtool.worker.events import (
     Stalled,
     WorkerStopped,
 )
+from jobtool.worker.idle import Idle
 from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
+from jobtool.worker.order import JobOrder
 from jobtool.worker.overview import Overview
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
-from jobtool.worker.preview import preview
+from jobtool.worker.preview import Previewer
+from jobtool.worker.priorities import Priorities
 from jobtool.worker.progress import Reporter
-from jobtool.worker.rankgroup import RankGroup, Tally
+from jobtool.worker.rankgroup import RankGroup, Scan, Tally
 from jobtool.worker.runend import RunEnd
 from jobtool.worker.scanstate import ScanState
-from jobtool.worker.schedule import Schedule, rotated
+from jobtool.worker.schedule import Schedule
+from jobtool.worker.steering import PausedWait, Steering
 from jobtool.worker.stores import worker_stores
 from jobtool.worker.sweep import Sweeper
 from jobtool.worker.tools import AttemptTools
-from jobtool.worker.waiting import (
-    may_get_work,
-    pause_seconds,
-    reads_of_all,
-)
 
 #: How many batches of others' jobs a worker does before it looks for a job of its own.
 _BATCHES_BEFORE_LOOKING = 10
@@ -109,10 +108,25 @@ class Worker:
             self._rank_group, self._tally, resolved, emit, rank=rank, overview=overview
         )
         self._emit = emit = self._reporter.counted(emit)
-        self._limits = Limits(joblist, options, emit, self._rank_group, self._tally.name)
+        self._steering = Steering(joblist, resolved.stop, emit)
+        self._limits = Limits(
+            joblist, options, emit, self._rank_group, self._tally.name, self._steering.look
+        )
+        self._priorities = Priorities(joblist, lambda: self._steering.control)
+        self._order = JobOrder(
+            joblist, resolved.jobs, resolved.order, environment, self._priorities.known
+        )
         self._plugins = StepPlugins()
         self._methods = load_methods(resolved.methods, joblist.settings)
-        self._scan_state = ScanState(joblist, emit, self._plugins, resolved.now)
+        self._scan_state = ScanState(
+            joblist, emit, self._plugins, resolved.now, self._priorities, self._order.chosen
+        )
+        self._paused_wait = PausedWait(
+            self._steering, self._scan_state, self._reporter, resolved, emit
+        )
+        self._idle = Idle(
+            resolved, self._rank_group, self._scan_state, self._reporter, self._state.idle
+        )
         self._run_end = RunEnd(
             joblist,
             resolved,
@@ -122,14 +136,12 @@ class Worker:
             tally=self._tally,
             reporter=self._reporter,
             is_early=lambda: self._is_ended,
+            is_paused=lambda job_id: self._steering.pause_of(job_id) is not None,
         )
         self._liveness = Liveness()
         self._claims: Claims | None = None
         self._pace = Pace(options.drain_at, options.monotonic)
-        self._waited_for_ranks = False  # when last idle
-        self._workers_before = 0  # workers that had joined before this one, if it isn't a rank
         self._is_out_of_time = False
-        self._busy_at = options.monotonic()
         done_by_others = partial(self._rank_group.done_by_others, self._tally.name)
         self._doubts = Doubts(done_by_others, options.stop.wait)
 
@@ -150,7 +162,9 @@ class Worker:
             on_loss = partial(self._options.stop.lose, "other workers regard this one as dead")
             with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
-                    self._workers_before = self._membership.count() - 1
+                    self._order.others = self._membership.count() - 1
+                is_first = self._rank_group.is_alone or self._environment.rank == 0
+                self._tally.stop_seen = self._steering.begin(heeds=is_first)
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()
@@ -179,15 +193,27 @@ class Worker:
             self._membership.give_up()
         self._emit(Stalled(seconds=stall_seconds, works_on=self._liveness.works_on(), left=is_left))
 
-    def preview(self) -> int:
-        """Emit the jobs that would be transferred; change nothing; return the exit code."""
-        self._limits.tell()
-        return preview(self._joblist, self._scan_state, self._emit, self._options.site)
+    def preview(self, rate: float | None = None) -> int:
+        """Emit what would be transferred; change nothing; return the exit code.
+
+        ``rate`` is the bytes in a second to expect; by default those of earlier jobs.
+        """
+        return Previewer(
+            self._joblist,
+            self._scan_state,
+            self._stores,
+            self._options,
+            self._emit,
+            chosen=self._order.chosen,
+            limits=self._limits.tell(),
+            rate=rate,
+        ).run()
 
     @property
     def _is_ended(self) -> bool:
         max_jobs = self._options.max_jobs
-        is_enough = max_jobs is not None and self._tally.claimed >= max_jobs
+        claimed = self._tally.claimed - self._steering.hand_backs
+        is_enough = max_jobs is not None and claimed >= max_jobs
         return self._options.stop.is_set() or is_enough or self._is_out_of_time
 
     def _work(self) -> None:
@@ -224,6 +250,7 @@ class Worker:
                 Helped(stem=job_id, block=batch, bytes=size)
             ),
             on_unkept=lambda job, unkept: self._emit(AttributesUnkept.of(unkept, job=job)),
+            holding=self._steering.holding,
         )
         tools = AttemptTools(
             joblist=self._joblist,
@@ -247,6 +274,7 @@ class Worker:
             reporter=self._reporter,
             scan_state=self._scan_state,
             tally=self._tally,
+            steering=self._steering,
         )
         sweeper = Sweeper(self._joblist, claims, self._scan_state, self._options.now)
         schedule = Schedule(
@@ -254,25 +282,35 @@ class Worker:
             self._scan_state,
             sweeper,
             run_job=lambda job_id: not self._has_time() or runner.run(job_id),
-            is_ended=lambda: self._is_ended,
+            is_ended=lambda: self._is_ended or self._is_paused,
             is_in_doubt=lambda: self._doubts.is_any_open,
             is_held_back=runner.is_held_back,
+            is_stale=lambda: self._order.is_stale,
         )
         try:
             while not self._is_ended:
+                if self._is_paused:
+                    helper.withdraw()
+                    if not self._paused_wait.wait(lambda: self._is_ended):
+                        break
+                    self._idle.end()
                 if self._joblist.settings.packages is not None:
                     self._scan_state.forget_if_put_back()  # a step puts others back
                 before = self._tally.claimed
                 started = self._options.monotonic()
-                schedule.run_todo(self._in_order(job_ids))
+                schedule.run_todo(self._order.of(job_ids))
+                if self._is_paused or self._order.is_stale:
+                    continue
                 if self._tally.claimed == before:
                     schedule.run_orphans()
                 is_idle = self._tally.claimed == before and not self._is_ended
                 look_seconds = self._options.monotonic() - started
                 if not is_idle or self._help(helper, copier):
-                    self._busy_at = self._options.monotonic()
-                elif not self._wait_for_work(claims, helper, look_seconds):
-                    break
+                    self._idle.end()
+                else:
+                    self._state.idle()
+                    if not self._idle.wait(claims, helper, look_seconds):
+                        break
                 job_ids = self._joblist.job_ids()
             sweeper.remove_batches()
         finally:
@@ -281,21 +319,27 @@ class Worker:
 
     def _scan(self, agreed: AgreedPolicy) -> list[str]:
         """List the jobs, together with the other ranks; return the job IDs."""
-        scan = self._rank_group.share_scan(
-            partial(self._scan_state.scan, reads_status=not self._rank_group.is_alone),
-            self._options.stop.is_set,
-        )
+        scan = self._rank_group.share_scan(self._look_at_all, self._options.stop.is_set)
+        if (first := self._rank_group.first()) is not None and self._environment.rank:
+            self._steering.agree(first.stop_seen)
         self._scan_state.adopt(scan)
+        self._order.adopt(scan)
+        chosen = self._order.chosen([*scan])
         if self._environment.rank == 0:
-            self._emit(JobsFound(count=len(scan), path=self._joblist.path))
+            self._emit(JobsFound.of(self._joblist.path, scan, chosen))
             self._emit(Scanning())
             self._emit(ClaimsChosen(claims=agreed.claim_policy.kind, reason=agreed.reason))
-        self._reporter.jobs_total = len(scan) - len(self._scan_state.finished)
+        undone = [job_id for job_id in chosen if job_id not in self._scan_state.finished]
+        self._reporter.jobs_total = len(undone)
         return [*scan]
 
-    def _in_order(self, job_ids: list[str]) -> list[str]:
-        start = self._environment.start_of(len(job_ids), others=self._workers_before)
-        return rotated(job_ids, start)
+    def _look_at_all(self) -> Scan:
+        scan = self._scan_state.scan(is_alone=self._rank_group.is_alone)
+        return self._order.sorted(scan, self._emit)
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._steering.list_pause is not None
 
     def _has_time(self) -> bool:
         """Return True if a job like the shortest so far would be done in time; emit why if not."""
@@ -310,40 +354,12 @@ class Worker:
         """Do batches of jobs that other workers hold; return True if there was one."""
         if not self._options.share:
             return False
-        helper.offer(self._in_order(self._scan_state.ongoing))
+        ongoing = self._order.of(self._scan_state.ongoing)
+        helper.offer([each for each in ongoing if self._steering.pause_of(each) is None])
         if not helper.help(copier):
             return False
         for _ in range(_BATCHES_BEFORE_LOOKING):
-            if not helper.help(copier):
+            if self._is_paused or not helper.help(copier):
                 break
         self._reporter.tick()  # the job's holder counts what was sent
         return True
-
-    def _wait_for_work(self, claims: Claims, helper: Helper, look_seconds: float) -> bool:
-        """Wait a moment if there may be work later; return True to look again."""
-        waited, self._waited_for_ranks = self._waited_for_ranks, self._rank_group.must_wait()
-        may_help, waits = helper.is_hopeful, self._options.wait
-        if not may_get_work(
-            is_any_ongoing=bool(self._scan_state.ongoing),
-            waits=waits,
-            may_help=may_help,
-            is_claim_undecided=claims.watch.is_undecided,
-            # Look once more after the last of them has ended: it may have left a job.
-            must_wait_for_ranks=waited or self._waited_for_ranks,
-            awaits_jobs=self._scan_state.awaits_jobs,
-            is_due_soon=self._scan_state.is_any_due(waits=waits),
-        ):
-            return self._scan_state.forget_if_put_back()
-        self._reporter.tick()
-        self._state.idle()
-        self._scan_state.tell_awaited()
-        if waited and not self._waited_for_ranks:  # they have just ended
-            return not self._options.stop.is_set()
-        idle_seconds = 0.0 if may_help else self._options.monotonic() - self._busy_at
-        pause = pause_seconds(
-            look_seconds,
-            idle_seconds,
-            for_ranks=not self._scan_state.ongoing,
-            reads=reads_of_all(self._scan_state.reads, self._membership.count),
-        )
-        return not self._options.stop.wait(pause)

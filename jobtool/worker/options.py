@@ -12,6 +12,7 @@ import msgspec
 from jobtool.events import unfailing
 from jobtool.jobs.exportsettings import require_uncompressed
 from jobtool.jobs.forms import Compression
+from jobtool.jobs.jobchoice import JobChoice
 from jobtool.methods.method import OWN_METHODS, STREAM
 from jobtool.methods.plugins import AUTO, named_methods
 from jobtool.stop import Stop
@@ -53,7 +54,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     for never. The worker begins no job that would take longer. ``claims`` is the kind of claims,
     None for the joblist's own. With ``wait`` the worker stays until nothing is ``ongoing``. Without
     ``share`` it neither helps other workers nor accepts help. ``site`` is where the worker is: it
-    does the steps of packages that belong there; None for those of all sites.
+    does the steps of packages that belong there; None for those of all sites. ``jobs`` are those
+    that it takes, ``order`` how it puts them in order, as ``--order`` has it.
 
     ``watch`` is called with the job's progress several times a second, ``watch_run`` with that of
     this worker and of the whole list, or of all ranks at rank 0. An exception from them fails no
@@ -82,6 +84,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     wait: bool = False
     share: bool = True
     site: str | None = None
+    jobs: JobChoice = JobChoice()
+    order: str = "name"
     watch: Callable[[JobProgress], None] = _watch_nothing
     watch_run: Callable[[RunProgress], None] = _watch_nothing
     sees_all: bool = False

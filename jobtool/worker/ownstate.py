@@ -32,6 +32,8 @@ from jobtool.worker.events import (
     JobStarted,
     JobSucceeded,
     StepBegun,
+    WorkerPaused,
+    WorkerResumed,
 )
 
 #: How often a worker writes. All workers together write about twenty times a second at most.
@@ -51,9 +53,9 @@ _END_SECONDS = 5.0
 class OwnState:
     """Follows one worker and writes its state from a thread of its own, as long as the block runs.
 
-    ``is_ending`` says whether the worker takes no more jobs. ``is_paused`` may be set at any time.
-    The clocks are ``now``, in seconds since 1970, and ``monotonic``. Nothing here raises, and
-    nothing waits for the filesystem but the thread.
+    ``is_ending`` says whether the worker takes no more jobs. The clocks are ``now``, in seconds
+    since 1970, and ``monotonic``. Nothing here raises, and nothing waits for the filesystem but the
+    thread.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class OwnState:
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.is_paused = False
+        self._is_paused = False
         self._file = file
         self._environment = environment
         self._is_ending = is_ending
@@ -145,6 +147,10 @@ class OwnState:
                 case JobInvalid():
                     if event.stem == self._job.get("job_id"):
                         self._end_job()
+                case WorkerPaused():
+                    self._is_paused = True
+                case WorkerResumed():
+                    self._is_paused = False
                 case Helped():
                     self._job = {}
                     self._phase = HELPING
@@ -204,7 +210,7 @@ class OwnState:
             return ENDING
         if is_working:
             return WORKING
-        return PAUSED if self.is_paused else IDLE
+        return PAUSED if self._is_paused else IDLE
 
     def _rate(self) -> float | None:
         at = self._monotonic()

@@ -37,7 +37,8 @@ class Tally(msgspec.Struct, kw_only=True):
     The counts are of jobs that it claimed, of files, and of bytes. ``rows_read`` are those that the
     queries of exports gave, None if it did no export. ``retries`` counts what was tried again after
     an error. ``exit_code`` is the code of the error that ended it, else 0. ``is_over`` is True once
-    it has ended.
+    it has ended. ``stop_seen`` is the token of the stop of the workers that was there at its start,
+    empty for none, None if it isn't known.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Tally(msgspec.Struct, kw_only=True):
     retries: int = 0
     exit_code: int = 0
     is_over: bool = False
+    stop_seen: str | None = None
 
     @property
     def claimed(self) -> int:
@@ -108,6 +110,10 @@ class RankGroup:
         if exit_code is not None:
             tally.exit_code, tally.is_over = exit_code, True
         self._write(str(self.rank), msgspec.json.encode(tally), make_folder=not has_joined)
+
+    def first(self) -> Tally | None:
+        """Return the last tally of rank 0; None for a worker alone, or if there is none."""
+        return None if self.is_alone else self._tally(0)
 
     def tallies(self) -> list[Tally]:
         """Return the last tally of each rank, including dead ones."""

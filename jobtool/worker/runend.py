@@ -20,7 +20,8 @@ from jobtool.worker.waiting import RANKS_LOOK_SECONDS
 class RunEnd:
     """Ends a run. Of several ranks, the lowest one that is left reports for all.
 
-    ``is_early`` returns whether this worker leaves before it looked at all jobs.
+    ``is_early`` returns whether this worker leaves before it looked at all jobs, ``is_paused``
+    whether a job is paused, by its ID.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class RunEnd:
         tally: Tally,
         reporter: Reporter,
         is_early: Callable[[], bool],
+        is_paused: Callable[[str], bool],
     ) -> None:
+        self._is_paused = is_paused
         self._joblist = joblist
         self._options = options
         self._emit = emit
@@ -69,7 +72,7 @@ class RunEnd:
     def _report(self, tallies: list[Tally], *, workers: int) -> int:
         finished = summarise(
             tallies,
-            self._scan_state.count(),
+            self._scan_state.count(self._is_paused),
             workers=workers,
             has_ended_early=self._is_early(),
             has_left_alone=bool(self._scan_state.left_alone),

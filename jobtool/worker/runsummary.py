@@ -23,7 +23,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     ``waiting`` has the time until which each waits whose files can't be read yet, or that is tried
     again later. ``blocked`` can't be done before a job in error is, the ``stuck`` ones of them
     before a person has mended them. ``premature`` come after jobs that aren't done yet,
-    ``elsewhere`` are for workers at other sites.
+    ``elsewhere`` are for workers at other sites. ``paused`` are paused by a person. ``not_chosen``
+    counts the jobs of any status that weren't for these workers.
     """
 
     waiting: tuple[datetime, ...] = ()
@@ -31,6 +32,8 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     stuck: int = 0
     premature: int = 0
     elsewhere: int = 0
+    paused: int = 0
+    not_chosen: int = 0
 
 
 def exit_code_of(
@@ -46,11 +49,11 @@ def exit_code_of(
     """Return the exit code: the highest of the workers' own codes and that of the joblist.
 
     The joblist's is 3 if work is left, else 5 if ``waiting`` jobs are left, whose files can't be
-    read yet, else 1 if a job is in error, invalid or ``stuck``, else 0. A worker's own code counts
-    more than 5, and a 2 of its own more than 3: the rest can't be done before that is corrected.
-    Jobs that other workers hold don't count as work left, unless ``may_be_orphans``, nor do
-    ``blocked`` ones, which can't be done before one in error is, and those for workers
-    ``elsewhere``.
+    read yet, or that are paused, else 1 if a job is in error, invalid or ``stuck``, else 0. A
+    worker's own code counts more than 5, and a 2 of its own more than 3: the rest can't be done
+    before that is corrected. Jobs that other workers hold don't count as work left, unless
+    ``may_be_orphans``, nor do ``blocked`` ones, which can't be done before one in error is, and
+    those for workers ``elsewhere``.
     """
     own = max((tally.exit_code for tally in tallies), default=0)
     code = 1 if counts[JobStatus.ERROR] or counts[None] or stuck else 0
@@ -101,7 +104,7 @@ def summarise(
             counts,
             tallies,
             may_be_orphans=may_be_orphans,
-            waiting=len(left.waiting) + left.premature,
+            waiting=len(left.waiting) + left.premature + (0 if has_ended_early else left.paused),
             blocked=left.blocked if is_wrong else 0,
             stuck=left.stuck,
             elsewhere=left.elsewhere,
@@ -115,6 +118,8 @@ def summarise(
         blocked=left.blocked if is_wrong else 0,
         stuck=left.stuck,
         site=site,
+        paused=left.paused,
+        not_chosen=left.not_chosen,
         files_sent=sum(tally.files_sent for tally in tallies),
         bytes_sent=sum(tally.bytes_sent for tally in tallies),
         retries=sum(tally.retries for tally in tallies),

@@ -14,6 +14,7 @@ from jobtool.jobs.requirements import require_understood
 from jobtool.layouts.destination import with_destination
 from jobtool.steps.plugins import StepPlugins
 from jobtool.worker.events import JobInvalid, JobsAwaited, JobStuck, JobUnsuitable
+from jobtool.worker.priorities import Priorities
 from jobtool.worker.rankgroup import Scan
 from jobtool.worker.runsummary import Left
 
@@ -21,6 +22,9 @@ FINISHED = (JobStatus.SUCCESS, JobStatus.ERROR)
 
 #: A worker without work waits for a step of a package that is tried again within this time.
 _SOON_SECONDS = 300.0
+
+#: So many jobs are read at the start of each worker, to find priorities that people wrote.
+_FEW_JOBS = 1000
 
 #: How often a worker without work tells at most what it waits for.
 _TELL_AGAIN_SECONDS = 60.0
@@ -38,12 +42,19 @@ class ScanState:
     after a job which isn't there. ``premature`` holds those that come after jobs which aren't done
     yet, ``elsewhere`` those for workers at other sites, of which
     ``incoming`` may bring a package to this one. ``awaited`` has the ID of the job that a job was
-    last seen to come after. ``reads`` counts the job files that the last
-    pass has read or looked at.
+    last seen to come after. ``paused`` holds the jobs that a person has paused. ``not_chosen``
+    counts those that aren't for this worker, by ``chosen``. ``reads`` counts the job files that the
+    last pass has read or looked at.
     """
 
     def __init__(
-        self, joblist: JobList, emit: Emit, plugins: StepPlugins, now: Callable[[], datetime]
+        self,
+        joblist: JobList,
+        emit: Emit,
+        plugins: StepPlugins,
+        now: Callable[[], datetime],
+        priorities: Priorities | None = None,
+        chosen: Callable[[list[str]], list[str]] = list,
     ) -> None:
         self.finished: dict[str, JobStatus] = {}
         self.invalid: set[str] = set()
@@ -57,6 +68,10 @@ class ScanState:
         self.elsewhere: set[str] = set()
         self.incoming: set[str] = set()
         self.awaited: dict[str, str] = {}
+        self.paused: set[str] = set()
+        self.not_chosen = 0
+        self._priorities = priorities
+        self._chosen = chosen
         self._told_awaited: tuple[str, str | None] | None = None
         self._told_awaited_at = now()
         self._told_stuck: set[str] = set()
@@ -71,7 +86,8 @@ class ScanState:
         """Forget what the last look at the jobs has found of those that can't be done now."""
         self.reads = 0
         self.ongoing = []
-        for jobs in (self.blocked, self.stuck, self.premature, self.elsewhere, self.incoming):
+        blocked = (self.blocked, self.stuck)
+        for jobs in (*blocked, self.premature, self.elsewhere, self.incoming, self.paused):
             jobs.clear()
 
     def is_over(self, job_id: str) -> bool:
@@ -120,12 +136,16 @@ class ScanState:
             stuck=len(self.stuck),
             premature=len(self.premature),
             elsewhere=len(self.elsewhere - self.blocked),
+            paused=len(self.paused - self.blocked - self.elsewhere - self.premature),
+            not_chosen=self.not_chosen,
         )
 
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
         self.reads += 1
-        status = self._joblist.status_of(job_id)
+        status, priority = self._joblist.head_of(job_id)
+        if self._priorities is not None and status is JobStatus.TODO:
+            self._priorities.note(job_id, priority)
         if status in FINISHED:
             self.finished[job_id] = status
         return status
@@ -166,14 +186,28 @@ class ScanState:
             self._told_stuck.add(job_id)
             self._emit(found)
 
-    def scan(self, *, reads_status: bool) -> Scan:
-        """List the jobs; with ``reads_status`` also read which of them are finished."""
+    def scan(self, *, is_alone: bool) -> Scan:
+        """List the jobs; read which of them are finished, and their priorities.
+
+        A worker that ``is_alone`` reads that of a few jobs only: what it would read of many, to
+        begin somewhere among them, each of its like reads, too.
+        """
         job_ids = self._joblist.job_ids()
-        if reads_status:
+        if not is_alone or len(job_ids) <= _FEW_JOBS:
             for job_id in job_ids:
                 with contextlib.suppress(FileNotFoundError):
                     self.read_status(job_id)
+            if self._priorities is not None:
+                self._priorities.publish()
         return {job_id: self.finished.get(job_id) for job_id in job_ids}
+
+    def is_any_left(self) -> bool:
+        """Return True if a chosen job isn't done. Reads files until one says so."""
+        for job_id in self._chosen(self._joblist.job_ids()):
+            with contextlib.suppress(FileNotFoundError):
+                if not self.is_over(job_id) and self.read_status(job_id) not in (*FINISHED, None):
+                    return True
+        return False
 
     def adopt(self, scan: Scan) -> None:
         """Use the result of a scan, which another rank may have made."""
@@ -189,15 +223,21 @@ class ScanState:
         self.waiting.clear()
         return True
 
-    def count(self) -> dict[JobStatus | None, int]:
+    def count(
+        self, is_paused: Callable[[str], bool] = lambda job_id: False
+    ) -> dict[JobStatus | None, int]:
         """Count the jobs by status, None for invalid ones; read the files of unfinished jobs.
 
-        Jobs that aren't ``todo`` any more are forgotten as ``waiting``.
+        Jobs that aren't ``todo`` any more are forgotten as ``waiting``. Jobs that weren't chosen
+        aren't counted.
         """
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
         todo = set()
-        for job_id in self._joblist.job_ids():
+        job_ids = self._joblist.job_ids()
+        chosen = self._chosen(job_ids)
+        self.not_chosen = len(job_ids) - len(chosen)
+        for job_id in chosen:
             status = self.finished.get(job_id)
             if job_id in self.left_alone or not self.is_over(job_id):
                 try:
@@ -215,4 +255,5 @@ class ScanState:
         self.incoming &= todo
         self.blocked &= todo
         self.stuck &= todo
+        self.paused = {job_id for job_id in todo if is_paused(job_id)}
         return counts

@@ -31,7 +31,8 @@ class Schedule:
     returns True while the last jobs failed for a reason that may concern all jobs. The next job
     then comes from the other end of the order, since neighbours of those jobs may be like them.
     ``is_held_back`` returns True for a ``todo`` job that needn't be tried, since it comes after
-    another one that isn't done, or is for workers at other sites.
+    another one that isn't done, is for workers at other sites, or is paused. ``is_stale`` returns
+    True once a pass over the ``todo`` jobs is to begin anew, in another order.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Schedule:
         is_ended: Callable[[], bool],
         is_in_doubt: Callable[[], bool],
         is_held_back: Callable[[str], bool] = lambda job_id: False,
+        is_stale: Callable[[], bool] = lambda: False,
     ) -> None:
         self._joblist = joblist
         self._scan_state = scan_state
@@ -52,12 +54,13 @@ class Schedule:
         self._is_ended = is_ended
         self._is_in_doubt = is_in_doubt
         self._is_held_back = is_held_back
+        self._is_stale = is_stale
 
     def run_todo(self, job_ids: Sequence[str]) -> None:
         """Try each job that is ``todo``. A job's status is read right before it is tried."""
         self._scan_state.begin_pass()
         for job_id in in_turn(job_ids, self._is_in_doubt):
-            if self._is_ended():
+            if self._is_ended() or self._is_stale():
                 return
             if self._joblist.has_temporaries(job_id):
                 self._sweeper.remove_temporaries(job_id)

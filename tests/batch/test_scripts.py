@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
 from jobtool.batch.pbs import pbs_script
 from jobtool.batch.request import BatchRequest
 from jobtool.batch.slurm import slurm_script
+from jobtool.jobs.control import path_of
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.settings import Settings
 from tests.batch.fakes import ELEMENT, JOB, FakeCluster
 
 SCHEDULERS = ("slurm", "pbs")
@@ -204,6 +208,26 @@ def test_no_requeue_means_none(cluster: FakeCluster, scheduler: str) -> None:
     done = cluster.run(script_of(scheduler, requeue=False), worker_code="3")
     assert done.exit_code == 3
     assert len(done.calls) == 1
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("what", ["stop", "pause", "the same stop"])
+def test_a_script_whose_workers_were_stopped_does_not_come_back(
+    cluster: FakeCluster, scheduler: str, what: str
+) -> None:
+    joblist = JobList.create(str(cluster.folder / "list"), Settings(destination="/x"))
+    pause_jobs(joblist)
+    stop_jobs(joblist)
+    (cluster.folder / "asked").write_bytes(Path(path_of(joblist)).read_bytes())
+    if what == "stop":
+        stop_jobs(joblist)
+    elif what == "pause":
+        resume_jobs(joblist)
+    text = script_of(scheduler, joblist=str(cluster.folder))
+    os.rename(path_of(joblist), cluster.folder / "control.json")
+    done = cluster.run(text, worker_code="3", asked=str(cluster.folder / "asked"))
+    assert (done.exit_code, done.stderr) == (3, "")
+    assert len(done.of(AGAIN[scheduler])) == (what != "stop")
 
 
 @pytest.mark.parametrize(("variables", "name"), [(JOB, "12"), (ELEMENT, "12_3")])

@@ -255,10 +255,15 @@ def test_only_some_changes_of_status_are_allowed(before, after):
             job.to(after)
 
 
-def test_a_job_can_only_succeed_or_fail_while_it_is_ongoing():
-    for end in (JobStatus.SUCCESS, JobStatus.ERROR):
-        allowed = {status for status in JobStatus if end in TRANSITIONS[status]}
-        assert allowed == {JobStatus.ONGOING}
+def test_a_job_succeeds_only_while_it_is_ongoing_and_fails_then_or_when_a_person_stops_it():
+    before = {
+        end: {status for status in JobStatus if end in TRANSITIONS[status]}
+        for end in (JobStatus.SUCCESS, JobStatus.ERROR)
+    }
+    assert before == {
+        JobStatus.SUCCESS: {JobStatus.ONGOING},
+        JobStatus.ERROR: {JobStatus.ONGOING, JobStatus.TODO},
+    }
 
 
 def test_of_many_who_create_a_file_one_wins_and_readers_see_all_of_it_or_nothing(folder):

@@ -81,16 +81,17 @@ def test_many_errors_are_told_by_cause_and_counts_last(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert done.lines[4:] == [
         "❌ 40 jobs: …: Permission denied",
-        "  job00",
-        "  job01",
-        "  job02",
-        "  and 37 more (-v 2 shows all)",
+        "   Such as job00. Get access; to see who may do what: "
+        f"jobtool doctor {joblist}; then: jobtool retry {joblist}",
         "❌ other: strange",
+        f"   To see more: jobtool show {joblist} other; once it is mended: "
+        f"jobtool retry {joblist} --job other",
         "💡 Total jobs: 41",
         "💡 Todo jobs: 0",
         "💡 Ongoing jobs: 0",
         "✅ Success jobs: 0",
         "❌ Error jobs: 41",
+        "💡 ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 0%",
         f"💡 To try them again once that is fixed: jobtool retry {joblist}",
     ]
     every = run("summarise-jobs", joblist, "-v", 2).lines

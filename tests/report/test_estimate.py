@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import PackageTask
-from jobtool.jobs.workerstates import IDLE, WORKING, SeenState, WorkerState
+from jobtool.jobs.workerstates import IDLE, PAUSED, WORKING, SeenState, WorkerState
 from jobtool.report.estimate import Estimate, about_text, estimate_of, mean_rate
 from jobtool.report.jobline import JobLine
 
@@ -78,6 +78,7 @@ def test_there_is_no_time_left_without_evidence() -> None:
         ([known], []),  # nobody is at work
         ([known], [seen(None)]),  # just started
         ([known], [seen(0.0)]),  # nothing moves
+        ([known], [seen(1.0, state=PAUSED)]),
         ([known], [seen(1.0, age=600.0)]),  # nothing heard for long
         ([unknown], [seen(1.0)]),  # no size is known
         ([line(SUCCESS, 1, 1)], [seen(1.0)]),  # nothing is left

@@ -93,20 +93,30 @@ def test_files_and_bytes_are_known_for_jobs_that_told_them(joblist: Path) -> Non
 def test_the_command_prints_counts_and_names_what_needs_a_person(joblist: Path) -> None:
     done = run("summarise-jobs", "-i", joblist)
     assert (done.exit_code, done.stderr) == (1, "")
+    show, retry = f"jobtool show {joblist}", f"jobtool retry {joblist}"
     assert done.lines[3:] == [
         "💡 Found 7 job file(s).",
         "❌ by-hand: no reason in its log",
+        f"   To see more: {show} by-hand; once it is mended: {retry} --job by-hand",
         "❌ failed: disk -> gone = away",
+        f"   To see more: {show} failed; once it is mended: {retry} --job failed",
         "❗ spoilt: invalid: line 1: expected one of todo, ongoing, error, success; found 'Done'",
+        f"   Correct its job file; to see one: {show} spoilt",
         "💡 Total jobs: 7",
         "💡 Todo jobs: 2",
         "💡 Ongoing jobs: 1",
         "✅ Success jobs: 1",
         "❌ Error jobs: 2",
         "❗ Invalid jobs: 1",
+        f"💡 {'█' * 5}{'░' * 25} 17%  5.9 KiB of about 34.2 KiB, 550 of about 3,150 files",
+        "💡 25 B/s on average",
         f"💡 To try them again once that is fixed: jobtool retry {joblist}",
     ]
     every = run("summarise-jobs", "-i", joblist, "-v", 2).lines[5:12]
+    assert run("summarise-jobs", "-i", joblist, "--jobs").lines[4:12] == [
+        run("summarise-jobs", "-i", joblist, "-v", 2).lines[4],
+        *every,
+    ]
     assert {line.split()[0] for line in every} == set(JOBS)
 
 
@@ -124,6 +134,7 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "needs_newer": 0,
         "waiting": 0,
         "waiting_files": 0,
+        "excluded": 0,
         "joblist": str(joblist),
         "total": 7,
         "todo": 2,
@@ -136,6 +147,28 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "rows_done": None,
         "rows_total": None,
         "package_steps": [],
+        "paused": [],
+        "estimate": told["estimate"],
+        "workers": [],
+        "field": None,
+        "by_field": [],
+        "since": None,
+    }
+    assert told["estimate"] | {"rate_mean": None} == {
+        "jobs": 7,
+        "jobs_done": 1,
+        "jobs_known": 2,
+        "files_done": 550,
+        "bytes_done": 6000,
+        "files_known": 900,
+        "bytes_known": 10000,
+        "files_total": 3150,
+        "bytes_total": 35000,
+        "bytes_left": 14000,
+        "rate_now": None,
+        "rate_mean": None,
+        "seconds_left": None,
+        "is_estimated": True,
     }
     assert jobs["done"] == {
         "status": "success",
@@ -150,10 +183,13 @@ def test_json_has_the_same_and_totals(joblist: Path) -> None:
         "is_abandoned": False,
         "needs_newer": False,
         "waiting_files": 0,
+        "excluded": 0,
         "steps": {},
         "rows_done": None,
         "rows_total": None,
         "package": None,
+        "fields": {},
+        "worker": "node017:4711",
     }
     assert jobs["spoilt"]["status"] == "invalid"
 

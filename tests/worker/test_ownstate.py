@@ -27,6 +27,8 @@ from jobtool.worker.events import (
     JobPhase,
     JobProgress,
     JobSucceeded,
+    WorkerPaused,
+    WorkerResumed,
 )
 from jobtool.worker.ownstate import OwnState
 from tests.commands import finish, run_ok, start
@@ -123,12 +125,16 @@ def test_the_word_for_what_a_worker_does(tmp_path: Path) -> None:
     world.emit(Helped(stem="other", block=1, bytes=5))
     assert (world.state.state, world.state.phase, world.state.moved) == (WORKING, HELPING, 1000.0)
     world.own.idle()
-    world.own.is_paused = True
+    world.emit(WorkerPaused(by="ann", host="node1", since="2026-11-20T14:31:00Z"))
     assert (world.state.state, world.state.phase) == (PAUSED, "")
     world.emit(claimed("a job"))
     assert world.state.state == WORKING  # it still finishes its files
     world.is_ending = True
     assert world.state.state == ENDING
+    world.is_ending = False
+    world.own.idle()
+    world.emit(WorkerResumed(seconds=5.0))
+    assert world.state.state == IDLE
 
 
 def test_a_running_worker_shows_its_state_and_removes_it_at_its_end(tmp_path: Path) -> None:

@@ -21,7 +21,13 @@ from jobtool.worker.events.jobs import (
     JobUnsuitable,
     RowsChanged,
     Waiting,
-    WouldTransfer,
+)
+from jobtool.worker.events.preview import Preview, PreviewProgress, WouldTransfer
+from jobtool.worker.events.steering import (
+    ControlKept,
+    OrderChosen,
+    WorkerPaused,
+    WorkerResumed,
 )
 from jobtool.worker.events.steps import (
     CatalogBehind,
@@ -49,6 +55,7 @@ __all__ = [
     "AttributesUnkept",
     "CatalogBehind",
     "ClaimsChosen",
+    "ControlKept",
     "CredentialsMissing",
     "CredentialsTooShort",
     "FileTransferred",
@@ -71,6 +78,9 @@ __all__ = [
     "LimitsSet",
     "MethodUsed",
     "NoTimeLeft",
+    "OrderChosen",
+    "Preview",
+    "PreviewProgress",
     "RowsChanged",
     "RunProgress",
     "Scanning",
@@ -80,6 +90,8 @@ __all__ = [
     "TriedAgain",
     "Waiting",
     "WorkerFinished",
+    "WorkerPaused",
+    "WorkerResumed",
     "WorkerStopped",
     "WouldTransfer",
 ]

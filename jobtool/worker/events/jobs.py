@@ -334,31 +334,3 @@ class CredentialsTooShort(Event, frozen=True, kw_only=True):
             f"far, and its credentials ({self.provider}) end at {self.expires} and can't be "
             "renewed; it will be handed back then"
         )
-
-
-class WouldTransfer(Event, frozen=True, kw_only=True):
-    """A dry run found a job that a worker would do. ``what`` is as in ``JobStarted``.
-
-    ``after`` is the ID of a job that must be done before; None if it can be done now.
-    """
-
-    kind: ClassVar[str] = "would-transfer"
-    job: str
-    source: str
-    destination: str
-    what: What = "files"
-    after: str | None = None
-
-    def text(self) -> str:
-        """Return the sentence."""
-        if self.what not in ("files", "rows", "manifest"):
-            ends = " -> ".join(quote(end) for end in (self.source, self.destination) if end)
-            after = "" if self.after is None else f", after {self.after}"
-            return f"Would do {quote(self.job)}: {ends}{after}"
-        if self.what == "rows":
-            return f"Would export {quote(self.job)}: {self.source} -> {quote(self.destination)}"
-        if self.what == "manifest":
-            return f"Would then write the manifest and _SUCCESS: {quote(self.destination)}"
-        return (
-            f"Would transfer {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
-        )

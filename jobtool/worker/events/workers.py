@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sized
 from typing import ClassVar
 
 from jobtool.events import Event
@@ -23,15 +24,23 @@ _SHORT_SECONDS = 20.0
 
 
 class JobsFound(Event, frozen=True, kw_only=True):
-    """The joblist was listed."""
+    """The joblist was listed. ``chosen`` of its jobs are for this run; None if all are."""
 
     kind: ClassVar[str] = "jobs-found"
     count: int
     path: str
+    chosen: int | None = None
+
+    @classmethod
+    def of(cls, path: str, found: Sized, chosen: Sized) -> JobsFound:
+        """Return the event for jobs that were found, and the chosen ones of them."""
+        of_all = None if len(chosen) == len(found) else len(chosen)
+        return cls(count=len(found), path=path, chosen=of_all)
 
     def text(self) -> str:
         """Return the sentence."""
-        return f"Found {self.count} job file(s) in '{quote(self.path)}'."
+        chosen = "" if self.chosen is None else f" {self.chosen} of them are chosen."
+        return f"Found {self.count} job file(s) in '{quote(self.path)}'.{chosen}"
 
 
 class ClaimsChosen(Event, frozen=True, kw_only=True):
@@ -274,8 +283,10 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     wait, for files that can't be read yet or for another try of a step of a package, the first of
     them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
     aren't done yet, ``blocked`` after jobs in error, ``stuck`` ones of them after missing jobs.
-    ``elsewhere`` are for workers at other sites than ``site``. These workers have sent
-    ``files_sent`` files and ``bytes_sent`` bytes in ``seconds``, and tried ``retries`` times again.
+    ``elsewhere`` are for workers at other sites than ``site``. ``paused`` ones were paused by a
+    person. All these are of the jobs that were chosen; ``not_chosen`` counts the others. These
+    workers have sent ``files_sent`` files and ``bytes_sent`` bytes in ``seconds``, and tried
+    ``retries`` times again.
     """
 
     kind: ClassVar[str] = "finished"
@@ -298,6 +309,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     blocked: int = 0
     stuck: int = 0
     site: str | None = None
+    paused: int = 0
+    not_chosen: int = 0
     files_sent: int = 0
     bytes_sent: int = 0
     retries: int = 0
@@ -317,6 +330,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
                 (self.premature, "waiting for steps that come before"),
                 (self.blocked, f"after jobs in error{' or missing ones' if self.stuck else ''}"),
                 (self.elsewhere, "for workers at other sites"),
+                (self.paused, "paused"),
                 (self.left_ongoing, "ongoing"),
                 (self.in_error, "in error"),
                 (self.invalid, "invalid"),
@@ -330,7 +344,7 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         back = f", {self.handed_back} handed back" if self.handed_back else ""
         return (
             f"{stopped}{who} finished {self.succeeded} job(s), {self.failed} in error{back}. "
-            f"The joblist has {', '.join(left) if left else 'nothing left to do'}."
+            f"{self._whose} {', '.join(left) if left else 'nothing left to do'}."
             f"{self._sent()}{self._next()}"
         )
 
@@ -347,9 +361,16 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         )
 
     @property
+    def _whose(self) -> str:
+        if not self.not_chosen:
+            return "The joblist has"
+        jobs = "job that wasn't" if self.not_chosen == 1 else "jobs that weren't"
+        return f"Left alone: {self.not_chosen} {jobs} chosen. The chosen ones have"
+
+    @property
     def _left_now(self) -> int:
         """How many jobs could be done now."""
-        kept = self.waiting + self.premature + self.blocked + self.elsewhere
+        kept = self.waiting + self.premature + self.blocked + self.elsewhere + self.paused
         return max(self.left_todo - kept, 0)
 
     @property
@@ -362,6 +383,8 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         worker = f"transfer-worker -i {path}"
         if self.site is not None:
             worker += f" --site {shlex.quote(self.site)}"
+        if self.exit_code in (3, 5) and self.paused:
+            return f"\n  To do the rest: jobtool resume {path}; then {worker}"
         if self.exit_code == 3:
             return f"\n  To do the rest: {worker}"
         if self.exit_code == 5:
