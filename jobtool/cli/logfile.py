@@ -94,7 +94,7 @@ class LogFile:
         except BlockingIOError:
             raise UsageError(
                 f"--log-file {quote(path)}: expected a file of this worker's own; found that "
-                "another one writes it. Name one for each, as in worker-%h-%p.log"
+                "another one writes it. Name one for each, as in worker-%h-%p.log."
             ) from None
         except OSError as error:
             raise UsageError(f"--log-file: can't write {quote(path)}: {reason_of(error)}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import struct
 import termios
 from pathlib import Path
@@ -129,8 +130,10 @@ def test_a_dumb_terminal_gets_lines(joblist: Path) -> None:
     assert "This worker finished 2 job(s)" in shown
 
 
-def on_terminal(joblist: Path, width: int, variables: dict[str, str]) -> str:
-    """What a worker writes to a terminal."""
+def on_terminal(
+    joblist: Path, width: int, variables: dict[str, str], *, is_stopped: bool = False
+) -> str:
+    """What a worker writes to a terminal, also if it is stopped once it shows a file."""
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     process = start_on_terminal(
@@ -143,8 +146,17 @@ def on_terminal(joblist: Path, width: int, variables: dict[str, str]) -> str:
     try:
         while piece := os.read(ours, 65536):
             pieces.append(piece)
+            if is_stopped and b" copying " in piece:
+                process.send_signal(signal.SIGINT)
+                is_stopped = False
     except OSError:  # the worker has ended
         pass
     os.close(ours)
-    assert process.wait(60) == 0
+    assert process.wait(60) in (0, 3)
     return b"".join(pieces).decode()
+
+
+def test_what_a_signal_says_stands_above_the_bars(joblist: Path) -> None:
+    shown = on_terminal(joblist, 80, {"TERM": "xterm"}, is_stopped=True)
+    assert re.search(r"\x1b\[2KSIGINT: finishing files in progress; Ctrl-C again", shown)
+    assert "handed back" in shown
