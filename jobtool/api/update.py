@@ -187,7 +187,7 @@ def look_again(
     if settings.export is not None or settings.packages is not None:
         raise UsageError(
             f"expected a joblist that copies a source; {quote(joblist.path)} makes packages or "
-            "exports rows. Generate it again without --update: that finds what is new"
+            "exports rows. Generate it again without --update: that finds what is new."
         )
     trash = settings.transfer.trash and Location.parse(settings.transfer.trash).url
     if again.delete_extra and not dry_run:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.cells import cell_len, set_cell_size
-
 from jobtool.cli.streams import as_printed
 from jobtool.names import is_utf8
 
@@ -132,6 +130,22 @@ class Page:
         full = min(max(int(fraction * width), 0), width)
         signs = "█░" if self.is_utf8 else "#-"
         return ((signs[0] * full, style), (signs[1] * (width - full), "dim"))
+
+
+def cell_len(text: str) -> int:
+    """Return how many columns a text takes."""
+    if text.isascii():  # without rich, which takes a while to import
+        return len(text)
+    from rich.cells import cell_len as columns
+
+    return columns(text)
+
+
+def set_cell_size(text: str, columns: int) -> str:
+    """Return a text of just so many columns, cut or with spaces at its end."""
+    from rich.cells import set_cell_size as sized
+
+    return sized(text, columns)
 
 
 def plain(line: Line) -> str:

@@ -181,7 +181,8 @@ class Shown:
                 return overview_of(self.live, by="", since_time=self._since_time)
             if not error.args:
                 raise UsageError(
-                    f"--by {quote(self._by or '')}: the jobs have no layout fields."
+                    f"--by {quote(self._by or '')}: expected a field of the jobs; found none. "
+                    "Leave out --by."
                 ) from None
             from jobtool.suggest import closest
 

@@ -16,6 +16,7 @@ from jobtool.events import Emit, Event
 from jobtool.filters.selection import Selection
 from jobtool.jobs.job import Job
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.unknownjob import unknown_job
 from jobtool.layouts.layout import MANIFEST
 from jobtool.layouts.manifest import Manifest
 from jobtool.level import Level
@@ -112,16 +113,22 @@ def find_excluded(
     """
     settings = joblist.settings
     if settings.export is not None:
-        raise UsageError(f"{quote(joblist.path)} exports rows of a query, which has no filters")
+        raise UsageError(
+            f"expected a joblist that copies a source; {quote(joblist.path)} exports the rows of a "
+            "query, which has no filters."
+        )
     if names and settings.packages is not None:
         raise UsageError(
-            "--job isn't for packages, whose jobs share a source: leave it out to list all that "
-            "is left out of the items"
+            "--job: expected none for packages, whose jobs share a source. Leave it out to list "
+            "all that is left out of the items."
         )
     finder = _Finder(emit)
     if settings.filters and settings.layout.get("preset") == MANIFEST and settings.source:
         if names:
-            raise UsageError("--job isn't for a manifest, whose rows are left out before jobs")
+            raise UsageError(
+                "--job: expected none for a manifest, whose rows are left out before jobs. Leave "
+                "it out."
+            )
         manifest = Manifest(
             settings.source,
             settings.values,
@@ -156,7 +163,7 @@ def _sources(joblist: JobList, names: Collection[str]) -> Iterator[str]:
     job_ids = set(joblist.job_ids())
     for job_id in map(filename_of, names) if names else sorted(job_ids):
         if job_id not in job_ids:
-            raise UsageError(f"there is no job {quote(job_id)} in {quote(joblist.path)}")
+            raise unknown_job(job_id, job_ids, joblist=joblist.path)
         try:
             job: Job = joblist.load(job_id)[0]
         except (JobFileError, FileNotFoundError) as error:

@@ -64,4 +64,7 @@ class ManifestList:
 
 
 def _refuse_url(url: str) -> Store:
-    raise UsageError(f"{quote(url)}: the list of the layout 'manifest' must be on this machine")
+    raise UsageError(
+        f"expected the list of the layout 'manifest' on this machine; found {quote(url)}. "
+        "Copy it here."
+    )

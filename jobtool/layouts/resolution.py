@@ -202,8 +202,8 @@ def _require_fitting(filters: FilterSettings, name: str, layout: Layout | None) 
     """Raise ``UsageError`` for filters that a layout can't have."""
     if layout is None and filters.files_from is not None:
         raise UsageError(
-            "the layout 'manifest' names each file itself: give the list as the input path, and "
-            "leave out --files-from"
+            "--files-from: expected none with the layout 'manifest', which names each file "
+            "itself. Give the list as the input path."
         )
     if filters and layout is not None and layout.files:
         raise UsageError(

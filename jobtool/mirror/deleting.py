@@ -157,7 +157,7 @@ class _Check:
         if before.size != receipt.stored_size:
             raise UnprovenError(
                 f"expected {receipt.stored_size} bytes, as this joblist has brought; found "
-                f"{before.size}. It is another file now"
+                f"{before.size}. It is another file now."
             )
         md5 = self._proven_md5(destinations, context, path, receipt)
         if self._place.fingerprint(path) != before:

@@ -54,7 +54,7 @@ def write_bag_of(sums: Sums, folder: str, *, now_ns: int) -> int:
                 raise FileError(
                     f"{quote(one.receipt.dst_path)}: expected a name in UTF-8 without %0A and %0D "
                     "and without a blank at its end, as BagIt writes names; found another one. "
-                    "Use --format md5sum"
+                    "Use --format md5sum."
                 )
             count += 1
             size += one.receipt.stored_size

@@ -146,7 +146,7 @@ class Sums:
             raise FileError(
                 f"{quote(receipt.dst_path)}: expected {receipt.stored_size} bytes with MD5 "
                 f"{expected or 'not known'}, by its receipt; found {entry.size} with "
-                f"{md5.hexdigest()}. No digest is written for it: see jobtool verify"
+                f"{md5.hexdigest()}. No digest is written for it: see jobtool verify."
             )
         return (sha256 if self._kind == "sha256sum" else md5).hexdigest()
 

@@ -55,8 +55,9 @@ def names_at(path: str) -> NameList:
         return NameList(path)
     except (OSError, ValueError) as error:
         raise JoblistError(
-            f"{quote(path)}, the names of the files to transfer: {reason_of(error)}. Copy it from "
-            "where the joblist was made, or give --files-from to generate-joblist again."
+            f"expected the names of the files to transfer at {quote(path)}; found: "
+            f"{reason_of(error)}. Copy it from where the joblist was made, or give --files-from to "
+            "generate-joblist again."
         ) from None
 
 

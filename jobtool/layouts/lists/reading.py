@@ -85,8 +85,9 @@ class ListReader:
             return table or "inventory", file
         if shown.lower().endswith((".csv", ".csv.gz")):
             raise LayoutError(
-                f"{quote(shown)}: a CSV file doesn't say which column is what. For an S3 Inventory "
-                "give its manifest.json; for a list of names give --list-format lines."
+                f"{quote(shown)}: expected a format that says which column is what; found CSV. For "
+                "an S3 Inventory give its manifest.json; for a list of names give --list-format "
+                "lines."
             )
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise LayoutError(f"{quote(shown)}: expected UTF-8; found UTF-16. Save it as UTF-8.")
