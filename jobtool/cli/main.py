@@ -7,8 +7,9 @@ from importlib import import_module
 import click
 
 from jobtool import __version__
-from jobtool.cli.options import OneLineErrors, unknown_command
+from jobtool.cli.options import OneLineErrors
 from jobtool.cli.utf8 import ensure_utf8
+from jobtool.cli.wrongusage import unknown_command
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {

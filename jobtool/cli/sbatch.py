@@ -15,7 +15,8 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import command, input_option, sentence
+from jobtool.cli.options import command, input_option
+from jobtool.cli.wrongusage import sentence
 from jobtool.errors import UsageError
 
 
