@@ -27,6 +27,7 @@ from tests.blocks import run_blocks
         ("docs/how-to/release.md", 6),
         ("docs/how-to/select.md", 3),
         ("docs/how-to/report.md", 5),
+        ("docs/how-to/watch.md", 3),
     ],
 )
 def test_every_block_runs_and_shows_what_stands_below_it(
