@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.cells import cell_len, set_cell_size
-
 from jobtool.cli.streams import as_printed
 from jobtool.names import is_utf8
 
@@ -22,6 +20,24 @@ _GAP = "  "
 
 #: A column is never narrower than this.
 _LEAST = 6
+
+
+def cell_len(text: str) -> int:
+    """Return how many columns a text takes. rich is only loaded for more than ASCII."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len as length_of
+
+    return length_of(text)
+
+
+def _cut_to(text: str, width: int) -> str:
+    """Return what fits in so many columns of the start of a text, filled up with spaces."""
+    if text.isascii():
+        return text[:width].ljust(width)
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width)
 
 
 class Page:
@@ -65,7 +81,7 @@ class Page:
                 line = joined
             is_empty = False
             while self._is_hard and cell_len(line) > room:
-                part = set_cell_size(line, room).rstrip()
+                part = _cut_to(line, room).rstrip()
                 lines.append(part)
                 line, room = " " * indent + line[len(part) :], self.width
         lines.append(line)
@@ -76,11 +92,11 @@ class Page:
         if cell_len(text) <= width:
             return text
         room = max(width - len(self._cut), 1)
-        head = set_cell_size(text, room - room // 2).rstrip()
+        head = _cut_to(text, room - room // 2).rstrip()
         tail = text[::-1]
         while cell_len(tail) > room // 2:
             tail = tail[:-1]
-        return set_cell_size(head + self._cut + tail[::-1], width).rstrip()
+        return _cut_to(head + self._cut + tail[::-1], width).rstrip()
 
     def table(
         self,
