@@ -92,7 +92,7 @@ def _watch_option(function: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--by",
     metavar="FIELD",
-    help="A table by this field of the layout. [the first that has 2 to 20 values]",
+    help="A table by this field of the layout. [the first with 2 to 20 values that jobs share]",
 )
 @click.option(
     "--since",

@@ -131,7 +131,8 @@ class Looker:
         try:
             while not self._is_over:
                 self._again.clear()
-                self._shown.live.look(_SLICE_SECONDS)
+                # The first screen soon, then fewer: each costs a look at what is known already.
+                self._shown.live.look(_SLICE_SECONDS * (1 if self.latest is None else 2))
                 self.latest = self._shown.overview(is_strict=self.latest is None)
                 self.looked_at = time.monotonic()
                 self._on_news()

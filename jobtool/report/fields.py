@@ -60,9 +60,12 @@ class FieldCounts:
         return [name for name, values in self._fields.items() if values]
 
     def telling(self) -> str | None:
-        """Return the first field that has a few values; None if there is none."""
-        counted = ((name, len(values)) for name, values in self._fields.items())
-        return next((name for name, n in counted if FEWEST_VALUES <= n <= MOST_VALUES), None)
+        """Return the first field that has a few values, some of them shared by jobs; else None."""
+        for name, values in self._fields.items():
+            is_few = FEWEST_VALUES <= len(values) <= MOST_VALUES
+            if is_few and sum(values.values()) > len(values):
+                return name
+        return None
 
 
 class FieldTable:

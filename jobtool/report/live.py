@@ -124,7 +124,7 @@ class LiveJoblist:
             self._check(job_id)
             self.unread -= 1
         if self._changes > read_before:
-            self._mean_due = float("-inf")  # the first mean of all jobs
+            self._mean_due = float("-inf")  # no job was left out
         else:
             self._look_in_turn()
 
