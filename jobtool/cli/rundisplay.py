@@ -93,7 +93,8 @@ class RunDisplay:
                 self._live.refresh()
 
     def _write_said(self) -> None:
-        with self._painting:
+        # The terminal may be gone: after SIGHUP that is what is said.
+        with self._painting, contextlib.suppress(Exception):
             while self._said.texts:
                 self._console.print(Text(self._said.texts.popleft()), soft_wrap=True)
 

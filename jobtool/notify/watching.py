@@ -109,6 +109,7 @@ class Watcher:
         self._failing: set[str] = set()  # the channels whose failure was told
         self._reached: tuple[object, ...] = ()
         self._moved_at = monotonic()
+        self._look_again_at = float("-inf")  # at the states of the other workers
         self._daily_from = now()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
 
@@ -168,9 +169,14 @@ class Watcher:
         if "stall" not in self._settings.on or not self._has_job or self._is_stall_told:
             return
         limit = self._settings.stall_minutes * 60
-        if still >= limit and (seconds := self._all_still(still)) >= limit:
+        if still < limit or self._monotonic() < self._look_again_at:
+            return
+        seconds = self._all_still(still)
+        if seconds >= limit:
             self._is_stall_told = True
             self._tell(self._occasions.stall(seconds))
+        else:  # no sooner can all have stood still for so long: the looks of many cost much
+            self._look_again_at = self._monotonic() + limit - seconds
 
     def _all_still(self, own_seconds: float) -> float:
         """Return for how long no worker has moved a byte."""
