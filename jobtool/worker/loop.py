@@ -108,7 +108,13 @@ class Worker:
         self._emit = emit = self._reporter.counted(emit)
         self._steering = Steering(joblist, resolved.stop, emit)
         self._limits = Limits(
-            joblist, options, emit, self._rank_group, self._tally.name, self._steering.look
+            joblist,
+            options,
+            emit,
+            self._rank_group,
+            self._tally.name,
+            also=self._steering.look,
+            workers=lambda: self._state.workers,
         )
         self._priorities = Priorities(joblist, lambda: self._steering.control)
         self._order = JobOrder(

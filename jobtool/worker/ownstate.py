@@ -100,6 +100,11 @@ class OwnState:
         if self._thread.ident is not None:
             self._thread.join(_END_SECONDS)
 
+    @property
+    def workers(self) -> int:
+        """How many workers the joblist has, as this one has counted them a while ago."""
+        return self._workers
+
     def observed(self, emit: Emit) -> Emit:
         """Return an ``Emit`` that follows the events, too."""
         observe = unfailing(self.observe)  # a plug-in's event may raise when asked for its amount
